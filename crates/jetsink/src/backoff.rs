@@ -1,0 +1,36 @@
+//! The waits between probes: 100 ms · 2^attempt, capped at 180 s.
+//!
+//! The schedule is a pure function of the attempt, without jitter: each sink probes its broker with
+//! one event at a time, so there is no herd to spread, and an operator can tell from the attempt in
+//! a log line when the next probe is due.
+
+use std::time::Duration;
+
+/// The wait after the first failure (attempt 0).
+pub const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait; reached at attempt 11.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(180);
+
+/// How long the circuit stays open after failure number `attempt`, counted from 0.
+///
+/// 100 ms, 200 ms, 400 ms … 102.4 s (attempt 10), then 180 s for every further attempt up to
+/// `u32::MAX`. Never panics or overflows.
+///
+/// ```
+/// use std::time::Duration;
+/// use jetsink::backoff::wait_after;
+///
+/// assert_eq!(wait_after(0), Duration::from_millis(100));
+/// assert_eq!(wait_after(10), Duration::from_millis(102_400));
+/// assert_eq!(wait_after(11), Duration::from_secs(180));
+/// assert_eq!(wait_after(u32::MAX), Duration::from_secs(180));
+/// ```
+#[must_use]
+pub const fn wait_after(attempt: u32) -> Duration {
+    // 2^11 · 100 ms is already past the cap; stopping there keeps the shift in range.
+    if attempt >= 11 {
+        return LONGEST_WAIT;
+    }
+    Duration::from_millis((FIRST_WAIT.as_millis() as u64) << attempt)
+}

@@ -1,0 +1,404 @@
+//! What can go wrong with an emit: what happened, what is known of the event, and whom it concerns.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::envelope::MessageId;
+use crate::subject::Subject;
+
+/// Whom a failure concerns, and so which circuit it moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// This event only: sending it again gives the same answer. Moves no circuit.
+    Event,
+    /// Events of this subject. Moves the subject's circuit.
+    Subject,
+    /// Everybody. Moves the broker's circuit.
+    Broker,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scope::Event => "event",
+            Scope::Subject => "subject",
+            Scope::Broker => "broker",
+        })
+    }
+}
+
+/// What is known of the event after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Known {
+    /// It never left this process: it is not stored, and may be emitted again.
+    NotSent,
+    /// The broker said no: it is not stored, and may be emitted again once the cause is mended.
+    Refused,
+    /// It was sent and nothing came back: it may be stored or not. Emitting it again may store it
+    /// twice, unless its message id says that the two are one.
+    OutcomeUnknown,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Known::NotSent => "not sent",
+            Known::Refused => "refused by the broker",
+            Known::OutcomeUnknown => "outcome unknown",
+        })
+    }
+}
+
+/// The broker's own words for a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The server's error code (`err_code`), such as 10077.
+    pub code: u64,
+    /// The server's text.
+    pub text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text comes from outside: one line, whatever it holds.
+        write!(f, "{} (code {})", self.text.escape_debug(), self.code)
+    }
+}
+
+/// Why one publish failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no connection; nothing was handed to the client.
+    #[error("no connection to the broker")]
+    NotConnected,
+    /// The connection ended between sending and the answer.
+    #[error("the connection was lost before the broker answered")]
+    ConnectionLost,
+    /// The client did not take the message before the deadline: its queue is full.
+    #[error("the client's queue stayed full until the deadline")]
+    ClientBusy,
+    /// Nothing came back before the deadline.
+    #[error("{}", ack_timeout(*.broker_answers))]
+    AckTimeout {
+        /// Whether the broker answered something that was sent after this event.
+        broker_answers: bool,
+    },
+    /// No stream captures the subject.
+    #[error("no stream captures the subject; create one, or correct the subject")]
+    NoStream,
+    /// A stream captures the subject, but nobody leads it at the moment.
+    #[error("the subject's stream has no leader at the moment")]
+    NoLeader,
+    /// The JetStream API does not answer: not enabled, or in a flap.
+    #[error("JetStream is not available on this broker or account")]
+    JetStreamUnavailable,
+    /// This user may not publish to the subject.
+    #[error("this user may not publish to the subject; grant it, or correct the subject")]
+    PermissionDenied,
+    /// This user may not receive answers.
+    #[error("this user may not subscribe to the inbox {inbox}; grant it, or set an inbox prefix")]
+    InboxDenied {
+        /// The inbox subject that was refused.
+        inbox: String,
+    },
+    /// Larger, headers included, than the broker takes; sending it would end the connection.
+    #[error("{bytes} bytes with headers, but the broker takes {limit}")]
+    TooLarge {
+        /// Payload and headers.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More header bytes than a stream stores.
+    #[error("{bytes} bytes of headers, but a stream takes {limit}")]
+    HeadersTooLarge {
+        /// The header block.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The broker refused it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It was stored by another stream than the one expected.
+    #[error("stored by stream {actual:?} where {expected:?} was expected")]
+    WrongStream {
+        /// The stream asked for.
+        expected: String,
+        /// The stream that stored it.
+        actual: String,
+    },
+    /// The answer is no JetStream acknowledgement: someone else listens on the subject.
+    #[error("the answer is not a JetStream acknowledgement: {0}")]
+    NotAnAcknowledgement(String),
+    /// A failure of a publisher other than the NATS one.
+    #[error("{text}")]
+    Other {
+        /// What happened, in one line.
+        text: String,
+        /// Whom it concerns.
+        scope: Scope,
+        /// What is known of the event.
+        known: Known,
+    },
+}
+
+fn ack_timeout(broker_answers: bool) -> &'static str {
+    if broker_answers {
+        "the broker answers, but nothing acknowledged this event in time (a no_ack stream, a plain \
+         subscriber where a stream was meant, or a stream without quorum)"
+    } else {
+        "the broker did not answer in time"
+    }
+}
+
+impl PublishError {
+    /// Whom the failure concerns.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::NotConnected
+            | Self::ConnectionLost
+            | Self::ClientBusy
+            | Self::AckTimeout {
+                broker_answers: false,
+            }
+            | Self::NoLeader
+            | Self::JetStreamUnavailable
+            | Self::InboxDenied { .. } => Scope::Broker,
+            Self::AckTimeout {
+                broker_answers: true,
+            }
+            | Self::NoStream
+            | Self::PermissionDenied
+            | Self::WrongStream { .. }
+            | Self::NotAnAcknowledgement(_) => Scope::Subject,
+            Self::TooLarge { .. } | Self::HeadersTooLarge { .. } => Scope::Event,
+            Self::Refused(refusal) => scope_of(refusal),
+            Self::Other { scope, .. } => *scope,
+        }
+    }
+
+    /// What is known of the event.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        match self {
+            Self::NotConnected
+            | Self::ClientBusy
+            | Self::TooLarge { .. }
+            | Self::HeadersTooLarge { .. } => Known::NotSent,
+            Self::NoStream
+            | Self::NoLeader
+            | Self::JetStreamUnavailable
+            | Self::PermissionDenied
+            | Self::Refused(_) => Known::Refused,
+            Self::ConnectionLost
+            | Self::AckTimeout { .. }
+            | Self::InboxDenied { .. }
+            | Self::WrongStream { .. }
+            | Self::NotAnAcknowledgement(_) => Known::OutcomeUnknown,
+            Self::Other { known, .. } => *known,
+        }
+    }
+
+    /// Whether the same publish may well succeed a moment later, over the same connection.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoStream | Self::NoLeader | Self::JetStreamUnavailable => true,
+            // Being processed; queue full; unavailable, not leader, offline; a flap.
+            Self::Refused(refusal) => matches!(
+                refusal.code,
+                10158 | 10167 | 10008 | 10009 | 10118 | 10194 | 10076
+            ),
+            Self::Other { scope, .. } => *scope == Scope::Broker,
+            Self::NotConnected
+            | Self::ConnectionLost
+            | Self::ClientBusy
+            | Self::AckTimeout { .. }
+            | Self::PermissionDenied
+            | Self::InboxDenied { .. }
+            | Self::TooLarge { .. }
+            | Self::HeadersTooLarge { .. }
+            | Self::WrongStream { .. }
+            | Self::NotAnAcknowledgement(_) => false,
+        }
+    }
+}
+
+/// Source: the server's `errors.json` and `../shared/facts.md`, "Server answers to a publish".
+fn scope_of(refusal: &Refusal) -> Scope {
+    match refusal.code {
+        // Store failed: the text says which limit, and a message too large for the stream is the
+        // event's own fault.
+        10077 if refusal.text.contains("too large") => Scope::Event,
+        // Over max_msg_size; headers too large; wrong last message id, last sequence, per subject.
+        10054 | 10097 | 10070 | 10071 | 10164 => Scope::Event,
+        // Account, server, memory and storage limits; queue full; unavailable, not leader, offline;
+        // JetStream not enabled, for the account or at all.
+        10002 | 10023 | 10028 | 10047 | 10167 | 10008 | 10009 | 10118 | 10194 | 10039 | 10076 => {
+            Scope::Broker
+        }
+        _ => Scope::Subject,
+    }
+}
+
+/// A rejection by an open circuit. Nothing was sent; making one allocates nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitOpen {
+    /// Whose circuit is open: the broker's or the subject's.
+    pub scope: Scope,
+    /// Failed probes since it opened.
+    pub attempt: u32,
+    /// How long until the next probe is due; zero while one is under way.
+    pub retry_after: Duration,
+    /// Whether a probe is under way.
+    pub probing: bool,
+}
+
+impl fmt::Display for CircuitOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, attempt, .. } = self;
+        write!(
+            f,
+            "not sent: the {scope}'s circuit is open (reconnecting state, attempt {attempt}, "
+        )?;
+        if self.probing {
+            f.write_str("a probe is under way, next in 0 ms)")?;
+        } else {
+            // Rounded up: an emit after that many milliseconds is in time.
+            let millis = self.retry_after.as_nanos().div_ceil(1_000_000);
+            write!(f, "next probe in {millis} ms)")?;
+        }
+        f.write_str("; emit it again then, or keep it elsewhere")
+    }
+}
+
+/// A publish that was tried and failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedEmit {
+    /// The subject it went to.
+    pub subject: Subject,
+    /// The id it carried, the same on each attempt.
+    pub message_id: Option<MessageId>,
+    /// How many attempts were made, from 1.
+    pub attempts: u32,
+    /// Why the last one failed.
+    pub error: PublishError,
+    /// What is known of the event after all attempts: unknown if any of them was.
+    pub known: Known,
+}
+
+impl fmt::Display for FailedEmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} [subject {}",
+            self.known, self.error, self.subject
+        )?;
+        if let Some(id) = &self.message_id {
+            write!(f, ", message id {id}")?;
+        }
+        write!(f, ", attempts {}]", self.attempts)
+    }
+}
+
+/// Why an emit gave no delivery.
+///
+/// ```
+/// use jetsink::{EmitError, Known, Scope};
+///
+/// fn what_now(error: &EmitError) -> &'static str {
+///     match (error.scope(), error.known()) {
+///         (Scope::Event, _) => "mend this event; others are not affected",
+///         (_, Known::OutcomeUnknown) => "it may be stored: emit again only if twice is harmless",
+///         (_, Known::NotSent | Known::Refused) => "it is not stored: keep it and emit it later",
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The circuit is open: rejected at once.
+    #[error("{0}")]
+    CircuitOpen(CircuitOpen),
+    /// It was tried, within the deadline, and failed.
+    #[error("{0}")]
+    Failed(Box<FailedEmit>),
+}
+
+impl EmitError {
+    /// Whom the failure concerns.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::CircuitOpen(open) => open.scope,
+            Self::Failed(failed) => failed.error.scope(),
+        }
+    }
+
+    /// What is known of the event.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        match self {
+            Self::CircuitOpen(_) => Known::NotSent,
+            Self::Failed(failed) => failed.known,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u64, text: &str) -> PublishError {
+        PublishError::Refused(Refusal {
+            code,
+            text: text.to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_refusal_concerns_whom_its_code_says() {
+        assert_eq!(
+            refused(10077, "maximum messages exceeded").scope(),
+            Scope::Subject
+        );
+        assert_eq!(
+            refused(10077, "message size exceeds: too large").scope(),
+            Scope::Event
+        );
+        assert_eq!(refused(10054, "").scope(), Scope::Event);
+        assert_eq!(refused(10060, "").scope(), Scope::Subject);
+        assert_eq!(refused(10047, "").scope(), Scope::Broker);
+        assert_eq!(
+            refused(99999, "").scope(),
+            Scope::Subject,
+            "an unknown refusal harms its subject alone"
+        );
+        assert!(refused(10158, "").is_transient());
+        assert!(!refused(10077, "").is_transient());
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_the_broker_wrote() {
+        let text = refused(10077, "a\nb\r\u{1b}[31m").to_string();
+        assert_eq!(text, "a\\nb\\r\\u{1b}[31m (code 10077)");
+    }
+
+    #[test]
+    fn a_rejection_tells_state_attempt_and_time() {
+        let open = CircuitOpen {
+            scope: Scope::Broker,
+            attempt: 3,
+            retry_after: Duration::from_micros(799_001),
+            probing: false,
+        };
+        let text = open.to_string();
+        assert!(
+            text.contains("reconnecting state, attempt 3, next probe in 800 ms"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+pub mod backoff;
+pub mod binding;
+pub mod circuit;
+pub mod connect;
+mod envelope;
+mod error;
+pub mod event;
+mod nats;
+mod publisher;
+pub mod retry;
+mod scopes;
+mod sink;
+pub mod subject;
+mod sync;
+
+pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
+pub use connect::{ConnectError, ConnectSettings};
+pub use envelope::{Envelope, HeaderError, Headers, MessageId};
+pub use error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope};
+pub use nats::NatsPublisher;
+pub use publisher::{Acknowledgement, Connection, Publisher};
+pub use retry::with_retry;
+pub use scopes::MOST_FAILING_SUBJECTS;
+pub use sink::{Delivery, SettingsError, Sink, SinkSettings};
+pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
+
+#[cfg(test)]
+mod circuit_tests;

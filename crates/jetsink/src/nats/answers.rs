@@ -1,0 +1,267 @@
+//! The answers that publishes wait for, by token. Pure but for the channels that wake the waiters.
+//!
+//! Every publish names an inbox subject of its own, `<inbox>.<token>`. This table owns what is
+//! waited for, so that an answer given up leaves nothing behind (async-nats' own request map keeps
+//! an entry for each until it is answered, nats.rs#1617), and so that the end of a connection can
+//! fail all that is in flight at once.
+//!
+//! Invariants:
+//! 1. Nothing is registered while the connection is down: what is sent then would leave after the
+//!    reconnect, as a ghost.
+//! 2. Going down fails everything registered, in the same critical section.
+//! 3. `highest_answered` never goes down. An answer to a token above mine says that the broker has
+//!    worked through what I sent, since one connection is processed in order.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_nats::Message;
+use tokio::sync::oneshot;
+
+use crate::error::PublishError;
+
+/// What a waiter gets: the broker's message, or why there will be none.
+pub(super) type Answer = Result<Message, PublishError>;
+
+#[derive(Debug)]
+struct Waiting {
+    subject: String,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    up: bool,
+    waiting: HashMap<u64, Waiting>,
+    next_token: u64,
+    highest_answered: u64,
+    /// The liveness check that is out; a newer one takes its place.
+    check: Option<u64>,
+    /// Set while the broker refuses us our inbox: no answer can come.
+    inbox_denied: Option<String>,
+}
+
+/// What an answer meant to the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Someone was waiting, or it was the liveness check's.
+    Expected,
+    /// Nobody waits any more: the broker is slow, or was away, and is there now.
+    GivenUp,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<Table>);
+
+impl Answers {
+    /// Registers a publish to `subject`.
+    ///
+    /// # Errors
+    /// [`PublishError::NotConnected`] while the connection is down (invariant 1), and
+    /// [`PublishError::InboxDenied`].
+    pub(super) fn register(
+        &self,
+        subject: &str,
+    ) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
+        let mut table = self.lock();
+        if !table.up {
+            return Err(PublishError::NotConnected);
+        }
+        if let Some(inbox) = &table.inbox_denied {
+            return Err(PublishError::InboxDenied {
+                inbox: inbox.clone(),
+            });
+        }
+        let (sender, receiver) = oneshot::channel();
+        table.next_token += 1;
+        let token = table.next_token;
+        table.waiting.insert(
+            token,
+            Waiting {
+                subject: subject.to_owned(),
+                answer: sender,
+            },
+        );
+        Ok((token, receiver))
+    }
+
+    /// Gives up waiting for `token`.
+    pub(super) fn forget(&self, token: u64) {
+        self.lock().waiting.remove(&token);
+    }
+
+    /// Takes a token for a liveness check, unless one that was sent after `token` is out already.
+    pub(super) fn begin_check(&self, token: u64) -> Option<u64> {
+        let mut table = self.lock();
+        if !table.up || table.check.is_some_and(|check| check > token) {
+            return None;
+        }
+        table.next_token += 1;
+        table.check = Some(table.next_token);
+        table.check
+    }
+
+    /// Whether the broker answered something that was sent after `token`.
+    pub(super) fn answered_since(&self, token: u64) -> bool {
+        self.lock().highest_answered > token
+    }
+
+    /// An answer came in for `token`.
+    pub(super) fn arrived(&self, token: u64, message: Message) -> Arrival {
+        let mut table = self.lock();
+        table.highest_answered = table.highest_answered.max(token);
+        if table.check.take_if(|check| *check == token).is_some() {
+            return Arrival::Expected;
+        }
+        match table.waiting.remove(&token) {
+            Some(waiting) => {
+                // A waiter that is gone was cancelled between our lock and its own `forget`.
+                let _ = waiting.answer.send(Ok(message));
+                Arrival::Expected
+            }
+            None => Arrival::GivenUp,
+        }
+    }
+
+    /// The connection is there (again).
+    pub(super) fn up(&self) {
+        let mut table = self.lock();
+        table.up = true;
+        table.inbox_denied = None;
+    }
+
+    /// The connection is gone; what is in flight is unknown (invariant 2).
+    pub(super) fn down(&self) {
+        let mut table = self.lock();
+        table.up = false;
+        table.check = None;
+        for (_, waiting) in table.waiting.drain() {
+            let _ = waiting.answer.send(Err(PublishError::ConnectionLost));
+        }
+    }
+
+    /// The broker refused publishes to `subject`.
+    pub(super) fn publish_denied(&self, subject: &str) {
+        let mut table = self.lock();
+        // The refusal is an answer, though it has no token: the check, if it was refused, is settled.
+        if let Some(check) = table.check.take() {
+            table.highest_answered = table.highest_answered.max(check);
+        }
+        let denied: Vec<u64> = table
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.subject == subject)
+            .map(|(token, _)| *token)
+            .collect();
+        for token in denied {
+            if let Some(waiting) = table.waiting.remove(&token) {
+                let _ = waiting.answer.send(Err(PublishError::PermissionDenied));
+            }
+        }
+    }
+
+    /// The broker refused us our inbox, until the next connection.
+    pub(super) fn inbox_denied(&self, inbox: &str) {
+        let mut table = self.lock();
+        table.inbox_denied = Some(inbox.to_owned());
+        for (_, waiting) in table.waiting.drain() {
+            let _ = waiting.answer.send(Err(PublishError::InboxDenied {
+                inbox: inbox.to_owned(),
+            }));
+        }
+    }
+
+    /// How many publishes wait for an answer.
+    pub(super) fn in_flight(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while holding it; if something ever does, the table is still a table.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        Message {
+            subject: "inbox.1".into(),
+            reply: None,
+            payload: bytes::Bytes::new(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    fn connected() -> Answers {
+        let answers = Answers::default();
+        answers.up();
+        answers
+    }
+
+    #[test]
+    fn nothing_is_registered_while_down() {
+        let answers = Answers::default();
+        assert_eq!(
+            answers.register("a").err(),
+            Some(PublishError::NotConnected)
+        );
+    }
+
+    #[test]
+    fn going_down_fails_all_in_flight_and_forgets_the_check() {
+        let answers = connected();
+        let (token, mut first) = answers.register("a").unwrap();
+        let (_, mut second) = answers.register("b").unwrap();
+        answers.begin_check(token);
+        answers.down();
+        for receiver in [&mut first, &mut second] {
+            assert!(matches!(
+                receiver.try_recv(),
+                Ok(Err(PublishError::ConnectionLost))
+            ));
+        }
+        assert_eq!(answers.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_a_sign_of_life_and_leaves_nothing() {
+        let answers = connected();
+        let (token, receiver) = answers.register("a").unwrap();
+        drop(receiver);
+        answers.forget(token);
+        assert_eq!(answers.arrived(token, message()), Arrival::GivenUp);
+        assert_eq!(answers.in_flight(), 0);
+    }
+
+    #[test]
+    fn one_check_serves_all_that_were_sent_before_it() {
+        let answers = connected();
+        let (first, _r1) = answers.register("a").unwrap();
+        let (second, _r2) = answers.register("a").unwrap();
+        let check = answers.begin_check(first).unwrap();
+        assert_eq!(answers.begin_check(second), None);
+        assert!(!answers.answered_since(second));
+        assert_eq!(answers.arrived(check, message()), Arrival::Expected);
+        assert!(answers.answered_since(second));
+    }
+
+    #[test]
+    fn a_denied_subject_fails_its_own_publishes_only() {
+        let answers = connected();
+        let (_, mut denied) = answers.register("a").unwrap();
+        let (_, mut other) = answers.register("b").unwrap();
+        answers.publish_denied("a");
+        assert!(matches!(
+            denied.try_recv(),
+            Ok(Err(PublishError::PermissionDenied))
+        ));
+        assert!(other.try_recv().is_err());
+        assert_eq!(answers.in_flight(), 1);
+    }
+}

@@ -1,0 +1,302 @@
+//! The NATS publisher: hands an envelope to the client and waits for the stream's word.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, HeaderMap, Message, StatusCode};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answers::Answer;
+use super::link::Link;
+use super::wire;
+use crate::connect::{ConnectError, ConnectSettings};
+use crate::envelope::Envelope;
+use crate::error::PublishError;
+use crate::publisher::{Acknowledgement, Connection, Publisher};
+
+/// The most header bytes that a stream stores (server code 10097).
+const MOST_HEADER_BYTES: usize = 65_535;
+
+/// The longest that finding out why nobody took a message may take.
+const LOOKUP_TIME: Duration = Duration::from_millis(500);
+
+/// A [`Publisher`] over one NATS connection.
+///
+/// - Hands nothing to the client while there is no connection, since the client would keep it and
+///   send it late.
+/// - When the connection ends, fails what is in flight within 50 ms as
+///   [`ConnectionLost`](PublishError::ConnectionLost).
+/// - Keeps nothing for an answer that was given up, so memory does not grow in an outage.
+/// - When an answer is late, asks the JetStream API whether the broker is there at all, and so tells
+///   a failing subject from a failing broker.
+///
+/// Dropping it closes the connection.
+pub struct NatsPublisher {
+    client: Client,
+    link: Arc<Link>,
+    /// With the dot at its end.
+    inbox: String,
+    /// With the dot at its end.
+    api: String,
+    expected_stream: Option<String>,
+    tasks: [AbortHandle; 2],
+}
+
+impl NatsPublisher {
+    /// Connects.
+    ///
+    /// Unless [`start_disconnected`](ConnectSettings::start_disconnected) is set, this tries each
+    /// server once and gives an error when none lets us in, within the connect timeout for each.
+    /// Later the client reconnects by itself, for ever. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`ConnectError`], with no credentials in its text.
+    pub async fn connect(settings: ConnectSettings) -> Result<Self, ConnectError> {
+        let link = Link::new();
+        let on_event = Arc::clone(&link);
+        let options = settings.options().await?.event_callback(move |event| {
+            on_event.on_event(&event);
+            std::future::ready(())
+        });
+        let servers = settings.servers().to_vec();
+        let give_up = settings.time_to_connect();
+        let client = timeout(give_up, options.connect(servers))
+            .await
+            .map_err(|_| settings.timed_out())?
+            .map_err(|error| settings.failed(&error))?;
+        let inbox = format!("{}.", client.new_inbox());
+        let mut answers = client
+            .subscribe(format!("{inbox}*"))
+            .await
+            .map_err(|error| settings.inbox_failed(&error))?;
+        if client.connection_state() == State::Connected {
+            link.up();
+        }
+        let reader = {
+            let (link, inbox) = (Arc::clone(&link), inbox.clone());
+            tokio::spawn(async move {
+                while let Some(message) = answers.next().await {
+                    let token = message.subject.strip_prefix(inbox.as_str());
+                    if let Some(Ok(token)) = token.map(str::parse) {
+                        link.arrived(token, message);
+                    }
+                }
+                link.down();
+            })
+        };
+        let watchdog = tokio::spawn(Arc::clone(&link).watch_over(client.clone()));
+        Ok(Self {
+            client,
+            link,
+            inbox,
+            api: settings.api_prefix(),
+            expected_stream: settings.expected_stream_name().map(str::to_owned),
+            tasks: [reader.abort_handle(), watchdog.abort_handle()],
+        })
+    }
+
+    /// Publishes that wait for an answer at this moment.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.link.answers.in_flight()
+    }
+
+    /// Sends one message with an inbox of ours and waits for what comes back.
+    async fn request(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Message, PublishError> {
+        if self.client.connection_state() != State::Connected {
+            return Err(PublishError::NotConnected);
+        }
+        let mut waiter = Waiter::register(&self.link, subject)?;
+        let reply = format!("{}{}", self.inbox, waiter.token);
+        let send =
+            self.client
+                .publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload);
+        tokio::select! {
+            biased;
+            // The message is still ours while this waits: a dropped send sends nothing.
+            _ = &mut waiter.answer => return Err(PublishError::NotConnected),
+            sent = timeout_at(deadline, send) => match sent {
+                Err(_) => return Err(PublishError::ClientBusy),
+                Ok(Err(error)) => return Err(not_taken(&error)),
+                Ok(Ok(())) => {}
+            },
+        }
+        let now = Instant::now();
+        let halfway = now + deadline.saturating_duration_since(now) / 2;
+        if let Ok(answer) = timeout_at(halfway, &mut waiter.answer).await {
+            return received(answer);
+        }
+        // Late. Is it this subject, or everything?
+        let check = async {
+            self.check_liveness(waiter.token).await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            answer = timeout_at(deadline, &mut waiter.answer) => match answer {
+                Ok(answer) => received(answer),
+                Err(_) => Err(PublishError::AckTimeout {
+                    broker_answers: self.link.answers.answered_since(waiter.token),
+                }),
+            },
+            never = check => match never {},
+        }
+    }
+
+    /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
+    async fn check_liveness(&self, token: u64) {
+        if let Some(check) = self.link.answers.begin_check(token) {
+            let reply = format!("{}{check}", self.inbox);
+            let subject = format!("{}INFO", self.api);
+            // A failure leaves the question unanswered, which is an answer too.
+            let _ = self
+                .client
+                .publish_with_reply(subject, reply, Bytes::new())
+                .await;
+        }
+    }
+
+    /// Nobody took the message: because no stream captures the subject, or because nobody leads the
+    /// one that does, or because there is no JetStream at all. The first answer can't tell.
+    async fn why_no_responders(&self, subject: &str, deadline: Instant) -> PublishError {
+        #[derive(Deserialize)]
+        struct Names {
+            streams: Option<Vec<String>>,
+            error: Option<wire::ApiError>,
+        }
+        let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
+        let question = serde_json::json!({ "subject": subject }).to_string();
+        let names = format!("{}STREAM.NAMES", self.api);
+        let answer = self
+            .request(&names, HeaderMap::new(), question.into(), deadline)
+            .await;
+        let Ok(message) = answer else {
+            return PublishError::NoStream;
+        };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return PublishError::JetStreamUnavailable;
+        }
+        match serde_json::from_slice(&message.payload) {
+            Ok(Names { error: Some(e), .. }) if matches!(e.err_code, 10_039 | 10_076 | 10_008) => {
+                PublishError::JetStreamUnavailable
+            }
+            Ok(Names {
+                streams: Some(streams),
+                ..
+            }) if !streams.is_empty() => PublishError::NoLeader,
+            _ => PublishError::NoStream,
+        }
+    }
+}
+
+impl Publisher for NatsPublisher {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let expected_stream = self.expected_stream.as_deref();
+        let (headers, header_bytes) = wire::headers(envelope, expected_stream)?;
+        let bytes = header_bytes + envelope.payload().len();
+        let limit = self.client.max_payload();
+        if bytes > limit {
+            return Err(PublishError::TooLarge { bytes, limit });
+        }
+        if header_bytes > MOST_HEADER_BYTES {
+            return Err(PublishError::HeadersTooLarge {
+                bytes: header_bytes,
+                limit: MOST_HEADER_BYTES,
+            });
+        }
+        let subject = envelope.subject().as_str();
+        let payload = envelope.payload().clone();
+        let answer = self.request(subject, headers, payload, deadline).await?;
+        match wire::acknowledgement(&answer, expected_stream) {
+            Err(PublishError::NoStream) => Err(self.why_no_responders(subject, deadline).await),
+            acknowledged => acknowledged,
+        }
+    }
+
+    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        Some(self.link.subscribe())
+    }
+}
+
+impl Drop for NatsPublisher {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for NatsPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsPublisher")
+            .field("connection", &*self.link.subscribe().borrow())
+            .field("expected_stream", &self.expected_stream)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place in the table of answers, given back when dropped.
+struct Waiter<'a> {
+    link: &'a Link,
+    token: u64,
+    answer: Receiver<Answer>,
+}
+
+impl<'a> Waiter<'a> {
+    fn register(link: &'a Link, subject: &str) -> Result<Self, PublishError> {
+        let (token, answer) = link.answers.register(subject)?;
+        link.in_use();
+        Ok(Self {
+            link,
+            token,
+            answer,
+        })
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.link.answers.forget(self.token);
+    }
+}
+
+fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
+    // The table drops a sender only after sending.
+    answer.unwrap_or(Err(PublishError::ConnectionLost))
+}
+
+fn not_taken(error: &async_nats::PublishError) -> PublishError {
+    use async_nats::client::PublishErrorKind;
+    let scope = match error.kind() {
+        // The client is closed for good.
+        PublishErrorKind::Send => return PublishError::NotConnected,
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => {
+            crate::Scope::Event
+        }
+    };
+    PublishError::Other {
+        text: format!("the client refuses the message: {error}"),
+        scope,
+        known: crate::Known::NotSent,
+    }
+}

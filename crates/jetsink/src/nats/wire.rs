@@ -1,0 +1,220 @@
+//! Envelope to headers, answer to acknowledgement. Pure.
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
+use serde::Deserialize;
+
+use crate::envelope::Envelope;
+use crate::error::{PublishError, Refusal};
+use crate::publisher::Acknowledgement;
+
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+
+/// `NATS/1.0` with its line break, and the empty line at the end.
+const HEADER_FRAME: usize = 12;
+/// `: ` and the line break of each header.
+const HEADER_OVERHEAD: usize = 4;
+
+/// The envelope's headers as the client takes them, and their size on the wire.
+///
+/// # Errors
+/// None in practice: an [`Envelope`] holds checked headers only. Should the client's rules be
+/// stricter some day, this says so instead of panicking.
+pub(super) fn headers(
+    envelope: &Envelope,
+    expected_stream: Option<&str>,
+) -> Result<(HeaderMap, usize), PublishError> {
+    let mut map = HeaderMap::new();
+    let mut size = HEADER_FRAME;
+    let id = envelope.message_id().map(|id| (MESSAGE_ID, id.as_str()));
+    let stream = expected_stream.map(|stream| (EXPECTED_STREAM, stream));
+    for (name, value) in envelope.headers().iter().chain(id).chain(stream) {
+        let refused = |reason: &dyn std::fmt::Display| PublishError::Other {
+            text: format!("the client refuses the header {name}: {reason}"),
+            scope: crate::Scope::Event,
+            known: crate::Known::NotSent,
+        };
+        let header_name: HeaderName = name.parse().map_err(|e| refused(&e))?;
+        let header_value: HeaderValue = value.parse().map_err(|e| refused(&e))?;
+        map.append(header_name, header_value);
+        size += name.len() + value.len() + HEADER_OVERHEAD;
+    }
+    Ok((map, size))
+}
+
+/// What an answer says. `NoStream` stands for every "no responders": who asked must find out more.
+pub(super) fn acknowledgement(
+    message: &Message,
+    expected_stream: Option<&str>,
+) -> Result<Acknowledgement, PublishError> {
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(PublishError::NoStream);
+    }
+    match serde_json::from_slice(&message.payload) {
+        Ok(PublishAnswer {
+            error: Some(error), ..
+        }) => Err(PublishError::Refused(error.into())),
+        Ok(PublishAnswer {
+            stream: Some(stream),
+            sequence: sequence @ 1..,
+            duplicate,
+            ..
+        }) if !stream.is_empty() => match expected_stream {
+            Some(expected) if expected != stream => Err(PublishError::WrongStream {
+                expected: expected.to_owned(),
+                actual: stream,
+            }),
+            _ => Ok(Acknowledgement {
+                stream,
+                sequence,
+                duplicate,
+            }),
+        },
+        Ok(_) | Err(_) => {
+            let start = &message.payload[..message.payload.len().min(60)];
+            Err(PublishError::NotAnAcknowledgement(format!(
+                "{:?}",
+                String::from_utf8_lossy(start)
+            )))
+        }
+    }
+}
+
+/// What a stream sends back (ADR-1, `io.nats.jetstream.api.v1.pub_ack_response`).
+#[derive(Deserialize)]
+struct PublishAnswer {
+    error: Option<ApiError>,
+    stream: Option<String>,
+    #[serde(default, rename = "seq")]
+    sequence: u64,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+/// The error of any answer by JetStream.
+#[derive(Debug, Deserialize)]
+pub(super) struct ApiError {
+    #[serde(default)]
+    pub(super) err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self {
+            code: error.err_code,
+            text: error.description,
+        }
+    }
+}
+
+/// The subject in a permissions violation, and whether it was for publishing.
+///
+/// The server writes `Permissions Violation for Publish to "subject"`; the client hands it on as it
+/// stands.
+pub(super) fn violation(text: &str) -> Option<(&str, Violation)> {
+    let (kind, rest) = [
+        ("ermissions Violation for Publish to \"", Violation::Publish),
+        (
+            "ermissions Violation for Subscription to \"",
+            Violation::Subscribe,
+        ),
+    ]
+    .into_iter()
+    .find_map(|(start, kind)| Some((kind, &text[text.find(start)? + start.len()..])))?;
+    Some((&rest[..rest.find('"')?], kind))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Violation {
+    Publish,
+    Subscribe,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Headers, MessageId, Scope, Subject};
+
+    fn answer(payload: &str) -> Message {
+        Message {
+            subject: "inbox.1".into(),
+            reply: None,
+            payload: payload.to_owned().into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn the_header_size_is_what_the_client_writes() {
+        let mut extra = Headers::default();
+        extra.push("ce-id", "1").unwrap();
+        let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
+            .with_headers(extra)
+            .with_message_id(MessageId::new("s.1").unwrap());
+        let (map, size) = headers(&envelope, Some("S")).unwrap();
+        let written = "NATS/1.0\r\nce-id: 1\r\nNats-Msg-Id: s.1\r\nNats-Expected-Stream: S\r\n\r\n";
+        assert_eq!(size, written.len());
+        assert_eq!(map.get("Nats-Msg-Id").map(|v| v.as_str()), Some("s.1"));
+    }
+
+    #[test]
+    fn answers_are_read_for_what_they_are() {
+        let stored = answer(r#"{"stream":"S","seq":7,"duplicate":true}"#);
+        let ack = acknowledgement(&stored, Some("S")).unwrap();
+        assert_eq!(
+            (ack.stream.as_str(), ack.sequence, ack.duplicate),
+            ("S", 7, true)
+        );
+        assert!(matches!(
+            acknowledgement(&stored, Some("T")),
+            Err(PublishError::WrongStream { .. })
+        ));
+
+        let full = answer(
+            r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"S","seq":0}"#,
+        );
+        let error = acknowledgement(&full, None).unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.scope()),
+            ("maximum messages exceeded (code 10077)", Scope::Subject)
+        );
+
+        for odd in [
+            "",
+            "+ACK",
+            "{}",
+            "[]",
+            r#"{"stream":"","seq":0}"#,
+            r#"{"stream":"S","seq":0}"#,
+            "\n\u{1b}",
+        ] {
+            let error = acknowledgement(&answer(odd), None).unwrap_err();
+            assert!(
+                matches!(error, PublishError::NotAnAcknowledgement(_)),
+                "{odd:?}: {error}"
+            );
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_violation_names_its_subject() {
+        assert_eq!(
+            violation("Permissions Violation for Publish to \"a.b\""),
+            Some(("a.b", Violation::Publish))
+        );
+        assert_eq!(
+            violation(
+                "'Permissions Violation for Subscription to \"_INBOX.x.*\" using queue \"q\"'"
+            ),
+            Some(("_INBOX.x.*", Violation::Subscribe))
+        );
+        assert_eq!(violation("Stale Connection"), None);
+        assert_eq!(violation("Permissions Violation for Publish to \"a"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! The port between the sink and whatever carries its envelopes.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::envelope::Envelope;
+use crate::error::PublishError;
+
+/// A stream's word that it has stored an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Acknowledgement {
+    /// The stream.
+    pub stream: String,
+    /// The event's sequence number in it.
+    pub sequence: u64,
+    /// Whether the stream already had a message with this id in its duplicate window, and so stored
+    /// nothing now; `sequence` is then the first one's.
+    pub duplicate: bool,
+}
+
+impl Acknowledgement {
+    /// An acknowledgement of a new message.
+    #[must_use]
+    pub fn new(stream: impl Into<String>, sequence: u64) -> Self {
+        Self {
+            stream: stream.into(),
+            sequence,
+            duplicate: false,
+        }
+    }
+}
+
+/// What a publisher knows of its connection: evidence for the broker's circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Connection {
+    /// Whether there is one.
+    pub up: bool,
+    /// Counts up with each sign that the broker is there again: a new connection, or an answer to
+    /// something that had been given up.
+    pub signs_of_life: u64,
+}
+
+/// Sends one envelope and waits for the acknowledgement.
+///
+/// Implemented by [`NatsPublisher`](crate::NatsPublisher); by tests with a script.
+///
+/// ```
+/// use jetsink::{Acknowledgement, Envelope, PublishError, Publisher};
+/// use tokio::time::Instant;
+///
+/// /// Stores nothing and says so.
+/// struct Nowhere;
+///
+/// impl Publisher for Nowhere {
+///     async fn publish(&self, _: &Envelope, _: Instant) -> Result<Acknowledgement, PublishError> {
+///         Err(PublishError::NotConnected)
+///     }
+/// }
+/// ```
+pub trait Publisher: Send + Sync {
+    /// Sends `envelope` once and waits, until `deadline` at the most, for the stream's word.
+    ///
+    /// `Ok` means stored. Dropping the future gives up the wait; the event may be stored all the
+    /// same.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says what is known of the event.
+    fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send;
+
+    /// The connection, as it changes. `None` where the publisher has none to speak of.
+    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        None
+    }
+}

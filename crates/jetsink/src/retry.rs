@@ -1,0 +1,113 @@
+//! Bounded retry with fixed waits: 100 ms after the first failure, four times as long after each
+//! next one.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// The wait after failure number `failure`, counted from 0: 100 ms · 4^failure, at most an hour.
+#[must_use]
+pub fn wait_before_retry(failure: u32) -> Duration {
+    const LONGEST: u64 = 3_600_000;
+    let millis = 4_u64
+        .checked_pow(failure)
+        .and_then(|factor| factor.checked_mul(100))
+        .unwrap_or(LONGEST);
+    Duration::from_millis(millis.min(LONGEST))
+}
+
+/// Calls `f` up to `max_attempts` times, until it gives `Ok`; 0 counts as 1.
+///
+/// Waits 100 ms after the first failure, 400 ms after the second, and so on
+/// ([`wait_before_retry`]). Each failure but the last is logged as a warning. Cancelling the future
+/// cancels the call under way.
+///
+/// # Errors
+/// The last call's.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let mut calls = 0;
+/// let result = jetsink::with_retry(3, || {
+///     calls += 1;
+///     let call = calls;
+///     async move { if call < 3 { Err("not yet") } else { Ok(call) } }
+/// })
+/// .await;
+/// assert_eq!(result, Ok(3));
+/// # }
+/// ```
+pub async fn with_retry<F, Fut, T, E>(max_attempts: u32, mut f: F) -> Result<T, E>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Display,
+{
+    let mut failures = 0;
+    loop {
+        match f().await {
+            Ok(value) => return Ok(value),
+            Err(error) if failures + 1 >= max_attempts => return Err(error),
+            Err(error) => wait_out(failures, max_attempts, &error).await,
+        }
+        failures += 1;
+    }
+}
+
+/// Whether a retry after failure number `failure` would begin before `deadline`.
+pub(crate) fn fits(failure: u32, now: Instant, deadline: Instant) -> bool {
+    now + wait_before_retry(failure) < deadline
+}
+
+/// Logs failure number `failure` and waits until the retry is due.
+pub(crate) async fn wait_out(failure: u32, max_attempts: u32, error: &impl Display) {
+    let wait = wait_before_retry(failure);
+    warn!(
+        attempt = failure + 1,
+        max_attempts,
+        wait_ms = wait.as_millis() as u64,
+        %error,
+        "publish failed, trying again"
+    );
+    sleep(wait).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_quadruple_and_the_last_error_is_returned() {
+        let started = Instant::now();
+        let calls = Cell::new(0);
+        let result: Result<(), String> = with_retry(4, || {
+            calls.set(calls.get() + 1);
+            let call = calls.get();
+            async move { Err(format!("failure {call}")) }
+        })
+        .await;
+        assert_eq!(result, Err("failure 4".to_owned()));
+        assert_eq!(started.elapsed(), Duration::from_millis(100 + 400 + 1_600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempts_means_one_and_there_is_no_wait_after_the_last() {
+        for max_attempts in [0, 1] {
+            let started = Instant::now();
+            let result: Result<(), &str> = with_retry(max_attempts, || async { Err("no") }).await;
+            assert_eq!((result, started.elapsed()), (Err("no"), Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn waits_never_overflow() {
+        assert_eq!(wait_before_retry(0), Duration::from_millis(100));
+        assert_eq!(wait_before_retry(2), Duration::from_millis(1_600));
+        assert_eq!(wait_before_retry(u32::MAX), Duration::from_secs(3_600));
+    }
+}

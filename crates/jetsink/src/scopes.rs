@@ -1,0 +1,233 @@
+//! Two scopes of circuits: the broker's, and one for each subject that fails.
+//!
+//! A subject's circuit exists only while that subject fails, and there are at most
+//! [`MOST_FAILING_SUBJECTS`] of them: past that the one that has been failing longest without being
+//! asked for gives way. While no subject fails, a publish costs one load for all of this.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
+use crate::error::{CircuitOpen, Scope};
+use crate::subject::Subject;
+
+/// The most subjects that have a circuit of their own at one time.
+pub const MOST_FAILING_SUBJECTS: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) struct Scopes {
+    broker: Circuit,
+    subjects: Mutex<HashMap<Subject, FailingSubject>>,
+    /// The size of `subjects`, to keep the steady path off its lock.
+    failing: AtomicUsize,
+    /// Counts subjects that recovered: the epoch against which a late failure is recognized.
+    recoveries: AtomicU64,
+}
+
+#[derive(Debug)]
+struct FailingSubject {
+    circuit: Arc<Circuit>,
+    last_asked: Instant,
+}
+
+impl Scopes {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            broker: Circuit::new(now),
+            subjects: Mutex::default(),
+            failing: AtomicUsize::new(0),
+            recoveries: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks both circuits. The admission gives its places back when it is dropped.
+    pub(crate) fn admit(
+        &self,
+        now: Instant,
+        subject: &Subject,
+    ) -> Result<ScopedAdmission<'_>, CircuitOpen> {
+        let broker = self.broker.admit(now).map_err(|r| open(Scope::Broker, r))?;
+        let mut admission = ScopedAdmission {
+            scopes: self,
+            broker: Some(broker),
+            subject: None,
+            recoveries: self.recoveries.load(Ordering::Acquire),
+        };
+        if self.failing.load(Ordering::Acquire) > 0
+            && let Some(circuit) = self.circuit_of(subject, now)
+        {
+            // On a rejection the drop of `admission` gives the broker's probe back.
+            let subject = circuit.admit(now).map_err(|r| open(Scope::Subject, r))?;
+            admission.subject = Some((circuit, subject));
+        }
+        Ok(admission)
+    }
+
+    pub(crate) fn broker_state(&self, now: Instant) -> State {
+        self.broker.state(now)
+    }
+
+    pub(crate) fn subject_state(&self, subject: &Subject, now: Instant) -> State {
+        match self.lock().get(subject) {
+            None => State::Connected,
+            Some(failing) => failing.circuit.state(now),
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&self, now: Instant) {
+        report(Scope::Broker, None, self.broker.trip(now));
+    }
+
+    /// The broker gave a sign of life.
+    pub(crate) fn sign_of_life(&self) {
+        report(Scope::Broker, None, self.broker.probe_due());
+    }
+
+    fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<Circuit>> {
+        let mut subjects = self.lock();
+        let failing = subjects.get_mut(subject)?;
+        failing.last_asked = now;
+        Some(Arc::clone(&failing.circuit))
+    }
+
+    fn subject_failed(&self, subject: &Subject, now: Instant, recoveries_at_admission: u64) {
+        let mut subjects = self.lock();
+        // Someone opened it meanwhile, or some subject recovered while this publish was out and it
+        // may have been this one: the next failure will tell.
+        if subjects.contains_key(subject)
+            || self.recoveries.load(Ordering::Acquire) != recoveries_at_admission
+        {
+            return;
+        }
+        if subjects.len() >= MOST_FAILING_SUBJECTS {
+            let longest = subjects
+                .iter()
+                .min_by_key(|(_, failing)| failing.last_asked);
+            if let Some(gives_way) = longest.map(|(subject, _)| subject.clone()) {
+                subjects.remove(&gives_way);
+            }
+        }
+        subjects.insert(
+            subject.clone(),
+            FailingSubject {
+                circuit: Arc::new(Circuit::opened(now)),
+                last_asked: now,
+            },
+        );
+        self.failing.store(subjects.len(), Ordering::Release);
+        drop(subjects);
+        report(Scope::Subject, Some(subject), Some(Transition::Opened));
+    }
+
+    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) {
+        let mut subjects = self.lock();
+        if subjects
+            .get(subject)
+            .is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit))
+        {
+            subjects.remove(subject);
+            self.recoveries.fetch_add(1, Ordering::AcqRel);
+            self.failing.store(subjects.len(), Ordering::Release);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, FailingSubject>> {
+        // Nothing panics while holding it; if something ever does, the map is still a map.
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(scope: Scope, rejected: Rejected) -> CircuitOpen {
+    CircuitOpen {
+        scope,
+        attempt: rejected.attempt,
+        retry_after: rejected.retry_after,
+        probing: rejected.probing,
+    }
+}
+
+/// The right to publish once to a subject.
+#[derive(Debug)]
+pub(crate) struct ScopedAdmission<'a> {
+    scopes: &'a Scopes,
+    broker: Option<Admission>,
+    subject: Option<(Arc<Circuit>, Admission)>,
+    recoveries: u64,
+}
+
+impl ScopedAdmission<'_> {
+    /// Whether either circuit gave out its probe.
+    pub(crate) fn is_probe(&self) -> bool {
+        let subject = self.subject.as_ref().map(|(_, admission)| admission);
+        self.broker.iter().chain(subject).any(Admission::is_probe)
+    }
+
+    /// `failed` names whom the failure concerns; `None` is a success.
+    pub(crate) fn settle(mut self, now: Instant, subject: &Subject, failed: Option<Scope>) {
+        let scopes = self.scopes;
+        let broker = match failed {
+            // Whatever the broker said, it was there to say it.
+            None | Some(Scope::Subject) => Some(Outcome::Success),
+            Some(Scope::Broker) => Some(Outcome::Failure),
+            // Such events are mostly refused before they are sent, and then prove nothing.
+            Some(Scope::Event) => None,
+        };
+        if let (Some(outcome), Some(admission)) =
+            (broker, self.broker.take_if(|_| broker.is_some()))
+        {
+            report(
+                Scope::Broker,
+                None,
+                scopes.broker.settle(now, admission, outcome),
+            );
+        }
+        match (failed, self.subject.take()) {
+            (None, Some((circuit, admission))) => {
+                let transition = circuit.settle(now, admission, Outcome::Success);
+                if transition == Some(Transition::Closed) {
+                    scopes.subject_recovered(subject, &circuit);
+                }
+                report(Scope::Subject, Some(subject), transition);
+            }
+            (Some(Scope::Subject), Some((circuit, admission))) => {
+                let transition = circuit.settle(now, admission, Outcome::Failure);
+                report(Scope::Subject, Some(subject), transition);
+            }
+            (Some(Scope::Subject), None) => {
+                scopes.subject_failed(subject, now, self.recoveries);
+            }
+            (Some(Scope::Broker | Scope::Event), Some(taken)) => self.subject = Some(taken),
+            (None | Some(Scope::Broker | Scope::Event), None) => {}
+        }
+    }
+}
+
+impl Drop for ScopedAdmission<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.broker.take() {
+            self.scopes.broker.release(admission);
+        }
+        if let Some((circuit, admission)) = self.subject.take() {
+            circuit.release(admission);
+        }
+    }
+}
+
+fn report(scope: Scope, subject: Option<&Subject>, transition: Option<Transition>) {
+    let Some(transition) = transition else { return };
+    let subject = subject.map(Subject::as_str);
+    match transition {
+        Transition::Opened => warn!(%scope, subject, "circuit opened"),
+        Transition::ProbeFailed { attempt, wait } => {
+            let wait_ms = wait.as_millis() as u64;
+            warn!(%scope, subject, attempt, wait_ms, "probe failed");
+        }
+        Transition::Closed => info!(%scope, subject, "circuit closed"),
+        Transition::ProbeDue => info!(%scope, subject, "sign of life, probe due"),
+    }
+}
