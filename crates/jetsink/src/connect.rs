@@ -11,6 +11,10 @@ use percent_encoding::percent_decode_str;
 /// The port and scheme where a URL names none are `nats` and 4222.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
+/// The client's queue: twice the widest window, so that a pipeline never waits at it and its order of
+/// sending holds.
+const CLIENT_QUEUE: usize = 2 * crate::pipeline::WIDEST_WINDOW;
+
 /// Why there is no connection. The texts hold no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -289,6 +293,7 @@ impl ConnectSettings {
             .name(&self.name)
             .connection_timeout(self.connect_timeout)
             .ping_interval(self.ping_interval)
+            .client_capacity(CLIENT_QUEUE)
             .reconnect_delay_callback(reconnect_delay);
         options = match &self.login {
             Login::None => options,

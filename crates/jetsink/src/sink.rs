@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::circuit::State;
 use crate::envelope::{Envelope, HeaderError, MessageId};
-use crate::error::{EmitError, FailedEmit, Known, PublishError};
+use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
 use crate::publisher::{Acknowledgement, Connection, Publisher};
 use crate::retry;
 use crate::scopes::{ScopedAdmission, Scopes};
@@ -178,10 +178,8 @@ impl<P: Publisher> Sink<P> {
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
         let admission = self
-            .scopes
             .admit(started, envelope.subject())
             .map_err(EmitError::CircuitOpen)?;
-        let _in_flight = InFlight::begin(self);
         let envelope = self.identified(envelope);
         let attempts = if admission.is_probe() {
             1
@@ -232,6 +230,18 @@ impl<P: Publisher> Sink<P> {
         self.settings.deadline
     }
 
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.settings.max_attempts
+    }
+
+    pub(crate) fn admit(
+        &self,
+        now: Instant,
+        subject: &Subject,
+    ) -> Result<ScopedAdmission<'_>, CircuitOpen> {
+        self.scopes.admit(now, subject)
+    }
+
     /// Gives an envelope its message id, once.
     pub(crate) fn identified(&self, envelope: Envelope) -> Envelope {
         if envelope.message_id().is_some() {
@@ -242,13 +252,15 @@ impl<P: Publisher> Sink<P> {
         envelope.with_message_id(MessageId::minted(id))
     }
 
-    async fn attempt(
+    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
+    pub(crate) async fn attempt(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
         max_attempts: u32,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
+        let _in_flight = InFlight::begin(self);
         let mut failures = 0;
         let mut known = Known::NotSent;
         loop {

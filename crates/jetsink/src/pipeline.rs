@@ -1,0 +1,300 @@
+//! The pipeline: many envelopes in flight, results in order, order kept on the stream.
+//!
+//! On one connection what is sent first is stored first, and a lost connection loses a tail, never a
+//! middle. So order breaks in one place only: where sending goes on while older envelopes are
+//! unsettled. Hence the one rule here: a failure that will be tried again ends the window. Nothing
+//! new goes out until everything in flight has settled; then sending resumes at the first envelope
+//! that is not acknowledged, each with the message id it had.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep_until};
+
+use crate::envelope::Envelope;
+use crate::error::{EmitError, FailedEmit, Known, Scope};
+use crate::publisher::Publisher;
+use crate::retry::wait_before_retry;
+use crate::sink::{Delivery, Sink};
+
+/// The widest window. Less than the client's queue, so that handing an envelope over never waits and
+/// the order of handing over is the order of sending.
+pub const WIDEST_WINDOW: usize = 16_384;
+
+/// How often an open circuit is asked again; a sign of life makes it let the probe through.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+type Flight<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
+
+/// Envelopes on their way through one [`Sink`], by [`Sink::pipeline`].
+///
+/// ```no_run
+/// use std::num::NonZeroUsize;
+/// use std::time::Duration;
+/// # use jetsink::{EmitError, Envelope, Publisher, Sink};
+///
+/// # async fn example<P: Publisher>(sink: &Sink<P>, envelopes: Vec<Envelope>) -> Result<(), EmitError> {
+/// let window = NonZeroUsize::new(512).unwrap();
+/// let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
+/// let mut envelopes = envelopes.into_iter();
+/// loop {
+///     while pipeline.has_room() && let Some(envelope) = envelopes.next() {
+///         pipeline.push(envelope).expect("there is room");
+///     }
+///     match pipeline.next().await {
+///         Some(result) => println!("{:?}", result?), // in the order of the pushes
+///         None => break,
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Pipeline<'a, P> {
+    sink: &'a Sink<P>,
+    window: usize,
+    patience: Duration,
+    entries: VecDeque<Entry>,
+    /// The number of the entry at the front.
+    first: u64,
+    flights: FuturesUnordered<Flight<'a>>,
+    phase: Phase,
+    /// When the broker began to fail; back to none with the first success.
+    failing_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    envelope: Arc<Envelope>,
+    state: State,
+    failures: u32,
+    /// The failure after which nobody can say whether the envelope is stored.
+    unknown: Option<Box<FailedEmit>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Queued,
+    InFlight,
+    Settled(Result<Delivery, EmitError>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// What is queued goes out.
+    Sending,
+    /// The window has ended: what is in flight settles, then sending resumes at the time given.
+    Settling { resume_at: Instant },
+}
+
+impl<P: Publisher> Sink<P> {
+    /// A pipeline with up to `window` envelopes in flight, [`WIDEST_WINDOW`] at the most.
+    ///
+    /// A window of 1 is one after another. Several pipelines of a sink don't wait for each other,
+    /// and keep no order among them.
+    #[must_use]
+    pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
+        Pipeline {
+            sink: self,
+            window: window.get().min(WIDEST_WINDOW),
+            patience: Duration::ZERO,
+            entries: VecDeque::new(),
+            first: 0,
+            flights: FuturesUnordered::new(),
+            phase: Phase::Sending,
+            failing_since: None,
+        }
+    }
+}
+
+impl<'a, P: Publisher> Pipeline<'a, P> {
+    /// How long a broker that fails is tried again, with the same message ids, before its failure
+    /// becomes the result. Default: zero.
+    ///
+    /// Keep it under the stream's duplicate window (2 minutes by default): past that the broker no
+    /// longer recognizes an envelope whose first sending it did store.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Whether [`push`](Self::push) takes another.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.entries.len() < self.window
+    }
+
+    /// Whether nothing is on its way: [`next`](Self::next) would give `None`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes an envelope in. It goes out when [`next`](Self::next) is awaited.
+    ///
+    /// # Errors
+    /// The envelope itself, where the window is full.
+    pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
+        if !self.has_room() {
+            return Err(envelope);
+        }
+        self.entries.push_back(Entry {
+            envelope: Arc::new(self.sink.identified(envelope)),
+            state: State::Queued,
+            failures: 0,
+            unknown: None,
+        });
+        Ok(())
+    }
+
+    /// Sends what was pushed, and waits for the result of the oldest; `None` when there is none.
+    ///
+    /// Cancellation-safe: dropped and called again, it goes on where it was. Dropping the whole
+    /// pipeline gives up on what is in flight, which may be stored or not.
+    pub async fn next(&mut self) -> Option<Result<Delivery, EmitError>> {
+        loop {
+            match self.entries.front()?.state {
+                State::Settled(_) => {
+                    self.first += 1;
+                    return match self.entries.pop_front()?.state {
+                        State::Settled(result) => Some(result),
+                        State::Queued | State::InFlight => None, // just seen to be settled
+                    };
+                }
+                State::Queued | State::InFlight => {}
+            }
+            match self.phase {
+                Phase::Sending => self.send_queued(),
+                Phase::Settling { .. } => {}
+            }
+            if let Some((number, result)) = self.flights.next().await {
+                self.settle(number, result);
+            } else if let Phase::Settling { resume_at } = self.phase {
+                sleep_until(resume_at).await;
+                self.phase = Phase::Sending;
+            }
+        }
+    }
+
+    /// Sends what is queued, oldest first, as far as the circuits let it.
+    fn send_queued(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.entries.len() {
+            let number = self.first + index as u64;
+            let entry = &mut self.entries[index];
+            match entry.state {
+                State::InFlight | State::Settled(_) => continue,
+                State::Queued => {}
+            }
+            let sink = self.sink;
+            match sink.admit(now, entry.envelope.subject()) {
+                Ok(admission) => {
+                    entry.state = State::InFlight;
+                    let envelope = Arc::clone(&entry.envelope);
+                    // Unconstrained: tokio's budget might otherwise let a later flight hand over
+                    // its envelope before this one.
+                    self.flights.push(Box::pin(unconstrained(async move {
+                        let deadline = now + sink.deadline();
+                        let result = sink.attempt(&envelope, admission, 1, deadline).await;
+                        (number, result)
+                    })));
+                }
+                // One of ours is the probe, or will settle; then this is looked at again.
+                Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => return,
+                Err(open) => {
+                    self.settle(number, Err(EmitError::CircuitOpen(open)));
+                    if let Phase::Settling { .. } = self.phase {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
+        let error = match result {
+            Ok(delivery) => {
+                self.failing_since = None;
+                self.entry(number).state = State::Settled(Ok(delivery));
+                return;
+            }
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        let failures = self.entry(number).failures;
+        let wait = match &error {
+            EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
+                self.next_look(now, open.retry_after)
+            }
+            EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
+                self.next_look(now, LOOK_AGAIN)
+            }
+            EmitError::Failed(failed)
+                if failed.error.is_transient() && failures + 1 < self.sink.max_attempts() =>
+            {
+                Some(wait_before_retry(failures))
+            }
+            EmitError::Failed(_) | EmitError::CircuitOpen(_) => None,
+        };
+        let entry = self.entry(number);
+        if let EmitError::Failed(failed) = &error {
+            entry.failures += 1;
+            if failed.known == Known::OutcomeUnknown {
+                entry.unknown = Some(failed.clone());
+            }
+        }
+        match wait {
+            None => entry.state = State::Settled(Err(entry.verdict(error))),
+            Some(wait) => {
+                entry.state = State::Queued;
+                let earliest = match self.phase {
+                    Phase::Sending => now,
+                    Phase::Settling { resume_at } => resume_at,
+                };
+                self.phase = Phase::Settling {
+                    resume_at: earliest.max(now + wait),
+                };
+            }
+        }
+    }
+
+    /// An entry that has not left: only settled ones leave, and only from the front.
+    fn entry(&mut self, number: u64) -> &mut Entry {
+        &mut self.entries[(number - self.first) as usize]
+    }
+
+    /// When to try a failing broker again: none once patience has run out.
+    fn next_look(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let patient_until = failing_since + self.patience;
+        (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
+    }
+}
+
+impl Entry {
+    /// The last error, unless an earlier one leaves it open whether the envelope is stored.
+    fn verdict(&mut self, last: EmitError) -> EmitError {
+        match self.unknown.take() {
+            Some(unknown) if last.known() != Known::OutcomeUnknown => EmitError::Failed(unknown),
+            Some(_) | None => last,
+        }
+    }
+}
+
+impl<P> fmt::Debug for Pipeline<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("window", &self.window)
+            .field("entries", &self.entries.len())
+            .field("in_flight", &self.flights.len())
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! Every interleaving of the circuit's atomics, with loom's in place of the standard library's.
+//!
+//! The source of the circuit is compiled into this test a second time, with `crate::sync` below.
+
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+#[path = "../src/backoff.rs"]
+mod backoff;
+#[path = "../src/circuit.rs"]
+mod circuit;
+
+mod sync {
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+}
+
+use std::time::Duration;
+
+use circuit::{Admission, Circuit, Outcome, State, Transition};
+use loom::sync::Arc;
+use loom::thread;
+use tokio::time::Instant;
+
+fn open_and_due() -> (Arc<Circuit>, Instant) {
+    let start = Instant::now();
+    let due = start + Duration::from_millis(100);
+    (Arc::new(Circuit::opened(start)), due)
+}
+
+fn caller<T: 'static>(
+    circuit: &Arc<Circuit>,
+    act: impl FnOnce(&Circuit) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let circuit = Arc::clone(circuit);
+    thread::spawn(move || act(&circuit))
+}
+
+#[test]
+fn of_three_callers_one_probes() {
+    loom::model(|| {
+        let (circuit, now) = open_and_due();
+        let others = [(); 2].map(|()| caller(&circuit, move |c| c.admit(now).ok()));
+        let own = circuit.admit(now).ok();
+        let probes: Vec<Admission> = others
+            .into_iter()
+            .map(|c| c.join().unwrap())
+            .chain([own])
+            .flatten()
+            .collect();
+        assert_eq!(probes.len(), 1);
+        assert!(probes[0].is_probe());
+    });
+}
+
+#[test]
+fn two_probes_race_and_the_first_failure_pushes_the_next_one_on_for_all() {
+    // Three threads of two steps each: all interleavings with up to three preemptions.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (circuit, now) = open_and_due();
+        let probe_and_fail = move |c: &Circuit| {
+            let probe = c.admit(now).ok()?;
+            c.settle(now, probe, Outcome::Failure)
+        };
+        let other = caller(&circuit, probe_and_fail);
+        let asks = caller(&circuit, move |c| {
+            c.admit(now).map(|probe| c.release(probe)).is_ok()
+        });
+        let own = probe_and_fail(&circuit);
+        asks.join().unwrap();
+        let failed = [own, other.join().unwrap()].into_iter().flatten().count();
+        if failed == 1 {
+            assert!(matches!(
+                circuit.state(now),
+                State::Reconnecting {
+                    attempt: 1,
+                    probing: false,
+                    ..
+                }
+            ));
+        } else {
+            // The third caller held the probe while both of these asked, and gave it back.
+            assert_eq!(failed, 0);
+            assert!(circuit.admit(now).is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_cancelled_probe_gives_its_place_to_another() {
+    loom::model(|| {
+        let (circuit, now) = open_and_due();
+        let probe = circuit.admit(now).unwrap();
+        let cancels = caller(&circuit, move |c| c.release(probe));
+        let others = caller(&circuit, move |c| {
+            let probe = c.admit(now).ok()?;
+            c.settle(now, probe, Outcome::Success)
+        });
+        let own = circuit.admit(now).map(|probe| circuit.release(probe));
+        cancels.join().unwrap();
+        match others.join().unwrap() {
+            Some(Transition::Closed) => assert_eq!(circuit.state(now), State::Connected),
+            _ => assert!(circuit.admit(now).is_ok(), "wedged, {own:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_late_success_does_not_close_and_a_late_failure_does_not_open() {
+    loom::model(|| {
+        let start = Instant::now();
+        let circuit = Arc::new(Circuit::new(start));
+        let [late_success, late_failure, opens] = [(); 3].map(|()| circuit.admit(start).unwrap());
+        circuit.settle(start, opens, Outcome::Failure);
+        let now = start + Duration::from_millis(100);
+        let probe = circuit.admit(now).unwrap();
+        let late = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(now, late_success, Outcome::Success))
+        };
+        let later = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(now, late_failure, Outcome::Failure))
+        };
+        assert_eq!(
+            circuit.settle(now, probe, Outcome::Success),
+            Some(Transition::Closed)
+        );
+        assert_eq!(late.join().unwrap(), None);
+        assert_eq!(later.join().unwrap(), None);
+        assert_eq!(circuit.state(now), State::Connected);
+    });
+}
+
+#[test]
+fn a_trip_against_a_failure_and_a_success_opens_once() {
+    loom::model(|| {
+        let start = Instant::now();
+        let circuit = Arc::new(Circuit::new(start));
+        let [fails, succeeds] = [(); 2].map(|()| circuit.admit(start).unwrap());
+        let failure = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(start, fails, Outcome::Failure))
+        };
+        let success = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(start, succeeds, Outcome::Success))
+        };
+        let tripped = circuit.trip(start);
+        let opened = [failure.join().unwrap(), success.join().unwrap(), tripped];
+        assert_eq!(opened.iter().flatten().count(), 1);
+        assert!(matches!(
+            circuit.state(start),
+            State::Reconnecting { attempt: 0, .. }
+        ));
+    });
+}
+
+#[test]
+fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
+    loom::model(|| {
+        let start = Instant::now();
+        let circuit = Arc::new(Circuit::opened(start));
+        let mut now = start;
+        for attempt in 0..5 {
+            now += backoff::wait_after(attempt);
+            let probe = circuit.admit(now).unwrap();
+            circuit.settle(now, probe, Outcome::Failure);
+        }
+        now += backoff::wait_after(5);
+        let probe = circuit.admit(now).unwrap();
+        let sign = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.probe_due())
+        };
+        let asks = {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || {
+                circuit
+                    .admit(now)
+                    .map(|admission| circuit.release(admission))
+                    .is_ok()
+            })
+        };
+        circuit.settle(now, probe, Outcome::Failure);
+        sign.join().unwrap();
+        let _ = asks.join().unwrap();
+        // Before or after the failure: the next probe is due within the schedule's first steps.
+        assert!(circuit.admit(now + Duration::from_millis(200)).is_ok());
+    });
+}
