@@ -1,1 +1,92 @@
-//! x
+//! Test support: real nats-server processes on loopback, and the faults that happen to them.
+//!
+//! ```no_run
+//! use nats_fixture::NatsServer;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), nats_fixture::FixtureError> {
+//! let mut server = NatsServer::start().await?;
+//! server.create_stream("EVENTS", &["events.>"]).await?;
+//! server.freeze()?;
+//! server.thaw()?;
+//! server.kill()?;
+//! server.start_again().await?; // same port, same files
+//! # Ok(())
+//! # }
+//! ```
+
+mod audit;
+mod binary;
+mod server;
+mod tls;
+
+pub use audit::{Audit, StoredMessage, audit, stored};
+pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
+pub use server::{NatsServer, NatsServerBuilder};
+pub use tls::TlsFiles;
+
+use std::path::PathBuf;
+
+/// Why the fixture can't do what a test asks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FixtureError {
+    /// There is no nats-server and none could be fetched.
+    #[error("no nats-server: {0}; install one, or set NATS_SERVER_BIN to its path")]
+    NoBinary(String),
+    /// The server did not come up.
+    #[error("nats-server did not come up: {reason}; the end of its log: {log_end}")]
+    NotReady {
+        /// What was waited for.
+        reason: String,
+        /// The last lines that it wrote.
+        log_end: String,
+    },
+    /// A file or process operation failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A signal could not be sent.
+    #[error("signal to nats-server {pid}: {reason}")]
+    Signal {
+        /// The process.
+        pid: i32,
+        /// Why.
+        reason: String,
+    },
+    /// The broker refused an operation of the fixture's own.
+    #[error("{what}: {reason}")]
+    Broker {
+        /// What was tried.
+        what: String,
+        /// Its answer.
+        reason: String,
+    },
+}
+
+impl FixtureError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    fn broker<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |error| Self::Broker {
+            what,
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The workspace's target directory, where fetched binaries are kept.
+fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),
+        PathBuf::from,
+    )
+}

@@ -1,0 +1,436 @@
+//! One real nats-server process, and what can be done to it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::{FixtureError, TlsFiles, nats_server_binary};
+
+/// How long a server may take to come up.
+const TIME_TO_START: Duration = Duration::from_secs(20);
+
+/// Ports are chosen by the system and may be taken again before the server binds them.
+const MOST_PORTS_TRIED: u32 = 5;
+
+/// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
+#[derive(Debug, Clone, Default)]
+pub struct NatsServerBuilder {
+    without_jetstream: bool,
+    max_payload: Option<usize>,
+    login: Option<(String, String)>,
+    tls: Option<TlsFiles>,
+    config: String,
+}
+
+impl NatsServerBuilder {
+    /// Without JetStream.
+    #[must_use]
+    pub fn without_jetstream(mut self) -> Self {
+        self.without_jetstream = true;
+        self
+    }
+
+    /// The largest message, headers included, in bytes.
+    #[must_use]
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(bytes);
+        self
+    }
+
+    /// Lets only this user in.
+    #[must_use]
+    pub fn user_and_password(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Demands TLS, with these files.
+    #[must_use]
+    pub fn tls(mut self, files: &TlsFiles) -> Self {
+        self.tls = Some(files.clone());
+        self
+    }
+
+    /// Adds lines to the server's configuration file.
+    #[must_use]
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self.config.push('\n');
+        self
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where there is no binary, or the server doesn't come up within 20 s.
+    pub async fn start(self) -> Result<NatsServer, FixtureError> {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let folder = tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?;
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let mut server = NatsServer {
+            binary: nats_server_binary()?,
+            name: format!("fixture-{}-{number}", std::process::id()),
+            port: 0,
+            process: None,
+            settings: self,
+            folder,
+        };
+        let mut tries = 1;
+        loop {
+            server.port = free_port()?;
+            server.write_config()?;
+            match server.start_again().await {
+                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
+                started => return started.map(|()| server),
+            }
+        }
+    }
+}
+
+fn free_port() -> Result<u16, FixtureError> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
+    let address = listener.and_then(|l| l.local_addr());
+    Ok(address.map_err(FixtureError::io("finding a port"))?.port())
+}
+
+/// A server process on 127.0.0.1 with its store in a temporary folder. Its port and files stay the
+/// same over restarts. Dropping it kills the process and removes the folder; should this process be
+/// killed, the server follows within a second.
+#[derive(Debug)]
+pub struct NatsServer {
+    binary: PathBuf,
+    name: String,
+    port: u16,
+    process: Option<Running>,
+    settings: NatsServerBuilder,
+    folder: TempDir,
+}
+
+/// The server, and a watchdog that outlives us just long enough to end it: its standard input closes
+/// when this process is gone.
+#[derive(Debug)]
+struct Running {
+    server: Child,
+    watchdog: Child,
+}
+
+impl NatsServer {
+    /// A server with JetStream and no login.
+    ///
+    /// # Errors
+    /// As [`NatsServerBuilder::start`].
+    pub async fn start() -> Result<Self, FixtureError> {
+        Self::builder().start().await
+    }
+
+    /// To set it up otherwise.
+    #[must_use]
+    pub fn builder() -> NatsServerBuilder {
+        NatsServerBuilder::default()
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.settings.tls.is_some() {
+            "tls"
+        } else {
+            "nats"
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|running| running.server.id())
+    }
+
+    /// What it has written to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// Ends it at once (SIGKILL), and waits for its end.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub fn kill(&mut self) -> Result<(), FixtureError> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Asks it to stop in good order (SIGTERM), and waits for its end.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub fn stop(&mut self) -> Result<(), FixtureError> {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Stops its clock (SIGSTOP): connections stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub fn freeze(&self) -> Result<(), FixtureError> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub fn thaw(&self) -> Result<(), FixtureError> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Has it send its clients away before it shuts down (lame duck mode).
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub fn lame_duck(&self) -> Result<(), FixtureError> {
+        self.signal(Signal::SIGUSR2)
+    }
+
+    /// Starts it after [`kill`](Self::kill) or [`stop`](Self::stop), with the same port and files,
+    /// and waits until it answers.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it runs already, or doesn't come up within 20 s.
+    pub async fn start_again(&mut self) -> Result<(), FixtureError> {
+        self.launch()?;
+        let give_up = Instant::now() + TIME_TO_START;
+        loop {
+            if self.answers().await {
+                return Ok(());
+            }
+            let ended = match &mut self.process {
+                Some(running) => running.server.try_wait().ok().flatten().is_some(),
+                None => true,
+            };
+            if ended || Instant::now() > give_up {
+                let reason = if ended {
+                    "it ended"
+                } else {
+                    "it does not answer"
+                };
+                let _ = self.kill();
+                return Err(FixtureError::NotReady {
+                    reason: reason.to_owned(),
+                    log_end: self.log_end(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Launches the process without waiting for it.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it can't be run.
+    pub fn launch(&mut self) -> Result<(), FixtureError> {
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.path("server.log"))
+            .map_err(FixtureError::io("opening the log"))?;
+        let server = Command::new(&self.binary)
+            .arg("--config")
+            .arg(self.path("server.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(FixtureError::io("running nats-server"))?;
+        let watchdog = Command::new("sh")
+            .args(["-c", "read -r _; kill -9 \"$0\" 2>/dev/null"])
+            .arg(server.id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(FixtureError::io("running the watchdog"))?;
+        self.process = Some(Running { server, watchdog });
+        Ok(())
+    }
+
+    /// A client with the right login and certificates.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn client(&self) -> Result<async_nats::Client, FixtureError> {
+        let mut options = async_nats::ConnectOptions::new();
+        if let Some((user, password)) = &self.settings.login {
+            options = options.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(files) = &self.settings.tls {
+            options = options
+                .add_root_certificates(files.root.clone())
+                .add_client_certificate(files.client_certificate.clone(), files.client_key.clone());
+        }
+        options
+            .connect(self.url())
+            .await
+            .map_err(FixtureError::broker("connecting to the fixture's server"))
+    }
+
+    /// JetStream over a client of its own.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub async fn jetstream(&self) -> Result<jetstream::Context, FixtureError> {
+        Ok(jetstream::new(self.client().await?))
+    }
+
+    /// Creates a stream in files with the server's defaults.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), FixtureError> {
+        self.create_stream_with(jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(|&s| s.to_owned()).collect(),
+            ..jetstream::stream::Config::default()
+        })
+        .await
+    }
+
+    /// Creates a stream.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn create_stream_with(
+        &self,
+        config: jetstream::stream::Config,
+    ) -> Result<(), FixtureError> {
+        let what = format!("creating stream {}", config.name);
+        let jetstream = self.jetstream().await?;
+        jetstream
+            .create_stream(config)
+            .await
+            .map(drop)
+            .map_err(FixtureError::broker(what))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_config(&self) -> Result<(), FixtureError> {
+        let config = self.config();
+        std::fs::write(self.path("server.conf"), config)
+            .map_err(FixtureError::io("writing the configuration"))
+    }
+
+    fn config(&self) -> String {
+        let settings = &self.settings;
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "listen: \"127.0.0.1:{}\"\nserver_name: {:?}",
+            self.port, self.name
+        );
+        if !settings.without_jetstream {
+            let _ = writeln!(text, "jetstream {{ store_dir: {:?} }}", self.path("store"));
+        }
+        if let Some(bytes) = settings.max_payload {
+            let _ = writeln!(text, "max_payload: {bytes}");
+        }
+        if let Some((user, password)) = &settings.login {
+            let _ = writeln!(
+                text,
+                "authorization {{ user: {user:?}, password: {password:?} }}"
+            );
+        }
+        if let Some(files) = &settings.tls {
+            let _ = writeln!(
+                text,
+                "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: {} }}",
+                files.server_certificate, files.server_key, files.root, files.verify_clients
+            );
+        }
+        text.push_str(&settings.config);
+        text
+    }
+
+    /// Whether the process at our port is ours, and greets. A server greets once its streams are
+    /// recovered.
+    async fn answers(&self) -> bool {
+        let greeting = async {
+            let stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).await.ok()?;
+            Some(line)
+        };
+        let greeting = tokio::time::timeout(Duration::from_secs(1), greeting).await;
+        let name = format!("\"server_name\":\"{}\"", self.name);
+        greeting
+            .ok()
+            .flatten()
+            .is_some_and(|line| line.contains(&name))
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<(), FixtureError> {
+        self.signal(signal)?;
+        if let Some(mut running) = self.process.take() {
+            let ended = running.server.wait();
+            running.dismiss_watchdog();
+            ended.map_err(FixtureError::io("waiting for nats-server to end"))?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), FixtureError> {
+        let pid = self
+            .pid()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap_or(0);
+        let failed = |reason: String| FixtureError::Signal { pid, reason };
+        if pid == 0 {
+            return Err(failed("it does not run".to_owned()));
+        }
+        kill(Pid::from_raw(pid), signal).map_err(|errno| failed(errno.to_string()))
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Its folder, for tests that look at its files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Running {
+    /// Before its pipe closes, or it would kill whoever has the server's number by then.
+    fn dismiss_watchdog(&mut self) {
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}

@@ -1,0 +1,70 @@
+//! A private certificate authority, and certificates for a server and a client on loopback.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+use crate::FixtureError;
+
+/// PEM files in a temporary folder, which goes with the last clone.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The authority's certificate.
+    pub root: PathBuf,
+    /// The server's certificate, for 127.0.0.1 and localhost.
+    pub server_certificate: PathBuf,
+    /// The server's key.
+    pub server_key: PathBuf,
+    /// A client's certificate.
+    pub client_certificate: PathBuf,
+    /// The client's key.
+    pub client_key: PathBuf,
+    /// Whether the server demands the client's certificate.
+    pub verify_clients: bool,
+    _folder: Arc<TempDir>,
+}
+
+impl TlsFiles {
+    /// Makes a new authority and its certificates.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where the files can't be written.
+    pub fn generate(verify_clients: bool) -> Result<Self, FixtureError> {
+        let folder = tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?;
+        let write = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).map_err(FixtureError::io(format!("writing {name}")))?;
+            Ok::<_, FixtureError>(path)
+        };
+        let key = || KeyPair::generate().map_err(FixtureError::broker("making a key"));
+        let failed = || FixtureError::broker::<rcgen::Error>("making a certificate");
+
+        let root_key = key()?;
+        let mut root = CertificateParams::new(Vec::new()).map_err(failed())?;
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root_pem = root.self_signed(&root_key).map_err(failed())?.pem();
+        let issuer = Issuer::new(root, root_key);
+
+        let leaf = |usage| {
+            let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+            let mut params = CertificateParams::new(names).map_err(failed())?;
+            params.extended_key_usages = vec![usage];
+            let leaf_key = key()?;
+            let certificate = params.signed_by(&leaf_key, &issuer).map_err(failed())?;
+            Ok::<_, FixtureError>((certificate.pem(), leaf_key.serialize_pem()))
+        };
+        let (server_certificate, server_key) = leaf(ExtendedKeyUsagePurpose::ServerAuth)?;
+        let (client_certificate, client_key) = leaf(ExtendedKeyUsagePurpose::ClientAuth)?;
+        Ok(Self {
+            root: write("root.pem", root_pem)?,
+            server_certificate: write("server.pem", server_certificate)?,
+            server_key: write("server-key.pem", server_key)?,
+            client_certificate: write("client.pem", client_certificate)?,
+            client_key: write("client-key.pem", client_key)?,
+            verify_clients,
+            _folder: Arc::new(folder),
+        })
+    }
+}
