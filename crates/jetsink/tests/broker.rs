@@ -1,0 +1,438 @@
+//! A broker that is there, and what it refuses.
+
+#![allow(missing_docs)]
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use bytes::Bytes;
+use common::*;
+use futures_util::StreamExt as _;
+use jetsink::circuit::State;
+use jetsink::{
+    ConnectSettings, Delivery, EmitError, Known, MessageId, NatsPublisher, PublishError, Scope,
+    Sink, SinkSettings, Subject,
+};
+use nats_fixture::{NatsServer, stored};
+use tokio::task::JoinSet;
+
+fn failure(result: Result<Delivery, EmitError>) -> PublishError {
+    match result {
+        Err(EmitError::Failed(failed)) => failed.error,
+        other => panic!("expected a failed publish, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_caller_gets_each_event_stored_once_in_order() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let mut ledger = Ledger::default();
+    for number in 0..500 {
+        let emitted = emit(&sink, "events.a", Bytes::from(number.to_string())).await;
+        match &emitted.result {
+            Ok(Delivery::Stored {
+                stream,
+                sequence,
+                duplicate,
+            }) => {
+                assert_eq!(
+                    (stream.as_str(), *sequence, *duplicate),
+                    ("EVENTS", number + 1, false)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        ledger.0.push(emitted);
+    }
+    assert!(ledger.audit(&server, "EVENTS").await.is_clean());
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    for (message, number) in there.iter().zip(1..) {
+        let id = message.message_id.as_deref().unwrap();
+        assert!(id.ends_with(&format!(".{number}")), "ids count up: {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_callers_get_each_event_stored_once() {
+    let server = server_with_stream().await;
+    let sink = Arc::new(sink_to(&server).await);
+    let mut callers = JoinSet::new();
+    for caller in 0..64 {
+        let sink = Arc::clone(&sink);
+        callers.spawn(async move {
+            let mut own = Vec::new();
+            for number in 0..100 {
+                let payload = Bytes::from(format!("{caller}.{number}"));
+                own.push(emit(&sink, &format!("events.{caller}"), payload).await);
+            }
+            own
+        });
+    }
+    let ledger = Ledger(callers.join_all().await.into_iter().flatten().collect());
+    assert_eq!(ledger.acknowledged().len(), 6_400);
+    ledger.assert_promise_kept(&server).await;
+}
+
+#[tokio::test]
+async fn without_a_stream_nothing_is_ok_and_others_go_on() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    for number in 0..20 {
+        let error = emit(&sink, "nowhere.a", "x".into())
+            .await
+            .result
+            .unwrap_err();
+        assert_eq!(error.scope(), Scope::Subject, "{error}");
+        if number == 0 {
+            assert!(
+                error.to_string().contains("no stream captures the subject"),
+                "{error}"
+            );
+            assert_eq!(error.known(), Known::Refused);
+        } else {
+            assert!(error.to_string().contains("reconnecting state"), "{error}");
+        }
+        emit(&sink, "events.a", "good".into()).await.result.unwrap();
+    }
+    assert_eq!(sink.state(), State::Connected);
+}
+
+#[tokio::test]
+async fn without_jetstream_nothing_is_ok() {
+    let server = NatsServer::builder()
+        .without_jetstream()
+        .start()
+        .await
+        .unwrap();
+    let sink = sink_to(&server).await;
+    let error = failure(emit(&sink, "events.a", "x".into()).await.result);
+    assert_eq!(error, PublishError::JetStreamUnavailable);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_deleted_and_created_again_is_found_again() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let jetstream = server.jetstream().await.unwrap();
+    emit(&sink, "events.a", "one".into()).await.result.unwrap();
+    jetstream.delete_stream("EVENTS").await.unwrap();
+    assert_eq!(
+        failure(emit(&sink, "events.a", "two".into()).await.result),
+        PublishError::NoStream
+    );
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let mut tries = 0;
+    while emit(&sink, "events.a", "three".into())
+        .await
+        .result
+        .is_err()
+    {
+        tries += 1;
+        assert!(tries < 500, "the subject's circuit never closed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        sink.subject_state(&Subject::new("events.a").unwrap()),
+        State::Connected
+    );
+    assert_eq!(stored(&jetstream, "EVENTS").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_stream_refuses_with_its_code_and_harms_no_other() {
+    let server = server_with_stream().await;
+    let full = Config {
+        name: "SMALL".to_owned(),
+        subjects: vec!["small.>".to_owned()],
+        max_messages: 10,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    server.create_stream_with(full).await.unwrap();
+    let sink = sink_to(&server).await;
+    let mut ledger = Ledger::default();
+    for number in 0..50 {
+        ledger
+            .0
+            .push(emit(&sink, "small.a", Bytes::from(number.to_string())).await);
+        emit(&sink, "events.a", "good".into()).await.result.unwrap();
+    }
+    assert_eq!(ledger.acknowledged().len(), 10);
+    assert!(ledger.audit(&server, "SMALL").await.is_clean());
+    match &ledger.0[10].result {
+        Err(EmitError::Failed(failed)) => match &failed.error {
+            PublishError::Refused(refusal) => assert_eq!(refusal.code, 10077, "{refusal}"),
+            other => panic!("{other}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_event_over_the_limit_fails_alone_and_the_connection_stays() {
+    let server = NatsServer::builder()
+        .max_payload(4_096)
+        .start()
+        .await
+        .unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let sink = sink_to(&server).await;
+    for size in [4_096, 5_000, 2 << 20] {
+        let error = failure(
+            emit(&sink, "events.a", vec![b'x'; size].into())
+                .await
+                .result,
+        );
+        assert!(
+            matches!(error, PublishError::TooLarge { limit: 4_096, .. }),
+            "{error}"
+        );
+        emit(&sink, "events.a", "good".into()).await.result.unwrap();
+    }
+    // Exactly at the limit, headers included.
+    let id = MessageId::new("i").unwrap();
+    let headers = "NATS/1.0\r\nNats-Msg-Id: i\r\n\r\n".len();
+    let largest = event("events.a", vec![b'x'; 4_096 - headers]).with_message_id(id);
+    sink.emit(largest).await.unwrap();
+    assert_eq!(sink.state(), State::Connected);
+}
+
+#[tokio::test]
+async fn the_stream_expected_is_the_one_that_stores() {
+    let server = server_with_stream().await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let right = sink_with(settings.clone().expected_stream("EVENTS").unwrap()).await;
+    emit(&right, "events.a", "x".into()).await.result.unwrap();
+    let wrong = sink_with(settings.expected_stream("OTHER").unwrap()).await;
+    match failure(emit(&wrong, "events.a", "x".into()).await.result) {
+        PublishError::Refused(refusal) => assert_eq!(refusal.code, 10060),
+        other => panic!("{other}"),
+    }
+    assert_eq!(
+        stored(&server.jetstream().await.unwrap(), "EVENTS")
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_message_id_is_stored_once_and_called_a_duplicate() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let once = || event("events.a", "x").with_message_id(MessageId::new("same").unwrap());
+    let [first, second] = [
+        sink.emit(once()).await.unwrap(),
+        sink.emit(once()).await.unwrap(),
+    ];
+    assert!(matches!(
+        first,
+        Delivery::Stored {
+            sequence: 1,
+            duplicate: false,
+            ..
+        }
+    ));
+    assert!(matches!(
+        second,
+        Delivery::Stored {
+            sequence: 1,
+            duplicate: true,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn a_subject_that_may_not_be_published_to_fails_alone() {
+    let server = NatsServer::builder()
+        .config(
+            r#"authorization { users: [
+                { user: admin, password: a }
+                { user: app, password: p, permissions: {
+                    publish: ["events.>", "$JS.API.INFO"], subscribe: ["_INBOX.>"] } } ] }"#,
+        )
+        .start()
+        .await
+        .unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "a".into());
+    let jetstream = async_nats::jetstream::new(admin.connect(server.url()).await.unwrap());
+    let all = Config {
+        name: "ALL".to_owned(),
+        subjects: vec!["events.>".to_owned(), "secret.>".to_owned()],
+        ..Config::default()
+    };
+    jetstream.create_stream(all).await.unwrap();
+    let sink = sink_with(settings.user_and_password("app", "p")).await;
+    for _ in 0..3 {
+        let error = emit(&sink, "secret.a", "x".into())
+            .await
+            .result
+            .unwrap_err();
+        assert_eq!(error.scope(), Scope::Subject, "{error}");
+        emit(&sink, "events.a", "good".into()).await.result.unwrap();
+    }
+    assert_eq!(stored(&jetstream, "ALL").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_user_without_an_inbox_is_told_so() {
+    let server = NatsServer::builder()
+        .config(
+            r#"authorization { users: [ { user: app, password: p, permissions: {
+                publish: [">"], subscribe: ["_APP.>"] } } ] }"#,
+        )
+        .start()
+        .await
+        .unwrap();
+    let settings = ConnectSettings::new(&server.url())
+        .unwrap()
+        .user_and_password("app", "p");
+    let sink = sink_with(settings.clone()).await;
+    let error = failure(emit(&sink, "events.a", "x".into()).await.result);
+    assert!(error.to_string().contains("set an inbox prefix"), "{error}");
+    let sink = sink_with(settings.inbox_prefix("_APP.in")).await;
+    assert_eq!(
+        failure(emit(&sink, "events.a", "x".into()).await.result),
+        PublishError::NoStream
+    );
+}
+
+#[tokio::test]
+async fn silence_on_one_subject_is_not_taken_for_a_silent_broker() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    // A plain subscriber where a stream was meant: the server hands it the event, and nobody acks.
+    let client = server.client().await.unwrap();
+    let mut plain = client.subscribe("plain.a").await.unwrap();
+    client.flush().await.unwrap();
+    let silent = failure(emit(&sink, "plain.a", "x".into()).await.result);
+    assert_eq!(
+        silent,
+        PublishError::AckTimeout {
+            broker_answers: true
+        }
+    );
+    assert!(plain.next().await.is_some());
+    assert_eq!(sink.state(), State::Connected);
+    emit(&sink, "events.a", "good".into()).await.result.unwrap();
+
+    // One that answers, but is no stream.
+    let mut echo = client.subscribe("plain.b").await.unwrap();
+    client.flush().await.unwrap();
+    let answering = async {
+        let request = echo.next().await.unwrap();
+        client
+            .publish(request.reply.unwrap(), "hello".into())
+            .await
+            .unwrap();
+    };
+    let (emitted, ()) = tokio::join!(emit(&sink, "plain.b", "x".into()), answering);
+    assert!(matches!(
+        failure(emitted.result),
+        PublishError::NotAnAcknowledgement(_)
+    ));
+    assert_eq!(sink.state(), State::Connected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_stores_in_order_at_any_window() {
+    let server = server_with_stream().await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    // The widest window takes an unoptimized client seconds to get through.
+    let patient = SinkSettings::default()
+        .deadline(Duration::from_secs(30))
+        .unwrap();
+    let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
+    for window in [1, 7, 1_024, 16_384] {
+        let count = if window == 1 { 500 } else { 50_000 };
+        let mut pipeline = sink.pipeline(NonZeroUsize::new(window).unwrap());
+        let mut numbers = 0..count;
+        let mut last = 0;
+        loop {
+            while pipeline.has_room()
+                && let Some(number) = numbers.next()
+            {
+                pipeline
+                    .push(event("events.a", format!("{window} {number}")))
+                    .unwrap();
+            }
+            match pipeline.next().await {
+                None => break,
+                Some(Ok(Delivery::Stored { sequence, .. })) => {
+                    assert!(sequence > last, "window {window}: {sequence} after {last}");
+                    last = sequence;
+                }
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    assert_eq!(there.len(), 150_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
+    let mut server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let count = 60_000;
+    let faults = async {
+        for round in 0..4 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            if round % 2 == 0 {
+                server.kill().unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                server.start_again().await.unwrap();
+            } else {
+                server.freeze().unwrap();
+                tokio::time::sleep(Duration::from_millis(2_500)).await;
+                server.thaw().unwrap();
+            }
+        }
+    };
+    let load = async {
+        let window = NonZeroUsize::new(256).unwrap();
+        let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
+        let mut numbers = 0..count;
+        let mut acknowledged = Vec::new();
+        let mut pushed = std::collections::VecDeque::new();
+        loop {
+            while pipeline.has_room()
+                && let Some(number) = numbers.next()
+            {
+                let payload = Bytes::from(format!("event {number}"));
+                pushed.push_back(payload.clone());
+                pipeline.push(event("events.a", payload)).unwrap();
+            }
+            // Slow enough that the faults fall into it.
+            if acknowledged.len().is_multiple_of(16) {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            match pipeline.next().await {
+                None => return acknowledged,
+                Some(result) => {
+                    result.unwrap();
+                    acknowledged.extend(pushed.pop_front());
+                }
+            }
+        }
+    };
+    let (acknowledged, ()) = tokio::join!(load, faults);
+    assert_eq!(acknowledged.len(), count);
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    let audit = nats_fixture::audit(&acknowledged, &[], &there);
+    assert!(audit.is_clean(), "{audit}");
+}

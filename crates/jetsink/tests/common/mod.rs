@@ -1,0 +1,146 @@
+//! What the tests against a real broker share.
+
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jetsink::{
+    ConnectSettings, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink, SinkSettings,
+    Subject,
+};
+use nats_fixture::{Audit, NatsServer, audit, stored};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+pub type NatsSink = Sink<NatsPublisher>;
+
+pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// No emit that keeps to its deadline takes this long, however busy the machine is.
+pub const STALLED: Duration = Duration::from_millis(3_500);
+
+pub async fn server_with_stream() -> NatsServer {
+    let server = NatsServer::start().await.unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    server
+}
+
+pub async fn sink_to(server: &NatsServer) -> NatsSink {
+    sink_with(ConnectSettings::new(&server.url()).unwrap()).await
+}
+
+pub async fn sink_with(settings: ConnectSettings) -> NatsSink {
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    Sink::new(publisher, SinkSettings::default())
+}
+
+pub fn event(subject: &str, payload: impl Into<Bytes>) -> Envelope {
+    Envelope::new(Subject::new(subject).unwrap(), payload.into())
+}
+
+/// One emit and what became of it.
+#[derive(Debug)]
+pub struct Emitted {
+    pub payload: Bytes,
+    pub started: Instant,
+    pub ended: Instant,
+    pub result: Result<Delivery, EmitError>,
+}
+
+pub async fn emit(sink: &NatsSink, subject: &str, payload: Bytes) -> Emitted {
+    let started = Instant::now();
+    let result = sink.emit(event(subject, payload.clone())).await;
+    Emitted {
+        payload,
+        started,
+        ended: Instant::now(),
+        result,
+    }
+}
+
+/// Everything a load emitted, in the order of the emits' starts.
+#[derive(Debug, Default)]
+pub struct Ledger(pub Vec<Emitted>);
+
+impl Ledger {
+    pub fn acknowledged(&self) -> Vec<Bytes> {
+        let ok = self.0.iter().filter(|e| e.result.is_ok());
+        ok.map(|e| e.payload.clone()).collect()
+    }
+
+    pub fn unknown(&self) -> Vec<Bytes> {
+        let unknown = self
+            .0
+            .iter()
+            .filter(|e| matches!(&e.result, Err(error) if error.known() == Known::OutcomeUnknown));
+        unknown.map(|e| e.payload.clone()).collect()
+    }
+
+    pub fn longest(&self) -> Duration {
+        self.0
+            .iter()
+            .map(|e| e.ended - e.started)
+            .max()
+            .unwrap_or_default()
+    }
+
+    pub fn first_ok_after(&self, moment: Instant) -> Option<Duration> {
+        let oks = self
+            .0
+            .iter()
+            .filter(|e| e.result.is_ok() && e.ended >= moment);
+        oks.map(|e| e.ended - moment).min()
+    }
+
+    pub async fn audit(&self, server: &NatsServer, stream: &str) -> Audit {
+        let jetstream = server.jetstream().await.unwrap();
+        let there = stored(&jetstream, stream).await.unwrap();
+        audit(&self.acknowledged(), &self.unknown(), &there)
+    }
+
+    /// The promise, as far as a stream and a ledger can show it. Concurrent emits have no order.
+    pub async fn assert_promise_kept(&self, server: &NatsServer) {
+        let audit = self.audit(server, "EVENTS").await;
+        assert!(audit.lost.is_empty(), "Ok but not stored: {audit}");
+        assert!(audit.duplicated.is_empty(), "{audit}");
+        assert!(audit.unexpected.is_empty(), "{audit}");
+        assert!(
+            self.longest() < STALLED,
+            "an emit took {:?}",
+            self.longest()
+        );
+    }
+}
+
+/// Emits one event each 2 ms, each in a task of its own, while `fault` runs and a second longer.
+/// Gives what `fault` gave.
+pub async fn steady_load<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = T>) -> (Ledger, T) {
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let load = async {
+        let mut tasks = JoinSet::new();
+        let mut tick = interval(Duration::from_millis(2));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for number in 0_u64.. {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = &mut stopped => break,
+            }
+            let sink = Arc::clone(sink);
+            let payload = Bytes::from(number.to_string());
+            tasks.spawn(async move { emit(&sink, "events.load", payload).await });
+        }
+        let mut all = tasks.join_all().await;
+        all.sort_by_key(|e| e.started);
+        Ledger(all)
+    };
+    let fault = async {
+        sleep(Duration::from_secs(1)).await;
+        let given = fault.await;
+        sleep(Duration::from_secs(3)).await;
+        let _ = stop.send(());
+        given
+    };
+    tokio::join!(load, fault)
+}
