@@ -5,6 +5,7 @@ pub mod binding;
 pub mod circuit;
 pub mod connect;
 mod envelope;
+pub mod environment;
 mod error;
 pub mod event;
 mod nats;

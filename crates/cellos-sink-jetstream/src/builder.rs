@@ -1,0 +1,84 @@
+//! The sink with settings of one's own.
+
+use std::time::Duration;
+
+use cellos_core::CellosError;
+use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SubjectTemplate, TenantPolicy};
+
+use crate::port::Port;
+use crate::sink::{JetStreamEventSink, failed};
+
+/// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
+///
+/// Defaults: a deadline of 2 s for one emit, tenant ids that are no subject token are refused.
+/// Servers, login, TLS, the expected stream and starting while the broker is down are settings of
+/// the connection ([`ConnectSettings`]).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use cellos_sink_jetstream::{ConnectSettings, JetStreamEventSink, TenantPolicy};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = ConnectSettings::new("nats://10.0.0.1,nats://10.0.0.2")?
+///     .credentials_file("/etc/cellos/supervisor.creds")
+///     .expected_stream("CELLOS_EVENTS")?
+///     .start_disconnected();
+/// let sink = JetStreamEventSink::builder(broker, "cellos.events.{tenantId}")
+///     .deadline(Duration::from_millis(500))
+///     .tenant_policy(TenantPolicy::Encode)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it connects"]
+pub struct JetStreamEventSinkBuilder {
+    connect: ConnectSettings,
+    subject: String,
+    deadline: Option<Duration>,
+    tenant_policy: TenantPolicy,
+}
+
+impl JetStreamEventSinkBuilder {
+    pub(crate) fn new(connect: ConnectSettings, subject: String) -> Self {
+        Self {
+            connect,
+            subject,
+            deadline: None,
+            tenant_policy: TenantPolicy::default(),
+        }
+    }
+
+    /// The longest that one emit may take, from 1 ms to 1 hour.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// What to do with tenant ids that are no subject token.
+    pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
+        self.tenant_policy = policy;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// `CellosError::EventSink` for a subject template or deadline that doesn't hold, and, unless it
+    /// may start disconnected, where no broker lets us in; the text then names `nats connect`.
+    pub async fn connect(self) -> Result<JetStreamEventSink, CellosError> {
+        let template = SubjectTemplate::new(self.subject).map_err(failed)?;
+        let mut settings = SinkSettings::default();
+        if let Some(deadline) = self.deadline {
+            settings = settings.deadline(deadline).map_err(failed)?;
+        }
+        let publisher = NatsPublisher::connect(self.connect).await.map_err(failed)?;
+        let sink = Sink::new(Port::Nats(publisher), settings);
+        Ok(JetStreamEventSink::new(
+            sink,
+            Ok(template),
+            self.tenant_policy,
+        ))
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod port;
+mod sink;
+mod tenant;
+
+pub use builder::JetStreamEventSinkBuilder;
+pub use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER};
+pub use jetsink::{ConnectError, ConnectSettings, SubjectError, TenantPolicy, with_retry};
+#[doc(hidden)]
+pub use port::Publisher;
+pub use sink::JetStreamEventSink;
+#[doc(hidden)]
+pub use sink::ReconnectState;
+pub use tenant::{resolve_tenant_subject, try_resolve_tenant_subject};

@@ -1,0 +1,176 @@
+//! The `EventSink`: event to envelope, envelope to engine, answer to `CellosError`.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cellos_core::ports::EventSink;
+use cellos_core::{CellosError, CloudEventV1};
+use jetsink::binding::structured_headers;
+use jetsink::circuit::State;
+use jetsink::subject::TemplateValues;
+use jetsink::{
+    ConnectSettings, Envelope, Sink, SinkSettings, SubjectError, SubjectTemplate, TenantPolicy,
+};
+use tokio::time::Instant;
+
+use crate::builder::JetStreamEventSinkBuilder;
+use crate::port::{Port, Publisher};
+use crate::tenant::tenant;
+
+/// Publishes events to JetStream, behind a circuit breaker.
+///
+/// `emit` returns `Ok` when a stream has acknowledged the event, never earlier; it takes no longer
+/// than its deadline (2 s by default) and returns `Err` at once while the circuit is open. Dropping
+/// its future gives up the wait: the event may be stored or not.
+pub struct JetStreamEventSink {
+    sink: Sink<Port>,
+    /// An error of the template's where the constructor could not return it.
+    template: Result<SubjectTemplate, SubjectError>,
+    tenant_policy: TenantPolicy,
+}
+
+/// The circuit, as tests see it.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconnectState {
+    /// The last publish succeeded.
+    Connected,
+    /// The last publish failed.
+    Reconnecting {
+        /// Failed probes since the circuit opened.
+        attempt: u32,
+        /// When the next probe is due.
+        next_after: Instant,
+    },
+}
+
+impl JetStreamEventSink {
+    /// Connects to `nats_url` (several, separated by commas) and publishes to `subject`, in which
+    /// `{tenantId}` stands for the event's tenant. Login and TLS come from the variables of the
+    /// `nats` command.
+    ///
+    /// # Errors
+    /// `CellosError::EventSink`: no broker let us in within the connect timeout of 5 s a server, a
+    /// bad URL, a subject that is none. The text names `nats connect` and holds no credentials.
+    pub async fn connect(nats_url: &str, subject: impl Into<String>) -> Result<Self, CellosError> {
+        Self::connect_with_root_ca(nats_url, subject, None).await
+    }
+
+    /// As [`connect`](Self::connect), trusting the root certificates in a PEM file; without one, in
+    /// the file that `NATS_CA` names, else the system's.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and where the file can't be read.
+    pub async fn connect_with_root_ca(
+        nats_url: &str,
+        subject: impl Into<String>,
+        root_ca_pem_file: Option<&Path>,
+    ) -> Result<Self, CellosError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let mut settings =
+            ConnectSettings::from_environment(Some(nats_url), variable).map_err(failed)?;
+        if let Some(path) = root_ca_pem_file {
+            settings = settings.root_certificates(path);
+        }
+        Self::builder(settings, subject).connect().await
+    }
+
+    /// A sink with settings of one's own.
+    pub fn builder(
+        connect: ConnectSettings,
+        subject: impl Into<String>,
+    ) -> JetStreamEventSinkBuilder {
+        JetStreamEventSinkBuilder::new(connect, subject.into())
+    }
+
+    /// For tests: a sink over a script. A template that doesn't hold fails each emit.
+    #[doc(hidden)]
+    pub fn from_publisher(publisher: Arc<dyn Publisher>, subject: impl Into<String>) -> Self {
+        let sink = Sink::new(Port::Scripted(publisher), SinkSettings::default());
+        let template = SubjectTemplate::new(subject);
+        Self::new(sink, template, TenantPolicy::default())
+    }
+
+    /// For tests: the circuit at this moment.
+    #[doc(hidden)]
+    #[allow(clippy::unused_async)] // the published crate's signature
+    pub async fn debug_state(&self) -> ReconnectState {
+        match self.sink.state() {
+            State::Connected => ReconnectState::Connected,
+            State::Reconnecting {
+                attempt,
+                next_after,
+                ..
+            } => ReconnectState::Reconnecting {
+                attempt,
+                next_after,
+            },
+        }
+    }
+
+    pub(crate) fn new(
+        sink: Sink<Port>,
+        template: Result<SubjectTemplate, SubjectError>,
+        tenant_policy: TenantPolicy,
+    ) -> Self {
+        Self {
+            sink,
+            template,
+            tenant_policy,
+        }
+    }
+
+    fn envelope(&self, event: &CloudEventV1) -> Result<Envelope, CellosError> {
+        let template = self.template.as_ref().map_err(failed)?;
+        let values = TemplateValues {
+            tenant: tenant(event),
+            event_type: &event.ty,
+            source: &event.source,
+        };
+        let subject = template
+            .resolve(&values, self.tenant_policy)
+            .map_err(|error| of_event(event, &error))?;
+        // Signed events are signed over these very bytes.
+        let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
+        let headers = structured_headers(event.traceparent.as_deref())
+            .map_err(|error| of_event(event, &error))?;
+        Ok(Envelope::new(subject, payload.into()).with_headers(headers))
+    }
+}
+
+#[async_trait]
+impl EventSink for JetStreamEventSink {
+    async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
+        let envelope = self.envelope(event)?;
+        self.sink.emit(envelope).await.map(drop).map_err(failed)
+    }
+
+    /// Returns when everything that was emitted before it is stored or reported: at most one
+    /// deadline later.
+    #[cfg(event_sink_flush)]
+    async fn flush(&self) -> Result<(), CellosError> {
+        self.sink.flush().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for JetStreamEventSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JetStreamEventSink")
+            .field("sink", &self.sink)
+            .field("template", &self.template)
+            .field("tenant_policy", &self.tenant_policy)
+            .finish()
+    }
+}
+
+pub(crate) fn failed(error: impl fmt::Display) -> CellosError {
+    CellosError::EventSink(error.to_string())
+}
+
+/// The event's own fault: nothing was sent, and nobody else is affected.
+fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
+    failed(format_args!("not sent: {error} [event id {:?}]", event.id))
+}

@@ -1,0 +1,57 @@
+//! Whose event it is, and so which subject it goes to.
+
+use cellos_core::CloudEventV1;
+use jetsink::subject::{
+    SubjectError, TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER, check_tenant_id, encode_token,
+};
+use serde_json::Value;
+
+/// `data.tenantId` where that is a string, else `data.correlation.tenantId` where that is one.
+pub(crate) fn tenant(event: &CloudEventV1) -> Option<&str> {
+    let data = event.data.as_ref()?;
+    let own = data.get("tenantId").and_then(Value::as_str);
+    own.or_else(|| data.get("correlation")?.get("tenantId")?.as_str())
+}
+
+/// The template with each `{tenantId}` replaced by the event's tenant, or by `single` where it
+/// carries none.
+///
+/// This can't fail, so an id that is not one subject token is percent-encoded byte by byte where it
+/// offends ([`encode_token`]), which never gives another tenant's subject. The sink itself refuses
+/// such events; [`try_resolve_tenant_subject`] does what it does.
+///
+/// ```
+/// use cellos_sink_jetstream::resolve_tenant_subject;
+///
+/// let event = |id: &str| serde_json::from_value(serde_json::json!({
+///     "specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": { "tenantId": id },
+/// }));
+/// assert_eq!(resolve_tenant_subject("events.{tenantId}", &event("acme")?), "events.acme");
+/// assert_eq!(resolve_tenant_subject("events.{tenantId}", &event("a.b")?), "events.a%2Eb");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[must_use]
+pub fn resolve_tenant_subject(template: &str, event: &CloudEventV1) -> String {
+    let token = match tenant(event) {
+        None => TENANT_ID_DEFAULT_TOKEN.into(),
+        Some(id) => encode_token(id),
+    };
+    template.replace(TENANT_ID_PLACEHOLDER, &token)
+}
+
+/// As [`resolve_tenant_subject`], but refuses an id that is not one subject token.
+///
+/// # Errors
+/// [`SubjectError`], which names the offending character. Never for a template without the
+/// placeholder.
+pub fn try_resolve_tenant_subject(
+    template: &str,
+    event: &CloudEventV1,
+) -> Result<String, SubjectError> {
+    if !template.contains(TENANT_ID_PLACEHOLDER) {
+        return Ok(template.to_owned());
+    }
+    let token = tenant(event).unwrap_or(TENANT_ID_DEFAULT_TOKEN);
+    check_tenant_id(token)?;
+    Ok(template.replace(TENANT_ID_PLACEHOLDER, token))
+}

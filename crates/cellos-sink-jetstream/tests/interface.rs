@@ -1,0 +1,119 @@
+//! The published names and signatures: a client that builds against them builds against this.
+
+#![allow(missing_docs)]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cellos_core::ports::EventSink;
+use cellos_core::{CellosError, CloudEventV1};
+use cellos_sink_jetstream::{
+    JetStreamEventSink, Publisher, ReconnectState, TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER,
+    resolve_tenant_subject, try_resolve_tenant_subject, with_retry,
+};
+use common::*;
+use serde_json::json;
+
+#[allow(dead_code)]
+async fn signatures(publisher: Arc<dyn Publisher>) -> Result<(), CellosError> {
+    let _: JetStreamEventSink = JetStreamEventSink::connect("nats://x", "a").await?;
+    let file: Option<&Path> = None;
+    let sink = JetStreamEventSink::connect_with_root_ca("nats://x", String::new(), file).await?;
+    let _: &dyn EventSink = &sink;
+    let sink = JetStreamEventSink::from_publisher(Arc::clone(&publisher), "a");
+    match sink.debug_state().await {
+        ReconnectState::Connected => {}
+        ReconnectState::Reconnecting {
+            attempt,
+            next_after,
+        } => {
+            let _: (u32, tokio::time::Instant) = (attempt, next_after);
+        }
+    }
+    publisher.publish(String::new(), Bytes::new()).await?;
+    let _: Result<u8, String> = with_retry(3, || async { Ok(1) }).await;
+    let resolve: fn(&str, &CloudEventV1) -> String = resolve_tenant_subject;
+    let _ = resolve;
+    #[cfg(event_sink_flush)]
+    sink.flush().await?;
+    Ok(())
+}
+
+#[test]
+fn the_constants_are_the_published_ones() {
+    assert_eq!(
+        (TENANT_ID_PLACEHOLDER, TENANT_ID_DEFAULT_TOKEN),
+        ("{tenantId}", "single")
+    );
+}
+
+#[test]
+fn a_tenant_that_is_no_token_is_encoded_here_and_refused_by_the_twin() {
+    let long = "x".repeat(5_000);
+    let cases = [
+        ("a.b", "a%2Eb"),
+        ("*", "%2A"),
+        (">", "%3E"),
+        ("a b", "a%20b"),
+        ("", "%"),
+        ("a\r\nb", "a%0D%0Ab"),
+        ("a\0", "a%00"),
+        ("\t", "%09"),
+        ("$JS", "%24JS"),
+        (".a", "%2Ea"),
+        ("a.", "a%2E"),
+        ("a\u{2003}b", "a%E2%80%83b"),
+        (long.as_str(), long.as_str()),
+    ];
+    for (id, token) in cases {
+        assert_eq!(
+            resolve_tenant_subject("e.{tenantId}", &event(id)),
+            format!("e.{token}")
+        );
+        assert!(
+            try_resolve_tenant_subject("e.{tenantId}", &event(id)).is_err(),
+            "{id:?}"
+        );
+    }
+    for id in ["acme", "größe", "a-b_c", "a$"] {
+        assert_eq!(
+            resolve_tenant_subject("e.{tenantId}", &event(id)),
+            format!("e.{id}")
+        );
+        assert_eq!(
+            try_resolve_tenant_subject("e.{tenantId}", &event(id)),
+            Ok(format!("e.{id}"))
+        );
+    }
+    assert_ne!(
+        resolve_tenant_subject("{tenantId}", &event("a.b")),
+        resolve_tenant_subject("{tenantId}", &event("a%2Eb")),
+        "no two ids share a subject"
+    );
+}
+
+#[test]
+fn the_tenant_is_the_datas_else_the_correlations_else_single() {
+    let resolve = |data| resolve_tenant_subject("{tenantId}", &event_with(data));
+    assert_eq!(
+        resolve(json!({ "tenantId": "a", "correlation": { "tenantId": "b" } })),
+        "a"
+    );
+    assert_eq!(resolve(json!({ "correlation": { "tenantId": "b" } })), "b");
+    for number_or_null in [json!(7), json!(null), json!(["x"])] {
+        assert_eq!(
+            resolve(json!({ "tenantId": number_or_null, "correlation": { "tenantId": "b" } })),
+            "b"
+        );
+        assert_eq!(resolve(json!({ "tenantId": number_or_null })), "single");
+    }
+    assert_eq!(resolve(json!(null)), "single");
+    assert_eq!(resolve_tenant_subject("fixed", &event("a.b")), "fixed");
+    assert_eq!(
+        resolve_tenant_subject("{tenantId}.{tenantId}", &event("a")),
+        "a.a"
+    );
+}
