@@ -132,6 +132,9 @@ pub enum PublishError {
     /// The answer is no JetStream acknowledgement: someone else listens on the subject.
     #[error("the answer is not a JetStream acknowledgement: {0}")]
     NotAnAcknowledgement(String),
+    /// The caller stopped sending before its turn came.
+    #[error("sending was stopped before its turn")]
+    Stopped,
     /// A failure of a publisher other than the NATS one.
     #[error("{text}")]
     Other {
@@ -161,6 +164,7 @@ impl PublishError {
             Self::NotConnected
             | Self::ConnectionLost
             | Self::ClientBusy
+            | Self::Stopped
             | Self::AckTimeout {
                 broker_answers: false,
             }
@@ -186,6 +190,7 @@ impl PublishError {
         match self {
             Self::NotConnected
             | Self::ClientBusy
+            | Self::Stopped
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. } => Known::NotSent,
             Self::NoStream
@@ -216,6 +221,7 @@ impl PublishError {
             Self::NotConnected
             | Self::ConnectionLost
             | Self::ClientBusy
+            | Self::Stopped
             | Self::AckTimeout { .. }
             | Self::PermissionDenied
             | Self::InboxDenied { .. }

@@ -19,7 +19,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use crate::envelope::Envelope;
-use crate::error::{EmitError, FailedEmit, Known, Scope};
+use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publisher::Publisher;
 use crate::retry::wait_before_retry;
 use crate::sink::{Delivery, Sink};
@@ -67,6 +67,7 @@ pub struct Pipeline<'a, P> {
     phase: Phase,
     /// When the broker began to fail; back to none with the first success.
     failing_since: Option<Instant>,
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +110,7 @@ impl<P: Publisher> Sink<P> {
             flights: FuturesUnordered::new(),
             phase: Phase::Sending,
             failing_since: None,
+            stopped: false,
         }
     }
 }
@@ -140,9 +142,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Takes an envelope in. It goes out when [`next`](Self::next) is awaited.
     ///
     /// # Errors
-    /// The envelope itself, where the window is full.
+    /// The envelope itself, where the window is full or the pipeline was stopped.
     pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
-        if !self.has_room() {
+        if self.stopped || !self.has_room() {
             return Err(envelope);
         }
         self.entries.push_back(Entry {
@@ -152,6 +154,17 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             unknown: None,
         });
         Ok(())
+    }
+
+    /// Sends nothing more. What has not gone out is reported as not sent, or with the failure that
+    /// leaves it open whether it is stored; what is in flight settles, and is not tried again.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        for entry in &mut self.entries {
+            if let State::Queued = entry.state {
+                entry.state = State::Settled(Err(entry.not_sent()));
+            }
+        }
     }
 
     /// Sends what was pushed, and waits for the result of the oldest; `None` when there is none.
@@ -230,6 +243,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let now = Instant::now();
         let failures = self.entry(number).failures;
         let wait = match &error {
+            _ if self.stopped => None,
             EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
                 self.next_look(now, open.retry_after)
             }
@@ -279,6 +293,17 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
 }
 
 impl Entry {
+    fn not_sent(&mut self) -> EmitError {
+        let not_sent = FailedEmit {
+            subject: self.envelope.subject().clone(),
+            message_id: self.envelope.message_id().cloned(),
+            attempts: self.failures,
+            error: PublishError::Stopped,
+            known: Known::NotSent,
+        };
+        self.verdict(EmitError::Failed(Box::new(not_sent)))
+    }
+
     /// The last error, unless an earlier one leaves it open whether the envelope is stored.
     fn verdict(&mut self, last: EmitError) -> EmitError {
         match self.unknown.take() {

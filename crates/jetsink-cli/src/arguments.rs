@@ -1,0 +1,236 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Hands CloudEvents to NATS JetStream, and says which are stored.
+#[derive(Debug, Parser)]
+#[command(name = "jetsink", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish JSON lines of CloudEvents, each stored once, in order
+    Publish(Box<Publish>),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jetsink publish --subject 'cellos.events.{tenantId}' events.jsonl
+  tail -F events.jsonl | jetsink publish --subject events.all
+  jetsink publish --subject 'events.{type}' -s nats://10.0.0.1,nats://10.0.0.2 --creds app.creds *.jsonl
+  jetsink publish --subject events.all --dry-run events.jsonl
+  jetsink publish --subject events.all --id source-id --on-bad-line skip --rejected bad.jsonl in.jsonl
+
+Lines are published as they stand, without their line end (LF or CRLF); empty ones are skipped, and so
+is a byte order mark at a file's start. Ctrl-C stops reading, finishes what is in flight and says where
+to resume; a second one ends at once.
+
+Exit codes:
+  0    every event is stored
+  1    some are not: bad lines, refused events
+  2    wrong usage: a flag, a file, a URL, a template; nothing was published
+  3    the broker can't be reached, or went away for longer than --max-outage
+  130  interrupted";
+
+/// Flags of `jetsink publish`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Publish {
+    /// Files of JSON lines; `-` or none reads standard input
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Subject to publish to, with {tenantId}, {type} and {source} each filled in as one token
+    #[arg(long, env = "JETSINK_SUBJECT", value_name = "TEMPLATE")]
+    pub(crate) subject: String,
+
+    /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Context of the `nats` command [env: NATS_CONTEXT]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// User, or a token if there is no password [env: NATS_USER]
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+
+    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
+    #[arg(long)]
+    pub(crate) password: Option<String>,
+
+    /// Credentials file (JWT and seed) [env: NATS_CREDS]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) creds: Option<String>,
+
+    /// File with an NKey seed [env: NATS_NKEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nkey: Option<String>,
+
+    /// Client certificate, PEM [env: NATS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<String>,
+
+    /// Client key, PEM [env: NATS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<String>,
+
+    /// Root certificates to trust, PEM [env: NATS_CA]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlsca: Option<String>,
+
+    /// Stream that must store the events; others are refused
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+
+    /// Most events in flight, 1 to 16384; 1 keeps order even past a stream's momentary refusal
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub(crate) window: u16,
+
+    /// Longest that one try of one event may take
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) deadline: Duration,
+
+    /// How long a broker that is away is tried again, with the same message ids
+    ///
+    /// Keep it under the stream's duplicate window, 2m by default: past that an event that was stored
+    /// just before the outage could be stored twice.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_outage: Duration,
+
+    /// Stop after this many events that the broker refuses; 0 never stops
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub(crate) max_failures: u64,
+
+    /// Which events count as the same one for the stream's duplicate window
+    #[arg(long, value_enum, default_value_t = IdRule::Emit)]
+    pub(crate) id: IdRule,
+
+    /// How an event lies in a message
+    #[arg(long, value_enum, default_value_t = Mode::Structured)]
+    pub(crate) mode: Mode,
+
+    /// What to do with a tenant id that is no subject token
+    #[arg(long, value_enum, default_value_t = Policy::Refuse)]
+    pub(crate) tenant_policy: Policy,
+
+    /// What to do with a line that is no CloudEvent
+    #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
+    pub(crate) on_bad_line: OnBadLine,
+
+    /// Write lines that were not stored for their own fault to this file, as they stand
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejected: Option<PathBuf>,
+
+    /// First line to publish of the first file, counted from 1
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) from_line: u64,
+
+    /// Check the lines and count their subjects; connect to nobody
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print the summary as one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show progress on standard error
+    #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub(crate) progress: When,
+
+    /// Print no summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Log to standard error: -v info, -vv debug, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IdRule {
+    /// none: each line is an event of its own
+    Emit,
+    /// those with the same source and id
+    SourceId,
+    /// those with the same subject and bytes
+    Content,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// the event's JSON as payload
+    Structured,
+    /// attributes as ce-* headers, the data as payload
+    Binary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// reject the event
+    Refuse,
+    /// percent-encode the id
+    Encode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBadLine {
+    /// stop reading, finish what is in flight
+    Fail,
+    /// count it and go on
+    Skip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// on a terminal
+    Auto,
+    /// also in a pipe
+    Always,
+    /// nowhere
+    Never,
+}
+
+/// `500ms`, `2s`, `1.5m`, `1h`, or `0`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m or 1h");
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "ms" => number / 1_000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3_600.0,
+        "" if number == 0.0 => 0.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_hold_together() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        for wrong in ["", "5", "s", "-1s", "1d", "1.2.3s", "99999999999999999999h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Lines in, envelopes out: a thread of its own reads and checks, and hands over batches, so that
+//! memory stays flat at any file size and a slow pipe never keeps answers waiting.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jetsink::{Binding, BindingError, Envelope};
+use tokio::sync::mpsc;
+
+use crate::settings::{Failure, Settings};
+
+/// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
+/// default).
+const LONGEST_LINE: usize = 8 << 20;
+
+/// A batch is handed over when it holds this many bytes, or when the next read would block.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Batches that wait to be published.
+const BATCHES_AHEAD: usize = 8;
+
+/// Where a line stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: Arc<Path>,
+    /// The file's place in the list, from 0.
+    pub(crate) index: usize,
+    /// From 1.
+    pub(crate) line: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// A line that is no event.
+#[derive(Debug)]
+pub(crate) struct BadLine {
+    /// From 1, in bytes.
+    pub(crate) column: usize,
+    pub(crate) message: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) place: Place,
+    /// As it stood, without its end; empty for one that was too long to keep.
+    pub(crate) raw: Bytes,
+    pub(crate) event: Result<Envelope, BadLine>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Batch {
+    Lines(Vec<Line>),
+    /// The file can't be read further.
+    Broken {
+        place: Place,
+        reason: String,
+    },
+}
+
+pub(crate) struct Input {
+    pub(crate) batches: mpsc::Receiver<Batch>,
+    /// None where a size is not known: pipes, standard input.
+    pub(crate) total_bytes: Option<u64>,
+}
+
+/// Opens all files, so that a missing one is found before anything is published, and starts reading.
+pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
+    let mut total_bytes = Some(0);
+    let mut sources: Vec<(Arc<Path>, Source)> = Vec::new();
+    for path in &settings.files {
+        let failed = |source| Failure::File {
+            path: path.clone(),
+            source,
+        };
+        if path.as_os_str() == "-" {
+            total_bytes = None;
+            sources.push((Path::new("-").into(), source(std::io::stdin())));
+            continue;
+        }
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        total_bytes = match total_bytes {
+            Some(total) if metadata.is_file() => Some(total + metadata.len()),
+            _ => None,
+        };
+        let name: Arc<Path> = PathBuf::from(path).into();
+        sources.push((name, source(file)));
+    }
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let binding = settings.binding.clone();
+    let from_line = settings.from_line;
+    std::thread::spawn(move || {
+        for (index, (file, source)) in sources.into_iter().enumerate() {
+            let first = if index == 0 { from_line } else { 1 };
+            let place = Place {
+                file,
+                index,
+                line: 0,
+            };
+            // Nobody listens any more: the command has stopped.
+            if read(source, place, first, &binding, &sender).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Input {
+        batches,
+        total_bytes,
+    })
+}
+
+type Source = BufReader<Box<dyn Read + Send>>;
+
+fn source(bytes: impl Read + Send + 'static) -> Source {
+    BufReader::with_capacity(BATCH_BYTES, Box::new(bytes))
+}
+
+struct Stopped;
+
+fn read(
+    mut source: Source,
+    mut place: Place,
+    first: u64,
+    binding: &Binding,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<(), Stopped> {
+    let send = |batch| sender.blocking_send(batch).map_err(|_| Stopped);
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    loop {
+        place.line += 1;
+        let raw = match read_line(&mut source) {
+            Ok(Some(raw)) => raw,
+            Ok(None) => break,
+            Err(error) => {
+                send(Batch::Lines(std::mem::take(&mut lines)))?;
+                let reason = error.to_string();
+                return send(Batch::Broken { place, reason });
+            }
+        };
+        if place.line >= first
+            && let Some(line) = check(raw, place.clone(), binding)
+        {
+            bytes += line.raw.len();
+            lines.push(line);
+        }
+        // A line that came alone through a pipe goes out alone, at once.
+        let would_block = !source.buffer().contains(&b'\n');
+        if bytes >= BATCH_BYTES || (would_block && !lines.is_empty()) {
+            send(Batch::Lines(std::mem::take(&mut lines)))?;
+            bytes = 0;
+        }
+    }
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        send(Batch::Lines(lines))
+    }
+}
+
+/// One line with its end; `None` at the end of the file. Of a line that is too long only its first
+/// bytes are kept, but all are read.
+fn read_line(source: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let limit = LONGEST_LINE as u64 + 1;
+    if source.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() > LONGEST_LINE && line.last() != Some(&b'\n') {
+        source.skip_until(b'\n')?;
+    }
+    Ok(Some(line))
+}
+
+/// `None` for an empty line.
+fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
+    if raw.last() == Some(&b'\n') {
+        raw.pop();
+        if raw.last() == Some(&b'\r') {
+            raw.pop();
+        }
+    }
+    if raw.len() > LONGEST_LINE {
+        return Some(Line {
+            place,
+            raw: Bytes::new(),
+            event: Err(BadLine {
+                column: LONGEST_LINE + 1,
+                message: format!("the line is longer than {LONGEST_LINE} bytes"),
+            }),
+        });
+    }
+    if place.line == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
+        raw.drain(..3);
+    }
+    if raw.iter().all(u8::is_ascii_whitespace) {
+        return None;
+    }
+    let raw = Bytes::from(raw);
+    let event = binding.envelope(raw.clone()).map_err(|error| match error {
+        BindingError::Event(error) => BadLine {
+            column: error.column,
+            message: format!("not a CloudEvent: {}", error.message),
+        },
+        other => BadLine {
+            column: 1,
+            message: other.to_string(),
+        },
+    });
+    Some(Line { place, raw, event })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8]) -> Vec<Vec<u8>> {
+        let mut source = BufReader::with_capacity(3, text);
+        std::iter::from_fn(|| read_line(&mut source).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_read_to_their_ends_whatever_the_buffer() {
+        assert_eq!(
+            lines(b"a\nbb\r\n\nc"),
+            [&b"a\n"[..], b"bb\r\n", b"\n", b"c"]
+        );
+        assert!(lines(b"").is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_bad_and_the_next_one_is_not() {
+        let mut text = vec![b'x'; LONGEST_LINE + 5];
+        text.extend_from_slice(b"\nnext\n");
+        let read = lines(&text);
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].len(), LONGEST_LINE + 1);
+        assert_eq!(read[1], b"next\n");
+    }
+
+    #[test]
+    fn the_bytes_between_line_ends_stay_as_they_are() {
+        let binding = Binding::new("e".parse().unwrap());
+        let place = |line| Place {
+            file: Path::new("f").into(),
+            index: 0,
+            line,
+        };
+        let event = r#"{ "specversion":"1.0","id":"1","source":"s","type":"t" } "#;
+        let crlf = format!("{event}\r\n").into_bytes();
+        let line = check(crlf, place(2), &binding).unwrap();
+        assert_eq!(line.event.unwrap().payload(), event.as_bytes());
+        let marked = format!("\u{feff}{event}\n").into_bytes();
+        assert!(
+            check(marked.clone(), place(1), &binding)
+                .unwrap()
+                .event
+                .is_ok()
+        );
+        assert!(check(marked, place(2), &binding).unwrap().event.is_err());
+        assert!(check(b" \t\r\n".to_vec(), place(1), &binding).is_none());
+    }
+}

@@ -1,0 +1,304 @@
+//! The loop: lines into the pipeline, results out of it, in order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+
+use bytes::Bytes;
+use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::input::{Batch, Input, Line, Place};
+use crate::report::Report;
+use crate::settings::{Failure, Settings};
+
+/// Why reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At the end of the last file.
+    Complete,
+    /// At a bad line, a file that broke off, or too many refusals.
+    Failed,
+    /// The broker was away for too long.
+    Unreachable,
+    /// By a signal.
+    Interrupted,
+}
+
+/// Publishes the input, and gives the exit code.
+pub(crate) async fn publish(
+    settings: &Settings,
+    input: Input,
+    report: Report,
+) -> Result<u8, Failure> {
+    let rejected = settings
+        .rejected
+        .as_ref()
+        .map(|path| {
+            let created = File::create(path).map_err(|source| Failure::File {
+                path: path.clone(),
+                source,
+            });
+            created.map(BufWriter::new)
+        })
+        .transpose()?;
+    let mut run = Run {
+        settings,
+        report,
+        rejected,
+        in_flight: VecDeque::new(),
+        resume: None,
+        ending: Ending::Complete,
+    };
+    if settings.dry_run {
+        run.check(input).await?;
+    } else {
+        let publisher = NatsPublisher::connect(settings.connect.clone()).await?;
+        let sink = Sink::new(publisher, settings.sink.clone());
+        let pipeline = sink.pipeline(settings.window).patience(settings.max_outage);
+        run.publish(input, &sink, pipeline).await?;
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    settings: &'a Settings,
+    report: Report,
+    rejected: Option<BufWriter<File>>,
+    /// What was pushed and has no result yet.
+    in_flight: VecDeque<(Place, Bytes)>,
+    /// The first line that is not known to be dealt with, once reading has ended early.
+    resume: Option<Place>,
+    ending: Ending,
+}
+
+impl Run<'_> {
+    async fn check(&mut self, mut input: Input) -> Result<(), Failure> {
+        while let Some(batch) = input.batches.recv().await {
+            for line in self.lines_of(batch) {
+                match line.event {
+                    Ok(envelope) => self.report.checked(envelope.subject(), line.raw.len()),
+                    Err(_) => self.bad_line(line)?,
+                }
+                if self.ending != Ending::Complete {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish<P: Publisher>(
+        &mut self,
+        mut input: Input,
+        sink: &Sink<P>,
+        mut pipeline: Pipeline<'_, P>,
+    ) -> Result<(), Failure> {
+        let mut signals = Signals::new()?;
+        let mut waiting: VecDeque<Line> = VecDeque::new();
+        let mut at_end = false;
+        loop {
+            while self.ending == Ending::Complete
+                && pipeline.has_room()
+                && let Some(line) = waiting.pop_front()
+            {
+                self.take(line, &mut pipeline)?;
+            }
+            let reading = self.ending == Ending::Complete;
+            if pipeline.is_empty() && (!reading || (at_end && waiting.is_empty())) {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = signals.next() => {
+                    if self.ending == Ending::Interrupted {
+                        // The second one: not another moment.
+                        pipeline.stop();
+                        self.report.ended_at_once();
+                        std::process::exit(130);
+                    }
+                    self.ending = Ending::Interrupted;
+                }
+                Some(result) = pipeline.next(), if !pipeline.is_empty() => {
+                    self.settle(result)?;
+                    if self.ending == Ending::Unreachable {
+                        pipeline.stop();
+                    }
+                    self.report.progress(|| sink.state());
+                }
+                batch = input.batches.recv(), if reading && waiting.is_empty() && !at_end => {
+                    match batch {
+                        Some(batch) => waiting.extend(self.lines_of(batch)),
+                        None => at_end = true,
+                    }
+                }
+                () = self.report.tick() => self.report.progress(|| sink.state()),
+            }
+        }
+        // Read, but never handed over; or not read at all.
+        if self.ending != Ending::Complete && self.resume.is_none() {
+            self.resume = match waiting.pop_front() {
+                Some(line) => Some(line.place),
+                None => next_place(&mut input).await,
+            };
+        }
+        Ok(())
+    }
+
+    /// A file that broke off ends the reading.
+    fn lines_of(&mut self, batch: Batch) -> Vec<Line> {
+        match batch {
+            Batch::Lines(lines) => lines,
+            Batch::Broken { place, reason } => {
+                self.report.broken(&place, &reason);
+                self.ending = Ending::Failed;
+                self.resume = Some(place);
+                Vec::new()
+            }
+        }
+    }
+
+    fn take<P: Publisher>(
+        &mut self,
+        line: Line,
+        pipeline: &mut Pipeline<'_, P>,
+    ) -> Result<(), Failure> {
+        match line.event {
+            Err(_) => self.bad_line(line),
+            Ok(envelope) => {
+                self.report.read();
+                // There is room: the caller has just asked.
+                if pipeline.push(envelope).is_ok() {
+                    self.in_flight.push_back((line.place, line.raw));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn bad_line(&mut self, line: Line) -> Result<(), Failure> {
+        if let Err(bad) = &line.event {
+            self.report.bad_line(&line.place, bad, line.raw.len());
+        }
+        self.reject(&line.raw)?;
+        if self.settings.stop_at_bad_line {
+            self.ending = Ending::Failed;
+            // It will be no better next time: on from the line behind it.
+            let behind = line.place.line + 1;
+            self.resume = Some(Place {
+                line: behind,
+                ..line.place
+            });
+        }
+        Ok(())
+    }
+
+    /// The result of the oldest in flight.
+    fn settle(&mut self, result: Result<Delivery, EmitError>) -> Result<(), Failure> {
+        let Some((place, raw)) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
+        let error = match result {
+            Ok(delivery) => {
+                self.report.stored(&delivery, raw.len());
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let unknown = error.known() == Known::OutcomeUnknown;
+        match error.scope() {
+            Scope::Broker => {
+                if self.ending != Ending::Interrupted {
+                    self.ending = Ending::Unreachable;
+                }
+                // A bad line may have set a later one.
+                let earlier = match &self.resume {
+                    Some(resume) => (place.index, place.line) < (resume.index, resume.line),
+                    None => true,
+                };
+                if earlier {
+                    self.report.gave_up(&place, &error);
+                    self.resume = Some(place);
+                }
+                self.report.not_reached(unknown);
+            }
+            Scope::Event | Scope::Subject => {
+                self.report.failed(&place, &error, unknown);
+                self.reject(&raw)?;
+                let most = self.settings.max_failures;
+                if most > 0 && self.report.failures() == most && self.ending == Ending::Complete {
+                    self.report.too_many_failures(most);
+                    self.ending = Ending::Failed;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
+        let (Some(file), Some(path)) = (&mut self.rejected, &self.settings.rejected) else {
+            return Ok(());
+        };
+        let written = file.write_all(raw).and_then(|()| file.write_all(b"\n"));
+        written.map_err(|source| Failure::File {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    fn finish(mut self) -> Result<u8, Failure> {
+        if let (Some(file), Some(path)) = (&mut self.rejected, &self.settings.rejected) {
+            file.flush().map_err(|source| Failure::File {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let code = match self.ending {
+            Ending::Interrupted => 130,
+            Ending::Unreachable => 3,
+            Ending::Failed => 1,
+            Ending::Complete if self.report.all_stored() => 0,
+            Ending::Complete => 1,
+        };
+        self.report
+            .summary(self.settings, self.resume.as_ref(), code);
+        Ok(code)
+    }
+}
+
+/// The place of the next line that was read ahead, if any: what is behind it is read by nobody.
+async fn next_place(input: &mut Input) -> Option<Place> {
+    input.batches.close();
+    while let Some(batch) = input.batches.recv().await {
+        match batch {
+            Batch::Lines(lines) => {
+                if let Some(line) = lines.into_iter().next() {
+                    return Some(line.place);
+                }
+            }
+            Batch::Broken { place, .. } => return Some(place),
+        }
+    }
+    None
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! All that the command prints.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jetsink::circuit::State;
+use jetsink::{Delivery, EmitError, Subject};
+use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::input::{BadLine, Place};
+use crate::settings::{Failure, Settings};
+
+/// How often the progress is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Everything that is counted; the fields of `--json`.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    /// Events read, bad lines not among them.
+    read: u64,
+    /// Events that a stream acknowledged, duplicates among them.
+    stored: u64,
+    /// Of these, those that the stream had already.
+    duplicates: u64,
+    /// Lines that are no event.
+    bad_lines: u64,
+    /// Events that the broker or a limit refused.
+    failed: u64,
+    /// Events that were not sent, or not answered, when the broker went away.
+    not_reached: u64,
+    /// Of the last two, those that may be stored all the same.
+    unknown: u64,
+    /// Bytes of the events that are stored.
+    bytes: u64,
+    /// The streams, and the last sequence number in each.
+    streams: BTreeMap<String, u64>,
+    /// With `--dry-run`: the subjects, and how many events go to each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    subjects: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    #[serde(flatten)]
+    counts: &'a Counts,
+    seconds: f64,
+    events_per_second: f64,
+    resume: Option<Resume>,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct Resume {
+    file: String,
+    line: u64,
+}
+
+pub(crate) struct Report {
+    counts: Counts,
+    started: Instant,
+    bar: ProgressBar,
+    /// Bytes of lines that are dealt with, for the bar.
+    done: u64,
+    next_frame: tokio::time::Instant,
+}
+
+/// Logs go to standard error. With a progress bar only what `-v` asks for.
+pub(crate) fn start_log(settings: &Settings) {
+    let level = match settings.verbose {
+        0 if settings.show_progress || settings.quiet => LevelFilter::ERROR,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+/// A failure that ends the command.
+pub(crate) fn failure(failure: &Failure) {
+    to_stderr(&format!("jetsink: {failure}"));
+}
+
+/// Nobody reading is no error.
+fn to_stderr(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+impl Report {
+    pub(crate) fn new(settings: &Settings, total_bytes: Option<u64>) -> Self {
+        let target = if settings.show_progress {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let (bar, template) = match total_bytes {
+            Some(total) => (
+                ProgressBar::with_draw_target(Some(total), target),
+                "{bar:16} {percent:>3}% {msg}, {bytes}, ETA {eta}",
+            ),
+            None => (
+                ProgressBar::with_draw_target(None, target),
+                "{spinner} {msg}, {bytes}, {elapsed}",
+            ),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self {
+            counts: Counts::default(),
+            started: Instant::now(),
+            bar,
+            done: 0,
+            next_frame: tokio::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn read(&mut self) {
+        self.counts.read += 1;
+    }
+
+    pub(crate) fn checked(&mut self, subject: &Subject, bytes: usize) {
+        self.counts.read += 1;
+        self.counts.bytes += bytes as u64;
+        *self.counts.subjects.entry(subject.to_string()).or_default() += 1;
+    }
+
+    pub(crate) fn stored(&mut self, delivery: &Delivery, bytes: usize) {
+        self.counts.stored += 1;
+        self.counts.bytes += bytes as u64;
+        self.done += bytes as u64 + 1;
+        if let Delivery::Stored {
+            stream,
+            sequence,
+            duplicate,
+        } = delivery
+        {
+            self.counts.duplicates += u64::from(*duplicate);
+            match self.counts.streams.get_mut(stream) {
+                Some(last) => *last = (*last).max(*sequence),
+                None => {
+                    self.counts.streams.insert(stream.clone(), *sequence);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn bad_line(&mut self, place: &Place, bad: &BadLine, bytes: usize) {
+        self.counts.bad_lines += 1;
+        self.done += bytes as u64 + 1;
+        self.line(&format!("{place}:{}: {}", bad.column, bad.message));
+    }
+
+    pub(crate) fn failed(&mut self, place: &Place, error: &EmitError, unknown: bool) {
+        self.counts.failed += 1;
+        self.counts.unknown += u64::from(unknown);
+        self.line(&format!("{place}: {error}"));
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.counts.failed
+    }
+
+    pub(crate) fn too_many_failures(&self, most: u64) {
+        self.line(&format!(
+            "jetsink: stopping after {most} events that were not stored (--max-failures)"
+        ));
+    }
+
+    pub(crate) fn gave_up(&self, place: &Place, error: &EmitError) {
+        self.line(&format!("{place}: {error}"));
+    }
+
+    pub(crate) fn not_reached(&mut self, unknown: bool) {
+        self.counts.not_reached += 1;
+        self.counts.unknown += u64::from(unknown);
+    }
+
+    pub(crate) fn broken(&self, place: &Place, reason: &str) {
+        self.line(&format!("{place}: can't be read further: {reason}"));
+    }
+
+    pub(crate) fn ended_at_once(&self) {
+        self.line("jetsink: interrupted twice; what was in flight may be stored or not");
+    }
+
+    pub(crate) fn all_stored(&self) -> bool {
+        let counts = &self.counts;
+        counts.bad_lines + counts.failed + counts.not_reached == 0
+    }
+
+    /// Ends when the next frame is due; never where nothing is drawn.
+    pub(crate) async fn tick(&self) {
+        if self.bar.is_hidden() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until(self.next_frame).await;
+    }
+
+    /// Draws, if a frame is due.
+    pub(crate) fn progress(&mut self, state: impl FnOnce() -> State) {
+        let now = tokio::time::Instant::now();
+        if self.bar.is_hidden() || now < self.next_frame {
+            return;
+        }
+        self.next_frame = now + FRAME;
+        self.bar.set_position(self.done);
+        let stored = self.counts.stored;
+        let rate = stored as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let message = match state() {
+            State::Connected => format!(
+                "{} events, {}/s",
+                HumanCount(stored),
+                HumanCount(rate as u64)
+            ),
+            State::Reconnecting { attempt, .. } => {
+                format!(
+                    "{} events, reconnecting (attempt {attempt})",
+                    HumanCount(stored)
+                )
+            }
+        };
+        self.bar.set_message(message);
+        self.bar.tick();
+    }
+
+    pub(crate) fn summary(&self, settings: &Settings, resume: Option<&Place>, exit_code: u8) {
+        self.bar.finish_and_clear();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let events = if settings.dry_run {
+            self.counts.read
+        } else {
+            self.counts.stored
+        };
+        let events_per_second = events as f64 / seconds.max(0.000_001);
+        if settings.json {
+            let summary = Summary {
+                counts: &self.counts,
+                seconds,
+                events_per_second,
+                resume: resume.map(|place| Resume {
+                    file: place.file.display().to_string(),
+                    line: place.line,
+                }),
+                exit_code,
+            };
+            if let Ok(text) = serde_json::to_string(&summary) {
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
+        }
+        if let Some(place) = resume {
+            self.resume(settings, place);
+        }
+        if settings.quiet || settings.json {
+            return;
+        }
+        let counts = &self.counts;
+        if settings.dry_run {
+            for (subject, count) in &counts.subjects {
+                let _ = writeln!(std::io::stdout(), "{count:>8} {subject}");
+            }
+        }
+        let mut text = if settings.dry_run {
+            format!(
+                "{} events checked, {} subjects",
+                HumanCount(counts.read),
+                counts.subjects.len()
+            )
+        } else {
+            let streams: Vec<String> = counts
+                .streams
+                .iter()
+                .map(|(stream, last)| format!("{stream} up to sequence {last}"))
+                .collect();
+            let mut text = format!(
+                "{} of {} events stored",
+                HumanCount(counts.stored),
+                HumanCount(counts.read)
+            );
+            if !streams.is_empty() {
+                text.push_str(&format!(" in {}", streams.join(", ")));
+            }
+            text
+        };
+        for (count, what) in [
+            (counts.duplicates, "duplicates"),
+            (counts.bad_lines, "bad lines"),
+            (counts.failed, "refused"),
+            (counts.not_reached, "not reached"),
+            (counts.unknown, "of unknown outcome"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {} {what}", HumanCount(count)));
+            }
+        }
+        text.push_str(&format!(
+            "; {} in {seconds:.2} s, {} events/s",
+            HumanBytes(counts.bytes),
+            HumanCount(events_per_second as u64)
+        ));
+        to_stderr(&text);
+    }
+
+    fn resume(&self, settings: &Settings, place: &Place) {
+        let mut text = if *place.file == *std::path::Path::new("-") {
+            format!(
+                "jetsink: resume at line {} of standard input (--from-line {0})",
+                place.line
+            )
+        } else {
+            let files: Vec<String> = settings.files[place.index..]
+                .iter()
+                .map(|file| quoted(&file.display().to_string()))
+                .collect();
+            format!(
+                "jetsink: resume with --from-line {} {}",
+                place.line,
+                files.join(" ")
+            )
+        };
+        if self.counts.unknown > 0 {
+            text.push_str(&format!(
+                "; {} events from there on may be stored already: the same --id source-id in both runs tells them apart",
+                self.counts.unknown
+            ));
+        }
+        to_stderr(&text);
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| to_stderr(text));
+    }
+}
+
+/// For a shell to take back.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line resolved: checked, and with the environment's part in it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use std::io::IsTerminal as _;
+
+use jetsink::{
+    Binding, ConnectError, ConnectSettings, ContentMode, MessageIdRule, SettingsError,
+    SinkSettings, SubjectError, SubjectTemplate, TenantPolicy,
+};
+
+use crate::arguments::{IdRule, Mode, OnBadLine, Policy, Publish, When};
+
+/// What ends the command before or while it publishes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("--subject: {0}")]
+    Subject(#[from] SubjectError),
+    #[error("--deadline: {0}")]
+    Sink(#[from] SettingsError),
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("{}: {source}", .path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the runtime does not start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect(ConnectError::Refused { .. }) => 3,
+            Self::Runtime(_) => 1,
+            Self::Subject(_) | Self::Sink(_) | Self::Connect(_) | Self::File { .. } => 2,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) binding: Binding,
+    pub(crate) connect: ConnectSettings,
+    pub(crate) sink: SinkSettings,
+    pub(crate) window: NonZeroUsize,
+    pub(crate) max_outage: Duration,
+    pub(crate) max_failures: u64,
+    pub(crate) stop_at_bad_line: bool,
+    pub(crate) rejected: Option<PathBuf>,
+    pub(crate) from_line: u64,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
+    pub(crate) show_progress: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+}
+
+impl Settings {
+    pub(crate) fn resolve(
+        arguments: Publish,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let flags = [
+            ("NATS_CONTEXT", &arguments.context),
+            ("NATS_USER", &arguments.user),
+            ("NATS_PASSWORD", &arguments.password),
+            ("NATS_CREDS", &arguments.creds),
+            ("NATS_NKEY", &arguments.nkey),
+            ("NATS_CERT", &arguments.tlscert),
+            ("NATS_KEY", &arguments.tlskey),
+            ("NATS_CA", &arguments.tlsca),
+        ];
+        // A flag answers before the environment.
+        let lookup = |name: &str| {
+            let flag = flags.iter().find(|(variable, _)| *variable == name);
+            flag.and_then(|(_, value)| (*value).clone())
+                .or_else(|| environment(name))
+        };
+        let mut connect = ConnectSettings::from_environment(arguments.server.as_deref(), lookup)?
+            .name("jetsink publish");
+        if let Some(stream) = &arguments.stream {
+            connect = connect.expected_stream(stream)?;
+        }
+        let binding = Binding::new(SubjectTemplate::new(arguments.subject)?)
+            .message_id(match arguments.id {
+                IdRule::Emit => MessageIdRule::PerEmit,
+                IdRule::SourceId => MessageIdRule::SourceAndId,
+                IdRule::Content => MessageIdRule::Content,
+            })
+            .mode(match arguments.mode {
+                Mode::Structured => ContentMode::Structured,
+                Mode::Binary => ContentMode::Binary,
+            })
+            .tenant_policy(match arguments.tenant_policy {
+                Policy::Refuse => TenantPolicy::Refuse,
+                Policy::Encode => TenantPolicy::Encode,
+            });
+        let show_progress = match arguments.progress {
+            When::Auto => std::io::stderr().is_terminal() && !arguments.dry_run,
+            When::Always => true,
+            When::Never => false,
+        };
+        let mut files = arguments.files;
+        if files.is_empty() {
+            files.push(PathBuf::from("-"));
+        }
+        Ok(Self {
+            files,
+            binding,
+            connect,
+            sink: SinkSettings::default().deadline(arguments.deadline)?,
+            window: NonZeroUsize::new(arguments.window.into()).unwrap_or(NonZeroUsize::MIN),
+            max_outage: arguments.max_outage,
+            max_failures: arguments.max_failures,
+            stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
+            rejected: arguments.rejected,
+            from_line: arguments.from_line,
+            dry_run: arguments.dry_run,
+            json: arguments.json,
+            show_progress,
+            quiet: arguments.quiet,
+            verbose: arguments.verbose,
+        })
+    }
+}

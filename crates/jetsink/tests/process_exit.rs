@@ -1,0 +1,43 @@
+//! A process that ends right after its last Ok has lost nothing.
+
+#![allow(missing_docs)]
+
+mod common;
+
+use common::*;
+use nats_fixture::stored;
+
+const URL: &str = "JETSINK_TEST_CHILD_URL";
+const EVENTS: usize = 1_000;
+
+/// The child: this test binary again, told where the broker is. A run without that has nothing to do.
+#[tokio::test]
+async fn the_child_exits_right_after_its_last_ok() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let sink = sink_with(jetsink::ConnectSettings::new(&url).unwrap()).await;
+    for number in 0..EVENTS {
+        sink.emit(event("events.a", number.to_string()))
+            .await
+            .unwrap();
+    }
+    std::process::exit(0);
+}
+
+#[tokio::test]
+async fn all_that_was_ok_is_stored_when_the_process_exits_at_once() {
+    let server = server_with_stream().await;
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_child_exits_right_after_its_last_ok"])
+        .env(URL, server.url())
+        .output()
+        .unwrap();
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    assert_eq!(there.len(), EVENTS);
+}
