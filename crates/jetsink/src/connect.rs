@@ -264,8 +264,30 @@ impl ConnectSettings {
         self
     }
 
-    pub(crate) fn servers(&self) -> &[ServerAddr] {
-        &self.servers
+    /// All servers in a new order, so that many clients spread over a cluster.
+    pub(crate) fn servers_to_try(&self, discovered: &[ServerAddr]) -> Vec<ServerAddr> {
+        let new = discovered
+            .iter()
+            .filter(|server| !self.servers.contains(server));
+        let mut servers: Vec<ServerAddr> = self.servers.iter().chain(new).cloned().collect();
+        let length = servers.len().max(1);
+        servers.rotate_left(random_byte() as usize % length);
+        servers
+    }
+
+    /// A server that the broker told of (`connect_urls`: host and port).
+    pub(crate) fn discovered_server(&self, host_and_port: &str) -> Option<ServerAddr> {
+        let scheme = self.servers.first()?.scheme();
+        format!("{scheme}://{host_and_port}").parse().ok()
+    }
+
+    pub(crate) fn parse_address(&self, text: &str) -> Result<ServerAddr, ConnectError> {
+        text.parse()
+            .map_err(|error: std::io::Error| self.refused(error.to_string()))
+    }
+
+    pub(crate) fn starts_disconnected(&self) -> bool {
+        self.start_disconnected
     }
 
     pub(crate) fn expected_stream_name(&self) -> Option<&str> {
@@ -281,8 +303,8 @@ impl ConnectSettings {
     }
 
     /// The connect timeout of each server, and a little for looking up names.
-    pub(crate) fn time_to_connect(&self) -> Duration {
-        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+    pub(crate) fn time_to_connect(&self, servers: usize) -> Duration {
+        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
         self.connect_timeout
             .saturating_mul(servers)
             .saturating_add(Duration::from_secs(1))
@@ -294,7 +316,8 @@ impl ConnectSettings {
             .connection_timeout(self.connect_timeout)
             .ping_interval(self.ping_interval)
             .client_capacity(CLIENT_QUEUE)
-            .reconnect_delay_callback(reconnect_delay);
+            // Within one attempt at all servers there is nothing to wait for.
+            .reconnect_delay_callback(|_| Duration::ZERO);
         options = match &self.login {
             Login::None => options,
             Login::UserPassword(user, password) => {
@@ -331,9 +354,6 @@ impl ConnectSettings {
                 reason: error.to_string(),
             })?;
             options = options.custom_inbox_prefix(prefix);
-        }
-        if self.start_disconnected {
-            options = options.retry_on_initial_connect();
         }
         Ok(options)
     }
@@ -402,16 +422,20 @@ impl fmt::Debug for ConnectSettings {
     }
 }
 
-/// Reconnects at once, then after 10 ms, doubling up to a quarter of a second: short enough that
+fn random_byte() -> u8 {
+    nuid::next().as_bytes().last().copied().unwrap_or_default()
+}
+
+/// Reconnects at once, then after 20 ms, doubling up to a quarter of a second: short enough that
 /// delivery resumes within a second of the broker's return. One connection per process needs no
 /// longer one, and the spread keeps many processes from arriving together.
-fn reconnect_delay(attempts: usize) -> Duration {
+pub(crate) fn reconnect_delay(attempts: usize) -> Duration {
     let exponent = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
     if exponent == 0 {
         return Duration::ZERO;
     }
     let millis = 10_u64.saturating_mul(1 << exponent.min(5)).min(250);
-    let spread = u64::from(nuid::next().as_bytes().last().copied().unwrap_or_default());
+    let spread = u64::from(random_byte());
     Duration::from_millis(millis * (192 + spread % 64) / 256)
 }
 

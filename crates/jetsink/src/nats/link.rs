@@ -2,7 +2,7 @@
 //!
 //! async-nats tells of a change by a callback whose queue drops when it is full, and keeps the state
 //! in a place that can be read but not waited for. So the callback moves this state at once, and a
-//! watchdog compares it with what can be read, in case a call was dropped.
+//! watchdog reads the client's own, in case a call was dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,16 +18,15 @@ use super::answers::{Answers, Arrival};
 use super::wire::{Violation, violation};
 use crate::publisher::Connection;
 
-/// Two rounds of this bound the time from a disconnect to the failure of what is in flight (50 ms),
-/// should its event be lost.
-const WATCHDOG_ROUND: Duration = Duration::from_millis(20);
+/// Bounds the time from a disconnect to the failure of what is in flight, should its event be lost.
+const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) answers: Answers,
     connection: watch::Sender<Connection>,
-    /// `Connected` events seen, to compare with the client's count.
-    connects: AtomicU64,
+    /// The session whose events count; those of earlier ones come too late to matter.
+    session: AtomicU64,
     /// Set while the watchdog sleeps because nothing is in flight.
     parked: AtomicBool,
     wake: Notify,
@@ -38,7 +37,7 @@ impl Link {
         Arc::new(Self {
             answers: Answers::default(),
             connection: watch::Sender::default(),
-            connects: AtomicU64::new(0),
+            session: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             wake: Notify::new(),
         })
@@ -48,13 +47,17 @@ impl Link {
         self.connection.subscribe()
     }
 
-    /// The client's callback.
-    pub(super) fn on_event(&self, event: &Event) {
+    /// A new session begins; gives its number.
+    pub(super) fn begin_session(&self) -> u64 {
+        self.session.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The callback of a session's client.
+    pub(super) fn on_event(&self, session: u64, event: &Event) {
+        if session != self.session.load(Ordering::Acquire) {
+            return;
+        }
         match event {
-            Event::Connected => {
-                self.connects.fetch_add(1, Ordering::AcqRel);
-                self.up();
-            }
             Event::Disconnected | Event::Closed => self.down(),
             Event::ServerError(ServerError::Other(text)) => match violation(text) {
                 Some((subject, Violation::Publish)) => self.answers.publish_denied(subject),
@@ -63,11 +66,12 @@ impl Link {
             },
             Event::ServerError(error) => warn!(%error, "the broker reports an error"),
             Event::LameDuckMode => info!("the broker is about to shut down (lame duck mode)"),
-            Event::Draining | Event::SlowConsumer(_) | Event::ClientError(_) => {}
+            Event::Connected | Event::Draining | Event::SlowConsumer(_) | Event::ClientError(_) => {
+            }
         }
     }
 
-    /// There is a connection.
+    /// The session is ready.
     pub(super) fn up(&self) {
         self.answers.up();
         self.connection.send_modify(|connection| {
@@ -76,7 +80,7 @@ impl Link {
         });
     }
 
-    /// There is none.
+    /// There is no connection.
     pub(super) fn down(&self) {
         // Before the answers fail: whoever is failed by it must find the circuit's evidence there.
         self.connection
@@ -98,29 +102,30 @@ impl Link {
         }
     }
 
-    /// Corrects this state by the client's own, for ever.
-    pub(super) async fn watch_over(self: Arc<Self>, client: Client) {
-        let mut suspicious = false;
+    /// Ends when the client has no connection any more, and says so.
+    pub(super) async fn watch_over(&self, client: &Client) {
         loop {
-            let up = self.connection.borrow().up;
-            if up && self.answers.in_flight() == 0 {
-                self.parked.store(true, Ordering::Release);
-                self.wake.notified().await;
+            if client.connection_state() != State::Connected {
+                self.down();
+            }
+            if !self.connection.borrow().up {
+                return;
+            }
+            if self.answers.in_flight() == 0 {
+                self.park().await;
             }
             sleep(WATCHDOG_ROUND).await;
-            let connects = client.statistics().connects.load(Ordering::Acquire);
-            let missed = connects.saturating_sub(self.connects.load(Ordering::Acquire));
-            let connected = client.connection_state() == State::Connected;
-            let differs = missed > 0 || connected != self.connection.borrow().up;
-            // An event may just be under way; what differs twice in a row was lost.
-            if differs && suspicious {
-                self.connects.fetch_add(missed, Ordering::AcqRel);
-                self.down();
-                if connected {
-                    self.up();
-                }
-            }
-            suspicious = differs && !suspicious;
         }
+    }
+
+    /// Sleeps until something is in flight, or the connection is known to be gone.
+    async fn park(&self) {
+        let mut connection = self.subscribe();
+        self.parked.store(true, Ordering::Release);
+        tokio::select! {
+            () = self.wake.notified() => {}
+            _ = connection.wait_for(|connection| !connection.up) => {}
+        }
+        self.parked.store(false, Ordering::Release);
     }
 }

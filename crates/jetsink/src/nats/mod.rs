@@ -4,6 +4,7 @@
 mod answers;
 mod link;
 mod publisher;
+mod session;
 mod wire;
 
 pub use publisher::NatsPublisher;

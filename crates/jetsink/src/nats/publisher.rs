@@ -2,21 +2,20 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::{Client, HeaderMap, Message, StatusCode};
+use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::answers::Answer;
 use super::link::Link;
+use super::session::{Session, keep_connected};
 use super::wire;
 use crate::connect::{ConnectError, ConnectSettings};
 use crate::envelope::Envelope;
@@ -29,26 +28,29 @@ const MOST_HEADER_BYTES: usize = 65_535;
 /// The longest that finding out why nobody took a message may take.
 const LOOKUP_TIME: Duration = Duration::from_millis(500);
 
-/// A [`Publisher`] over one NATS connection.
+/// A [`Publisher`] over one NATS connection at a time.
 ///
-/// - Hands nothing to the client while there is no connection, since the client would keep it and
-///   send it late.
+/// - Hands nothing to the client while there is no connection, and ends the client with its
+///   connection, since it would keep what it has not sent and send it late, out of order.
 /// - When the connection ends, fails what is in flight within 50 ms as
-///   [`ConnectionLost`](PublishError::ConnectionLost).
+///   [`ConnectionLost`](PublishError::ConnectionLost), and connects again by itself, for ever.
 /// - Keeps nothing for an answer that was given up, so memory does not grow in an outage.
 /// - When an answer is late, asks the JetStream API whether the broker is there at all, and so tells
 ///   a failing subject from a failing broker.
 ///
 /// Dropping it closes the connection.
 pub struct NatsPublisher {
-    client: Client,
-    link: Arc<Link>,
-    /// With the dot at its end.
-    inbox: String,
+    shared: Arc<Shared>,
+    keeper: AbortHandle,
+}
+
+/// What publishing and keeping the connection share.
+pub(super) struct Shared {
+    pub(super) link: Arc<Link>,
+    session: RwLock<Option<Arc<Session>>>,
     /// With the dot at its end.
     api: String,
     expected_stream: Option<String>,
-    tasks: [AbortHandle; 2],
 }
 
 impl NatsPublisher {
@@ -56,76 +58,79 @@ impl NatsPublisher {
     ///
     /// Unless [`start_disconnected`](ConnectSettings::start_disconnected) is set, this tries each
     /// server once and gives an error when none lets us in, within the connect timeout for each.
-    /// Later the client reconnects by itself, for ever. Dropping the future gives up.
+    /// Later it reconnects by itself, for ever. Dropping the future gives up.
     ///
     /// # Errors
     /// [`ConnectError`], with no credentials in its text.
     pub async fn connect(settings: ConnectSettings) -> Result<Self, ConnectError> {
-        let link = Link::new();
-        let on_event = Arc::clone(&link);
-        let options = settings.options().await?.event_callback(move |event| {
-            on_event.on_event(&event);
-            std::future::ready(())
-        });
-        let servers = settings.servers().to_vec();
-        let give_up = settings.time_to_connect();
-        let client = timeout(give_up, options.connect(servers))
-            .await
-            .map_err(|_| settings.timed_out())?
-            .map_err(|error| settings.failed(&error))?;
-        let inbox = format!("{}.", client.new_inbox());
-        let mut answers = client
-            .subscribe(format!("{inbox}*"))
-            .await
-            .map_err(|error| settings.inbox_failed(&error))?;
-        if client.connection_state() == State::Connected {
-            link.up();
-        }
-        let reader = {
-            let (link, inbox) = (Arc::clone(&link), inbox.clone());
-            tokio::spawn(async move {
-                while let Some(message) = answers.next().await {
-                    let token = message.subject.strip_prefix(inbox.as_str());
-                    if let Some(Ok(token)) = token.map(str::parse) {
-                        link.arrived(token, message);
-                    }
-                }
-                link.down();
-            })
-        };
-        let watchdog = tokio::spawn(Arc::clone(&link).watch_over(client.clone()));
-        Ok(Self {
-            client,
-            link,
-            inbox,
+        let shared = Arc::new(Shared {
+            link: Link::new(),
+            session: RwLock::new(None),
             api: settings.api_prefix(),
             expected_stream: settings.expected_stream_name().map(str::to_owned),
-            tasks: [reader.abort_handle(), watchdog.abort_handle()],
+        });
+        if settings.starts_disconnected() {
+            // What no broker can mend is told at once all the same.
+            settings.options().await?;
+        } else {
+            let session = Session::open(&settings, &[], &shared.link).await?;
+            shared.set_session(Some(session));
+        }
+        let keeper = tokio::spawn(keep_connected(Arc::clone(&shared), settings));
+        Ok(Self {
+            shared,
+            keeper: keeper.abort_handle(),
         })
     }
 
     /// Publishes that wait for an answer at this moment.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.link.answers.in_flight()
+        self.shared.link.answers.in_flight()
+    }
+}
+
+impl Shared {
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        // Nothing panics while holding it.
+        self.session
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_session(&self, session: Option<Arc<Session>>) {
+        let ready = session.clone();
+        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+        if let Some(session) = ready {
+            self.link.up();
+            // Its end may have come before its beginning was known.
+            if !session.is_connected() {
+                self.link.down();
+            }
+        }
     }
 
     /// Sends one message with an inbox of ours and waits for what comes back.
     async fn request(
         &self,
+        session: &Session,
         subject: &str,
         headers: HeaderMap,
         payload: Bytes,
         deadline: Instant,
     ) -> Result<Message, PublishError> {
-        if self.client.connection_state() != State::Connected {
+        if !session.is_connected() {
             return Err(PublishError::NotConnected);
         }
         let mut waiter = Waiter::register(&self.link, subject)?;
-        let reply = format!("{}{}", self.inbox, waiter.token);
-        let send =
-            self.client
-                .publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload);
+        let reply = format!("{}{}", session.inbox, waiter.token);
+        let send = session.client.publish_with_reply_and_headers(
+            subject.to_owned(),
+            reply,
+            headers,
+            payload,
+        );
         tokio::select! {
             biased;
             // The message is still ours while this waits: a dropped send sends nothing.
@@ -143,7 +148,7 @@ impl NatsPublisher {
         }
         // Late. Is it this subject, or everything?
         let check = async {
-            self.check_liveness(waiter.token).await;
+            self.check_liveness(session, waiter.token).await;
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
@@ -159,12 +164,12 @@ impl NatsPublisher {
     }
 
     /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
-    async fn check_liveness(&self, token: u64) {
+    async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(token) {
-            let reply = format!("{}{check}", self.inbox);
+            let reply = format!("{}{check}", session.inbox);
             let subject = format!("{}INFO", self.api);
             // A failure leaves the question unanswered, which is an answer too.
-            let _ = self
+            let _ = session
                 .client
                 .publish_with_reply(subject, reply, Bytes::new())
                 .await;
@@ -173,7 +178,12 @@ impl NatsPublisher {
 
     /// Nobody took the message: because no stream captures the subject, or because nobody leads the
     /// one that does, or because there is no JetStream at all. The first answer can't tell.
-    async fn why_no_responders(&self, subject: &str, deadline: Instant) -> PublishError {
+    async fn why_no_responders(
+        &self,
+        session: &Session,
+        subject: &str,
+        deadline: Instant,
+    ) -> PublishError {
         #[derive(Deserialize)]
         struct Names {
             streams: Option<Vec<String>>,
@@ -183,7 +193,7 @@ impl NatsPublisher {
         let question = serde_json::json!({ "subject": subject }).to_string();
         let names = format!("{}STREAM.NAMES", self.api);
         let answer = self
-            .request(&names, HeaderMap::new(), question.into(), deadline)
+            .request(session, &names, HeaderMap::new(), question.into(), deadline)
             .await;
         let Ok(message) = answer else {
             return PublishError::NoStream;
@@ -210,10 +220,12 @@ impl Publisher for NatsPublisher {
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
-        let expected_stream = self.expected_stream.as_deref();
+        let shared = &*self.shared;
+        let session = shared.session().ok_or(PublishError::NotConnected)?;
+        let expected_stream = shared.expected_stream.as_deref();
         let (headers, header_bytes) = wire::headers(envelope, expected_stream)?;
         let bytes = header_bytes + envelope.payload().len();
-        let limit = self.client.max_payload();
+        let limit = session.client.max_payload();
         if bytes > limit {
             return Err(PublishError::TooLarge { bytes, limit });
         }
@@ -225,31 +237,33 @@ impl Publisher for NatsPublisher {
         }
         let subject = envelope.subject().as_str();
         let payload = envelope.payload().clone();
-        let answer = self.request(subject, headers, payload, deadline).await?;
+        let answer = shared
+            .request(&session, subject, headers, payload, deadline)
+            .await?;
         match wire::acknowledgement(&answer, expected_stream) {
-            Err(PublishError::NoStream) => Err(self.why_no_responders(subject, deadline).await),
+            Err(PublishError::NoStream) => {
+                Err(shared.why_no_responders(&session, subject, deadline).await)
+            }
             acknowledged => acknowledged,
         }
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
-        Some(self.link.subscribe())
+        Some(self.shared.link.subscribe())
     }
 }
 
 impl Drop for NatsPublisher {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.keeper.abort();
     }
 }
 
 impl fmt::Debug for NatsPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsPublisher")
-            .field("connection", &*self.link.subscribe().borrow())
-            .field("expected_stream", &self.expected_stream)
+            .field("connection", &*self.shared.link.subscribe().borrow())
+            .field("expected_stream", &self.shared.expected_stream)
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
