@@ -11,7 +11,8 @@ use jetsink::binding::structured_headers;
 use jetsink::circuit::State;
 use jetsink::subject::TemplateValues;
 use jetsink::{
-    ConnectSettings, Envelope, Sink, SinkSettings, SubjectError, SubjectTemplate, TenantPolicy,
+    CircuitOpen, ConnectSettings, Envelope, Scope, Sink, SinkSettings, Subject, SubjectError,
+    SubjectTemplate, TenantPolicy,
 };
 use tokio::time::Instant;
 
@@ -122,28 +123,56 @@ impl JetStreamEventSink {
         }
     }
 
-    fn envelope(&self, event: &CloudEventV1) -> Result<Envelope, CellosError> {
+    fn subject(&self, event: &CloudEventV1) -> Result<Subject, CellosError> {
         let template = self.template.as_ref().map_err(failed)?;
         let values = TemplateValues {
             tenant: tenant(event),
             event_type: &event.ty,
             source: &event.source,
         };
-        let subject = template
+        template
             .resolve(&values, self.tenant_policy)
-            .map_err(|error| of_event(event, &error))?;
-        // Signed events are signed over these very bytes.
-        let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
-        let headers = structured_headers(event.traceparent.as_deref())
-            .map_err(|error| of_event(event, &error))?;
-        Ok(Envelope::new(subject, payload.into()).with_headers(headers))
+            .map_err(|error| of_event(event, &error))
     }
+
+    /// Whether the broker's circuit would reject an emit now. The engine asks again and decides;
+    /// this only spares the serialization of events that have nowhere to go.
+    fn rejection(&self) -> Option<CircuitOpen> {
+        let State::Reconnecting {
+            attempt,
+            next_after,
+            probing,
+        } = self.sink.state()
+        else {
+            return None;
+        };
+        let retry_after = next_after.saturating_duration_since(Instant::now());
+        let scope = Scope::Broker;
+        (probing || !retry_after.is_zero()).then_some(CircuitOpen {
+            scope,
+            attempt,
+            retry_after,
+            probing,
+        })
+    }
+}
+
+fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosError> {
+    // Signed events are signed over these very bytes.
+    let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
+    let headers = structured_headers(event.traceparent.as_deref())
+        .map_err(|error| of_event(event, &error))?;
+    Ok(Envelope::new(subject, payload.into()).with_headers(headers))
 }
 
 #[async_trait]
 impl EventSink for JetStreamEventSink {
     async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
-        let envelope = self.envelope(event)?;
+        let subject = self.subject(event)?;
+        if let Some(rejection) = self.rejection() {
+            return Err(failed(rejection));
+        }
+        let envelope = envelope(event, subject)?;
         self.sink.emit(envelope).await.map(drop).map_err(failed)
     }
 
@@ -166,11 +195,16 @@ impl fmt::Debug for JetStreamEventSink {
     }
 }
 
+/// One line, whatever a template or a script holds.
 pub(crate) fn failed(error: impl fmt::Display) -> CellosError {
-    CellosError::EventSink(error.to_string())
+    CellosError::EventSink(error.to_string().replace(char::is_control, " "))
 }
 
 /// The event's own fault: nothing was sent, and nobody else is affected.
 fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
-    failed(format_args!("not sent: {error} [event id {:?}]", event.id))
+    // A log should name the event, not hold it.
+    let id: String = event.id.chars().take(LONGEST_ID_SHOWN).collect();
+    failed(format_args!("not sent: {error} [event id {id:?}]"))
 }
+
+const LONGEST_ID_SHOWN: usize = 64;

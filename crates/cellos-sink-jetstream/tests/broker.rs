@@ -1,25 +1,37 @@
 //! The drop-in against a real broker.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use cellos_core::ports::EventSink;
 use cellos_sink_jetstream::{
     ConnectSettings, JetStreamEventSink, TenantPolicy, resolve_tenant_subject,
 };
 use common::*;
-use nats_fixture::{NatsServer, TlsFiles, stored};
+use nats_fixture::{NatsServer, NatsServerBuilder, StoredMessage, TlsFiles, stored};
 
 const TEMPLATE: &str = "cellos.events.{tenantId}";
 
+async fn broker(settings: NatsServerBuilder) -> NatsServer {
+    let server = settings.start().await.unwrap();
+    let created = server.create_stream("CELLOS_EVENTS", &["cellos.events.>"]);
+    created.await.unwrap();
+    server
+}
+
+async fn stored_by(server: &NatsServer) -> Vec<StoredMessage> {
+    let jetstream = server.jetstream().await.unwrap();
+    stored(&jetstream, "CELLOS_EVENTS").await.unwrap()
+}
+
 #[tokio::test]
 async fn the_sample_events_are_stored_once_in_order_each_at_its_tenants_subject() {
-    let server = NatsServer::start().await.unwrap();
-    server
-        .create_stream("CELLOS_EVENTS", &["cellos.events.>"])
-        .await
-        .unwrap();
+    let server = broker(NatsServer::builder()).await;
     let sink = JetStreamEventSink::connect(&server.url(), TEMPLATE)
         .await
         .unwrap();
@@ -28,9 +40,7 @@ async fn the_sample_events_are_stored_once_in_order_each_at_its_tenants_subject(
     for event in &events {
         sink.emit(event).await.unwrap();
     }
-    let there = stored(&server.jetstream().await.unwrap(), "CELLOS_EVENTS")
-        .await
-        .unwrap();
+    let there = stored_by(&server).await;
     assert_eq!(there.len(), events.len());
     for (message, event) in there.iter().zip(&events) {
         assert_eq!(message.payload, serde_json::to_vec(event).unwrap());
@@ -45,11 +55,7 @@ async fn the_sample_events_are_stored_once_in_order_each_at_its_tenants_subject(
 
 #[tokio::test]
 async fn each_bad_tenant_is_refused_or_encoded_and_a_good_event_after_it_is_stored() {
-    let server = NatsServer::start().await.unwrap();
-    server
-        .create_stream("CELLOS_EVENTS", &["cellos.events.>"])
-        .await
-        .unwrap();
+    let server = broker(NatsServer::builder()).await;
     let refuse = JetStreamEventSink::connect(&server.url(), TEMPLATE)
         .await
         .unwrap();
@@ -82,9 +88,7 @@ async fn each_bad_tenant_is_refused_or_encoded_and_a_good_event_after_it_is_stor
     refuse.emit(&long).await.unwrap_err();
     encode.emit(&long).await.unwrap_err();
     refuse.emit(&event("größe")).await.unwrap();
-    let there = stored(&server.jetstream().await.unwrap(), "CELLOS_EVENTS")
-        .await
-        .unwrap();
+    let there = stored_by(&server).await;
     assert_eq!(there.len(), 2 * bad.len() + 1);
     let good = there
         .iter()
@@ -102,26 +106,116 @@ async fn connecting_to_nobody_is_an_error_that_names_nats_connect() {
     let server = NatsServer::start().await.unwrap();
     let url = server.url();
     drop(server);
-    let error = JetStreamEventSink::connect(&url, TEMPLATE)
-        .await
-        .unwrap_err()
-        .to_string();
+    for url in [url.as_str(), "not a url", ""] {
+        let started = Instant::now();
+        let sink = JetStreamEventSink::connect(url, TEMPLATE).await;
+        let error = sink.unwrap_err().to_string();
+        assert!(error.contains("nats connect"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn connecting_to_a_frozen_broker_is_an_error_in_time() {
+    let server = NatsServer::start().await.unwrap();
+    server.freeze().unwrap();
+    let started = Instant::now();
+    let sink = JetStreamEventSink::connect(&server.url(), TEMPLATE).await;
+    let took = started.elapsed();
+    server.thaw().unwrap();
+    let error = sink.unwrap_err().to_string();
     assert!(error.contains("nats connect"), "{error}");
-    let error = JetStreamEventSink::connect("not a url", TEMPLATE)
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_sink_may_start_while_the_broker_is_down_and_stores_within_a_second_of_its_return() {
+    let mut server = broker(NatsServer::builder()).await;
+    server.kill().unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let deadline = Duration::from_millis(500);
+    let sink = JetStreamEventSink::builder(settings.start_disconnected(), TEMPLATE)
+        .deadline(deadline)
+        .connect()
         .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("nats connect"), "{error}");
+        .unwrap();
+    for _ in 0..20 {
+        let started = Instant::now();
+        sink.emit(&event("acme")).await.unwrap_err();
+        let took = started.elapsed();
+        assert!(took < deadline + Duration::from_millis(100), "{took:?}");
+    }
+    server.start_again().await.unwrap();
+    let returned = Instant::now();
+    while let Err(error) = sink.emit(&event("acme")).await {
+        assert!(returned.elapsed() < Duration::from_secs(1), "{error}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(stored_by(&server).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_the_broker_refuses_is_an_error_without_the_secret() {
+    let builder = NatsServer::builder().user_and_password("cellos", "right");
+    let server = builder.start().await.unwrap();
+    let address = format!("127.0.0.1:{}", server.port());
+    for url in [
+        format!("nats://{address}"),
+        format!("nats://cellos:hunter2@{address}"),
+        format!("nats://hunter2@{address}"),
+        format!("nats://cellos:hunter2@{address}:x"),
+    ] {
+        let sink = JetStreamEventSink::connect(&url, TEMPLATE).await;
+        let error = sink.unwrap_err().to_string();
+        assert!(error.contains("nats connect"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+const CHILD_URL: &str = "CELLOS_SINK_TEST_URL";
+const CHILD_EVENTS: usize = 300;
+
+/// A process of its own, since the environment is the process's.
+#[tokio::test]
+async fn the_login_comes_from_the_environment_and_a_process_that_exits_after_ok_lost_nothing() {
+    let builder = NatsServer::builder().user_and_password("cellos", "right");
+    let server = broker(builder).await;
+    let child = |password: &str| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_emits_and_exits", "--nocapture"])
+            .env("NATS_USER", "cellos")
+            .env("NATS_PASSWORD", password)
+            .env(CHILD_URL, format!("nats://127.0.0.1:{}", server.port()))
+            .output()
+            .unwrap()
+    };
+    let right = child("right");
+    assert_eq!(right.status.code(), Some(0), "{right:?}");
+    assert_eq!(stored_by(&server).await.len(), CHILD_EVENTS);
+
+    let wrong = child("hunter2");
+    assert_ne!(wrong.status.code(), Some(0), "{wrong:?}");
+    let output = format!("{wrong:?}");
+    assert!(output.contains("authorization violation"), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[tokio::test]
+async fn child_emits_and_exits() {
+    let Ok(url) = std::env::var(CHILD_URL) else {
+        return; // Not the child.
+    };
+    let sink = JetStreamEventSink::connect(&url, TEMPLATE).await.unwrap();
+    for _ in 0..CHILD_EVENTS {
+        sink.emit(&event("acme")).await.unwrap();
+    }
+    std::process::exit(0); // Nothing is dropped, nothing is flushed.
 }
 
 #[tokio::test]
 async fn a_private_authority_is_trusted_where_its_file_is_given() {
     let files = TlsFiles::generate(false).unwrap();
-    let server = NatsServer::builder().tls(&files).start().await.unwrap();
-    server
-        .create_stream("CELLOS_EVENTS", &["cellos.events.>"])
-        .await
-        .unwrap();
+    let server = broker(NatsServer::builder().tls(&files)).await;
     assert!(
         JetStreamEventSink::connect(&server.url(), TEMPLATE)
             .await

@@ -1,6 +1,7 @@
 //! The published names and signatures: a client that builds against them builds against this.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 
@@ -35,11 +36,29 @@ async fn signatures(publisher: Arc<dyn Publisher>) -> Result<(), CellosError> {
     }
     publisher.publish(String::new(), Bytes::new()).await?;
     let _: Result<u8, String> = with_retry(3, || async { Ok(1) }).await;
+    let _: Result<u8, String> = with_retry::<_, std::future::Ready<_>, u8, String>(3_u32, || {
+        std::future::ready(Err(String::new()))
+    })
+    .await;
     let resolve: fn(&str, &CloudEventV1) -> String = resolve_tenant_subject;
     let _ = resolve;
+    let constants: (&'static str, &'static str) = (TENANT_ID_PLACEHOLDER, TENANT_ID_DEFAULT_TOKEN);
+    let _ = constants;
     #[cfg(event_sink_flush)]
     sink.flush().await?;
+    let _: Arc<dyn EventSink> = Arc::new(sink);
     Ok(())
+}
+
+/// A client spawns what these return, and keeps the sink for as long as it runs.
+#[allow(dead_code)]
+fn bounds(publisher: Arc<dyn Publisher>) {
+    fn spawnable<T: Send + 'static>(_: T) {}
+    fn sink<T: EventSink + Send + Sync + std::fmt::Debug + 'static>() {}
+    fn state<T: Copy + Eq + Send + Sync + std::fmt::Debug>() {}
+    sink::<JetStreamEventSink>();
+    state::<ReconnectState>();
+    spawnable(signatures(publisher));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The state machine through the published interface, over a scripted publisher, on a paused clock.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 
@@ -45,7 +46,7 @@ impl Publisher for Script {
         let step = self.steps.lock().unwrap().pop_front();
         match step {
             None => Ok(()),
-            Some(Step::Fail) => Err(CellosError::EventSink("scripted".to_owned())),
+            Some(Step::Fail) => Err(CellosError::EventSink("scripted\r\nfailure".to_owned())),
             Some(Step::Hang) => std::future::pending().await,
         }
     }
@@ -109,6 +110,7 @@ async fn a_connected_sink_tries_three_times_and_then_opens_the_circuit() {
         error.contains("scripted") && error.contains("attempts 3"),
         "{error}"
     );
+    assert!(!error.contains(char::is_control), "one line: {error:?}");
     assert_eq!(script.calls(), 6);
     assert_wait(attempt_and_wait(&sink).await, 0, 100);
 }
@@ -127,6 +129,8 @@ async fn an_open_circuit_rejects_at_once_and_says_when_to_come_again() {
         "{error}"
     );
     assert_eq!((before.elapsed(), script.calls()), (Duration::ZERO, 3));
+    let error = sink.emit(&event("a.b")).await.unwrap_err().to_string();
+    assert!(error.contains("tenant id"), "its own fault first: {error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,11 +224,31 @@ async fn a_bad_tenant_harms_its_own_event_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_names_its_event_but_never_holds_a_huge_one() {
+    let (_, sink) = sink();
+    let mut event = event("a.b");
+    event.id = "x".repeat(1_000_000);
+    let error = sink.emit(&event).await.unwrap_err().to_string();
+    assert!(
+        error.contains("xxxx") && error.len() < 300,
+        "{}",
+        error.len()
+    );
+}
+
+#[test]
+fn a_sink_over_a_script_is_made_without_a_runtime() {
+    let _ = sink();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_template_that_is_no_subject_fails_each_emit() {
     let script: Arc<dyn Publisher> = Arc::new(Script::default());
-    for template in ["", "a b", "a.*", "a..b", "{tenant}", "$SYS.x"] {
+    for template in ["", "a b", "a.*", "a..b", "{tenant}", "{\r\n}", "$SYS.x"] {
         let sink = JetStreamEventSink::from_publisher(Arc::clone(&script), template);
-        assert!(sink.emit(&event("a")).await.is_err(), "{template:?}");
+        let error = sink.emit(&event("a")).await.unwrap_err().to_string();
+        assert!(!error.contains(char::is_control), "{template:?}: {error:?}");
+        assert_eq!(sink.debug_state().await, ReconnectState::Connected);
     }
 }
 
