@@ -1,6 +1,7 @@
 //! A broker that is there, and what it refuses.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 

@@ -3,6 +3,7 @@
 //! The source of the circuit is compiled into this test a second time, with `crate::sync` below.
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 #[path = "../src/backoff.rs"]
 mod backoff;

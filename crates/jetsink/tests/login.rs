@@ -1,6 +1,7 @@
 //! Logging in, and what must never be seen of it. One test, since it owns the process's log.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! A million emits against a broker that is gone, or frozen, leave nothing behind.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 

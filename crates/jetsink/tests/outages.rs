@@ -1,6 +1,7 @@
 //! The broker goes away under a steady load of one event each 2 ms, and comes back.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 

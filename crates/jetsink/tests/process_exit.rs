@@ -1,6 +1,7 @@
 //! A process that ends right after its last Ok has lost nothing.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod common;
 

@@ -1,5 +1,8 @@
 //! The fixture does what it says: a test that leans on it must be able to.
 
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
 use std::time::Duration;
 
 use nats_fixture::{NatsServer, TlsFiles, stored};
