@@ -1,1 +1,67 @@
-fn main() {}
+//! The project's own commands. `cargo xtask` lists them.
+
+mod checks;
+mod demo;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  demo [FILE]        publish a file of CloudEvents to a throwaway broker, and audit the stream
+  test               all tests, of both manifests of the CellOS drop-in
+  supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
+  msrv               check that no dependency needs a newer Rust than we state
+  deny               check licences, sources and bans of both lock files";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["demo"] => demo::run(&root().join("samples/cellos-events.jsonl")).await,
+        ["demo", file] => demo::run(Path::new(file)).await,
+        ["test"] => checks::test(),
+        ["supervisor"] => supervisor::run(20).await,
+        ["supervisor", runs] => match runs.parse() {
+            Ok(runs) => supervisor::run(runs).await,
+            Err(_) => Err(format!("{runs:?} is no number of runs")),
+        },
+        ["msrv"] => checks::msrv(),
+        ["deny"] => checks::deny(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    folder.parent().unwrap_or(folder).to_owned()
+}
+
+/// Runs a command, with its output shown, and takes any but success for an error.
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let shown = format!("{command:?}").replace('"', "");
+    let status = command.status().map_err(|e| format!("{shown}: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{shown}: {status}"))
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root());
+    command
+}
