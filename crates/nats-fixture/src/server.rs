@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -121,6 +122,7 @@ pub struct NatsServer {
 struct Running {
     server: Child,
     watchdog: Child,
+    frozen: AtomicBool,
 }
 
 impl NatsServer {
@@ -183,12 +185,17 @@ impl NatsServer {
         self.end(Signal::SIGTERM)
     }
 
-    /// Stops its clock (SIGSTOP): connections stay open, nothing is answered.
+    /// Stops its clock (SIGSTOP): connections stay open, and from the return on nothing is answered.
     ///
     /// # Errors
     /// [`FixtureError`] where it does not run.
     pub fn freeze(&self) -> Result<(), FixtureError> {
-        self.signal(Signal::SIGSTOP)
+        self.signal(Signal::SIGSTOP)?;
+        match &self.process {
+            // The system tells of each stop once: a second wait for it would last for ever.
+            Some(running) if !running.frozen.swap(true, Ordering::Relaxed) => running.await_stop(),
+            _ => Ok(()),
+        }
     }
 
     /// Lets it go on after [`freeze`](Self::freeze).
@@ -196,7 +203,11 @@ impl NatsServer {
     /// # Errors
     /// [`FixtureError`] where it does not run.
     pub fn thaw(&self) -> Result<(), FixtureError> {
-        self.signal(Signal::SIGCONT)
+        self.signal(Signal::SIGCONT)?;
+        if let Some(running) = &self.process {
+            running.frozen.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Has it send its clients away before it shuts down (lame duck mode).
@@ -265,7 +276,11 @@ impl NatsServer {
             .stderr(Stdio::null())
             .spawn()
             .map_err(FixtureError::io("running the watchdog"))?;
-        self.process = Some(Running { server, watchdog });
+        self.process = Some(Running {
+            server,
+            watchdog,
+            frozen: AtomicBool::new(false),
+        });
         Ok(())
     }
 
@@ -397,15 +412,13 @@ impl NatsServer {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), FixtureError> {
-        let pid = self
-            .pid()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .unwrap_or(0);
-        let failed = |reason: String| FixtureError::Signal { pid, reason };
-        if pid == 0 {
-            return Err(failed("it does not run".to_owned()));
-        }
-        kill(Pid::from_raw(pid), signal).map_err(|errno| failed(errno.to_string()))
+        let Some(running) = &self.process else {
+            return Err(FixtureError::Signal {
+                pid: 0,
+                reason: "it does not run".to_owned(),
+            });
+        };
+        kill(running.pid(), signal).map_err(|errno| running.failed(&errno.to_string()))
     }
 
     fn log_end(&self) -> String {
@@ -422,6 +435,28 @@ impl NatsServer {
 }
 
 impl Running {
+    /// Never 0, which would mean our own process group.
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.server.id()).unwrap_or(i32::MAX))
+    }
+
+    fn failed(&self, reason: &str) -> FixtureError {
+        FixtureError::Signal {
+            pid: self.pid().as_raw(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// `kill` returns when the signal is queued; on a busy machine the server goes on answering until
+    /// the last of its threads has taken notice.
+    fn await_stop(&self) -> Result<(), FixtureError> {
+        match waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)) {
+            Ok(WaitStatus::Stopped(..)) => Ok(()),
+            Ok(_) => Err(self.failed("it ended")),
+            Err(errno) => Err(self.failed(&errno.to_string())),
+        }
+    }
+
     /// Before its pipe closes, or it would kill whoever has the server's number by then.
     fn dismiss_watchdog(&mut self) {
         let _ = self.watchdog.kill();

@@ -37,6 +37,7 @@ async fn a_frozen_server_answers_when_it_is_thawed() {
     let server = NatsServer::start().await.unwrap();
     let client = server.client().await.unwrap();
     server.freeze().unwrap();
+    server.freeze().unwrap(); // no second stop to wait for
     let request = client.request("$JS.API.INFO", "".into());
     let mut request = std::pin::pin!(request);
     assert!(
