@@ -23,13 +23,13 @@ const EXAMPLES: &str = "\
 Examples:
   jetsink publish --subject 'cellos.events.{tenantId}' events.jsonl
   tail -F events.jsonl | jetsink publish --subject events.all
-  jetsink publish --subject 'events.{type}' -s nats://10.0.0.1,nats://10.0.0.2 --creds app.creds *.jsonl
+  jetsink publish --subject 'events.{type}' --creds app.creds -s nats://n1,nats://n2 *.jsonl
   jetsink publish --subject events.all --dry-run events.jsonl
-  jetsink publish --subject events.all --id source-id --on-bad-line skip --rejected bad.jsonl in.jsonl
+  jetsink publish --subject events.all --on-bad-line skip --rejected bad.jsonl in.jsonl
 
-Lines are published as they stand, without their line end (LF or CRLF); empty ones are skipped, and so
-is a byte order mark at a file's start. Ctrl-C stops reading, finishes what is in flight and says where
-to resume; a second one ends at once.
+Lines are published as they stand, without their line end (LF or CRLF). Empty ones
+are skipped, and so is a byte order mark at a file's start. Ctrl-C stops reading,
+finishes what is in flight and says where to resume; a second one ends at once.
 
 Exit codes:
   0    every event is stored
@@ -53,7 +53,8 @@ pub(crate) struct Publish {
     #[arg(short, long, value_name = "URL")]
     pub(crate) server: Option<String>,
 
-    /// Context of the `nats` command [env: NATS_CONTEXT]
+    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
+    /// one that `nats context select` chose]
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
 
@@ -64,6 +65,10 @@ pub(crate) struct Publish {
     /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
     #[arg(long)]
     pub(crate) password: Option<String>,
+
+    /// Token; better given by the variable [env: NATS_TOKEN]
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) token: Option<String>,
 
     /// Credentials file (JWT and seed) [env: NATS_CREDS]
     #[arg(long, value_name = "FILE")]
@@ -84,6 +89,18 @@ pub(crate) struct Publish {
     /// Root certificates to trust, PEM [env: NATS_CA]
     #[arg(long, value_name = "FILE")]
     pub(crate) tlsca: Option<String>,
+
+    /// Speak TLS before the server greets, for servers with `handshake_first`
+    #[arg(long)]
+    pub(crate) tlsfirst: bool,
+
+    /// Receive answers under this prefix instead of `_INBOX`
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) inbox_prefix: Option<String>,
+
+    /// JetStream domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) js_domain: Option<String>,
 
     /// Stream that must store the events; others are refused
     #[arg(long, value_name = "NAME")]

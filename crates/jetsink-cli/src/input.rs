@@ -161,6 +161,10 @@ fn read(
             bytes = 0;
         }
     }
+    if place.line < first {
+        let reason = format!("it ends here, before --from-line {first}");
+        return send(Batch::Broken { place, reason });
+    }
     if lines.is_empty() {
         Ok(())
     } else {

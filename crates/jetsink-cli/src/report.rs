@@ -216,14 +216,14 @@ impl Report {
         let rate = stored as f64 / self.started.elapsed().as_secs_f64().max(0.001);
         let message = match state() {
             State::Connected => format!(
-                "{} events, {}/s",
-                HumanCount(stored),
+                "{}, {}/s",
+                counted(stored, "event"),
                 HumanCount(rate as u64)
             ),
             State::Reconnecting { attempt, .. } => {
                 format!(
-                    "{} events, reconnecting (attempt {attempt})",
-                    HumanCount(stored)
+                    "{}, reconnecting (attempt {attempt})",
+                    counted(stored, "event")
                 )
             }
         };
@@ -269,9 +269,9 @@ impl Report {
         }
         let mut text = if settings.dry_run {
             format!(
-                "{} events checked, {} subjects",
-                HumanCount(counts.read),
-                counts.subjects.len()
+                "{} checked, {}",
+                counted(counts.read, "event"),
+                counted(counts.subjects.len() as u64, "subject")
             )
         } else {
             let streams: Vec<String> = counts
@@ -280,9 +280,9 @@ impl Report {
                 .map(|(stream, last)| format!("{stream} up to sequence {last}"))
                 .collect();
             let mut text = format!(
-                "{} of {} events stored",
+                "{} of {} stored",
                 HumanCount(counts.stored),
-                HumanCount(counts.read)
+                counted(counts.read, "event")
             );
             if !streams.is_empty() {
                 text.push_str(&format!(" in {}", streams.join(", ")));
@@ -290,14 +290,24 @@ impl Report {
             text
         };
         for (count, what) in [
-            (counts.duplicates, "duplicates"),
-            (counts.bad_lines, "bad lines"),
-            (counts.failed, "refused"),
-            (counts.not_reached, "not reached"),
-            (counts.unknown, "of unknown outcome"),
+            (counts.duplicates, counted(counts.duplicates, "duplicate")),
+            (counts.bad_lines, counted(counts.bad_lines, "bad line")),
+            (
+                counts.failed,
+                format!("{} failed", HumanCount(counts.failed)),
+            ),
+            (
+                counts.not_reached,
+                format!("{} not reached", HumanCount(counts.not_reached)),
+            ),
+            (
+                counts.unknown,
+                format!("{} of unknown outcome", HumanCount(counts.unknown)),
+            ),
         ] {
             if count > 0 {
-                text.push_str(&format!(", {} {what}", HumanCount(count)));
+                text.push_str(", ");
+                text.push_str(&what);
             }
         }
         text.push_str(&format!(
@@ -327,7 +337,7 @@ impl Report {
         };
         if self.counts.unknown > 0 {
             text.push_str(&format!(
-                "; {} events from there on may be stored already: the same --id source-id in both runs tells them apart",
+                "; of those from there on, {} may be stored already: the same --id source-id in both runs tells them apart",
                 self.counts.unknown
             ));
         }
@@ -337,6 +347,11 @@ impl Report {
     fn line(&self, text: &str) {
         self.bar.suspend(|| to_stderr(text));
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", HumanCount(count))
 }
 
 /// For a shell to take back.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use std::io::IsTerminal as _;
 
+use jetsink::environment::selected_context;
 use jetsink::{
     Binding, ConnectError, ConnectSettings, ContentMode, MessageIdRule, SettingsError,
     SinkSettings, SubjectError, SubjectTemplate, TenantPolicy,
@@ -69,6 +70,7 @@ impl Settings {
             ("NATS_CONTEXT", &arguments.context),
             ("NATS_USER", &arguments.user),
             ("NATS_PASSWORD", &arguments.password),
+            ("NATS_TOKEN", &arguments.token),
             ("NATS_CREDS", &arguments.creds),
             ("NATS_NKEY", &arguments.nkey),
             ("NATS_CERT", &arguments.tlscert),
@@ -76,13 +78,28 @@ impl Settings {
             ("NATS_CA", &arguments.tlsca),
         ];
         // A flag answers before the environment.
-        let lookup = |name: &str| {
+        let given = |name: &str| {
             let flag = flags.iter().find(|(variable, _)| *variable == name);
             flag.and_then(|(_, value)| (*value).clone())
-                .or_else(|| environment(name))
+                .or_else(|| environment(name).filter(|value| !value.is_empty()))
+        };
+        let names_a_server = arguments.server.is_some() || given("NATS_URL").is_some();
+        let lookup = |name: &str| match given(name) {
+            // As the `nats` command does; but its login never goes to a server that it doesn't name.
+            None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
+            value => value,
         };
         let mut connect = ConnectSettings::from_environment(arguments.server.as_deref(), lookup)?
             .name("jetsink publish");
+        if arguments.tlsfirst {
+            connect = connect.tls_first();
+        }
+        if let Some(prefix) = &arguments.inbox_prefix {
+            connect = connect.inbox_prefix(prefix);
+        }
+        if let Some(domain) = &arguments.js_domain {
+            connect = connect.jetstream_domain(domain)?;
+        }
         if let Some(stream) = &arguments.stream {
             connect = connect.expected_stream(stream)?;
         }

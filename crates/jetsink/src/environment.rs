@@ -26,12 +26,41 @@ struct Context {
     tls_first: bool,
     inbox_prefix: String,
     jetstream_domain: String,
+    // What a connection would need and we have not: said, rather than left out.
+    user_jwt: String,
+    nsc: String,
+    socks_proxy: String,
+    jetstream_api_prefix: String,
+    windows_cert_store: String,
+}
+
+impl Context {
+    /// The first setting that is there and not supported, with what to use instead.
+    fn unsupported(&self) -> Option<(&'static str, &'static str)> {
+        [
+            ("user_jwt", &self.user_jwt, "a creds file"),
+            ("nsc", &self.nsc, "a creds file, by `nsc generate creds`"),
+            ("socks_proxy", &self.socks_proxy, "a direct route"),
+            (
+                "jetstream_api_prefix",
+                &self.jetstream_api_prefix,
+                "jetstream_domain",
+            ),
+            (
+                "windows_cert_store",
+                &self.windows_cert_store,
+                "cert and key",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(name, value, instead)| (!value.is_empty()).then_some((name, instead)))
+    }
 }
 
 impl ConnectSettings {
     /// Settings from `servers` and the variables `NATS_URL`, `NATS_CONTEXT`, `NATS_CREDS`,
-    /// `NATS_NKEY` (a file with a seed), `NATS_USER`, `NATS_PASSWORD`, `NATS_CA`, `NATS_CERT` and
-    /// `NATS_KEY`, which `lookup` answers. Empty answers count as none.
+    /// `NATS_NKEY` (a file with a seed), `NATS_TOKEN`, `NATS_USER`, `NATS_PASSWORD`, `NATS_CA`,
+    /// `NATS_CERT` and `NATS_KEY`, which `lookup` answers. Empty answers count as none.
     ///
     /// Servers: those given, else `NATS_URL`, else the context's, else [`DEFAULT_SERVER`]. Login: by
     /// variables, else the context's, else the one in the URL. `NATS_USER` without `NATS_PASSWORD`
@@ -74,6 +103,8 @@ impl ConnectSettings {
             settings = settings.credentials_file(path);
         } else if let Some(path) = lookup("NATS_NKEY") {
             settings = settings.nkey_seed(&read_seed(Path::new(&path))?);
+        } else if let Some(token) = lookup("NATS_TOKEN") {
+            settings = settings.token(&token);
         } else if let Some(user) = user {
             settings = user_or_token(settings, &user, password.as_deref());
         } else if let Some(path) = some(&context.creds) {
@@ -143,21 +174,45 @@ fn read_context(
             reason: format!("{name:?} is no context's name"),
         });
     }
-    let config = match lookup("XDG_CONFIG_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => expand_home("~/.config", lookup),
-    };
-    let path = config.join("nats/context").join(format!("{name}.json"));
+    let path = contexts_folder(lookup)
+        .join("context")
+        .join(format!("{name}.json"));
     let text = read("context", &path)?;
-    serde_json::from_str(&text).map_err(|error| ConnectError::File {
+    let context: Context = serde_json::from_str(&text).map_err(|error| ConnectError::File {
         what: "context",
         reason: format!(
             "it is not JSON as `nats context add` writes it (line {}, column {})",
             error.line(),
             error.column()
         ),
-        path,
-    })
+        path: path.clone(),
+    })?;
+    match context.unsupported() {
+        None => Ok(context),
+        Some((setting, instead)) => Err(ConnectError::File {
+            what: "context",
+            reason: format!("its {setting} is not supported; use {instead}"),
+            path,
+        }),
+    }
+}
+
+/// The context that `nats context select` chose, if any; the `nats` command uses it where no other
+/// is named.
+///
+/// The library itself never does: a service should not depend on what someone selected in a shell.
+#[must_use]
+pub fn selected_context(lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let text = std::fs::read_to_string(contexts_folder(lookup).join("context.txt")).ok()?;
+    some(text.trim()).map(str::to_owned)
+}
+
+fn contexts_folder(lookup: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let config = match lookup("XDG_CONFIG_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => expand_home("~/.config", lookup),
+    };
+    config.join("nats")
 }
 
 /// The line of a seed file that is the seed.
@@ -242,6 +297,11 @@ mod tests {
             r#"{"password":hunter2}"#,
         )
         .unwrap();
+        std::fs::write(
+            folder.path().join("nats/context/jwt.json"),
+            r#"{"user_jwt":"hunter2"}"#,
+        )
+        .unwrap();
         let seed = folder.path().join("seed");
         std::fs::write(&seed, "hunter2").unwrap();
         let cases = [
@@ -252,6 +312,10 @@ mod tests {
             (
                 vec![("XDG_CONFIG_HOME", home), ("NATS_CONTEXT", "bad")],
                 "bad.json",
+            ),
+            (
+                vec![("XDG_CONFIG_HOME", home), ("NATS_CONTEXT", "jwt")],
+                "jwt.json: its user_jwt is not supported; use a creds file",
             ),
             (vec![("NATS_CONTEXT", "../etc")], "no context's name"),
             (vec![("NATS_NKEY", "/no/such")], "/no/such"),

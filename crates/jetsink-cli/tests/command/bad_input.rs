@@ -1,0 +1,207 @@
+//! Lines, flags and streams that are not as they should be.
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use nats_fixture::NatsServer;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_bad_line_is_named_by_its_place_and_ends_the_reading_or_is_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{}\n\n{}\n{{\"specversion\":\"1.0\"}}\n{{\"id\": nope}}\n\u{1}\n{}\n",
+        event(1),
+        event(2),
+        event(3)
+    );
+    let input = folder.path().join("in.jsonl");
+    std::fs::write(&input, text).unwrap();
+    let rejected = folder.path().join("rejected.jsonl");
+    let input = as_text(&input);
+
+    let server = server().await;
+    let url = server.url();
+    let flags = ["-s", &url, "--subject", "events.a"];
+    let output = run(&[&flags[..], &[input]].concat());
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains(&format!(
+            "{input}:4:21: not a CloudEvent: missing required attribute `id`"
+        )) || text.contains(&format!("{input}:4:")),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("resume with --from-line 5 {input}")),
+        "{text}"
+    );
+    assert_eq!(there(&server).await.len(), 2);
+
+    let skip = [
+        "--on-bad-line",
+        "skip",
+        "--rejected",
+        as_text(&rejected),
+        "--json",
+        input,
+    ];
+    let output = run(&[&flags[..], &skip].concat());
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    for line in [4, 5, 6] {
+        assert_eq!(
+            text.matches(&format!("{input}:{line}:")).count(),
+            1,
+            "{text}"
+        );
+    }
+    let summary = json(&output);
+    assert_eq!(
+        (&summary["read"], &summary["stored"], &summary["bad_lines"]),
+        (&3.into(), &3.into(), &3.into())
+    );
+    assert_eq!(summary["exit_code"], 1);
+    let kept = std::fs::read(&rejected).unwrap();
+    assert_eq!(kept, b"{\"specversion\":\"1.0\"}\n{\"id\": nope}\n\x01\n");
+}
+
+#[tokio::test]
+async fn wrong_usage_is_one_clear_message_and_publishes_nothing() {
+    let server = server().await;
+    let url = server.url();
+    let ok = ["-s", &url, "--subject", "events.a"];
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &[
+                "-s",
+                &url,
+                "--subject",
+                "events.a",
+                SAMPLES,
+                "/no/such/file",
+            ],
+            "/no/such/file",
+        ),
+        (
+            &["-s", &url, "--subject", "events.a", "/tmp"],
+            "/tmp: is a directory",
+        ),
+        (
+            &["-s", "http://u:hunter2@x", "--subject", "events.a", SAMPLES],
+            "server 1 of the list",
+        ),
+        (
+            &["-s", &url, "--subject", "events.*", SAMPLES],
+            "wildcards are for subscribers",
+        ),
+        (
+            &["-s", &url, "--subject", "events.{tenant}", SAMPLES],
+            "unknown placeholder {tenant}",
+        ),
+        (
+            &[
+                "-s",
+                &url,
+                "--subject",
+                "events.a",
+                "--window",
+                "0",
+                SAMPLES,
+            ],
+            "--window",
+        ),
+        (
+            &[
+                "-s",
+                &url,
+                "--subject",
+                "events.a",
+                "--deadline",
+                "5",
+                SAMPLES,
+            ],
+            "write it like 500ms",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(arguments);
+        assert_code(&output, 2);
+        let text = stderr(&output);
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let output = run(&[&ok[..], &["--creds", "/no/such.creds", SAMPLES]].concat());
+    assert_code(&output, 2);
+    let output = run(&[&ok[..], &["--from-line", "104", SAMPLES]].concat());
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output)
+            .contains(":103: can't be read further: it ends here, before --from-line 104"),
+        "{}",
+        stderr(&output)
+    );
+    // What an interrupt at the very end tells one to do.
+    let output = run(&[&ok[..], &["--from-line", "103", SAMPLES]].concat());
+    assert_code(&output, 0);
+    assert!(there(&server).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_fails_alone() {
+    let server = NatsServer::builder()
+        .max_payload(2_000)
+        .start()
+        .await
+        .unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let large = format!(
+        r#"{{"specversion":"1.0","id":"x","source":"s","type":"t","data":"{}"}}"#,
+        "x".repeat(3_000)
+    );
+    let input = format!("{}\n{large}\n{}\n", event(1), event(2));
+    let output = with_input(
+        &["-s", &server.url(), "--subject", "events.a"],
+        input.as_bytes(),
+    );
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("-:2: not sent:"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(there(&server).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_stream_is_told_and_ends_after_the_failures_allowed() {
+    let server = NatsServer::start().await.unwrap();
+    let full = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        max_messages: 7,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    server.create_stream_with(full).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let input = file_of(&folder, "in.jsonl", &lines(5_000));
+    let output = run(&[
+        "-s",
+        &server.url(),
+        "--subject",
+        "events.a",
+        "--window",
+        "8",
+        "--json",
+        as_text(&input),
+    ]);
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("code 10077"),
+        "{}",
+        stderr(&output)
+    );
+    let summary = json(&output);
+    assert_eq!(summary["stored"], 7);
+    assert!(summary["read"].as_u64().unwrap() < 200, "{summary}");
+}

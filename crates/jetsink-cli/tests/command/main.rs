@@ -1,0 +1,10 @@
+//! The real command against a real broker.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod bad_input;
+mod login;
+mod outages;
+mod publish;
+mod support;

@@ -1,0 +1,126 @@
+//! Brokers that are away, and the way back in.
+
+use std::time::Duration;
+
+use nats_fixture::audit;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn without_a_broker_it_ends_with_3_and_without_a_stream_with_1() {
+    let mut server = server().await;
+    let url = server.url();
+    let output = run(&[
+        "-s",
+        &url,
+        "--subject",
+        "nowhere.a",
+        "--max-failures",
+        "5",
+        SAMPLES,
+    ]);
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("no stream captures the subject"),
+        "{}",
+        stderr(&output)
+    );
+    server.kill().unwrap();
+    let output = run(&["-s", &url, "--subject", "events.a", SAMPLES]);
+    assert_code(&output, 3);
+    assert!(
+        stderr(&output).contains("nats connect to"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
+    let mut server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = lines(60_000);
+    let input = file_of(&folder, "in.jsonl", &lines);
+    let child = spawn(&[
+        "-s",
+        &server.url(),
+        "--subject",
+        "events.a",
+        "--window",
+        "64",
+        as_text(&input),
+    ]);
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        server.kill().unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.start_again().await.unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_code(&output, 0);
+    let audit = audit(&lines, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_stays_away_ends_it_with_3_and_the_place_to_resume() {
+    let mut server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = lines(60_000);
+    let input = file_of(&folder, "in.jsonl", &lines);
+    let url = server.url();
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.a",
+        "--id",
+        "source-id",
+        "--max-outage",
+        "1s",
+        "--window",
+        "64",
+    ];
+    let child = spawn(&[&flags[..], &[as_text(&input)]].concat());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    server.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_code(&output, 3);
+    let line = resume_line(&output);
+    server.start_again().await.unwrap();
+    let rest = run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat());
+    assert_code(&rest, 0);
+    let audit = audit(&lines, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_finishes_what_is_in_flight_and_says_where_to_resume() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = lines(60_000);
+    let input = file_of(&folder, "in.jsonl", &lines);
+    let url = server.url();
+    let flags = ["-s", &url, "--subject", "events.a", "--window", "32"];
+    let child = spawn(&[&flags[..], &[as_text(&input)]].concat());
+    // Once it is under way.
+    while there(&server).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_code(&output, 130);
+    let line = resume_line(&output);
+    assert_eq!(
+        there(&server).await.len() + 1,
+        line.parse::<usize>().unwrap()
+    );
+    assert_code(
+        &run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat()),
+        0,
+    );
+    let audit = audit(&lines, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+}

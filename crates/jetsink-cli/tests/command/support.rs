@@ -1,0 +1,114 @@
+//! Running the command, and looking at what it left.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use bytes::Bytes;
+use nats_fixture::{NatsServer, StoredMessage, stored};
+use tempfile::TempDir;
+
+pub(crate) const SAMPLES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../samples/cellos-events.jsonl"
+);
+
+pub(crate) fn jetsink(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jetsink"));
+    command.arg("publish").args(arguments).stdin(Stdio::null());
+    // What whoever runs the tests has set and selected is nobody's business here.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("NATS_") || name.starts_with("JETSINK_") {
+            command.env_remove(&variable);
+        }
+    }
+    command.env("XDG_CONFIG_HOME", "/no/such/folder");
+    command
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    jetsink(arguments).output().unwrap()
+}
+
+pub(crate) fn with_input(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = jetsink(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that stops early does not read to the end.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+pub(crate) fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
+}
+
+pub(crate) fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+pub(crate) async fn server() -> NatsServer {
+    let server = NatsServer::start().await.unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    server
+}
+
+pub(crate) async fn there(server: &NatsServer) -> Vec<StoredMessage> {
+    stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap()
+}
+
+pub(crate) fn event(number: usize) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{number}","source":"/test","type":"t","data":{{"tenantId":"acme"}}}}"#
+    )
+}
+
+pub(crate) fn lines(count: usize) -> Vec<Bytes> {
+    (0..count)
+        .map(|number| Bytes::from(event(number)))
+        .collect()
+}
+
+pub(crate) fn file_of(folder: &TempDir, name: &str, lines: &[Bytes]) -> PathBuf {
+    let path = folder.path().join(name);
+    let mut text = Vec::new();
+    for line in lines {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+pub(crate) fn as_text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub(crate) fn spawn(arguments: &[&str]) -> Child {
+    jetsink(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The number behind `--from-line` in what the command printed.
+pub(crate) fn resume_line(output: &Output) -> String {
+    let text = stderr(output);
+    let rest = text
+        .split("--from-line ")
+        .nth(1)
+        .unwrap_or_else(|| panic!("no place to resume: {text}"));
+    rest.split_whitespace().next().unwrap().to_owned()
+}
