@@ -1,12 +1,19 @@
 //! Where the broker is and how to log in. Settings are checked here; errors and `Debug` never hold
 //! a credential.
 
+mod error;
+mod servers;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
-use percent_encoding::percent_decode_str;
+use async_nats::{ConnectOptions, ServerAddr};
+
+pub use error::ConnectError;
+use error::{NO_ANSWER, file_error, reason};
+pub(crate) use servers::reconnect_delay;
+use servers::{parse_server, random_byte};
 
 /// The port and scheme where a URL names none are `nats` and 4222.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
@@ -14,48 +21,6 @@ pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 /// The client's queue: twice the widest window, so that a pipeline never waits at it and its order of
 /// sending holds.
 const CLIENT_QUEUE: usize = 2 * crate::pipeline::WIDEST_WINDOW;
-
-/// Why there is no connection. The texts hold no credentials.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// A server URL that can't be read.
-    #[error(
-        "nats connect: server {number} of the list is no NATS URL: {reason}; write it like {DEFAULT_SERVER}"
-    )]
-    Server {
-        /// Its place in the list, from 1.
-        number: usize,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A setting that doesn't hold.
-    #[error("nats connect: {what}: {reason}")]
-    Setting {
-        /// Which one.
-        what: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file that can't be read.
-    #[error("nats connect: {what} {}: {reason}", .path.display())]
-    File {
-        /// What it was to hold.
-        what: &'static str,
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Why it can't be read.
-        reason: String,
-    },
-    /// No server let us in.
-    #[error("nats connect to {servers} failed: {reason}")]
-    Refused {
-        /// The servers, without credentials.
-        servers: String,
-        /// What happened, and what to look at.
-        reason: String,
-    },
-}
 
 #[derive(Clone, Default)]
 enum Login {
@@ -359,27 +324,11 @@ impl ConnectSettings {
     }
 
     pub(crate) fn timed_out(&self) -> ConnectError {
-        self.refused("no server answered in time".to_owned())
+        self.refused(NO_ANSWER.to_owned())
     }
 
     pub(crate) fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
-        let reason = match error.kind() {
-            ConnectErrorKind::AuthorizationViolation => {
-                "the broker refuses this login (authorization violation)".to_owned()
-            }
-            ConnectErrorKind::Authentication => {
-                "the login can't be used (authentication); check the seed or credentials file"
-                    .to_owned()
-            }
-            ConnectErrorKind::TimedOut => return self.timed_out(),
-            ConnectErrorKind::Dns => "the host name has no address (DNS)".to_owned(),
-            ConnectErrorKind::ServerParse => "no server to connect to".to_owned(),
-            // Their causes name addresses, certificates and system errors, never the login.
-            ConnectErrorKind::Tls | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
-                causes(error)
-            }
-        };
-        self.refused(reason)
+        self.refused(reason(error))
     }
 
     pub(crate) fn inbox_failed(&self, error: &async_nats::SubscribeError) -> ConnectError {
@@ -422,54 +371,6 @@ impl fmt::Debug for ConnectSettings {
     }
 }
 
-fn random_byte() -> u8 {
-    nuid::next().as_bytes().last().copied().unwrap_or_default()
-}
-
-/// Reconnects at once, then after 20 ms, doubling up to a quarter of a second: short enough that
-/// delivery resumes within a second of the broker's return. One connection per process needs no
-/// longer one, and the spread keeps many processes from arriving together.
-pub(crate) fn reconnect_delay(attempts: usize) -> Duration {
-    let exponent = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-    if exponent == 0 {
-        return Duration::ZERO;
-    }
-    let millis = 10_u64.saturating_mul(1 << exponent.min(5)).min(250);
-    let spread = u64::from(random_byte());
-    Duration::from_millis(millis * (192 + spread % 64) / 256)
-}
-
-type UrlLogin = (String, Option<String>);
-
-/// The address without its login, and the login.
-fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>), String> {
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    // A URL that can't be read may hold a password, and the parser's own text is about its syntax
-    // only.
-    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| e.to_string())?;
-    if server.host().is_empty() {
-        return Err("it names no host".to_owned());
-    }
-    let decoded = |part: &str| -> Result<String, String> {
-        percent_decode_str(part)
-            .decode_utf8()
-            .map(|text| text.into_owned())
-            .map_err(|_| "its login is not UTF-8".to_owned())
-    };
-    let login = match server.username() {
-        None => None,
-        Some(user) => Some((decoded(user)?, server.password().map(decoded).transpose()?)),
-    };
-    let mut url = server.into_inner();
-    // Both can fail only for URLs without a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    let server = ServerAddr::from_url(url).map_err(|e| e.to_string())?;
-    Ok((server, login))
-}
-
 /// Names of streams and domains: one subject token, no path separators.
 fn check_name(what: &'static str, name: &str) -> Result<(), ConnectError> {
     let error = |reason: String| ConnectError::Setting { what, reason };
@@ -491,28 +392,6 @@ async fn check_file(what: &'static str, path: &Path) -> Result<(), ConnectError>
         .await
         .map(drop)
         .map_err(|error| file_error(what, path, &error))
-}
-
-fn file_error(what: &'static str, path: &Path, reason: &dyn fmt::Display) -> ConnectError {
-    ConnectError::File {
-        what,
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -545,19 +424,6 @@ mod tests {
             let error = ConnectSettings::new(bad).unwrap_err().to_string();
             assert!(error.contains("server "), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn reconnecting_stays_within_a_quarter_of_a_second() {
-        assert_eq!(reconnect_delay(0), Duration::ZERO);
-        assert_eq!(reconnect_delay(1), Duration::ZERO);
-        for attempts in [2, 3, 10, usize::MAX] {
-            let delay = reconnect_delay(attempts);
-            assert!(
-                delay > Duration::ZERO && delay <= Duration::from_millis(250),
-                "{delay:?}"
-            );
         }
     }
 

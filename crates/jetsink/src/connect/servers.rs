@@ -1,0 +1,72 @@
+//! Server addresses: out of text, and the waits between tries of them.
+
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
+
+pub(super) fn random_byte() -> u8 {
+    nuid::next().as_bytes().last().copied().unwrap_or_default()
+}
+
+/// Reconnects at once, then after 20 ms, doubling up to a quarter of a second: short enough that
+/// delivery resumes within a second of the broker's return. One connection per process needs no
+/// longer one, and the spread keeps many processes from arriving together.
+pub(crate) fn reconnect_delay(attempts: usize) -> Duration {
+    let exponent = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+    if exponent == 0 {
+        return Duration::ZERO;
+    }
+    let millis = 10_u64.saturating_mul(1 << exponent.min(5)).min(250);
+    let spread = u64::from(random_byte());
+    Duration::from_millis(millis * (192 + spread % 64) / 256)
+}
+
+pub(super) type UrlLogin = (String, Option<String>);
+
+/// The address without its login, and the login.
+pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>), String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    // A URL that can't be read may hold a password, and the parser's own text is about its syntax
+    // only.
+    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| e.to_string())?;
+    if server.host().is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    let decoded = |part: &str| -> Result<String, String> {
+        percent_decode_str(part)
+            .decode_utf8()
+            .map(|text| text.into_owned())
+            .map_err(|_| "its login is not UTF-8".to_owned())
+    };
+    let login = match server.username() {
+        None => None,
+        Some(user) => Some((decoded(user)?, server.password().map(decoded).transpose()?)),
+    };
+    let mut url = server.into_inner();
+    // Both can fail only for URLs without a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let server = ServerAddr::from_url(url).map_err(|e| e.to_string())?;
+    Ok((server, login))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reconnecting_stays_within_a_quarter_of_a_second() {
+        assert_eq!(reconnect_delay(0), Duration::ZERO);
+        assert_eq!(reconnect_delay(1), Duration::ZERO);
+        for attempts in [2, 3, 10, usize::MAX] {
+            let delay = reconnect_delay(attempts);
+            assert!(
+                delay > Duration::ZERO && delay <= Duration::from_millis(250),
+                "{delay:?}"
+            );
+        }
+    }
+}
