@@ -44,6 +44,18 @@ impl jetsink::Publisher for Port {
         }
     }
 
+    async fn publish_over(
+        &self,
+        connection: u64,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        match self {
+            Self::Nats(publisher) => publisher.publish_over(connection, envelope, deadline).await,
+            Self::Scripted(_) => self.publish(envelope, deadline).await,
+        }
+    }
+
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         match self {
             Self::Nats(publisher) => publisher.connection(),

@@ -31,3 +31,9 @@ pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 
 #[cfg(test)]
 mod circuit_tests;
+#[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
+mod sink_tests;
+#[cfg(test)]
+mod subject_tests;

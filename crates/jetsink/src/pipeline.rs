@@ -4,7 +4,8 @@
 //! middle. So order breaks in one place only: where sending goes on while older envelopes are
 //! unsettled. Hence the one rule here: a failure that will be tried again ends the window. Nothing
 //! new goes out until everything in flight has settled; then sending resumes at the first envelope
-//! that is not acknowledged, each with the message id it had.
+//! that is not acknowledged, each with the message id it had. And a window keeps to the connection it
+//! began on: a new one may be there before the failures of the old one have been looked at.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
-use crate::publisher::Publisher;
+use crate::publisher::{Connection, Publisher};
 use crate::retry::wait_before_retry;
 use crate::sink::{Delivery, Sink};
 
@@ -65,6 +67,9 @@ pub struct Pipeline<'a, P> {
     first: u64,
     flights: FuturesUnordered<Flight<'a>>,
     phase: Phase,
+    connection: Option<watch::Receiver<Connection>>,
+    /// The number of the connection that what is in flight was sent over.
+    connection_in_use: Option<u64>,
     /// When the broker began to fail; back to none with the first success.
     failing_since: Option<Instant>,
     stopped: bool,
@@ -109,6 +114,8 @@ impl<P: Publisher> Sink<P> {
             first: 0,
             flights: FuturesUnordered::new(),
             phase: Phase::Sending,
+            connection: self.publisher().connection(),
+            connection_in_use: None,
             failing_since: None,
             stopped: false,
         }
@@ -199,6 +206,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends what is queued, oldest first, as far as the circuits let it.
     fn send_queued(&mut self) {
         let now = Instant::now();
+        if self.flights.is_empty() {
+            let connection = self.connection.as_ref();
+            self.connection_in_use = connection.map(|connection| connection.borrow().number);
+        }
+        let connection = self.connection_in_use;
         for index in 0..self.entries.len() {
             let number = self.first + index as u64;
             let entry = &mut self.entries[index];
@@ -215,7 +227,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     // its envelope before this one.
                     self.flights.push(Box::pin(unconstrained(async move {
                         let deadline = now + sink.deadline();
-                        let result = sink.attempt(&envelope, admission, 1, deadline).await;
+                        let result = sink
+                            .attempt(&envelope, admission, 1, deadline, connection)
+                            .await;
                         (number, result)
                     })));
                 }

@@ -38,6 +38,8 @@ impl Acknowledgement {
 pub struct Connection {
     /// Whether there is one.
     pub up: bool,
+    /// Which one it is, or was: no two connections of a publisher share a number.
+    pub number: u64,
     /// Counts up with each sign that the broker is there again: a new connection, or an answer to
     /// something that had been given up.
     pub signs_of_life: u64,
@@ -73,6 +75,25 @@ pub trait Publisher: Send + Sync {
         envelope: &Envelope,
         deadline: Instant,
     ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send;
+
+    /// As [`publish`](Self::publish), but over the connection of that number and no other: once it
+    /// has ended this gives [`PublishError::NotConnected`] and sends nothing.
+    ///
+    /// For senders who keep order with many in flight. What they send over a new connection while
+    /// they have not yet looked at the failures of the old one would overtake what failed.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). By default it is the same, for publishers whose
+    /// [`connection`](Self::connection) is `None`.
+    fn publish_over(
+        &self,
+        connection: u64,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send {
+        let _ = connection;
+        self.publish(envelope, deadline)
+    }
 
     /// The connection, as it changes. `None` where the publisher has none to speak of.
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

@@ -231,3 +231,97 @@ fn report(scope: Scope, subject: Option<&Subject>, transition: Option<Transition
         Transition::ProbeDue => info!(%scope, subject, "sign of life, probe due"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn subject(text: &str) -> Subject {
+        Subject::new(text).unwrap()
+    }
+
+    fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
+        let subject = subject(text);
+        let admission = scopes.admit(now, &subject).unwrap();
+        admission.settle(now, &subject, Some(scope));
+    }
+
+    #[test]
+    fn a_dropped_admission_gives_both_probes_back() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        fail(&scopes, now, "b", Scope::Broker);
+        let later = now + Duration::from_millis(100);
+        let probe = scopes.admit(later, &subject("a")).unwrap();
+        assert!(probe.is_probe());
+        assert!(scopes.admit(later, &subject("a")).is_err());
+        drop(probe);
+        let again = scopes.admit(later, &subject("a")).unwrap();
+        assert!(again.is_probe());
+    }
+
+    #[test]
+    fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        assert_eq!(
+            scopes.admit(now, &subject("a")).unwrap_err().scope,
+            Scope::Subject
+        );
+        assert!(!scopes.admit(now, &subject("b")).unwrap().is_probe());
+        let later = now + Duration::from_millis(100);
+        scopes
+            .admit(later, &subject("a"))
+            .unwrap()
+            .settle(later, &subject("a"), None);
+        assert_eq!(scopes.subject_state(&subject("a"), later), State::Connected);
+        assert_eq!(scopes.failing.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_failing_event_moves_nothing() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Event);
+        assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
+        assert_eq!(scopes.broker_state(now), State::Connected);
+    }
+
+    #[test]
+    fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        let later = now + Duration::from_millis(50);
+        fail(&scopes, later, "b", Scope::Broker);
+        scopes.sign_of_life();
+        assert_eq!(
+            scopes.admit(later, &subject("a")).unwrap_err().scope,
+            Scope::Subject
+        );
+        assert!(scopes.admit(later, &subject("b")).unwrap().is_probe());
+    }
+
+    #[test]
+    fn the_subject_that_was_asked_for_longest_ago_gives_way() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        for number in 0..MOST_FAILING_SUBJECTS {
+            let at = now + Duration::from_millis(number as u64);
+            fail(&scopes, at, &format!("s.{number}"), Scope::Subject);
+        }
+        let end = now + Duration::from_millis(MOST_FAILING_SUBJECTS as u64);
+        let _ = scopes.admit(end, &subject("s.0"));
+        fail(&scopes, end, "one.more", Scope::Subject);
+        assert_eq!(
+            scopes.failing.load(Ordering::Relaxed),
+            MOST_FAILING_SUBJECTS
+        );
+        assert_eq!(scopes.subject_state(&subject("s.1"), end), State::Connected);
+        assert_ne!(scopes.subject_state(&subject("s.0"), end), State::Connected);
+    }
+}

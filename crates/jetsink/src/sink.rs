@@ -187,7 +187,8 @@ impl<P: Publisher> Sink<P> {
             self.settings.max_attempts
         };
         let deadline = started + self.settings.deadline;
-        self.attempt(&envelope, admission, attempts, deadline).await
+        self.attempt(&envelope, admission, attempts, deadline, None)
+            .await
     }
 
     /// Waits until everything that was emitted before this call is stored or reported: at most the
@@ -252,19 +253,21 @@ impl<P: Publisher> Sink<P> {
         envelope.with_message_id(MessageId::minted(id))
     }
 
-    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
+    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles;
+    /// over the connection of that number only, where one is given.
     pub(crate) async fn attempt(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
         max_attempts: u32,
         deadline: Instant,
+        connection: Option<u64>,
     ) -> Result<Delivery, EmitError> {
         let _in_flight = InFlight::begin(self);
         let mut failures = 0;
         let mut known = Known::NotSent;
         loop {
-            let error = match self.publish_once(envelope, deadline).await {
+            let error = match self.publish_once(envelope, deadline, connection).await {
                 Ok(ack) => {
                     admission.settle(Instant::now(), envelope.subject(), None);
                     return Ok(ack.into());
@@ -301,8 +304,18 @@ impl<P: Publisher> Sink<P> {
         &self,
         envelope: &Envelope,
         deadline: Instant,
+        connection: Option<u64>,
     ) -> Result<Acknowledgement, PublishError> {
-        let publish = self.publisher.publish(envelope, deadline);
+        let publish = async {
+            match connection {
+                None => self.publisher.publish(envelope, deadline).await,
+                Some(number) => {
+                    self.publisher
+                        .publish_over(number, envelope, deadline)
+                        .await
+                }
+            }
+        };
         timeout_at(deadline, publish)
             .await
             .unwrap_or(Err(PublishError::AckTimeout {

@@ -58,6 +58,12 @@ pub enum SubjectError {
         /// The limit.
         limit: usize,
     },
+    /// A `{` without its `}`.
+    #[error("subject template has a '{{' at byte {position} that is never closed")]
+    UnclosedPlaceholder {
+        /// Its offset in bytes, from 0.
+        position: usize,
+    },
     /// A `{name}` that the template doesn't know.
     #[error(
         "subject template has an unknown placeholder {{{name}}}; known are {{tenantId}}, {{type}} and {{source}}"
@@ -311,15 +317,16 @@ impl SubjectTemplate {
     /// Checks and takes apart a template.
     ///
     /// # Errors
-    /// [`SubjectError`] for an unknown placeholder, or where the template could give no valid
-    /// subject.
+    /// [`SubjectError`] for an unknown placeholder or one that is never closed, or where the
+    /// template could give no valid subject.
     pub fn new(text: impl Into<String>) -> Result<Self, SubjectError> {
         let text = text.into();
         let mut parts = Vec::new();
         let mut rest = text.as_str();
         while let Some(open) = rest.find('{') {
             let Some(length) = rest[open..].find('}') else {
-                break;
+                let position = text.len() - rest.len() + open;
+                return Err(SubjectError::UnclosedPlaceholder { position });
             };
             let name = &rest[open + 1..open + length];
             let part = match name {

@@ -72,10 +72,11 @@ impl Link {
     }
 
     /// The session is ready.
-    pub(super) fn up(&self) {
+    pub(super) fn up(&self, session: u64) {
         self.answers.up();
         self.connection.send_modify(|connection| {
             connection.up = true;
+            connection.number = session;
             connection.signs_of_life += 1;
         });
     }

@@ -103,7 +103,7 @@ impl Shared {
         let ready = session.clone();
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
         if let Some(session) = ready {
-            self.link.up();
+            self.link.up(session.number);
             // Its end may have come before its beginning was known.
             if !session.is_connected() {
                 self.link.down();
@@ -212,17 +212,14 @@ impl Shared {
             _ => PublishError::NoStream,
         }
     }
-}
 
-impl Publisher for NatsPublisher {
-    async fn publish(
+    async fn publish_in(
         &self,
+        session: &Session,
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
-        let shared = &*self.shared;
-        let session = shared.session().ok_or(PublishError::NotConnected)?;
-        let expected_stream = shared.expected_stream.as_deref();
+        let expected_stream = self.expected_stream.as_deref();
         let (headers, header_bytes) = wire::headers(envelope, expected_stream)?;
         let bytes = header_bytes + envelope.payload().len();
         let limit = session.client.max_payload();
@@ -237,15 +234,39 @@ impl Publisher for NatsPublisher {
         }
         let subject = envelope.subject().as_str();
         let payload = envelope.payload().clone();
-        let answer = shared
-            .request(&session, subject, headers, payload, deadline)
+        let answer = self
+            .request(session, subject, headers, payload, deadline)
             .await?;
         match wire::acknowledgement(&answer, expected_stream) {
             Err(PublishError::NoStream) => {
-                Err(shared.why_no_responders(&session, subject, deadline).await)
+                Err(self.why_no_responders(session, subject, deadline).await)
             }
             acknowledged => acknowledged,
         }
+    }
+}
+
+impl Publisher for NatsPublisher {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let session = self.shared.session().ok_or(PublishError::NotConnected)?;
+        self.shared.publish_in(&session, envelope, deadline).await
+    }
+
+    async fn publish_over(
+        &self,
+        connection: u64,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let session = self.shared.session();
+        let session = session
+            .filter(|session| session.number == connection)
+            .ok_or(PublishError::NotConnected)?;
+        self.shared.publish_in(&session, envelope, deadline).await
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

@@ -21,6 +21,8 @@ use super::publisher::Shared;
 use crate::connect::{ConnectError, ConnectSettings, reconnect_delay};
 
 pub(super) struct Session {
+    /// No two sessions of a publisher share it.
+    pub(super) number: u64,
     pub(super) client: Client,
     /// Where answers come in, with the dot at its end.
     pub(super) inbox: String,
@@ -83,6 +85,7 @@ impl Session {
             }
         });
         Ok(Arc::new(Self {
+            number,
             client,
             inbox,
             reader: reader.abort_handle(),
