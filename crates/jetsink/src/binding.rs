@@ -225,13 +225,18 @@ fn binary_payload(event: &CloudEvent<'_>) -> Result<Bytes, BindingError> {
     Ok(Bytes::copy_from_slice(data.get().as_bytes()))
 }
 
-/// Whether the data is JSON by its declared type; no type means JSON (JSON format, section 3.1).
+/// Whether the data is JSON by its declared type.
 fn holds_json(event: &CloudEvent<'_>) -> bool {
     let declared = event
         .attributes
         .iter()
         .find(|(name, _)| name == "datacontenttype")
         .and_then(|(_, value)| string_of(value));
+    is_json(declared.as_deref())
+}
+
+/// Whether a `datacontenttype` means JSON; none does (JSON format, section 3.1).
+pub(crate) fn is_json(declared: Option<&str>) -> bool {
     declared.is_none_or(|declared| {
         let media_type = declared.split(';').next().unwrap_or_default().trim();
         let subtype = media_type.rsplit('/').next().unwrap_or_default();

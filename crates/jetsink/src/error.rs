@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::envelope::MessageId;
+use crate::spool::SpoolError;
 use crate::subject::Subject;
 
 /// Whom a failure concerns, and so which circuit it moves.
@@ -207,6 +208,14 @@ impl PublishError {
         }
     }
 
+    /// The server's code, where it gave one.
+    pub(crate) fn code(&self) -> Option<u64> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        }
+    }
+
     /// Whether the same publish may well succeed a moment later, over the same connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -332,6 +341,43 @@ pub enum EmitError {
     /// It was tried, within the deadline, and failed.
     #[error("{0}")]
     Failed(Box<FailedEmit>),
+    /// It can't be sent now, and the spool did not take it.
+    #[error("{0}")]
+    Spool(Box<SpoolFailed>),
+    /// The sink was closed.
+    #[error("not sent: the sink is closed")]
+    Closed,
+}
+
+/// An event that the spool did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolFailed {
+    /// Why the spool did not take it.
+    pub error: SpoolError,
+    /// What came of sending it, where that was tried; `None` where earlier events of its subject
+    /// waited in the spool.
+    pub direct: Option<EmitError>,
+}
+
+impl fmt::Display for SpoolFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.known(), self.error)?;
+        match &self.direct {
+            None => f.write_str(" [earlier events of its subject wait in the spool]"),
+            Some(direct) => write!(f, " [sending it: {direct}]"),
+        }
+    }
+}
+
+impl SpoolFailed {
+    fn known(&self) -> Known {
+        if self.error.may_be_spooled() {
+            return Known::OutcomeUnknown;
+        }
+        self.direct
+            .as_ref()
+            .map_or(Known::NotSent, EmitError::known)
+    }
 }
 
 impl EmitError {
@@ -341,6 +387,7 @@ impl EmitError {
         match self {
             Self::CircuitOpen(open) => open.scope,
             Self::Failed(failed) => failed.error.scope(),
+            Self::Spool(_) | Self::Closed => Scope::Broker,
         }
     }
 
@@ -350,6 +397,8 @@ impl EmitError {
         match self {
             Self::CircuitOpen(_) => Known::NotSent,
             Self::Failed(failed) => failed.known,
+            Self::Spool(failed) => failed.known(),
+            Self::Closed => Known::NotSent,
         }
     }
 }

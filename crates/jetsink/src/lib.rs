@@ -1,32 +1,47 @@
 #![doc = include_str!("../README.md")]
 
+mod acknowledged;
 pub mod backoff;
 pub mod binding;
 pub mod circuit;
 pub mod connect;
+mod direct;
 mod envelope;
 pub mod environment;
 mod error;
 pub mod event;
+mod export;
 mod nats;
 pub mod pipeline;
 mod publisher;
+mod replay;
 pub mod retry;
 mod scopes;
+mod settle;
 mod sink;
+mod sink_settings;
+mod spool;
 pub mod subject;
 mod sync;
 
 pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
 pub use connect::{ConnectError, ConnectSettings};
 pub use envelope::{Envelope, HeaderError, Headers, MessageId};
-pub use error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope};
+pub use error::{
+    CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope, SpoolFailed,
+};
+pub use export::{ExportError, event_json};
 pub use nats::NatsPublisher;
 pub use pipeline::Pipeline;
 pub use publisher::{Acknowledgement, Connection, Publisher};
 pub use retry::with_retry;
 pub use scopes::MOST_FAILING_SUBJECTS;
-pub use sink::{Delivery, SettingsError, Sink, SinkSettings};
+pub use sink::{Delivery, Receipt, Sink};
+pub use sink_settings::{SettingsError, SinkSettings};
+pub use spool::{
+    BuriedEvent, SpoolCheck, SpoolError, SpoolFile, SpoolLoss, SpoolSettings, SpoolStatus,
+    SpooledEvent,
+};
 pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 
 #[cfg(test)]

@@ -20,11 +20,14 @@ use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
+use crate::direct::Direct;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publisher::{Connection, Publisher};
 use crate::retry::wait_before_retry;
-use crate::sink::{Delivery, Sink};
+use crate::sink::{Delivery, Sink, spool_event};
+use crate::spool::Spool;
+use crate::subject::Subject;
 
 /// The widest window. Less than the client's queue, so that handing an envelope over never waits and
 /// the order of handing over is the order of sending.
@@ -59,7 +62,8 @@ type Flight<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)
 /// # }
 /// ```
 pub struct Pipeline<'a, P> {
-    sink: &'a Sink<P>,
+    direct: &'a Direct<P>,
+    spool: Option<&'a Spool>,
     window: usize,
     patience: Duration,
     entries: VecDeque<Entry>,
@@ -82,6 +86,8 @@ struct Entry {
     failures: u32,
     /// The failure after which nobody can say whether the envelope is stored.
     unknown: Option<Box<FailedEmit>>,
+    /// Why it goes to the spool, once that is clear.
+    for_spool: Option<EmitError>,
 }
 
 #[derive(Debug)]
@@ -104,10 +110,22 @@ impl<P: Publisher> Sink<P> {
     ///
     /// A window of 1 is one after another. Several pipelines of a sink don't wait for each other,
     /// and keep no order among them.
+    ///
+    /// Where the sink has a spool, what can't be sent goes there at once, whatever the patience, and
+    /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`].
     #[must_use]
     pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
+        let mut pipeline = self.direct().pipeline(window);
+        pipeline.spool = self.spool();
+        pipeline
+    }
+}
+
+impl<P: Publisher> Direct<P> {
+    pub(crate) fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
         Pipeline {
-            sink: self,
+            direct: self,
+            spool: None,
             window: window.get().min(WIDEST_WINDOW),
             patience: Duration::ZERO,
             entries: VecDeque::new(),
@@ -155,10 +173,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             return Err(envelope);
         }
         self.entries.push_back(Entry {
-            envelope: Arc::new(self.sink.identified(envelope)),
+            envelope: Arc::new(self.direct.identified(envelope)),
             state: State::Queued,
             failures: 0,
             unknown: None,
+            for_spool: None,
         });
         Ok(())
     }
@@ -211,6 +230,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             self.connection_in_use = connection.map(|connection| connection.borrow().number);
         }
         let connection = self.connection_in_use;
+        // Those that one of this round goes to the spool for: nothing of them may overtake it.
+        let mut spooled_now: Vec<Subject> = Vec::new();
         for index in 0..self.entries.len() {
             let number = self.first + index as u64;
             let entry = &mut self.entries[index];
@@ -218,16 +239,30 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 State::InFlight | State::Settled(_) => continue,
                 State::Queued => {}
             }
-            let sink = self.sink;
-            match sink.admit(now, entry.envelope.subject()) {
+            let direct = self.direct;
+            if let Some(spool) = self.spool {
+                let subject = entry.envelope.subject();
+                if entry.for_spool.is_some()
+                    || spooled_now.contains(subject)
+                    || spool.holds(subject)
+                {
+                    if !spooled_now.contains(subject) {
+                        spooled_now.push(subject.clone());
+                    }
+                    let flight = spool_entry(number, entry, direct, spool, now);
+                    self.flights.push(flight);
+                    continue;
+                }
+            }
+            match direct.admit(now, entry.envelope.subject()) {
                 Ok(admission) => {
                     entry.state = State::InFlight;
                     let envelope = Arc::clone(&entry.envelope);
                     // Unconstrained: tokio's budget might otherwise let a later flight hand over
                     // its envelope before this one.
                     self.flights.push(Box::pin(unconstrained(async move {
-                        let deadline = now + sink.deadline();
-                        let result = sink
+                        let deadline = now + direct.settings().deadline;
+                        let result = direct
                             .attempt(&envelope, admission, 1, deadline, connection)
                             .await;
                         (number, result)
@@ -236,7 +271,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 // One of ours is the probe, or will settle; then this is looked at again.
                 Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => return,
                 Err(open) => {
-                    self.settle(number, Err(EmitError::CircuitOpen(open)));
+                    let open = EmitError::CircuitOpen(open);
+                    if let Some(spool) = self.spool {
+                        spooled_now.push(entry.envelope.subject().clone());
+                        entry.for_spool = Some(open);
+                        let flight = spool_entry(number, entry, direct, spool, now);
+                        self.flights.push(flight);
+                        continue;
+                    }
+                    self.settle(number, Err(open));
                     if let Phase::Settling { .. } = self.phase {
                         return;
                     }
@@ -256,6 +299,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         };
         let now = Instant::now();
         let failures = self.entry(number).failures;
+        if self.spool.is_some() && !self.stopped && may_be_spooled(&error) {
+            let entry = self.entry(number);
+            entry.note_unknown(&error);
+            entry.for_spool = Some(error);
+            entry.state = State::Queued;
+            // In its order: once all that is in flight has settled.
+            self.phase = Phase::Settling { resume_at: now };
+            return;
+        }
         let wait = match &error {
             _ if self.stopped => None,
             EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
@@ -265,19 +317,21 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 self.next_look(now, LOOK_AGAIN)
             }
             EmitError::Failed(failed)
-                if failed.error.is_transient() && failures + 1 < self.sink.max_attempts() =>
+                if failed.error.is_transient()
+                    && failures + 1 < self.direct.settings().max_attempts =>
             {
                 Some(wait_before_retry(failures))
             }
-            EmitError::Failed(_) | EmitError::CircuitOpen(_) => None,
+            EmitError::Failed(_)
+            | EmitError::CircuitOpen(_)
+            | EmitError::Spool(_)
+            | EmitError::Closed => None,
         };
         let entry = self.entry(number);
-        if let EmitError::Failed(failed) = &error {
+        if let EmitError::Failed(_) = &error {
             entry.failures += 1;
-            if failed.known == Known::OutcomeUnknown {
-                entry.unknown = Some(failed.clone());
-            }
         }
+        entry.note_unknown(&error);
         match wait {
             None => entry.state = State::Settled(Err(entry.verdict(error))),
             Some(wait) => {
@@ -306,7 +360,41 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 }
 
+/// Puts an entry into the spool; `for_spool` says whether it may be stored already.
+fn spool_entry<'a, P: Publisher>(
+    number: u64,
+    entry: &mut Entry,
+    direct: &'a Direct<P>,
+    spool: &'a Spool,
+    now: Instant,
+) -> Flight<'a> {
+    entry.state = State::InFlight;
+    let cause = entry.for_spool.take();
+    let envelope = Arc::clone(&entry.envelope);
+    Box::pin(unconstrained(async move {
+        let deadline = now + direct.settings().deadline;
+        let result = spool_event(spool, &envelope, cause, direct, deadline).await;
+        (number, result)
+    }))
+}
+
+/// Whether the spool would be of help. An event that nobody takes stays its caller's.
+fn may_be_spooled(error: &EmitError) -> bool {
+    match error {
+        EmitError::CircuitOpen(_) | EmitError::Failed(_) => error.scope() != Scope::Event,
+        EmitError::Spool(_) | EmitError::Closed => false,
+    }
+}
+
 impl Entry {
+    fn note_unknown(&mut self, error: &EmitError) {
+        if let EmitError::Failed(failed) = error
+            && failed.known == Known::OutcomeUnknown
+        {
+            self.unknown = Some(failed.clone());
+        }
+    }
+
     fn not_sent(&mut self) -> EmitError {
         let not_sent = FailedEmit {
             subject: self.envelope.subject().clone(),

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{EmitError, Known, PublishError};
 use crate::publisher::{Acknowledgement, Connection, Publisher};
-use crate::sink::{Sink, SinkSettings};
+use crate::sink::Sink;
+use crate::sink_settings::SinkSettings;
 use crate::{Envelope, Scope, Subject};
 
 /// What happens to one message on its way.

@@ -1,5 +1,6 @@
 //! The port between the sink and whatever carries its envelopes.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use tokio::sync::watch;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::envelope::Envelope;
 use crate::error::PublishError;
+use crate::subject::Subject;
 
 /// A stream's word that it has stored an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +95,22 @@ pub trait Publisher: Send + Sync {
     ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send {
         let _ = connection;
         self.publish(envelope, deadline)
+    }
+
+    /// Gives `visit` the message ids of what streams have stored under `subjects`, above the sequence
+    /// numbers in `after` (by stream; from the beginning where it names none). Ids of others come
+    /// too. `Ok(false)` where this publisher can't look them up, as by default.
+    ///
+    /// # Errors
+    /// [`PublishError`], where the broker does not say now.
+    fn stored_ids(
+        &self,
+        subjects: &[Subject],
+        after: &HashMap<String, u64>,
+        visit: &mut (dyn FnMut(&str) + Send),
+    ) -> impl Future<Output = Result<bool, PublishError>> + Send {
+        let _ = (subjects, after, visit);
+        std::future::ready(Ok(false))
     }
 
     /// The connection, as it changes. `None` where the publisher has none to speak of.

@@ -1,22 +1,29 @@
-//! The sink: one deadline around admission, publish, bounded retry and settling.
+//! The sink: straight to the broker, or behind what waits in the spool.
 
 use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::circuit::State;
-use crate::envelope::{Envelope, HeaderError, MessageId};
-use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
-use crate::publisher::{Acknowledgement, Connection, Publisher};
-use crate::retry;
-use crate::scopes::{ScopedAdmission, Scopes};
+use crate::direct::Direct;
+use crate::envelope::Envelope;
+use crate::error::{EmitError, Known, Scope, SpoolFailed};
+use crate::publisher::{Acknowledgement, Publisher};
+use crate::replay::replay;
+use crate::sink_settings::SinkSettings;
+use crate::spool::{Baselines, Spool, SpoolError, SpoolLoss, SpoolSettings, SpoolStatus};
 use crate::subject::Subject;
+
+/// How long an emit may wait for the last spooled events of its subject to be stored, so that it can
+/// go straight again. A subject with a steady load would never leave the spool otherwise.
+const HAND_OVER: Duration = Duration::from_millis(250);
+
+/// The most events that are worth waiting for.
+const HAND_OVER_EVENTS: u64 = 64;
 
 /// What became of an event that was emitted with `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub enum Delivery {
         /// emit or under the same message id, and not stored again.
         duplicate: bool,
     },
+    /// It is synced to the local disk, and will be sent when the broker takes it.
+    Spooled,
 }
 
 impl From<Acknowledgement> for Delivery {
@@ -44,76 +53,22 @@ impl From<Acknowledgement> for Delivery {
     }
 }
 
-/// Why settings don't hold.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// What became of everything, by [`Sink::close`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum SettingsError {
-    /// The deadline is out of range.
-    #[error("the deadline is {0:?}; it must be from 1 ms to 1 hour")]
-    Deadline(Duration),
-    /// There would be no attempt.
-    #[error("max attempts is 0; it must be 1 or more")]
-    MaxAttempts,
-    /// The sink's id can't be part of a message id.
-    #[error("sink id: {0}")]
-    SinkId(#[from] HeaderError),
+pub struct Receipt {
+    /// Events that a stream acknowledged during this sink's life, replayed ones among them.
+    pub delivered: u64,
+    /// Events that are in the spool, for the next sink on it.
+    pub spooled: u64,
+    /// Emits that ended without anybody knowing whether the event is stored or spooled.
+    pub unknown: u64,
+    /// Dead letters in the spool.
+    pub dead_letters: u64,
 }
 
-/// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id.
-#[derive(Debug, Clone)]
-pub struct SinkSettings {
-    deadline: Duration,
-    max_attempts: u32,
-    sink_id: String,
-}
-
-impl Default for SinkSettings {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(2),
-            max_attempts: 3,
-            sink_id: nuid::next().to_string(),
-        }
-    }
-}
-
-impl SinkSettings {
-    /// The longest that one emit may take, all attempts and waits included.
-    ///
-    /// # Errors
-    /// [`SettingsError::Deadline`] outside 1 ms to 1 hour.
-    pub fn deadline(mut self, deadline: Duration) -> Result<Self, SettingsError> {
-        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&deadline) {
-            return Err(SettingsError::Deadline(deadline));
-        }
-        self.deadline = deadline;
-        Ok(self)
-    }
-
-    /// How often one emit may try while the circuit is closed. A probe is always one attempt.
-    ///
-    /// # Errors
-    /// [`SettingsError::MaxAttempts`] for 0.
-    pub fn max_attempts(mut self, attempts: u32) -> Result<Self, SettingsError> {
-        if attempts == 0 {
-            return Err(SettingsError::MaxAttempts);
-        }
-        self.max_attempts = attempts;
-        Ok(self)
-    }
-
-    /// The first part of the message ids that the sink mints (`<id>.<n>`). Two sinks, or two runs
-    /// of one, must never share it: the stream would take their events for each other's.
-    ///
-    /// # Errors
-    /// [`SettingsError::SinkId`] where it can't stand in a header.
-    pub fn sink_id(mut self, id: impl Into<String>) -> Result<Self, SettingsError> {
-        self.sink_id = MessageId::new(id)?.as_str().to_owned();
-        Ok(self)
-    }
-}
-
-/// Emits envelopes through a [`Publisher`], behind the broker's circuit and the subjects'.
+/// Emits envelopes through a [`Publisher`], behind the broker's circuit and the subjects', with a
+/// spool on the local disk for what can't be sent now, if it was given one.
 ///
 /// All methods take `&self`; share it by reference or in an [`Arc`].
 ///
@@ -133,17 +88,15 @@ impl SinkSettings {
 /// # }
 /// ```
 pub struct Sink<P> {
-    publisher: P,
-    settings: SinkSettings,
-    minted: AtomicU64,
-    scopes: Arc<Scopes>,
-    in_flight: AtomicUsize,
-    idle: Notify,
-    watcher: Option<AbortHandle>,
+    direct: Arc<Direct<P>>,
+    spool: Option<Arc<Spool>>,
+    closed: AtomicBool,
+    unknown: AtomicU64,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl<P: Publisher> Sink<P> {
-    /// A sink in front of `publisher`.
+    /// A sink in front of `publisher`, without a spool.
     ///
     /// Where the publisher tells of its connection, this spawns one task on the current tokio
     /// runtime, which ends with the sink.
@@ -152,232 +105,267 @@ impl<P: Publisher> Sink<P> {
     /// Outside a tokio runtime, for such publishers.
     #[must_use]
     pub fn new(publisher: P, settings: SinkSettings) -> Self {
-        let scopes = Arc::new(Scopes::new(Instant::now()));
-        let watcher = publisher
-            .connection()
-            .map(|c| tokio::spawn(follow(c, Arc::clone(&scopes))).abort_handle());
+        Self::of(Direct::new(publisher, settings, false), None)
+    }
+
+    fn of(direct: Direct<P>, spool: Option<Spool>) -> Self {
+        let follower = direct.spawn_follower();
         Self {
-            publisher,
-            settings,
-            minted: AtomicU64::new(0),
-            scopes,
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
-            watcher,
+            direct: Arc::new(direct),
+            spool: spool.map(Arc::new),
+            closed: AtomicBool::new(false),
+            unknown: AtomicU64::new(0),
+            tasks: Mutex::new(follower.into_iter().collect()),
         }
     }
 
-    /// Sends one envelope; `Ok` means that a stream has it.
+    /// Sends one envelope; [`Delivery::Stored`] means that a stream has it, [`Delivery::Spooled`]
+    /// that the local disk has it.
     ///
-    /// Takes no longer than the deadline, whatever the broker does. While the circuit is open it
-    /// returns at once. Dropping the future gives up the wait: the event may be stored or not, and
-    /// the circuit forgets the attempt.
+    /// Takes no longer than the deadline, whatever the broker and the disk do. While the circuit is
+    /// open it returns at once, or spools. With a spool, an emit that is sent keeps a quarter of its
+    /// deadline for the disk, and an event queues behind those of its subject that wait there.
+    /// Dropping the future gives up the wait: the event may be stored or not, spooled or not, and the
+    /// circuit forgets the attempt.
     ///
     /// # Errors
     /// [`EmitError`], which says whom the failure concerns and what is known of the event.
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
-        let admission = self
-            .admit(started, envelope.subject())
-            .map_err(EmitError::CircuitOpen)?;
-        let envelope = self.identified(envelope);
-        let attempts = if admission.is_probe() {
-            1
-        } else {
-            self.settings.max_attempts
+        let deadline = started + self.deadline();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(EmitError::Closed);
+        }
+        let result = match &self.spool {
+            None => self.direct.emit(envelope, started, deadline).await,
+            Some(spool) => self.emit_or_spool(spool, envelope, started, deadline).await,
         };
-        let deadline = started + self.settings.deadline;
-        self.attempt(&envelope, admission, attempts, deadline, None)
-            .await
+        if let Err(error) = &result
+            && error.known() == Known::OutcomeUnknown
+        {
+            self.unknown.fetch_add(1, Ordering::Relaxed);
+        }
+        result
     }
 
-    /// Waits until everything that was emitted before this call is stored or reported: at most the
-    /// deadline, since no emit takes longer.
-    pub async fn flush(&self) {
-        let idle = async {
-            loop {
-                let mut notified = std::pin::pin!(self.idle.notified());
-                notified.as_mut().enable();
-                if self.in_flight.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                notified.await;
+    async fn emit_or_spool(
+        &self,
+        spool: &Spool,
+        envelope: Envelope,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        // The spool's part too: `flush` and `close` wait for it.
+        let _in_flight = self.direct.in_flight();
+        let envelope = self.direct.identified(envelope);
+        let subject = envelope.subject();
+        if spool.holds(subject) && !self.hand_over(spool, subject, started, deadline).await {
+            return spool_event(spool, &envelope, None, &self.direct, deadline).await;
+        }
+        let for_the_disk = self.deadline() / 4;
+        let result = match self.direct.admit(started, subject) {
+            Ok(admission) => {
+                let deadline = deadline - for_the_disk;
+                self.direct
+                    .emit_admitted(&envelope, admission, deadline)
+                    .await
             }
+            Err(open) => Err(EmitError::CircuitOpen(open)),
         };
-        let _ = timeout_at(Instant::now() + self.settings.deadline, idle).await;
+        match result {
+            Ok(delivery) => Ok(delivery),
+            // Nobody else would take it either.
+            Err(error) if error.scope() == Scope::Event => Err(error),
+            Err(error) => spool_event(spool, &envelope, Some(error), &self.direct, deadline).await,
+        }
+    }
+
+    /// Whether what waits in front of an event of `subject` was stored while we waited.
+    async fn hand_over(
+        &self,
+        spool: &Spool,
+        subject: &Subject,
+        started: Instant,
+        deadline: Instant,
+    ) -> bool {
+        let connected = self.state() == State::Connected
+            && self.direct.subject_state(subject) == State::Connected;
+        connected
+            && spool.waiting(subject) <= HAND_OVER_EVENTS
+            && spool
+                .drained(
+                    subject,
+                    (started + HAND_OVER).min(deadline - self.deadline() / 2),
+                )
+                .await
+    }
+
+    /// Waits until everything that was emitted before this call is stored, spooled or reported: at
+    /// most the deadline, since no emit takes longer.
+    pub async fn flush(&self) {
+        self.direct.idle(Instant::now() + self.deadline()).await;
+    }
+
+    /// Takes no more events, waits, until `wait` has passed at the most, for those under way and for
+    /// the spool to be replayed, and gives the spool's file free. What is in the spool then stays
+    /// there, for the next sink on it.
+    ///
+    /// Dropping the future leaves the sink closed to events, and the file in use until the sink is
+    /// dropped and its tasks have ended. A second call returns at once.
+    pub async fn close(&self, wait: Duration) -> Receipt {
+        self.closed.store(true, Ordering::Release);
+        let deadline = Instant::now() + wait;
+        self.direct.idle(deadline).await;
+        if let Some(spool) = &self.spool {
+            spool.emptied(deadline).await;
+        }
+        let tasks = std::mem::take(&mut *self.tasks());
+        for task in tasks {
+            task.abort();
+            // An error is how a task that was aborted ends.
+            let _ = task.await;
+        }
+        if let Some(spool) = &self.spool {
+            // What the disk refuses here is looked up in the stream by the next sink.
+            let _ = spool.remove_left(Baselines::new()).await;
+            let spool = Arc::clone(spool);
+            let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        }
+        let status = self.spool_status();
+        Receipt {
+            delivered: self.direct.delivered(),
+            spooled: status.map_or(0, |status| status.events),
+            unknown: self.unknown.load(Ordering::Relaxed),
+            dead_letters: status.map_or(0, |status| status.dead_letters),
+        }
     }
 
     /// The broker's circuit at this moment.
     #[must_use]
     pub fn state(&self) -> State {
-        self.scopes.broker_state(Instant::now())
+        self.direct.state()
     }
 
     /// The circuit of one subject: connected unless that subject is failing.
     #[must_use]
     pub fn subject_state(&self, subject: &Subject) -> State {
-        self.scopes.subject_state(subject, Instant::now())
+        self.direct.subject_state(subject)
+    }
+
+    /// Whether it was given a spool.
+    #[must_use]
+    pub fn has_spool(&self) -> bool {
+        self.spool.is_some()
+    }
+
+    /// What the spool holds; `None` without one.
+    #[must_use]
+    pub fn spool_status(&self) -> Option<SpoolStatus> {
+        self.spool.as_ref().map(|spool| spool.status())
+    }
+
+    /// What opening the spool found damaged, if anything.
+    #[must_use]
+    pub fn spool_loss(&self) -> Option<&SpoolLoss> {
+        self.spool.as_ref().and_then(|spool| spool.loss())
     }
 
     /// What carries the envelopes.
     #[must_use]
     pub fn publisher(&self) -> &P {
-        &self.publisher
+        self.direct.publisher()
     }
 
     /// The longest that one emit may take.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        self.settings.deadline
+        self.direct.settings().deadline
     }
 
-    pub(crate) fn max_attempts(&self) -> u32 {
-        self.settings.max_attempts
+    pub(crate) fn direct(&self) -> &Direct<P> {
+        &self.direct
     }
 
-    pub(crate) fn admit(
-        &self,
-        now: Instant,
-        subject: &Subject,
-    ) -> Result<ScopedAdmission<'_>, CircuitOpen> {
-        self.scopes.admit(now, subject)
+    pub(crate) fn spool(&self) -> Option<&Spool> {
+        self.spool.as_deref()
     }
+}
 
-    /// Gives an envelope its message id, once.
-    pub(crate) fn identified(&self, envelope: Envelope) -> Envelope {
-        if envelope.message_id().is_some() {
-            return envelope;
-        }
-        let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("{}.{n}", self.settings.sink_id);
-        envelope.with_message_id(MessageId::minted(id))
+impl<P> Sink<P> {
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        // Nothing panics while holding it.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles;
-    /// over the connection of that number only, where one is given.
-    pub(crate) async fn attempt(
-        &self,
-        envelope: &Envelope,
-        admission: ScopedAdmission<'_>,
-        max_attempts: u32,
-        deadline: Instant,
-        connection: Option<u64>,
-    ) -> Result<Delivery, EmitError> {
-        let _in_flight = InFlight::begin(self);
-        let mut failures = 0;
-        let mut known = Known::NotSent;
-        loop {
-            let error = match self.publish_once(envelope, deadline, connection).await {
-                Ok(ack) => {
-                    admission.settle(Instant::now(), envelope.subject(), None);
-                    return Ok(ack.into());
-                }
-                Err(error) => error,
-            };
-            // One attempt that may have been stored outweighs a later refusal.
-            if known != Known::OutcomeUnknown {
-                known = error.known();
-            }
-            let now = Instant::now();
-            if failures + 1 < max_attempts
-                && error.is_transient()
-                && retry::fits(failures, now, deadline)
-            {
-                retry::wait_out(failures, max_attempts, &error).await;
-                failures += 1;
-                continue;
-            }
-            admission.settle(now, envelope.subject(), Some(error.scope()));
-            return Err(EmitError::Failed(Box::new(FailedEmit {
-                subject: envelope.subject().clone(),
-                message_id: envelope.message_id().cloned(),
-                attempts: failures + 1,
-                error,
-                known,
-            })));
-        }
-    }
-
-    /// The publisher keeps to the deadline by itself and knows more when it does; this holds those
-    /// that don't.
-    async fn publish_once(
-        &self,
-        envelope: &Envelope,
-        deadline: Instant,
-        connection: Option<u64>,
-    ) -> Result<Acknowledgement, PublishError> {
-        let publish = async {
-            match connection {
-                None => self.publisher.publish(envelope, deadline).await,
-                Some(number) => {
-                    self.publisher
-                        .publish_over(number, envelope, deadline)
-                        .await
-                }
-            }
-        };
-        timeout_at(deadline, publish)
+impl<P: Publisher + 'static> Sink<P> {
+    /// A sink with a spool: an event that can't be sent now is synced to the local disk, and sent, in
+    /// its subject's order, when the broker takes it. What an earlier sink left there is sent too.
+    ///
+    /// Opening reads the spool's file, about a second for a gigabyte. Spawns a task on the current
+    /// tokio runtime that replays, and one as [`new`](Self::new) does; both end with the sink.
+    /// [`close`](Self::close) gives the file free; after a mere drop it is free once the tasks have
+    /// ended.
+    ///
+    /// # Errors
+    /// [`SpoolError`] for a spool that is in use, has another format, or whose disk fails. A damaged
+    /// file is no error: what can be read of it is kept, and [`spool_loss`](Self::spool_loss) says
+    /// what could not.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn with_spool(
+        publisher: P,
+        settings: SinkSettings,
+        spool: SpoolSettings,
+    ) -> Result<Self, SpoolError> {
+        let opening = spool.clone();
+        let opened = tokio::task::spawn_blocking(move || Spool::open(&opening))
             .await
-            .unwrap_or(Err(PublishError::AckTimeout {
-                broker_answers: false,
-            }))
+            .unwrap_or(Err(SpoolError::Closed))?;
+        let sink = Self::of(Direct::new(publisher, settings, true), Some(opened));
+        if let Some(open) = &sink.spool {
+            let replay = replay(Arc::clone(&sink.direct), Arc::clone(open), spool);
+            sink.tasks().push(tokio::spawn(replay));
+        }
+        Ok(sink)
+    }
+}
+
+/// Puts an event into the spool, after what came of sending it, if that was tried.
+pub(crate) async fn spool_event<P: Publisher>(
+    spool: &Spool,
+    envelope: &Envelope,
+    sent: Option<EmitError>,
+    direct: &Direct<P>,
+    deadline: Instant,
+) -> Result<Delivery, EmitError> {
+    let may_be_stored = sent
+        .as_ref()
+        .is_some_and(|e| e.known() == Known::OutcomeUnknown);
+    let above = may_be_stored.then(|| direct.acknowledged_before_emits());
+    match spool.append(envelope, above.as_ref(), deadline).await {
+        Ok(()) => Ok(Delivery::Spooled),
+        Err(error) => Err(EmitError::Spool(Box::new(SpoolFailed {
+            error,
+            direct: sent,
+        }))),
     }
 }
 
 impl<P> Drop for Sink<P> {
     fn drop(&mut self) {
-        if let Some(watcher) = &self.watcher {
-            watcher.abort();
+        for task in self.tasks().iter() {
+            task.abort();
         }
     }
 }
 
-impl<P> fmt::Debug for Sink<P> {
+impl<P: Publisher> fmt::Debug for Sink<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sink")
-            .field("settings", &self.settings)
-            .field("broker", &self.scopes.broker_state(Instant::now()))
-            .field("in_flight", &self.in_flight)
+            .field("direct", &self.direct)
+            .field("spool", &self.spool_status())
             .finish_non_exhaustive()
-    }
-}
-
-/// Turns what the connection tells into moves of the broker's circuit.
-fn follow(
-    mut connection: watch::Receiver<Connection>,
-    scopes: Arc<Scopes>,
-) -> impl Future<Output = ()> + Send {
-    let mut last = *connection.borrow_and_update();
-    async move {
-        if !last.up {
-            scopes.disconnected(Instant::now());
-        }
-        while connection.changed().await.is_ok() {
-            let current = *connection.borrow_and_update();
-            if !current.up {
-                scopes.disconnected(Instant::now());
-            } else if current.signs_of_life != last.signs_of_life {
-                scopes.sign_of_life();
-            }
-            last = current;
-        }
-    }
-}
-
-/// Counts an emit in, and out however it ends.
-struct InFlight<'a, P>(&'a Sink<P>);
-
-impl<'a, P> InFlight<'a, P> {
-    fn begin(sink: &'a Sink<P>) -> Self {
-        sink.in_flight.fetch_add(1, Ordering::AcqRel);
-        Self(sink)
-    }
-}
-
-impl<P> Drop for InFlight<'_, P> {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
-        }
     }
 }

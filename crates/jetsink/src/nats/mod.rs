@@ -5,6 +5,7 @@ mod answers;
 mod link;
 mod publisher;
 mod session;
+mod stored;
 mod wire;
 
 pub use publisher::NatsPublisher;

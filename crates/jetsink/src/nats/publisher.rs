@@ -1,5 +1,6 @@
 //! The NATS publisher: hands an envelope to the client and waits for the stream's word.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,11 +17,13 @@ use tokio::time::{Instant, timeout_at};
 use super::answers::Answer;
 use super::link::Link;
 use super::session::{Session, keep_connected};
+use super::stored::stored_ids;
 use super::wire;
 use crate::connect::{ConnectError, ConnectSettings};
 use crate::envelope::Envelope;
 use crate::error::PublishError;
 use crate::publisher::{Acknowledgement, Connection, Publisher};
+use crate::subject::Subject;
 
 /// The most header bytes that a stream stores (server code 10097).
 const MOST_HEADER_BYTES: usize = 65_535;
@@ -111,8 +114,13 @@ impl Shared {
         }
     }
 
+    /// The subject of a question to the JetStream API.
+    pub(super) fn api_subject(&self, question: &str) -> String {
+        format!("{}{question}", self.api)
+    }
+
     /// Sends one message with an inbox of ours and waits for what comes back.
-    async fn request(
+    pub(super) async fn request(
         &self,
         session: &Session,
         subject: &str,
@@ -167,7 +175,7 @@ impl Shared {
     async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(token) {
             let reply = format!("{}{check}", session.inbox);
-            let subject = format!("{}INFO", self.api);
+            let subject = self.api_subject("INFO");
             // A failure leaves the question unanswered, which is an answer too.
             let _ = session
                 .client
@@ -191,7 +199,7 @@ impl Shared {
         }
         let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
         let question = serde_json::json!({ "subject": subject }).to_string();
-        let names = format!("{}STREAM.NAMES", self.api);
+        let names = self.api_subject("STREAM.NAMES");
         let answer = self
             .request(session, &names, HeaderMap::new(), question.into(), deadline)
             .await;
@@ -267,6 +275,17 @@ impl Publisher for NatsPublisher {
             .filter(|session| session.number == connection)
             .ok_or(PublishError::NotConnected)?;
         self.shared.publish_in(&session, envelope, deadline).await
+    }
+
+    async fn stored_ids(
+        &self,
+        subjects: &[Subject],
+        after: &HashMap<String, u64>,
+        visit: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<bool, PublishError> {
+        let session = self.shared.session().ok_or(PublishError::NotConnected)?;
+        stored_ids(&self.shared, &session, subjects, after, visit).await?;
+        Ok(true)
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

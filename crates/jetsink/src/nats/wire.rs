@@ -7,7 +7,7 @@ use crate::envelope::Envelope;
 use crate::error::{PublishError, Refusal};
 use crate::publisher::Acknowledgement;
 
-const MESSAGE_ID: &str = "Nats-Msg-Id";
+pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
 const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
 
 /// `NATS/1.0` with its line break, and the empty line at the end.

@@ -1,0 +1,272 @@
+//! Publishing straight to the broker: admission by the circuits, bounded retry under one deadline,
+//! settling.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::acknowledged::Acknowledged;
+use crate::circuit::State;
+use crate::envelope::{Envelope, MessageId};
+use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
+use crate::publisher::{Acknowledgement, Connection, Publisher};
+use crate::retry;
+use crate::scopes::{ScopedAdmission, Scopes};
+use crate::sink::Delivery;
+use crate::sink_settings::SinkSettings;
+use crate::subject::Subject;
+
+pub(crate) struct Direct<P> {
+    publisher: P,
+    settings: SinkSettings,
+    minted: AtomicU64,
+    scopes: Arc<Scopes>,
+    in_flight: AtomicUsize,
+    idle: Notify,
+    delivered: AtomicU64,
+    /// Kept where a spool wants to know it.
+    acknowledged: Option<Acknowledged>,
+}
+
+impl<P: Publisher> Direct<P> {
+    pub(crate) fn new(publisher: P, settings: SinkSettings, for_spool: bool) -> Self {
+        let now = Instant::now();
+        let acknowledged = for_spool.then(|| Acknowledged::new(now, settings.deadline));
+        Self {
+            publisher,
+            settings,
+            minted: AtomicU64::new(0),
+            scopes: Arc::new(Scopes::new(now)),
+            in_flight: AtomicUsize::new(0),
+            idle: Notify::new(),
+            delivered: AtomicU64::new(0),
+            acknowledged,
+        }
+    }
+
+    /// One emit: admitted by the circuits or rejected at once; `Ok` means stored. An envelope
+    /// without an id gets one once it is admitted, since a rejection should cost nothing.
+    pub(crate) async fn emit(
+        &self,
+        envelope: Envelope,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let admission = self
+            .admit(started, envelope.subject())
+            .map_err(EmitError::CircuitOpen)?;
+        let envelope = self.identified(envelope);
+        self.emit_admitted(&envelope, admission, deadline).await
+    }
+
+    pub(crate) async fn emit_admitted(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let attempts = if admission.is_probe() {
+            1
+        } else {
+            self.settings.max_attempts
+        };
+        self.attempt(envelope, admission, attempts, deadline, None)
+            .await
+    }
+
+    /// Events that a stream has acknowledged.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Counts one in, until it is dropped.
+    pub(crate) fn in_flight(&self) -> InFlight<'_, P> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(self)
+    }
+
+    /// Waits until nothing is in flight, until `deadline` at the most.
+    pub(crate) async fn idle(&self, deadline: Instant) {
+        let idle = async {
+            loop {
+                let mut notified = std::pin::pin!(self.idle.notified());
+                notified.as_mut().enable();
+                if self.in_flight.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        let _ = timeout_at(deadline, idle).await;
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.scopes.broker_state(Instant::now())
+    }
+
+    pub(crate) fn subject_state(&self, subject: &Subject) -> State {
+        self.scopes.subject_state(subject, Instant::now())
+    }
+
+    pub(crate) fn publisher(&self) -> &P {
+        &self.publisher
+    }
+
+    pub(crate) fn settings(&self) -> &SinkSettings {
+        &self.settings
+    }
+
+    /// Sequence numbers that were acknowledged before any emit began that is still under way.
+    pub(crate) fn acknowledged_before_emits(&self) -> std::collections::HashMap<String, u64> {
+        let acknowledged = self.acknowledged.as_ref();
+        acknowledged
+            .map(|a| a.before_emits(Instant::now()))
+            .unwrap_or_default()
+    }
+
+    /// Spawns what turns the connection's news into moves of the broker's circuit, where there are
+    /// any.
+    pub(crate) fn spawn_follower(&self) -> Option<JoinHandle<()>> {
+        let connection = self.publisher.connection()?;
+        Some(tokio::spawn(follow(connection, Arc::clone(&self.scopes))))
+    }
+
+    pub(crate) fn admit(
+        &self,
+        now: Instant,
+        subject: &Subject,
+    ) -> Result<ScopedAdmission<'_>, CircuitOpen> {
+        self.scopes.admit(now, subject)
+    }
+
+    /// Gives an envelope its message id, once.
+    pub(crate) fn identified(&self, envelope: Envelope) -> Envelope {
+        if envelope.message_id().is_some() {
+            return envelope;
+        }
+        let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = format!("{}.{n}", self.settings.sink_id);
+        envelope.with_message_id(MessageId::minted(id))
+    }
+
+    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles;
+    /// over the connection of that number only, where one is given.
+    pub(crate) async fn attempt(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        max_attempts: u32,
+        deadline: Instant,
+        connection: Option<u64>,
+    ) -> Result<Delivery, EmitError> {
+        let _in_flight = self.in_flight();
+        let mut failures = 0;
+        let mut known = Known::NotSent;
+        loop {
+            let error = match self.publish_once(envelope, deadline, connection).await {
+                Ok(ack) => {
+                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    if let Some(acknowledged) = &self.acknowledged {
+                        acknowledged.note(&ack, Instant::now());
+                    }
+                    admission.settle(Instant::now(), envelope.subject(), None);
+                    return Ok(ack.into());
+                }
+                Err(error) => error,
+            };
+            // One attempt that may have been stored outweighs a later refusal.
+            if known != Known::OutcomeUnknown {
+                known = error.known();
+            }
+            let now = Instant::now();
+            if failures + 1 < max_attempts
+                && error.is_transient()
+                && retry::fits(failures, now, deadline)
+            {
+                retry::wait_out(failures, max_attempts, &error).await;
+                failures += 1;
+                continue;
+            }
+            admission.settle(now, envelope.subject(), Some(error.scope()));
+            return Err(EmitError::Failed(Box::new(FailedEmit {
+                subject: envelope.subject().clone(),
+                message_id: envelope.message_id().cloned(),
+                attempts: failures + 1,
+                error,
+                known,
+            })));
+        }
+    }
+
+    /// The publisher keeps to the deadline by itself and knows more when it does; this holds those
+    /// that don't.
+    async fn publish_once(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+        connection: Option<u64>,
+    ) -> Result<Acknowledgement, PublishError> {
+        let publish = async {
+            match connection {
+                None => self.publisher.publish(envelope, deadline).await,
+                Some(number) => {
+                    self.publisher
+                        .publish_over(number, envelope, deadline)
+                        .await
+                }
+            }
+        };
+        timeout_at(deadline, publish)
+            .await
+            .unwrap_or(Err(PublishError::AckTimeout {
+                broker_answers: false,
+            }))
+    }
+}
+
+impl<P> fmt::Debug for Direct<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Direct")
+            .field("settings", &self.settings)
+            .field("broker", &self.scopes.broker_state(Instant::now()))
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Turns what the connection tells into moves of the broker's circuit.
+fn follow(
+    mut connection: watch::Receiver<Connection>,
+    scopes: Arc<Scopes>,
+) -> impl Future<Output = ()> + Send {
+    let mut last = *connection.borrow_and_update();
+    async move {
+        if !last.up {
+            scopes.disconnected(Instant::now());
+        }
+        while connection.changed().await.is_ok() {
+            let current = *connection.borrow_and_update();
+            if !current.up {
+                scopes.disconnected(Instant::now());
+            } else if current.signs_of_life != last.signs_of_life {
+                scopes.sign_of_life();
+            }
+            last = current;
+        }
+    }
+}
+
+/// Counts an emit in, and out however it ends.
+pub(crate) struct InFlight<'a, P>(&'a Direct<P>);
+
+impl<P> Drop for InFlight<'_, P> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Which message ids have streams stored? Read by an ephemeral consumer that sends headers only.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::publisher::Shared;
+use super::session::Session;
+use super::wire::{ApiError, MESSAGE_ID};
+use crate::error::{Known, PublishError, Scope};
+use crate::subject::Subject;
+
+/// The longest that one question to the JetStream API may take.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// The longest silence between two messages of a consumer, or its heartbeat.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// With more, the stream is read whole: a consumer's filters have to fit its request.
+const MOST_FILTERS: usize = 64;
+
+/// Visits the ids of what is stored under `subjects`, in whatever streams capture them.
+pub(super) async fn stored_ids(
+    shared: &Shared,
+    session: &Session,
+    subjects: &[Subject],
+    after: &HashMap<String, u64>,
+    visit: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), PublishError> {
+    let mut by_stream: HashMap<String, Vec<&Subject>> = HashMap::new();
+    for subject in subjects {
+        for stream in streams_of(shared, session, subject).await? {
+            by_stream.entry(stream).or_default().push(subject);
+        }
+    }
+    for (stream, subjects) in by_stream {
+        let above = after.get(&stream).copied().unwrap_or(0);
+        read(shared, session, &stream, &subjects, above, visit).await?;
+    }
+    Ok(())
+}
+
+async fn streams_of(
+    shared: &Shared,
+    session: &Session,
+    subject: &Subject,
+) -> Result<Vec<String>, PublishError> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        streams: Option<Vec<String>>,
+    }
+    let names: Names = ask(
+        shared,
+        session,
+        "STREAM.NAMES",
+        &json!({ "subject": subject.as_str() }),
+    )
+    .await?;
+    Ok(names.streams.unwrap_or_default())
+}
+
+async fn read(
+    shared: &Shared,
+    session: &Session,
+    stream: &str,
+    subjects: &[&Subject],
+    above: u64,
+    visit: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), PublishError> {
+    #[derive(Deserialize)]
+    struct Created {
+        num_pending: u64,
+    }
+    let inbox = session.client.new_inbox();
+    let mut messages = session
+        .client
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
+    let config = consumer(&inbox, subjects, above);
+    let created: Created = ask(
+        shared,
+        session,
+        &format!("CONSUMER.CREATE.{stream}"),
+        &json!({ "stream_name": stream, "config": config }),
+    )
+    .await?;
+    let mut left = created.num_pending;
+    while left > 0 {
+        let message = next(session, &mut messages).await?;
+        if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
+            visit(id.as_str());
+        }
+        left -= 1;
+    }
+    // The server takes the consumer away once nobody listens.
+    let _ = messages.unsubscribe().await;
+    Ok(())
+}
+
+fn consumer(inbox: &str, subjects: &[&Subject], above: u64) -> Value {
+    let mut config = json!({
+        "deliver_subject": inbox,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": above + 1,
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "headers_only": true,
+        "flow_control": true,
+        "idle_heartbeat": 1_000_000_000_u64,
+        "inactive_threshold": 10_000_000_000_u64,
+        "mem_storage": true,
+        "num_replicas": 1,
+    });
+    if subjects.len() <= MOST_FILTERS {
+        config["filter_subjects"] = subjects.iter().map(|s| s.as_str()).collect();
+    }
+    config
+}
+
+/// The next stored message; answers flow control on the way.
+async fn next(session: &Session, messages: &mut Subscriber) -> Result<Message, PublishError> {
+    loop {
+        let message = timeout(LONGEST_SILENCE, messages.next())
+            .await
+            .map_err(|_| cant_read("the stream fell silent"))?
+            .ok_or(PublishError::ConnectionLost)?;
+        if message.status != Some(StatusCode::IDLE_HEARTBEAT) {
+            return Ok(message);
+        }
+        let stalled = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get("Nats-Consumer-Stalled"));
+        let reply = match (message.reply, stalled) {
+            (Some(reply), _) => reply.to_string(),
+            (None, Some(stalled)) => stalled.as_str().to_owned(),
+            (None, None) => continue,
+        };
+        session
+            .client
+            .publish(reply, Bytes::new())
+            .await
+            .map_err(|error| cant_read(&format!("flow control: {error}")))?;
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    shared: &Shared,
+    session: &Session,
+    question: &str,
+    details: &Value,
+) -> Result<T, PublishError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Answer<T> {
+        Error { error: ApiError },
+        Good(T),
+    }
+    let subject = shared.api_subject(question);
+    let deadline = Instant::now() + ANSWER_TIME;
+    let details = details.to_string();
+    let answer = shared
+        .request(
+            session,
+            &subject,
+            HeaderMap::new(),
+            details.into(),
+            deadline,
+        )
+        .await?;
+    if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(PublishError::JetStreamUnavailable);
+    }
+    match serde_json::from_slice(&answer.payload) {
+        Ok(Answer::Good(good)) => Ok(good),
+        Ok(Answer::Error { error }) => Err(PublishError::Refused(error.into())),
+        Err(error) => Err(cant_read(&format!("an answer of {question}: {error}"))),
+    }
+}
+
+fn cant_read(reason: &str) -> PublishError {
+    PublishError::Other {
+        text: format!("the stored message ids can't be read: {reason}"),
+        scope: Scope::Broker,
+        known: Known::NotSent,
+    }
+}

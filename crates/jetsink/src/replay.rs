@@ -1,0 +1,380 @@
+//! The one task that empties the spool: settles what may be stored, then sends, in each subject's
+//! order, with a window in flight.
+//!
+//! Subjects take turns. One that fails waits for its circuit and holds up nobody else. A failure of
+//! the broker ends the window; what was sent and not answered is looked up before it is sent again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::circuit::State;
+use crate::direct::Direct;
+use crate::error::{EmitError, Known, Scope};
+use crate::publisher::Publisher;
+use crate::settle::settle;
+use crate::sink::Delivery;
+use crate::spool::{Baselines, DeadLetter, Place, Record, Spool, SpoolError, SpoolSettings};
+use crate::subject::Subject;
+
+/// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long to leave a spool's disk alone that has failed.
+const DISK_REST: Duration = Duration::from_secs(1);
+
+/// Events read at a time of one subject; then it is the next one's turn.
+const TURN: usize = 64;
+
+/// Delivered events that are taken off the disk at a time.
+const REMOVED_AT_ONCE: usize = 512;
+
+/// Replays for ever.
+pub(crate) async fn replay<P: Publisher>(
+    direct: Arc<Direct<P>>,
+    spool: Arc<Spool>,
+    settings: SpoolSettings,
+) {
+    loop {
+        spool.filled().await;
+        ready(&direct).await;
+        match settle(&direct, &spool).await {
+            Ok(()) => {}
+            Err(reason) => {
+                warn!(%reason, "what is in the spool can't be looked up in its stream yet");
+                sleep(LOOK_AGAIN * 10).await;
+                continue;
+            }
+        }
+        let mut run = Run::new(&direct, &spool, &settings);
+        if let Err(error) = run.run().await {
+            warn!(%error, "replay rests: the spool fails");
+            sleep(DISK_REST).await;
+        }
+    }
+}
+
+/// Waits until the broker's circuit would let a probe through.
+async fn ready<P: Publisher>(direct: &Direct<P>) {
+    loop {
+        let now = Instant::now();
+        match direct.state() {
+            State::Connected => return,
+            State::Reconnecting {
+                next_after,
+                probing: false,
+                ..
+            } if next_after <= now => return,
+            State::Reconnecting { next_after, .. } => {
+                sleep_until(
+                    next_after
+                        .max(now + Duration::from_millis(1))
+                        .min(now + LOOK_AGAIN),
+                )
+                .await;
+            }
+        }
+    }
+}
+
+/// One subject's events, as far as they are read.
+struct Lane {
+    subject: Subject,
+    /// The index to read from.
+    next: u64,
+    read: VecDeque<(Place, Record)>,
+    in_flight: usize,
+    /// After a failure: nothing of it goes out before, and then one at a time.
+    waits_until: Option<Instant>,
+    probing: bool,
+    /// Something of it failed: read again from its first event once nothing is in flight.
+    restart: bool,
+}
+
+struct Run<'a, P> {
+    direct: &'a Direct<P>,
+    spool: &'a Spool,
+    settings: &'a SpoolSettings,
+    lanes: VecDeque<Lane>,
+    /// What is in the pipeline, in its order.
+    sent: VecDeque<(Place, Record)>,
+
+    acknowledged: Baselines,
+    broker_failed: bool,
+    replayed: u64,
+    next_allowed: Instant,
+}
+
+impl<'a, P: Publisher> Run<'a, P> {
+    fn new(direct: &'a Direct<P>, spool: &'a Spool, settings: &'a SpoolSettings) -> Self {
+        Self {
+            direct,
+            spool,
+            settings,
+            lanes: VecDeque::new(),
+            sent: VecDeque::new(),
+
+            acknowledged: Baselines::new(),
+            broker_failed: false,
+            replayed: 0,
+            next_allowed: Instant::now(),
+        }
+    }
+
+    /// Sends until the spool is empty or the broker fails.
+    async fn run(&mut self) -> Result<(), SpoolError> {
+        let started = Instant::now();
+        let result = self.send_all().await;
+        // Whatever happened: what was acknowledged must not be sent again.
+        let removed = self.remove_left().await;
+        if self.replayed > 0 {
+            let waiting = self.spool.status().events;
+            let seconds = started.elapsed().as_secs_f64();
+            info!(
+                replayed = self.replayed,
+                waiting, seconds, "replayed from the spool"
+            );
+        }
+        result.and(removed)
+    }
+
+    async fn send_all(&mut self) -> Result<(), SpoolError> {
+        let mut pipeline = self.direct.pipeline(self.settings.replay_window());
+        self.look_for_subjects();
+        loop {
+            while !self.broker_failed && pipeline.has_room() && self.may_send() {
+                let Some((place, record)) = self.next_event().await? else {
+                    break;
+                };
+                self.spool
+                    .replay_begins(&self.direct.acknowledged_before_emits())
+                    .await?;
+                let envelope = record.envelope.clone();
+                self.sent.push_back((place, record));
+                // There is room: just asked.
+                let _ = pipeline.push(envelope);
+            }
+            if pipeline.is_empty() {
+                self.remove_left().await?;
+                if self.broker_failed || self.spool.status().events == 0 {
+                    return Ok(());
+                }
+                self.wait_for_more().await;
+                self.look_for_subjects();
+                continue;
+            }
+            let Some(result) = pipeline.next().await else {
+                continue;
+            };
+            let Some((place, record)) = self.sent.pop_front() else {
+                continue;
+            };
+            self.settle_one(place, record, result).await?;
+            if self.broker_failed {
+                pipeline.stop();
+            }
+            if self.spool.leaving_events() >= REMOVED_AT_ONCE {
+                self.remove_left().await?;
+            }
+        }
+    }
+
+    /// What came of one event.
+    async fn settle_one(
+        &mut self,
+        place: Place,
+        record: Record,
+        result: Result<Delivery, EmitError>,
+    ) -> Result<(), SpoolError> {
+        let error = match result {
+            Ok(delivery) => {
+                if let Delivery::Stored {
+                    stream,
+                    sequence,
+                    duplicate: false,
+                } = delivery
+                {
+                    let highest = self.acknowledged.entry(stream).or_default();
+                    *highest = (*highest).max(sequence);
+                }
+                if let Some(lane) = self.lane(&place.subject) {
+                    lane.in_flight -= 1;
+                    lane.probing = false;
+                    lane.waits_until = None;
+                }
+                self.spool.left(place);
+                self.replayed += 1;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if error.known() == Known::OutcomeUnknown {
+            self.spool.unsettle([place.subject.clone()]);
+        }
+        if error.scope() == Scope::Event {
+            if let Some(lane) = self.lane(&place.subject) {
+                lane.in_flight -= 1;
+            }
+            return self.bury(record, place.bytes, &error).await;
+        }
+        let wait = match &error {
+            EmitError::CircuitOpen(open) => open.retry_after,
+            _ => match self.direct.subject_state(&place.subject) {
+                State::Connected => Duration::ZERO,
+                State::Reconnecting { next_after, .. } => {
+                    next_after.saturating_duration_since(Instant::now())
+                }
+            },
+        };
+        self.broker_failed |= error.scope() == Scope::Broker;
+        if let Some(lane) = self.lane(&place.subject) {
+            lane.in_flight -= 1;
+            lane.restart = true;
+            lane.probing = true;
+            lane.read.clear();
+            lane.waits_until = Some(Instant::now() + wait.max(LOOK_AGAIN));
+        }
+        Ok(())
+    }
+
+    async fn bury(
+        &mut self,
+        record: Record,
+        bytes: u64,
+        error: &EmitError,
+    ) -> Result<(), SpoolError> {
+        warn!(subject = %record.envelope.subject(), %error, "an event goes to the dead letters");
+        let code = match error {
+            EmitError::Failed(failed) => failed.error.code(),
+            _ => None,
+        };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let letter = DeadLetter {
+            record,
+            code: code.unwrap_or(0),
+            died_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            reason: error.to_string(),
+        };
+        self.spool.bury(letter, bytes).await
+    }
+
+    /// Whether the rate lets another go out; takes its turn if so.
+    fn may_send(&mut self) -> bool {
+        let Some(rate) = self.settings.replay_rate() else {
+            return true;
+        };
+        let now = Instant::now();
+        if now < self.next_allowed {
+            return false;
+        }
+        // No saving up for a burst.
+        self.next_allowed = self.next_allowed.max(now - LOOK_AGAIN) + Duration::from_secs(1) / rate;
+        true
+    }
+
+    /// The next event whose turn it is; `None` where none may go out now.
+    async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
+        let now = Instant::now();
+        for _ in 0..self.lanes.len() {
+            let Some(mut lane) = self.lanes.pop_front() else {
+                return Ok(None);
+            };
+            let waits = lane.waits_until.is_some_and(|until| now < until)
+                || ((lane.probing || lane.restart) && lane.in_flight > 0);
+            if waits {
+                self.lanes.push_back(lane);
+                continue;
+            }
+            if lane.restart {
+                lane.restart = false;
+                lane.next = 0;
+            }
+            if lane.read.is_empty() {
+                self.fill(&mut lane).await?;
+            }
+            let Some(event) = lane.read.pop_front() else {
+                // Nothing more of it; if something is in flight, its result looks for the lane.
+                if lane.in_flight > 0 {
+                    self.lanes.push_back(lane);
+                }
+                continue;
+            };
+            lane.in_flight += 1;
+            // Its turn goes on until what was read of it is sent.
+            if lane.read.is_empty() || lane.probing {
+                self.lanes.push_back(lane);
+            } else {
+                self.lanes.push_front(lane);
+            }
+            return Ok(Some(event));
+        }
+        Ok(None)
+    }
+
+    async fn fill(&mut self, lane: &mut Lane) -> Result<(), SpoolError> {
+        let limit = if lane.probing { 1 } else { TURN };
+        for (index, bytes, record) in self.spool.read(&lane.subject, lane.next, limit).await? {
+            lane.next = index + 1;
+            let place = Place {
+                subject: lane.subject.clone(),
+                index,
+                bytes,
+            };
+            match record {
+                Ok(record) => lane.read.push_back((place, record)),
+                Err(damage) => {
+                    warn!(subject = %lane.subject, index, %damage, "a spooled event is damaged and lost");
+                    self.spool.damaged(place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lane(&mut self, subject: &Subject) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.subject == *subject)
+    }
+
+    /// Lanes for subjects that have none yet.
+    fn look_for_subjects(&mut self) {
+        let mut known: HashMap<Subject, ()> = HashMap::with_capacity(self.lanes.len());
+        known.extend(self.lanes.iter().map(|lane| (lane.subject.clone(), ())));
+        for subject in self.spool.subjects() {
+            if !known.contains_key(&subject) {
+                self.lanes.push_back(Lane {
+                    subject,
+                    next: 0,
+                    read: VecDeque::new(),
+                    in_flight: 0,
+                    waits_until: None,
+                    probing: false,
+                    restart: false,
+                });
+            }
+        }
+    }
+
+    /// With nothing in flight: until an event comes in, or a subject's wait or the rate's is over.
+    async fn wait_for_more(&mut self) {
+        let now = Instant::now();
+        let next = self.lanes.iter().filter_map(|lane| lane.waits_until);
+        let next = next.chain(self.settings.replay_rate().map(|_| self.next_allowed));
+        let until = next
+            .min()
+            .unwrap_or(now + LOOK_AGAIN)
+            .max(now + Duration::from_millis(1));
+        tokio::select! {
+            () = self.spool.came_in() => {}
+            () = sleep_until(until) => {}
+        }
+    }
+
+    async fn remove_left(&self) -> Result<(), SpoolError> {
+        self.spool.remove_left(self.acknowledged.clone()).await
+    }
+}

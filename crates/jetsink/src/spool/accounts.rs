@@ -1,0 +1,145 @@
+//! What the spool holds, counted in memory: by subject, in events and in bytes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::error::SpoolError;
+use super::store::{Batch, Contents, Lane};
+use crate::subject::Subject;
+
+#[derive(Debug)]
+pub(super) struct Accounts {
+    limit_bytes: u64,
+    /// Bytes of everything: events and dead letters, those on their way to the disk among them.
+    used_bytes: AtomicU64,
+    /// Events that are not known to be stored; to keep the steady path off the lock.
+    events: AtomicU64,
+    lanes: Mutex<HashMap<Subject, Lane>>,
+    dead: Mutex<Lane>,
+    /// Told when an event comes in.
+    pub(super) came_in: Notify,
+    /// Told when the last event of a subject has left.
+    pub(super) drained: Notify,
+}
+
+impl Accounts {
+    pub(super) fn new(contents: &Contents, limit_bytes: u64) -> Self {
+        let lanes = contents.lanes.values();
+        let bytes: u64 = lanes.clone().map(|lane| lane.bytes).sum();
+        Self {
+            limit_bytes,
+            used_bytes: AtomicU64::new(bytes + contents.dead.bytes),
+            events: AtomicU64::new(lanes.map(|lane| lane.events).sum()),
+            lanes: Mutex::new(contents.lanes.clone()),
+            dead: Mutex::new(contents.dead),
+            came_in: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    /// Makes room for one event.
+    pub(super) fn take_in(&self, subject: &Subject, bytes: u64) -> Result<(), SpoolError> {
+        let limit_bytes = self.limit_bytes;
+        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit_bytes);
+        self.used_bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .map_err(|used_bytes| SpoolError::Full {
+                used_bytes,
+                limit_bytes,
+            })?;
+        let mut lanes = self.lanes();
+        match lanes.get_mut(subject) {
+            Some(lane) => lane.add(bytes),
+            None => lanes.entry(subject.clone()).or_default().add(bytes),
+        }
+        self.events.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// One event of this subject is stored, or buried. Its bytes are free once that is on the disk.
+    pub(super) fn leave(&self, subject: &Subject, bytes: u64) {
+        let mut lanes = self.lanes();
+        let Some(lane) = lanes.get_mut(subject) else {
+            return;
+        };
+        lane.events = lane.events.saturating_sub(1);
+        lane.bytes = lane.bytes.saturating_sub(bytes);
+        let empty = lane.events == 0;
+        if empty {
+            lanes.remove(subject);
+        }
+        self.events.fetch_sub(1, Ordering::AcqRel);
+        drop(lanes);
+        if empty {
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// What a commit came to.
+    pub(super) fn settle(&self, batch: &Batch, committed: bool) {
+        if committed {
+            self.used_bytes
+                .fetch_sub(batch.freed_bytes, Ordering::AcqRel);
+            if !batch.bury.is_empty() {
+                let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+                for letter in &batch.bury {
+                    let bytes = letter.encode().len() as u64;
+                    dead.add(bytes);
+                    self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+                }
+            }
+            if !batch.append.is_empty() {
+                self.came_in.notify_one();
+            }
+        } else {
+            for (subject, _, record) in &batch.append {
+                let bytes = record.len() as u64;
+                self.leave(subject, bytes);
+                self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn lane(&self, subject: &Subject) -> Lane {
+        if self.is_empty() {
+            return Lane::default();
+        }
+        self.lanes().get(subject).copied().unwrap_or_default()
+    }
+
+    pub(super) fn subjects(&self) -> Vec<Subject> {
+        self.lanes().keys().cloned().collect()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let dead = *self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        Totals {
+            events: self.events.load(Ordering::Acquire),
+            subjects: self.lanes().len() as u64,
+            used_bytes: self.used_bytes.load(Ordering::Acquire),
+            limit_bytes: self.limit_bytes,
+            dead_letters: dead.events,
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Subject, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sums of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) events: u64,
+    pub(super) subjects: u64,
+    pub(super) used_bytes: u64,
+    pub(super) limit_bytes: u64,
+    pub(super) dead_letters: u64,
+}

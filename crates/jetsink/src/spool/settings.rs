@@ -1,0 +1,103 @@
+//! Where a spool is and how it replays. Checked here.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::error::SpoolError;
+use crate::pipeline::WIDEST_WINDOW;
+
+/// How a spool behaves. Defaults: at most 1 GiB, replay with 512 events in flight, no rate limit.
+///
+/// ```
+/// use jetsink::SpoolSettings;
+///
+/// let settings = SpoolSettings::new("/var/lib/app/spool").limit_bytes(64 << 20)?;
+/// # Ok::<(), jetsink::SpoolError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    directory: PathBuf,
+    limit_bytes: u64,
+    window: NonZeroUsize,
+    events_per_second: Option<u32>,
+}
+
+impl SpoolSettings {
+    /// A spool in `directory`, which is made where it is missing. One sink owns it at a time.
+    ///
+    /// Put it on a local disk: file locks and syncs over a network are not to be trusted.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            limit_bytes: 1 << 30,
+            window: NonZeroUsize::MIN.saturating_add(511),
+            events_per_second: None,
+        }
+    }
+
+    /// The most bytes of events and dead letters; past it, an emit fails at once. The file is about
+    /// a quarter larger.
+    ///
+    /// # Errors
+    /// [`SpoolError::Setting`] for 0.
+    pub fn limit_bytes(mut self, bytes: u64) -> Result<Self, SpoolError> {
+        if bytes == 0 {
+            return Err(setting("limit", "it is 0 bytes; nothing would fit"));
+        }
+        self.limit_bytes = bytes;
+        Ok(self)
+    }
+
+    /// How many events replay has in flight at a time.
+    ///
+    /// # Errors
+    /// [`SpoolError::Setting`] for 0 or more than
+    /// [`WIDEST_WINDOW`].
+    pub fn window(mut self, window: usize) -> Result<Self, SpoolError> {
+        match NonZeroUsize::new(window).filter(|window| window.get() <= WIDEST_WINDOW) {
+            Some(window) => {
+                self.window = window;
+                Ok(self)
+            }
+            None => Err(setting("window", "it must be from 1 to 16,384")),
+        }
+    }
+
+    /// Bounds the rate of replay, so that it leaves room for new events.
+    ///
+    /// # Errors
+    /// [`SpoolError::Setting`] for 0.
+    pub fn events_per_second(mut self, rate: u32) -> Result<Self, SpoolError> {
+        if rate == 0 {
+            return Err(setting("rate", "it is 0; nothing would be replayed"));
+        }
+        self.events_per_second = Some(rate);
+        Ok(self)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    pub(crate) fn replay_window(&self) -> NonZeroUsize {
+        self.window
+    }
+
+    pub(crate) fn replay_rate(&self) -> Option<u32> {
+        self.events_per_second
+    }
+}
+
+fn setting(what: &'static str, reason: &str) -> SpoolError {
+    SpoolError::Setting {
+        what,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,243 @@
+//! The spool against a real broker: whatever happens, the stream ends up as if it had not.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use bytes::Bytes;
+use common::*;
+use jetsink::{
+    ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings,
+};
+use nats_fixture::{NatsServer, audit, stored};
+use tokio::time::{Instant, sleep};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn spooling(server: &NatsServer, folder: &Path) -> NatsSink {
+    let connect = ConnectSettings::new(&server.url())
+        .unwrap()
+        .start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let spool = SpoolSettings::new(folder);
+    Sink::with_spool(publisher, SinkSettings::default(), spool)
+        .await
+        .unwrap()
+}
+
+async fn stream_with_window(server: &NatsServer, duplicate_window: Duration) {
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        duplicate_window,
+        ..Config::default()
+    };
+    server.create_stream_with(config).await.unwrap();
+}
+
+/// One event after another on one subject until `stop`, each of which must be taken.
+async fn emit_until(sink: &NatsSink, stop: Instant, pause: Duration) -> (Vec<Bytes>, usize) {
+    let mut emitted = Vec::new();
+    let mut spooled = 0;
+    while Instant::now() < stop {
+        let payload = Bytes::from(emitted.len().to_string());
+        let started = Instant::now();
+        let delivery = sink.emit(event("events.a", payload.clone())).await.unwrap();
+        assert!(
+            started.elapsed() < STALLED,
+            "an emit took {:?}",
+            started.elapsed()
+        );
+        spooled += usize::from(delivery == Delivery::Spooled);
+        emitted.push(payload);
+        sleep(pause).await;
+    }
+    (emitted, spooled)
+}
+
+async fn drained(sink: &NatsSink) {
+    let give_up = Instant::now() + PATIENCE;
+    while sink.spool_status().unwrap().events > 0 {
+        assert!(
+            Instant::now() < give_up,
+            "{:?} is left",
+            sink.spool_status()
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn assert_as_if_nothing_had_happened(server: &NatsServer, emitted: &[Bytes]) {
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    let audit = audit(emitted, &[], &there);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_longer_than_the_duplicate_window_leaves_no_loss_no_duplicate_and_the_order() {
+    for fault in ["kill", "freeze", "freeze for long"] {
+        let mut server = NatsServer::start().await.unwrap();
+        stream_with_window(&server, Duration::from_millis(100)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Arc::new(spooling(&server, folder.path()).await);
+        let load = {
+            let sink = Arc::clone(&sink);
+            let stop = Instant::now()
+                + Duration::from_secs(if fault == "freeze for long" { 14 } else { 8 });
+            tokio::spawn(async move { emit_until(&sink, stop, Duration::from_millis(1)).await })
+        };
+        sleep(Duration::from_secs(1)).await;
+        match fault {
+            "kill" => {
+                server.kill().unwrap();
+                sleep(Duration::from_secs(3)).await;
+                server.start_again().await.unwrap();
+            }
+            "freeze" => {
+                server.freeze().unwrap();
+                sleep(Duration::from_secs(3)).await;
+                server.thaw().unwrap();
+            }
+            _ => {
+                server.freeze().unwrap();
+                sleep(Duration::from_secs(9)).await;
+                server.thaw().unwrap();
+            }
+        }
+        let (emitted, spooled) = load.await.unwrap();
+        drained(&sink).await;
+        assert!(spooled > 0, "{fault}: nothing was spooled");
+        println!(
+            "{fault}: {} emitted, {spooled} of them spooled",
+            emitted.len()
+        );
+        assert_as_if_nothing_had_happened(&server, &emitted).await;
+        let last = sink.emit(event("events.a", "last")).await.unwrap();
+        assert!(matches!(last, Delivery::Stored { .. }), "{last:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_starts_without_a_broker_and_the_next_one_delivers_what_it_spooled() {
+    let mut server = NatsServer::start().await.unwrap();
+    stream_with_window(&server, Duration::from_millis(100)).await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = spooling(&server, folder.path()).await;
+    let mut emitted = Vec::new();
+    for number in 0..50 {
+        let payload = Bytes::from(number.to_string());
+        let delivery = sink.emit(event("events.a", payload.clone())).await.unwrap();
+        assert_eq!(delivery, Delivery::Spooled);
+        emitted.push(payload);
+    }
+    let receipt = sink.close(Duration::from_millis(100)).await;
+    assert_eq!(
+        (receipt.delivered, receipt.spooled, receipt.unknown),
+        (0, 50, 0)
+    );
+    let error = sink.emit(event("events.a", "late")).await.unwrap_err();
+    assert!(error.to_string().contains("the sink is closed"), "{error}");
+    drop(sink);
+
+    let sink = spooling(&server, folder.path()).await;
+    assert_eq!(sink.spool_status().unwrap().events, 50);
+    server.start_again().await.unwrap();
+    let receipt = sink.close(PATIENCE).await;
+    assert_eq!((receipt.delivered, receipt.spooled), (50, 0));
+    assert_as_if_nothing_had_happened(&server, &emitted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subject_that_fails_waits_alone_and_an_event_refused_for_good_is_buried() {
+    let server = NatsServer::start().await.unwrap();
+    stream_with_window(&server, Duration::from_secs(120)).await;
+    let full = Config {
+        name: "FULL".to_owned(),
+        subjects: vec!["full.>".to_owned()],
+        max_messages: 1,
+        discard: DiscardPolicy::New,
+        max_message_size: 1_000,
+        ..Config::default()
+    };
+    server.create_stream_with(full).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = spooling(&server, folder.path()).await;
+    while sink.emit(event("events.a", "connected?")).await.unwrap() == Delivery::Spooled {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // The first is stored, the others wait.
+    let mut emitted = Vec::new();
+    for number in 0..5 {
+        let payload = Bytes::from(number.to_string());
+        sink.emit(event("full.a", payload.clone())).await.unwrap();
+        emitted.push(payload);
+    }
+    sink.emit(event("full.a", vec![b'x'; 2_000])).await.unwrap();
+    let others = sink.emit(event("events.a", "other")).await.unwrap();
+    assert!(matches!(others, Delivery::Stored { .. }), "{others:?}");
+    assert_eq!(sink.spool_status().unwrap().events, 5);
+
+    let jetstream = server.jetstream().await.unwrap();
+    let mut config = jetstream
+        .get_stream("FULL")
+        .await
+        .unwrap()
+        .get_info()
+        .await
+        .unwrap()
+        .config;
+    config.max_messages = 100;
+    jetstream.update_stream(config).await.unwrap();
+    drained(&sink).await;
+    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
+    let there = stored(&jetstream, "FULL").await.unwrap();
+    let audit = audit(&emitted, &[], &there);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_spool_is_told_at_once_with_how_full() {
+    let mut server = NatsServer::start().await.unwrap();
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let connect = ConnectSettings::new(&server.url())
+        .unwrap()
+        .start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let spool = SpoolSettings::new(folder.path()).limit_bytes(500).unwrap();
+    let sink = Sink::with_spool(publisher, SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    let mut taken = 0;
+    let error = loop {
+        match sink.emit(event("events.a", vec![b'x'; 100])).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!((2..5).contains(&taken), "{taken}");
+    assert!(error.to_string().contains("the spool is full"), "{error}");
+    assert_eq!(error.known(), jetsink::Known::NotSent);
+    let second = Sink::with_spool(
+        NatsPublisher::connect(
+            ConnectSettings::new(&server.url())
+                .unwrap()
+                .start_disconnected(),
+        )
+        .await
+        .unwrap(),
+        SinkSettings::default(),
+        SpoolSettings::new(folder.path()),
+    )
+    .await;
+    assert!(matches!(second, Err(SpoolError::InUse { .. })));
+}

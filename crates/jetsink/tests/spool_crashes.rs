@@ -1,0 +1,161 @@
+//! A process that emits into a spool is killed at random moments, while its broker is killed and
+//! frozen at random: every event that it was told Ok for is stored once, in order.
+//!
+//! `JETSINK_CRASHES=1000 cargo test -p jetsink --test spool_crashes -- --nocapture` for more than the
+//! usual 100; `JETSINK_SEED` repeats a run as far as the machine's timing lets it.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config;
+use bytes::Bytes;
+use common::*;
+use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use nats_fixture::{NatsServer, audit, stored};
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+const CHILD: &str = "JETSINK_CRASHING_CHILD";
+
+async fn sink(url: &str, folder: &str) -> NatsSink {
+    let connect = ConnectSettings::new(url).unwrap().start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let spool = SpoolSettings::new(folder);
+    Sink::with_spool(publisher, SinkSettings::default(), spool)
+        .await
+        .unwrap()
+}
+
+/// Emits until it is killed, and says each number that it was told Ok for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_child_emits_until_it_is_killed() {
+    let Ok(orders) = std::env::var(CHILD) else {
+        return;
+    };
+    let mut orders = orders.split(' ');
+    let mut order = || orders.next().unwrap().to_owned();
+    let (url, folder, generation) = (order(), order(), order());
+    let sink = sink(&url, &folder).await;
+    let mut output = std::io::stdout();
+    for number in 0.. {
+        let payload = format!("{generation}.{number}");
+        let result = sink.emit(event("events.a", payload.clone())).await;
+        let word = if result.is_ok() { "ok" } else { "failed" };
+        // A test's own output goes before it on the line.
+        writeln!(output, "\n{word} {payload}").unwrap();
+        output.flush().unwrap();
+    }
+}
+
+struct Dice(TestRng);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0.next_u64() % limit
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
+    let crashes: u64 = variable("JETSINK_CRASHES").unwrap_or(100);
+    let seed: u64 = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("{crashes} crashes, JETSINK_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+
+    let mut server = NatsServer::start().await.unwrap();
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        duplicate_window: Duration::from_millis(100),
+        ..Config::default()
+    };
+    server.create_stream_with(config).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    let mut unknown = Vec::new();
+    for generation in 0..crashes {
+        let orders = format!("{} {} {generation}", server.url(), folder.path().display());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "the_child_emits_until_it_is_killed",
+                "--nocapture",
+            ])
+            .env(CHILD, orders)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let life = Duration::from_millis(dice.below(250));
+        let fault = async {
+            sleep(Duration::from_millis(dice.below(200))).await;
+            let outage = Duration::from_millis(dice.below(400));
+            match dice.below(4) {
+                0 => {
+                    server.kill().unwrap();
+                    sleep(outage).await;
+                    server.start_again().await.unwrap();
+                }
+                1 => {
+                    server.freeze().unwrap();
+                    sleep(outage).await;
+                    server.thaw().unwrap();
+                }
+                _ => {}
+            }
+        };
+        let killed = async {
+            sleep(life).await;
+            child.kill().await.unwrap();
+        };
+        tokio::join!(fault, killed);
+        let mut last = 0;
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(payload) = line.strip_prefix("ok ") {
+                acknowledged.push(Bytes::from(payload.to_owned()));
+                last += 1;
+            } else if let Some(payload) = line.strip_prefix("failed ") {
+                unknown.push(Bytes::from(payload.to_owned()));
+                last += 1;
+            }
+        }
+        // What it was at when it was killed.
+        unknown.push(Bytes::from(format!("{generation}.{last}")));
+    }
+    let sink = sink(&server.url(), &folder.path().display().to_string()).await;
+    let left = sink.spool_status().unwrap().events;
+    let receipt = timeout(Duration::from_secs(90), sink.close(Duration::from_secs(60)))
+        .await
+        .unwrap();
+    println!(
+        "{} told Ok, {left} of them left to the last process; {receipt:?}",
+        acknowledged.len()
+    );
+    assert_eq!(receipt.spooled, 0);
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    let audit = audit(&acknowledged, &unknown, &there);
+    assert!(audit.is_clean(), "{audit}");
+    assert!(
+        acknowledged.len() as u64 > crashes,
+        "the children did nothing"
+    );
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
