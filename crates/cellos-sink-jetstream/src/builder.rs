@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use cellos_core::CellosError;
-use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SubjectTemplate, TenantPolicy};
+use jetsink::{
+    ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, SubjectTemplate,
+    TenantPolicy,
+};
 
 use crate::port::Port;
 use crate::sink::{JetStreamEventSink, failed};
 
 /// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
 ///
-/// Defaults: a deadline of 2 s for one emit, tenant ids that are no subject token are refused.
+/// Defaults: a deadline of 2 s for one emit, tenant ids that are no subject token are refused, no
+/// spool.
 /// Servers, login, TLS, the expected stream and starting while the broker is down are settings of
 /// the connection ([`ConnectSettings`]).
 ///
@@ -38,6 +42,7 @@ pub struct JetStreamEventSinkBuilder {
     subject: String,
     deadline: Option<Duration>,
     tenant_policy: TenantPolicy,
+    spool: Option<SpoolSettings>,
 }
 
 impl JetStreamEventSinkBuilder {
@@ -47,6 +52,7 @@ impl JetStreamEventSinkBuilder {
             subject,
             deadline: None,
             tenant_policy: TenantPolicy::default(),
+            spool: None,
         }
     }
 
@@ -62,19 +68,36 @@ impl JetStreamEventSinkBuilder {
         self
     }
 
-    /// Connects.
+    /// Keeps events that can't be sent now in a spool on the local disk: `emit` is then `Ok` when the
+    /// event is synced there, and it is sent when the broker takes it.
+    pub fn spool(mut self, settings: SpoolSettings) -> Self {
+        self.spool = Some(settings);
+        self
+    }
+
+    /// Connects. With a spool it does so in the background: the service starts, broker or not.
     ///
     /// # Errors
-    /// `CellosError::EventSink` for a subject template or deadline that doesn't hold, and, unless it
-    /// may start disconnected, where no broker lets us in; the text then names `nats connect`.
+    /// `CellosError::EventSink` for a subject template or deadline that doesn't hold, a spool that
+    /// can't be opened, and, unless it may start disconnected, where no broker lets us in; the text
+    /// then names `nats connect`.
     pub async fn connect(self) -> Result<JetStreamEventSink, CellosError> {
         let template = SubjectTemplate::new(self.subject).map_err(failed)?;
         let mut settings = SinkSettings::default();
         if let Some(deadline) = self.deadline {
             settings = settings.deadline(deadline).map_err(failed)?;
         }
-        let publisher = NatsPublisher::connect(self.connect).await.map_err(failed)?;
-        let sink = Sink::new(Port::Nats(publisher), settings);
+        let connect = match &self.spool {
+            None => self.connect,
+            Some(_) => self.connect.start_disconnected(),
+        };
+        let port = Port::Nats(NatsPublisher::connect(connect).await.map_err(failed)?);
+        let sink = match self.spool {
+            None => Sink::new(port, settings),
+            Some(spool) => Sink::with_spool(port, settings, spool)
+                .await
+                .map_err(failed)?,
+        };
         Ok(JetStreamEventSink::new(
             sink,
             Ok(template),

@@ -7,7 +7,10 @@ mod tenant;
 
 pub use builder::JetStreamEventSinkBuilder;
 pub use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER};
-pub use jetsink::{ConnectError, ConnectSettings, SubjectError, TenantPolicy, with_retry};
+pub use jetsink::{
+    ConnectError, ConnectSettings, SpoolError, SpoolSettings, SubjectError, TenantPolicy,
+    with_retry,
+};
 #[doc(hidden)]
 pub use port::Publisher;
 pub use sink::JetStreamEventSink;

@@ -1,11 +1,14 @@
 //! What carries the envelopes: NATS, or a script of a test's.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
-use jetsink::{Acknowledgement, Connection, Envelope, Known, NatsPublisher, PublishError, Scope};
+use jetsink::{
+    Acknowledgement, Connection, Envelope, Known, NatsPublisher, PublishError, Scope, Subject,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -53,6 +56,18 @@ impl jetsink::Publisher for Port {
         match self {
             Self::Nats(publisher) => publisher.publish_over(connection, envelope, deadline).await,
             Self::Scripted(_) => self.publish(envelope, deadline).await,
+        }
+    }
+
+    async fn stored_ids(
+        &self,
+        subjects: &[Subject],
+        after: &HashMap<String, u64>,
+        visit: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<bool, PublishError> {
+        match self {
+            Self::Nats(publisher) => publisher.stored_ids(subjects, after, visit).await,
+            Self::Scripted(_) => Ok(false),
         }
     }
 

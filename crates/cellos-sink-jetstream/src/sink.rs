@@ -11,8 +11,8 @@ use jetsink::binding::structured_headers;
 use jetsink::circuit::State;
 use jetsink::subject::TemplateValues;
 use jetsink::{
-    CircuitOpen, ConnectSettings, Envelope, Scope, Sink, SinkSettings, Subject, SubjectError,
-    SubjectTemplate, TenantPolicy,
+    CircuitOpen, ConnectSettings, Envelope, Scope, Sink, SinkSettings, SpoolSettings, Subject,
+    SubjectError, SubjectTemplate, TenantPolicy,
 };
 use tokio::time::Instant;
 
@@ -50,7 +50,8 @@ pub enum ReconnectState {
 impl JetStreamEventSink {
     /// Connects to `nats_url` (several, separated by commas) and publishes to `subject`, in which
     /// `{tenantId}` stands for the event's tenant. Login and TLS come from the variables of the
-    /// `nats` command.
+    /// `nats` command. Where `CELLOS_JETSTREAM_SPOOL_DIR` names a folder, events that can't be sent
+    /// now are kept in a spool there, and this succeeds with no broker in sight.
     ///
     /// # Errors
     /// `CellosError::EventSink`: no broker let us in within the connect timeout of 5 s a server, a
@@ -75,7 +76,11 @@ impl JetStreamEventSink {
         if let Some(path) = root_ca_pem_file {
             settings = settings.root_certificates(path);
         }
-        Self::builder(settings, subject).connect().await
+        let mut builder = Self::builder(settings, subject);
+        if let Some(folder) = variable(SPOOL_VARIABLE).filter(|folder| !folder.is_empty()) {
+            builder = builder.spool(SpoolSettings::new(folder));
+        }
+        builder.connect().await
     }
 
     /// A sink with settings of one's own.
@@ -169,7 +174,9 @@ fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosEr
 impl EventSink for JetStreamEventSink {
     async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
         let subject = self.subject(event)?;
-        if let Some(rejection) = self.rejection() {
+        if !self.sink.has_spool()
+            && let Some(rejection) = self.rejection()
+        {
             return Err(failed(rejection));
         }
         let envelope = envelope(event, subject)?;
@@ -206,5 +213,8 @@ fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
     let id: String = event.id.chars().take(LONGEST_ID_SHOWN).collect();
     failed(format_args!("not sent: {error} [event id {id:?}]"))
 }
+
+/// The folder of the spool, for the supervisor, which has no other way to set one.
+const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
 
 const LONGEST_ID_SHOWN: usize = 64;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cellos_core::ports::EventSink;
 use cellos_sink_jetstream::{
-    ConnectSettings, JetStreamEventSink, TenantPolicy, resolve_tenant_subject,
+    ConnectSettings, JetStreamEventSink, SpoolSettings, TenantPolicy, resolve_tenant_subject,
 };
 use common::*;
 use nats_fixture::{NatsServer, NatsServerBuilder, StoredMessage, TlsFiles, stored};
@@ -198,6 +198,35 @@ async fn the_login_comes_from_the_environment_and_a_process_that_exits_after_ok_
     let output = format!("{wrong:?}");
     assert!(output.contains("authorization violation"), "{output}");
     assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[tokio::test]
+async fn with_a_spool_a_service_starts_without_a_broker_and_the_next_one_delivers() {
+    let mut server = broker(NatsServer::builder()).await;
+    let folder = tempfile::tempdir().unwrap();
+    server.kill().unwrap();
+    let without_broker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_emits_and_exits", "--nocapture"])
+        .env("CELLOS_JETSTREAM_SPOOL_DIR", folder.path())
+        .env(CHILD_URL, server.url())
+        .output()
+        .unwrap();
+    assert_eq!(without_broker.status.code(), Some(0), "{without_broker:?}");
+    server.start_again().await.unwrap();
+    assert!(stored_by(&server).await.is_empty());
+
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let sink = JetStreamEventSink::builder(settings, TEMPLATE)
+        .spool(SpoolSettings::new(folder.path()))
+        .connect()
+        .await
+        .unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while stored_by(&server).await.len() < CHILD_EVENTS {
+        assert!(Instant::now() < give_up, "{sink:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stored_by(&server).await.len(), CHILD_EVENTS);
 }
 
 #[tokio::test]
