@@ -17,6 +17,74 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Publish JSON lines of CloudEvents, each stored once, in order
     Publish(Box<Publish>),
+    /// Look after a spool: what waits in it, what is dead, deliver it
+    #[command(subcommand)]
+    Spool(Spool),
+}
+
+/// `jetsink spool …`; while no sink has the spool open.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Spool {
+    /// How much is in it
+    Status(InSpool),
+    /// One line for each event that waits: index, time, subject, message id, bytes
+    List(InSpool),
+    /// Read all of it, from a copy; exit code 1 if anything is damaged
+    Verify(InSpool),
+    /// Deliver what waits, in order, each once
+    Replay(Box<Replay>),
+    /// The events that the broker refused for good, and why
+    Dead(Dead),
+    /// Write what waits as JSON lines that `jetsink publish` reads; nothing is removed
+    Export(InSpool),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InSpool {
+    /// Folder of the spool
+    pub(crate) directory: PathBuf,
+
+    /// Print JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    /// Put them back among those that wait, behind the others of their subjects
+    #[arg(long, conflicts_with = "delete")]
+    pub(crate) revive: bool,
+
+    /// Delete them for good
+    #[arg(long)]
+    pub(crate) delete: bool,
+}
+
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes:
+  0  the spool is empty
+  2  wrong usage, or a spool that can't be opened
+  4  events are left in the spool";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXIT_CODES)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// How long to go on while there is something left
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
+
+    /// Log to standard error: -v info, -vv debug, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 const EXAMPLES: &str = "\
@@ -36,6 +104,7 @@ Exit codes:
   1    some are not: bad lines, refused events
   2    wrong usage: a flag, a file, a URL, a template; nothing was published
   3    the broker can't be reached, or went away for longer than --max-outage
+  4    with --spool: every event is stored or in the spool, and some are there still
   130  interrupted";
 
 /// Flags of `jetsink publish`.
@@ -49,58 +118,8 @@ pub(crate) struct Publish {
     #[arg(long, env = "JETSINK_SUBJECT", value_name = "TEMPLATE")]
     pub(crate) subject: String,
 
-    /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
-    #[arg(short, long, value_name = "URL")]
-    pub(crate) server: Option<String>,
-
-    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
-    /// one that `nats context select` chose]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
-
-    /// User, or a token if there is no password [env: NATS_USER]
-    #[arg(long)]
-    pub(crate) user: Option<String>,
-
-    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
-    #[arg(long)]
-    pub(crate) password: Option<String>,
-
-    /// Token; better given by the variable [env: NATS_TOKEN]
-    #[arg(long, conflicts_with = "user")]
-    pub(crate) token: Option<String>,
-
-    /// Credentials file (JWT and seed) [env: NATS_CREDS]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) creds: Option<String>,
-
-    /// File with an NKey seed [env: NATS_NKEY]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) nkey: Option<String>,
-
-    /// Client certificate, PEM [env: NATS_CERT]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlscert: Option<String>,
-
-    /// Client key, PEM [env: NATS_KEY]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlskey: Option<String>,
-
-    /// Root certificates to trust, PEM [env: NATS_CA]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlsca: Option<String>,
-
-    /// Speak TLS before the server greets, for servers with `handshake_first`
-    #[arg(long)]
-    pub(crate) tlsfirst: bool,
-
-    /// Receive answers under this prefix instead of `_INBOX`
-    #[arg(long, value_name = "PREFIX")]
-    pub(crate) inbox_prefix: Option<String>,
-
-    /// JetStream domain
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) js_domain: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 
     /// Stream that must store the events; others are refused
     #[arg(long, value_name = "NAME")]
@@ -114,7 +133,13 @@ pub(crate) struct Publish {
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Duration,
 
-    /// How long a broker that is away is tried again, with the same message ids
+    /// Folder of a spool: what can't be sent now is kept there, and delivered in order when the
+    /// broker takes it, by this run or the next one with the same folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+
+    /// How long a broker that is away is tried again, with the same message ids; with --spool, how
+    /// long to wait at the end for the spool to empty
     ///
     /// Keep it under the stream's duplicate window, 2m by default: past that an event that was stored
     /// just before the outage could be stored twice.
@@ -168,6 +193,63 @@ pub(crate) struct Publish {
     /// Log to standard error: -v info, -vv debug, -vvv everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// Where the broker is and how to log in.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
+    /// one that `nats context select` chose]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// User, or a token if there is no password [env: NATS_USER]
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+
+    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
+    #[arg(long)]
+    pub(crate) password: Option<String>,
+
+    /// Token; better given by the variable [env: NATS_TOKEN]
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) token: Option<String>,
+
+    /// Credentials file (JWT and seed) [env: NATS_CREDS]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) creds: Option<String>,
+
+    /// File with an NKey seed [env: NATS_NKEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nkey: Option<String>,
+
+    /// Client certificate, PEM [env: NATS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<String>,
+
+    /// Client key, PEM [env: NATS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<String>,
+
+    /// Root certificates to trust, PEM [env: NATS_CA]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlsca: Option<String>,
+
+    /// Speak TLS before the server greets, for servers with `handshake_first`
+    #[arg(long)]
+    pub(crate) tlsfirst: bool,
+
+    /// Receive answers under this prefix instead of `_INBOX`
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) inbox_prefix: Option<String>,
+
+    /// JetStream domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) js_domain: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

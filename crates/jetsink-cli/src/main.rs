@@ -5,6 +5,7 @@ mod input;
 mod publish;
 mod report;
 mod settings;
+mod spool;
 
 use std::process::ExitCode;
 
@@ -12,11 +13,15 @@ use arguments::{Arguments, Command};
 use clap::Parser as _;
 use report::Report;
 use settings::{Failure, Settings};
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
-    let Command::Publish(arguments) = Arguments::parse().command;
-    match run(*arguments) {
-        Ok(code) => code,
+    let result = match Arguments::parse().command {
+        Command::Publish(arguments) => publish(*arguments),
+        Command::Spool(arguments) => spool::run(arguments),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             report::failure(&failure);
             ExitCode::from(failure.exit_code())
@@ -24,18 +29,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: arguments::Publish) -> Result<ExitCode, Failure> {
-    let settings = Settings::resolve(arguments, |name| std::env::var(name).ok())?;
-    report::start_log(&settings);
+fn publish(arguments: arguments::Publish) -> Result<u8, Failure> {
+    let settings = Settings::resolve(arguments, environment)?;
+    report::start_log(settings.verbose, settings.show_progress || settings.quiet);
     let input = input::open(&settings)?;
     let report = Report::new(&settings, input.total_bytes);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
+    let runtime = runtime()?;
     let code = runtime.block_on(publish::publish(&settings, input, report))?;
     // The thread that reads may hang in a read of standard input; it has nothing to tidy up.
     runtime.shutdown_background();
-    Ok(ExitCode::from(code))
+    Ok(code)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
@@ -53,13 +54,36 @@ pub(crate) async fn publish(
     if settings.dry_run {
         run.check(input).await?;
     } else {
-        let publisher = NatsPublisher::connect(settings.connect.clone()).await?;
-        let sink = Sink::new(publisher, settings.sink.clone());
+        let sink = open_sink(settings).await?;
         let pipeline = sink.pipeline(settings.window).patience(settings.max_outage);
         run.publish(input, &sink, pipeline).await?;
+        if sink.has_spool() {
+            run.empty_spool(&sink).await?;
+        }
     }
     run.finish()
 }
+
+/// With a spool it is there whether the broker is or not.
+async fn open_sink(settings: &Settings) -> Result<Sink<NatsPublisher>, Failure> {
+    let Some(spool) = &settings.spool else {
+        let publisher = NatsPublisher::connect(settings.connect.clone()).await?;
+        return Ok(Sink::new(publisher, settings.sink.clone()));
+    };
+    let publisher = NatsPublisher::connect(settings.connect.clone().start_disconnected()).await?;
+    wait_for_connection(&publisher).await;
+    Ok(Sink::with_spool(publisher, settings.sink.clone(), spool.clone()).await?)
+}
+
+/// A moment, so that a broker that is there is used from the first event on.
+pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
+    if let Some(mut connection) = publisher.connection() {
+        let up = connection.wait_for(|connection| connection.up);
+        let _ = tokio::time::timeout(MOMENT, up).await;
+    }
+}
+
+const MOMENT: Duration = Duration::from_secs(1);
 
 struct Run<'a> {
     settings: &'a Settings,
@@ -142,6 +166,35 @@ impl Run<'_> {
                 None => next_place(&mut input).await,
             };
         }
+        Ok(())
+    }
+
+    /// Waits for the spool to empty, until Ctrl-C.
+    async fn empty_spool<P: Publisher>(&mut self, sink: &Sink<P>) -> Result<(), Failure> {
+        let mut signals = Signals::new()?;
+        let waits = if self.ending == Ending::Interrupted {
+            Duration::ZERO
+        } else {
+            self.settings.max_outage
+        };
+        let mut closing = std::pin::pin!(sink.close(waits));
+        let mut frames = tokio::time::interval(MOMENT / 10);
+        loop {
+            tokio::select! {
+                receipt = &mut closing => {
+                    self.report.closed(receipt);
+                    return Ok(());
+                }
+                () = signals.next() => {
+                    self.ending = Ending::Interrupted;
+                    break;
+                }
+                _ = frames.tick() => self.report.progress(|| sink.state()),
+            }
+        }
+        // No more waiting; but what is written is written.
+        let receipt = sink.close(Duration::ZERO).await;
+        self.report.closed(receipt);
         Ok(())
     }
 
@@ -257,8 +310,9 @@ impl Run<'_> {
             Ending::Interrupted => 130,
             Ending::Unreachable => 3,
             Ending::Failed => 1,
-            Ending::Complete if self.report.all_stored() => 0,
-            Ending::Complete => 1,
+            Ending::Complete if !self.report.all_taken() => 1,
+            Ending::Complete if self.report.left_in_spool() > 0 => 4,
+            Ending::Complete => 0,
         };
         self.report
             .summary(self.settings, self.resume.as_ref(), code);

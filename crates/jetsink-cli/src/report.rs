@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jetsink::circuit::State;
-use jetsink::{Delivery, EmitError, Subject};
+use jetsink::{Delivery, EmitError, Receipt, Subject};
 use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -33,6 +33,12 @@ struct Counts {
     not_reached: u64,
     /// Of the last two, those that may be stored all the same.
     unknown: u64,
+    /// With `--spool`: events that went into the spool.
+    spooled: u64,
+    /// Of all that is in the spool, this is left.
+    left_in_spool: u64,
+    /// Events in the spool that the broker refused for good.
+    dead_letters: u64,
     /// Bytes of the events that are stored.
     bytes: u64,
     /// The streams, and the last sequence number in each.
@@ -67,10 +73,10 @@ pub(crate) struct Report {
     next_frame: tokio::time::Instant,
 }
 
-/// Logs go to standard error. With a progress bar only what `-v` asks for.
-pub(crate) fn start_log(settings: &Settings) {
-    let level = match settings.verbose {
-        0 if settings.show_progress || settings.quiet => LevelFilter::ERROR,
+/// Logs go to standard error, only errors and what `-v` asks for where they would be in the way.
+pub(crate) fn start_log(verbose: u8, in_the_way: bool) {
+    let level = match verbose {
+        0 if in_the_way => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -86,6 +92,25 @@ pub(crate) fn start_log(settings: &Settings) {
 /// A failure that ends the command.
 pub(crate) fn failure(failure: &Failure) {
     to_stderr(&format!("jetsink: {failure}"));
+}
+
+/// One line of what was asked for. False once nobody reads.
+pub(crate) fn print(text: &str) -> bool {
+    writeln!(std::io::stdout(), "{text}").is_ok()
+}
+
+/// The same, of bytes.
+pub(crate) fn print_bytes(line: &[u8]) -> bool {
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(line)
+        .and_then(|()| output.write_all(b"\n"))
+        .is_ok()
+}
+
+/// Something to know beside what was asked for.
+pub(crate) fn note(text: &str) {
+    to_stderr(&format!("jetsink: {text}"));
 }
 
 /// Nobody reading is no error.
@@ -133,15 +158,18 @@ impl Report {
     }
 
     pub(crate) fn stored(&mut self, delivery: &Delivery, bytes: usize) {
-        self.counts.stored += 1;
         self.counts.bytes += bytes as u64;
         self.done += bytes as u64 + 1;
+        if let Delivery::Spooled = delivery {
+            self.counts.spooled += 1;
+        }
         if let Delivery::Stored {
             stream,
             sequence,
             duplicate,
         } = delivery
         {
+            self.counts.stored += 1;
             self.counts.duplicates += u64::from(*duplicate);
             match self.counts.streams.get_mut(stream) {
                 Some(last) => *last = (*last).max(*sequence),
@@ -191,9 +219,18 @@ impl Report {
         self.line("jetsink: interrupted twice; what was in flight may be stored or not");
     }
 
-    pub(crate) fn all_stored(&self) -> bool {
+    pub(crate) fn closed(&mut self, receipt: Receipt) {
+        self.counts.left_in_spool = receipt.spooled;
+        self.counts.dead_letters = receipt.dead_letters;
+    }
+
+    pub(crate) fn all_taken(&self) -> bool {
         let counts = &self.counts;
-        counts.bad_lines + counts.failed + counts.not_reached == 0
+        counts.bad_lines + counts.failed + counts.not_reached + counts.dead_letters == 0
+    }
+
+    pub(crate) fn left_in_spool(&self) -> u64 {
+        self.counts.left_in_spool
     }
 
     /// Ends when the next frame is due; never where nothing is drawn.
@@ -297,6 +334,18 @@ impl Report {
                 format!("{} failed", HumanCount(counts.failed)),
             ),
             (
+                counts.spooled,
+                format!(
+                    "{} by way of the spool ({} left there)",
+                    HumanCount(counts.spooled),
+                    HumanCount(counts.left_in_spool)
+                ),
+            ),
+            (
+                counts.dead_letters,
+                counted(counts.dead_letters, "dead letter"),
+            ),
+            (
                 counts.not_reached,
                 format!("{} not reached", HumanCount(counts.not_reached)),
             ),
@@ -349,7 +398,7 @@ impl Report {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {what}{plural}", HumanCount(count))
 }

@@ -9,10 +9,10 @@ use std::io::IsTerminal as _;
 use jetsink::environment::selected_context;
 use jetsink::{
     Binding, ConnectError, ConnectSettings, ContentMode, MessageIdRule, SettingsError,
-    SinkSettings, SubjectError, SubjectTemplate, TenantPolicy,
+    SinkSettings, SpoolError, SpoolSettings, SubjectError, SubjectTemplate, TenantPolicy,
 };
 
-use crate::arguments::{IdRule, Mode, OnBadLine, Policy, Publish, When};
+use crate::arguments::{Connection, IdRule, Mode, OnBadLine, Policy, Publish, When};
 
 /// What ends the command before or while it publishes.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Sink(#[from] SettingsError),
     #[error("{0}")]
     Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
     #[error("{}: {source}", .path.display())]
     File {
         path: PathBuf,
@@ -37,7 +39,11 @@ impl Failure {
         match self {
             Self::Connect(ConnectError::Refused { .. }) => 3,
             Self::Runtime(_) => 1,
-            Self::Subject(_) | Self::Sink(_) | Self::Connect(_) | Self::File { .. } => 2,
+            Self::Subject(_)
+            | Self::Sink(_)
+            | Self::Connect(_)
+            | Self::Spool(_)
+            | Self::File { .. } => 2,
         }
     }
 }
@@ -50,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) sink: SinkSettings,
     pub(crate) window: NonZeroUsize,
     pub(crate) max_outage: Duration,
+    pub(crate) spool: Option<SpoolSettings>,
     pub(crate) max_failures: u64,
     pub(crate) stop_at_bad_line: bool,
     pub(crate) rejected: Option<PathBuf>,
@@ -66,40 +73,8 @@ impl Settings {
         arguments: Publish,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let flags = [
-            ("NATS_CONTEXT", &arguments.context),
-            ("NATS_USER", &arguments.user),
-            ("NATS_PASSWORD", &arguments.password),
-            ("NATS_TOKEN", &arguments.token),
-            ("NATS_CREDS", &arguments.creds),
-            ("NATS_NKEY", &arguments.nkey),
-            ("NATS_CERT", &arguments.tlscert),
-            ("NATS_KEY", &arguments.tlskey),
-            ("NATS_CA", &arguments.tlsca),
-        ];
-        // A flag answers before the environment.
-        let given = |name: &str| {
-            let flag = flags.iter().find(|(variable, _)| *variable == name);
-            flag.and_then(|(_, value)| (*value).clone())
-                .or_else(|| environment(name).filter(|value| !value.is_empty()))
-        };
-        let names_a_server = arguments.server.is_some() || given("NATS_URL").is_some();
-        let lookup = |name: &str| match given(name) {
-            // As the `nats` command does; but its login never goes to a server that it doesn't name.
-            None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
-            value => value,
-        };
-        let mut connect = ConnectSettings::from_environment(arguments.server.as_deref(), lookup)?
-            .name("jetsink publish");
-        if arguments.tlsfirst {
-            connect = connect.tls_first();
-        }
-        if let Some(prefix) = &arguments.inbox_prefix {
-            connect = connect.inbox_prefix(prefix);
-        }
-        if let Some(domain) = &arguments.js_domain {
-            connect = connect.jetstream_domain(domain)?;
-        }
+        let mut connect =
+            resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
         if let Some(stream) = &arguments.stream {
             connect = connect.expected_stream(stream)?;
         }
@@ -133,6 +108,7 @@ impl Settings {
             sink: SinkSettings::default().deadline(arguments.deadline)?,
             window: NonZeroUsize::new(arguments.window.into()).unwrap_or(NonZeroUsize::MIN),
             max_outage: arguments.max_outage,
+            spool: arguments.spool.map(SpoolSettings::new),
             max_failures: arguments.max_failures,
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
             rejected: arguments.rejected,
@@ -144,4 +120,45 @@ impl Settings {
             verbose: arguments.verbose,
         })
     }
+}
+
+/// The connection's flags, and behind them the environment and contexts of the `nats` command.
+pub(crate) fn resolve_connection(
+    connection: &Connection,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<ConnectSettings, ConnectError> {
+    let flags = [
+        ("NATS_CONTEXT", &connection.context),
+        ("NATS_USER", &connection.user),
+        ("NATS_PASSWORD", &connection.password),
+        ("NATS_TOKEN", &connection.token),
+        ("NATS_CREDS", &connection.creds),
+        ("NATS_NKEY", &connection.nkey),
+        ("NATS_CERT", &connection.tlscert),
+        ("NATS_KEY", &connection.tlskey),
+        ("NATS_CA", &connection.tlsca),
+    ];
+    // A flag answers before the environment.
+    let given = |name: &str| {
+        let flag = flags.iter().find(|(variable, _)| *variable == name);
+        flag.and_then(|(_, value)| (*value).clone())
+            .or_else(|| environment(name).filter(|value| !value.is_empty()))
+    };
+    let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
+    let lookup = |name: &str| match given(name) {
+        // As the `nats` command does; but its login never goes to a server that it doesn't name.
+        None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
+        value => value,
+    };
+    let mut connect = ConnectSettings::from_environment(connection.server.as_deref(), lookup)?;
+    if connection.tlsfirst {
+        connect = connect.tls_first();
+    }
+    if let Some(prefix) = &connection.inbox_prefix {
+        connect = connect.inbox_prefix(prefix);
+    }
+    if let Some(domain) = &connection.js_domain {
+        connect = connect.jetstream_domain(domain)?;
+    }
+    Ok(connect)
 }

@@ -7,4 +7,5 @@ mod bad_input;
 mod login;
 mod outages;
 mod publish;
+mod spool;
 mod support;

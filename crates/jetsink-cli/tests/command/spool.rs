@@ -1,0 +1,222 @@
+//! `publish --spool` and `jetsink spool …`.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nats_fixture::NatsServer;
+
+use crate::support::*;
+
+fn spool(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_jetsink"))
+        .arg("spool")
+        .args(arguments)
+        .env_remove("NATS_URL")
+        .env("XDG_CONFIG_HOME", "/no/such/folder")
+        .output()
+        .unwrap();
+    println!("{arguments:?}: {}", stderr(&output));
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Publishes the sample while there is no broker.
+fn publish_without_broker(server: &NatsServer, folder: &Path, more: &[&str]) -> Output {
+    let url = server.url();
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.{tenantId}",
+        "--spool",
+        as_text(folder),
+        "--max-outage",
+        "0",
+    ];
+    run(&[&flags[..], more, &[SAMPLES]].concat())
+}
+
+#[tokio::test]
+async fn what_is_published_without_a_broker_waits_can_be_looked_at_and_is_replayed_once() {
+    let mut server = server().await;
+    let url = server.url();
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = as_text(folder.path());
+    let output = publish_without_broker(&server, folder.path(), &["--json"]);
+    assert_code(&output, 4);
+    let summary = json(&output);
+    assert_eq!(summary["spooled"], 102);
+    assert_eq!(summary["left_in_spool"], 102);
+    assert_eq!(summary["stored"], 0);
+
+    let status = spool(&["status", directory]);
+    assert_code(&status, 0);
+    assert!(stdout(&status).starts_with("102 events of 3 subjects waiting; 0 dead letters;"));
+    assert_eq!(
+        json(&spool(&["status", directory, "--json"]))["events"],
+        102
+    );
+    let list = stdout(&spool(&["list", directory]));
+    assert_eq!(list.lines().count(), 102);
+    assert!(
+        list.lines()
+            .all(|line| line.contains(" events.") && line.ends_with(" bytes"))
+    );
+    let verify = spool(&["verify", directory]);
+    assert_code(&verify, 0);
+    assert!(stdout(&verify).starts_with("102 events and 0 dead letters can be read"));
+
+    // What is exported is what was read, subject by subject.
+    let export = spool(&["export", directory]);
+    assert_code(&export, 0);
+    let sample = std::fs::read_to_string(SAMPLES).unwrap();
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&stdout(&export)), sorted(&sample));
+
+    let without = spool(&["replay", directory, "-s", &url, "--wait", "100ms"]);
+    assert_code(&without, 4);
+    assert!(stdout(&without).starts_with("0 events delivered, 102 left"));
+    server.start_again().await.unwrap();
+    let replayed = spool(&["replay", directory, "-s", &url]);
+    assert_code(&replayed, 0);
+    assert!(stdout(&replayed).starts_with("102 events delivered, 0 left"));
+    let there = there(&server).await;
+    assert_eq!(there.len(), 102);
+    for tenant in ["acme", "globex", "single"] {
+        let subject = format!("events.{tenant}");
+        let stored = there.iter().filter(|message| message.subject == subject);
+        let stored: Vec<_> = stored.map(|message| message.payload.clone()).collect();
+        let read: Vec<_> = sample
+            .lines()
+            .filter(|line| stored.iter().any(|payload| payload == line.as_bytes()))
+            .collect();
+        assert_eq!(stored, read);
+    }
+    assert_eq!(json(&spool(&["status", directory, "--json"]))["events"], 0);
+}
+
+#[tokio::test]
+async fn an_export_of_binary_events_can_be_published_again() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = publish_without_broker(&server, folder.path(), &["--mode", "binary"]);
+    assert_code(&output, 4);
+    let export = spool(&["export", as_text(folder.path())]);
+    assert_code(&export, 0);
+    let events = |text: &str| {
+        let parsed = text.lines().map(|line| {
+            let mut event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
+            // An attribute that is null is one that is not there.
+            event.retain(|_, value: &mut serde_json::Value| !value.is_null());
+            serde_json::Value::Object(event).to_string()
+        });
+        let mut events: Vec<String> = parsed.collect();
+        events.sort();
+        events
+    };
+    let sample = std::fs::read_to_string(SAMPLES).unwrap();
+    assert!(events(&stdout(&export)) == events(&sample));
+    assert_code(
+        &with_input(&["--subject", "e", "--dry-run"], &export.stdout),
+        0,
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = as_text(folder.path());
+    let large = folder.path().join("large.jsonl");
+    let filler = "x".repeat(2 << 20);
+    let line =
+        format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":"{filler}"}}"#);
+    std::fs::write(&large, line).unwrap();
+    let url = server.url();
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.a",
+        "--spool",
+        directory,
+        "--max-outage",
+        "0",
+    ];
+    assert_code(&run(&[&flags[..], &[as_text(&large)]].concat()), 4);
+    server.start_again().await.unwrap();
+    let replay = || spool(&["replay", directory, "-s", &url]);
+    let buried = replay();
+    assert_code(&buried, 0);
+    assert!(stdout(&buried).starts_with("0 events delivered, 0 left, 1 dead letter"));
+    let dead = spool(&["dead", directory]);
+    assert!(
+        stdout(&dead).contains("but the broker takes 1048576"),
+        "{}",
+        stdout(&dead)
+    );
+    assert_eq!(
+        json(&spool(&["dead", directory, "--json"]))["subject"],
+        "events.a"
+    );
+    assert_code(&spool(&["dead", directory, "--revive"]), 0);
+    assert_eq!(json(&spool(&["status", directory, "--json"]))["events"], 1);
+    assert_code(&replay(), 0);
+    assert_code(&spool(&["dead", directory, "--delete"]), 0);
+    let status = json(&spool(&["status", directory, "--json"]));
+    assert_eq!(
+        (&status["events"], &status["dead_letters"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[tokio::test]
+async fn a_spool_that_is_missing_or_damaged_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = as_text(folder.path());
+    for command in ["status", "list", "verify", "replay", "dead", "export"] {
+        let output = spool(&[command, directory]);
+        assert_code(&output, 2);
+        assert!(
+            stderr(&output).contains("spool.redb: opening it"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let mut server = server().await;
+    server.kill().unwrap();
+    assert_code(&publish_without_broker(&server, folder.path(), &[]), 4);
+    let file = folder.path().join("spool.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let position = find(&bytes, b"\"specversion\"");
+    bytes[position] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let verify = spool(&["verify", directory, "--json"]);
+    assert_code(&verify, 1);
+    assert_eq!(json(&verify)["damaged"], 1);
+    assert_eq!(json(&verify)["events"], 101);
+    assert_eq!(
+        std::fs::read(&file).unwrap(),
+        bytes,
+        "verify changes nothing"
+    );
+    let status = spool(&["status", directory, "--json"]);
+    assert_code(&status, 0);
+    assert_eq!(json(&status)["events"], 101);
+    assert!(stderr(&status).contains("101 events kept, 1 lost"));
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> usize {
+    let mut windows = bytes.windows(needle.len());
+    windows.position(|window| window == needle).unwrap()
+}
