@@ -49,6 +49,8 @@ mod circuit_tests;
 #[cfg(test)]
 mod pipeline_tests;
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 mod sink_tests;
 #[cfg(test)]
 mod subject_tests;

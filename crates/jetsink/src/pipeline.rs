@@ -77,6 +77,8 @@ pub struct Pipeline<'a, P> {
     /// When the broker began to fail; back to none with the first success.
     failing_since: Option<Instant>,
     stopped: bool,
+    /// Those of which something failed, as long as more of them is here; `None` where nobody minds.
+    failed_subjects: Option<Vec<Subject>>,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl<P: Publisher> Direct<P> {
             connection_in_use: None,
             failing_since: None,
             stopped: false,
+            failed_subjects: None,
         }
     }
 }
@@ -149,6 +152,14 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// For senders who will send again what fails: once an event of a subject has failed, what is
+    /// here of that subject and not out yet fails too, as not sent.
+    #[must_use]
+    pub(crate) fn holding_failed_subjects(mut self) -> Self {
+        self.failed_subjects = Some(Vec::new());
         self
     }
 
@@ -202,7 +213,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             match self.entries.front()?.state {
                 State::Settled(_) => {
                     self.first += 1;
-                    return match self.entries.pop_front()?.state {
+                    let entry = self.entries.pop_front()?;
+                    self.let_go_of_subjects();
+                    return match entry.state {
                         State::Settled(result) => Some(result),
                         State::Queued | State::InFlight => None, // just seen to be settled
                     };
@@ -238,6 +251,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             match entry.state {
                 State::InFlight | State::Settled(_) => continue,
                 State::Queued => {}
+            }
+            let failed = self.failed_subjects.as_ref();
+            if failed.is_some_and(|failed| failed.contains(entry.envelope.subject())) {
+                entry.state = State::Settled(Err(entry.not_sent()));
+                continue;
             }
             let direct = self.direct;
             if let Some(spool) = self.spool {
@@ -333,7 +351,17 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
         entry.note_unknown(&error);
         match wait {
-            None => entry.state = State::Settled(Err(entry.verdict(error))),
+            None => {
+                let subject = entry.envelope.subject().clone();
+                let its_own_fault = error.scope() == Scope::Event;
+                entry.state = State::Settled(Err(entry.verdict(error)));
+                if let Some(failed) = &mut self.failed_subjects
+                    && !its_own_fault
+                    && !failed.contains(&subject)
+                {
+                    failed.push(subject);
+                }
+            }
             Some(wait) => {
                 entry.state = State::Queued;
                 let earliest = match self.phase {
@@ -344,6 +372,17 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     resume_at: earliest.max(now + wait),
                 };
             }
+        }
+    }
+
+    /// Those of which nothing is here any more.
+    fn let_go_of_subjects(&mut self) {
+        if let Some(failed) = &mut self.failed_subjects {
+            let here = |subject: &Subject| {
+                let mut entries = self.entries.iter();
+                entries.any(|entry| entry.envelope.subject() == subject)
+            };
+            failed.retain(here);
         }
     }
 

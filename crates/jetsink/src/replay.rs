@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::circuit::State;
 use crate::direct::Direct;
-use crate::error::{EmitError, Known, Scope};
+use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::publisher::Publisher;
 use crate::settle::settle;
 use crate::sink::Delivery;
@@ -101,7 +101,6 @@ struct Run<'a, P> {
     lanes: VecDeque<Lane>,
     /// What is in the pipeline, in its order.
     sent: VecDeque<(Place, Record)>,
-
     acknowledged: Baselines,
     broker_failed: bool,
     replayed: u64,
@@ -116,7 +115,6 @@ impl<'a, P: Publisher> Run<'a, P> {
             settings,
             lanes: VecDeque::new(),
             sent: VecDeque::new(),
-
             acknowledged: Baselines::new(),
             broker_failed: false,
             replayed: 0,
@@ -128,6 +126,9 @@ impl<'a, P: Publisher> Run<'a, P> {
     async fn run(&mut self) -> Result<(), SpoolError> {
         let started = Instant::now();
         let result = self.send_all().await;
+        // Where the spool failed, what is in flight was given up on.
+        let given_up = self.sent.iter().map(|(place, _)| place.subject.clone());
+        self.spool.unsettle(given_up);
         // Whatever happened: what was acknowledged must not be sent again.
         let removed = self.remove_left().await;
         if self.replayed > 0 {
@@ -142,16 +143,20 @@ impl<'a, P: Publisher> Run<'a, P> {
     }
 
     async fn send_all(&mut self) -> Result<(), SpoolError> {
-        let mut pipeline = self.direct.pipeline(self.settings.replay_window());
+        let mut pipeline = self
+            .direct
+            .pipeline(self.settings.replay_window())
+            .holding_failed_subjects();
         self.look_for_subjects();
         loop {
             while !self.broker_failed && pipeline.has_room() && self.may_send() {
                 let Some((place, record)) = self.next_event().await? else {
                     break;
                 };
-                self.spool
-                    .replay_begins(&self.direct.acknowledged_before_emits())
-                    .await?;
+                if !self.spool.replay_began() {
+                    let acknowledged = self.direct.acknowledged_before_emits();
+                    self.spool.replay_begins(&acknowledged).await?;
+                }
                 let envelope = record.envelope.clone();
                 self.sent.push_back((place, record));
                 // There is room: just asked.
@@ -229,7 +234,9 @@ impl<'a, P: Publisher> Run<'a, P> {
                 }
             },
         };
-        self.broker_failed |= error.scope() == Scope::Broker;
+        // What was held back says nothing of the broker.
+        let held = matches!(&error, EmitError::Failed(f) if f.error == PublishError::Stopped);
+        self.broker_failed |= error.scope() == Scope::Broker && !held;
         if let Some(lane) = self.lane(&place.subject) {
             lane.in_flight -= 1;
             lane.restart = true;

@@ -337,6 +337,11 @@ impl Spool {
         result
     }
 
+    /// Whether the file says that something in it may be stored.
+    pub(crate) fn replay_began(&self) -> bool {
+        self.lock().replay_began
+    }
+
     /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
     /// Does nothing where the file says so already.
     pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
