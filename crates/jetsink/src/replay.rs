@@ -94,11 +94,27 @@ struct Lane {
     restart: bool,
 }
 
+impl Lane {
+    fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            next: 0,
+            read: VecDeque::new(),
+            in_flight: 0,
+            waits_until: None,
+            probing: false,
+            restart: false,
+        }
+    }
+}
+
 struct Run<'a, P> {
     direct: &'a Direct<P>,
     spool: &'a Spool,
     settings: &'a SpoolSettings,
-    lanes: VecDeque<Lane>,
+    lanes: HashMap<Subject, Lane>,
+    /// Whose turn it is: each lane once.
+    turns: VecDeque<Subject>,
     /// What is in the pipeline, in its order.
     sent: VecDeque<(Place, Record)>,
     acknowledged: Baselines,
@@ -113,7 +129,8 @@ impl<'a, P: Publisher> Run<'a, P> {
             direct,
             spool,
             settings,
-            lanes: VecDeque::new(),
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
             sent: VecDeque::new(),
             acknowledged: Baselines::new(),
             broker_failed: false,
@@ -287,40 +304,48 @@ impl<'a, P: Publisher> Run<'a, P> {
     /// The next event whose turn it is; `None` where none may go out now.
     async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
         let now = Instant::now();
-        for _ in 0..self.lanes.len() {
-            let Some(mut lane) = self.lanes.pop_front() else {
+        for _ in 0..self.turns.len() {
+            let Some(subject) = self.turns.pop_front() else {
                 return Ok(None);
+            };
+            let Some(mut lane) = self.lanes.remove(&subject) else {
+                continue;
             };
             let waits = lane.waits_until.is_some_and(|until| now < until)
                 || ((lane.probing || lane.restart) && lane.in_flight > 0);
-            if waits {
-                self.lanes.push_back(lane);
-                continue;
-            }
-            if lane.restart {
-                lane.restart = false;
-                lane.next = 0;
-            }
-            if lane.read.is_empty() {
-                self.fill(&mut lane).await?;
-            }
-            let Some(event) = lane.read.pop_front() else {
-                // Nothing more of it; if something is in flight, its result looks for the lane.
-                if lane.in_flight > 0 {
-                    self.lanes.push_back(lane);
-                }
-                continue;
-            };
-            lane.in_flight += 1;
-            // Its turn goes on until what was read of it is sent.
-            if lane.read.is_empty() || lane.probing {
-                self.lanes.push_back(lane);
+            let event = if waits {
+                None
             } else {
-                self.lanes.push_front(lane);
+                self.next_of(&mut lane).await?
+            };
+            let its_turn_goes_on = event.is_some() && !lane.read.is_empty() && !lane.probing;
+            // With nothing more to send it goes, but for what it waits for.
+            if waits || event.is_some() || lane.in_flight > 0 {
+                self.lanes.insert(subject.clone(), lane);
+                if its_turn_goes_on {
+                    self.turns.push_front(subject);
+                } else {
+                    self.turns.push_back(subject);
+                }
             }
-            return Ok(Some(event));
+            if event.is_some() {
+                return Ok(event);
+            }
         }
         Ok(None)
+    }
+
+    async fn next_of(&mut self, lane: &mut Lane) -> Result<Option<(Place, Record)>, SpoolError> {
+        if lane.restart {
+            lane.restart = false;
+            lane.next = 0;
+        }
+        if lane.read.is_empty() {
+            self.fill(lane).await?;
+        }
+        let event = lane.read.pop_front();
+        lane.in_flight += usize::from(event.is_some());
+        Ok(event)
     }
 
     async fn fill(&mut self, lane: &mut Lane) -> Result<(), SpoolError> {
@@ -344,24 +369,15 @@ impl<'a, P: Publisher> Run<'a, P> {
     }
 
     fn lane(&mut self, subject: &Subject) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|lane| lane.subject == *subject)
+        self.lanes.get_mut(subject)
     }
 
     /// Lanes for subjects that have none yet.
     fn look_for_subjects(&mut self) {
-        let mut known: HashMap<Subject, ()> = HashMap::with_capacity(self.lanes.len());
-        known.extend(self.lanes.iter().map(|lane| (lane.subject.clone(), ())));
         for subject in self.spool.subjects() {
-            if !known.contains_key(&subject) {
-                self.lanes.push_back(Lane {
-                    subject,
-                    next: 0,
-                    read: VecDeque::new(),
-                    in_flight: 0,
-                    waits_until: None,
-                    probing: false,
-                    restart: false,
-                });
+            if !self.lanes.contains_key(&subject) {
+                self.turns.push_back(subject.clone());
+                self.lanes.insert(subject.clone(), Lane::new(subject));
             }
         }
     }
@@ -369,7 +385,7 @@ impl<'a, P: Publisher> Run<'a, P> {
     /// With nothing in flight: until an event comes in, or a subject's wait or the rate's is over.
     async fn wait_for_more(&mut self) {
         let now = Instant::now();
-        let next = self.lanes.iter().filter_map(|lane| lane.waits_until);
+        let next = self.lanes.values().filter_map(|lane| lane.waits_until);
         let next = next.chain(self.settings.replay_rate().map(|_| self.next_allowed));
         let until = next
             .min()
