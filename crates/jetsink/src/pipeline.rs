@@ -25,6 +25,7 @@ use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publisher::{Connection, Publisher};
 use crate::retry::wait_before_retry;
+use crate::scopes::ScopedAdmission;
 use crate::sink::{Delivery, Sink, spool_event};
 use crate::spool::Spool;
 use crate::subject::Subject;
@@ -96,6 +97,8 @@ struct Entry {
 enum State {
     Queued,
     InFlight,
+    /// On its way into the spool.
+    Spooling,
     Settled(Result<Delivery, EmitError>),
 }
 
@@ -217,10 +220,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     self.let_go_of_subjects();
                     return match entry.state {
                         State::Settled(result) => Some(result),
-                        State::Queued | State::InFlight => None, // just seen to be settled
+                        _ => None, // just seen to be settled
                     };
                 }
-                State::Queued | State::InFlight => {}
+                State::Queued | State::InFlight | State::Spooling => {}
             }
             match self.phase {
                 Phase::Sending => self.send_queued(),
@@ -243,67 +246,102 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             self.connection_in_use = connection.map(|connection| connection.borrow().number);
         }
         let connection = self.connection_in_use;
-        // Those that one of this round goes to the spool for: nothing of them may overtake it.
-        let mut spooled_now: Vec<Subject> = Vec::new();
+        // Subjects of which one goes to the spool in this round, or has to wait: none behind it may
+        // overtake it.
+        let mut spooled = Vec::new();
+        let mut held_back = Vec::new();
         for index in 0..self.entries.len() {
-            let number = self.first + index as u64;
             let entry = &mut self.entries[index];
             match entry.state {
-                State::InFlight | State::Settled(_) => continue,
+                State::InFlight | State::Spooling | State::Settled(_) => continue,
                 State::Queued => {}
             }
+            let envelope = Arc::clone(&entry.envelope);
+            let subject = envelope.subject();
             let failed = self.failed_subjects.as_ref();
-            if failed.is_some_and(|failed| failed.contains(entry.envelope.subject())) {
+            if failed.is_some_and(|failed| failed.contains(subject)) {
                 entry.state = State::Settled(Err(entry.not_sent()));
                 continue;
             }
-            let direct = self.direct;
-            if let Some(spool) = self.spool {
-                let subject = entry.envelope.subject();
-                if entry.for_spool.is_some()
-                    || spooled_now.contains(subject)
-                    || spool.holds(subject)
-                {
-                    if !spooled_now.contains(subject) {
-                        spooled_now.push(subject.clone());
-                    }
-                    let flight = spool_entry(number, entry, direct, spool, now);
-                    self.flights.push(flight);
-                    continue;
-                }
+            if held_back.contains(subject) {
+                continue;
             }
-            match direct.admit(now, entry.envelope.subject()) {
-                Ok(admission) => {
-                    entry.state = State::InFlight;
-                    let envelope = Arc::clone(&entry.envelope);
-                    // Unconstrained: tokio's budget might otherwise let a later flight hand over
-                    // its envelope before this one.
-                    self.flights.push(Box::pin(unconstrained(async move {
-                        let deadline = now + direct.settings().deadline;
-                        let result = direct
-                            .attempt(&envelope, admission, 1, deadline, connection)
-                            .await;
-                        (number, result)
-                    })));
-                }
+            let for_spool = entry.for_spool.is_some() || spooled.contains(subject);
+            if for_spool || self.spool.is_some_and(|spool| spool.holds(subject)) {
+                self.spool_next(index, now, &mut spooled, &mut held_back);
+                continue;
+            }
+            match self.direct.admit(now, subject) {
+                Ok(admission) => self.send(index, admission, now, connection),
                 // One of ours is the probe, or will settle; then this is looked at again.
                 Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => return,
+                Err(open) if self.spool.is_some() => {
+                    self.entries[index].for_spool = Some(EmitError::CircuitOpen(open));
+                    self.spool_next(index, now, &mut spooled, &mut held_back);
+                }
                 Err(open) => {
-                    let open = EmitError::CircuitOpen(open);
-                    if let Some(spool) = self.spool {
-                        spooled_now.push(entry.envelope.subject().clone());
-                        entry.for_spool = Some(open);
-                        let flight = spool_entry(number, entry, direct, spool, now);
-                        self.flights.push(flight);
-                        continue;
-                    }
-                    self.settle(number, Err(open));
+                    let number = self.first + index as u64;
+                    self.settle(number, Err(EmitError::CircuitOpen(open)));
                     if let Phase::Settling { .. } = self.phase {
                         return;
                     }
                 }
             }
         }
+    }
+
+    fn send(
+        &mut self,
+        index: usize,
+        admission: ScopedAdmission<'a>,
+        now: Instant,
+        connection: Option<u64>,
+    ) {
+        let number = self.first + index as u64;
+        let direct = self.direct;
+        let entry = &mut self.entries[index];
+        entry.state = State::InFlight;
+        let envelope = Arc::clone(&entry.envelope);
+        // Unconstrained: tokio's budget might otherwise let a later flight hand over its envelope
+        // before this one.
+        self.flights.push(Box::pin(unconstrained(async move {
+            let deadline = now + direct.settings().deadline;
+            let result = direct
+                .attempt(&envelope, admission, 1, deadline, connection)
+                .await;
+            (number, result)
+        })));
+    }
+
+    /// Sends an entry into the spool, unless something of its subject in front of it is on its way to
+    /// the broker: should that fail, it goes there first.
+    fn spool_next(
+        &mut self,
+        index: usize,
+        now: Instant,
+        spooled: &mut Vec<Subject>,
+        held_back: &mut Vec<Subject>,
+    ) {
+        let Some(spool) = self.spool else { return };
+        let subject = self.entries[index].envelope.subject().clone();
+        if self.sent_before(index) {
+            held_back.push(subject);
+            return;
+        }
+        if !spooled.contains(&subject) {
+            spooled.push(subject);
+        }
+        let number = self.first + index as u64;
+        let direct = self.direct;
+        let entry = &mut self.entries[index];
+        entry.state = State::Spooling;
+        let cause = entry.for_spool.take();
+        let envelope = Arc::clone(&entry.envelope);
+        self.flights.push(Box::pin(unconstrained(async move {
+            let deadline = now + direct.settings().deadline;
+            let result = spool_event(spool, &envelope, cause, direct, deadline).await;
+            (number, result)
+        })));
     }
 
     fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
@@ -375,6 +413,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
+    /// Whether something of the same subject is in front of it and on its way to the broker.
+    fn sent_before(&self, index: usize) -> bool {
+        let subject = self.entries[index].envelope.subject();
+        let mut before = self.entries.iter().take(index);
+        before.any(|entry| {
+            matches!(entry.state, State::InFlight) && entry.envelope.subject() == subject
+        })
+    }
+
     /// Those of which nothing is here any more.
     fn let_go_of_subjects(&mut self) {
         if let Some(failed) = &mut self.failed_subjects {
@@ -397,24 +444,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let patient_until = failing_since + self.patience;
         (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
     }
-}
-
-/// Puts an entry into the spool; `for_spool` says whether it may be stored already.
-fn spool_entry<'a, P: Publisher>(
-    number: u64,
-    entry: &mut Entry,
-    direct: &'a Direct<P>,
-    spool: &'a Spool,
-    now: Instant,
-) -> Flight<'a> {
-    entry.state = State::InFlight;
-    let cause = entry.for_spool.take();
-    let envelope = Arc::clone(&entry.envelope);
-    Box::pin(unconstrained(async move {
-        let deadline = now + direct.settings().deadline;
-        let result = spool_event(spool, &envelope, cause, direct, deadline).await;
-        (number, result)
-    }))
 }
 
 /// Whether the spool would be of help. An event that nobody takes stays its caller's.

@@ -28,6 +28,10 @@ enum Step {
         subject: usize,
         events: usize,
     },
+    /// So many go through a pipeline, the subjects in turn.
+    Pipeline {
+        events: usize,
+    },
     /// One that no stream takes.
     EmitPoison {
         subject: usize,
@@ -54,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
     let subject = 0..SUBJECTS.len();
     prop_oneof![
         6 => (subject.clone(), 1..6_usize).prop_map(|(subject, events)| Step::Emit { subject, events }),
+        2 => (1..12_usize).prop_map(|events| Step::Pipeline { events }),
         1 => subject.clone().prop_map(|subject| Step::EmitPoison { subject }),
         2 => Just(Step::Disconnect),
         3 => Just(Step::Connect),
@@ -228,6 +233,25 @@ async fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                     let result = sink_now.emit(envelope).await;
                     prop_assert!(result.is_ok(), "{:?}", result);
                     told.entry(name).or_default().push(payload);
+                }
+            }
+            Step::Pipeline { events } => {
+                let mut pipeline = sink_now.pipeline(std::num::NonZeroUsize::new(5).unwrap());
+                let mut pushed = 0;
+                loop {
+                    while pushed < events && pipeline.has_room() {
+                        let name = SUBJECTS[pushed % SUBJECTS.len()];
+                        pushed += 1;
+                        next += 1;
+                        told.entry(name).or_default().push(next.to_string());
+                        let subject = Subject::new(name).unwrap();
+                        let envelope = Envelope::new(subject, next.to_string().into());
+                        pipeline.push(envelope).unwrap();
+                    }
+                    match pipeline.next().await {
+                        Some(result) => prop_assert!(result.is_ok(), "{:?}", result),
+                        None => break,
+                    }
                 }
             }
             Step::EmitPoison { subject } => {

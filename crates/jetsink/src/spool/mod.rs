@@ -121,6 +121,13 @@ impl Spool {
     /// [`SpoolError`]: in use, another format, or the disk.
     pub(crate) fn open(settings: &SpoolSettings) -> Result<Self, SpoolError> {
         let (store, contents, loss) = salvage::open(settings.directory())?;
+        let everything = contents.replay_began || loss.is_some();
+        if everything && !contents.replay_began {
+            store.commit(&Batch {
+                replay_began: Some(true),
+                ..Batch::default()
+            })?;
+        }
         let store = Arc::new(store);
         let accounts = Arc::new(Accounts::new(&contents, settings.limit()));
         let writer = Writer::start(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| {
@@ -131,7 +138,7 @@ impl Spool {
             }
         })?;
         let unsettled = Unsettled {
-            everything: contents.replay_began || loss.is_some(),
+            everything,
             ..Unsettled::default()
         };
         Ok(Self {
@@ -142,7 +149,7 @@ impl Spool {
                 writer,
                 unsettled,
                 baselines: contents.baselines,
-                replay_began: contents.replay_began,
+                replay_began: everything,
             }),
             loss,
             leaving: Mutex::default(),

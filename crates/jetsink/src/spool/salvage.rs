@@ -55,7 +55,13 @@ pub(super) fn open(directory: &Path) -> Result<(Store, Contents, Option<SpoolLos
             let loss = note.and_then(|note| fell_back(note, ClosingNote::of(&contents)));
             return Ok((store, contents, loss));
         }
-        Err(OpenError::Spool(error)) => return Err(error),
+        Err(OpenError::Spool(error)) => {
+            // The file is as it was closed.
+            if let Some(note) = note {
+                let _ = note.leave(directory);
+            }
+            return Err(error);
+        }
         Err(OpenError::Damaged(reason)) => reason.replace(char::is_control, " "),
     };
     let copy = directory.join("spool.redb.reading");
