@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::error::SpoolError;
-use super::store::{Batch, Contents, Lane};
+use super::tables::{Batch, Contents, Lane};
 use crate::subject::Subject;
 
 #[derive(Debug)]

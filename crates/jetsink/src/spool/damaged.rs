@@ -13,7 +13,8 @@ use redb::{Builder, ConcurrencyMode, ReadableDatabase as _, ReadableTableMetadat
 use redb::{ReadOnlyDatabase, ReadableTable as _};
 
 use super::record::Record;
-use super::store::{CACHE_BYTES, EVENTS, caught, decode};
+use super::store::{CACHE_BYTES, caught};
+use super::tables::{EVENTS, decode};
 
 /// Where redb's header holds its flags, and the one that asks for a repair (redb's docs/design.md).
 /// Held by `of_200_bytes_flipped_after_a_crash_each_loss_is_told_and_most_is_kept`.

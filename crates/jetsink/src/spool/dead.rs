@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _};
 
-use super::record::{Damage, Record};
+use super::record::{Damage, Record, sealed, unsealed};
 
 /// An event that was refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,16 +26,11 @@ impl DeadLetter {
         bytes.put_u32_le(u32::try_from(self.reason.len()).unwrap_or(u32::MAX));
         bytes.extend_from_slice(self.reason.as_bytes());
         bytes.extend_from_slice(&self.record.encode());
-        let checksum = crc32fast::hash(&bytes[4..]);
-        bytes[..4].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        sealed(bytes)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let (checksum, mut rest) = bytes.split_first_chunk::<4>().ok_or(Damage::Checksum)?;
-        if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
-            return Err(Damage::Checksum);
-        }
+        let mut rest = unsealed(bytes)?;
         let code = rest.try_get_u64_le().map_err(|_| Damage::Fields)?;
         let died_at = rest.try_get_u64_le().map_err(|_| Damage::Fields)?;
         let length = rest.try_get_u32_le().map_err(|_| Damage::Fields)? as usize;

@@ -20,8 +20,10 @@ mod record;
 mod salvage;
 mod settings;
 mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod writer;
 
 use std::collections::HashMap;
@@ -44,7 +46,9 @@ pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
 pub(crate) use store::Entry as SpoolEntry;
-use store::{Batch, Store};
+use store::Store;
+use tables::Batch;
+pub(crate) use unsettled::Unsettled;
 use writer::{Change, Writer};
 
 use crate::envelope::Envelope;
@@ -96,16 +100,6 @@ struct Inlet {
     replay_began: bool,
 }
 
-/// The subjects of which something may be stored already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unsettled {
-    /// Left by a process that sent: it is not known of which subjects.
-    everything: bool,
-    /// With a stamp, to tell what came in after a look at it.
-    subjects: HashMap<Subject, u64>,
-    next_stamp: u64,
-}
-
 /// An event's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -137,10 +131,7 @@ impl Spool {
                 reason: error.to_string(),
             }
         })?;
-        let unsettled = Unsettled {
-            everything,
-            ..Unsettled::default()
-        };
+        let unsettled = Unsettled::left_by_another(everything);
         Ok(Self {
             store,
             accounts,
@@ -465,28 +456,6 @@ impl Inlet {
         self.replay_began = true;
         batch.replay_began = Some(true);
         batch.baselines = Some(self.baselines.clone().into_iter().collect());
-    }
-}
-
-impl Unsettled {
-    fn insert(&mut self, subject: Subject) {
-        self.next_stamp += 1;
-        self.subjects.insert(subject, self.next_stamp);
-    }
-
-    /// Takes away what stood in `before`; what came in since then stays.
-    fn remove(&mut self, before: &Self) {
-        self.everything &= !before.everything;
-        self.subjects
-            .retain(|subject, stamp| before.subjects.get(subject) != Some(stamp));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.everything && self.subjects.is_empty()
-    }
-
-    pub(crate) fn contains(&self, subject: &Subject) -> bool {
-        self.everything || self.subjects.contains_key(subject)
     }
 }
 

@@ -77,16 +77,11 @@ impl Record {
             put(&mut bytes, value.as_bytes());
         }
         put(&mut bytes, envelope.payload());
-        let checksum = crc32fast::hash(&bytes[4..]);
-        bytes[..4].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        sealed(bytes)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let (checksum, mut rest) = bytes.split_first_chunk::<4>().ok_or(Damage::Checksum)?;
-        if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
-            return Err(Damage::Checksum);
-        }
+        let mut rest = unsealed(bytes)?;
         // From here on the bytes are those that were written; what fails is a bug, or a stranger's.
         let version = rest.try_get_u8().map_err(|_| Damage::Fields)?;
         if version != VERSION {
@@ -120,6 +115,23 @@ impl Record {
                 .with_headers(headers)
                 .with_message_id(id),
         })
+    }
+}
+
+/// Writes the checksum of the rest into the first four bytes, which were left free.
+pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let (checksum, rest) = bytes.split_at_mut(4);
+    checksum.copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
+    bytes
+}
+
+/// The rest, if it is what was [`sealed`].
+pub(super) fn unsealed(bytes: &[u8]) -> Result<&[u8], Damage> {
+    let (checksum, rest) = bytes.split_first_chunk::<4>().ok_or(Damage::Checksum)?;
+    if crc32fast::hash(rest) == u32::from_le_bytes(*checksum) {
+        Ok(rest)
+    } else {
+        Err(Damage::Checksum)
     }
 }
 

@@ -14,7 +14,8 @@ use super::damaged::read_damaged;
 use super::error::SpoolError;
 use super::file_in;
 use super::record::Record;
-use super::store::{Batch, Contents, OpenError, Store};
+use super::store::{OpenError, Store};
+use super::tables::{Batch, Contents};
 
 /// How many records go into the new file at a time.
 const CHUNK: usize = 1_000;

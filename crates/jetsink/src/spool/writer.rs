@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::accounts::Accounts;
 use super::error::SpoolError;
-use super::store::{Batch, Store};
+use super::store::Store;
+use super::tables::Batch;
 
 /// Enough that a sync is shared by all who wait, little enough that none waits for long.
 const MOST_BYTES: usize = 8 << 20;
