@@ -137,14 +137,16 @@ impl ConnectSettings {
         self
     }
 
-    /// Trusts the root certificates in this PEM file instead of the system's.
+    /// Trusts the root certificates in this PEM file instead of the system's, and speaks to brokers
+    /// with TLS only.
     #[must_use]
     pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
         self.root_certificates = Some(path.into());
         self
     }
 
-    /// Shows this certificate to the broker (mutual TLS); both files are PEM.
+    /// Shows this certificate to the broker (mutual TLS), and speaks to brokers with TLS only; both
+    /// files are PEM.
     #[must_use]
     pub fn client_certificate(
         mut self,
@@ -303,12 +305,16 @@ impl ConnectSettings {
         };
         if let Some(path) = &self.root_certificates {
             check_file("root certificates", path).await?;
-            options = options.add_root_certificates(path.clone());
+            options = options
+                .add_root_certificates(path.clone())
+                .require_tls(true);
         }
         if let Some((certificate, key)) = &self.client_certificate {
             check_file("client certificate", certificate).await?;
             check_file("client key", key).await?;
-            options = options.add_client_certificate(certificate.clone(), key.clone());
+            options = options
+                .add_client_certificate(certificate.clone(), key.clone())
+                .require_tls(true);
         }
         if self.tls_first {
             options = options.tls_first();

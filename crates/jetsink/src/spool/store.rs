@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
-};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
 
 use super::backend::{Guarded, SyncFailure};
 use super::closing::ClosingNote;
