@@ -166,7 +166,7 @@ pub(crate) struct Publish {
     #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
     pub(crate) on_bad_line: OnBadLine,
 
-    /// Write lines that were not stored for their own fault to this file, as they stand
+    /// Append lines that were not stored for their own fault to this file, as they stand
     #[arg(long, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
 

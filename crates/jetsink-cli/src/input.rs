@@ -1,7 +1,7 @@
 //! Lines in, envelopes out: a thread of its own reads and checks, and hands over batches, so that
 //! memory stays flat at any file size and a slow pipe never keeps answers waiting.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +86,11 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         }
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        if let Some(rejected) = &settings.rejected
+            && std::fs::metadata(rejected).is_ok_and(|other| same_file(&metadata, &other))
+        {
+            return Err(Failure::RejectedIsInput(path.clone()));
+        }
         if metadata.is_dir() {
             return Err(failed(std::io::ErrorKind::IsADirectory.into()));
         }
@@ -117,6 +122,12 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         batches,
         total_bytes,
     })
+}
+
+/// Whatever the names.
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 type Source = BufReader<Box<dyn Read + Send>>;

@@ -1,8 +1,9 @@
 //! The loop: lines into the pipeline, results out of it, in order.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,14 +35,8 @@ pub(crate) async fn publish(
 ) -> Result<u8, Failure> {
     let rejected = settings
         .rejected
-        .as_ref()
-        .map(|path| {
-            let created = File::create(path).map_err(|source| Failure::File {
-                path: path.clone(),
-                source,
-            });
-            created.map(BufWriter::new)
-        })
+        .as_deref()
+        .map(open_rejected)
         .transpose()?;
     let mut run = Run {
         settings,
@@ -62,6 +57,15 @@ pub(crate) async fn publish(
         }
     }
     run.finish()
+}
+
+/// What an earlier run has put there stays.
+fn open_rejected(path: &Path) -> Result<BufWriter<File>, Failure> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.map(BufWriter::new).map_err(|source| Failure::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// With a spool it is there whether the broker is or not.
@@ -138,10 +142,12 @@ impl Run<'_> {
                     if self.ending == Ending::Interrupted {
                         // The second one: not another moment.
                         pipeline.stop();
-                        self.report.ended_at_once();
+                        let first = self.in_flight.front().map(|(place, _)| place);
+                        self.report.ended_at_once(self.settings, first);
                         std::process::exit(130);
                     }
                     self.ending = Ending::Interrupted;
+                    self.report.interrupted(self.in_flight.len());
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
                     self.settle(result)?;
@@ -233,7 +239,10 @@ impl Run<'_> {
         if let Err(bad) = &line.event {
             self.report.bad_line(&line.place, bad, line.raw.len());
         }
-        self.reject(&line.raw)?;
+        // A line that was too long was not kept.
+        if !line.raw.is_empty() {
+            self.reject(&line.raw)?;
+        }
         if self.settings.stop_at_bad_line {
             self.ending = Ending::Failed;
             // It will be no better next time: on from the line behind it.

@@ -1,7 +1,7 @@
 //! All that the command prints.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,6 +15,9 @@ use crate::settings::{Failure, Settings};
 
 /// How often the progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// How often a line of it is written where there is no terminal.
+const LINE: Duration = Duration::from_secs(1);
 
 /// Everything that is counted; the fields of `--json`.
 #[derive(Debug, Default, Serialize)]
@@ -55,6 +58,7 @@ struct Summary<'a> {
     seconds: f64,
     events_per_second: f64,
     resume: Option<Resume>,
+    first_not_stored: Option<Resume>,
     exit_code: u8,
 }
 
@@ -64,6 +68,20 @@ struct Resume {
     line: u64,
 }
 
+impl Resume {
+    fn at(place: &Place) -> Self {
+        Self {
+            file: place.file.display().to_string(),
+            line: place.line,
+        }
+    }
+}
+
+/// Lines that were given up on.
+fn counts_of(counts: &Counts) -> u64 {
+    counts.bad_lines + counts.failed
+}
+
 pub(crate) struct Report {
     counts: Counts,
     started: Instant,
@@ -71,6 +89,10 @@ pub(crate) struct Report {
     /// Bytes of lines that are dealt with, for the bar.
     done: u64,
     next_frame: tokio::time::Instant,
+    /// The first line that was given up on, for its own fault or its subject's.
+    first_not_stored: Option<Place>,
+    /// Progress in a pipe: a line from time to time.
+    in_lines: bool,
 }
 
 /// Logs go to standard error, only errors and what `-v` asks for where they would be in the way.
@@ -144,6 +166,8 @@ impl Report {
             bar,
             done: 0,
             next_frame: tokio::time::Instant::now(),
+            first_not_stored: None,
+            in_lines: settings.show_progress && !std::io::stderr().is_terminal(),
         }
     }
 
@@ -181,12 +205,19 @@ impl Report {
     }
 
     pub(crate) fn bad_line(&mut self, place: &Place, bad: &BadLine, bytes: usize) {
+        self.not_stored(place);
         self.counts.bad_lines += 1;
         self.done += bytes as u64 + 1;
         self.line(&format!("{place}:{}: {}", bad.column, bad.message));
     }
 
+    /// Remembers the first.
+    fn not_stored(&mut self, place: &Place) {
+        self.first_not_stored.get_or_insert_with(|| place.clone());
+    }
+
     pub(crate) fn failed(&mut self, place: &Place, error: &EmitError, unknown: bool) {
+        self.not_stored(place);
         self.counts.failed += 1;
         self.counts.unknown += u64::from(unknown);
         self.line(&format!("{place}: {error}"));
@@ -215,8 +246,19 @@ impl Report {
         self.line(&format!("{place}: can't be read further: {reason}"));
     }
 
-    pub(crate) fn ended_at_once(&self) {
+    pub(crate) fn interrupted(&self, in_flight: usize) {
+        let events = counted(in_flight as u64, "event");
+        self.line(&format!(
+            "jetsink: interrupted; waiting for {events} in flight, once more to give up"
+        ));
+    }
+
+    /// `first` is the oldest of which nothing is known.
+    pub(crate) fn ended_at_once(&self, settings: &Settings, first: Option<&Place>) {
         self.line("jetsink: interrupted twice; what was in flight may be stored or not");
+        if let Some(place) = first {
+            self.resume(settings, place);
+        }
     }
 
     pub(crate) fn closed(&mut self, receipt: Receipt) {
@@ -235,7 +277,7 @@ impl Report {
 
     /// Ends when the next frame is due; never where nothing is drawn.
     pub(crate) async fn tick(&self) {
-        if self.bar.is_hidden() {
+        if self.bar.is_hidden() && !self.in_lines {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep_until(self.next_frame).await;
@@ -244,10 +286,10 @@ impl Report {
     /// Draws, if a frame is due.
     pub(crate) fn progress(&mut self, state: impl FnOnce() -> State) {
         let now = tokio::time::Instant::now();
-        if self.bar.is_hidden() || now < self.next_frame {
+        if (self.bar.is_hidden() && !self.in_lines) || now < self.next_frame {
             return;
         }
-        self.next_frame = now + FRAME;
+        self.next_frame = now + if self.in_lines { LINE } else { FRAME };
         self.bar.set_position(self.done);
         let stored = self.counts.stored;
         let rate = stored as f64 / self.started.elapsed().as_secs_f64().max(0.001);
@@ -264,8 +306,12 @@ impl Report {
                 )
             }
         };
-        self.bar.set_message(message);
-        self.bar.tick();
+        if self.in_lines {
+            to_stderr(&format!("{message}, {}", HumanBytes(self.done)));
+        } else {
+            self.bar.set_message(message);
+            self.bar.tick();
+        }
     }
 
     pub(crate) fn summary(&self, settings: &Settings, resume: Option<&Place>, exit_code: u8) {
@@ -282,15 +328,25 @@ impl Report {
                 counts: &self.counts,
                 seconds,
                 events_per_second,
-                resume: resume.map(|place| Resume {
-                    file: place.file.display().to_string(),
-                    line: place.line,
-                }),
+                resume: resume.map(Resume::at),
+                first_not_stored: self.first_not_stored.as_ref().map(Resume::at),
                 exit_code,
             };
             if let Ok(text) = serde_json::to_string(&summary) {
                 let _ = writeln!(std::io::stdout(), "{text}");
             }
+        }
+        if let Some(place) = &self.first_not_stored
+            && !settings.dry_run
+        {
+            let lines = counted(counts_of(&self.counts), "line");
+            let kept = match &settings.rejected {
+                None => "--rejected FILE would keep them".to_owned(),
+                Some(path) => format!("they are in {}", path.display()),
+            };
+            to_stderr(&format!(
+                "jetsink: {lines} read and not stored, the first at {place}; {kept}"
+            ));
         }
         if let Some(place) = resume {
             self.resume(settings, place);

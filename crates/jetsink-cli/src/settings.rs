@@ -30,6 +30,8 @@ pub(crate) enum Failure {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("--rejected: {} is one of the files to publish", .0.display())]
+    RejectedIsInput(PathBuf),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -43,6 +45,7 @@ impl Failure {
             | Self::Sink(_)
             | Self::Connect(_)
             | Self::Spool(_)
+            | Self::RejectedIsInput(_)
             | Self::File { .. } => 2,
         }
     }

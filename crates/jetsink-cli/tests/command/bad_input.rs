@@ -3,6 +3,8 @@
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use nats_fixture::NatsServer;
 
+use std::path::Path;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -63,6 +65,56 @@ async fn a_bad_line_is_named_by_its_place_and_ends_the_reading_or_is_skipped() {
     assert_eq!(summary["exit_code"], 1);
     let kept = std::fs::read(&rejected).unwrap();
     assert_eq!(kept, b"{\"specversion\":\"1.0\"}\n{\"id\": nope}\n\x01\n");
+}
+
+#[tokio::test]
+async fn rejected_lines_never_cost_an_input_or_what_was_rejected_before() {
+    let server = server().await;
+    let url = server.url();
+    let folder = tempfile::tempdir().unwrap();
+    let input = file_of(
+        &folder,
+        "in.jsonl",
+        &["no".into(), event(1).into(), "nor this".into()],
+    );
+    let before = std::fs::read(&input).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&input, &link).unwrap();
+    let publish = |rejected: &Path| {
+        run(&[
+            "-s",
+            &url,
+            "--subject",
+            "events.a",
+            "--on-bad-line",
+            "skip",
+            "--rejected",
+            as_text(rejected),
+            as_text(&input),
+        ])
+    };
+    for same in [&input, &link] {
+        let output = publish(same);
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains("is one of the files to publish"));
+        assert_eq!(std::fs::read(&input).unwrap(), before);
+    }
+    let rejected = folder.path().join("rejected");
+    std::fs::write(&rejected, "earlier\n").unwrap();
+    let output = publish(&rejected);
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains(&format!(
+            "2 lines read and not stored, the first at {}:1",
+            input.display()
+        )),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(
+        std::fs::read(&rejected).unwrap(),
+        b"earlier\nno\nnor this\n"
+    );
 }
 
 #[tokio::test]

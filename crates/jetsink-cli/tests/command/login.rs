@@ -49,6 +49,24 @@ async fn logins_come_from_flags_and_variables_and_are_never_shown() {
     }
 }
 
+/// Who trusts an authority means TLS; a password must not go out without it.
+#[tokio::test]
+async fn with_root_certificates_nothing_is_said_to_a_server_without_tls() {
+    let files = nats_fixture::TlsFiles::generate(false).unwrap();
+    let server = server().await;
+    let root = as_text(&files.root);
+    let output = run(&[
+        "-s",
+        &server.url(),
+        "--tlsca",
+        root,
+        "--subject",
+        "events.a",
+        SAMPLES,
+    ]);
+    assert_code(&output, 3);
+}
+
 #[tokio::test]
 async fn the_selected_context_counts_where_no_server_is_named() {
     let server = NatsServer::builder()
