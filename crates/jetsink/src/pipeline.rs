@@ -20,13 +20,14 @@ use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
+use crate::circuit;
 use crate::direct::Direct;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publisher::{Connection, Publisher};
 use crate::retry::wait_before_retry;
 use crate::scopes::ScopedAdmission;
-use crate::sink::{Delivery, Sink, spool_event};
+use crate::sink::{Delivery, HAND_OVER, Sink, spool_event};
 use crate::spool::Spool;
 use crate::subject::Subject;
 
@@ -70,6 +71,12 @@ pub struct Pipeline<'a, P> {
     entries: VecDeque<Entry>,
     /// The number of the entry at the front.
     first: u64,
+    /// No entry of a lower number is queued.
+    queued_from: u64,
+    /// Entries that are on their way into the spool.
+    spooling: usize,
+    /// Subjects whose last spooled events are about to be stored, and until when that is waited for.
+    handing_over: Vec<(Subject, Instant)>,
     flights: FuturesUnordered<Flight<'a>>,
     phase: Phase,
     connection: Option<watch::Receiver<Connection>>,
@@ -117,7 +124,9 @@ impl<P: Publisher> Sink<P> {
     /// and keep no order among them.
     ///
     /// Where the sink has a spool, what can't be sent goes there at once, whatever the patience, and
-    /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`].
+    /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`]. Once the
+    /// broker is back, an envelope waits up to a quarter of a second for those in front of it to be
+    /// stored, so that its subject can go straight again.
     #[must_use]
     pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
         let mut pipeline = self.direct().pipeline(window);
@@ -135,6 +144,9 @@ impl<P: Publisher> Direct<P> {
             patience: Duration::ZERO,
             entries: VecDeque::new(),
             first: 0,
+            queued_from: 0,
+            spooling: 0,
+            handing_over: Vec::new(),
             flights: FuturesUnordered::new(),
             phase: Phase::Sending,
             connection: self.publisher().connection(),
@@ -234,6 +246,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             } else if let Phase::Settling { resume_at } = self.phase {
                 sleep_until(resume_at).await;
                 self.phase = Phase::Sending;
+            } else if let (Some(spool), Some((subject, until))) =
+                (self.spool, self.handing_over.first())
+            {
+                spool.drained(subject, *until).await;
             }
         }
     }
@@ -250,7 +266,14 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         // overtake it.
         let mut spooled = Vec::new();
         let mut held_back = Vec::new();
-        for index in 0..self.entries.len() {
+        self.handing_over.retain(|(subject, _)| {
+            let spool = self.spool;
+            spool.is_some_and(|spool| spool.holds(subject))
+        });
+        let first_queued = self.queued_from.saturating_sub(self.first) as usize;
+        self.queued_from = self.first + self.entries.len() as u64;
+        for index in first_queued..self.entries.len() {
+            let number = self.first + index as u64;
             let entry = &mut self.entries[index];
             match entry.state {
                 State::InFlight | State::Spooling | State::Settled(_) => continue,
@@ -264,28 +287,76 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 continue;
             }
             if held_back.contains(subject) {
+                self.queued(number);
                 continue;
             }
             let for_spool = entry.for_spool.is_some() || spooled.contains(subject);
-            if for_spool || self.spool.is_some_and(|spool| spool.holds(subject)) {
-                self.spool_next(index, now, &mut spooled, &mut held_back);
+            if for_spool || self.queues_behind_spooled(index) {
+                if !for_spool && self.hands_over(index, now) {
+                    held_back.push(subject.clone());
+                    self.queued(number);
+                } else {
+                    self.spool_next(index, now, &mut spooled, &mut held_back);
+                }
                 continue;
             }
             match self.direct.admit(now, subject) {
                 Ok(admission) => self.send(index, admission, now, connection),
                 // One of ours is the probe, or will settle; then this is looked at again.
-                Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => return,
+                Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => {
+                    self.queued(number);
+                    return;
+                }
                 Err(open) if self.spool.is_some() => {
                     self.entries[index].for_spool = Some(EmitError::CircuitOpen(open));
                     self.spool_next(index, now, &mut spooled, &mut held_back);
                 }
                 Err(open) => {
-                    let number = self.first + index as u64;
                     self.settle(number, Err(EmitError::CircuitOpen(open)));
                     if let Phase::Settling { .. } = self.phase {
+                        self.queued(number);
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// The entry of this number is queued, or was: it is looked at the next time.
+    fn queued(&mut self, number: u64) {
+        self.queued_from = self.queued_from.min(number);
+    }
+
+    /// Whether something of the same subject is in the spool, or on its way there.
+    fn queues_behind_spooled(&self, index: usize) -> bool {
+        let Some(spool) = self.spool else {
+            return false;
+        };
+        let subject = self.entries[index].envelope.subject();
+        let mut before = self.entries.iter().take(index);
+        spool.holds(subject)
+            || (self.spooling > 0
+                && before.any(|entry| {
+                    matches!(entry.state, State::Spooling) && entry.envelope.subject() == subject
+                }))
+    }
+
+    /// Whether to wait for what is spooled of the entry's subject rather than to put it behind it.
+    fn hands_over(&mut self, index: usize, now: Instant) -> bool {
+        let subject = self.entries[index].envelope.subject();
+        let delivering = self.direct.state() == circuit::State::Connected
+            && self.direct.subject_state(subject) == circuit::State::Connected;
+        let since = self.handing_over.iter().position(|(s, _)| s == subject);
+        match since {
+            _ if !delivering => false,
+            None => {
+                self.handing_over.push((subject.clone(), now + HAND_OVER));
+                true
+            }
+            Some(at) if now < self.handing_over[at].1 => true,
+            Some(at) => {
+                self.handing_over.swap_remove(at);
+                false
             }
         }
     }
@@ -326,6 +397,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let subject = self.entries[index].envelope.subject().clone();
         if self.sent_before(index) {
             held_back.push(subject);
+            self.queued(self.first + index as u64);
             return;
         }
         if !spooled.contains(&subject) {
@@ -335,6 +407,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let direct = self.direct;
         let entry = &mut self.entries[index];
         entry.state = State::Spooling;
+        self.spooling += 1;
         let cause = entry.for_spool.take();
         let envelope = Arc::clone(&entry.envelope);
         self.flights.push(Box::pin(unconstrained(async move {
@@ -345,6 +418,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
+        if let State::Spooling = self.entry(number).state {
+            self.spooling -= 1;
+        }
         let error = match result {
             Ok(delivery) => {
                 self.failing_since = None;
@@ -360,6 +436,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             entry.note_unknown(&error);
             entry.for_spool = Some(error);
             entry.state = State::Queued;
+            self.queued(number);
             // In its order: once all that is in flight has settled.
             self.phase = Phase::Settling { resume_at: now };
             return;
@@ -402,6 +479,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             }
             Some(wait) => {
                 entry.state = State::Queued;
+                self.queued(number);
                 let earliest = match self.phase {
                     Phase::Sending => now,
                     Phase::Settling { resume_at } => resume_at,

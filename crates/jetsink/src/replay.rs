@@ -5,6 +5,7 @@
 //! the broker ends the window; what was sent and not answered is looked up before it is sent again.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +18,9 @@ use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::publisher::Publisher;
 use crate::settle::settle;
 use crate::sink::Delivery;
-use crate::spool::{Baselines, DeadLetter, Place, Record, Spool, SpoolError, SpoolSettings};
+use crate::spool::{
+    Baselines, DeadLetter, Place, Reading, Record, Spool, SpoolError, SpoolSettings,
+};
 use crate::subject::Subject;
 
 /// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
@@ -27,10 +30,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const DISK_REST: Duration = Duration::from_secs(1);
 
 /// Events read at a time of one subject; then it is the next one's turn.
-const TURN: usize = 64;
+const TURN: usize = 256;
 
-/// Delivered events that are taken off the disk at a time.
-const REMOVED_AT_ONCE: usize = 512;
+/// With more subjects than this none is read ahead, for the sake of memory.
+const FEW_SUBJECTS: usize = 8;
+
+/// Delivered events that are worth a removal from the disk, which goes on while others are sent.
+const WORTH_REMOVING: usize = 512;
+
+/// With so many delivered events still on the disk, replay waits for it.
+pub(crate) const MOST_DELIVERED: usize = 8_192;
+
+type Removal<'a> = Pin<Box<dyn Future<Output = Result<(), SpoolError>> + Send + 'a>>;
 
 /// Replays for ever.
 pub(crate) async fn replay<P: Publisher>(
@@ -86,6 +97,8 @@ struct Lane {
     /// The index to read from.
     next: u64,
     read: VecDeque<(Place, Record)>,
+    /// What comes behind, on its way from the disk.
+    ahead: Option<Reading>,
     in_flight: usize,
     /// After a failure: nothing of it goes out before, and then one at a time.
     waits_until: Option<Instant>,
@@ -100,6 +113,7 @@ impl Lane {
             subject,
             next: 0,
             read: VecDeque::new(),
+            ahead: None,
             in_flight: 0,
             waits_until: None,
             probing: false,
@@ -118,6 +132,8 @@ struct Run<'a, P> {
     /// What is in the pipeline, in its order.
     sent: VecDeque<(Place, Record)>,
     acknowledged: Baselines,
+    /// Of what was delivered, while it goes on.
+    removal: Option<Removal<'a>>,
     broker_failed: bool,
     replayed: u64,
     next_allowed: Instant,
@@ -133,6 +149,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             turns: VecDeque::new(),
             sent: VecDeque::new(),
             acknowledged: Baselines::new(),
+            removal: None,
             broker_failed: false,
             replayed: 0,
             next_allowed: Instant::now(),
@@ -166,7 +183,11 @@ impl<'a, P: Publisher> Run<'a, P> {
             .holding_failed_subjects();
         self.look_for_subjects();
         loop {
-            while !self.broker_failed && pipeline.has_room() && self.may_send() {
+            while !self.broker_failed
+                && pipeline.has_room()
+                && self.spool.leaving_events() < MOST_DELIVERED
+                && self.may_send()
+            {
                 let Some((place, record)) = self.next_event().await? else {
                     break;
                 };
@@ -188,18 +209,24 @@ impl<'a, P: Publisher> Run<'a, P> {
                 self.look_for_subjects();
                 continue;
             }
-            let Some(result) = pipeline.next().await else {
-                continue;
+            let result = tokio::select! {
+                biased;
+                result = pipeline.next() => result,
+                removed = under_way(&mut self.removal) => {
+                    self.removal = None;
+                    removed?;
+                    continue;
+                }
             };
-            let Some((place, record)) = self.sent.pop_front() else {
+            let (Some(result), Some((place, record))) = (result, self.sent.pop_front()) else {
                 continue;
             };
             self.settle_one(place, record, result).await?;
             if self.broker_failed {
                 pipeline.stop();
             }
-            if self.spool.leaving_events() >= REMOVED_AT_ONCE {
-                self.remove_left().await?;
+            if self.removal.is_none() && self.spool.leaving_events() >= WORTH_REMOVING {
+                self.removal = Some(Box::pin(self.spool.remove_left(&self.acknowledged)));
             }
         }
     }
@@ -259,6 +286,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             lane.restart = true;
             lane.probing = true;
             lane.read.clear();
+            lane.ahead = None;
             lane.waits_until = Some(Instant::now() + wait.max(LOOK_AGAIN));
         }
         Ok(())
@@ -350,22 +378,34 @@ impl<'a, P: Publisher> Run<'a, P> {
 
     async fn fill(&mut self, lane: &mut Lane) -> Result<(), SpoolError> {
         let limit = if lane.probing { 1 } else { TURN };
-        for (index, bytes, record) in self.spool.read(&lane.subject, lane.next, limit).await? {
-            lane.next = index + 1;
-            let place = Place {
-                subject: lane.subject.clone(),
-                index,
-                bytes,
-            };
-            match record {
-                Ok(record) => lane.read.push_back((place, record)),
-                Err(damage) => {
-                    warn!(subject = %lane.subject, index, %damage, "a spooled event is damaged and lost");
-                    self.spool.damaged(place);
+        loop {
+            let reading = lane.ahead.take();
+            let reading = reading
+                .unwrap_or_else(|| self.spool.begin_reading(&lane.subject, lane.next, limit));
+            let chunk = self.spool.finish_reading(reading).await?;
+            lane.next = chunk.next;
+            for (index, bytes, record) in chunk.entries {
+                let place = Place {
+                    subject: lane.subject.clone(),
+                    index,
+                    bytes,
+                };
+                match record {
+                    Ok(record) => lane.read.push_back((place, record)),
+                    Err(damage) => {
+                        warn!(subject = %lane.subject, index, %damage, "a spooled event is damaged and lost");
+                        self.spool.damaged(place);
+                    }
                 }
             }
+            if chunk.more && !lane.probing && self.turns.len() < FEW_SUBJECTS {
+                let next = self.spool.begin_reading(&lane.subject, lane.next, limit);
+                lane.ahead = Some(next);
+            }
+            if !lane.read.is_empty() || !chunk.more {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn lane(&mut self, subject: &Subject) -> Option<&mut Lane> {
@@ -397,7 +437,18 @@ impl<'a, P: Publisher> Run<'a, P> {
         }
     }
 
-    async fn remove_left(&self) -> Result<(), SpoolError> {
-        self.spool.remove_left(self.acknowledged.clone()).await
+    async fn remove_left(&mut self) -> Result<(), SpoolError> {
+        if let Some(removal) = self.removal.take() {
+            removal.await?;
+        }
+        self.spool.remove_left(&self.acknowledged).await
+    }
+}
+
+/// The removal's end; never, where none is under way.
+async fn under_way(removal: &mut Option<Removal<'_>>) -> Result<(), SpoolError> {
+    match removal {
+        Some(removal) => removal.await,
+        None => std::future::pending().await,
     }
 }

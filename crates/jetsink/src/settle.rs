@@ -12,12 +12,14 @@ use tracing::{info, warn};
 
 use crate::direct::Direct;
 use crate::error::{EmitError, PublishError};
+use crate::pipeline::WIDEST_WINDOW;
 use crate::publisher::Publisher;
-use crate::spool::{Baselines, Place, Spool, SpoolError};
+use crate::replay::MOST_DELIVERED;
+use crate::spool::{Baselines, Place, Spool, SpoolError, Unsettled};
 use crate::subject::Subject;
 
-/// More than replay ever has in flight or acknowledged and not yet removed, of one subject.
-const MOST_SENT: usize = 20_000;
+/// Replay never has more of one subject in flight, or acknowledged and not yet removed.
+const MOST_SENT: usize = 2 * WIDEST_WINDOW + MOST_DELIVERED;
 
 /// Records read at a time; only their ids are kept.
 const CHUNK: usize = 512;
@@ -50,7 +52,7 @@ pub(crate) async fn settle<P: Publisher>(
         .filter(|subject| unsettled.contains(subject))
         .collect();
     for subjects in subjects.chunks(SUBJECTS_AT_ONCE) {
-        let mut candidates = candidates(spool, subjects).await?;
+        let mut candidates = candidates(spool, subjects, &unsettled).await?;
         if !look_up(direct, spool, subjects, &baselines, &mut candidates).await? {
             break;
         }
@@ -68,26 +70,28 @@ pub(crate) async fn settle<P: Publisher>(
     Ok(())
 }
 
-/// The ids of what may have been sent, and where they stand.
+/// The ids of what may have been sent, and where they stand: the first of each subject, which replay
+/// may have sent, and those that were sent before they were spooled, which may stand behind newer
+/// ones of other callers.
 async fn candidates(
     spool: &Spool,
     subjects: &[Subject],
+    unsettled: &Unsettled,
 ) -> Result<HashMap<String, Place>, SpoolError> {
     let mut candidates = HashMap::new();
     for subject in subjects {
+        let last_sent = unsettled.last_sent(subject);
         let mut next = 0;
         let mut read = 0;
-        while read < MOST_SENT {
-            let entries = spool.read(subject, next, CHUNK).await?;
-            read += CHUNK;
-            let Some((last, ..)) = entries.last() else {
-                break;
-            };
-            next = last + 1;
-            for (index, bytes, record) in entries {
+        loop {
+            let chunk = spool.read(subject, next, CHUNK).await?;
+            for (index, bytes, record) in chunk.entries {
                 // A damaged one has no id to look for; replay tells of it.
                 let Ok(record) = record else { continue };
-                if let Some(id) = record.envelope.message_id() {
+                read += 1;
+                if let Some(id) = record.envelope.message_id()
+                    && (read <= MOST_SENT || record.may_be_stored)
+                {
                     let place = Place {
                         subject: subject.clone(),
                         index,
@@ -95,6 +99,10 @@ async fn candidates(
                     };
                     candidates.insert(id.as_str().to_owned(), place);
                 }
+            }
+            next = chunk.next;
+            if !chunk.more || (read >= MOST_SENT && next > last_sent) {
+                break;
             }
         }
     }
@@ -135,7 +143,7 @@ async fn look_up<P: Publisher>(
         for place in found {
             spool.left(place);
         }
-        spool.remove_left(Baselines::new()).await?;
+        spool.remove_left(&Baselines::new()).await?;
     }
     Ok(able)
 }
@@ -146,8 +154,8 @@ async fn send_alone<P: Publisher>(
     spool: &Spool,
     place: &Place,
 ) -> Result<bool, Unsettleable> {
-    let entries = spool.read(&place.subject, place.index, 1).await?;
-    let Some((index, _, Ok(record))) = entries.into_iter().next() else {
+    let chunk = spool.read(&place.subject, place.index, 1).await?;
+    let Some((index, _, Ok(record))) = chunk.entries.into_iter().next() else {
         return Ok(false);
     };
     if index != place.index {
@@ -158,7 +166,7 @@ async fn send_alone<P: Publisher>(
     match direct.emit(record.envelope, started, deadline).await {
         Ok(_) => {
             spool.left(place.clone());
-            spool.remove_left(Baselines::new()).await?;
+            spool.remove_left(&Baselines::new()).await?;
             Ok(true)
         }
         // The subject's own trouble: replay deals with it, and nothing of it was taken.

@@ -20,7 +20,7 @@ use crate::subject::Subject;
 
 /// How long an emit may wait for the last spooled events of its subject to be stored, so that it can
 /// go straight again. A subject with a steady load would never leave the spool otherwise.
-const HAND_OVER: Duration = Duration::from_millis(250);
+pub(crate) const HAND_OVER: Duration = Duration::from_millis(250);
 
 /// The most events that are worth waiting for.
 const HAND_OVER_EVENTS: u64 = 64;
@@ -227,7 +227,7 @@ impl<P: Publisher> Sink<P> {
         }
         if let Some(spool) = &self.spool {
             // What the disk refuses here is looked up in the stream by the next sink.
-            let _ = spool.remove_left(Baselines::new()).await;
+            let _ = spool.remove_left(&Baselines::new()).await;
             let spool = Arc::clone(spool);
             let _ = tokio::task::spawn_blocking(move || spool.close()).await;
         }

@@ -188,17 +188,17 @@ impl SpoolFile {
         for (subject, ..) in self.subjects() {
             let mut next = 0;
             loop {
-                let entries = self.store.lane(&subject, next, CHUNK)?;
-                let Some((last, ..)) = entries.last() else {
-                    break;
-                };
-                next = last + 1;
-                for (_, _, record) in entries {
+                let chunk = self.store.lane(&subject, next, CHUNK)?;
+                for (_, _, record) in chunk.entries {
                     match record {
                         Ok(record) => visit(record.into()),
                         Err(_) => damaged += 1,
                     }
                 }
+                if !chunk.more {
+                    break;
+                }
+                next = chunk.next;
             }
         }
         Ok(damaged)

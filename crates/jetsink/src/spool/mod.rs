@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -45,7 +46,7 @@ pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
 pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
-pub(crate) use store::Entry as SpoolEntry;
+pub(crate) use store::Chunk;
 use store::Store;
 use tables::Batch;
 pub(crate) use unsettled::Unsettled;
@@ -71,6 +72,9 @@ pub struct SpoolStatus {
     /// Events that were found damaged, and are lost, since it was opened.
     pub damaged: u64,
 }
+
+/// Events on their way from the disk.
+pub(crate) type Reading = JoinHandle<Result<Chunk, SpoolError>>;
 
 /// Sequence numbers by stream.
 pub(crate) type Baselines = HashMap<String, u64>;
@@ -178,7 +182,7 @@ impl Spool {
                 ..Batch::default()
             };
             if let Some(sent) = sent {
-                inlet.may_be_stored(subject, sent, &mut batch);
+                inlet.may_be_stored(subject, record.index, sent, &mut batch);
             }
             inlet.send(batch, Some(done));
         }
@@ -248,22 +252,41 @@ impl Spool {
         self.accounts.subjects()
     }
 
-    /// Up to `limit` events of a subject, from index `from` on, without those that have left.
+    /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
+    /// as long as there are any.
     pub(crate) async fn read(
         &self,
         subject: &Subject,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<SpoolEntry>, SpoolError> {
+    ) -> Result<Chunk, SpoolError> {
+        let mut from = from;
+        loop {
+            let chunk = self
+                .finish_reading(self.begin_reading(subject, from, limit))
+                .await?;
+            if !chunk.entries.is_empty() || !chunk.more {
+                return Ok(chunk);
+            }
+            from = chunk.next;
+        }
+    }
+
+    /// Lets the disk work while its caller does something else.
+    pub(crate) fn begin_reading(&self, subject: &Subject, from: u64, limit: usize) -> Reading {
         let (store, subject) = (Arc::clone(&self.store), subject.clone());
-        let mut entries = tokio::task::spawn_blocking(move || store.lane(&subject, from, limit))
-            .await
-            .unwrap_or(Err(SpoolError::Closed))?;
+        tokio::task::spawn_blocking(move || store.lane(&subject, from, limit))
+    }
+
+    /// Gives those that have not left by now.
+    pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Chunk, SpoolError> {
+        let mut chunk = reading.await.unwrap_or(Err(SpoolError::Closed))?;
         let leaving = self.leaving();
         if !leaving.is_empty() {
-            entries.retain(|(index, ..)| !leaving.contains_key(index));
+            let stays = |(index, ..): &store::Entry| !leaving.contains_key(index);
+            chunk.entries.retain(stays);
         }
-        Ok(entries)
+        Ok(chunk)
     }
 
     /// An event is stored: others of its subject need not queue behind it any more. It stays on the
@@ -287,37 +310,48 @@ impl Spool {
     }
 
     /// Takes off the disk what has [`left`](Self::left); `acknowledged` are the highest sequence
-    /// numbers that were acknowledged before anything that is in flight now. Where the disk fails,
-    /// it is tried again the next time.
-    pub(crate) async fn remove_left(&self, acknowledged: Baselines) -> Result<(), SpoolError> {
+    /// numbers that were acknowledged before anything that is in flight now. Queued for the disk
+    /// by this call; the future waits for it. Where the disk fails, it is tried again the next time.
+    pub(crate) fn remove_left(
+        &self,
+        acknowledged: &Baselines,
+    ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
         let places: Vec<Place> = self.leaving().values().cloned().collect();
-        if places.is_empty() {
-            return Ok(());
-        }
         let indexes: Vec<u64> = places.iter().map(|place| place.index).collect();
+        let answer = (!places.is_empty()).then(|| self.remove(places, acknowledged));
+        async move {
+            let Some(answer) = answer else { return Ok(()) };
+            answer.await.unwrap_or(Err(SpoolError::Closed))?;
+            let mut leaving = self.leaving();
+            for index in indexes {
+                leaving.remove(&index);
+            }
+            Ok(())
+        }
+    }
+
+    fn remove(
+        &self,
+        places: Vec<Place>,
+        acknowledged: &Baselines,
+    ) -> oneshot::Receiver<Result<(), SpoolError>> {
         let mut batch = Batch {
             freed_bytes: places.iter().map(|place| place.bytes).sum(),
             remove: places.into_iter().map(|p| (p.subject, p.index)).collect(),
             ..Batch::default()
         };
-        let answer = {
-            let mut inlet = self.lock();
-            if inlet.unsettled.is_empty() {
-                if self.accounts.is_empty() {
-                    inlet.replay_began = false;
-                    batch.replay_began = Some(false);
-                }
-                inlet.baselines.extend(acknowledged);
-                batch.baselines = Some(inlet.baselines.clone().into_iter().collect());
+        let mut inlet = self.lock();
+        if inlet.unsettled.is_empty() {
+            if self.accounts.is_empty() {
+                inlet.replay_began = false;
+                batch.replay_began = Some(false);
             }
-            inlet.change(batch)
-        };
-        answer.await.unwrap_or(Err(SpoolError::Closed))?;
-        let mut leaving = self.leaving();
-        for index in indexes {
-            leaving.remove(&index);
+            for (stream, sequence) in acknowledged {
+                inlet.baselines.insert(stream.clone(), *sequence);
+            }
+            batch.baselines = Some(inlet.baselines.clone().into_iter().collect());
         }
-        Ok(())
+        inlet.change(batch)
     }
 
     /// Moves an event to the dead letters.
@@ -366,7 +400,7 @@ impl Spool {
     pub(crate) fn unsettle(&self, subjects: impl IntoIterator<Item = Subject>) {
         let mut inlet = self.lock();
         for subject in subjects {
-            inlet.unsettled.insert(subject);
+            inlet.unsettled.insert(subject, 0);
         }
     }
 
@@ -438,8 +472,14 @@ impl Inlet {
     }
 
     /// Invariant 4, for an event that was sent before it came here.
-    fn may_be_stored(&mut self, subject: &Subject, sent_above: &Baselines, batch: &mut Batch) {
-        self.unsettled.insert(subject.clone());
+    fn may_be_stored(
+        &mut self,
+        subject: &Subject,
+        index: u64,
+        sent_above: &Baselines,
+        batch: &mut Batch,
+    ) {
+        self.unsettled.insert(subject.clone(), index);
         if !self.replay_began {
             self.baselines.clone_from(sent_above);
         } else {

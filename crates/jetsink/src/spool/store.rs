@@ -30,8 +30,21 @@ pub(super) const CACHE_BYTES: usize = 8 << 20;
 /// An empty file that is larger is made small again.
 const WORTH_SHRINKING: u64 = 32 << 20;
 
+/// Whoever reads events has no more of them than this in memory, and the one that passes it.
+const READ_BYTES: u64 = 1 << 20;
+
 /// A record, or what is left of one.
 pub(crate) type Entry = (u64, u64, Result<Record, Damage>);
+
+/// Some of a subject's events, in their order.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) entries: Vec<Entry>,
+    /// Where to read on.
+    pub(crate) next: u64,
+    /// Whether there may be more.
+    pub(crate) more: bool,
+}
 
 /// A dead letter's index, and the letter or what is left of it.
 pub(crate) type DeadEntry = (u64, Result<DeadLetter, Damage>);
@@ -127,30 +140,37 @@ impl Store {
         })
     }
 
-    /// Up to `limit` events of one subject, from index `from` on.
+    /// Events of one subject, from index `from` on: up to `limit`, and no more once they hold
+    /// [`READ_BYTES`].
     pub(crate) fn lane(
         &self,
         subject: &Subject,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<Entry>, SpoolError> {
+    ) -> Result<Chunk, SpoolError> {
         let subject = subject.as_str().as_bytes();
         self.use_database("reading", |database| {
             let events = database.begin_read()?.open_table(EVENTS)?;
-            let mut entries = Vec::new();
-            for entry in events
-                .range((subject, from)..=(subject, u64::MAX))?
-                .take(limit)
-            {
+            let mut chunk = Chunk {
+                entries: Vec::new(),
+                next: from,
+                more: false,
+            };
+            let mut bytes = 0;
+            for entry in events.range((subject, from)..=(subject, u64::MAX))? {
                 let (key, value) = entry?;
                 let (key_subject, index) = key.value();
-                entries.push((
-                    index,
-                    value.value().len() as u64,
-                    decode(key_subject, index, value.value()),
-                ));
+                let length = value.value().len() as u64;
+                let record = decode(key_subject, index, value.value());
+                chunk.entries.push((index, length, record));
+                chunk.next = index + 1;
+                bytes += length;
+                if chunk.entries.len() >= limit || bytes >= READ_BYTES {
+                    chunk.more = true;
+                    break;
+                }
             }
-            Ok(entries)
+            Ok(chunk)
         })
     }
 

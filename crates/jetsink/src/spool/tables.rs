@@ -99,8 +99,16 @@ pub(super) fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
         let next = meta.get(META_NEXT_INDEX)?.map_or(0, |next| next.value());
         meta.insert(META_NEXT_INDEX, next.max(highest))?;
     }
-    for (subject, index) in &batch.remove {
-        events.remove((subject.as_str().as_bytes(), *index))?;
+    for (subject, mut indexes) in by_subject(&batch.remove) {
+        // Together, since a page is then rewritten once, not once for each event on it.
+        indexes.sort_unstable();
+        let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else {
+            continue;
+        };
+        let (first, last) = ((subject, *first), (subject, *last));
+        events.retain_in(first..=last, |(_, index), _| {
+            indexes.binary_search(&index).is_err()
+        })?;
     }
     if !batch.bury.is_empty() || !batch.unbury.is_empty() {
         let mut dead = transaction.open_table(DEAD)?;
@@ -125,6 +133,15 @@ pub(super) fn apply(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
         meta.insert(META_REPLAY_BEGAN, u64::from(began))?;
     }
     Ok(())
+}
+
+fn by_subject(places: &[(Subject, u64)]) -> HashMap<&[u8], Vec<u64>> {
+    let mut lanes: HashMap<&[u8], Vec<u64>> = HashMap::new();
+    for (subject, index) in places {
+        let subject = subject.as_str().as_bytes();
+        lanes.entry(subject).or_default().push(*index);
+    }
+    lanes
 }
 
 /// The file's format.

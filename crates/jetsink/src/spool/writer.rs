@@ -84,11 +84,12 @@ fn run(store: &Store, accounts: &Accounts, changes: &Receiver<Change>) {
         };
         // Before the callers go on: what they ask next must see it.
         accounts.settle(&batch, result.is_ok());
+        let emptied = !batch.remove.is_empty() && accounts.is_empty();
         for done in waiting {
             // A caller that has gone away has given up on the answer, not on the event.
             let _ = done.send(result.clone());
         }
-        if !batch.remove.is_empty() && accounts.is_empty() {
+        if emptied {
             store.shrink();
         }
     }
