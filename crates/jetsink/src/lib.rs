@@ -51,6 +51,10 @@ mod pipeline_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod settle_tests;
+#[cfg(test)]
+mod simulated_broker;
+#[cfg(test)]
 mod sink_tests;
 #[cfg(test)]
 mod subject_tests;

@@ -240,6 +240,19 @@ impl<P: Publisher> Sink<P> {
         }
     }
 
+    /// Ends as a process does that is killed, and leaves the spool's file in `folder` as it is then.
+    #[cfg(test)]
+    pub(crate) async fn crash(&self, folder: &std::path::Path) {
+        let tasks = std::mem::take(&mut *self.tasks());
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        if let Some(spool) = &self.spool {
+            spool.copy_unclosed(folder).await;
+        }
+    }
+
     /// The broker's circuit at this moment.
     #[must_use]
     pub fn state(&self) -> State {

@@ -23,6 +23,8 @@ mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn_tests;
 mod unsettled;
 mod writer;
 
@@ -425,6 +427,14 @@ impl Spool {
         if let Err(error) = self.store.close() {
             warn!(%error, "the spool could not be closed in good order");
         }
+    }
+
+    /// Copies the file as it is once what the writer was given is on the disk.
+    #[cfg(test)]
+    pub(crate) async fn copy_unclosed(&self, folder: &std::path::Path) {
+        let written = self.lock().change(Batch::default());
+        written.await.unwrap().unwrap();
+        std::fs::copy(self.store.path(), file_in(folder)).unwrap();
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {

@@ -1,0 +1,56 @@
+//! What was sent before it was spooled is not sent again where the broker has it.
+
+use std::time::{Duration, Instant as SystemInstant};
+
+use tokio::time::Instant;
+
+use crate::simulated_broker::Simulated;
+use crate::sink::Sink;
+use crate::sink_settings::SinkSettings;
+use crate::spool::{Baselines, Spool, SpoolSettings};
+use crate::{Envelope, MessageId, Subject};
+
+fn event(number: usize) -> Envelope {
+    Envelope::new(Subject::new("a").unwrap(), number.to_string().into())
+        .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
+}
+
+/// Of a thousand callers at a broker that falls silent, some still wait for their answers while
+/// newer events of others go to the spool at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() {
+    const NEWER: usize = 45_000;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(folder.path());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let spool = Spool::open(&settings).unwrap();
+    for start in (1..=NEWER).step_by(5_000) {
+        let events: Vec<_> = (start..start + 5_000).map(event).collect();
+        let appends = events.iter().map(|event| spool.append(event, None, soon));
+        for result in futures_util::future::join_all(appends).await {
+            result.unwrap();
+        }
+    }
+    let sent_above = Baselines::new();
+    let sent = event(0);
+    spool.append(&sent, Some(&sent_above), soon).await.unwrap();
+    drop(spool);
+
+    let broker = Simulated::new();
+    broker.with(|broker| {
+        let stored = ("a".to_owned(), "sink.0".to_owned(), "0".to_owned());
+        broker.stream.push(stored);
+    });
+    let started = SystemInstant::now();
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
+        .await
+        .unwrap();
+    let receipt = sink.close(Duration::from_secs(60)).await;
+    println!("replayed in {:?}", started.elapsed());
+    assert_eq!(receipt.spooled, 0);
+    let stored: Vec<usize> = broker.with(|broker| {
+        let payloads = broker.stream.iter().map(|(_, _, payload)| payload);
+        payloads.map(|payload| payload.parse().unwrap()).collect()
+    });
+    assert_eq!(stored, (0..=NEWER).collect::<Vec<_>>());
+}
