@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
-    Acknowledgement, Connection, Envelope, Known, NatsPublisher, PublishError, Scope, Subject,
+    Acknowledgement, Connection, Envelope, Known, NatsPublisher, PublishError, Scope, StoredIds,
+    Subject,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -64,10 +65,10 @@ impl jetsink::Publisher for Port {
         subjects: &[Subject],
         after: &HashMap<String, u64>,
         visit: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<bool, PublishError> {
+    ) -> Result<StoredIds, PublishError> {
         match self {
             Self::Nats(publisher) => publisher.stored_ids(subjects, after, visit).await,
-            Self::Scripted(_) => Ok(false),
+            Self::Scripted(_) => Ok(StoredIds::Unsupported),
         }
     }
 

@@ -33,7 +33,7 @@ pub use error::{
 pub use export::{ExportError, event_json};
 pub use nats::NatsPublisher;
 pub use pipeline::Pipeline;
-pub use publisher::{Acknowledgement, Connection, Publisher};
+pub use publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 pub use retry::with_retry;
 pub use scopes::MOST_FAILING_SUBJECTS;
 pub use sink::{Delivery, Receipt, Sink};

@@ -35,6 +35,18 @@ impl Acknowledgement {
     }
 }
 
+/// What came of looking up message ids, by [`Publisher::stored_ids`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredIds {
+    /// All were visited.
+    Visited,
+    /// All but those of these subjects, whose streams don't answer at the moment.
+    VisitedExcept(Vec<Subject>),
+    /// This publisher can't look them up.
+    Unsupported,
+}
+
 /// What a publisher knows of its connection: evidence for the broker's circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connection {
@@ -98,19 +110,19 @@ pub trait Publisher: Send + Sync {
     }
 
     /// Gives `visit` the message ids of what streams have stored under `subjects`, above the sequence
-    /// numbers in `after` (by stream; from the beginning where it names none). Ids of others come
-    /// too. `Ok(false)` where this publisher can't look them up, as by default.
+    /// numbers in `after` (by stream; from the beginning where it names none). Ids of others may come
+    /// too. By default it can't.
     ///
     /// # Errors
-    /// [`PublishError`], where the broker does not say now.
+    /// [`PublishError`], where the broker as a whole does not say now.
     fn stored_ids(
         &self,
         subjects: &[Subject],
         after: &HashMap<String, u64>,
         visit: &mut (dyn FnMut(&str) + Send),
-    ) -> impl Future<Output = Result<bool, PublishError>> + Send {
+    ) -> impl Future<Output = Result<StoredIds, PublishError>> + Send {
         let _ = (subjects, after, visit);
-        std::future::ready(Ok(false))
+        std::future::ready(Ok(StoredIds::Unsupported))
     }
 
     /// The connection, as it changes. `None` where the publisher has none to speak of.

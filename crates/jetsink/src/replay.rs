@@ -16,7 +16,7 @@ use crate::circuit::State;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::publisher::Publisher;
-use crate::settle::settle;
+use crate::settle::Settling;
 use crate::sink::Delivery;
 use crate::spool::{
     Baselines, DeadLetter, Place, Reading, Record, Spool, SpoolError, SpoolSettings,
@@ -49,18 +49,16 @@ pub(crate) async fn replay<P: Publisher>(
     spool: Arc<Spool>,
     settings: SpoolSettings,
 ) {
+    let mut settling = Settling::default();
     loop {
         spool.filled().await;
         ready(&direct).await;
-        match settle(&direct, &spool).await {
-            Ok(()) => {}
-            Err(reason) => {
-                warn!(%reason, "what is in the spool can't be looked up in its stream yet");
-                sleep(LOOK_AGAIN * 10).await;
-                continue;
-            }
+        if let Err(reason) = settling.settle(&direct, &spool).await {
+            warn!(%reason, "what is in the spool can't be looked up in its stream yet");
+            sleep(LOOK_AGAIN * 10).await;
+            continue;
         }
-        let mut run = Run::new(&direct, &spool, &settings);
+        let mut run = Run::new(&direct, &spool, &settings, &settling);
         if let Err(error) = run.run().await {
             warn!(%error, "replay rests: the spool fails");
             sleep(DISK_REST).await;
@@ -126,6 +124,7 @@ struct Run<'a, P> {
     direct: &'a Direct<P>,
     spool: &'a Spool,
     settings: &'a SpoolSettings,
+    settling: &'a Settling,
     lanes: HashMap<Subject, Lane>,
     /// Whose turn it is: each lane once.
     turns: VecDeque<Subject>,
@@ -135,28 +134,37 @@ struct Run<'a, P> {
     /// Of what was delivered, while it goes on.
     removal: Option<Removal<'a>>,
     broker_failed: bool,
+    /// Something that waits must be looked up first: the run ends once nothing is in flight.
+    must_settle: bool,
     replayed: u64,
     next_allowed: Instant,
 }
 
 impl<'a, P: Publisher> Run<'a, P> {
-    fn new(direct: &'a Direct<P>, spool: &'a Spool, settings: &'a SpoolSettings) -> Self {
+    fn new(
+        direct: &'a Direct<P>,
+        spool: &'a Spool,
+        settings: &'a SpoolSettings,
+        settling: &'a Settling,
+    ) -> Self {
         Self {
             direct,
             spool,
             settings,
+            settling,
             lanes: HashMap::new(),
             turns: VecDeque::new(),
             sent: VecDeque::new(),
             acknowledged: Baselines::new(),
             removal: None,
             broker_failed: false,
+            must_settle: false,
             replayed: 0,
             next_allowed: Instant::now(),
         }
     }
 
-    /// Sends until the spool is empty or the broker fails.
+    /// Sends until the spool is empty, the broker fails, or something must be looked up.
     async fn run(&mut self) -> Result<(), SpoolError> {
         let started = Instant::now();
         let result = self.send_all().await;
@@ -184,6 +192,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         self.look_for_subjects();
         loop {
             while !self.broker_failed
+                && !self.must_settle
                 && pipeline.has_room()
                 && self.spool.leaving_events() < MOST_DELIVERED
                 && self.may_send()
@@ -202,7 +211,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             }
             if pipeline.is_empty() {
                 self.remove_left().await?;
-                if self.broker_failed || self.spool.status().events == 0 {
+                if self.broker_failed || self.must_settle || self.spool.status().events == 0 {
                     return Ok(());
                 }
                 self.wait_for_more().await;
@@ -339,7 +348,10 @@ impl<'a, P: Publisher> Run<'a, P> {
             let Some(mut lane) = self.lanes.remove(&subject) else {
                 continue;
             };
-            let waits = lane.waits_until.is_some_and(|until| now < until)
+            let unsettled = self.spool.is_unsettled(&subject);
+            self.must_settle |= unsettled && self.settling.is_due(&subject, now);
+            let waits = unsettled
+                || lane.waits_until.is_some_and(|until| now < until)
                 || ((lane.probing || lane.restart) && lane.in_flight > 0);
             let event = if waits {
                 None
@@ -427,6 +439,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         let now = Instant::now();
         let next = self.lanes.values().filter_map(|lane| lane.waits_until);
         let next = next.chain(self.settings.replay_rate().map(|_| self.next_allowed));
+        let next = next.chain(self.settling.next_due());
         let until = next
             .min()
             .unwrap_or(now + LOOK_AGAIN)

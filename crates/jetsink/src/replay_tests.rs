@@ -51,8 +51,11 @@ enum Step {
         subject: usize,
         refuses: bool,
     },
-    /// The streams lose their leaders, or have them again.
-    Lead(Leader),
+    /// The subject's stream loses its leader, or has it again.
+    Lead {
+        subject: usize,
+        leader: Leader,
+    },
     Rest {
         millis: u64,
     },
@@ -76,6 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Leader::There),
         1 => Just(Leader::GoneAndTold),
         1 => Just(Leader::GoneSilently),
+        1 => Just(Leader::GoneForNow),
     ];
     prop_oneof![
         12 => (subject.clone(), 1..6_usize).prop_map(|(subject, events)| Step::Emit { subject, events }),
@@ -85,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Connect),
         2 => any::<bool>().prop_map(|stores| Step::FallSilent { stores }),
         2 => (subject.clone(), any::<bool>()).prop_map(|(subject, refuses)| Step::Refuse { subject, refuses }),
-        2 => leader.prop_map(Step::Lead),
+        2 => (subject.clone(), leader).prop_map(|(subject, leader)| Step::Lead { subject, leader }),
         4 => (1..60_u64).prop_map(|millis| Step::Rest { millis }),
         2 => Just(Step::Restart),
         2 => (subject, 0..20_000_u64).prop_map(|(subject, after_micros)| Step::Crash { subject, after_micros }),
@@ -275,7 +279,10 @@ impl World {
                     broker.to_refuse.remove(&name);
                 }
             }),
-            Step::Lead(leader) => self.broker.with(|broker| broker.leader = leader),
+            Step::Lead { subject, leader } => {
+                self.broker
+                    .with(|broker| broker.lead(SUBJECTS[subject], leader));
+            }
             Step::Rest { millis } => sleep(Duration::from_millis(millis)).await,
             Step::Restart => {
                 self.close().await;
@@ -297,7 +304,9 @@ impl World {
     async fn audit(mut self) -> Result<(), TestCaseError> {
         self.broker.with(|broker| {
             broker.to_refuse.clear();
-            broker.leader = Leader::There;
+            for subject in SUBJECTS {
+                broker.lead(subject, Leader::There);
+            }
         });
         self.broker.disconnect();
         self.broker.connect();

@@ -4,16 +4,19 @@
 //! acknowledged sequence number are read, and the events found are done. Then the first that was not
 //! found is sent alone: its acknowledgement is a barrier, whatever was sent before it on this
 //! connection is stored by then; and what was still on its way is found by reading once more.
+//!
+//! A subject whose stream can't be read stays unsettled, and nothing of it is sent; others go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::backoff::wait_after;
 use crate::direct::Direct;
-use crate::error::{EmitError, PublishError};
+use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::pipeline::WIDEST_WINDOW;
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, StoredIds};
 use crate::replay::MOST_DELIVERED;
 use crate::spool::{Baselines, Place, Spool, SpoolError, Unsettled};
 use crate::subject::Subject;
@@ -37,37 +40,120 @@ pub(crate) enum Unsettleable {
     Barrier(EmitError),
 }
 
-/// Takes out of the spool what is stored already.
-pub(crate) async fn settle<P: Publisher>(
+/// When to look again for what could not be looked up.
+#[derive(Debug, Default)]
+pub(crate) struct Settling {
+    waits: HashMap<Subject, Wait>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    attempt: u32,
+    until: Instant,
+}
+
+impl Settling {
+    /// Whether an unsettled subject is to be looked up by now.
+    pub(crate) fn is_due(&self, subject: &Subject, now: Instant) -> bool {
+        let wait = self.waits.get(subject);
+        wait.is_none_or(|wait| wait.until <= now)
+    }
+
+    /// When the next subject is due that waits.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.waits.values().map(|wait| wait.until).min()
+    }
+
+    /// Takes out of the spool what is stored already, of the subjects that are due.
+    pub(crate) async fn settle<P: Publisher>(
+        &mut self,
+        direct: &Direct<P>,
+        spool: &Spool,
+    ) -> Result<(), Unsettleable> {
+        let (unsettled, baselines) = spool.unsettled();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for subject in unsettled.subjects() {
+            if !spool.holds(subject) {
+                self.waits.remove(subject);
+                spool.settled(subject, &unsettled);
+            } else if self.is_due(subject, now) {
+                due.push(subject.clone());
+            }
+        }
+        for subjects in due.chunks(SUBJECTS_AT_ONCE) {
+            let unread = settle_some(direct, spool, subjects, &unsettled, &baselines).await?;
+            for subject in subjects {
+                if unread.contains(subject) {
+                    self.wait(subject);
+                } else {
+                    self.waits.remove(subject);
+                    spool.settled(subject, &unsettled);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, subject: &Subject) {
+        let now = Instant::now();
+        let before = self.waits.get(subject);
+        let attempt = before.map_or(0, |wait| wait.attempt.saturating_add(1));
+        let wait = Wait {
+            attempt,
+            until: now + wait_after(attempt),
+        };
+        warn!(%subject, attempt, wait_ms = wait_after(attempt).as_millis() as u64,
+            "what is spooled of the subject waits: its stream can't be read");
+        self.waits.insert(subject.clone(), wait);
+    }
+}
+
+/// Gives the subjects of which it is still not known.
+async fn settle_some<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
-) -> Result<(), Unsettleable> {
-    let (unsettled, baselines) = spool.unsettled();
-    if unsettled.is_empty() {
-        return Ok(());
+    subjects: &[Subject],
+    unsettled: &Unsettled,
+    baselines: &Baselines,
+) -> Result<HashSet<Subject>, Unsettleable> {
+    let mut candidates = candidates(spool, subjects, unsettled).await?;
+    let mut unread = HashSet::new();
+    match look_up(direct, spool, subjects, baselines, &mut candidates).await? {
+        StoredIds::Visited => {}
+        StoredIds::VisitedExcept(subjects) => unread.extend(subjects),
+        StoredIds::Unsupported => return Ok(unread),
     }
-    let subjects: Vec<Subject> = spool
-        .subjects()
-        .into_iter()
-        .filter(|subject| unsettled.contains(subject))
-        .collect();
-    for subjects in subjects.chunks(SUBJECTS_AT_ONCE) {
-        let mut candidates = candidates(spool, subjects, &unsettled).await?;
-        if !look_up(direct, spool, subjects, &baselines, &mut candidates).await? {
-            break;
-        }
+    loop {
         // The oldest of those that were not found.
-        let oldest = candidates.iter().min_by_key(|(_, place)| place.index);
+        let readable = candidates
+            .iter()
+            .filter(|(_, place)| !unread.contains(&place.subject));
+        let oldest = readable.min_by_key(|(_, place)| place.index);
         let Some((id, place)) = oldest.map(|(id, place)| (id.clone(), place.clone())) else {
-            continue;
+            return Ok(unread);
         };
-        if send_alone(direct, spool, &place).await? {
-            candidates.remove(&id);
+        match send_alone(direct, spool, &place).await? {
+            Barrier::Stored => {
+                candidates.remove(&id);
+                break;
+            }
+            Barrier::NotTaken => break,
+            Barrier::Unanswered => {
+                unread.insert(place.subject);
+            }
         }
-        look_up(direct, spool, subjects, &baselines, &mut candidates).await?;
     }
-    spool.settled(&unsettled);
-    Ok(())
+    let readable: Vec<Subject> = subjects
+        .iter()
+        .filter(|subject| !unread.contains(subject))
+        .cloned()
+        .collect();
+    let again = look_up(direct, spool, &readable, baselines, &mut candidates).await?;
+    if let StoredIds::VisitedExcept(subjects) = again {
+        unread.extend(subjects);
+    }
+    Ok(unread)
 }
 
 /// The ids of what may have been sent, and where they stand: the first of each subject, which replay
@@ -109,16 +195,16 @@ async fn candidates(
     Ok(candidates)
 }
 
-/// Takes those out that are stored. False where the publisher can't say.
+/// Takes those out that are stored.
 async fn look_up<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
     subjects: &[Subject],
     baselines: &Baselines,
     candidates: &mut HashMap<String, Place>,
-) -> Result<bool, Unsettleable> {
+) -> Result<StoredIds, Unsettleable> {
     if candidates.is_empty() {
-        return Ok(true);
+        return Ok(StoredIds::Visited);
     }
     let mut found = Vec::new();
     let mut visit = |id: &str| found.extend(candidates.remove(id));
@@ -126,12 +212,12 @@ async fn look_up<P: Publisher>(
         .publisher()
         .stored_ids(subjects, baselines, &mut visit)
         .await;
-    let able = match answer {
-        Ok(able) => able,
+    let visited = match answer {
+        Ok(visited) => visited,
         // It will be no better in a minute, and waiting for ever would be worse than a duplicate.
         Err(error @ PublishError::PermissionDenied) => {
             warn!(%error, "this user may not look up what is stored: events past the stream's duplicate window may be stored twice");
-            false
+            StoredIds::Unsupported
         }
         Err(error) => return Err(error.into()),
     };
@@ -145,21 +231,30 @@ async fn look_up<P: Publisher>(
         }
         spool.remove_left(&Baselines::new()).await?;
     }
-    Ok(able)
+    Ok(visited)
 }
 
-/// Whether it is stored now, and out of the spool.
+/// What came of sending one event alone.
+enum Barrier {
+    /// It is stored, and out of the spool.
+    Stored,
+    /// Somebody said no to it, or it was not sent at all: replay deals with it.
+    NotTaken,
+    /// Its stream does not answer.
+    Unanswered,
+}
+
 async fn send_alone<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
     place: &Place,
-) -> Result<bool, Unsettleable> {
+) -> Result<Barrier, Unsettleable> {
     let chunk = spool.read(&place.subject, place.index, 1).await?;
     let Some((index, _, Ok(record))) = chunk.entries.into_iter().next() else {
-        return Ok(false);
+        return Ok(Barrier::NotTaken);
     };
     if index != place.index {
-        return Ok(false);
+        return Ok(Barrier::NotTaken);
     }
     let started = Instant::now();
     let deadline = started + direct.settings().deadline;
@@ -167,10 +262,10 @@ async fn send_alone<P: Publisher>(
         Ok(_) => {
             spool.left(place.clone());
             spool.remove_left(&Baselines::new()).await?;
-            Ok(true)
+            Ok(Barrier::Stored)
         }
-        // The subject's own trouble: replay deals with it, and nothing of it was taken.
-        Err(error) if error.scope() != crate::error::Scope::Broker => Ok(false),
-        Err(error) => Err(Unsettleable::Barrier(error)),
+        Err(error) if error.scope() == Scope::Broker => Err(Unsettleable::Barrier(error)),
+        Err(error) if error.known() == Known::OutcomeUnknown => Ok(Barrier::Unanswered),
+        Err(_) => Ok(Barrier::NotTaken),
     }
 }

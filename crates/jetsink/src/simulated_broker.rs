@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::PublishError;
-use crate::publisher::{Acknowledgement, Connection, Publisher};
+use crate::publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -25,6 +25,8 @@ pub(crate) enum Leader {
     GoneAndTold,
     /// The message is taken and comes to nothing.
     GoneSilently,
+    /// The message is taken, and stored when there is a leader again.
+    GoneForNow,
 }
 
 pub(crate) struct Broker {
@@ -37,8 +39,25 @@ pub(crate) struct Broker {
     received: HashMap<String, Instant>,
     /// Nothing is answered, and what comes is stored or not.
     pub(crate) silent: Option<bool>,
-    pub(crate) leader: Leader,
+    leaders: HashMap<String, Leader>,
+    /// What is stored when there is a leader.
+    taken: Vec<(String, String, String)>,
     connection: watch::Sender<Connection>,
+}
+
+impl Broker {
+    fn leader(&self, subject: &str) -> Leader {
+        let leader = self.leaders.get(subject);
+        leader.copied().unwrap_or(Leader::There)
+    }
+
+    pub(crate) fn lead(&mut self, subject: &str, leader: Leader) {
+        self.leaders.insert(subject.to_owned(), leader);
+        if leader == Leader::There {
+            let stored = self.taken.extract_if(.., |(of, ..)| of == subject);
+            self.stream.extend(stored);
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -52,7 +71,8 @@ impl Simulated {
             to_refuse: HashSet::new(),
             received: HashMap::new(),
             silent: None,
-            leader: Leader::There,
+            leaders: HashMap::new(),
+            taken: Vec::new(),
             connection: watch::Sender::new(Connection {
                 up: true,
                 ..Connection::default()
@@ -107,11 +127,19 @@ impl Publisher for Simulated {
             if payload.starts_with(POISON) {
                 return Some(Err(PublishError::TooLarge { bytes: 2, limit: 1 }));
             }
-            match broker.leader {
+            let message = || {
+                let id = envelope.message_id().unwrap().to_string();
+                (subject.to_owned(), id, payload.to_owned())
+            };
+            match broker.leader(subject) {
                 Leader::There => {}
                 _ if broker.silent.is_some() => return None,
                 Leader::GoneAndTold => return Some(Err(PublishError::NoLeader)),
                 Leader::GoneSilently => return None,
+                Leader::GoneForNow => {
+                    broker.taken.push(message());
+                    return None;
+                }
             }
             let now = Instant::now();
             let before = broker.received.insert(subject.to_owned(), now);
@@ -126,10 +154,7 @@ impl Publisher for Simulated {
                 return Some(Err(PublishError::PermissionDenied));
             }
             if broker.silent != Some(false) {
-                let id = envelope.message_id().unwrap().to_string();
-                broker
-                    .stream
-                    .push((subject.to_owned(), id, payload.to_owned()));
+                broker.stream.push(message());
             }
             let sequence = broker.stream.len() as u64;
             broker
@@ -153,21 +178,25 @@ impl Publisher for Simulated {
         subjects: &[Subject],
         after: &HashMap<String, u64>,
         visit: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<bool, PublishError> {
+    ) -> Result<StoredIds, PublishError> {
         self.with(|broker| {
             if !broker.connection.borrow().up || broker.silent.is_some() {
                 return Err(PublishError::NotConnected);
             }
-            if broker.leader != Leader::There {
-                return Err(PublishError::JetStreamUnavailable);
-            }
+            let (there, gone): (Vec<&Subject>, Vec<&Subject>) = subjects
+                .iter()
+                .partition(|subject| broker.leader(subject.as_str()) == Leader::There);
             let above = after.get("S").copied().unwrap_or(0) as usize;
             for (subject, id, _) in &broker.stream[above.min(broker.stream.len())..] {
-                if subjects.iter().any(|wanted| wanted.as_str() == subject) {
+                if there.iter().any(|wanted| wanted.as_str() == subject) {
                     visit(id);
                 }
             }
-            Ok(true)
+            Ok(if gone.is_empty() {
+                StoredIds::Visited
+            } else {
+                StoredIds::VisitedExcept(gone.into_iter().cloned().collect())
+            })
         })
     }
 

@@ -22,7 +22,7 @@ use super::wire;
 use crate::connect::{ConnectError, ConnectSettings};
 use crate::envelope::Envelope;
 use crate::error::PublishError;
-use crate::publisher::{Acknowledgement, Connection, Publisher};
+use crate::publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 use crate::subject::Subject;
 
 /// The most header bytes that a stream stores (server code 10097).
@@ -282,10 +282,9 @@ impl Publisher for NatsPublisher {
         subjects: &[Subject],
         after: &HashMap<String, u64>,
         visit: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<bool, PublishError> {
+    ) -> Result<StoredIds, PublishError> {
         let session = self.shared.session().ok_or(PublishError::NotConnected)?;
-        stored_ids(&self.shared, &session, subjects, after, visit).await?;
-        Ok(true)
+        stored_ids(&self.shared, &session, subjects, after, visit).await
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

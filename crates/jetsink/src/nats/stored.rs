@@ -10,11 +10,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::publisher::Shared;
 use super::session::Session;
 use super::wire::{ApiError, MESSAGE_ID};
 use crate::error::{Known, PublishError, Scope};
+use crate::publisher::StoredIds;
 use crate::subject::Subject;
 
 /// The longest that one question to the JetStream API may take.
@@ -33,18 +35,45 @@ pub(super) async fn stored_ids(
     subjects: &[Subject],
     after: &HashMap<String, u64>,
     visit: &mut (dyn FnMut(&str) + Send),
-) -> Result<(), PublishError> {
+) -> Result<StoredIds, PublishError> {
     let mut by_stream: HashMap<String, Vec<&Subject>> = HashMap::new();
     for subject in subjects {
         for stream in streams_of(shared, session, subject).await? {
             by_stream.entry(stream).or_default().push(subject);
         }
     }
+    let mut unread = Vec::new();
     for (stream, subjects) in by_stream {
         let above = after.get(&stream).copied().unwrap_or(0);
-        read(shared, session, &stream, &subjects, above, visit).await?;
+        match read(shared, session, &stream, &subjects, above, visit).await {
+            Ok(()) => {}
+            Err(error) if is_the_streams(&error) => {
+                warn!(%stream, %error, "a stream can't be read at the moment");
+                unread.extend(subjects.into_iter().cloned());
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
+    Ok(if unread.is_empty() {
+        StoredIds::Visited
+    } else {
+        StoredIds::VisitedExcept(unread)
+    })
+}
+
+/// Whether it says nothing of other streams.
+fn is_the_streams(error: &PublishError) -> bool {
+    !matches!(
+        error,
+        PublishError::NotConnected
+            | PublishError::ConnectionLost
+            | PublishError::ClientBusy
+            | PublishError::AckTimeout {
+                broker_answers: false
+            }
+            | PublishError::PermissionDenied
+            | PublishError::InboxDenied { .. }
+    )
 }
 
 async fn streams_of(

@@ -137,7 +137,8 @@ impl Spool {
                 reason: error.to_string(),
             }
         })?;
-        let unsettled = Unsettled::left_by_another(everything);
+        let left = contents.lanes.keys().filter(|_| everything);
+        let unsettled = Unsettled::left_by_another(left.cloned());
         Ok(Self {
             store,
             accounts,
@@ -412,9 +413,13 @@ impl Spool {
         (inlet.unsettled.clone(), inlet.baselines.clone())
     }
 
-    /// What was unsettled has been looked up.
-    pub(crate) fn settled(&self, looked_up: &Unsettled) {
-        self.lock().unsettled.remove(looked_up);
+    pub(crate) fn is_unsettled(&self, subject: &Subject) -> bool {
+        self.lock().unsettled.contains(subject)
+    }
+
+    /// A subject has been looked up as it stood in `before`.
+    pub(crate) fn settled(&self, subject: &Subject, before: &Unsettled) {
+        self.lock().unsettled.remove(subject, before);
     }
 
     /// Takes nothing more, waits for what was taken to be on the disk, and gives the file free;

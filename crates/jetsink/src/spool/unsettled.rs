@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use crate::subject::Subject;
 
 /// The subjects of which something may be stored already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Unsettled {
-    /// Left by a process that sent: it is not known of which subjects.
-    everything: bool,
     subjects: HashMap<Subject, Mark>,
     next_stamp: u64,
 }
@@ -22,11 +20,13 @@ struct Mark {
 }
 
 impl Unsettled {
-    pub(super) fn left_by_another(everything: bool) -> Self {
-        Self {
-            everything,
-            ..Self::default()
+    /// Left by a process that sent: it is not known of which of these.
+    pub(super) fn left_by_another(subjects: impl Iterator<Item = Subject>) -> Self {
+        let mut unsettled = Self::default();
+        for subject in subjects {
+            unsettled.insert(subject, u64::MAX);
         }
+        unsettled
     }
 
     /// `index`: of an event that was sent before it was spooled; 0 for those that replay sent.
@@ -41,26 +41,27 @@ impl Unsettled {
         mark.last_sent = mark.last_sent.max(index);
     }
 
-    /// Takes away what stood in `before`; what came in since then stays.
-    pub(super) fn remove(&mut self, before: &Self) {
-        self.everything &= !before.everything;
-        self.subjects
-            .retain(|subject, stamp| before.subjects.get(subject) != Some(stamp));
+    /// Takes a subject away, unless more of it came in since `before`.
+    pub(super) fn remove(&mut self, subject: &Subject, before: &Self) {
+        if self.subjects.get(subject) == before.subjects.get(subject) {
+            self.subjects.remove(subject);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.everything && self.subjects.is_empty()
+        self.subjects.is_empty()
+    }
+
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.subjects.keys()
     }
 
     /// Behind this index nothing of the subject was sent before it was spooled.
     pub(crate) fn last_sent(&self, subject: &Subject) -> u64 {
-        if self.everything {
-            return u64::MAX;
-        }
         self.subjects.get(subject).map_or(0, |mark| mark.last_sent)
     }
 
     pub(crate) fn contains(&self, subject: &Subject) -> bool {
-        self.everything || self.subjects.contains_key(subject)
+        self.subjects.contains_key(subject)
     }
 }
