@@ -41,19 +41,7 @@ pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
 fn open(directory: &Path) -> Result<SpoolFile, SpoolError> {
     let spool = SpoolFile::open(directory)?;
     if let Some(loss) = spool.loss() {
-        let lost = match loss.lost {
-            Some(lost) => format!("{lost} lost"),
-            None => "nobody can say how many events are lost".to_owned(),
-        };
-        let aside = match &loss.set_aside {
-            Some(path) => format!("; the damaged file is {}", path.display()),
-            None => String::new(),
-        };
-        report::note(&format!(
-            "the spool was damaged ({}): {} kept, {lost}{aside}",
-            loss.reason,
-            counted(loss.salvaged, "event")
-        ));
+        report::note(&loss.to_string());
     }
     Ok(spool)
 }

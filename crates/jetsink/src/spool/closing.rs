@@ -15,9 +15,9 @@ use super::tables::Contents;
 /// What the file held when it was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ClosingNote {
-    next_index: u64,
+    pub(super) next_index: u64,
     pub(super) events: u64,
-    dead_letters: u64,
+    pub(super) dead_letters: u64,
 }
 
 impl ClosingNote {

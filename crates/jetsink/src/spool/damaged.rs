@@ -10,25 +10,60 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use redb::{Builder, ConcurrencyMode, ReadableDatabase as _, ReadableTableMetadata as _};
-use redb::{ReadOnlyDatabase, ReadableTable as _};
+use redb::{ReadOnlyDatabase, ReadableTable as _, TableDefinition};
 
+use super::dead::DeadLetter;
 use super::record::Record;
 use super::store::{CACHE_BYTES, caught};
-use super::tables::{EVENTS, decode};
+use super::tables::{DEAD, EVENTS, decode};
 
 /// Where redb's header holds its flags, and the one that asks for a repair (redb's docs/design.md).
 /// Held by `of_200_bytes_flipped_after_a_crash_each_loss_is_told_and_most_is_kept`.
 const FLAGS: u64 = 9;
 const REPAIR: u8 = 2;
 
-/// Gives each event of `copy` that can be read to `keep`, and returns how many the file says it holds.
-/// Changes the copy.
-pub(super) fn read_damaged(copy: &Path, mut keep: impl FnMut(Record)) -> Option<u64> {
-    hide_repair_mark(copy).ok()?;
-    let database = caught(|| open(copy)).ok()?.ok()?;
-    let total = caught(|| read(&database, &mut keep)).ok().flatten();
+/// How many events and dead letters a file says it holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) events: Option<u64>,
+    pub(super) dead_letters: Option<u64>,
+}
+
+/// Gives each event and dead letter of `copy` that can be read to `keep`. Changes the copy.
+pub(super) fn read_damaged(copy: &Path, mut keep: impl FnMut(Salvaged)) -> Held {
+    let database = hide_repair_mark(copy)
+        .ok()
+        .and_then(|()| caught(|| open(copy)).ok()?.ok());
+    let Some(database) = database else {
+        return Held::default();
+    };
+    let own = |(subject, index): (&[u8], u64)| (subject.to_vec(), index);
+    let events = read(&database, EVENTS, own, |(subject, index), bytes| {
+        if let Ok(record) = decode(&subject, index, bytes) {
+            keep(Salvaged::Event(record));
+        }
+    });
+    let dead_letters = read(
+        &database,
+        DEAD,
+        |index: u64| index,
+        |_, bytes| {
+            if let Ok(letter) = DeadLetter::decode(bytes) {
+                keep(Salvaged::DeadLetter(letter));
+            }
+        },
+    );
     let _ = caught(|| drop(database));
-    total
+    Held {
+        events,
+        dead_letters,
+    }
+}
+
+/// What could be read.
+pub(super) enum Salvaged {
+    Event(Record),
+    DeadLetter(DeadLetter),
 }
 
 fn open(copy: &Path) -> Result<ReadOnlyDatabase, redb::DatabaseError> {
@@ -47,49 +82,41 @@ fn hide_repair_mark(copy: &Path) -> io::Result<()> {
     file.write_all(&[flags[0] & !REPAIR])
 }
 
-type Key = (Vec<u8>, u64);
-
-fn read(database: &ReadOnlyDatabase, keep: &mut impl FnMut(Record)) -> Option<u64> {
-    let events = database.begin_read().ok()?.open_table(EVENTS).ok()?;
-    let total = events.len().ok();
-    let mut last: Option<Key> = None;
-    // Up to the damage from one side, and back to it from the other.
+/// Visits what can be read of a table, up to the damage from one side, and back to it from the other;
+/// gives how much the table says it holds.
+fn read<K: redb::Key + 'static, Owned: Ord + Clone>(
+    database: &ReadOnlyDatabase,
+    definition: TableDefinition<'static, K, &'static [u8]>,
+    own: impl for<'k> Fn(K::SelfType<'k>) -> Owned,
+    mut visit: impl FnMut(Owned, &[u8]),
+) -> Option<u64> {
+    let table = caught(|| database.begin_read().ok()?.open_table(definition).ok()).ok()??;
+    let held = caught(|| table.len().ok()).ok().flatten();
+    let mut last: Option<Owned> = None;
     let _ = caught(|| {
-        for entry in events.iter().ok()?.map_while(Result::ok) {
-            let (subject, index) = entry.0.value();
+        for (key, value) in table.iter().ok()?.map_while(Result::ok) {
+            let key = own(key.value());
             // A page of another time would not stand in order.
-            if last
-                .as_ref()
-                .is_some_and(|(s, i)| (subject, index) <= (s.as_slice(), *i))
-            {
+            if last.as_ref().is_some_and(|last| key <= *last) {
                 break;
             }
-            last = Some((subject.to_vec(), index));
-            if let Ok(record) = decode(subject, index, entry.1.value()) {
-                keep(record);
-            }
+            last = Some(key.clone());
+            visit(key, value.value());
         }
         Some(())
     });
-    let mut first: Option<Key> = None;
+    let mut first: Option<Owned> = None;
     let _ = caught(|| {
-        for entry in events.iter().ok()?.rev().map_while(Result::ok) {
-            let key = entry.0.value();
-            let read_before = last
-                .as_ref()
-                .is_some_and(|(s, i)| key <= (s.as_slice(), *i));
-            let out_of_order = first
-                .as_ref()
-                .is_some_and(|(s, i)| key >= (s.as_slice(), *i));
-            if read_before || out_of_order {
+        for (key, value) in table.iter().ok()?.rev().map_while(Result::ok) {
+            let key = own(key.value());
+            let read_before = last.as_ref().is_some_and(|last| key <= *last);
+            if read_before || first.as_ref().is_some_and(|first| key >= *first) {
                 break;
             }
-            first = Some((key.0.to_vec(), key.1));
-            if let Ok(record) = decode(key.0, key.1, entry.1.value()) {
-                keep(record);
-            }
+            first = Some(key.clone());
+            visit(key, value.value());
         }
         Some(())
     });
-    total
+    held
 }

@@ -134,8 +134,11 @@ impl SpoolFile {
 
     fn check(&self) -> Result<SpoolCheck, SpoolError> {
         let mut check = SpoolCheck::default();
-        let lost = self.loss.as_ref().and_then(|loss| loss.lost).unwrap_or(0);
-        check.damaged = lost + self.events(|_| check.events += 1)?;
+        let loss = self.loss.as_ref();
+        let events = loss.and_then(|loss| loss.lost).unwrap_or(0);
+        let dead_letters = loss.and_then(|loss| loss.dead_letters_lost).unwrap_or(0);
+        check.damaged = events + dead_letters;
+        check.damaged += self.events(|_| check.events += 1)?;
         check.damaged += self.dead(|_| check.dead_letters += 1)?;
         check.reason = self.loss.as_ref().map(|loss| loss.reason.clone());
         Ok(check)

@@ -4,23 +4,23 @@
 //! The new file is made beside the old one and takes its place when it is whole, so that a crash on
 //! the way loses nothing.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tracing::error;
 
 use super::closing::ClosingNote;
-use super::damaged::read_damaged;
+use super::damaged::{Held, Salvaged, read_damaged};
 use super::error::SpoolError;
 use super::file_in;
-use super::record::Record;
 use super::store::{OpenError, Store};
 use super::tables::{Batch, Contents};
 
 /// How many records go into the new file at a time.
 const CHUNK: usize = 1_000;
 
-/// What a damaged file cost.
+/// What a damaged file cost; shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolLoss {
@@ -31,8 +31,36 @@ pub struct SpoolLoss {
     pub set_aside: Option<PathBuf>,
     /// Events that could be read and are in the new file.
     pub salvaged: u64,
-    /// Events that could not; `None` where the file does not even say how many it held.
+    /// Events that could not; `None` where nothing says how many there were. Where the store went
+    /// back to an earlier state: at the most, since some may have been delivered.
     pub lost: Option<u64>,
+    /// Dead letters that could be read and are in the new file.
+    pub dead_letters_salvaged: u64,
+    /// Dead letters that could not, as `lost`.
+    pub dead_letters_lost: Option<u64>,
+}
+
+impl fmt::Display for SpoolLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = |f: &mut fmt::Formatter<'_>, what, kept, lost: Option<u64>| match lost {
+            Some(lost) => write!(f, "{what}: {kept} kept, {lost} lost"),
+            None => write!(
+                f,
+                "{what}: {kept} kept, and nobody can say how many are lost"
+            ),
+        };
+        write!(f, "the spool was damaged ({}); ", self.reason)?;
+        lost(f, "events", self.salvaged, self.lost)?;
+        if self.dead_letters_salvaged > 0 || self.dead_letters_lost != Some(0) {
+            f.write_str("; ")?;
+            let (kept, gone) = (self.dead_letters_salvaged, self.dead_letters_lost);
+            lost(f, "dead letters", kept, gone)?;
+        }
+        match &self.set_aside {
+            Some(path) => write!(f, "; the damaged file is {}", path.display()),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) fn open(directory: &Path) -> Result<(Store, Contents, Option<SpoolLoss>), SpoolError> {
@@ -68,7 +96,7 @@ pub(super) fn open(directory: &Path) -> Result<(Store, Contents, Option<SpoolLos
     let copy = directory.join("spool.redb.reading");
     let _ = fs::remove_file(&new);
     fs::copy(&path, &copy).map_err(io("copying the damaged file"))?;
-    let (salvaged, total) = salvage(&copy, &new)?;
+    let (kept, held) = salvage(&copy, &new)?;
     let _ = fs::remove_file(&copy);
     let set_aside = free_name(directory);
     fs::rename(&path, &set_aside).map_err(io("setting the damaged file aside"))?;
@@ -76,11 +104,14 @@ pub(super) fn open(directory: &Path) -> Result<(Store, Contents, Option<SpoolLos
     let loss = SpoolLoss {
         reason,
         set_aside: Some(set_aside),
-        salvaged,
-        lost: note
-            .map(|note| note.events)
-            .or(total)
-            .map(|total| total.saturating_sub(salvaged)),
+        salvaged: kept.events,
+        lost: lost(note.map(|note| note.events), held.events, kept.events),
+        dead_letters_salvaged: kept.dead_letters,
+        dead_letters_lost: lost(
+            note.map(|note| note.dead_letters),
+            held.dead_letters,
+            kept.dead_letters,
+        ),
     };
     report(&loss);
     match Store::open(&path) {
@@ -94,33 +125,49 @@ pub(super) fn open(directory: &Path) -> Result<(Store, Contents, Option<SpoolLos
     }
 }
 
+/// How many are missing of those that were there when the file was closed, if that is known, or that
+/// the file says it holds.
+fn lost(closed: Option<u64>, held: Option<u64>, kept: u64) -> Option<u64> {
+    match (closed, held) {
+        (None, held) => held.map(|held| held.saturating_sub(kept)),
+        (Some(closed), _) if kept == 0 => Some(closed),
+        // What was read is of another time: some of it may have left since, and others come in.
+        (Some(closed), held) if held != Some(closed) => None,
+        (Some(closed), _) => Some(closed.saturating_sub(kept)),
+    }
+}
+
 /// The file is whole, but not the one that was closed.
 fn fell_back(closed: ClosingNote, found: ClosingNote) -> Option<SpoolLoss> {
     if closed == found {
         return None;
     }
+    let came_in_since = closed.next_index.saturating_sub(found.next_index);
     let loss = SpoolLoss {
         reason: "it went back to an earlier state than it was closed in".to_owned(),
         set_aside: None,
         salvaged: found.events,
-        lost: Some(closed.events.saturating_sub(found.events)),
+        lost: Some(came_in_since.min(closed.events)),
+        dead_letters_salvaged: found.dead_letters,
+        dead_letters_lost: Some(closed.dead_letters.saturating_sub(found.dead_letters)),
     };
     report(&loss);
     Some(loss)
 }
 
 fn report(loss: &SpoolLoss) {
-    error!(
-        reason = %loss.reason,
-        set_aside = ?loss.set_aside,
-        salvaged = loss.salvaged,
-        lost = loss.lost,
-        "the spool's file was damaged"
-    );
+    error!("{loss}");
 }
 
-/// Writes what can be read of `copy` to `new`: how many events that is, and how many there were.
-fn salvage(copy: &Path, new: &Path) -> Result<(u64, Option<u64>), SpoolError> {
+/// What is in the new file.
+#[derive(Debug, Default)]
+struct Kept {
+    events: u64,
+    dead_letters: u64,
+}
+
+/// Writes what can be read of `copy` to `new`: how much that is, and how much there was.
+fn salvage(copy: &Path, new: &Path) -> Result<(Kept, Held), SpoolError> {
     let (store, _) = Store::open(new).map_err(|error| match error {
         OpenError::Spool(error) => error,
         OpenError::Damaged(reason) => SpoolError::Io {
@@ -129,7 +176,7 @@ fn salvage(copy: &Path, new: &Path) -> Result<(u64, Option<u64>), SpoolError> {
             reason,
         },
     })?;
-    let mut salvaged = 0;
+    let mut kept = Kept::default();
     let mut failed = None;
     let mut batch = Batch::default();
     let mut commit = |batch: Batch| {
@@ -137,11 +184,19 @@ fn salvage(copy: &Path, new: &Path) -> Result<(u64, Option<u64>), SpoolError> {
             failed = Some(error);
         }
     };
-    let total = read_damaged(copy, |record: Record| {
-        salvaged += 1;
-        let subject = record.envelope.subject().clone();
-        batch.append.push((subject, record.index, record.encode()));
-        if batch.append.len() >= CHUNK {
+    let held = read_damaged(copy, |salvaged| {
+        match salvaged {
+            Salvaged::Event(record) => {
+                kept.events += 1;
+                let subject = record.envelope.subject().clone();
+                batch.append.push((subject, record.index, record.encode()));
+            }
+            Salvaged::DeadLetter(letter) => {
+                kept.dead_letters += 1;
+                batch.bury.push(letter);
+            }
+        }
+        if batch.append.len() + batch.bury.len() >= CHUNK {
             commit(std::mem::take(&mut batch));
         }
     });
@@ -149,7 +204,7 @@ fn salvage(copy: &Path, new: &Path) -> Result<(u64, Option<u64>), SpoolError> {
     batch.replay_began = Some(true);
     commit(batch);
     match failed {
-        None => Ok((salvaged, total)),
+        None => Ok((kept, held)),
         Some(error) => Err(error),
     }
 }
