@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::units::{parse_bytes, parse_duration};
+
 /// Hands CloudEvents to NATS JetStream, and says which are stored.
 #[derive(Debug, Parser)]
 #[command(name = "jetsink", version, max_term_width = 100)]
@@ -137,6 +139,14 @@ pub(crate) struct Publish {
     /// broker takes it, by this run or the next one with the same folder
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
+
+    /// Most bytes of events in the spool, such as 512MiB; past it, what can't be sent is not stored
+    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
+    pub(crate) spool_limit: u64,
+
+    /// Longest that an event waits in the spool, such as 12h or 3d; then it becomes a dead letter
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]
+    pub(crate) spool_max_age: Option<Duration>,
 
     /// How long a broker that is away is tried again, with the same message ids; with --spool, how
     /// long to wait at the end for the spool to empty
@@ -296,23 +306,6 @@ pub(crate) enum When {
     Never,
 }
 
-/// `500ms`, `2s`, `1.5m`, `1h`, or `0`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m or 1h");
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "ms" => number / 1_000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3_600.0,
-        "" if number == 0.0 => 0.0,
-        _ => return Err(wrong()),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,15 +314,5 @@ mod tests {
     fn the_flags_hold_together() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        for wrong in ["", "5", "s", "-1s", "1d", "1.2.3s", "99999999999999999999h"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

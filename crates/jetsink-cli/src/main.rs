@@ -6,6 +6,7 @@ mod publish;
 mod report;
 mod settings;
 mod spool;
+mod units;
 
 use std::process::ExitCode;
 

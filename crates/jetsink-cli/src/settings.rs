@@ -100,6 +100,16 @@ impl Settings {
             When::Always => true,
             When::Never => false,
         };
+        let spool = match arguments.spool {
+            None => None,
+            Some(directory) => {
+                let spool = SpoolSettings::new(directory).limit_bytes(arguments.spool_limit)?;
+                Some(match arguments.spool_max_age {
+                    None => spool,
+                    Some(age) => spool.max_age(age)?,
+                })
+            }
+        };
         let mut files = arguments.files;
         if files.is_empty() {
             files.push(PathBuf::from("-"));
@@ -111,7 +121,7 @@ impl Settings {
             sink: SinkSettings::default().deadline(arguments.deadline)?,
             window: NonZeroUsize::new(arguments.window.into()).unwrap_or(NonZeroUsize::MIN),
             max_outage: arguments.max_outage,
-            spool: arguments.spool.map(SpoolSettings::new),
+            spool,
             max_failures: arguments.max_failures,
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
             rejected: arguments.rejected,

@@ -10,6 +10,7 @@ mod envelope;
 pub mod environment;
 mod error;
 pub mod event;
+mod expiry;
 mod export;
 mod nats;
 pub mod pipeline;
@@ -46,6 +47,8 @@ pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 
 #[cfg(test)]
 mod circuit_tests;
+#[cfg(test)]
+mod expiry_tests;
 #[cfg(test)]
 mod pipeline_tests;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
@@ -15,12 +15,11 @@ use tracing::{info, warn};
 use crate::circuit::State;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
+use crate::expiry::{Expiry, letter};
 use crate::publisher::Publisher;
 use crate::settle::Settling;
 use crate::sink::Delivery;
-use crate::spool::{
-    Baselines, DeadLetter, Place, Reading, Record, Spool, SpoolError, SpoolSettings,
-};
+use crate::spool::{Baselines, Place, Reading, Record, Spool, SpoolError, SpoolSettings};
 use crate::subject::Subject;
 
 /// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
@@ -50,15 +49,20 @@ pub(crate) async fn replay<P: Publisher>(
     settings: SpoolSettings,
 ) {
     let mut settling = Settling::default();
+    let mut expiry = Expiry::new(settings.age_limit());
     loop {
         spool.filled().await;
-        ready(&direct).await;
+        if let Err(error) = ready(&direct, &spool, &mut expiry).await {
+            warn!(%error, "replay rests: the spool fails");
+            sleep(DISK_REST).await;
+            continue;
+        }
         if let Err(reason) = settling.settle(&direct, &spool).await {
             warn!(%reason, "what is in the spool can't be looked up in its stream yet");
             sleep(LOOK_AGAIN * 10).await;
             continue;
         }
-        let mut run = Run::new(&direct, &spool, &settings, &settling);
+        let mut run = Run::new(&direct, &spool, &settings, &settling, &expiry);
         if let Err(error) = run.run().await {
             warn!(%error, "replay rests: the spool fails");
             sleep(DISK_REST).await;
@@ -67,16 +71,21 @@ pub(crate) async fn replay<P: Publisher>(
 }
 
 /// Waits until the broker's circuit would let a probe through.
-async fn ready<P: Publisher>(direct: &Direct<P>) {
+async fn ready<P: Publisher>(
+    direct: &Direct<P>,
+    spool: &Spool,
+    expiry: &mut Expiry,
+) -> Result<(), SpoolError> {
     loop {
+        expiry.sweep(spool).await?;
         let now = Instant::now();
         match direct.state() {
-            State::Connected => return,
+            State::Connected => return Ok(()),
             State::Reconnecting {
                 next_after,
                 probing: false,
                 ..
-            } if next_after <= now => return,
+            } if next_after <= now => return Ok(()),
             State::Reconnecting { next_after, .. } => {
                 sleep_until(
                     next_after
@@ -125,6 +134,7 @@ struct Run<'a, P> {
     spool: &'a Spool,
     settings: &'a SpoolSettings,
     settling: &'a Settling,
+    expiry: &'a Expiry,
     lanes: HashMap<Subject, Lane>,
     /// Whose turn it is: each lane once.
     turns: VecDeque<Subject>,
@@ -146,12 +156,14 @@ impl<'a, P: Publisher> Run<'a, P> {
         spool: &'a Spool,
         settings: &'a SpoolSettings,
         settling: &'a Settling,
+        expiry: &'a Expiry,
     ) -> Self {
         Self {
             direct,
             spool,
             settings,
             settling,
+            expiry,
             lanes: HashMap::new(),
             turns: VecDeque::new(),
             sent: VecDeque::new(),
@@ -276,7 +288,12 @@ impl<'a, P: Publisher> Run<'a, P> {
             if let Some(lane) = self.lane(&place.subject) {
                 lane.in_flight -= 1;
             }
-            return self.bury(record, place.bytes, &error).await;
+            let code = match &error {
+                EmitError::Failed(failed) => failed.error.code(),
+                _ => None,
+            };
+            let letter = letter(record, code.unwrap_or(0), error.to_string());
+            return self.spool.bury(vec![(letter, place)]).await;
         }
         let wait = match &error {
             EmitError::CircuitOpen(open) => open.retry_after,
@@ -299,29 +316,6 @@ impl<'a, P: Publisher> Run<'a, P> {
             lane.waits_until = Some(Instant::now() + wait.max(LOOK_AGAIN));
         }
         Ok(())
-    }
-
-    async fn bury(
-        &mut self,
-        record: Record,
-        bytes: u64,
-        error: &EmitError,
-    ) -> Result<(), SpoolError> {
-        warn!(subject = %record.envelope.subject(), %error, "an event goes to the dead letters");
-        let code = match error {
-            EmitError::Failed(failed) => failed.error.code(),
-            _ => None,
-        };
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let letter = DeadLetter {
-            record,
-            code: code.unwrap_or(0),
-            died_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            reason: error.to_string(),
-        };
-        self.spool.bury(letter, bytes).await
     }
 
     /// Whether the rate lets another go out; takes its turn if so.
@@ -396,6 +390,8 @@ impl<'a, P: Publisher> Run<'a, P> {
                 .unwrap_or_else(|| self.spool.begin_reading(&lane.subject, lane.next, limit));
             let chunk = self.spool.finish_reading(reading).await?;
             lane.next = chunk.next;
+            let now = SystemTime::now();
+            let mut expired = Vec::new();
             for (index, bytes, record) in chunk.entries {
                 let place = Place {
                     subject: lane.subject.clone(),
@@ -403,13 +399,17 @@ impl<'a, P: Publisher> Run<'a, P> {
                     bytes,
                 };
                 match record {
-                    Ok(record) => lane.read.push_back((place, record)),
+                    Ok(record) => match self.expiry.reason(&record, now) {
+                        None => lane.read.push_back((place, record)),
+                        Some(reason) => expired.push((letter(record, 0, reason), place)),
+                    },
                     Err(damage) => {
                         warn!(subject = %lane.subject, index, %damage, "a spooled event is damaged and lost");
                         self.spool.damaged(place);
                     }
                 }
             }
+            self.spool.bury(expired).await?;
             if chunk.more && !lane.probing && self.turns.len() < FEW_SUBJECTS {
                 let next = self.spool.begin_reading(&lane.subject, lane.next, limit);
                 lane.ahead = Some(next);

@@ -213,7 +213,48 @@ async fn a_spool_that_is_missing_or_damaged_is_told() {
     let status = spool(&["status", directory, "--json"]);
     assert_code(&status, 0);
     assert_eq!(json(&status)["events"], 101);
-    assert!(stderr(&status).contains("101 events kept, 1 lost"));
+    assert!(stderr(&status).contains("events: 101 kept, 1 lost"));
+}
+
+#[tokio::test]
+async fn a_spool_is_bounded_by_bytes_and_by_age() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = as_text(folder.path());
+    let output = publish_without_broker(&server, folder.path(), &["--spool-limit", "4KiB"]);
+    assert_code(&output, 3);
+    assert!(
+        stderr(&output).contains("the spool is full: "),
+        "{}",
+        stderr(&output)
+    );
+    let events = json(&spool(&["status", directory, "--json"]))["events"].clone();
+    assert!((1..102).contains(&events.as_u64().unwrap()), "{events}");
+
+    server.start_again().await.unwrap();
+    let flags = [
+        "-s",
+        &server.url(),
+        "--subject",
+        "e",
+        "--spool",
+        directory,
+        "--spool-max-age",
+        "1ms",
+    ];
+    assert_code(&run(&[&flags[..], &["/dev/null"]].concat()), 1);
+    assert_eq!(there(&server).await.len(), 0);
+    let status = json(&spool(&["status", directory, "--json"]));
+    assert_eq!(
+        (&status["events"], &status["dead_letters"]),
+        (&0.into(), &events)
+    );
+    let dead = stdout(&spool(&["dead", directory]));
+    assert!(dead.contains("and may wait 1ms"), "{dead}");
+
+    let without = run(&["--subject", "e", "--spool-limit", "1MB", "/dev/null"]);
+    assert_code(&without, 2);
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> usize {

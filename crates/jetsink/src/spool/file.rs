@@ -11,7 +11,7 @@ use super::record::Record;
 use super::salvage::{self, SpoolLoss};
 use super::store::Store;
 use super::tables::{Batch, Contents};
-use super::{SpoolStatus, file_in};
+use super::{SpoolStatus, file_in, now_in_millis};
 use crate::envelope::Envelope;
 use crate::subject::Subject;
 
@@ -233,8 +233,8 @@ impl SpoolFile {
         }
     }
 
-    /// Puts dead letters back among the events that wait, behind those of their subjects; gives how
-    /// many.
+    /// Puts dead letters back among the events that wait, behind those of their subjects, as if they
+    /// were spooled now; gives how many.
     ///
     /// # Errors
     /// [`SpoolError`], where the disk fails; then nothing has changed.
@@ -245,6 +245,7 @@ impl SpoolFile {
             batch.unbury.push(letter.record.index);
             let record = Record {
                 index: next_index,
+                spooled_at: now_in_millis(),
                 ..letter.record
             };
             next_index += 1;

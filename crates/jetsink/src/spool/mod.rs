@@ -14,6 +14,8 @@ mod backend;
 mod closing;
 mod damaged;
 mod dead;
+#[cfg(test)]
+mod disk_tests;
 mod error;
 mod file;
 mod record;
@@ -50,7 +52,7 @@ pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
 pub(crate) use store::Chunk;
 use store::Store;
-use tables::Batch;
+use tables::{Batch, Contents};
 pub(crate) use unsettled::Unsettled;
 use writer::{Change, Writer};
 
@@ -121,6 +123,15 @@ impl Spool {
     /// [`SpoolError`]: in use, another format, or the disk.
     pub(crate) fn open(settings: &SpoolSettings) -> Result<Self, SpoolError> {
         let (store, contents, loss) = salvage::open(settings.directory())?;
+        Self::over(store, contents, loss, settings.limit())
+    }
+
+    fn over(
+        store: Store,
+        contents: Contents,
+        loss: Option<SpoolLoss>,
+        limit_bytes: u64,
+    ) -> Result<Self, SpoolError> {
         let everything = contents.replay_began || loss.is_some();
         if everything && !contents.replay_began {
             store.commit(&Batch {
@@ -129,7 +140,7 @@ impl Spool {
             })?;
         }
         let store = Arc::new(store);
-        let accounts = Arc::new(Accounts::new(&contents, settings.limit()));
+        let accounts = Arc::new(Accounts::new(&contents, limit_bytes));
         let writer = Writer::start(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| {
             SpoolError::Io {
                 path: store.path().to_owned(),
@@ -357,19 +368,22 @@ impl Spool {
         inlet.change(batch)
     }
 
-    /// Moves an event to the dead letters.
-    pub(crate) async fn bury(&self, letter: DeadLetter, bytes: u64) -> Result<(), SpoolError> {
-        let subject = letter.record.envelope.subject().clone();
+    /// Moves events to the dead letters.
+    pub(crate) async fn bury(&self, letters: Vec<(DeadLetter, Place)>) -> Result<(), SpoolError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let (letters, places): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
         let answer = self.lock().change(Batch {
-            freed_bytes: bytes,
-            bury: vec![letter],
+            freed_bytes: places.iter().map(|place| place.bytes).sum(),
+            bury: letters,
             ..Batch::default()
         });
-        let result = answer.await.unwrap_or(Err(SpoolError::Closed));
-        if result.is_ok() {
-            self.accounts.leave(&subject, bytes);
+        answer.await.unwrap_or(Err(SpoolError::Closed))?;
+        for place in places {
+            self.accounts.leave(&place.subject, place.bytes);
         }
-        result
+        Ok(())
     }
 
     /// Whether the file says that something in it may be stored.

@@ -2,11 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::SpoolError;
 use crate::pipeline::WIDEST_WINDOW;
 
-/// How a spool behaves. Defaults: at most 1 GiB, replay with 512 events in flight, no rate limit.
+/// How a spool behaves. Defaults: at most 1 GiB, of any age, replay with 512 events in flight, no rate
+/// limit.
 ///
 /// ```
 /// use jetsink::SpoolSettings;
@@ -18,6 +20,7 @@ use crate::pipeline::WIDEST_WINDOW;
 pub struct SpoolSettings {
     directory: PathBuf,
     limit_bytes: u64,
+    max_age: Option<Duration>,
     window: NonZeroUsize,
     events_per_second: Option<u32>,
 }
@@ -31,6 +34,7 @@ impl SpoolSettings {
         Self {
             directory: directory.into(),
             limit_bytes: 1 << 30,
+            max_age: None,
             window: NonZeroUsize::MIN.saturating_add(511),
             events_per_second: None,
         }
@@ -46,6 +50,20 @@ impl SpoolSettings {
             return Err(setting("limit", "it is 0 bytes; nothing would fit"));
         }
         self.limit_bytes = bytes;
+        Ok(self)
+    }
+
+    /// The longest that an event waits. Past it, it is not sent any more and goes to the dead letters
+    /// with that reason: within a minute, or, where its subject alone fails, when that is tried again.
+    /// One that may be stored already is looked up first. By this machine's clock.
+    ///
+    /// # Errors
+    /// [`SpoolError::Setting`] for 0.
+    pub fn max_age(mut self, age: Duration) -> Result<Self, SpoolError> {
+        if age.is_zero() {
+            return Err(setting("age", "it is 0; nothing would be replayed"));
+        }
+        self.max_age = Some(age);
         Ok(self)
     }
 
@@ -84,6 +102,10 @@ impl SpoolSettings {
 
     pub(crate) fn limit(&self) -> u64 {
         self.limit_bytes
+    }
+
+    pub(crate) fn age_limit(&self) -> Option<Duration> {
+        self.max_age
     }
 
     pub(crate) fn replay_window(&self) -> NonZeroUsize {

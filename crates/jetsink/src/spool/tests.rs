@@ -1,18 +1,12 @@
 //! The spool's file: what is synced stays, what is damaged is told.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use redb::StorageBackend;
-use redb::backends::FileBackend;
 use tokio::time::Instant;
 
-use super::backend::Guarded;
-use super::store::{OpenError, Store};
 use super::{Baselines, Spool, SpoolError, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
 
@@ -312,83 +306,4 @@ async fn an_emptied_file_gives_its_room_back() {
         .await
         .unwrap();
     assert!(length() < 8 << 20, "{} bytes", length());
-}
-
-/// Fails each sync once the countdown is over.
-#[derive(Debug)]
-struct Failing {
-    inner: FileBackend,
-    syncs_left: Arc<AtomicI64>,
-}
-
-impl StorageBackend for Failing {
-    fn len(&self) -> std::io::Result<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.inner.set_len(len)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        if self.syncs_left.fetch_sub(1, Ordering::Relaxed) <= 0 {
-            return Err(std::io::Error::other("planted"));
-        }
-        self.inner.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.inner.write(offset, data)
-    }
-}
-
-#[test]
-fn after_a_failed_sync_nothing_more_is_written_and_what_was_synced_is_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = file_in(folder.path());
-    let syncs_left = Arc::new(AtomicI64::new(i64::MAX));
-    let (file, left) = (path.clone(), Arc::clone(&syncs_left));
-    let open = move || {
-        let (file, left) = (file.clone(), Arc::clone(&left));
-        Store::open_with(
-            &path,
-            Box::new(move |builder, failure| {
-                let file = std::fs::OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(&file)
-                    .map_err(redb::StorageError::Io)?;
-                let inner = FileBackend::new(file)?;
-                let syncs_left = Arc::clone(&left);
-                builder.create_with_backend(Guarded::new(Failing { inner, syncs_left }, failure))
-            }),
-        )
-    };
-    let batch = |index: u64| super::Batch {
-        append: vec![(subject("a"), index, {
-            super::Record {
-                index,
-                spooled_at: 0,
-                may_be_stored: false,
-                envelope: envelope("a", index as usize),
-            }
-            .encode()
-        })],
-        ..super::Batch::default()
-    };
-    let (store, _) = open().unwrap();
-    store.commit(&batch(0)).unwrap();
-    syncs_left.store(0, Ordering::Relaxed);
-    let first = store.commit(&batch(1)).unwrap_err();
-    assert!(matches!(first, SpoolError::Poisoned { .. }), "{first}");
-    syncs_left.store(i64::MAX, Ordering::Relaxed);
-    let second = store.commit(&batch(2)).unwrap_err();
-    assert!(matches!(second, SpoolError::Poisoned { .. }), "{second}");
-    drop(store);
-    let (store, _) = open().map_err(|e: OpenError| e.to_string()).unwrap();
-    let entries = store.lane(&subject("a"), 0, 9).unwrap().entries;
-    assert_eq!(entries[0].0, 0);
-    assert!(entries.iter().all(|(index, ..)| *index < 2), "{entries:?}");
 }
