@@ -50,6 +50,8 @@ mod circuit_tests;
 #[cfg(test)]
 mod expiry_tests;
 #[cfg(test)]
+mod hand_over_tests;
+#[cfg(test)]
 mod pipeline_tests;
 #[cfg(test)]
 mod replay_tests;
