@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
-    Acknowledgement, Connection, Envelope, Known, NatsPublisher, PublishError, Scope, StoredIds,
-    Subject,
+    Acknowledgement, Connection, EachAlone, Envelope, Known, NatsPublisher, PublishError, Scope,
+    StoredIds, Subject, Window,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -57,6 +57,13 @@ impl jetsink::Publisher for Port {
         match self {
             Self::Nats(publisher) => publisher.publish_over(connection, envelope, deadline).await,
             Self::Scripted(_) => self.publish(envelope, deadline).await,
+        }
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        match self {
+            Self::Nats(publisher) => publisher.window(connection),
+            Self::Scripted(_) => Box::new(EachAlone::new(self, connection)),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::scopes::{ScopedAdmission, Scopes};
 use crate::sink::Delivery;
 use crate::sink_settings::SinkSettings;
 use crate::subject::Subject;
+use crate::window::publish_once;
 
 pub(crate) struct Direct<P> {
     publisher: P,
@@ -74,8 +75,7 @@ impl<P: Publisher> Direct<P> {
         } else {
             self.settings.max_attempts
         };
-        self.attempt(envelope, admission, attempts, deadline, None)
-            .await
+        self.attempt(envelope, admission, attempts, deadline).await
     }
 
     /// Events that a stream has acknowledged.
@@ -153,29 +153,21 @@ impl<P: Publisher> Direct<P> {
         envelope.with_message_id(MessageId::minted(id))
     }
 
-    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles;
-    /// over the connection of that number only, where one is given.
-    pub(crate) async fn attempt(
+    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
+    async fn attempt(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
         max_attempts: u32,
         deadline: Instant,
-        connection: Option<u64>,
     ) -> Result<Delivery, EmitError> {
         let _in_flight = self.in_flight();
         let mut failures = 0;
         let mut known = Known::NotSent;
         loop {
-            let error = match self.publish_once(envelope, deadline, connection).await {
-                Ok(ack) => {
-                    self.delivered.fetch_add(1, Ordering::Relaxed);
-                    if let Some(acknowledged) = &self.acknowledged {
-                        acknowledged.note(&ack, Instant::now());
-                    }
-                    admission.settle(Instant::now(), envelope.subject(), None);
-                    return Ok(ack.into());
-                }
+            let result = publish_once(&self.publisher, envelope, deadline, None).await;
+            let error = match result {
+                Ok(ack) => return Ok(self.stored(envelope, admission, ack)),
                 Err(error) => error,
             };
             // One attempt that may have been stored outweighs a later refusal.
@@ -192,40 +184,51 @@ impl<P: Publisher> Direct<P> {
                 continue;
             }
             admission.settle(now, envelope.subject(), Some(error.scope()));
-            return Err(EmitError::Failed(Box::new(FailedEmit {
-                subject: envelope.subject().clone(),
-                message_id: envelope.message_id().cloned(),
-                attempts: failures + 1,
-                error,
-                known,
-            })));
+            return Err(failed(envelope, failures + 1, error, known));
         }
     }
 
-    /// The publisher keeps to the deadline by itself and knows more when it does; this holds those
-    /// that don't.
-    async fn publish_once(
+    /// Settles what was sent by other means: once, under `admission`.
+    pub(crate) fn settle(
         &self,
         envelope: &Envelope,
-        deadline: Instant,
-        connection: Option<u64>,
-    ) -> Result<Acknowledgement, PublishError> {
-        let publish = async {
-            match connection {
-                None => self.publisher.publish(envelope, deadline).await,
-                Some(number) => {
-                    self.publisher
-                        .publish_over(number, envelope, deadline)
-                        .await
-                }
+        admission: ScopedAdmission<'_>,
+        result: Result<Acknowledgement, PublishError>,
+    ) -> Result<Delivery, EmitError> {
+        match result {
+            Ok(ack) => Ok(self.stored(envelope, admission, ack)),
+            Err(error) => {
+                admission.settle(Instant::now(), envelope.subject(), Some(error.scope()));
+                let known = error.known();
+                Err(failed(envelope, 1, error, known))
             }
-        };
-        timeout_at(deadline, publish)
-            .await
-            .unwrap_or(Err(PublishError::AckTimeout {
-                broker_answers: false,
-            }))
+        }
     }
+
+    fn stored(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        ack: Acknowledgement,
+    ) -> Delivery {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        if let Some(acknowledged) = &self.acknowledged {
+            acknowledged.note(&ack, now);
+        }
+        admission.settle(now, envelope.subject(), None);
+        ack.into()
+    }
+}
+
+fn failed(envelope: &Envelope, attempts: u32, error: PublishError, known: Known) -> EmitError {
+    EmitError::Failed(Box::new(FailedEmit {
+        subject: envelope.subject().clone(),
+        message_id: envelope.message_id().cloned(),
+        attempts,
+        error,
+        known,
+    }))
 }
 
 impl<P> fmt::Debug for Direct<P> {

@@ -24,6 +24,7 @@ mod sink_settings;
 mod spool;
 pub mod subject;
 mod sync;
+mod window;
 
 pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
 pub use connect::{ConnectError, ConnectSettings};
@@ -44,6 +45,7 @@ pub use spool::{
     SpooledEvent,
 };
 pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
+pub use window::{EachAlone, Sent, Window};
 
 #[cfg(test)]
 mod circuit_tests;

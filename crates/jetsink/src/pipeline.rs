@@ -9,19 +9,21 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::task::unconstrained;
+use tokio::task::coop::{poll_proceed, unconstrained};
 use tokio::time::{Instant, sleep_until};
 
 use crate::circuit;
-use crate::direct::Direct;
+use crate::direct::{Direct, InFlight};
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publisher::{Connection, Publisher};
@@ -30,6 +32,7 @@ use crate::scopes::ScopedAdmission;
 use crate::sink::{Delivery, HAND_OVER, Sink, spool_event};
 use crate::spool::Spool;
 use crate::subject::Subject;
+use crate::window::Window;
 
 /// The widest window. Less than the client's queue, so that handing an envelope over never waits and
 /// the order of handing over is the order of sending.
@@ -38,7 +41,7 @@ pub const WIDEST_WINDOW: usize = 16_384;
 /// How often an open circuit is asked again; a sign of life makes it let the probe through.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-type Flight<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
+type Spooling<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
 
 /// Envelopes on their way through one [`Sink`], by [`Sink::pipeline`].
 ///
@@ -68,16 +71,18 @@ pub struct Pipeline<'a, P> {
     spool: Option<&'a Spool>,
     window: usize,
     patience: Duration,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Entry<'a, P>>,
     /// The number of the entry at the front.
     first: u64,
     /// No entry of a lower number is queued.
     queued_from: u64,
-    /// Entries that are on their way into the spool.
-    spooling: usize,
+    /// What is on its way to the broker, and how much that is.
+    in_flight: Option<Box<dyn Window + 'a>>,
+    sent: usize,
+    /// What is on its way into the spool.
+    spooling: FuturesUnordered<Spooling<'a>>,
     /// Subjects whose last spooled events are about to be stored, and until when that is waited for.
     handing_over: Vec<(Subject, Instant)>,
-    flights: FuturesUnordered<Flight<'a>>,
     phase: Phase,
     connection: Option<watch::Receiver<Connection>>,
     /// The number of the connection that what is in flight was sent over.
@@ -89,10 +94,9 @@ pub struct Pipeline<'a, P> {
     failed_subjects: Option<Vec<Subject>>,
 }
 
-#[derive(Debug)]
-struct Entry {
+struct Entry<'a, P> {
     envelope: Arc<Envelope>,
-    state: State,
+    state: State<'a, P>,
     failures: u32,
     /// The failure after which nobody can say whether the envelope is stored.
     unknown: Option<Box<FailedEmit>>,
@@ -100,10 +104,13 @@ struct Entry {
     for_spool: Option<EmitError>,
 }
 
-#[derive(Debug)]
-enum State {
+enum State<'a, P> {
     Queued,
-    InFlight,
+    InFlight {
+        admission: ScopedAdmission<'a>,
+        /// Counts it among what `flush` and `close` wait for.
+        _counted: InFlight<'a, P>,
+    },
     /// On its way into the spool.
     Spooling,
     Settled(Result<Delivery, EmitError>),
@@ -145,9 +152,10 @@ impl<P: Publisher> Direct<P> {
             entries: VecDeque::new(),
             first: 0,
             queued_from: 0,
-            spooling: 0,
+            in_flight: None,
+            sent: 0,
+            spooling: FuturesUnordered::new(),
             handing_over: Vec::new(),
-            flights: FuturesUnordered::new(),
             phase: Phase::Sending,
             connection: self.publisher().connection(),
             connection_in_use: None,
@@ -235,13 +243,14 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                         _ => None, // just seen to be settled
                     };
                 }
-                State::Queued | State::InFlight | State::Spooling => {}
+                State::Queued | State::InFlight { .. } | State::Spooling => {}
             }
             match self.phase {
                 Phase::Sending => self.send_queued(),
                 Phase::Settling { .. } => {}
             }
-            if let Some((number, result)) = self.flights.next().await {
+            if self.sent > 0 || !self.spooling.is_empty() {
+                let (number, result) = poll_fn(|context| self.poll_settled(context)).await;
                 self.settle(number, result);
             } else if let Phase::Settling { resume_at } = self.phase {
                 sleep_until(resume_at).await;
@@ -254,14 +263,54 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
+    /// What came of something on its way, whichever is first.
+    fn poll_settled(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<(u64, Result<Delivery, EmitError>)> {
+        // Acknowledgements may be there faster than they are looked at.
+        let budget = ready!(poll_proceed(context));
+        while let Some(in_flight) = &mut self.in_flight
+            && let Poll::Ready((number, result)) = in_flight.poll_result(context)
+        {
+            // What nobody waits for is a publisher's mistake.
+            if let Some((envelope, admission)) = self.take_sent(number) {
+                budget.made_progress();
+                let result = self.direct.settle(&envelope, admission, result);
+                return Poll::Ready((number, result));
+            }
+        }
+        match self.spooling.poll_next_unpin(context) {
+            Poll::Ready(Some(spooled)) => {
+                budget.made_progress();
+                Poll::Ready(spooled)
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The entry of this number, if it is in flight: not any more, then.
+    fn take_sent(&mut self, number: u64) -> Option<(Arc<Envelope>, ScopedAdmission<'a>)> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let entry = self.entries.get_mut(index)?;
+        match std::mem::replace(&mut entry.state, State::Queued) {
+            State::InFlight { admission, .. } => {
+                self.sent -= 1;
+                Some((Arc::clone(&entry.envelope), admission))
+            }
+            other => {
+                entry.state = other;
+                None
+            }
+        }
+    }
+
     /// Sends what is queued, oldest first, as far as the circuits let it.
     fn send_queued(&mut self) {
         let now = Instant::now();
-        if self.flights.is_empty() {
-            let connection = self.connection.as_ref();
-            self.connection_in_use = connection.map(|connection| connection.borrow().number);
+        if self.sent == 0 {
+            self.follow_connection();
         }
-        let connection = self.connection_in_use;
         // Subjects of which one goes to the spool in this round, or has to wait: none behind it may
         // overtake it.
         let mut spooled = Vec::new();
@@ -276,7 +325,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             let number = self.first + index as u64;
             let entry = &mut self.entries[index];
             match entry.state {
-                State::InFlight | State::Spooling | State::Settled(_) => continue,
+                State::InFlight { .. } | State::Spooling | State::Settled(_) => continue,
                 State::Queued => {}
             }
             let envelope = Arc::clone(&entry.envelope);
@@ -301,9 +350,12 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 continue;
             }
             match self.direct.admit(now, subject) {
-                Ok(admission) => self.send(index, admission, now, connection),
+                Ok(admission) => self.send(index, admission, now),
                 // One of ours is the probe, or will settle; then this is looked at again.
-                Err(open) if open.scope == Scope::Broker && !self.flights.is_empty() => {
+                Err(open)
+                    if open.scope == Scope::Broker
+                        && (self.sent > 0 || !self.spooling.is_empty()) =>
+                {
                     self.queued(number);
                     return;
                 }
@@ -335,7 +387,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let subject = self.entries[index].envelope.subject();
         let mut before = self.entries.iter().take(index);
         spool.holds(subject)
-            || (self.spooling > 0
+            || (!self.spooling.is_empty()
                 && before.any(|entry| {
                     matches!(entry.state, State::Spooling) && entry.envelope.subject() == subject
                 }))
@@ -361,27 +413,28 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
-    fn send(
-        &mut self,
-        index: usize,
-        admission: ScopedAdmission<'a>,
-        now: Instant,
-        connection: Option<u64>,
-    ) {
-        let number = self.first + index as u64;
-        let direct = self.direct;
+    /// A window over the connection that is there now.
+    fn follow_connection(&mut self) {
+        let connection = self.connection.as_ref();
+        let current = connection.map(|connection| connection.borrow().number);
+        if self.in_flight.is_none() || current != self.connection_in_use {
+            self.connection_in_use = current;
+            self.in_flight = Some(self.direct.publisher().window(current));
+        }
+    }
+
+    fn send(&mut self, index: usize, admission: ScopedAdmission<'a>, now: Instant) {
+        let Some(in_flight) = &mut self.in_flight else {
+            return; // there is one: `send_queued` begins with it
+        };
         let entry = &mut self.entries[index];
-        entry.state = State::InFlight;
-        let envelope = Arc::clone(&entry.envelope);
-        // Unconstrained: tokio's budget might otherwise let a later flight hand over its envelope
-        // before this one.
-        self.flights.push(Box::pin(unconstrained(async move {
-            let deadline = now + direct.settings().deadline;
-            let result = direct
-                .attempt(&envelope, admission, 1, deadline, connection)
-                .await;
-            (number, result)
-        })));
+        entry.state = State::InFlight {
+            admission,
+            _counted: self.direct.in_flight(),
+        };
+        let deadline = now + self.direct.settings().deadline;
+        in_flight.send(self.first + index as u64, &entry.envelope, deadline);
+        self.sent += 1;
     }
 
     /// Sends an entry into the spool, unless something of its subject in front of it is on its way to
@@ -407,10 +460,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let direct = self.direct;
         let entry = &mut self.entries[index];
         entry.state = State::Spooling;
-        self.spooling += 1;
         let cause = entry.for_spool.take();
         let envelope = Arc::clone(&entry.envelope);
-        self.flights.push(Box::pin(unconstrained(async move {
+        self.spooling.push(Box::pin(unconstrained(async move {
             let deadline = now + direct.settings().deadline;
             let result = spool_event(spool, &envelope, cause, direct, deadline).await;
             (number, result)
@@ -418,9 +470,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
-        if let State::Spooling = self.entry(number).state {
-            self.spooling -= 1;
-        }
         let error = match result {
             Ok(delivery) => {
                 self.failing_since = None;
@@ -496,7 +545,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let subject = self.entries[index].envelope.subject();
         let mut before = self.entries.iter().take(index);
         before.any(|entry| {
-            matches!(entry.state, State::InFlight) && entry.envelope.subject() == subject
+            matches!(entry.state, State::InFlight { .. }) && entry.envelope.subject() == subject
         })
     }
 
@@ -512,7 +561,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     /// An entry that has not left: only settled ones leave, and only from the front.
-    fn entry(&mut self, number: u64) -> &mut Entry {
+    fn entry(&mut self, number: u64) -> &mut Entry<'a, P> {
         &mut self.entries[(number - self.first) as usize]
     }
 
@@ -532,7 +581,7 @@ fn may_be_spooled(error: &EmitError) -> bool {
     }
 }
 
-impl Entry {
+impl<P> Entry<'_, P> {
     fn note_unknown(&mut self, error: &EmitError) {
         if let EmitError::Failed(failed) = error
             && failed.known == Known::OutcomeUnknown
@@ -566,7 +615,8 @@ impl<P> fmt::Debug for Pipeline<'_, P> {
         f.debug_struct("Pipeline")
             .field("window", &self.window)
             .field("entries", &self.entries.len())
-            .field("in_flight", &self.flights.len())
+            .field("in_flight", &self.sent)
+            .field("spooling", &self.spooling.len())
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }

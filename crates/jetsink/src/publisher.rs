@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::envelope::Envelope;
 use crate::error::PublishError;
 use crate::subject::Subject;
+use crate::window::{EachAlone, Window};
 
 /// A stream's word that it has stored an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +108,18 @@ pub trait Publisher: Send + Sync {
     ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send {
         let _ = connection;
         self.publish(envelope, deadline)
+    }
+
+    /// A window over the connection of that number, as [`publish_over`](Self::publish_over); over
+    /// whatever connection there is, where `connection` is `None`.
+    ///
+    /// By default each envelope in it is a publish of its own; a publisher that can do with less says
+    /// so here.
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_>
+    where
+        Self: Sized,
+    {
+        Box::new(EachAlone::new(self, connection))
     }
 
     /// Gives `visit` the message ids of what streams have stored under `subjects`, above the sequence

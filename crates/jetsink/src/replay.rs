@@ -139,7 +139,7 @@ struct Run<'a, P> {
     /// Whose turn it is: each lane once.
     turns: VecDeque<Subject>,
     /// What is in the pipeline, in its order.
-    sent: VecDeque<(Place, Record)>,
+    sent: VecDeque<Place>,
     acknowledged: Baselines,
     /// Of what was delivered, while it goes on.
     removal: Option<Removal<'a>>,
@@ -181,7 +181,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         let started = Instant::now();
         let result = self.send_all().await;
         // Where the spool failed, what is in flight was given up on.
-        let given_up = self.sent.iter().map(|(place, _)| place.subject.clone());
+        let given_up = self.sent.iter().map(|place| place.subject.clone());
         self.spool.unsettle(given_up);
         // Whatever happened: what was acknowledged must not be sent again.
         let removed = self.remove_left().await;
@@ -216,10 +216,9 @@ impl<'a, P: Publisher> Run<'a, P> {
                     let acknowledged = self.direct.acknowledged_before_emits();
                     self.spool.replay_begins(&acknowledged).await?;
                 }
-                let envelope = record.envelope.clone();
-                self.sent.push_back((place, record));
+                self.sent.push_back(place);
                 // There is room: just asked.
-                let _ = pipeline.push(envelope);
+                let _ = pipeline.push(record.envelope);
             }
             if pipeline.is_empty() {
                 self.remove_left().await?;
@@ -239,10 +238,10 @@ impl<'a, P: Publisher> Run<'a, P> {
                     continue;
                 }
             };
-            let (Some(result), Some((place, record))) = (result, self.sent.pop_front()) else {
+            let (Some(result), Some(place)) = (result, self.sent.pop_front()) else {
                 continue;
             };
-            self.settle_one(place, record, result).await?;
+            self.settle_one(place, result).await?;
             if self.broker_failed {
                 pipeline.stop();
             }
@@ -256,7 +255,6 @@ impl<'a, P: Publisher> Run<'a, P> {
     async fn settle_one(
         &mut self,
         place: Place,
-        record: Record,
         result: Result<Delivery, EmitError>,
     ) -> Result<(), SpoolError> {
         let error = match result {
@@ -288,12 +286,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             if let Some(lane) = self.lane(&place.subject) {
                 lane.in_flight -= 1;
             }
-            let code = match &error {
-                EmitError::Failed(failed) => failed.error.code(),
-                _ => None,
-            };
-            let letter = letter(record, code.unwrap_or(0), error.to_string());
-            return self.spool.bury(vec![(letter, place)]).await;
+            return self.bury(place, &error).await;
         }
         let wait = match &error {
             EmitError::CircuitOpen(open) => open.retry_after,
@@ -316,6 +309,27 @@ impl<'a, P: Publisher> Run<'a, P> {
             lane.waits_until = Some(Instant::now() + wait.max(LOOK_AGAIN));
         }
         Ok(())
+    }
+
+    async fn bury(&mut self, place: Place, error: &EmitError) -> Result<(), SpoolError> {
+        let code = match error {
+            EmitError::Failed(failed) => failed.error.code(),
+            _ => None,
+        };
+        let chunk = self.spool.read(&place.subject, place.index, 1).await?;
+        match chunk.entries.into_iter().next() {
+            Some((index, _, Ok(record))) if index == place.index => {
+                let letter = letter(record, code.unwrap_or(0), error.to_string());
+                self.spool.bury(vec![(letter, place)]).await
+            }
+            // It was whole when it was sent.
+            _ => {
+                warn!(subject = %place.subject, index = place.index, %error,
+                    "an event that was refused for good is damaged and lost");
+                self.spool.damaged(place);
+                Ok(())
+            }
+        }
     }
 
     /// Whether the rate lets another go out; takes its turn if so.

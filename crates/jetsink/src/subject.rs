@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The placeholder for the tenant in a subject template.
 pub const TENANT_ID_PLACEHOLDER: &str = "{tenantId}";
@@ -77,7 +78,7 @@ pub enum SubjectError {
 /// A subject that one message can be published to: tokens, no wildcards, at most
 /// [`LONGEST_SUBJECT`] bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Subject(String);
+pub struct Subject(Arc<str>);
 
 impl Subject {
     /// Checks `text`.
@@ -88,13 +89,17 @@ impl Subject {
     pub fn new(text: impl Into<String>) -> Result<Self, SubjectError> {
         let text = text.into();
         check_subject(&text)?;
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The subject as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -13,26 +13,99 @@
 //!    worked through what I sent, since one connection is processed in order.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
 use async_nats::Message;
+use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
 use crate::error::PublishError;
+use crate::subject::Subject;
 
 /// What a waiter gets: the broker's message, or why there will be none.
 pub(super) type Answer = Result<Message, PublishError>;
 
 #[derive(Debug)]
 struct Waiting {
-    subject: String,
-    answer: oneshot::Sender<Answer>,
+    subject: Arc<str>,
+    to: Waiter,
+}
+
+/// Who waits.
+#[derive(Debug)]
+enum Waiter {
+    One(oneshot::Sender<Answer>),
+    /// One of many, under the place that it has there.
+    OfWindow {
+        arrivals: Arc<Arrivals>,
+        place: u64,
+    },
+}
+
+impl Waiter {
+    fn answer(self, answer: Answer) {
+        match self {
+            // A waiter that is gone was cancelled between our lock and its own `forget`.
+            Self::One(waiter) => drop(waiter.send(answer)),
+            Self::OfWindow { arrivals, place } => arrivals.push(place, answer),
+        }
+    }
+}
+
+/// The answers to what a window has in flight, as they come in.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    answers: Mutex<Vec<(u64, Answer)>>,
+    reader: AtomicWaker,
+}
+
+impl Arrivals {
+    fn push(&self, place: u64, answer: Answer) {
+        self.lock().push((place, answer));
+        self.reader.wake();
+    }
+
+    /// Takes all that are here; where there are none, the context's task is woken by the next.
+    pub(super) fn take(&self, context: &Context<'_>, into: &mut Vec<(u64, Answer)>) {
+        std::mem::swap(&mut *self.lock(), into);
+        if into.is_empty() {
+            self.reader.register(context.waker());
+            // One may have come in between.
+            std::mem::swap(&mut *self.lock(), into);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Answer)>> {
+        // Nothing panics while holding it.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Spreads tokens over a hash table. They count up, and nobody chooses them.
+#[derive(Debug, Default)]
+struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, token: u64) {
+        // 2^64 divided by the golden ratio: neighbours end up far apart.
+        self.0 = (self.0 ^ token).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     up: bool,
-    waiting: HashMap<u64, Waiting>,
+    waiting: HashMap<u64, Waiting, BuildHasherDefault<TokenHasher>>,
     next_token: u64,
     highest_answered: u64,
     /// The liveness check that is out; a newer one takes its place.
@@ -63,6 +136,26 @@ impl Answers {
         &self,
         subject: &str,
     ) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
+        let (sender, receiver) = oneshot::channel();
+        let token = self.insert(subject.into(), Waiter::One(sender))?;
+        Ok((token, receiver))
+    }
+
+    /// Registers a publish of a window, which finds its answer among `arrivals`.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub(super) fn register_in(
+        &self,
+        subject: &Subject,
+        arrivals: &Arc<Arrivals>,
+        place: u64,
+    ) -> Result<u64, PublishError> {
+        let arrivals = Arc::clone(arrivals);
+        self.insert(subject.to_shared(), Waiter::OfWindow { arrivals, place })
+    }
+
+    fn insert(&self, subject: Arc<str>, to: Waiter) -> Result<u64, PublishError> {
         let mut table = self.lock();
         if !table.up {
             return Err(PublishError::NotConnected);
@@ -72,17 +165,10 @@ impl Answers {
                 inbox: inbox.clone(),
             });
         }
-        let (sender, receiver) = oneshot::channel();
         table.next_token += 1;
         let token = table.next_token;
-        table.waiting.insert(
-            token,
-            Waiting {
-                subject: subject.to_owned(),
-                answer: sender,
-            },
-        );
-        Ok((token, receiver))
+        table.waiting.insert(token, Waiting { subject, to });
+        Ok(token)
     }
 
     /// Gives up waiting for `token`.
@@ -115,8 +201,7 @@ impl Answers {
         }
         match table.waiting.remove(&token) {
             Some(waiting) => {
-                // A waiter that is gone was cancelled between our lock and its own `forget`.
-                let _ = waiting.answer.send(Ok(message));
+                waiting.to.answer(Ok(message));
                 Arrival::Expected
             }
             None => Arrival::GivenUp,
@@ -136,7 +221,7 @@ impl Answers {
         table.up = false;
         table.check = None;
         for (_, waiting) in table.waiting.drain() {
-            let _ = waiting.answer.send(Err(PublishError::ConnectionLost));
+            waiting.to.answer(Err(PublishError::ConnectionLost));
         }
     }
 
@@ -150,12 +235,12 @@ impl Answers {
         let denied: Vec<u64> = table
             .waiting
             .iter()
-            .filter(|(_, waiting)| waiting.subject == subject)
+            .filter(|(_, waiting)| &*waiting.subject == subject)
             .map(|(token, _)| *token)
             .collect();
         for token in denied {
             if let Some(waiting) = table.waiting.remove(&token) {
-                let _ = waiting.answer.send(Err(PublishError::PermissionDenied));
+                waiting.to.answer(Err(PublishError::PermissionDenied));
             }
         }
     }
@@ -165,7 +250,7 @@ impl Answers {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
         for (_, waiting) in table.waiting.drain() {
-            let _ = waiting.answer.send(Err(PublishError::InboxDenied {
+            waiting.to.answer(Err(PublishError::InboxDenied {
                 inbox: inbox.to_owned(),
             }));
         }
@@ -263,5 +348,25 @@ mod tests {
         ));
         assert!(other.try_recv().is_err());
         assert_eq!(answers.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_window_finds_its_answers_together() {
+        let answers = connected();
+        let arrivals = Arc::new(Arrivals::default());
+        let subject = Subject::new("a").unwrap();
+        let first = answers.register_in(&subject, &arrivals, 0).unwrap();
+        answers.register_in(&subject, &arrivals, 1).unwrap();
+        let context = Context::from_waker(std::task::Waker::noop());
+        let mut taken = Vec::new();
+        arrivals.take(&context, &mut taken);
+        assert!(taken.is_empty());
+        assert_eq!(answers.arrived(first, message()), Arrival::Expected);
+        answers.down();
+        arrivals.take(&context, &mut taken);
+        assert!(matches!(
+            taken[..],
+            [(0, Ok(_)), (1, Err(PublishError::ConnectionLost))]
+        ));
     }
 }

@@ -6,6 +6,7 @@ mod link;
 mod publisher;
 mod session;
 mod stored;
+mod window;
 mod wire;
 
 pub use publisher::NatsPublisher;

@@ -18,12 +18,14 @@ use super::answers::Answer;
 use super::link::Link;
 use super::session::{Session, keep_connected};
 use super::stored::stored_ids;
+use super::window::NatsWindow;
 use super::wire;
 use crate::connect::{ConnectError, ConnectSettings};
 use crate::envelope::Envelope;
 use crate::error::PublishError;
 use crate::publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 use crate::subject::Subject;
+use crate::window::Window;
 
 /// The most header bytes that a stream stores (server code 10097).
 const MOST_HEADER_BYTES: usize = 65_535;
@@ -102,6 +104,11 @@ impl Shared {
             .clone()
     }
 
+    fn session_of(&self, connection: u64) -> Option<Arc<Session>> {
+        self.session()
+            .filter(|session| session.number == connection)
+    }
+
     pub(super) fn set_session(&self, session: Option<Arc<Session>>) {
         let ready = session.clone();
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
@@ -172,7 +179,7 @@ impl Shared {
     }
 
     /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
-    async fn check_liveness(&self, session: &Session, token: u64) {
+    pub(super) async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(token) {
             let reply = format!("{}{check}", session.inbox);
             let subject = self.api_subject("INFO");
@@ -186,7 +193,7 @@ impl Shared {
 
     /// Nobody took the message: because no stream captures the subject, or because nobody leads the
     /// one that does, or because there is no JetStream at all. The first answer can't tell.
-    async fn why_no_responders(
+    pub(super) async fn why_no_responders(
         &self,
         session: &Session,
         subject: &str,
@@ -221,14 +228,17 @@ impl Shared {
         }
     }
 
-    async fn publish_in(
+    pub(super) fn expected_stream(&self) -> Option<&str> {
+        self.expected_stream.as_deref()
+    }
+
+    /// The headers to send, if the broker takes an envelope of this size.
+    pub(super) fn headers(
         &self,
         session: &Session,
         envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        let expected_stream = self.expected_stream.as_deref();
-        let (headers, header_bytes) = wire::headers(envelope, expected_stream)?;
+    ) -> Result<HeaderMap, PublishError> {
+        let (headers, header_bytes) = wire::headers(envelope, self.expected_stream())?;
         let bytes = header_bytes + envelope.payload().len();
         let limit = session.client.max_payload();
         if bytes > limit {
@@ -240,12 +250,22 @@ impl Shared {
                 limit: MOST_HEADER_BYTES,
             });
         }
+        Ok(headers)
+    }
+
+    async fn publish_in(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let headers = self.headers(session, envelope)?;
         let subject = envelope.subject().as_str();
         let payload = envelope.payload().clone();
         let answer = self
             .request(session, subject, headers, payload, deadline)
             .await?;
-        match wire::acknowledgement(&answer, expected_stream) {
+        match wire::acknowledgement(&answer, self.expected_stream()) {
             Err(PublishError::NoStream) => {
                 Err(self.why_no_responders(session, subject, deadline).await)
             }
@@ -270,11 +290,17 @@ impl Publisher for NatsPublisher {
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
-        let session = self.shared.session();
-        let session = session
-            .filter(|session| session.number == connection)
-            .ok_or(PublishError::NotConnected)?;
+        let session = self.shared.session_of(connection);
+        let session = session.ok_or(PublishError::NotConnected)?;
         self.shared.publish_in(&session, envelope, deadline).await
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        let session = match connection {
+            Some(number) => self.shared.session_of(number),
+            None => self.shared.session(),
+        };
+        Box::new(NatsWindow::new(&self.shared, session))
     }
 
     async fn stored_ids(
@@ -338,7 +364,7 @@ fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
     answer.unwrap_or(Err(PublishError::ConnectionLost))
 }
 
-fn not_taken(error: &async_nats::PublishError) -> PublishError {
+pub(super) fn not_taken(error: &async_nats::PublishError) -> PublishError {
     use async_nats::client::PublishErrorKind;
     let scope = match error.kind() {
         // The client is closed for good.

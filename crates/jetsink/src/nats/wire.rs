@@ -1,14 +1,14 @@
 //! Envelope to headers, answer to acknowledgement. Pure.
 
-use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
 use crate::envelope::Envelope;
 use crate::error::{PublishError, Refusal};
 use crate::publisher::Acknowledgement;
 
-pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
-const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+pub(super) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
+const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
 
 /// `NATS/1.0` with its line break, and the empty line at the end.
 const HEADER_FRAME: usize = 12;
@@ -26,20 +26,34 @@ pub(super) fn headers(
 ) -> Result<(HeaderMap, usize), PublishError> {
     let mut map = HeaderMap::new();
     let mut size = HEADER_FRAME;
-    let id = envelope.message_id().map(|id| (MESSAGE_ID, id.as_str()));
-    let stream = expected_stream.map(|stream| (EXPECTED_STREAM, stream));
-    for (name, value) in envelope.headers().iter().chain(id).chain(stream) {
-        let refused = |reason: &dyn std::fmt::Display| PublishError::Other {
-            text: format!("the client refuses the header {name}: {reason}"),
-            scope: crate::Scope::Event,
-            known: crate::Known::NotSent,
-        };
-        let header_name: HeaderName = name.parse().map_err(|e| refused(&e))?;
-        let header_value: HeaderValue = value.parse().map_err(|e| refused(&e))?;
-        map.append(header_name, header_value);
-        size += name.len() + value.len() + HEADER_OVERHEAD;
+    for (name, value) in envelope.headers().iter() {
+        let parsed: HeaderName = name.parse().map_err(|e| refused(name, &e))?;
+        size += append(&mut map, parsed, value)?;
+    }
+    if let Some(id) = envelope.message_id() {
+        size += append(&mut map, MESSAGE_ID, id.as_str())?;
+    }
+    if let Some(stream) = expected_stream {
+        size += append(&mut map, EXPECTED_STREAM, stream)?;
     }
     Ok((map, size))
+}
+
+/// Gives its size on the wire.
+fn append(map: &mut HeaderMap, name: HeaderName, value: &str) -> Result<usize, PublishError> {
+    let name_text: &str = name.as_ref();
+    let size = name_text.len() + value.len() + HEADER_OVERHEAD;
+    let value: HeaderValue = value.parse().map_err(|e| refused(name_text, &e))?;
+    map.append(name, value);
+    Ok(size)
+}
+
+fn refused(name: &str, reason: &dyn std::fmt::Display) -> PublishError {
+    PublishError::Other {
+        text: format!("the client refuses the header {name}: {reason}"),
+        scope: crate::Scope::Event,
+        known: crate::Known::NotSent,
+    }
 }
 
 /// What an answer says. `NoStream` stands for every "no responders": who asked must find out more.

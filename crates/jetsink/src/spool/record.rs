@@ -81,13 +81,26 @@ impl Record {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
+        Self::decode_with(bytes, None, Bytes::copy_from_slice)
+    }
+
+    /// As [`decode`](Self::decode), without copying the payload, or the subject where it is this one.
+    pub(crate) fn decode_shared(bytes: &Bytes, subject: &Subject) -> Result<Self, Damage> {
+        Self::decode_with(bytes, Some(subject), |payload| bytes.slice_ref(payload))
+    }
+
+    fn decode_with(
+        bytes: &[u8],
+        subject: Option<&Subject>,
+        payload: impl Fn(&[u8]) -> Bytes,
+    ) -> Result<Self, Damage> {
         let mut rest = unsealed(bytes)?;
         // From here on the bytes are those that were written; what fails is a bug, or a stranger's.
         let version = rest.try_get_u8().map_err(|_| Damage::Fields)?;
         if version != VERSION {
             return Err(Damage::Version(version));
         }
-        let record = Self::fields(&mut rest).ok_or(Damage::Fields)?;
+        let record = Self::fields(&mut rest, subject, payload).ok_or(Damage::Fields)?;
         if rest.is_empty() {
             Ok(record)
         } else {
@@ -95,23 +108,30 @@ impl Record {
         }
     }
 
-    fn fields(rest: &mut &[u8]) -> Option<Self> {
+    fn fields(
+        rest: &mut &[u8],
+        expected: Option<&Subject>,
+        payload: impl Fn(&[u8]) -> Bytes,
+    ) -> Option<Self> {
         let flags = rest.try_get_u8().ok()?;
         let spooled_at = rest.try_get_u64_le().ok()?;
         let index = rest.try_get_u64_le().ok()?;
-        let subject = Subject::new(text(rest)?).ok()?;
+        let subject = text(rest)?;
+        let subject = match expected {
+            Some(expected) if expected.as_str() == subject => expected.clone(),
+            _ => Subject::new(subject).ok()?,
+        };
         let id = MessageId::new(text(rest)?).ok()?;
         let mut headers = Headers::default();
         for _ in 0..rest.try_get_u32_le().ok()? {
             let name = text(rest)?;
             headers.push(name, text(rest)?).ok()?;
         }
-        let payload = Bytes::copy_from_slice(take(rest)?);
         Some(Self {
             index,
             spooled_at,
             may_be_stored: flags & FLAG_MAY_BE_STORED != 0,
-            envelope: Envelope::new(subject, payload)
+            envelope: Envelope::new(subject, payload(take(rest)?))
                 .with_headers(headers)
                 .with_message_id(id),
         })
@@ -189,7 +209,12 @@ mod tests {
             let record = record(&payload, &headers, may_be_stored);
             let bytes = record.encode();
             prop_assert_eq!(bytes.len(), record.encoded_len());
-            prop_assert_eq!(Record::decode(&bytes), Ok(record));
+            prop_assert_eq!(Record::decode(&bytes), Ok(record.clone()));
+            let shared = Bytes::from(bytes);
+            let subject = record.envelope.subject();
+            prop_assert_eq!(Record::decode_shared(&shared, subject), Ok(record.clone()));
+            let other = Subject::new("other").unwrap();
+            prop_assert_eq!(Record::decode_shared(&shared, &other), Ok(record));
         }
 
         #[test]

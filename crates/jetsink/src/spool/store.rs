@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
 
@@ -21,7 +22,7 @@ use super::closing::ClosingNote;
 use super::dead::DeadLetter;
 use super::error::SpoolError;
 use super::record::{Damage, Record};
-use super::tables::{Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, set_up};
+use super::tables::{Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode_shared, set_up};
 use crate::subject::Subject;
 
 /// redb's page cache: enough for a window of replay, little beside a service.
@@ -31,7 +32,7 @@ pub(super) const CACHE_BYTES: usize = 8 << 20;
 const WORTH_SHRINKING: u64 = 32 << 20;
 
 /// Whoever reads events has no more of them than this in memory, and the one that passes it.
-const READ_BYTES: u64 = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
 
 /// A record, or what is left of one.
 pub(crate) type Entry = (u64, u64, Result<Record, Damage>);
@@ -148,29 +149,35 @@ impl Store {
         from: u64,
         limit: usize,
     ) -> Result<Chunk, SpoolError> {
-        let subject = subject.as_str().as_bytes();
+        let key = subject.as_str().as_bytes();
         self.use_database("reading", |database| {
             let events = database.begin_read()?.open_table(EVENTS)?;
-            let mut chunk = Chunk {
-                entries: Vec::new(),
-                next: from,
-                more: false,
-            };
-            let mut bytes = 0;
-            for entry in events.range((subject, from)..=(subject, u64::MAX))? {
+            // One allocation for all: the records share it.
+            let mut bytes = Vec::new();
+            let mut ends = Vec::new();
+            let mut more = false;
+            for entry in events.range((key, from)..=(key, u64::MAX))? {
                 let (key, value) = entry?;
-                let (key_subject, index) = key.value();
-                let length = value.value().len() as u64;
-                let record = decode(key_subject, index, value.value());
-                chunk.entries.push((index, length, record));
-                chunk.next = index + 1;
-                bytes += length;
-                if chunk.entries.len() >= limit || bytes >= READ_BYTES {
-                    chunk.more = true;
+                bytes.extend_from_slice(value.value());
+                ends.push((key.value().1, bytes.len()));
+                if ends.len() >= limit || bytes.len() >= READ_BYTES {
+                    more = true;
                     break;
                 }
             }
-            Ok(chunk)
+            let bytes = Bytes::from(bytes);
+            let mut start = 0;
+            let entries = ends.iter().map(|(index, end)| {
+                let record = bytes.slice(start..*end);
+                start = *end;
+                let length = record.len() as u64;
+                (*index, length, decode_shared(subject, *index, &record))
+            });
+            Ok(Chunk {
+                entries: entries.collect(),
+                next: ends.last().map_or(from, |(last, _)| last + 1),
+                more,
+            })
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
 };
@@ -208,9 +209,22 @@ pub(super) fn count(database: &Database) -> Result<Contents, redb::Error> {
     Ok(contents)
 }
 
-/// A record whose own words differ from its key is somebody else's.
 pub(super) fn decode(subject: &[u8], index: u64, bytes: &[u8]) -> Result<Record, Damage> {
-    let record = Record::decode(bytes)?;
+    under_its_key(subject, index, Record::decode(bytes)?)
+}
+
+/// As [`decode`]; the record shares its payload with `bytes`.
+pub(super) fn decode_shared(
+    subject: &Subject,
+    index: u64,
+    bytes: &Bytes,
+) -> Result<Record, Damage> {
+    let record = Record::decode_shared(bytes, subject)?;
+    under_its_key(subject.as_str().as_bytes(), index, record)
+}
+
+/// A record whose own words differ from its key is somebody else's.
+fn under_its_key(subject: &[u8], index: u64, record: Record) -> Result<Record, Damage> {
     let same = record.index == index && record.envelope.subject().as_str().as_bytes() == subject;
     if same {
         Ok(record)

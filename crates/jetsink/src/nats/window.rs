@@ -1,0 +1,322 @@
+//! Many envelopes in flight over one session, with one waker and one timer for all of them.
+//!
+//! A publish that waits by itself costs a future, a channel and two timers. Here an answer is put
+//! among the [`Arrivals`], and since all are sent with the same time to live, only the oldest needs a
+//! timer.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::answers::{Answer, Arrivals};
+use super::publisher::{Shared, not_taken};
+use super::session::Session;
+use super::wire;
+use crate::envelope::Envelope;
+use crate::error::PublishError;
+use crate::subject::Subject;
+use crate::window::{Sent, Window};
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
+
+pub(super) struct NatsWindow<'a> {
+    shared: &'a Shared,
+    /// `None` where the connection was gone before this began.
+    session: Option<Arc<Session>>,
+    arrivals: Arc<Arrivals>,
+    /// What was sent, in its order; `None` once it has its result. The front is not `None`.
+    places: VecDeque<Option<InFlight>>,
+    first_place: u64,
+    /// Below this place the broker has been asked for a sign of life.
+    asked_below: u64,
+    /// The client's queue is full: this one is not taken yet, and others wait behind it.
+    sending: Option<(u64, Sending)>,
+    unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
+    /// Nobody took these: why?
+    unclaimed: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
+    results: VecDeque<Sent>,
+    /// The client's form of the subject that was sent to last, which is often the next one's too.
+    last_subject: Option<(Subject, async_nats::Subject)>,
+    taken: Vec<(u64, Answer)>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+struct InFlight {
+    number: u64,
+    token: u64,
+    envelope: Arc<Envelope>,
+    /// When to ask for a sign of life.
+    late_at: Instant,
+    deadline: Instant,
+}
+
+impl<'a> NatsWindow<'a> {
+    pub(super) fn new(shared: &'a Shared, session: Option<Arc<Session>>) -> Self {
+        Self {
+            shared,
+            session,
+            arrivals: Arc::default(),
+            places: VecDeque::new(),
+            first_place: 0,
+            asked_below: 0,
+            sending: None,
+            unsent: VecDeque::new(),
+            unclaimed: FuturesUnordered::new(),
+            results: VecDeque::new(),
+            last_subject: None,
+            taken: Vec::new(),
+            timer: None,
+        }
+    }
+
+    fn hand_over(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
+        if let Err(error) = self.try_hand_over(number, envelope, deadline) {
+            self.results.push_back((number, Err(error)));
+        }
+    }
+
+    fn try_hand_over(
+        &mut self,
+        number: u64,
+        envelope: &Arc<Envelope>,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        let session = self.session.as_ref();
+        let session = session
+            .filter(|session| session.is_connected())
+            .ok_or(PublishError::NotConnected)?;
+        let now = Instant::now();
+        if deadline <= now {
+            return Err(PublishError::ClientBusy);
+        }
+        let headers = self.shared.headers(session, envelope)?;
+        let link = &self.shared.link;
+        let place = self.first_place + self.places.len() as u64;
+        let subject = envelope.subject();
+        let token = link.answers.register_in(subject, &self.arrivals, place)?;
+        link.in_use();
+        let reply = async_nats::Subject::from(format!("{}{token}", session.inbox));
+        let to = match &self.last_subject {
+            Some((ours, theirs)) if ours == subject => theirs.clone(),
+            _ => {
+                let theirs = async_nats::Subject::from(subject.as_str());
+                self.last_subject = Some((subject.clone(), theirs.clone()));
+                theirs
+            }
+        };
+        let send = session.client.publish_with_reply_and_headers(
+            to.clone(),
+            reply.clone(),
+            headers,
+            envelope.payload().clone(),
+        );
+        // The client's queue is larger than any window, so this is done at once, as a rule.
+        let mut nobody = Context::from_waker(Waker::noop());
+        match pin!(unconstrained(send)).poll(&mut nobody) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                link.answers.forget(token);
+                return Err(not_taken(&error));
+            }
+            Poll::Pending => {
+                let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
+                let headers = self.shared.headers(&session, &envelope)?;
+                let send = async move {
+                    let (client, payload) = (&session.client, envelope.payload().clone());
+                    client
+                        .publish_with_reply_and_headers(to, reply, headers, payload)
+                        .await
+                };
+                self.sending = Some((place, Box::pin(send)));
+            }
+        }
+        self.places.push_back(Some(InFlight {
+            number,
+            token,
+            envelope: Arc::clone(envelope),
+            late_at: now + (deadline - now) / 2,
+            deadline,
+        }));
+        Ok(())
+    }
+
+    /// Goes on with what the client did not take at once.
+    fn poll_sending(&mut self, context: &mut Context<'_>) {
+        loop {
+            if let Some((place, sending)) = &mut self.sending {
+                let Poll::Ready(result) = pin!(unconstrained(sending)).poll(context) else {
+                    return;
+                };
+                let place = *place;
+                self.sending = None;
+                if let Err(error) = result
+                    && let Some(in_flight) = self.take(place)
+                {
+                    self.shared.link.answers.forget(in_flight.token);
+                    let result = Err(not_taken(&error));
+                    self.results.push_back((in_flight.number, result));
+                }
+            }
+            let Some((number, envelope, deadline)) = self.unsent.pop_front() else {
+                return;
+            };
+            self.hand_over(number, &envelope, deadline);
+        }
+    }
+
+    fn arrived(&mut self, place: u64, answer: Answer) {
+        let Some(in_flight) = self.take(place) else {
+            return; // given up on
+        };
+        let number = in_flight.number;
+        if self.sending.as_ref().is_some_and(|(of, _)| *of == place) {
+            // It was still ours: a dropped send sends nothing.
+            self.sending = None;
+            let result = Err(PublishError::NotConnected);
+            self.results.push_back((number, result));
+            return;
+        }
+        let expected_stream = self.shared.expected_stream();
+        let result = answer.and_then(|message| wire::acknowledgement(&message, expected_stream));
+        match (result, &self.session) {
+            (Err(PublishError::NoStream), Some(session)) => {
+                let (shared, session) = (self.shared, Arc::clone(session));
+                self.unclaimed.push(Box::pin(async move {
+                    let subject = in_flight.envelope.subject().as_str();
+                    let reason = shared.why_no_responders(&session, subject, in_flight.deadline);
+                    (number, Err(reason.await))
+                }));
+            }
+            (result, _) => self.results.push_back((number, result)),
+        }
+    }
+
+    /// What is in flight under `place`: not any more, then.
+    fn take(&mut self, place: u64) -> Option<InFlight> {
+        let index = usize::try_from(place.checked_sub(self.first_place)?).ok()?;
+        let taken = self.places.get_mut(index)?.take();
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first_place += 1;
+        }
+        taken
+    }
+
+    /// Ready where time has passed for something.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timer = match &mut self.timer {
+            // Set for the oldest of its time: never too late for what has come since.
+            Some(timer) => timer,
+            None => {
+                let Some(due) = self.next_due() else {
+                    return Poll::Pending;
+                };
+                self.timer.insert(Box::pin(sleep_until(due)))
+            }
+        };
+        ready!(timer.as_mut().poll(context));
+        self.timer = None;
+        let now = Instant::now();
+        self.ask_for_late_ones(now);
+        while let Some(Some(oldest)) = self.places.front()
+            && oldest.deadline <= now
+        {
+            self.expire(self.first_place);
+        }
+        Poll::Ready(())
+    }
+
+    /// When the oldest ends, or the first is late that nobody has asked for.
+    fn next_due(&self) -> Option<Instant> {
+        let deadline = self.places.front()?.as_ref()?.deadline;
+        let asked = self.asked_below.saturating_sub(self.first_place) as usize;
+        let mut unasked = self.places.iter().skip(asked).flatten();
+        let late_at = unasked.next().map_or(deadline, |next| next.late_at);
+        Some(late_at.min(deadline))
+    }
+
+    /// One question is enough for all: its answer comes behind theirs.
+    fn ask_for_late_ones(&mut self, now: Instant) {
+        self.asked_below = self.asked_below.max(self.first_place);
+        let mut newest = None;
+        while let Some(place) = self
+            .places
+            .get((self.asked_below - self.first_place) as usize)
+        {
+            match place {
+                Some(in_flight) if in_flight.late_at > now => break,
+                Some(in_flight) => newest = Some(in_flight.token),
+                None => {}
+            }
+            self.asked_below += 1;
+        }
+        if let (Some(token), Some(session)) = (newest, &self.session) {
+            let question = self.shared.check_liveness(session, token);
+            // A client that does not even take a question has no answers for us.
+            let mut nobody = Context::from_waker(Waker::noop());
+            let _ = pin!(unconstrained(question)).poll(&mut nobody);
+        }
+    }
+
+    fn expire(&mut self, place: u64) {
+        let Some(in_flight) = self.take(place) else {
+            return;
+        };
+        let answers = &self.shared.link.answers;
+        answers.forget(in_flight.token);
+        let error = match self.sending.take_if(|(of, _)| *of == place) {
+            Some(_) => PublishError::ClientBusy,
+            None => PublishError::AckTimeout {
+                broker_answers: answers.answered_since(in_flight.token),
+            },
+        };
+        self.results.push_back((in_flight.number, Err(error)));
+    }
+}
+
+impl Window for NatsWindow<'_> {
+    fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
+        if self.sending.is_some() {
+            let envelope = Arc::clone(envelope);
+            self.unsent.push_back((number, envelope, deadline));
+        } else {
+            self.hand_over(number, envelope, deadline);
+        }
+    }
+
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+        loop {
+            if let Some(result) = self.results.pop_front() {
+                return Poll::Ready(result);
+            }
+            self.poll_sending(context);
+            if let Poll::Ready(Some(result)) = self.unclaimed.poll_next_unpin(context) {
+                return Poll::Ready(result);
+            }
+            let mut taken = std::mem::take(&mut self.taken);
+            self.arrivals.take(context, &mut taken);
+            let nothing = taken.is_empty();
+            for (place, answer) in taken.drain(..) {
+                self.arrived(place, answer);
+            }
+            self.taken = taken;
+            if nothing && self.results.is_empty() {
+                ready!(self.poll_timer(context));
+            }
+        }
+    }
+}
+
+impl Drop for NatsWindow<'_> {
+    fn drop(&mut self) {
+        for in_flight in self.places.iter().flatten() {
+            self.shared.link.answers.forget(in_flight.token);
+        }
+    }
+}
