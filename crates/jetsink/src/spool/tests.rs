@@ -130,12 +130,16 @@ async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
         .append(&envelope("a", 0), Some(&sent_above), soon())
         .await
         .unwrap();
+    spool.append(&envelope("b", 1), None, soon()).await.unwrap();
     assert!(spool.unsettled().0.contains(&subject("a")));
     assert!(!spool.unsettled().0.contains(&subject("b")));
     drop(spool);
     let spool = open(folder.path());
     let (unsettled, baselines) = spool.unsettled();
+    // The file does not say which of its subjects it was.
+    assert!(unsettled.contains(&subject("a")));
     assert!(unsettled.contains(&subject("b")));
+    assert!(!unsettled.contains(&subject("c")));
     assert_eq!(baselines, sent_above);
 }
 
