@@ -7,6 +7,9 @@
 //! that is not acknowledged, each with the message id it had. And a window keeps to the connection it
 //! began on: a new one may be there before the failures of the old one have been looked at.
 
+mod entry;
+mod sending;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -19,20 +22,20 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::task::coop::{poll_proceed, unconstrained};
+use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, sleep_until};
 
-use crate::circuit;
-use crate::direct::{Direct, InFlight};
+use crate::direct::Direct;
 use crate::envelope::Envelope;
-use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
+use crate::error::{EmitError, Scope};
 use crate::publisher::{Connection, Publisher};
 use crate::retry::wait_before_retry;
 use crate::scopes::ScopedAdmission;
-use crate::sink::{Delivery, HAND_OVER, Sink, spool_event};
+use crate::sink::{Delivery, Sink};
 use crate::spool::Spool;
 use crate::subject::Subject;
 use crate::window::Window;
+use entry::{Entry, State, may_be_spooled};
 
 /// The widest window. Less than the client's queue, so that handing an envelope over never waits and
 /// the order of handing over is the order of sending.
@@ -92,28 +95,6 @@ pub struct Pipeline<'a, P> {
     stopped: bool,
     /// Those of which something failed, as long as more of them is here; `None` where nobody minds.
     failed_subjects: Option<Vec<Subject>>,
-}
-
-struct Entry<'a, P> {
-    envelope: Arc<Envelope>,
-    state: State<'a, P>,
-    failures: u32,
-    /// The failure after which nobody can say whether the envelope is stored.
-    unknown: Option<Box<FailedEmit>>,
-    /// Why it goes to the spool, once that is clear.
-    for_spool: Option<EmitError>,
-}
-
-enum State<'a, P> {
-    Queued,
-    InFlight {
-        admission: ScopedAdmission<'a>,
-        /// Counts it among what `flush` and `close` wait for.
-        _counted: InFlight<'a, P>,
-    },
-    /// On its way into the spool.
-    Spooling,
-    Settled(Result<Delivery, EmitError>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -305,170 +286,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
-    /// Sends what is queued, oldest first, as far as the circuits let it.
-    fn send_queued(&mut self) {
-        let now = Instant::now();
-        if self.sent == 0 {
-            self.follow_connection();
-        }
-        // Subjects of which one goes to the spool in this round, or has to wait: none behind it may
-        // overtake it.
-        let mut spooled = Vec::new();
-        let mut held_back = Vec::new();
-        self.handing_over.retain(|(subject, _)| {
-            let spool = self.spool;
-            spool.is_some_and(|spool| spool.holds(subject))
-        });
-        let first_queued = self.queued_from.saturating_sub(self.first) as usize;
-        self.queued_from = self.first + self.entries.len() as u64;
-        for index in first_queued..self.entries.len() {
-            let number = self.first + index as u64;
-            let entry = &mut self.entries[index];
-            match entry.state {
-                State::InFlight { .. } | State::Spooling | State::Settled(_) => continue,
-                State::Queued => {}
-            }
-            let envelope = Arc::clone(&entry.envelope);
-            let subject = envelope.subject();
-            let failed = self.failed_subjects.as_ref();
-            if failed.is_some_and(|failed| failed.contains(subject)) {
-                entry.state = State::Settled(Err(entry.not_sent()));
-                continue;
-            }
-            if held_back.contains(subject) {
-                self.queued(number);
-                continue;
-            }
-            let for_spool = entry.for_spool.is_some() || spooled.contains(subject);
-            if for_spool || self.queues_behind_spooled(index) {
-                if !for_spool && self.hands_over(index, now) {
-                    held_back.push(subject.clone());
-                    self.queued(number);
-                } else {
-                    self.spool_next(index, now, &mut spooled, &mut held_back);
-                }
-                continue;
-            }
-            match self.direct.admit(now, subject) {
-                Ok(admission) => self.send(index, admission, now),
-                // One of ours is the probe, or will settle; then this is looked at again.
-                Err(open)
-                    if open.scope == Scope::Broker
-                        && (self.sent > 0 || !self.spooling.is_empty()) =>
-                {
-                    self.queued(number);
-                    return;
-                }
-                Err(open) if self.spool.is_some() => {
-                    self.entries[index].for_spool = Some(EmitError::CircuitOpen(open));
-                    self.spool_next(index, now, &mut spooled, &mut held_back);
-                }
-                Err(open) => {
-                    self.settle(number, Err(EmitError::CircuitOpen(open)));
-                    if let Phase::Settling { .. } = self.phase {
-                        self.queued(number);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The entry of this number is queued, or was: it is looked at the next time.
-    fn queued(&mut self, number: u64) {
-        self.queued_from = self.queued_from.min(number);
-    }
-
-    /// Whether something of the same subject is in the spool, or on its way there.
-    fn queues_behind_spooled(&self, index: usize) -> bool {
-        let Some(spool) = self.spool else {
-            return false;
-        };
-        let subject = self.entries[index].envelope.subject();
-        let mut before = self.entries.iter().take(index);
-        spool.holds(subject)
-            || (!self.spooling.is_empty()
-                && before.any(|entry| {
-                    matches!(entry.state, State::Spooling) && entry.envelope.subject() == subject
-                }))
-    }
-
-    /// Whether to wait for what is spooled of the entry's subject rather than to put it behind it.
-    fn hands_over(&mut self, index: usize, now: Instant) -> bool {
-        let subject = self.entries[index].envelope.subject();
-        let delivering = self.direct.state() == circuit::State::Connected
-            && self.direct.subject_state(subject) == circuit::State::Connected;
-        let since = self.handing_over.iter().position(|(s, _)| s == subject);
-        match since {
-            _ if !delivering => false,
-            None => {
-                self.handing_over.push((subject.clone(), now + HAND_OVER));
-                true
-            }
-            Some(at) if now < self.handing_over[at].1 => true,
-            Some(at) => {
-                self.handing_over.swap_remove(at);
-                false
-            }
-        }
-    }
-
-    /// A window over the connection that is there now.
-    fn follow_connection(&mut self) {
-        let connection = self.connection.as_ref();
-        let current = connection.map(|connection| connection.borrow().number);
-        if self.in_flight.is_none() || current != self.connection_in_use {
-            self.connection_in_use = current;
-            self.in_flight = Some(self.direct.publisher().window(current));
-        }
-    }
-
-    fn send(&mut self, index: usize, admission: ScopedAdmission<'a>, now: Instant) {
-        let Some(in_flight) = &mut self.in_flight else {
-            return; // there is one: `send_queued` begins with it
-        };
-        let entry = &mut self.entries[index];
-        entry.state = State::InFlight {
-            admission,
-            _counted: self.direct.in_flight(),
-        };
-        let deadline = now + self.direct.settings().deadline;
-        in_flight.send(self.first + index as u64, &entry.envelope, deadline);
-        self.sent += 1;
-    }
-
-    /// Sends an entry into the spool, unless something of its subject in front of it is on its way to
-    /// the broker: should that fail, it goes there first.
-    fn spool_next(
-        &mut self,
-        index: usize,
-        now: Instant,
-        spooled: &mut Vec<Subject>,
-        held_back: &mut Vec<Subject>,
-    ) {
-        let Some(spool) = self.spool else { return };
-        let subject = self.entries[index].envelope.subject().clone();
-        if self.sent_before(index) {
-            held_back.push(subject);
-            self.queued(self.first + index as u64);
-            return;
-        }
-        if !spooled.contains(&subject) {
-            spooled.push(subject);
-        }
-        let number = self.first + index as u64;
-        let direct = self.direct;
-        let entry = &mut self.entries[index];
-        entry.state = State::Spooling;
-        let cause = entry.for_spool.take();
-        let envelope = Arc::clone(&entry.envelope);
-        self.spooling.push(Box::pin(unconstrained(async move {
-            let deadline = now + direct.settings().deadline;
-            let result = spool_event(spool, &envelope, cause, direct, deadline).await;
-            (number, result)
-        })));
-    }
-
     fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
         let error = match result {
             Ok(delivery) => {
@@ -540,15 +357,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
-    /// Whether something of the same subject is in front of it and on its way to the broker.
-    fn sent_before(&self, index: usize) -> bool {
-        let subject = self.entries[index].envelope.subject();
-        let mut before = self.entries.iter().take(index);
-        before.any(|entry| {
-            matches!(entry.state, State::InFlight { .. }) && entry.envelope.subject() == subject
-        })
-    }
-
     /// Those of which nothing is here any more.
     fn let_go_of_subjects(&mut self) {
         if let Some(failed) = &mut self.failed_subjects {
@@ -570,43 +378,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let failing_since = *self.failing_since.get_or_insert(now);
         let patient_until = failing_since + self.patience;
         (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
-    }
-}
-
-/// Whether the spool would be of help. An event that nobody takes stays its caller's.
-fn may_be_spooled(error: &EmitError) -> bool {
-    match error {
-        EmitError::CircuitOpen(_) | EmitError::Failed(_) => error.scope() != Scope::Event,
-        EmitError::Spool(_) | EmitError::Closed => false,
-    }
-}
-
-impl<P> Entry<'_, P> {
-    fn note_unknown(&mut self, error: &EmitError) {
-        if let EmitError::Failed(failed) = error
-            && failed.known == Known::OutcomeUnknown
-        {
-            self.unknown = Some(failed.clone());
-        }
-    }
-
-    fn not_sent(&mut self) -> EmitError {
-        let not_sent = FailedEmit {
-            subject: self.envelope.subject().clone(),
-            message_id: self.envelope.message_id().cloned(),
-            attempts: self.failures,
-            error: PublishError::Stopped,
-            known: Known::NotSent,
-        };
-        self.verdict(EmitError::Failed(Box::new(not_sent)))
-    }
-
-    /// The last error, unless an earlier one leaves it open whether the envelope is stored.
-    fn verdict(&mut self, last: EmitError) -> EmitError {
-        match self.unknown.take() {
-            Some(unknown) if last.known() != Known::OutcomeUnknown => EmitError::Failed(unknown),
-            Some(_) | None => last,
-        }
     }
 }
 

@@ -4,10 +4,12 @@
 //! Subjects take turns. One that fails waits for its circuit and holds up nobody else. A failure of
 //! the broker ends the window; what was sent and not answered is looked up before it is sent again.
 
+mod lane;
+
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
@@ -19,17 +21,15 @@ use crate::expiry::{Expiry, letter};
 use crate::publisher::Publisher;
 use crate::settle::Settling;
 use crate::sink::Delivery;
-use crate::spool::{Baselines, Place, Reading, Record, Spool, SpoolError, SpoolSettings};
+use crate::spool::{Baselines, Place, Record, Spool, SpoolError, SpoolSettings};
 use crate::subject::Subject;
+use lane::Lane;
 
 /// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long to leave a spool's disk alone that has failed.
 const DISK_REST: Duration = Duration::from_secs(1);
-
-/// Events read at a time of one subject; then it is the next one's turn.
-const TURN: usize = 256;
 
 /// With more subjects than this none is read ahead, for the sake of memory.
 const FEW_SUBJECTS: usize = 8;
@@ -94,37 +94,6 @@ async fn ready<P: Publisher>(
                 )
                 .await;
             }
-        }
-    }
-}
-
-/// One subject's events, as far as they are read.
-struct Lane {
-    subject: Subject,
-    /// The index to read from.
-    next: u64,
-    read: VecDeque<(Place, Record)>,
-    /// What comes behind, on its way from the disk.
-    ahead: Option<Reading>,
-    in_flight: usize,
-    /// After a failure: nothing of it goes out before, and then one at a time.
-    waits_until: Option<Instant>,
-    probing: bool,
-    /// Something of it failed: read again from its first event once nothing is in flight.
-    restart: bool,
-}
-
-impl Lane {
-    fn new(subject: Subject) -> Self {
-        Self {
-            subject,
-            next: 0,
-            read: VecDeque::new(),
-            ahead: None,
-            in_flight: 0,
-            waits_until: None,
-            probing: false,
-            restart: false,
         }
     }
 }
@@ -269,9 +238,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                     *highest = (*highest).max(sequence);
                 }
                 if let Some(lane) = self.lane(&place.subject) {
-                    lane.in_flight -= 1;
-                    lane.probing = false;
-                    lane.waits_until = None;
+                    lane.delivered();
                 }
                 self.spool.left(place);
                 self.replayed += 1;
@@ -301,12 +268,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         let held = matches!(&error, EmitError::Failed(f) if f.error == PublishError::Stopped);
         self.broker_failed |= error.scope() == Scope::Broker && !held;
         if let Some(lane) = self.lane(&place.subject) {
-            lane.in_flight -= 1;
-            lane.restart = true;
-            lane.probing = true;
-            lane.read.clear();
-            lane.ahead = None;
-            lane.waits_until = Some(Instant::now() + wait.max(LOOK_AGAIN));
+            lane.failed(Instant::now() + wait.max(LOOK_AGAIN));
         }
         Ok(())
     }
@@ -353,85 +315,31 @@ impl<'a, P: Publisher> Run<'a, P> {
             let Some(subject) = self.turns.pop_front() else {
                 return Ok(None);
             };
-            let Some(mut lane) = self.lanes.remove(&subject) else {
+            let Some(lane) = self.lanes.get_mut(&subject) else {
                 continue;
             };
             let unsettled = self.spool.is_unsettled(&subject);
             self.must_settle |= unsettled && self.settling.is_due(&subject, now);
-            let waits = unsettled
-                || lane.waits_until.is_some_and(|until| now < until)
-                || ((lane.probing || lane.restart) && lane.in_flight > 0);
+            let waits = unsettled || lane.waits(now);
+            let reads_ahead = self.turns.len() < FEW_SUBJECTS;
             let event = if waits {
                 None
             } else {
-                self.next_of(&mut lane).await?
+                lane.next(self.spool, self.expiry, reads_ahead).await?
             };
-            let its_turn_goes_on = event.is_some() && !lane.read.is_empty() && !lane.probing;
-            // With nothing more to send it goes, but for what it waits for.
-            if waits || event.is_some() || lane.in_flight > 0 {
-                self.lanes.insert(subject.clone(), lane);
-                if its_turn_goes_on {
-                    self.turns.push_front(subject);
-                } else {
-                    self.turns.push_back(subject);
-                }
+            if event.is_some() && lane.goes_on() {
+                self.turns.push_front(subject);
+            } else if waits || event.is_some() || lane.in_flight > 0 {
+                self.turns.push_back(subject);
+            } else {
+                // With nothing more to send it goes.
+                self.lanes.remove(&subject);
             }
             if event.is_some() {
                 return Ok(event);
             }
         }
         Ok(None)
-    }
-
-    async fn next_of(&mut self, lane: &mut Lane) -> Result<Option<(Place, Record)>, SpoolError> {
-        if lane.restart {
-            lane.restart = false;
-            lane.next = 0;
-        }
-        if lane.read.is_empty() {
-            self.fill(lane).await?;
-        }
-        let event = lane.read.pop_front();
-        lane.in_flight += usize::from(event.is_some());
-        Ok(event)
-    }
-
-    async fn fill(&mut self, lane: &mut Lane) -> Result<(), SpoolError> {
-        let limit = if lane.probing { 1 } else { TURN };
-        loop {
-            let reading = lane.ahead.take();
-            let reading = reading
-                .unwrap_or_else(|| self.spool.begin_reading(&lane.subject, lane.next, limit));
-            let chunk = self.spool.finish_reading(reading).await?;
-            lane.next = chunk.next;
-            let now = SystemTime::now();
-            let mut expired = Vec::new();
-            for (index, bytes, record) in chunk.entries {
-                let place = Place {
-                    subject: lane.subject.clone(),
-                    index,
-                    bytes,
-                };
-                match record {
-                    Ok(record) => match self.expiry.reason(&record, now) {
-                        None => lane.read.push_back((place, record)),
-                        Some(reason) => expired.push((letter(record, 0, reason), place)),
-                    },
-                    Err(damage) => {
-                        warn!(subject = %lane.subject, index, %damage, "a spooled event is damaged and lost");
-                        self.spool.damaged(place);
-                    }
-                }
-            }
-            self.spool.bury(expired).await?;
-            if chunk.more && !lane.probing && self.turns.len() < FEW_SUBJECTS {
-                let next = self.spool.begin_reading(&lane.subject, lane.next, limit);
-                lane.ahead = Some(next);
-            }
-            if !lane.read.is_empty() || !chunk.more {
-                return Ok(());
-            }
-        }
     }
 
     fn lane(&mut self, subject: &Subject) -> Option<&mut Lane> {

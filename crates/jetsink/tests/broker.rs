@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -343,97 +342,4 @@ async fn silence_on_one_subject_is_not_taken_for_a_silent_broker() {
         PublishError::NotAnAcknowledgement(_)
     ));
     assert_eq!(sink.state(), State::Connected);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_stores_in_order_at_any_window() {
-    let server = server_with_stream().await;
-    let settings = ConnectSettings::new(&server.url()).unwrap();
-    // The widest window takes an unoptimized client seconds to get through.
-    let patient = SinkSettings::default()
-        .deadline(Duration::from_secs(30))
-        .unwrap();
-    let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
-    for window in [1, 7, 1_024, 16_384] {
-        let count = if window == 1 { 500 } else { 50_000 };
-        let mut pipeline = sink.pipeline(NonZeroUsize::new(window).unwrap());
-        let mut numbers = 0..count;
-        let mut last = 0;
-        loop {
-            while pipeline.has_room()
-                && let Some(number) = numbers.next()
-            {
-                pipeline
-                    .push(event("events.a", format!("{window} {number}")))
-                    .unwrap();
-            }
-            match pipeline.next().await {
-                None => break,
-                Some(Ok(Delivery::Stored { sequence, .. })) => {
-                    assert!(sequence > last, "window {window}: {sequence} after {last}");
-                    last = sequence;
-                }
-                Some(other) => panic!("{other:?}"),
-            }
-        }
-    }
-    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
-        .await
-        .unwrap();
-    assert_eq!(there.len(), 150_500);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
-    let mut server = server_with_stream().await;
-    let sink = sink_to(&server).await;
-    let count = 60_000;
-    let faults = async {
-        for round in 0..4 {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            if round % 2 == 0 {
-                server.kill().unwrap();
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                server.start_again().await.unwrap();
-            } else {
-                server.freeze().unwrap();
-                tokio::time::sleep(Duration::from_millis(2_500)).await;
-                server.thaw().unwrap();
-            }
-        }
-    };
-    let load = async {
-        let window = NonZeroUsize::new(256).unwrap();
-        let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
-        let mut numbers = 0..count;
-        let mut acknowledged = Vec::new();
-        let mut pushed = std::collections::VecDeque::new();
-        loop {
-            while pipeline.has_room()
-                && let Some(number) = numbers.next()
-            {
-                let payload = Bytes::from(format!("event {number}"));
-                pushed.push_back(payload.clone());
-                pipeline.push(event("events.a", payload)).unwrap();
-            }
-            // Slow enough that the faults fall into it.
-            if acknowledged.len().is_multiple_of(16) {
-                tokio::time::sleep(Duration::from_micros(100)).await;
-            }
-            match pipeline.next().await {
-                None => return acknowledged,
-                Some(result) => {
-                    result.unwrap();
-                    acknowledged.extend(pushed.pop_front());
-                }
-            }
-        }
-    };
-    let (acknowledged, ()) = tokio::join!(load, faults);
-    assert_eq!(acknowledged.len(), count);
-    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
-        .await
-        .unwrap();
-    let audit = nats_fixture::audit(&acknowledged, &[], &there);
-    assert!(audit.is_clean(), "{audit}");
 }

@@ -126,7 +126,9 @@ impl<'a> NatsWindow<'a> {
             }
             Poll::Pending => {
                 let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
-                let headers = self.shared.headers(&session, &envelope)?;
+                // They were made before.
+                let headers = self.shared.headers(&session, &envelope);
+                let headers = headers.inspect_err(|_| link.answers.forget(token))?;
                 let send = async move {
                     let (client, payload) = (&session.client, envelope.payload().clone());
                     client

@@ -18,6 +18,8 @@ mod dead;
 mod disk_tests;
 mod error;
 mod file;
+mod inlet;
+mod leaving;
 mod record;
 mod salvage;
 mod settings;
@@ -31,7 +33,6 @@ mod unsettled;
 mod writer;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,7 @@ use accounts::Accounts;
 pub(crate) use dead::DeadLetter;
 pub use error::SpoolError;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
+use inlet::Inlet;
 pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
@@ -54,7 +56,7 @@ pub(crate) use store::Chunk;
 use store::Store;
 use tables::{Batch, Contents};
 pub(crate) use unsettled::Unsettled;
-use writer::{Change, Writer};
+use writer::Writer;
 
 use crate::envelope::Envelope;
 use crate::subject::Subject;
@@ -94,18 +96,6 @@ pub(crate) struct Spool {
     leaving: Mutex<HashMap<u64, Place>>,
     /// Events that were found damaged after it was opened.
     damaged: AtomicU64,
-}
-
-/// Invariant 2: an index and its place in the writer's queue are given together.
-#[derive(Debug)]
-struct Inlet {
-    next_index: u64,
-    writer: Writer,
-    /// Subjects with events that may be stored (invariant 4).
-    unsettled: Unsettled,
-    baselines: Baselines,
-    /// What the file says of invariant 4, once the writer has come to it.
-    replay_began: bool,
 }
 
 /// An event's place.
@@ -303,139 +293,6 @@ impl Spool {
         Ok(chunk)
     }
 
-    /// An event is stored: others of its subject need not queue behind it any more. It stays on the
-    /// disk until [`remove_left`](Self::remove_left).
-    pub(crate) fn left(&self, place: Place) {
-        if let Entry::Vacant(free) = self.leaving().entry(place.index) {
-            self.accounts.leave(&place.subject, place.bytes);
-            free.insert(place);
-        }
-    }
-
-    /// How many have left and are still on the disk.
-    pub(crate) fn leaving_events(&self) -> usize {
-        self.leaving().len()
-    }
-
-    /// An event can't be read any more.
-    pub(crate) fn damaged(&self, place: Place) {
-        self.damaged.fetch_add(1, Ordering::Relaxed);
-        self.left(place);
-    }
-
-    /// Takes off the disk what has [`left`](Self::left); `acknowledged` are the highest sequence
-    /// numbers that were acknowledged before anything that is in flight now. Queued for the disk
-    /// by this call; the future waits for it. Where the disk fails, it is tried again the next time.
-    pub(crate) fn remove_left(
-        &self,
-        acknowledged: &Baselines,
-    ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
-        let places: Vec<Place> = self.leaving().values().cloned().collect();
-        let indexes: Vec<u64> = places.iter().map(|place| place.index).collect();
-        let answer = (!places.is_empty()).then(|| self.remove(places, acknowledged));
-        async move {
-            let Some(answer) = answer else { return Ok(()) };
-            answer.await.unwrap_or(Err(SpoolError::Closed))?;
-            let mut leaving = self.leaving();
-            for index in indexes {
-                leaving.remove(&index);
-            }
-            Ok(())
-        }
-    }
-
-    fn remove(
-        &self,
-        places: Vec<Place>,
-        acknowledged: &Baselines,
-    ) -> oneshot::Receiver<Result<(), SpoolError>> {
-        let mut batch = Batch {
-            freed_bytes: places.iter().map(|place| place.bytes).sum(),
-            remove: places.into_iter().map(|p| (p.subject, p.index)).collect(),
-            ..Batch::default()
-        };
-        let mut inlet = self.lock();
-        if inlet.unsettled.is_empty() {
-            if self.accounts.is_empty() {
-                inlet.replay_began = false;
-                batch.replay_began = Some(false);
-            }
-            for (stream, sequence) in acknowledged {
-                inlet.baselines.insert(stream.clone(), *sequence);
-            }
-            batch.baselines = Some(inlet.baselines.clone().into_iter().collect());
-        }
-        inlet.change(batch)
-    }
-
-    /// Moves events to the dead letters.
-    pub(crate) async fn bury(&self, letters: Vec<(DeadLetter, Place)>) -> Result<(), SpoolError> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let (letters, places): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
-        let answer = self.lock().change(Batch {
-            freed_bytes: places.iter().map(|place| place.bytes).sum(),
-            bury: letters,
-            ..Batch::default()
-        });
-        answer.await.unwrap_or(Err(SpoolError::Closed))?;
-        for place in places {
-            self.accounts.leave(&place.subject, place.bytes);
-        }
-        Ok(())
-    }
-
-    /// Whether the file says that something in it may be stored.
-    pub(crate) fn replay_began(&self) -> bool {
-        self.lock().replay_began
-    }
-
-    /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
-    /// Does nothing where the file says so already.
-    pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
-        let answer = {
-            let mut inlet = self.lock();
-            if inlet.replay_began {
-                return Ok(());
-            }
-            inlet.replay_began = true;
-            for (stream, sequence) in acknowledged {
-                inlet.baselines.entry(stream.clone()).or_insert(*sequence);
-            }
-            let baselines = inlet.baselines.clone().into_iter().collect();
-            inlet.change(Batch {
-                baselines: Some(baselines),
-                replay_began: Some(true),
-                ..Batch::default()
-            })
-        };
-        answer.await.unwrap_or(Err(SpoolError::Closed))
-    }
-
-    /// Events of these subjects were sent and not answered.
-    pub(crate) fn unsettle(&self, subjects: impl IntoIterator<Item = Subject>) {
-        let mut inlet = self.lock();
-        for subject in subjects {
-            inlet.unsettled.insert(subject, 0);
-        }
-    }
-
-    /// What must be looked up before it is sent, and above which sequence numbers.
-    pub(crate) fn unsettled(&self) -> (Unsettled, Baselines) {
-        let inlet = self.lock();
-        (inlet.unsettled.clone(), inlet.baselines.clone())
-    }
-
-    pub(crate) fn is_unsettled(&self, subject: &Subject) -> bool {
-        self.lock().unsettled.contains(subject)
-    }
-
-    /// A subject has been looked up as it stood in `before`.
-    pub(crate) fn settled(&self, subject: &Subject, before: &Unsettled) {
-        self.lock().unsettled.remove(subject, before);
-    }
-
     /// Takes nothing more, waits for what was taken to be on the disk, and gives the file free;
     /// blocking. A second call does nothing.
     pub(crate) fn close(&self) {
@@ -472,10 +329,6 @@ impl Spool {
         self.loss.as_ref()
     }
 
-    fn leaving(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inlet> {
         // Nothing panics while holding it.
         self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -486,45 +339,6 @@ impl Drop for Spool {
     /// Waits for the last commit, some milliseconds on a healthy disk.
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl Inlet {
-    fn send(&self, batch: Batch, done: Option<writer::Done>) {
-        self.writer.send(Change { batch, done });
-    }
-
-    fn change(&self, batch: Batch) -> oneshot::Receiver<Result<(), SpoolError>> {
-        let (done, answer) = oneshot::channel();
-        self.send(batch, Some(done));
-        answer
-    }
-
-    /// Invariant 4, for an event that was sent before it came here.
-    fn may_be_stored(
-        &mut self,
-        subject: &Subject,
-        index: u64,
-        sent_above: &Baselines,
-        batch: &mut Batch,
-    ) {
-        self.unsettled.insert(subject.clone(), index);
-        if !self.replay_began {
-            self.baselines.clone_from(sent_above);
-        } else {
-            self.baselines
-                .retain(|stream, sequence| match sent_above.get(stream) {
-                    // Not heard of when it was sent: it may be stored anywhere in that stream.
-                    None => false,
-                    Some(above) => {
-                        *sequence = (*sequence).min(*above);
-                        true
-                    }
-                });
-        }
-        self.replay_began = true;
-        batch.replay_began = Some(true);
-        batch.baselines = Some(self.baselines.clone().into_iter().collect());
     }
 }
 

@@ -1,0 +1,68 @@
+//! One envelope on its way through a pipeline.
+
+use std::sync::Arc;
+
+use crate::direct::InFlight;
+use crate::envelope::Envelope;
+use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
+use crate::scopes::ScopedAdmission;
+use crate::sink::Delivery;
+
+pub(super) struct Entry<'a, P> {
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) state: State<'a, P>,
+    pub(super) failures: u32,
+    /// The failure after which nobody can say whether the envelope is stored.
+    pub(super) unknown: Option<Box<FailedEmit>>,
+    /// Why it goes to the spool, once that is clear.
+    pub(super) for_spool: Option<EmitError>,
+}
+
+pub(super) enum State<'a, P> {
+    Queued,
+    InFlight {
+        admission: ScopedAdmission<'a>,
+        /// Counts it among what `flush` and `close` wait for.
+        _counted: InFlight<'a, P>,
+    },
+    /// On its way into the spool.
+    Spooling,
+    Settled(Result<Delivery, EmitError>),
+}
+
+impl<P> Entry<'_, P> {
+    pub(super) fn note_unknown(&mut self, error: &EmitError) {
+        if let EmitError::Failed(failed) = error
+            && failed.known == Known::OutcomeUnknown
+        {
+            self.unknown = Some(failed.clone());
+        }
+    }
+
+    pub(super) fn not_sent(&mut self) -> EmitError {
+        let not_sent = FailedEmit {
+            subject: self.envelope.subject().clone(),
+            message_id: self.envelope.message_id().cloned(),
+            attempts: self.failures,
+            error: PublishError::Stopped,
+            known: Known::NotSent,
+        };
+        self.verdict(EmitError::Failed(Box::new(not_sent)))
+    }
+
+    /// The last error, unless an earlier one leaves it open whether the envelope is stored.
+    pub(super) fn verdict(&mut self, last: EmitError) -> EmitError {
+        match self.unknown.take() {
+            Some(unknown) if last.known() != Known::OutcomeUnknown => EmitError::Failed(unknown),
+            Some(_) | None => last,
+        }
+    }
+}
+
+/// Whether the spool would be of help. An event that nobody takes stays its caller's.
+pub(super) fn may_be_spooled(error: &EmitError) -> bool {
+    match error {
+        EmitError::CircuitOpen(_) | EmitError::Failed(_) => error.scope() != Scope::Event,
+        EmitError::Spool(_) | EmitError::Closed => false,
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes to the writer, in its order; and what the file says of events that may be stored.
+
+use tokio::sync::oneshot;
+
+use super::error::SpoolError;
+use super::tables::Batch;
+use super::unsettled::Unsettled;
+use super::writer::{Change, Done, Writer};
+use super::{Baselines, Spool};
+use crate::subject::Subject;
+
+/// Invariant 2: an index and its place in the writer's queue are given together.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) next_index: u64,
+    pub(super) writer: Writer,
+    /// Subjects with events that may be stored (invariant 4).
+    pub(super) unsettled: Unsettled,
+    pub(super) baselines: Baselines,
+    /// What the file says of invariant 4, once the writer has come to it.
+    pub(super) replay_began: bool,
+}
+
+impl Inlet {
+    pub(super) fn send(&self, batch: Batch, done: Option<Done>) {
+        self.writer.send(Change { batch, done });
+    }
+
+    pub(super) fn change(&self, batch: Batch) -> oneshot::Receiver<Result<(), SpoolError>> {
+        let (done, answer) = oneshot::channel();
+        self.send(batch, Some(done));
+        answer
+    }
+
+    /// Invariant 4, for an event that was sent before it came here.
+    pub(super) fn may_be_stored(
+        &mut self,
+        subject: &Subject,
+        index: u64,
+        sent_above: &Baselines,
+        batch: &mut Batch,
+    ) {
+        self.unsettled.insert(subject.clone(), index);
+        if !self.replay_began {
+            self.baselines.clone_from(sent_above);
+        } else {
+            self.baselines
+                .retain(|stream, sequence| match sent_above.get(stream) {
+                    // Not heard of when it was sent: it may be stored anywhere in that stream.
+                    None => false,
+                    Some(above) => {
+                        *sequence = (*sequence).min(*above);
+                        true
+                    }
+                });
+        }
+        self.replay_began = true;
+        batch.replay_began = Some(true);
+        batch.baselines = Some(self.baselines.clone().into_iter().collect());
+    }
+}
+
+impl Spool {
+    /// Whether the file says that something in it may be stored.
+    pub(crate) fn replay_began(&self) -> bool {
+        self.lock().replay_began
+    }
+
+    /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
+    /// Does nothing where the file says so already.
+    pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
+        let answer = {
+            let mut inlet = self.lock();
+            if inlet.replay_began {
+                return Ok(());
+            }
+            inlet.replay_began = true;
+            for (stream, sequence) in acknowledged {
+                inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+            }
+            let baselines = inlet.baselines.clone().into_iter().collect();
+            inlet.change(Batch {
+                baselines: Some(baselines),
+                replay_began: Some(true),
+                ..Batch::default()
+            })
+        };
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// Events of these subjects were sent and not answered.
+    pub(crate) fn unsettle(&self, subjects: impl IntoIterator<Item = Subject>) {
+        let mut inlet = self.lock();
+        for subject in subjects {
+            inlet.unsettled.insert(subject, 0);
+        }
+    }
+
+    /// What must be looked up before it is sent, and above which sequence numbers.
+    pub(crate) fn unsettled(&self) -> (Unsettled, Baselines) {
+        let inlet = self.lock();
+        (inlet.unsettled.clone(), inlet.baselines.clone())
+    }
+
+    pub(crate) fn is_unsettled(&self, subject: &Subject) -> bool {
+        self.lock().unsettled.contains(subject)
+    }
+
+    /// A subject has been looked up as it stood in `before`.
+    pub(crate) fn settled(&self, subject: &Subject, before: &Unsettled) {
+        self.lock().unsettled.remove(subject, before);
+    }
+}

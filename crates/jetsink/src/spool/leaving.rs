@@ -1,0 +1,102 @@
+//! How events leave: counted out at once, off the disk together with others.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::dead::DeadLetter;
+use super::error::SpoolError;
+use super::tables::Batch;
+use super::{Baselines, Place, Spool};
+
+impl Spool {
+    /// An event is stored: others of its subject need not queue behind it any more. It stays on the
+    /// disk until [`remove_left`](Self::remove_left).
+    pub(crate) fn left(&self, place: Place) {
+        if let Entry::Vacant(free) = self.leaving().entry(place.index) {
+            self.accounts.leave(&place.subject, place.bytes);
+            free.insert(place);
+        }
+    }
+
+    /// How many have left and are still on the disk.
+    pub(crate) fn leaving_events(&self) -> usize {
+        self.leaving().len()
+    }
+
+    /// An event can't be read any more.
+    pub(crate) fn damaged(&self, place: Place) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        self.left(place);
+    }
+
+    /// Takes off the disk what has [`left`](Self::left); `acknowledged` are the highest sequence
+    /// numbers that were acknowledged before anything that is in flight now. Queued for the disk
+    /// by this call; the future waits for it. Where the disk fails, it is tried again the next time.
+    pub(crate) fn remove_left(
+        &self,
+        acknowledged: &Baselines,
+    ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
+        let places: Vec<Place> = self.leaving().values().cloned().collect();
+        let indexes: Vec<u64> = places.iter().map(|place| place.index).collect();
+        let answer = (!places.is_empty()).then(|| self.remove(places, acknowledged));
+        async move {
+            let Some(answer) = answer else { return Ok(()) };
+            answer.await.unwrap_or(Err(SpoolError::Closed))?;
+            let mut leaving = self.leaving();
+            for index in indexes {
+                leaving.remove(&index);
+            }
+            Ok(())
+        }
+    }
+
+    fn remove(
+        &self,
+        places: Vec<Place>,
+        acknowledged: &Baselines,
+    ) -> oneshot::Receiver<Result<(), SpoolError>> {
+        let mut batch = Batch {
+            freed_bytes: places.iter().map(|place| place.bytes).sum(),
+            remove: places.into_iter().map(|p| (p.subject, p.index)).collect(),
+            ..Batch::default()
+        };
+        let mut inlet = self.lock();
+        if inlet.unsettled.is_empty() {
+            if self.accounts.is_empty() {
+                inlet.replay_began = false;
+                batch.replay_began = Some(false);
+            }
+            for (stream, sequence) in acknowledged {
+                inlet.baselines.insert(stream.clone(), *sequence);
+            }
+            batch.baselines = Some(inlet.baselines.clone().into_iter().collect());
+        }
+        inlet.change(batch)
+    }
+
+    /// Moves events to the dead letters.
+    pub(crate) async fn bury(&self, letters: Vec<(DeadLetter, Place)>) -> Result<(), SpoolError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let (letters, places): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
+        let answer = self.lock().change(Batch {
+            freed_bytes: places.iter().map(|place| place.bytes).sum(),
+            bury: letters,
+            ..Batch::default()
+        });
+        answer.await.unwrap_or(Err(SpoolError::Closed))?;
+        for place in places {
+            self.accounts.leave(&place.subject, place.bytes);
+        }
+        Ok(())
+    }
+
+    pub(super) fn leaving(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

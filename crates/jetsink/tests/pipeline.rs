@@ -1,0 +1,205 @@
+//! Pipelines over a real broker: whatever the window and the faults, each event once, in order.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::*;
+use jetsink::pipeline::WIDEST_WINDOW;
+use jetsink::{ConnectSettings, Delivery, NatsPublisher, Pipeline, Sink, SinkSettings};
+use nats_fixture::stored;
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_stores_in_order_at_any_window() {
+    let server = server_with_stream().await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    // The widest window takes an unoptimized client seconds to get through.
+    let patient = SinkSettings::default()
+        .deadline(Duration::from_secs(30))
+        .unwrap();
+    let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
+    for window in [1, 7, 1_024, 16_384] {
+        let count = if window == 1 { 500 } else { 50_000 };
+        let mut pipeline = sink.pipeline(NonZeroUsize::new(window).unwrap());
+        let mut numbers = 0..count;
+        let mut last = 0;
+        loop {
+            while pipeline.has_room()
+                && let Some(number) = numbers.next()
+            {
+                pipeline
+                    .push(event("events.a", format!("{window} {number}")))
+                    .unwrap();
+            }
+            match pipeline.next().await {
+                None => break,
+                Some(Ok(Delivery::Stored { sequence, .. })) => {
+                    assert!(sequence > last, "window {window}: {sequence} after {last}");
+                    last = sequence;
+                }
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    assert_eq!(there.len(), 150_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
+    let mut server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let count = 60_000;
+    let faults = async {
+        for round in 0..4 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            if round % 2 == 0 {
+                server.kill().unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                server.start_again().await.unwrap();
+            } else {
+                server.freeze().unwrap();
+                tokio::time::sleep(Duration::from_millis(2_500)).await;
+                server.thaw().unwrap();
+            }
+        }
+    };
+    let load = async {
+        let window = NonZeroUsize::new(256).unwrap();
+        let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
+        let mut numbers = 0..count;
+        let mut acknowledged = Vec::new();
+        let mut pushed = std::collections::VecDeque::new();
+        loop {
+            while pipeline.has_room()
+                && let Some(number) = numbers.next()
+            {
+                let payload = Bytes::from(format!("event {number}"));
+                pushed.push_back(payload.clone());
+                pipeline.push(event("events.a", payload)).unwrap();
+            }
+            // Slow enough that the faults fall into it.
+            if acknowledged.len().is_multiple_of(16) {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            match pipeline.next().await {
+                None => return acknowledged,
+                Some(result) => {
+                    result.unwrap();
+                    acknowledged.extend(pushed.pop_front());
+                }
+            }
+        }
+    };
+    let (acknowledged, ()) = tokio::join!(load, faults);
+    assert_eq!(acknowledged.len(), count);
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    let audit = nats_fixture::audit(&acknowledged, &[], &there);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+/// Pushes `count` events and awaits each as stored.
+async fn send_all(mut pipeline: Pipeline<'_, NatsPublisher>, subject: &str, count: usize) {
+    // Wide enough that three windows of it fill the client's queue.
+    let payload = |number: usize| format!("{subject} {number:>512}");
+    let mut numbers = 0..count;
+    loop {
+        while pipeline.has_room()
+            && let Some(number) = numbers.next()
+        {
+            pipeline.push(event(subject, payload(number))).unwrap();
+        }
+        match pipeline.next().await {
+            None => return,
+            Some(result) => drop(result.unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelines_that_fill_the_clients_queue_store_each_event_once_in_order() {
+    let server = server_with_stream().await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let patient = SinkSettings::default()
+        .deadline(Duration::from_secs(3))
+        .unwrap();
+    let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
+    let window = NonZeroUsize::new(WIDEST_WINDOW).unwrap();
+    let count = WIDEST_WINDOW + 1_000;
+    let pipeline = || sink.pipeline(window).patience(Duration::from_secs(100));
+    server.freeze().unwrap();
+    let thaw = async {
+        // Longer than the deadline: all of it expires, and is sent again with the ids it had.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        server.thaw().unwrap();
+    };
+    tokio::join!(
+        thaw,
+        send_all(pipeline(), "events.a", count),
+        send_all(pipeline(), "events.b", count),
+        send_all(pipeline(), "events.c", count),
+    );
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS").await;
+    let there = there.unwrap();
+    assert_eq!(there.len(), 3 * count);
+    for subject in ["events.a", "events.b", "events.c"] {
+        let of_subject = there.iter().filter(|message| message.subject == subject);
+        let expected = (0..count).map(|number| format!("{subject} {number:>512}"));
+        assert!(
+            of_subject.map(|message| &message.payload[..]).eq(expected
+                .map(String::into_bytes)
+                .collect::<Vec<_>>()
+                .iter()
+                .map(|payload| &payload[..])),
+            "{subject}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_pipeline_is_not_waited_for_and_others_go_on() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    server.freeze().unwrap();
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(1_000).unwrap());
+    for number in 0..1_000 {
+        let payload = Bytes::from(format!("dropped {number}"));
+        pipeline.push(event("events.a", payload)).unwrap();
+    }
+    let next = tokio::time::timeout(Duration::from_millis(50), pipeline.next()).await;
+    assert!(next.is_err(), "a frozen broker answers nothing: {next:?}");
+    drop(pipeline);
+    let started = Instant::now();
+    sink.flush().await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    server.thaw().unwrap();
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(100).unwrap());
+    for number in 0..100 {
+        let payload = Bytes::from(format!("kept {number}"));
+        pipeline.push(event("events.a", payload)).unwrap();
+    }
+    while let Some(result) = pipeline.next().await {
+        result.unwrap();
+    }
+    let there = stored(&server.jetstream().await.unwrap(), "EVENTS").await;
+    let kept: Vec<_> = there
+        .unwrap()
+        .into_iter()
+        .filter(|message| message.payload.starts_with(b"kept"))
+        .map(|message| message.payload)
+        .collect();
+    assert_eq!(
+        kept,
+        (0..100).map(|n| format!("kept {n}")).collect::<Vec<_>>()
+    );
+}
