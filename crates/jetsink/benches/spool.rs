@@ -235,7 +235,8 @@ async fn replays(rounds: u64, events: u64) {
                 shown(&rates[kind])
             );
         }
-        println!("  opening the spool   {:.2?}", work[0].opening);
+        let (opening, closing) = (work[0].opening, work[0].closing);
+        println!("  the spool's opening {opening:.2?}, its closing {closing:.2?}");
         println!(
             "  replay / raw        {}",
             shown(&rates[0].ratios(&rates[2]))
@@ -252,6 +253,8 @@ async fn replays(rounds: u64, events: u64) {
 struct Work {
     /// Before it begins.
     opening: Duration,
+    /// After it has ended.
+    closing: Duration,
     wall: Duration,
     client: Duration,
     server: Duration,
@@ -278,6 +281,7 @@ impl Watch {
     fn stop(self) -> Work {
         Work {
             opening: Duration::ZERO,
+            closing: Duration::ZERO,
             wall: self.started.elapsed(),
             client: cpu_time("self") - self.client_cpu,
             server: cpu_time(&self.server.to_string()) - self.server_cpu,
@@ -327,9 +331,14 @@ async fn replay(events: u64, window: usize) -> Work {
         .unwrap();
     let opened = opening.elapsed();
     let watch = Watch::start(&server);
-    let receipt = sink.close(Duration::from_secs(120)).await;
+    while sink.spool_status().unwrap().events > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let mut work = watch.stop();
     work.opening = opened;
+    let closing = Instant::now();
+    let receipt = sink.close(Duration::from_secs(120)).await;
+    work.closing = closing.elapsed();
     assert_eq!((receipt.delivered, receipt.spooled), (events, 0));
     assert_stored(&server, events).await;
     work

@@ -34,8 +34,10 @@ const DISK_REST: Duration = Duration::from_secs(1);
 /// With more subjects than this none is read ahead, for the sake of memory.
 const FEW_SUBJECTS: usize = 8;
 
-/// Delivered events that are worth a removal from the disk, which goes on while others are sent.
-const WORTH_REMOVING: usize = 512;
+/// Delivered events, or their bytes, that are worth a removal from the disk, which goes on while others
+/// are sent.
+const WORTH_REMOVING: usize = 2_048;
+const WORTH_REMOVING_BYTES: u64 = 4 << 20;
 
 /// With so many delivered events still on the disk, replay waits for it.
 pub(crate) const MOST_DELIVERED: usize = 8_192;
@@ -112,6 +114,8 @@ struct Run<'a, P> {
     acknowledged: Baselines,
     /// Of what was delivered, while it goes on.
     removal: Option<Removal<'a>>,
+    /// Since the last removal began.
+    delivered_bytes: u64,
     broker_failed: bool,
     /// Something that waits must be looked up first: the run ends once nothing is in flight.
     must_settle: bool,
@@ -138,6 +142,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             sent: VecDeque::new(),
             acknowledged: Baselines::new(),
             removal: None,
+            delivered_bytes: 0,
             broker_failed: false,
             must_settle: false,
             replayed: 0,
@@ -214,7 +219,10 @@ impl<'a, P: Publisher> Run<'a, P> {
             if self.broker_failed {
                 pipeline.stop();
             }
-            if self.removal.is_none() && self.spool.leaving_events() >= WORTH_REMOVING {
+            let worth_it = self.delivered_bytes >= WORTH_REMOVING_BYTES
+                || self.spool.leaving_events() >= WORTH_REMOVING;
+            if self.removal.is_none() && worth_it {
+                self.delivered_bytes = 0;
                 self.removal = Some(Box::pin(self.spool.remove_left(&self.acknowledged)));
             }
         }
@@ -240,6 +248,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 if let Some(lane) = self.lane(&place.subject) {
                     lane.delivered();
                 }
+                self.delivered_bytes += place.bytes;
                 self.spool.left(place);
                 self.replayed += 1;
                 return Ok(());

@@ -14,8 +14,7 @@ use common::*;
 use futures_util::StreamExt as _;
 use jetsink::circuit::State;
 use jetsink::{
-    ConnectSettings, Delivery, EmitError, Known, MessageId, NatsPublisher, PublishError, Scope,
-    Sink, SinkSettings, Subject,
+    ConnectSettings, Delivery, EmitError, Known, MessageId, PublishError, Scope, Subject,
 };
 use nats_fixture::{NatsServer, stored};
 use tokio::task::JoinSet;

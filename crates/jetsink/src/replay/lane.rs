@@ -11,7 +11,7 @@ use crate::spool::{Place, Reading, Record, Spool, SpoolError};
 use crate::subject::Subject;
 
 /// Events read at a time; then it is the next subject's turn.
-const TURN: usize = 256;
+const TURN: usize = 512;
 
 /// One subject's events, as far as they are read.
 pub(super) struct Lane {

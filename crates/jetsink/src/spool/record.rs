@@ -84,9 +84,14 @@ impl Record {
         Self::decode_with(bytes, None, Bytes::copy_from_slice)
     }
 
-    /// As [`decode`](Self::decode), without copying the payload, or the subject where it is this one.
-    pub(crate) fn decode_shared(bytes: &Bytes, subject: &Subject) -> Result<Self, Damage> {
-        Self::decode_with(bytes, Some(subject), |payload| bytes.slice_ref(payload))
+    /// As [`decode`](Self::decode), without copying the payload out of the buffer that `bytes` are
+    /// a part of, or the subject where it is this one.
+    pub(crate) fn decode_shared(
+        bytes: &[u8],
+        buffer: &Bytes,
+        subject: &Subject,
+    ) -> Result<Self, Damage> {
+        Self::decode_with(bytes, Some(subject), |payload| buffer.slice_ref(payload))
     }
 
     fn decode_with(
@@ -212,9 +217,9 @@ mod tests {
             prop_assert_eq!(Record::decode(&bytes), Ok(record.clone()));
             let shared = Bytes::from(bytes);
             let subject = record.envelope.subject();
-            prop_assert_eq!(Record::decode_shared(&shared, subject), Ok(record.clone()));
+            prop_assert_eq!(Record::decode_shared(&shared, &shared, subject), Ok(record.clone()));
             let other = Subject::new("other").unwrap();
-            prop_assert_eq!(Record::decode_shared(&shared, &other), Ok(record));
+            prop_assert_eq!(Record::decode_shared(&shared, &shared, &other), Ok(record));
         }
 
         #[test]

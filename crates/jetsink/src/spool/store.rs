@@ -154,12 +154,22 @@ impl Store {
             let events = database.begin_read()?.open_table(EVENTS)?;
             // One allocation for all: the records share it.
             let mut bytes = Vec::new();
-            let mut ends = Vec::new();
+            let mut ends = Vec::with_capacity(limit);
             let mut more = false;
-            for entry in events.range((key, from)..=(key, u64::MAX))? {
-                let (key, value) = entry?;
-                bytes.extend_from_slice(value.value());
-                ends.push((key.value().1, bytes.len()));
+            // Without an end, since it would be compared with every key.
+            for entry in events.range((key, from)..)? {
+                let (found, value) = entry?;
+                let (subject_found, index) = found.value();
+                if subject_found != key {
+                    break;
+                }
+                let value = value.value();
+                if ends.is_empty() {
+                    // As if all were as long as the first.
+                    bytes.reserve((value.len() * limit).min(READ_BYTES + value.len()));
+                }
+                bytes.extend_from_slice(value);
+                ends.push((index, bytes.len()));
                 if ends.len() >= limit || bytes.len() >= READ_BYTES {
                     more = true;
                     break;
@@ -168,10 +178,11 @@ impl Store {
             let bytes = Bytes::from(bytes);
             let mut start = 0;
             let entries = ends.iter().map(|(index, end)| {
-                let record = bytes.slice(start..*end);
+                let record = &bytes[start..*end];
                 start = *end;
                 let length = record.len() as u64;
-                (*index, length, decode_shared(subject, *index, &record))
+                let record = decode_shared(subject, *index, record, &bytes);
+                (*index, length, record)
             });
             Ok(Chunk {
                 entries: entries.collect(),

@@ -213,13 +213,14 @@ pub(super) fn decode(subject: &[u8], index: u64, bytes: &[u8]) -> Result<Record,
     under_its_key(subject, index, Record::decode(bytes)?)
 }
 
-/// As [`decode`]; the record shares its payload with `bytes`.
+/// As [`decode`]; the record shares its payload with `buffer`, which `bytes` are a part of.
 pub(super) fn decode_shared(
     subject: &Subject,
     index: u64,
-    bytes: &Bytes,
+    bytes: &[u8],
+    buffer: &Bytes,
 ) -> Result<Record, Damage> {
-    let record = Record::decode_shared(bytes, subject)?;
+    let record = Record::decode_shared(bytes, buffer, subject)?;
     under_its_key(subject.as_str().as_bytes(), index, record)
 }
 
