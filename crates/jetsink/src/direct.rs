@@ -13,6 +13,7 @@ use crate::acknowledged::Acknowledged;
 use crate::circuit::State;
 use crate::envelope::{Envelope, MessageId};
 use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
+use crate::meters::EmitMeters;
 use crate::publisher::{Acknowledgement, Connection, Publisher};
 use crate::retry;
 use crate::scopes::{ScopedAdmission, Scopes};
@@ -31,6 +32,7 @@ pub(crate) struct Direct<P> {
     delivered: AtomicU64,
     /// Kept where a spool wants to know it.
     acknowledged: Option<Acknowledged>,
+    meters: EmitMeters,
 }
 
 impl<P: Publisher> Direct<P> {
@@ -46,6 +48,7 @@ impl<P: Publisher> Direct<P> {
             idle: Notify::new(),
             delivered: AtomicU64::new(0),
             acknowledged,
+            meters: EmitMeters::new(),
         }
     }
 
@@ -81,6 +84,18 @@ impl<P: Publisher> Direct<P> {
     /// Events that a stream has acknowledged.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    pub(crate) fn meters(&self) -> &EmitMeters {
+        &self.meters
+    }
+
+    pub(crate) fn emits_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
     }
 
     /// Counts one in, until it is dropped.
@@ -165,9 +180,10 @@ impl<P: Publisher> Direct<P> {
         let mut failures = 0;
         let mut known = Known::NotSent;
         loop {
+            let sent_at = Instant::now();
             let result = publish_once(&self.publisher, envelope, deadline, None).await;
             let error = match result {
-                Ok(ack) => return Ok(self.stored(envelope, admission, ack)),
+                Ok(ack) => return Ok(self.stored(envelope, admission, ack, sent_at)),
                 Err(error) => error,
             };
             // One attempt that may have been stored outweighs a later refusal.
@@ -179,11 +195,13 @@ impl<P: Publisher> Direct<P> {
                 && error.is_transient()
                 && retry::fits(failures, now, deadline)
             {
+                self.meters.retries.increment(1);
                 retry::wait_out(failures, max_attempts, &error).await;
                 failures += 1;
                 continue;
             }
-            admission.settle(now, envelope.subject(), Some(error.scope()));
+            admission.settle(now, envelope.subject(), Some(&error));
+            self.meters.failed(known);
             return Err(failed(envelope, failures + 1, error, known));
         }
     }
@@ -193,13 +211,15 @@ impl<P: Publisher> Direct<P> {
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
+        sent_at: Instant,
         result: Result<Acknowledgement, PublishError>,
     ) -> Result<Delivery, EmitError> {
         match result {
-            Ok(ack) => Ok(self.stored(envelope, admission, ack)),
+            Ok(ack) => Ok(self.stored(envelope, admission, ack, sent_at)),
             Err(error) => {
-                admission.settle(Instant::now(), envelope.subject(), Some(error.scope()));
+                admission.settle(Instant::now(), envelope.subject(), Some(&error));
                 let known = error.known();
+                self.meters.failed(known);
                 Err(failed(envelope, 1, error, known))
             }
         }
@@ -210,9 +230,11 @@ impl<P: Publisher> Direct<P> {
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
         ack: Acknowledgement,
+        sent_at: Instant,
     ) -> Delivery {
         self.delivered.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
+        self.meters.acknowledged_after(now - sent_at);
         if let Some(acknowledged) = &self.acknowledged {
             acknowledged.note(&ack, now);
         }
@@ -248,17 +270,58 @@ fn follow(
 ) -> impl Future<Output = ()> + Send {
     let mut last = *connection.borrow_and_update();
     async move {
+        let mut counted = Counted::new(&scopes);
+        counted.follow(last);
         if !last.up {
             scopes.disconnected(Instant::now());
         }
         while connection.changed().await.is_ok() {
             let current = *connection.borrow_and_update();
+            counted.follow(current);
             if !current.up {
                 scopes.disconnected(Instant::now());
             } else if current.signs_of_life != last.signs_of_life {
-                scopes.sign_of_life();
+                scopes.sign_of_life(Instant::now());
             }
             last = current;
+        }
+    }
+}
+
+/// The connection as the metrics count it, out again when the sink ends.
+struct Counted<'a> {
+    scopes: &'a Scopes,
+    number: Option<u64>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(scopes: &'a Scopes) -> Self {
+        Self {
+            scopes,
+            number: None,
+        }
+    }
+
+    fn follow(&mut self, connection: Connection) {
+        let number = connection.up.then_some(connection.number);
+        if number == self.number {
+            return;
+        }
+        let meters = &self.scopes.history().meters;
+        if self.number.take().is_some() {
+            meters.disconnected();
+        }
+        if number.is_some() {
+            meters.connected();
+        }
+        self.number = number;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.number.is_some() {
+            self.scopes.history().meters.disconnected();
         }
     }
 }

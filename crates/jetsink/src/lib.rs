@@ -12,16 +12,20 @@ mod error;
 pub mod event;
 mod expiry;
 mod export;
+mod history;
+mod meters;
 mod nats;
 pub mod pipeline;
 mod publisher;
 mod replay;
+mod reporter;
 pub mod retry;
 mod scopes;
 mod settle;
 mod sink;
 mod sink_settings;
 mod spool;
+mod status;
 pub mod subject;
 mod sync;
 mod window;
@@ -44,6 +48,7 @@ pub use spool::{
     BuriedEvent, SpoolCheck, SpoolError, SpoolFile, SpoolLoss, SpoolSettings, SpoolStatus,
     SpooledEvent,
 };
+pub use status::{LastFailure, Status, StatusWatch};
 pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 pub use window::{EachAlone, Sent, Window};
 

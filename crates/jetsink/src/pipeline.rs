@@ -93,6 +93,8 @@ pub struct Pipeline<'a, P> {
     /// When the broker began to fail; back to none with the first success.
     failing_since: Option<Instant>,
     stopped: bool,
+    /// Replay's are no emits.
+    counts_emits: bool,
     /// Those of which something failed, as long as more of them is here; `None` where nobody minds.
     failed_subjects: Option<Vec<Subject>>,
 }
@@ -119,6 +121,7 @@ impl<P: Publisher> Sink<P> {
     pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
         let mut pipeline = self.direct().pipeline(window);
         pipeline.spool = self.spool();
+        pipeline.counts_emits = true;
         pipeline
     }
 }
@@ -142,6 +145,7 @@ impl<P: Publisher> Direct<P> {
             connection_in_use: None,
             failing_since: None,
             stopped: false,
+            counts_emits: false,
             failed_subjects: None,
         }
     }
@@ -220,7 +224,12 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     let entry = self.entries.pop_front()?;
                     self.let_go_of_subjects();
                     return match entry.state {
-                        State::Settled(result) => Some(result),
+                        State::Settled(result) => {
+                            if self.counts_emits {
+                                self.direct.meters().emitted(&result);
+                            }
+                            Some(result)
+                        }
                         _ => None, // just seen to be settled
                     };
                 }
@@ -255,9 +264,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             && let Poll::Ready((number, result)) = in_flight.poll_result(context)
         {
             // What nobody waits for is a publisher's mistake.
-            if let Some((envelope, admission)) = self.take_sent(number) {
+            if let Some((envelope, admission, sent_at)) = self.take_sent(number) {
                 budget.made_progress();
-                let result = self.direct.settle(&envelope, admission, result);
+                let direct = self.direct;
+                let result = direct.settle(&envelope, admission, sent_at, result);
                 return Poll::Ready((number, result));
             }
         }
@@ -271,13 +281,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     /// The entry of this number, if it is in flight: not any more, then.
-    fn take_sent(&mut self, number: u64) -> Option<(Arc<Envelope>, ScopedAdmission<'a>)> {
+    fn take_sent(&mut self, number: u64) -> Option<(Arc<Envelope>, ScopedAdmission<'a>, Instant)> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get_mut(index)?;
         match std::mem::replace(&mut entry.state, State::Queued) {
-            State::InFlight { admission, .. } => {
+            State::InFlight {
+                admission, sent_at, ..
+            } => {
                 self.sent -= 1;
-                Some((Arc::clone(&entry.envelope), admission))
+                Some((Arc::clone(&entry.envelope), admission, sent_at))
             }
             other => {
                 entry.state = other;

@@ -18,6 +18,7 @@ use crate::circuit::State;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::expiry::{Expiry, letter};
+use crate::meters::SpoolMeters;
 use crate::publisher::Publisher;
 use crate::settle::Settling;
 use crate::sink::Delivery;
@@ -52,6 +53,7 @@ pub(crate) async fn replay<P: Publisher>(
 ) {
     let mut settling = Settling::default();
     let mut expiry = Expiry::new(settings.age_limit());
+    let meters = SpoolMeters::new();
     loop {
         spool.filled().await;
         if let Err(error) = ready(&direct, &spool, &mut expiry).await {
@@ -64,7 +66,7 @@ pub(crate) async fn replay<P: Publisher>(
             sleep(LOOK_AGAIN * 10).await;
             continue;
         }
-        let mut run = Run::new(&direct, &spool, &settings, &settling, &expiry);
+        let mut run = Run::new(&direct, &spool, &settings, &settling, &expiry, &meters);
         if let Err(error) = run.run().await {
             warn!(%error, "replay rests: the spool fails");
             sleep(DISK_REST).await;
@@ -106,6 +108,7 @@ struct Run<'a, P> {
     settings: &'a SpoolSettings,
     settling: &'a Settling,
     expiry: &'a Expiry,
+    meters: &'a SpoolMeters,
     lanes: HashMap<Subject, Lane>,
     /// Whose turn it is: each lane once.
     turns: VecDeque<Subject>,
@@ -130,6 +133,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         settings: &'a SpoolSettings,
         settling: &'a Settling,
         expiry: &'a Expiry,
+        meters: &'a SpoolMeters,
     ) -> Self {
         Self {
             direct,
@@ -137,6 +141,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             settings,
             settling,
             expiry,
+            meters,
             lanes: HashMap::new(),
             turns: VecDeque::new(),
             sent: VecDeque::new(),
@@ -251,6 +256,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 self.delivered_bytes += place.bytes;
                 self.spool.left(place);
                 self.replayed += 1;
+                self.meters.replayed.increment(1);
                 return Ok(());
             }
             Err(error) => error,

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
-use crate::error::{CircuitOpen, Scope};
+use crate::error::{CircuitOpen, PublishError, Scope};
+use crate::history::History;
 use crate::subject::Subject;
 
 /// The most subjects that have a circuit of their own at one time.
@@ -26,6 +26,7 @@ pub(crate) struct Scopes {
     failing: AtomicUsize,
     /// Counts subjects that recovered: the epoch against which a late failure is recognized.
     recoveries: AtomicU64,
+    history: History,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,23 @@ impl Scopes {
             subjects: Mutex::default(),
             failing: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
+            history: History::new(now),
         }
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The subjects with an open circuit of their own, in their order.
+    pub(crate) fn failing_subjects(&self, now: Instant) -> Vec<(Subject, State)> {
+        let mut failing: Vec<(Subject, State)> = self
+            .lock()
+            .iter()
+            .map(|(subject, failing)| (subject.clone(), failing.circuit.state(now)))
+            .collect();
+        failing.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        failing
     }
 
     /// Asks both circuits. The admission gives its places back when it is dropped.
@@ -80,12 +97,18 @@ impl Scopes {
 
     /// The connection is gone.
     pub(crate) fn disconnected(&self, now: Instant) {
-        report(Scope::Broker, None, self.broker.trip(now));
+        let transition = self.broker.trip(now);
+        if transition.is_some() {
+            let gone = PublishError::NotConnected;
+            self.history.failed(now, &gone, None);
+        }
+        self.history.moved(now, Scope::Broker, None, transition);
     }
 
     /// The broker gave a sign of life.
-    pub(crate) fn sign_of_life(&self) {
-        report(Scope::Broker, None, self.broker.probe_due());
+    pub(crate) fn sign_of_life(&self, now: Instant) {
+        let transition = self.broker.probe_due();
+        self.history.moved(now, Scope::Broker, None, transition);
     }
 
     fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<Circuit>> {
@@ -110,6 +133,7 @@ impl Scopes {
                 .min_by_key(|(_, failing)| failing.last_asked);
             if let Some(gives_way) = longest.map(|(subject, _)| subject.clone()) {
                 subjects.remove(&gives_way);
+                self.history.meters.forgotten(Scope::Subject, 1);
             }
         }
         subjects.insert(
@@ -121,19 +145,22 @@ impl Scopes {
         );
         self.failing.store(subjects.len(), Ordering::Release);
         drop(subjects);
-        report(Scope::Subject, Some(subject), Some(Transition::Opened));
+        let opened = Some(Transition::Opened);
+        self.history
+            .moved(now, Scope::Subject, Some(subject), opened);
     }
 
-    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) {
+    /// Whether its circuit was still this one.
+    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) -> bool {
         let mut subjects = self.lock();
-        if subjects
-            .get(subject)
-            .is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit))
-        {
+        let failing = subjects.get(subject);
+        let its_own = failing.is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit));
+        if its_own {
             subjects.remove(subject);
             self.recoveries.fetch_add(1, Ordering::AcqRel);
             self.failing.store(subjects.len(), Ordering::Release);
         }
+        its_own
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Subject, FailingSubject>> {
@@ -167,9 +194,18 @@ impl ScopedAdmission<'_> {
         self.broker.iter().chain(subject).any(Admission::is_probe)
     }
 
-    /// `failed` names whom the failure concerns; `None` is a success.
-    pub(crate) fn settle(mut self, now: Instant, subject: &Subject, failed: Option<Scope>) {
+    /// `failure` is `None` for a success.
+    pub(crate) fn settle(
+        mut self,
+        now: Instant,
+        subject: &Subject,
+        failure: Option<&PublishError>,
+    ) {
         let scopes = self.scopes;
+        if let Some(error) = failure {
+            scopes.history.failed(now, error, Some(subject));
+        }
+        let failed = failure.map(PublishError::scope);
         let broker = match failed {
             // Whatever the broker said, it was there to say it.
             None | Some(Scope::Subject) => Some(Outcome::Success),
@@ -180,23 +216,24 @@ impl ScopedAdmission<'_> {
         if let (Some(outcome), Some(admission)) =
             (broker, self.broker.take_if(|_| broker.is_some()))
         {
-            report(
-                Scope::Broker,
-                None,
-                scopes.broker.settle(now, admission, outcome),
-            );
+            let transition = scopes.broker.settle(now, admission, outcome);
+            scopes.history.moved(now, Scope::Broker, None, transition);
         }
         match (failed, self.subject.take()) {
             (None, Some((circuit, admission))) => {
                 let transition = circuit.settle(now, admission, Outcome::Success);
-                if transition == Some(Transition::Closed) {
-                    scopes.subject_recovered(subject, &circuit);
+                if transition == Some(Transition::Closed)
+                    && !scopes.subject_recovered(subject, &circuit)
+                {
+                    return; // it had made room for another
                 }
-                report(Scope::Subject, Some(subject), transition);
+                let history = &scopes.history;
+                history.moved(now, Scope::Subject, Some(subject), transition);
             }
             (Some(Scope::Subject), Some((circuit, admission))) => {
                 let transition = circuit.settle(now, admission, Outcome::Failure);
-                report(Scope::Subject, Some(subject), transition);
+                let history = &scopes.history;
+                history.moved(now, Scope::Subject, Some(subject), transition);
             }
             (Some(Scope::Subject), None) => {
                 scopes.subject_failed(subject, now, self.recoveries);
@@ -218,17 +255,15 @@ impl Drop for ScopedAdmission<'_> {
     }
 }
 
-fn report(scope: Scope, subject: Option<&Subject>, transition: Option<Transition>) {
-    let Some(transition) = transition else { return };
-    let subject = subject.map(Subject::as_str);
-    match transition {
-        Transition::Opened => warn!(%scope, subject, "circuit opened"),
-        Transition::ProbeFailed { attempt, wait } => {
-            let wait_ms = wait.as_millis() as u64;
-            warn!(%scope, subject, attempt, wait_ms, "probe failed");
+impl Drop for Scopes {
+    /// The metrics count open circuits of what is there.
+    fn drop(&mut self) {
+        let failing = self.lock().len();
+        self.history.meters.forgotten(Scope::Subject, failing);
+        match self.broker.state(Instant::now()) {
+            State::Connected => {}
+            State::Reconnecting { .. } => self.history.meters.forgotten(Scope::Broker, 1),
         }
-        Transition::Closed => info!(%scope, subject, "circuit closed"),
-        Transition::ProbeDue => info!(%scope, subject, "sign of life, probe due"),
     }
 }
 
@@ -245,7 +280,12 @@ mod tests {
     fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
         let subject = subject(text);
         let admission = scopes.admit(now, &subject).unwrap();
-        admission.settle(now, &subject, Some(scope));
+        let error = match scope {
+            Scope::Broker => PublishError::NotConnected,
+            Scope::Subject => PublishError::NoStream,
+            Scope::Event => PublishError::TooLarge { bytes: 2, limit: 1 },
+        };
+        admission.settle(now, &subject, Some(&error));
     }
 
     #[test]
@@ -298,7 +338,7 @@ mod tests {
         fail(&scopes, now, "a", Scope::Subject);
         let later = now + Duration::from_millis(50);
         fail(&scopes, later, "b", Scope::Broker);
-        scopes.sign_of_life();
+        scopes.sign_of_life(later);
         assert_eq!(
             scopes.admit(later, &subject("a")).unwrap_err().scope,
             Scope::Subject

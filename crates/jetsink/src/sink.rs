@@ -14,6 +14,7 @@ use crate::envelope::Envelope;
 use crate::error::{EmitError, Known, Scope, SpoolFailed};
 use crate::publisher::{Acknowledgement, Publisher};
 use crate::replay::replay;
+use crate::reporter::report;
 use crate::sink_settings::SinkSettings;
 use crate::spool::{Baselines, Spool, SpoolError, SpoolLoss, SpoolSettings, SpoolStatus};
 use crate::subject::Subject;
@@ -145,6 +146,9 @@ impl<P: Publisher> Sink<P> {
         {
             self.unknown.fetch_add(1, Ordering::Relaxed);
         }
+        let meters = self.direct.meters();
+        meters.emitted(&result);
+        meters.emit_took(started.elapsed());
         result
     }
 
@@ -316,7 +320,8 @@ impl<P: Publisher + 'static> Sink<P> {
     /// its subject's order, when the broker takes it. What an earlier sink left there is sent too.
     ///
     /// Opening reads the spool's file, about a second for a gigabyte. Spawns a task on the current
-    /// tokio runtime that replays, and one as [`new`](Self::new) does; both end with the sink.
+    /// tokio runtime that replays, one that keeps the metrics, and one as [`new`](Self::new) does; all end with
+    /// the sink.
     /// [`close`](Self::close) gives the file free; after a mere drop it is free once the tasks have
     /// ended.
     ///
@@ -339,7 +344,9 @@ impl<P: Publisher + 'static> Sink<P> {
         let sink = Self::of(Direct::new(publisher, settings, true), Some(opened));
         if let Some(open) = &sink.spool {
             let replay = replay(Arc::clone(&sink.direct), Arc::clone(open), spool);
-            sink.tasks().push(tokio::spawn(replay));
+            let report = report(Arc::clone(&sink.direct), Arc::clone(open));
+            sink.tasks()
+                .extend([tokio::spawn(replay), tokio::spawn(report)]);
         }
         Ok(sink)
     }

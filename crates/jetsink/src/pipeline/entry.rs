@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::direct::InFlight;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
@@ -21,6 +23,7 @@ pub(super) struct Entry<'a, P> {
 pub(super) enum State<'a, P> {
     Queued,
     InFlight {
+        sent_at: Instant,
         admission: ScopedAdmission<'a>,
         /// Counts it among what `flush` and `close` wait for.
         _counted: InFlight<'a, P>,

@@ -139,6 +139,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         };
         let entry = &mut self.entries[index];
         entry.state = State::InFlight {
+            sent_at: now,
             admission,
             _counted: self.direct.in_flight(),
         };

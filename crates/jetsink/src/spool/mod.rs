@@ -325,6 +325,16 @@ impl Spool {
         }
     }
 
+    /// How long the oldest event has waited; blocking.
+    pub(crate) fn oldest_age(&self) -> Result<Duration, SpoolError> {
+        if self.accounts.is_empty() {
+            return Ok(Duration::ZERO);
+        }
+        let since = self.store.oldest()?;
+        let waited = since.map_or(0, |since| now_in_millis().saturating_sub(since));
+        Ok(Duration::from_millis(waited))
+    }
+
     pub(crate) fn loss(&self) -> Option<&SpoolLoss> {
         self.loss.as_ref()
     }

@@ -22,7 +22,9 @@ use super::closing::ClosingNote;
 use super::dead::DeadLetter;
 use super::error::SpoolError;
 use super::record::{Damage, Record};
-use super::tables::{Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode_shared, set_up};
+use super::tables::{
+    Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, decode_shared, set_up,
+};
 use crate::subject::Subject;
 
 /// redb's page cache: enough for a window of replay, little beside a service.
@@ -189,6 +191,26 @@ impl Store {
                 next: ends.last().map_or(from, |(last, _)| last + 1),
                 more,
             })
+        })
+    }
+
+    /// When the oldest of the events came in, in milliseconds since 1970: each subject's first is
+    /// looked at. `None` where there are none.
+    pub(super) fn oldest(&self) -> Result<Option<u64>, SpoolError> {
+        self.use_database("reading", |database| {
+            let events = database.begin_read()?.open_table(EVENTS)?;
+            let mut oldest = None;
+            let mut behind = Vec::new();
+            while let Some(first) = events.range((behind.as_slice(), u64::MAX)..)?.next() {
+                let (key, value) = first?;
+                let (subject, index) = key.value();
+                if let Ok(record) = decode(subject, index, value.value()) {
+                    let at = record.spooled_at;
+                    oldest = Some(oldest.map_or(at, |oldest: u64| oldest.min(at)));
+                }
+                behind = subject.to_vec();
+            }
+            Ok(oldest)
         })
     }
 
