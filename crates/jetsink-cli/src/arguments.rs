@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -195,6 +196,10 @@ pub(crate) struct Publish {
     /// Show progress on standard error
     #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub(crate) progress: When,
+
+    /// Serve /metrics for Prometheus, /healthz and /readyz at this address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "dry_run")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 
     /// Print no summary
     #[arg(short, long)]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod input;
+mod metrics;
 mod publish;
 mod report;
 mod settings;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Sc
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::input::{Batch, Input, Line, Place};
+use crate::metrics::MetricsServer;
 use crate::report::Report;
 use crate::settings::{Failure, Settings};
 
@@ -49,7 +51,22 @@ pub(crate) async fn publish(
     if settings.dry_run {
         run.check(input).await?;
     } else {
-        let sink = open_sink(settings).await?;
+        let metrics = match settings.metrics_listen {
+            None => None,
+            Some(asked) => {
+                let metrics = MetricsServer::bind(asked).await?;
+                if asked.port() == 0
+                    && let Ok(given) = metrics.address()
+                {
+                    run.report.metrics_at(given);
+                }
+                Some(metrics)
+            }
+        };
+        let sink = Arc::new(open_sink(settings).await?);
+        if let Some(metrics) = metrics {
+            tokio::spawn(metrics.serve(Arc::clone(&sink)));
+        }
         let pipeline = sink.pipeline(settings.window).patience(settings.max_outage);
         run.publish(input, &sink, pipeline).await?;
         if sink.has_spool() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -244,6 +245,11 @@ impl Report {
 
     pub(crate) fn broken(&self, place: &Place, reason: &str) {
         self.line(&format!("{place}: can't be read further: {reason}"));
+    }
+
+    /// Where the address was left to the system.
+    pub(crate) fn metrics_at(&self, address: SocketAddr) {
+        self.line(&format!("jetsink: metrics at http://{address}/metrics"));
     }
 
     pub(crate) fn interrupted(&self, in_flight: usize) {

@@ -1,5 +1,6 @@
 //! The command line resolved: checked, and with the environment's part in it.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,11 @@ pub(crate) enum Failure {
     },
     #[error("--rejected: {} is one of the files to publish", .0.display())]
     RejectedIsInput(PathBuf),
+    #[error("--metrics-listen {address}: {source}")]
+    MetricsListen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -46,6 +52,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
+            | Self::MetricsListen { .. }
             | Self::File { .. } => 2,
         }
     }
@@ -69,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) show_progress: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -131,6 +139,7 @@ impl Settings {
             show_progress,
             quiet: arguments.quiet,
             verbose: arguments.verbose,
+            metrics_listen: arguments.metrics_listen,
         })
     }
 }

@@ -17,7 +17,10 @@ use tokio::time::{sleep, timeout};
 fn value(metrics: &PrometheusHandle, series: &str) -> Option<f64> {
     let text = metrics.render();
     let mut lines = text.lines();
-    let line = lines.find(|line| line.strip_prefix(series).is_some_and(|l| l.starts_with(' ')))?;
+    let line = lines.find(|line| {
+        line.strip_prefix(series)
+            .is_some_and(|l| l.starts_with(' '))
+    })?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -41,7 +44,10 @@ async fn an_outage_is_seen_in_the_metrics_and_the_status() {
 
     let sink = sink_to(&server).await;
     let mut watch = sink.watch();
-    emit(&sink, "events.a", "stored".into()).await.result.unwrap();
+    emit(&sink, "events.a", "stored".into())
+        .await
+        .result
+        .unwrap();
     let refused = emit(&sink, "plain.a", "refused".into()).await;
     assert!(refused.result.is_err());
     let rejected = emit(&sink, "plain.a", "rejected".into()).await;
@@ -61,7 +67,10 @@ async fn an_outage_is_seen_in_the_metrics_and_the_status() {
     server.kill().unwrap();
     let status = timeout(DEADLINE, watch.changed()).await.unwrap();
     assert!(matches!(status.broker, State::Reconnecting { .. }));
-    assert!(status.to_string().contains("no connection to the broker"), "{status}");
+    assert!(
+        status.to_string().contains("no connection to the broker"),
+        "{status}"
+    );
     becomes(&metrics, r#"jetsink_circuits_open{scope="broker"}"#, 1.0).await;
     assert_eq!(seen("jetsink_connected"), 0.0);
     let opened = r#"jetsink_circuit_transitions_total{scope="broker",to="open"}"#;
@@ -69,7 +78,10 @@ async fn an_outage_is_seen_in_the_metrics_and_the_status() {
     server.start_again().await.unwrap();
     becomes(&metrics, "jetsink_connected", 1.0).await;
     assert_eq!(seen("jetsink_connections_total"), 2.0);
-    emit(&sink, "events.a", "again".into()).await.result.unwrap();
+    emit(&sink, "events.a", "again".into())
+        .await
+        .result
+        .unwrap();
     assert_eq!(seen(r#"jetsink_circuits_open{scope="broker"}"#), 0.0);
     assert!(seen(r#"jetsink_probes_total{scope="broker",result="success"}"#) >= 1.0);
     assert_eq!(sink.status().broker, State::Connected);
@@ -106,7 +118,10 @@ async fn an_outage_is_seen_in_the_metrics_and_the_status() {
     for line in metrics.render().lines() {
         if let Some(help) = line.strip_prefix("# TYPE ") {
             let name = help.split(' ').next().unwrap();
-            assert!(guide.contains(&format!("`{name}`")), "the guide lacks {name}");
+            assert!(
+                guide.contains(&format!("`{name}`")),
+                "the guide lacks {name}"
+            );
         }
     }
 }

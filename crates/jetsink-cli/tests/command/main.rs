@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod login;
+mod metrics;
 mod outages;
 mod publish;
 mod spool;
