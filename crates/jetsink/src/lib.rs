@@ -26,6 +26,7 @@ mod sink;
 mod sink_settings;
 mod spool;
 mod status;
+pub mod streams;
 pub mod subject;
 mod sync;
 mod window;

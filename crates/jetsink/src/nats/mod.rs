@@ -2,10 +2,12 @@
 //! async-nats.
 
 mod answers;
+mod api;
 mod link;
 mod publisher;
 mod session;
 mod stored;
+mod streams;
 mod window;
 mod wire;
 

@@ -88,6 +88,10 @@ impl NatsPublisher {
         })
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Publishes that wait for an answer at this moment.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -3,24 +3,21 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
+use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::warn;
 
+use super::api::ask;
 use super::publisher::Shared;
 use super::session::Session;
-use super::wire::{ApiError, MESSAGE_ID};
+use super::wire::MESSAGE_ID;
 use crate::error::{Known, PublishError, Scope};
 use crate::publisher::StoredIds;
 use crate::subject::Subject;
-
-/// The longest that one question to the JetStream API may take.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// The longest silence between two messages of a consumer, or its heartbeat.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
@@ -179,40 +176,6 @@ async fn next(session: &Session, messages: &mut Subscriber) -> Result<Message, P
             .publish(reply, Bytes::new())
             .await
             .map_err(|error| cant_read(&format!("flow control: {error}")))?;
-    }
-}
-
-async fn ask<T: DeserializeOwned>(
-    shared: &Shared,
-    session: &Session,
-    question: &str,
-    details: &Value,
-) -> Result<T, PublishError> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Answer<T> {
-        Error { error: ApiError },
-        Good(T),
-    }
-    let subject = shared.api_subject(question);
-    let deadline = Instant::now() + ANSWER_TIME;
-    let details = details.to_string();
-    let answer = shared
-        .request(
-            session,
-            &subject,
-            HeaderMap::new(),
-            details.into(),
-            deadline,
-        )
-        .await?;
-    if answer.status == Some(StatusCode::NO_RESPONDERS) {
-        return Err(PublishError::JetStreamUnavailable);
-    }
-    match serde_json::from_slice(&answer.payload) {
-        Ok(Answer::Good(good)) => Ok(good),
-        Ok(Answer::Error { error }) => Err(PublishError::Refused(error.into())),
-        Err(error) => Err(cant_read(&format!("an answer of {question}: {error}"))),
     }
 }
 

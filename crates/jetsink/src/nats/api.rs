@@ -1,0 +1,50 @@
+//! Questions to the JetStream API.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::publisher::Shared;
+use super::session::Session;
+use super::wire::ApiError;
+use crate::error::{Known, PublishError, Scope};
+
+/// The longest that one question may take.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// Asks `question`, such as `STREAM.INFO.NAME`.
+pub(super) async fn ask<T: DeserializeOwned>(
+    shared: &Shared,
+    session: &Session,
+    question: &str,
+    details: &Value,
+) -> Result<T, PublishError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Answer<T> {
+        Error { error: ApiError },
+        Good(T),
+    }
+    let subject = shared.api_subject(question);
+    let deadline = Instant::now() + ANSWER_TIME;
+    let details = details.to_string().into();
+    let answer = shared
+        .request(session, &subject, HeaderMap::new(), details, deadline)
+        .await?;
+    if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(PublishError::JetStreamUnavailable);
+    }
+    match serde_json::from_slice(&answer.payload) {
+        Ok(Answer::Good(good)) => Ok(good),
+        Ok(Answer::Error { error }) => Err(PublishError::Refused(error.into())),
+        Err(error) => Err(PublishError::Other {
+            text: format!("an answer of {question} can't be read: {error}"),
+            scope: Scope::Broker,
+            known: Known::NotSent,
+        }),
+    }
+}

@@ -1,0 +1,365 @@
+//! How a stream differs from what it should be. Pure: the server's words in, a plan out.
+//!
+//! The configuration is kept as the server's JSON, so that what this version does not know of is sent
+//! back as it came.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::spec::StreamSpec;
+
+/// What a change means for what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Nothing that is kept now would be lost by it.
+    Safe,
+    /// Something would be kept for less long, in fewer copies, or not be captured any more: made
+    /// only by force.
+    Shrinks,
+    /// The server can't, or it would not be the same stream any more.
+    Impossible {
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamChange {
+    /// The setting, by the server's name for it.
+    pub field: &'static str,
+    /// What it is now.
+    pub from: String,
+    /// What it should be.
+    pub to: String,
+    /// What that means.
+    pub kind: ChangeKind,
+    value: Value,
+}
+
+/// How a stream differs from a [`StreamSpec`]. `Display` shows it in lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamPlan {
+    name: String,
+    found: Option<Map<String, Value>>,
+    changes: Vec<StreamChange>,
+}
+
+impl StreamPlan {
+    /// `found` is the configuration as the server has it, if the stream is there.
+    pub(crate) fn new(spec: &StreamSpec, found: Option<Map<String, Value>>) -> Self {
+        let changes = match &found {
+            None => Vec::new(),
+            Some(config) => differences(spec, config),
+        };
+        let mut plan = Self {
+            name: spec.name.clone(),
+            found,
+            changes,
+        };
+        if plan.found.is_none() {
+            plan.changes = creation(spec);
+        }
+        plan
+    }
+
+    /// The stream's name.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the stream is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// All differences; for a stream that is not there, what it will be made with.
+    #[must_use]
+    pub fn changes(&self) -> &[StreamChange] {
+        &self.changes
+    }
+
+    /// Whether the stream is there and has at least all that was asked for.
+    #[must_use]
+    pub fn is_satisfied(&self) -> bool {
+        self.exists() && self.changes.iter().all(|c| c.kind == ChangeKind::Shrinks)
+    }
+
+    /// What stands in the way, if anything.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.changes.iter().find_map(|change| match change.kind {
+            ChangeKind::Impossible { reason } => {
+                Some(format!("{} is {}: {reason}", change.field, change.from))
+            }
+            ChangeKind::Safe | ChangeKind::Shrinks => None,
+        })
+    }
+
+    /// The changes that are made.
+    pub(crate) fn made(&self, by_force: bool) -> impl Iterator<Item = &StreamChange> {
+        self.changes.iter().filter(move |change| match change.kind {
+            ChangeKind::Safe => true,
+            ChangeKind::Shrinks => by_force,
+            ChangeKind::Impossible { .. } => false,
+        })
+    }
+
+    /// The configuration with the changes made.
+    pub(crate) fn config(&self, by_force: bool) -> Map<String, Value> {
+        let mut config = self.found.clone().unwrap_or_default();
+        config.insert("name".to_owned(), json!(self.name));
+        for change in self.made(by_force) {
+            config.insert(change.field.to_owned(), change.value.clone());
+        }
+        config
+    }
+}
+
+impl fmt::Display for StreamPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.exists(), self.changes.is_empty()) {
+            (false, _) => write!(f, "stream {} is not there; it is created with", self.name)?,
+            (true, true) => return write!(f, "stream {} is as it should be", self.name),
+            (true, false) => write!(f, "stream {} differs", self.name)?,
+        }
+        for change in &self.changes {
+            let StreamChange {
+                field, from, to, ..
+            } = change;
+            match (&change.kind, self.exists()) {
+                (_, false) => write!(f, "\n  + {field}: {to}")?,
+                (ChangeKind::Safe, true) => write!(f, "\n  ~ {field}: {from} → {to}")?,
+                (ChangeKind::Shrinks, true) => {
+                    write!(f, "\n  = {field}: {from} stays; {to} only by force")?;
+                }
+                (ChangeKind::Impossible { reason }, true) => {
+                    write!(f, "\n  ! {field}: {from}, not {to}: {reason}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn creation(spec: &StreamSpec) -> Vec<StreamChange> {
+    let mut fields = vec![
+        ("subjects", json!(spec.subjects)),
+        ("retention", json!("limits")),
+        ("max_age", nanos(spec.retention_floor)),
+        ("storage", json!(spec.storage.as_str())),
+        ("num_replicas", json!(spec.replicas)),
+        ("duplicate_window", nanos(spec.duplicate_window)),
+    ];
+    if let Some(bytes) = spec.max_bytes {
+        fields.push(("max_bytes", json!(bytes)));
+        fields.push(("discard", json!("new")));
+    }
+    if spec.deny_delete {
+        fields.push(("deny_delete", json!(true)));
+    }
+    if spec.deny_purge {
+        fields.push(("deny_purge", json!(true)));
+    }
+    if let Some(on) = spec.compression {
+        fields.push(("compression", json!(compression(on))));
+    }
+    fields.extend(placement(spec).map(|placement| ("placement", placement)));
+    fields
+        .into_iter()
+        .map(|(field, value)| change(field, None, value, ChangeKind::Safe))
+        .collect()
+}
+
+fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChange> {
+    let mut found = Vec::new();
+    let mut differs = |field: &'static str, value: Value, kind: ChangeKind| {
+        found.push(change(field, Some(config), value, kind));
+    };
+    let text = |field: &str| config.get(field).and_then(Value::as_str);
+    let number = |field: &str| config.get(field).and_then(Value::as_i64).unwrap_or(0);
+    let is_set = |field: &str| config.get(field).and_then(Value::as_bool) == Some(true);
+    let growing = |grows: bool| {
+        if grows {
+            ChangeKind::Safe
+        } else {
+            ChangeKind::Shrinks
+        }
+    };
+
+    if text("retention").is_some_and(|policy| policy != "limits") {
+        let reason =
+            "events would be deleted once they are consumed; make a stream of another name";
+        differs(
+            "retention",
+            json!("limits"),
+            ChangeKind::Impossible { reason },
+        );
+    }
+    if is_set("sealed") {
+        let reason = "it takes nothing more; make a stream of another name";
+        differs("sealed", json!(false), ChangeKind::Impossible { reason });
+    }
+    if config.get("mirror").is_some_and(|mirror| !mirror.is_null()) {
+        let reason = "it copies another stream and captures nothing; publish to its origin";
+        differs("mirror", Value::Null, ChangeKind::Impossible { reason });
+    }
+    if text("storage").is_some_and(|storage| storage != spec.storage.as_str()) {
+        let reason = "storage can't be changed; make a stream of another name, and copy";
+        differs(
+            "storage",
+            json!(spec.storage.as_str()),
+            ChangeKind::Impossible { reason },
+        );
+    }
+    if is_set("no_ack") {
+        differs("no_ack", json!(false), ChangeKind::Safe);
+    }
+    subjects(spec, config, &mut differs);
+    let age = number("max_age");
+    let floor = as_nanos(spec.retention_floor);
+    if age != floor {
+        // 0 is for ever.
+        differs("max_age", json!(floor), growing(age != 0 && age < floor));
+    }
+    let replicas = number("num_replicas");
+    if replicas != i64::from(spec.replicas) {
+        let grows = replicas < i64::from(spec.replicas);
+        differs("num_replicas", json!(spec.replicas), growing(grows));
+    }
+    let window = number("duplicate_window");
+    if window != as_nanos(spec.duplicate_window) {
+        let grows = window < as_nanos(spec.duplicate_window);
+        differs(
+            "duplicate_window",
+            nanos(spec.duplicate_window),
+            growing(grows),
+        );
+    }
+    if let Some(bytes) = spec.max_bytes {
+        let limit = number("max_bytes");
+        let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if limit != wanted {
+            differs(
+                "max_bytes",
+                json!(bytes),
+                growing(limit > 0 && limit < wanted),
+            );
+        }
+    }
+    for (field, wanted) in [
+        ("deny_delete", spec.deny_delete),
+        ("deny_purge", spec.deny_purge),
+    ] {
+        if wanted && !is_set(field) {
+            differs(field, json!(true), ChangeKind::Safe);
+        }
+    }
+    if let Some(on) = spec.compression
+        && text("compression").unwrap_or("none") != compression(on)
+    {
+        differs("compression", json!(compression(on)), ChangeKind::Safe);
+    }
+    if let Some(placement) = placement(spec)
+        && config.get("placement") != Some(&placement)
+    {
+        differs("placement", placement, ChangeKind::Safe);
+    }
+    found
+}
+
+/// Those that are missing are added; those that nobody asked for stay, unless by force.
+fn subjects(
+    spec: &StreamSpec,
+    config: &Map<String, Value>,
+    differs: &mut impl FnMut(&'static str, Value, ChangeKind),
+) {
+    let there = config.get("subjects").and_then(Value::as_array);
+    let there: BTreeSet<&str> = there
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let wanted: BTreeSet<&str> = spec.subjects.iter().map(String::as_str).collect();
+    let all: Vec<&str> = there.union(&wanted).copied().collect();
+    if !wanted.is_subset(&there) {
+        differs("subjects", json!(all), ChangeKind::Safe);
+    }
+    if !there.is_subset(&wanted) {
+        differs("subjects", json!(spec.subjects), ChangeKind::Shrinks);
+    }
+}
+
+fn change(
+    field: &'static str,
+    config: Option<&Map<String, Value>>,
+    value: Value,
+    kind: ChangeKind,
+) -> StreamChange {
+    let from = config.and_then(|config| config.get(field));
+    StreamChange {
+        field,
+        from: from.map_or_else(|| "unset".to_owned(), |from| shown(field, from)),
+        to: shown(field, &value),
+        kind,
+        value,
+    }
+}
+
+fn placement(spec: &StreamSpec) -> Option<Value> {
+    let mut placement = Map::new();
+    if let Some(cluster) = &spec.placement_cluster {
+        placement.insert("cluster".to_owned(), json!(cluster));
+    }
+    if !spec.placement_tags.is_empty() {
+        placement.insert("tags".to_owned(), json!(spec.placement_tags));
+    }
+    (!placement.is_empty()).then_some(Value::Object(placement))
+}
+
+fn compression(on: bool) -> &'static str {
+    if on { "s2" } else { "none" }
+}
+
+fn as_nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn nanos(duration: Duration) -> Value {
+    json!(as_nanos(duration))
+}
+
+/// A value as people write it.
+fn shown(field: &str, value: &Value) -> String {
+    match (field, value) {
+        ("max_age" | "duplicate_window", Value::Number(nanos)) => {
+            let nanos = nanos.as_u64().unwrap_or(0);
+            if field == "max_age" && nanos == 0 {
+                return "for ever".to_owned();
+            }
+            let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+            match (seconds, rest) {
+                (_, 1..) => format!("{:?}", Duration::from_nanos(nanos)),
+                (s, _) if s % 86_400 == 0 => format!("{}d", s / 86_400),
+                (s, _) if s % 3_600 == 0 => format!("{}h", s / 3_600),
+                (s, _) if s % 60 == 0 => format!("{}m", s / 60),
+                (s, _) => format!("{s}s"),
+            }
+        }
+        ("max_bytes", Value::Number(bytes)) if bytes.as_i64().is_some_and(|bytes| bytes <= 0) => {
+            "unlimited".to_owned()
+        }
+        (_, Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            items.join(", ")
+        }
+        (_, Value::String(text)) => text.clone(),
+        (_, other) => other.to_string(),
+    }
+}
