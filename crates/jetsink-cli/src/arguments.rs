@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::stream::arguments::Stream;
 use crate::units::{parse_bytes, parse_duration};
 
 /// Hands CloudEvents to NATS JetStream, and says which are stored.
@@ -23,6 +24,9 @@ pub(crate) enum Command {
     /// Look after a spool: what waits in it, what is dead, deliver it
     #[command(subcommand)]
     Spool(Spool),
+    /// Create and check the streams that events go to
+    #[command(subcommand)]
+    Stream(Stream),
 }
 
 /// `jetsink spool …`; while no sink has the spool open.

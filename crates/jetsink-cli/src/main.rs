@@ -7,6 +7,7 @@ mod publish;
 mod report;
 mod settings;
 mod spool;
+mod stream;
 mod units;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Publish(arguments) => publish(*arguments),
         Command::Spool(arguments) => spool::run(arguments),
+        Command::Stream(arguments) => stream::run(arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

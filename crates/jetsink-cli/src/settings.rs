@@ -8,8 +8,9 @@ use std::time::Duration;
 use std::io::IsTerminal as _;
 
 use jetsink::environment::selected_context;
+use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{
-    Binding, ConnectError, ConnectSettings, ContentMode, MessageIdRule, SettingsError,
+    Binding, ConnectError, ConnectSettings, ContentMode, Known, MessageIdRule, SettingsError,
     SinkSettings, SpoolError, SpoolSettings, SubjectError, SubjectTemplate, TenantPolicy,
 };
 
@@ -33,6 +34,12 @@ pub(crate) enum Failure {
     },
     #[error("--rejected: {} is one of the files to publish", .0.display())]
     RejectedIsInput(PathBuf),
+    #[error("{place}: {reason}")]
+    Toml { place: String, reason: String },
+    #[error("{0}")]
+    StreamSpec(#[from] StreamSpecError),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
     #[error("--metrics-listen {address}: {source}")]
     MetricsListen {
         address: SocketAddr,
@@ -46,13 +53,16 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Connect(ConnectError::Refused { .. }) => 3,
-            Self::Runtime(_) => 1,
+            Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
+            Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)
             | Self::Sink(_)
             | Self::Connect(_)
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
             | Self::MetricsListen { .. }
+            | Self::Toml { .. }
+            | Self::StreamSpec(_)
             | Self::File { .. } => 2,
         }
     }

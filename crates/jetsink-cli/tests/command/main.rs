@@ -9,4 +9,5 @@ mod metrics;
 mod outages;
 mod publish;
 mod spool;
+mod stream;
 mod support;

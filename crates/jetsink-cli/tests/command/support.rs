@@ -14,8 +14,12 @@ pub(crate) const SAMPLES: &str = concat!(
 );
 
 pub(crate) fn jetsink(arguments: &[&str]) -> Command {
+    command("publish", arguments)
+}
+
+pub(crate) fn command(subcommand: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jetsink"));
-    command.arg("publish").args(arguments).stdin(Stdio::null());
+    command.arg(subcommand).args(arguments).stdin(Stdio::null());
     // What whoever runs the tests has set and selected is nobody's business here.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();

@@ -1,0 +1,157 @@
+//! `jetsink stream …`: what streams should be, and making them so.
+
+pub(crate) mod arguments;
+mod file;
+
+use jetsink::streams::{ChangeKind, Storage, StreamError, StreamPlan, StreamSpec};
+use jetsink::{Known, NatsPublisher};
+use serde_json::json;
+
+use crate::report;
+use crate::settings::{Failure, resolve_connection};
+use crate::{environment, runtime};
+use arguments::{Limits, Preset, StorageKind, Stream, Wanted};
+
+pub(crate) fn run(command: Stream) -> Result<u8, Failure> {
+    report::start_log(0, true);
+    let (wanted, verb) = match command {
+        Stream::Plan(wanted) => (*wanted, Verb::Plan),
+        Stream::Check(wanted) => (*wanted, Verb::Check),
+        Stream::Apply(apply) => (apply.wanted, Verb::Apply { force: apply.force }),
+    };
+    let specs = specs(&wanted)?;
+    let connect = resolve_connection(&wanted.connection, environment)?.name("jetsink stream");
+    runtime()?.block_on(async {
+        let publisher = NatsPublisher::connect(connect).await?;
+        let mut code = 0;
+        for spec in &specs {
+            code = code.max(one(&publisher, spec, verb, wanted.json).await?);
+        }
+        Ok(code)
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Plan,
+    Check,
+    Apply { force: bool },
+}
+
+async fn one(
+    publisher: &NatsPublisher,
+    spec: &StreamSpec,
+    verb: Verb,
+    json: bool,
+) -> Result<u8, Failure> {
+    let plan = publisher.plan_stream(spec).await?;
+    let mut changed = false;
+    let code = match verb {
+        Verb::Plan => 0,
+        Verb::Check => u8::from(!plan.is_satisfied()),
+        Verb::Apply { force } => match publisher.apply_stream(&plan, force).await {
+            Ok(applied) => {
+                changed = applied;
+                0
+            }
+            Err(StreamError::Broker { stream, error }) if error.known() != Known::Refused => {
+                return Err(StreamError::Broker { stream, error }.into());
+            }
+            // The other streams are made all the same.
+            Err(error) => {
+                report::note(&error.to_string());
+                1
+            }
+        },
+    };
+    if json {
+        report::print(&described(&plan, changed).to_string());
+    } else if changed && !plan.exists() {
+        report::print(&format!("stream {} was created", plan.stream()));
+    } else {
+        report::print(&plan.to_string());
+        if changed {
+            report::print(&format!("stream {} was changed", plan.stream()));
+        }
+    }
+    Ok(code)
+}
+
+fn described(plan: &StreamPlan, changed: bool) -> serde_json::Value {
+    let changes = plan.changes().iter().map(|change| {
+        let (kind, reason) = match change.kind {
+            ChangeKind::Safe => ("safe", None),
+            ChangeKind::Shrinks => ("shrinks", None),
+            ChangeKind::Impossible { reason } => ("impossible", Some(reason)),
+        };
+        json!({
+            "field": change.field,
+            "from": change.from,
+            "to": change.to,
+            "kind": kind,
+            "reason": reason,
+        })
+    });
+    json!({
+        "stream": plan.stream(),
+        "exists": plan.exists(),
+        "satisfied": plan.is_satisfied(),
+        "changed": changed,
+        "changes": changes.collect::<Vec<_>>(),
+    })
+}
+
+fn specs(wanted: &Wanted) -> Result<Vec<StreamSpec>, Failure> {
+    if let Some(path) = &wanted.file {
+        return file::read(path);
+    }
+    let spec = match (wanted.preset, &wanted.name) {
+        (Some(Preset::Cellos), _) => StreamSpec::cellos(),
+        (None, name) => {
+            // clap asks for one of the three.
+            let name = name.as_deref().unwrap_or_default();
+            StreamSpec::new(name, &wanted.subjects)?
+        }
+    };
+    Ok(vec![wanted.limits.put_on(spec)?])
+}
+
+impl Limits {
+    fn put_on(&self, mut spec: StreamSpec) -> Result<StreamSpec, Failure> {
+        // Before the duplicate window, which may not be longer.
+        if let Some(floor) = self.retention_floor {
+            spec = spec.retention_floor(floor)?;
+        }
+        if let Some(window) = self.duplicate_window {
+            spec = spec.duplicate_window(window)?;
+        }
+        if let Some(storage) = self.storage {
+            spec = spec.storage(match storage {
+                StorageKind::File => Storage::File,
+                StorageKind::Memory => Storage::Memory,
+            });
+        }
+        if let Some(replicas) = self.replicas {
+            spec = spec.replicas(replicas)?;
+        }
+        if let Some(bytes) = self.max_bytes {
+            spec = spec.max_bytes(bytes);
+        }
+        if self.deny_delete {
+            spec = spec.deny_delete();
+        }
+        if self.deny_purge {
+            spec = spec.deny_purge();
+        }
+        if let Some(on) = self.compression {
+            spec = spec.compression(on);
+        }
+        if let Some(cluster) = &self.placement_cluster {
+            spec = spec.placement_cluster(cluster);
+        }
+        for tag in &self.placement_tags {
+            spec = spec.placement_tag(tag);
+        }
+        Ok(spec)
+    }
+}

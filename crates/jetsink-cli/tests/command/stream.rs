@@ -1,0 +1,210 @@
+//! `jetsink stream`.
+
+use std::process::Output;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, StorageType};
+use nats_fixture::NatsServer;
+
+use crate::support::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn stream(server: &NatsServer, arguments: &[&str]) -> Output {
+    let url = server.url();
+    command("stream", arguments)
+        .args(["-s", &url])
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+async fn config(server: &NatsServer, name: &str) -> Option<Config> {
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream(name).await.ok()?;
+    Some(stream.cached_info().config.clone())
+}
+
+async fn make(server: &NatsServer, config: Config) {
+    let jetstream = server.jetstream().await.unwrap();
+    jetstream.create_stream(config).await.unwrap();
+}
+
+const EVENTS: [&str; 4] = ["--name", "EVENTS", "--subject", "events.>"];
+
+fn wanting<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[verb], &EVENTS[..], more].concat()
+}
+
+#[tokio::test]
+async fn a_stream_is_planned_made_once_and_checked() {
+    let server = NatsServer::start().await.unwrap();
+    let output = stream(&server, &wanting("check", &[]));
+    assert_code(&output, 1);
+    let output = stream(&server, &wanting("plan", &[]));
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("stream EVENTS is not there; it is created with\n"),
+        "{text}"
+    );
+    assert!(text.contains("  + max_age: 90d\n"), "{text}");
+    assert!(
+        config(&server, "EVENTS").await.is_none(),
+        "a plan makes nothing"
+    );
+
+    let output = stream(&server, &wanting("apply", &[]));
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output), "stream EVENTS was created\n");
+    let made = config(&server, "EVENTS").await.unwrap();
+    assert_eq!(made.max_age, 90 * DAY);
+    assert_eq!(made.duplicate_window, Duration::from_secs(120));
+    for verb in ["apply", "check", "plan"] {
+        let output = stream(&server, &wanting(verb, &[]));
+        assert_code(&output, 0);
+        assert_eq!(stdout(&output), "stream EVENTS is as it should be\n");
+    }
+    assert_eq!(config(&server, "EVENTS").await.unwrap(), made);
+}
+
+#[tokio::test]
+async fn what_is_kept_longer_stays_but_by_force_and_other_settings_stay_always() {
+    let server = NatsServer::start().await.unwrap();
+    let there = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned(), "more.>".to_owned()],
+        max_age: 365 * DAY,
+        duplicate_window: Duration::from_secs(1),
+        description: Some("ours".to_owned()),
+        max_message_size: 1_000,
+        allow_direct: true,
+        ..Config::default()
+    };
+    make(&server, there).await;
+    let output = stream(&server, &wanting("apply", &[]));
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("  ~ duplicate_window: 1s → 2m\n"), "{text}");
+    assert!(
+        text.contains("  = max_age: 365d stays; 90d only by force\n"),
+        "{text}"
+    );
+    let made = config(&server, "EVENTS").await.unwrap();
+    assert_eq!((made.max_age, made.subjects.len()), (365 * DAY, 2));
+    assert_eq!(made.duplicate_window, Duration::from_secs(120));
+    assert_eq!(made.description.as_deref(), Some("ours"));
+    assert_eq!((made.max_message_size, made.allow_direct), (1_000, true));
+    assert_code(&stream(&server, &wanting("check", &[])), 0);
+
+    let output = stream(&server, &wanting("apply", &["--force"]));
+    assert_code(&output, 0);
+    let made = config(&server, "EVENTS").await.unwrap();
+    assert_eq!((made.max_age, made.subjects.len()), (90 * DAY, 1));
+    assert_eq!(made.description.as_deref(), Some("ours"));
+}
+
+#[tokio::test]
+async fn what_the_server_can_not_do_is_told_and_nothing_is_changed() {
+    let server = NatsServer::start().await.unwrap();
+    let there = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        max_age: DAY,
+        storage: StorageType::Memory,
+        ..Config::default()
+    };
+    make(&server, there).await;
+    let output = stream(&server, &wanting("apply", &[]));
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains("storage is memory: storage can't be changed"),
+        "{text}"
+    );
+    assert_eq!(config(&server, "EVENTS").await.unwrap().max_age, DAY);
+
+    let output = stream(&server, &["apply", "--preset", "cellos", "--replicas", "3"]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("stream CELLOS_EVENTS: "), "{text}");
+    assert!(text.contains("non-clustered"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_makes_several_and_a_wrong_one_is_told_by_its_line() {
+    let server = NatsServer::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("streams.toml");
+    let path = as_text(&path);
+    let good = "[[stream]]\nname = \"A\"\nsubjects = [\"a.>\"]\nretention-floor = \"30d\"\n\
+                [[stream]]\nname = \"B\"\nsubjects = [\"b.>\"]\nmax-bytes = \"1GiB\"\n";
+    std::fs::write(path, good).unwrap();
+    let output = stream(&server, &["apply", "--json", "--file", path]);
+    assert_code(&output, 0);
+    let lines: Vec<serde_json::Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["stream"], "B");
+    assert_eq!(lines[1]["changed"], true);
+    assert_eq!(config(&server, "A").await.unwrap().max_age, 30 * DAY);
+    assert_eq!(config(&server, "B").await.unwrap().max_bytes, 1 << 30);
+    assert_code(&stream(&server, &["check", "--file", path]), 0);
+
+    for (wrong, told) in [
+        (
+            "[[stream]]\nname = \"A\"\nsubjects = [\"a\"]\nreplica = 3\n",
+            ":4: unknown field `replica`",
+        ),
+        ("[[stream]]\nname = \"A\"\n", ":1: missing field `subjects`"),
+        (
+            "[[stream]]\nname = \"A\"\nsubjects = [\"a\"]\nretention-floor = \"soon\"\n",
+            ":4: \"soon\" is no time",
+        ),
+        ("[[stream]\n", ":1: "),
+        ("", ": there is no [[stream]] in it"),
+        (
+            "[[stream]]\nname = \"A\"\nsubjects = [\"a b\"]\n",
+            "\"a b\" is no subject",
+        ),
+    ] {
+        std::fs::write(path, wrong).unwrap();
+        let output = stream(&server, &["plan", "--file", path]);
+        assert_code(&output, 2);
+        let text = stderr(&output);
+        assert!(text.contains(told), "{wrong}: {text}");
+        assert!(text.contains(path) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2_and_no_broker_is_3() {
+    for arguments in [
+        &["plan"][..],
+        &["plan", "--name", "A"],
+        &["plan", "--subject", "a"],
+        &[
+            "plan",
+            "--preset",
+            "cellos",
+            "--name",
+            "A",
+            "--subject",
+            "a",
+        ],
+        &["plan", "--preset", "cellos", "--replicas", "9"],
+        &["plan", "--file", "/no/such/file"],
+        &["plan", "--file", "x", "--replicas", "3"],
+    ] {
+        let output = command("stream", arguments).output().unwrap();
+        assert_code(&output, 2);
+    }
+    let mut server = NatsServer::start().await.unwrap();
+    server.kill().unwrap();
+    assert_code(&stream(&server, &wanting("check", &[])), 3);
+}
