@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::doctor::arguments::Doctor;
 use crate::stream::arguments::Stream;
 use crate::units::{parse_bytes, parse_duration};
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     /// Create and check the streams that events go to
     #[command(subcommand)]
     Stream(Stream),
+    /// Look at servers, login and streams, and say what is wrong and how to mend it
+    Doctor(Box<Doctor>),
 }
 
 /// `jetsink spool …`; while no sink has the spool open.

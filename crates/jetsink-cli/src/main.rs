@@ -1,6 +1,7 @@
 //! The command `jetsink`. Here: run, print, exit.
 
 mod arguments;
+mod doctor;
 mod input;
 mod metrics;
 mod publish;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Publish(arguments) => publish(*arguments),
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 
 use crate::FixtureError;
@@ -13,7 +17,7 @@ use crate::FixtureError;
 pub struct TlsFiles {
     /// The authority's certificate.
     pub root: PathBuf,
-    /// The server's certificate, for 127.0.0.1 and localhost.
+    /// The server's certificate.
     pub server_certificate: PathBuf,
     /// The server's key.
     pub server_key: PathBuf,
@@ -32,6 +36,18 @@ impl TlsFiles {
     /// # Errors
     /// [`FixtureError`] where the files can't be written.
     pub fn generate(verify_clients: bool) -> Result<Self, FixtureError> {
+        Self::generate_for(&["127.0.0.1", "localhost"], None, verify_clients)
+    }
+
+    /// As [`generate`](Self::generate), with a server's certificate for these names, which ends then.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where the files can't be written.
+    pub fn generate_for(
+        server_names: &[&str],
+        ends: Option<SystemTime>,
+        verify_clients: bool,
+    ) -> Result<Self, FixtureError> {
         let folder = tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?;
         let write = |name: &str, text: String| {
             let path = folder.path().join(name);
@@ -48,8 +64,11 @@ impl TlsFiles {
         let issuer = Issuer::new(root, root_key);
 
         let leaf = |usage| {
-            let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+            let names: Vec<String> = server_names.iter().map(|&name| name.to_owned()).collect();
             let mut params = CertificateParams::new(names).map_err(failed())?;
+            if let Some(since) = ends.and_then(|end| end.duration_since(UNIX_EPOCH).ok()) {
+                params.not_after = date_time_ymd(1970, 1, 1) + since;
+            }
             params.extended_key_usages = vec![usage];
             let leaf_key = key()?;
             let certificate = params.signed_by(&leaf_key, &issuer).map_err(failed())?;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 mod bad_input;
+mod doctor;
 mod login;
 mod metrics;
 mod outages;

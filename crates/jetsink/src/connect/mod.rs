@@ -231,6 +231,24 @@ impl ConnectSettings {
         self
     }
 
+    /// The servers: scheme (`nats`, `tls`, `ws` or `wss`), host and port of each.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(String, String, u16)> {
+        let servers = self.servers.iter();
+        servers
+            .map(|server| {
+                let host = server.host().trim_matches(['[', ']']).to_owned();
+                (server.scheme().to_owned(), host, server.port())
+            })
+            .collect()
+    }
+
+    /// Whether [`tls_first`](Self::tls_first) was called.
+    #[must_use]
+    pub fn is_tls_first(&self) -> bool {
+        self.tls_first
+    }
+
     /// All servers in a new order, so that many clients spread over a cluster.
     pub(crate) fn servers_to_try(&self, discovered: &[ServerAddr]) -> Vec<ServerAddr> {
         let new = discovered

@@ -14,7 +14,7 @@ use super::wire::ApiError;
 use crate::error::{Known, PublishError, Scope};
 
 /// The longest that one question may take.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Asks `question`, such as `STREAM.INFO.NAME`.
 pub(super) async fn ask<T: DeserializeOwned>(

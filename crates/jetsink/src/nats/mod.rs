@@ -3,6 +3,7 @@
 
 mod answers;
 mod api;
+mod inspect;
 mod link;
 mod publisher;
 mod session;

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::api::ask;
 use super::publisher::NatsPublisher;
 use crate::error::{PublishError, Refusal};
 use crate::streams::{StreamError, StreamPlan, StreamSpec};
@@ -78,11 +77,7 @@ impl NatsPublisher {
         question: &str,
         details: &Value,
     ) -> Result<T, StreamError> {
-        let shared = self.shared();
-        let answer = match shared.session() {
-            Some(session) => ask(shared, &session, question, details).await,
-            None => Err(PublishError::NotConnected),
-        };
+        let answer = self.question(question, details).await;
         answer.map_err(|error| StreamError::Broker {
             stream: stream.to_owned(),
             error,

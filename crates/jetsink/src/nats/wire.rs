@@ -8,7 +8,7 @@ use crate::error::{PublishError, Refusal};
 use crate::publisher::Acknowledgement;
 
 pub(super) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
-const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
+pub(super) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
 
 /// `NATS/1.0` with its line break, and the empty line at the end.
 const HEADER_FRAME: usize = 12;

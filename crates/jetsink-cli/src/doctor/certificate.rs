@@ -1,0 +1,146 @@
+//! The certificate that a server shows. Whether it is trusted is the login's business, which fails
+//! without a word of when or whose; so here it is only looked at, and nothing is sent.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use x509_parser::parse_x509_certificate;
+
+use super::finding::Finding;
+
+/// Time enough to have another one made.
+const SOON: i64 = 30 * 24 * 60 * 60;
+
+const RENEW: &str =
+    "renew the server's certificate, and reload the server (nats-server --signal reload)";
+
+/// Shakes hands over `stream`, and judges the certificate.
+pub(super) async fn look_at(stream: &mut TcpStream, host: &str) -> Vec<Finding> {
+    match shown(stream, host).await {
+        Ok(certificate) => judge(&certificate, host, Timestamp::now().as_second()),
+        Err(reason) => vec![Finding::problem(
+            "tls.handshake",
+            format!("{host} does not shake hands for TLS: {reason}"),
+            "look at the server's tls block and its log",
+        )],
+    }
+}
+
+async fn shown(stream: &mut TcpStream, host: &str) -> Result<CertificateDer<'static>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(LookOnly(provider)))
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let connected = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await;
+    let connected = connected.map_err(|error| error.to_string())?;
+    let (_, session) = connected.get_ref();
+    let shown = session.peer_certificates().and_then(|all| all.first());
+    shown
+        .map(|certificate| certificate.clone().into_owned())
+        .ok_or_else(|| "it shows no certificate".to_owned())
+}
+
+fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<Finding> {
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+        return vec![Finding::problem(
+            "tls.unreadable",
+            format!("the certificate of {host} can't be read"),
+            RENEW,
+        )];
+    };
+    let mut found = Vec::new();
+    let (from, until) = (
+        parsed.validity().not_before.timestamp(),
+        parsed.validity().not_after.timestamp(),
+    );
+    let day = |second: i64| match Timestamp::from_second(second) {
+        Ok(time) => time.strftime("%Y-%m-%d").to_string(),
+        Err(_) => "a time that no calendar has".to_owned(),
+    };
+    if until < now {
+        let text = format!("the certificate of {host} expired on {}", day(until));
+        found.push(Finding::problem("tls.expired", text, RENEW));
+    } else if until - now < SOON {
+        let text = format!("the certificate of {host} expires on {}", day(until));
+        found.push(Finding::warning("tls.expires-soon", text, RENEW));
+    }
+    if now < from {
+        let text = format!("the certificate of {host} is valid from {} only", day(from));
+        let remedy = "look at the clocks here and there";
+        found.push(Finding::problem("tls.not-yet-valid", text, remedy));
+    }
+    let names_host = match (
+        ParsedCertificate::try_from(certificate),
+        ServerName::try_from(host),
+    ) {
+        (Ok(parsed), Ok(name)) => verify_server_name(&parsed, &name).is_ok(),
+        _ => false,
+    };
+    if !names_host {
+        found.push(Finding::problem(
+            "tls.name",
+            format!("the certificate of {host} is for other names"),
+            "connect by a name that it holds, or have one made with this name among its \
+             subjectAltNames",
+        ));
+    }
+    if found.is_empty() {
+        let text = format!("the certificate of {host} is for it, until {}", day(until));
+        found.push(Finding::ok("tls.certificate", text));
+    }
+    found
+}
+
+#[derive(Debug)]
+struct LookOnly(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for LookOnly {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

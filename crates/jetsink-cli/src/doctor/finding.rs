@@ -1,0 +1,87 @@
+//! What the doctor has to say: one finding for each thing looked at.
+
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Ok,
+    Warning,
+    Problem,
+}
+
+impl Level {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    /// Stays the same from version to version: for scripts.
+    pub(super) code: &'static str,
+    pub(super) text: String,
+    /// A command, or what to write where.
+    pub(super) remedy: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            level: Level::Ok,
+            code,
+            text: text.into(),
+            remedy: None,
+        }
+    }
+
+    pub(super) fn warning(
+        code: &'static str,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: Level::Warning,
+            code,
+            text: text.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    pub(super) fn problem(
+        code: &'static str,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: Level::Problem,
+            ..Self::warning(code, text, remedy)
+        }
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "level": self.level.as_str(),
+            "code": self.code,
+            "text": self.text,
+            "remedy": self.remedy,
+        })
+    }
+
+    /// Two lines, where there is something to do.
+    pub(super) fn as_text(&self) -> String {
+        let mark = match self.level {
+            Level::Ok => "ok     ",
+            Level::Warning => "WARNING",
+            Level::Problem => "PROBLEM",
+        };
+        match &self.remedy {
+            None => format!("{mark}  {}", self.text),
+            Some(remedy) => format!("{mark}  {} [{}]\n         {remedy}", self.text, self.code),
+        }
+    }
+}

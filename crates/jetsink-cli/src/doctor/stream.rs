@@ -1,0 +1,272 @@
+//! What a stream's configuration and state mean for the events that go to it. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::finding::Finding;
+
+/// Fuller than this is worth a word.
+const FILLING: f64 = 0.8;
+const FULL: f64 = 0.98;
+
+pub(super) struct Expected {
+    pub(super) retention_floor: Duration,
+    pub(super) retry_span: Duration,
+    /// The server's largest message.
+    pub(super) max_payload: Option<u64>,
+}
+
+/// Everything that stands in the server's word for a stream (`STREAM.INFO`).
+pub(super) fn examine(info: &Value, expected: &Expected) -> Vec<Finding> {
+    let config = &info["config"];
+    let name = config["name"].as_str().unwrap_or_default();
+    let mut found = Vec::new();
+    found.extend(takes_events(name, config));
+    found.extend(how_full(name, config, &info["state"]));
+    found.extend(retention(name, config, expected.retention_floor));
+    found.extend(durability(name, config));
+    found.extend(duplicate_window(name, config, expected.retry_span));
+    found.extend(message_size(name, config, expected.max_payload));
+    found.extend(cluster(name, config, &info["cluster"]));
+    if found.is_empty() {
+        let text = format!("stream {name} takes events and keeps them as it should");
+        found.push(Finding::ok("stream.fit", text));
+    }
+    found
+}
+
+fn is_set(value: &Value) -> bool {
+    value.as_bool() == Some(true)
+}
+
+fn takes_events(name: &str, config: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if is_set(&config["no_ack"]) {
+        found.push(Finding::problem(
+            "stream.no-ack",
+            format!("stream {name} does not acknowledge: every emit would time out"),
+            format!("nats stream edit {name} --ack"),
+        ));
+    }
+    if is_set(&config["sealed"]) {
+        found.push(Finding::problem(
+            "stream.sealed",
+            format!("stream {name} is sealed and takes nothing more"),
+            "make a stream of another name for new events",
+        ));
+    }
+    found
+}
+
+fn how_full(name: &str, config: &Value, state: &Value) -> Vec<Finding> {
+    let mut fullest = None;
+    for (limit, used, what, flag) in [
+        ("max_bytes", "bytes", "bytes", "--max-bytes"),
+        ("max_msgs", "messages", "messages", "--max-msgs"),
+    ] {
+        let limit = config[limit].as_i64().unwrap_or(-1);
+        let used = state[used].as_u64().unwrap_or(0);
+        if limit > 0 {
+            let part = used as f64 / limit as f64;
+            let fuller = fullest.is_none_or(|(most, ..): (f64, _, _, _, _)| part > most);
+            if fuller {
+                fullest = Some((part, used, limit, what, flag));
+            }
+        }
+    }
+    let per_subject = config["max_msgs_per_subject"].as_i64().unwrap_or(-1);
+    let mut found = Vec::new();
+    if per_subject > 0 {
+        found.push(Finding::problem(
+            "stream.limit-per-subject",
+            format!("stream {name} keeps {per_subject} events of a subject, and no more"),
+            format!("nats stream edit {name} --max-msgs-per-subject=-1"),
+        ));
+    }
+    let Some((part, used, limit, what, flag)) = fullest else {
+        return found;
+    };
+    let throws_away = config["discard"].as_str() != Some("new");
+    let percent = (part * 100.0) as u64;
+    let raise = format!("nats stream edit {name} {flag} MORE");
+    if throws_away {
+        found.push(Finding::problem(
+            "stream.discards-old",
+            format!(
+                "stream {name} throws its oldest events away at {limit} {what}, whatever their age \
+                 ({percent} % used)"
+            ),
+            format!("nats stream edit {name} --discard new, or {raise}"),
+        ));
+    } else if part >= FULL {
+        found.push(Finding::problem(
+            "stream.full",
+            format!("stream {name} is full: {used} of {limit} {what}; it refuses events"),
+            raise,
+        ));
+    } else if part >= FILLING {
+        found.push(Finding::warning(
+            "stream.filling",
+            format!("stream {name} fills up: {used} of {limit} {what}; then it refuses events"),
+            raise,
+        ));
+    }
+    found
+}
+
+fn retention(name: &str, config: &Value, floor: Duration) -> Vec<Finding> {
+    let policy = config["retention"].as_str().unwrap_or("limits");
+    let mut found = Vec::new();
+    if policy != "limits" {
+        found.push(Finding::problem(
+            "stream.retention-policy",
+            format!("stream {name} deletes events once they are consumed ({policy})"),
+            "make a stream of another name with --retention limits",
+        ));
+    }
+    let age = nanos(&config["max_age"]);
+    if !age.is_zero() && age < floor {
+        let floor = in_days(floor);
+        found.push(Finding::problem(
+            "stream.retention",
+            format!(
+                "stream {name} keeps events for {}, less than {floor}",
+                in_days(age)
+            ),
+            format!("nats stream edit {name} --max-age {floor}"),
+        ));
+    }
+    found
+}
+
+fn durability(name: &str, config: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if config["storage"].as_str() == Some("memory") {
+        found.push(Finding::warning(
+            "stream.memory",
+            format!(
+                "stream {name} is in memory: an acknowledged event is gone with the server's process"
+            ),
+            "make a stream of another name with --storage file",
+        ));
+    }
+    if config["num_replicas"].as_u64().unwrap_or(1) < 2 {
+        found.push(Finding::warning(
+            "stream.one-replica",
+            format!(
+                "stream {name} has one copy: an acknowledgement is no fsync, so a power cut may take \
+                 what came in since the last one (2 minutes by default)"
+            ),
+            format!(
+                "in a cluster: nats stream edit {name} --replicas 3; else sync_interval: always in \
+                 the server's jetstream block"
+            ),
+        ));
+    }
+    found
+}
+
+fn duplicate_window(name: &str, config: &Value, retry_span: Duration) -> Option<Finding> {
+    let window = nanos(&config["duplicate_window"]);
+    (window < retry_span).then(|| {
+        Finding::warning(
+            "stream.duplicate-window",
+            format!(
+                "stream {name} remembers message ids for {window:?}, and an event may be tried for \
+                 {retry_span:?}: it could be stored twice"
+            ),
+            format!("nats stream edit {name} --dupe-window 2m"),
+        )
+    })
+}
+
+fn message_size(name: &str, config: &Value, max_payload: Option<u64>) -> Option<Finding> {
+    let limit = config["max_msg_size"].as_u64()?;
+    let max_payload = max_payload?;
+    (limit > 0 && limit < max_payload).then(|| {
+        Finding::warning(
+            "stream.message-size",
+            format!(
+                "stream {name} refuses events of more than {limit} bytes, though the server takes \
+                 {max_payload}"
+            ),
+            format!("nats stream edit {name} --max-msg-size=-1"),
+        )
+    })
+}
+
+fn cluster(name: &str, config: &Value, cluster: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let replicas = config["num_replicas"].as_u64().unwrap_or(1);
+    if replicas > 1 && cluster["leader"].as_str().unwrap_or_default().is_empty() {
+        found.push(Finding::problem(
+            "stream.no-leader",
+            format!("stream {name} has no leader: a majority of its servers is not there"),
+            "start the servers that are down",
+        ));
+    }
+    for peer in cluster["replicas"].as_array().into_iter().flatten() {
+        let server = peer["name"].as_str().unwrap_or("?");
+        if is_set(&peer["offline"]) || peer["current"].as_bool() == Some(false) {
+            found.push(Finding::warning(
+                "stream.replica-behind",
+                format!("stream {name}: the copy on {server} is offline or behind"),
+                format!("nats server report jetstream; look at the log of {server}"),
+            ));
+        }
+    }
+    found
+}
+
+fn nanos(value: &Value) -> Duration {
+    Duration::from_nanos(value.as_u64().unwrap_or(0))
+}
+
+fn in_days(duration: Duration) -> String {
+    let hours = duration.as_secs() / 3_600;
+    if hours > 0 && hours.is_multiple_of(24) {
+        format!("{}d", hours / 24)
+    } else {
+        format!("{duration:?}")
+    }
+}
+
+/// Whether a stream's subject captures all of `pattern`, whose `*` stands for any token.
+pub(super) fn covers(stream_subject: &str, pattern: &str) -> bool {
+    let mut wanted = pattern.split('.');
+    for token in stream_subject.split('.') {
+        let Some(next) = wanted.next() else {
+            return false;
+        };
+        match token {
+            ">" => return true,
+            "*" => {}
+            literal if literal == next => {}
+            _ => return false,
+        }
+    }
+    wanted.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_covers_a_pattern_or_only_a_part_of_it() {
+        for (subject, pattern, all) in [
+            ("events.>", "events.*", true),
+            ("events.*", "events.*", true),
+            (">", "events.a.b", true),
+            ("events.a", "events.*", false),
+            ("events.a", "events.a", true),
+            ("events.*", "events.a.b", false),
+            ("events.*.b", "events.a.b", true),
+            ("events.>", "events", false),
+            ("events.a.b", "events.a", false),
+        ] {
+            assert_eq!(covers(subject, pattern), all, "{subject} {pattern}");
+        }
+    }
+}
