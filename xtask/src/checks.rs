@@ -106,6 +106,6 @@ fn cargo_deny() -> Result<PathBuf, String> {
     Ok(binary)
 }
 
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

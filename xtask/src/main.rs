@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask` lists them.
 
+mod alerts;
 mod checks;
 mod demo;
 mod supervisor;
@@ -13,7 +14,8 @@ usage: cargo xtask COMMAND
   test               all tests, of both manifests of the CellOS drop-in
   supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
   msrv               check that no dependency needs a newer Rust than we state
-  deny               check licences, sources and bans of both lock files";
+  deny               check licences, sources and bans of both lock files
+  alerts             check and test the Prometheus rules and the dashboard in deploy/";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,6 +32,7 @@ async fn main() -> ExitCode {
         },
         ["msrv"] => checks::msrv(),
         ["deny"] => checks::deny(),
+        ["alerts"] => alerts::check(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
