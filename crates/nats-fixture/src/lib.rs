@@ -17,11 +17,13 @@
 
 mod audit;
 mod binary;
+mod jwt;
 mod server;
 mod tls;
 
 pub use audit::{Audit, StoredMessage, audit, stored};
 pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
+pub use jwt::{JwtAccount, JwtUser};
 pub use server::{NatsServer, NatsServerBuilder};
 pub use tls::TlsFiles;
 

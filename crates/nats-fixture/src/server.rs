@@ -29,6 +29,7 @@ pub struct NatsServerBuilder {
     max_payload: Option<usize>,
     login: Option<(String, String)>,
     tls: Option<TlsFiles>,
+    tls_first: bool,
     config: String,
 }
 
@@ -58,6 +59,13 @@ impl NatsServerBuilder {
     #[must_use]
     pub fn tls(mut self, files: &TlsFiles) -> Self {
         self.tls = Some(files.clone());
+        self
+    }
+
+    /// Waits for the client's first word of TLS, and greets behind it (`handshake_first`).
+    #[must_use]
+    pub fn tls_first(mut self) -> Self {
+        self.tls_first = true;
         self
     }
 
@@ -250,6 +258,15 @@ impl NatsServer {
         }
     }
 
+    /// Replaces the lines that [`config`](NatsServerBuilder::config) added, from the next start on.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where the file can't be written.
+    pub fn reconfigure(&mut self, lines: &str) -> Result<(), FixtureError> {
+        self.settings.config = format!("{lines}\n");
+        self.write_config()
+    }
+
     /// Launches the process without waiting for it.
     ///
     /// # Errors
@@ -376,8 +393,13 @@ impl NatsServer {
         if let Some(files) = &settings.tls {
             let _ = writeln!(
                 text,
-                "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: {} }}",
-                files.server_certificate, files.server_key, files.root, files.verify_clients
+                "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: {}, \
+                 handshake_first: {} }}",
+                files.server_certificate,
+                files.server_key,
+                files.root,
+                files.verify_clients,
+                settings.tls_first
             );
         }
         text.push_str(&settings.config);
@@ -393,6 +415,10 @@ impl NatsServer {
             BufReader::new(stream).read_line(&mut line).await.ok()?;
             Some(line)
         };
+        if self.settings.tls_first {
+            let connected = TcpStream::connect(("127.0.0.1", self.port)).await;
+            return connected.is_ok() && self.log().contains("Server is ready");
+        }
         let greeting = tokio::time::timeout(Duration::from_secs(1), greeting).await;
         let name = format!("\"server_name\":\"{}\"", self.name);
         greeting
