@@ -46,7 +46,43 @@ pub(crate) enum Spool {
     /// The events that the broker refused for good, and why
     Dead(Dead),
     /// Write what waits as JSON lines that `jetsink publish` reads; nothing is removed
-    Export(InSpool),
+    #[command(after_help = EXPORT_NOTES)]
+    Export(Export),
+    /// Delete waiting events that nobody will ever take
+    Discard(Discard),
+}
+
+const EXPORT_NOTES: &str = "\
+Lines come subject by subject, each in its order. The events stay in the spool: who publishes the
+lines elsewhere empties the spool by discard, or each event is stored twice, under another message id.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Folder of the spool
+    pub(crate) directory: PathBuf,
+
+    /// Write an object for each event instead: index, times, subject, message id, and the event
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write the dead letters instead
+    #[arg(long)]
+    pub(crate) dead: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = true, args = ["subject", "index"])]
+pub(crate) struct Discard {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    /// Those of this subject
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<String>,
+
+    /// The one with this index, as `list` shows it; repeat for several
+    #[arg(long, value_name = "N")]
+    pub(crate) index: Vec<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -75,9 +111,11 @@ pub(crate) struct Dead {
 
 const REPLAY_EXIT_CODES: &str = "\
 Exit codes:
-  0  the spool is empty
-  2  wrong usage, or a spool that can't be opened
-  4  events are left in the spool";
+  0    the spool is empty
+  1    the broker refused events for good, now dead letters; or damage was found
+  2    wrong usage, or a spool that can't be opened
+  4    events are left in the spool
+  130  interrupted";
 
 #[derive(Debug, Args)]
 #[command(after_help = REPLAY_EXIT_CODES)]

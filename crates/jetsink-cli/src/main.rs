@@ -27,7 +27,13 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => match report::output_failure() {
+            None => ExitCode::from(code),
+            Some(error) => {
+                report::note(&format!("standard output: {error}"));
+                ExitCode::from(code.max(1))
+            }
+        },
         Err(failure) => {
             report::failure(&failure);
             ExitCode::from(failure.exit_code())

@@ -67,10 +67,11 @@ pub(crate) async fn publish(
         if let Some(metrics) = metrics {
             tokio::spawn(metrics.serve(Arc::clone(&sink)));
         }
+        let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
         let pipeline = sink.pipeline(settings.window).patience(settings.max_outage);
         run.publish(input, &sink, pipeline).await?;
         if sink.has_spool() {
-            run.empty_spool(&sink).await?;
+            run.empty_spool(&sink, dead_before).await?;
         }
     }
     run.finish()
@@ -193,7 +194,11 @@ impl Run<'_> {
     }
 
     /// Waits for the spool to empty, until Ctrl-C.
-    async fn empty_spool<P: Publisher>(&mut self, sink: &Sink<P>) -> Result<(), Failure> {
+    async fn empty_spool<P: Publisher>(
+        &mut self,
+        sink: &Sink<P>,
+        dead_before: u64,
+    ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let waits = if self.ending == Ending::Interrupted {
             Duration::ZERO
@@ -202,22 +207,24 @@ impl Run<'_> {
         };
         let mut closing = std::pin::pin!(sink.close(waits));
         let mut frames = tokio::time::interval(MOMENT / 10);
-        loop {
+        let receipt = loop {
             tokio::select! {
-                receipt = &mut closing => {
-                    self.report.closed(receipt);
-                    return Ok(());
-                }
+                receipt = &mut closing => break receipt,
                 () = signals.next() => {
+                    if self.ending == Ending::Complete {
+                        self.report.interrupted_at_the_end();
+                    }
                     self.ending = Ending::Interrupted;
-                    break;
+                    // No more waiting; but what is written is written.
+                    break sink.close(Duration::ZERO).await;
                 }
                 _ = frames.tick() => self.report.progress(|| sink.state()),
             }
+        };
+        self.report.closed(receipt, dead_before);
+        if receipt.spooled > 0 {
+            self.report.left_because(&sink.status());
         }
-        // No more waiting; but what is written is written.
-        let receipt = sink.close(Duration::ZERO).await;
-        self.report.closed(receipt);
         Ok(())
     }
 

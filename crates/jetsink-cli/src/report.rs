@@ -1,13 +1,14 @@
 //! All that the command prints.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jetsink::circuit::State;
-use jetsink::{Delivery, EmitError, Receipt, Subject};
+use jetsink::{Delivery, EmitError, LastFailure, Receipt, Status, Subject};
 use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -39,10 +40,14 @@ struct Counts {
     unknown: u64,
     /// With `--spool`: events that went into the spool.
     spooled: u64,
+    /// Events that were delivered from the spool, those of earlier runs among them.
+    delivered_from_spool: u64,
     /// Of all that is in the spool, this is left.
     left_in_spool: u64,
-    /// Events in the spool that the broker refused for good.
+    /// Events in the spool that were refused for good, or waited for too long.
     dead_letters: u64,
+    /// Of these, those of this run.
+    new_dead_letters: u64,
     /// Bytes of the events that are stored.
     bytes: u64,
     /// The streams, and the last sequence number in each.
@@ -117,18 +122,41 @@ pub(crate) fn failure(failure: &Failure) {
     to_stderr(&format!("jetsink: {failure}"));
 }
 
-/// One line of what was asked for. False once nobody reads.
+/// The first failure to write what was asked for.
+static OUTPUT_FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// Why what was asked for is not all on standard output. A reader that went away has had enough,
+/// which is none.
+pub(crate) fn output_failure() -> Option<&'static io::Error> {
+    wrote(std::io::stdout().flush());
+    OUTPUT_FAILURE.get()
+}
+
+fn wrote(result: io::Result<()>) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let _ = OUTPUT_FAILURE.set(error);
+            }
+            false
+        }
+    }
+}
+
+/// One line of what was asked for. False once nobody takes it.
 pub(crate) fn print(text: &str) -> bool {
-    writeln!(std::io::stdout(), "{text}").is_ok()
+    wrote(writeln!(std::io::stdout(), "{text}"))
 }
 
 /// The same, of bytes.
 pub(crate) fn print_bytes(line: &[u8]) -> bool {
     let mut output = std::io::stdout().lock();
-    output
-        .write_all(line)
-        .and_then(|()| output.write_all(b"\n"))
-        .is_ok()
+    wrote(
+        output
+            .write_all(line)
+            .and_then(|()| output.write_all(b"\n")),
+    )
 }
 
 /// Something to know beside what was asked for.
@@ -259,6 +287,18 @@ impl Report {
         ));
     }
 
+    /// While the spool empties.
+    pub(crate) fn interrupted_at_the_end(&self) {
+        self.line("jetsink: interrupted; every line was read, and what waits is in the spool");
+    }
+
+    /// Why something is left.
+    pub(crate) fn left_because(&self, status: &Status) {
+        if let Some(failure) = &status.last_failure {
+            self.line(&format!("jetsink: {}", because(failure)));
+        }
+    }
+
     /// `first` is the oldest of which nothing is known.
     pub(crate) fn ended_at_once(&self, settings: &Settings, first: Option<&Place>) {
         self.line("jetsink: interrupted twice; what was in flight may be stored or not");
@@ -267,14 +307,18 @@ impl Report {
         }
     }
 
-    pub(crate) fn closed(&mut self, receipt: Receipt) {
-        self.counts.left_in_spool = receipt.spooled;
-        self.counts.dead_letters = receipt.dead_letters;
+    /// `dead_before`: dead letters that were in the spool when it was opened.
+    pub(crate) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
+        let counts = &mut self.counts;
+        counts.delivered_from_spool = receipt.delivered.saturating_sub(counts.stored);
+        counts.left_in_spool = receipt.spooled;
+        counts.dead_letters = receipt.dead_letters;
+        counts.new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
     }
 
     pub(crate) fn all_taken(&self) -> bool {
         let counts = &self.counts;
-        counts.bad_lines + counts.failed + counts.not_reached + counts.dead_letters == 0
+        counts.bad_lines + counts.failed + counts.not_reached + counts.new_dead_letters == 0
     }
 
     pub(crate) fn left_in_spool(&self) -> u64 {
@@ -339,7 +383,7 @@ impl Report {
                 exit_code,
             };
             if let Ok(text) = serde_json::to_string(&summary) {
-                let _ = writeln!(std::io::stdout(), "{text}");
+                print(&text);
             }
         }
         if let Some(place) = &self.first_not_stored
@@ -363,7 +407,7 @@ impl Report {
         let counts = &self.counts;
         if settings.dry_run {
             for (subject, count) in &counts.subjects {
-                let _ = writeln!(std::io::stdout(), "{count:>8} {subject}");
+                print(&format!("{count:>8} {subject}"));
             }
         }
         let mut text = if settings.dry_run {
@@ -397,15 +441,22 @@ impl Report {
             ),
             (
                 counts.spooled,
+                format!("{} spooled", HumanCount(counts.spooled)),
+            ),
+            (
+                counts.delivered_from_spool,
                 format!(
-                    "{} by way of the spool ({} left there)",
-                    HumanCount(counts.spooled),
-                    HumanCount(counts.left_in_spool)
+                    "{} delivered from the spool",
+                    HumanCount(counts.delivered_from_spool)
                 ),
             ),
             (
-                counts.dead_letters,
-                counted(counts.dead_letters, "dead letter"),
+                counts.left_in_spool,
+                format!("{} left in the spool", HumanCount(counts.left_in_spool)),
+            ),
+            (
+                counts.new_dead_letters,
+                counted(counts.new_dead_letters, "new dead letter"),
             ),
             (
                 counts.not_reached,
@@ -457,6 +508,17 @@ impl Report {
 
     fn line(&self, text: &str) {
         self.bar.suspend(|| to_stderr(text));
+    }
+}
+
+/// Why events are still in a spool.
+pub(crate) fn because(failure: &LastFailure) -> String {
+    match &failure.subject {
+        None => format!("events are left in the spool: {}", failure.error),
+        Some(subject) => {
+            let error = &failure.error;
+            format!("events are left in the spool: {error} (subject {subject})")
+        }
     }
 }
 

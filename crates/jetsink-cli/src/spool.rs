@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::HumanBytes;
 use jetsink::{
-    NatsPublisher, Sink, SinkSettings, SpoolError, SpoolFile, SpoolSettings, SpooledEvent,
-    event_json,
+    BuriedEvent, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolFile, SpoolSettings,
+    SpooledEvent, event_json,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::arguments::{Dead, InSpool, Replay, Spool};
+use crate::arguments::{Dead, Discard, Export, InSpool, Replay, Spool};
 use crate::publish::wait_for_connection;
 use crate::report::{self, counted};
 use crate::settings::{Failure, resolve_connection};
@@ -31,23 +31,37 @@ pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
                 Spool::Verify(arguments) => verify(&arguments),
                 Spool::Dead(arguments) => dead(&arguments),
                 Spool::Export(arguments) => export(&arguments),
+                Spool::Discard(arguments) => discard(&arguments),
                 Spool::Replay(_) => Ok(0), // matched above
             }?)
         }
     }
 }
 
-/// Opens it, and tells what that found damaged.
-fn open(directory: &Path) -> Result<SpoolFile, SpoolError> {
+/// Opens it, and tells what that found damaged: exit code 1 then.
+fn open(directory: &Path) -> Result<(SpoolFile, u8), SpoolError> {
     let spool = SpoolFile::open(directory)?;
+    tell_set_aside(directory);
     if let Some(loss) = spool.loss() {
         report::note(&loss.to_string());
     }
-    Ok(spool)
+    let code = u8::from(spool.loss().is_some());
+    Ok((spool, code))
+}
+
+/// Until somebody takes them away.
+fn tell_set_aside(directory: &Path) {
+    for file in SpoolFile::set_aside(directory) {
+        report::note(&format!(
+            "{} is a damaged spool that was set aside; what could be read of it was kept. Delete it \
+             once nobody needs it",
+            file.display()
+        ));
+    }
 }
 
 fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
-    let spool = open(&arguments.directory)?;
+    let (spool, code) = open(&arguments.directory)?;
     let status = spool.status();
     if arguments.json {
         report::print(
@@ -60,7 +74,7 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
             })
             .to_string(),
         );
-        return Ok(0);
+        return Ok(code);
     }
     report::print(&format!(
         "{} of {} waiting; {}; {}",
@@ -75,13 +89,13 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         }
     }
     if spool.may_be_stored() {
-        report::note("some may be stored already: replay looks that up first");
+        report::note("replay had begun, and some may be stored already: it looks that up first");
     }
-    Ok(0)
+    Ok(code)
 }
 
 fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
-    let spool = open(&arguments.directory)?;
+    let (spool, code) = open(&arguments.directory)?;
     let damaged = spool.events(|event| {
         let line = if arguments.json {
             described(&event).to_string()
@@ -90,7 +104,7 @@ fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
         };
         report::print(&line);
     })?;
-    Ok(told(damaged))
+    Ok(told(damaged).max(code))
 }
 
 fn line(event: &SpooledEvent) -> String {
@@ -125,6 +139,7 @@ fn described(event: &SpooledEvent) -> serde_json::Value {
 /// Reads a copy: opening a damaged spool would change it.
 fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
     let check = SpoolFile::verify(&arguments.directory)?;
+    tell_set_aside(&arguments.directory);
     if arguments.json {
         report::print(
             &json!({
@@ -155,48 +170,96 @@ fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
 }
 
 fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
-    let mut spool = open(&arguments.spool.directory)?;
+    let (mut spool, code) = open(&arguments.spool.directory)?;
+    let json = arguments.spool.json;
     if arguments.revive {
         let revived = spool.revive_dead_letters()?;
-        report::note(&format!(
-            "{} waiting again",
-            counted(revived, "dead letter")
-        ));
-        return Ok(0);
+        done(json, "revived", revived, "dead letter", "waiting again");
+        return Ok(code);
     }
     if arguments.delete {
         let deleted = spool.delete_dead_letters()?;
-        report::note(&format!("{} deleted", counted(deleted, "dead letter")));
-        return Ok(0);
+        done(json, "deleted", deleted, "dead letter", "deleted");
+        return Ok(code);
     }
     let damaged = spool.dead_letters(|letter| {
-        let text = if arguments.spool.json {
-            let mut described = described(&letter.event);
-            described["died_at"] = time(letter.died_at).into();
-            described["code"] = letter.code.into();
-            described["reason"] = letter.reason.clone().into();
-            described.to_string()
+        let text = if json {
+            described_dead(&letter).to_string()
         } else {
-            format!("{}\n           {}", line(&letter.event), letter.reason)
+            let died = time(letter.died_at);
+            format!(
+                "{}\n{:>10} {died} {}",
+                line(&letter.event),
+                "died",
+                letter.reason
+            )
         };
         report::print(&text);
     })?;
-    Ok(told(damaged))
+    Ok(told(damaged).max(code))
 }
 
-fn export(arguments: &InSpool) -> Result<u8, SpoolError> {
-    let spool = open(&arguments.directory)?;
-    let mut failed = 0;
-    let damaged = spool.events(|event| match event_json(&event.envelope) {
-        Ok(line) => {
-            report::print_bytes(&line);
-        }
-        Err(error) => {
-            failed += 1;
-            report::note(&format!("event {}: {error}", event.index));
-        }
+/// What was changed.
+fn done(as_json: bool, key: &str, count: u64, what: &str, how: &str) {
+    if as_json {
+        report::print(&json!({ key: count }).to_string());
+    } else {
+        report::note(&format!("{} {how}", counted(count, what)));
+    }
+}
+
+fn described_dead(letter: &BuriedEvent) -> serde_json::Value {
+    let mut described = described(&letter.event);
+    described["died_at"] = time(letter.died_at).into();
+    described["code"] = letter.code.into();
+    described["reason"] = letter.reason.clone().into();
+    described
+}
+
+fn discard(arguments: &Discard) -> Result<u8, SpoolError> {
+    let (mut spool, code) = open(&arguments.spool.directory)?;
+    let discarded = spool.discard(|event| {
+        let of_subject = arguments.subject.as_deref();
+        let of_subject = of_subject.is_none_or(|s| s == event.envelope.subject().as_str());
+        let by_index = &arguments.index;
+        of_subject && (by_index.is_empty() || by_index.contains(&event.index))
     })?;
-    Ok(told(damaged).max(u8::from(failed > 0)))
+    done(
+        arguments.spool.json,
+        "discarded",
+        discarded,
+        "event",
+        "discarded",
+    );
+    Ok(code.max(u8::from(discarded == 0)))
+}
+
+fn export(arguments: &Export) -> Result<u8, SpoolError> {
+    let (spool, code) = open(&arguments.directory)?;
+    let mut failed = 0;
+    let mut write = |event: &SpooledEvent, described: serde_json::Value| {
+        match event_json(&event.envelope) {
+            Ok(line) if arguments.json => {
+                let mut described = described;
+                // It is JSON: just made, or checked when it came in.
+                described["event"] = serde_json::from_slice(&line).unwrap_or_default();
+                report::print(&described.to_string());
+            }
+            Ok(line) => {
+                report::print_bytes(&line);
+            }
+            Err(error) => {
+                failed += 1;
+                report::note(&format!("event {}: {error}", event.index));
+            }
+        }
+    };
+    let damaged = if arguments.dead {
+        spool.dead_letters(|letter| write(&letter.event, described_dead(&letter)))?
+    } else {
+        spool.events(|event| write(&event, described(&event)))?
+    };
+    Ok(told(damaged).max(u8::from(failed > 0)).max(code))
 }
 
 fn told(damaged: u64) -> u8 {
@@ -208,8 +271,10 @@ fn told(damaged: u64) -> u8 {
 
 async fn replay(arguments: Replay) -> Result<u8, Failure> {
     let directory = &arguments.spool.directory;
-    // Tells of a missing spool, which a sink would make.
-    drop(open(directory)?);
+    // Tells of a missing spool, which a sink would make, and of a damaged one.
+    let (before, code) = open(directory)?;
+    let dead_before = before.status().dead_letters;
+    drop(before);
     let connect = resolve_connection(&arguments.connection, environment)?
         .name("jetsink spool replay")
         .start_disconnected();
@@ -217,16 +282,22 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     wait_for_connection(&publisher).await;
     let spool = SpoolSettings::new(directory);
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
+    let mut interrupted = false;
     let receipt = tokio::select! {
         receipt = sink.close(arguments.wait) => receipt,
-        _ = tokio::signal::ctrl_c() => sink.close(Duration::ZERO).await,
+        _ = tokio::signal::ctrl_c() => {
+            interrupted = true;
+            sink.close(Duration::ZERO).await
+        }
     };
+    let new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
     if arguments.spool.json {
         report::print(
             &json!({
                 "delivered": receipt.delivered,
                 "left": receipt.spooled,
                 "dead_letters": receipt.dead_letters,
+                "new_dead_letters": new_dead_letters,
             })
             .to_string(),
         );
@@ -235,13 +306,23 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
             "{} delivered, {} left, {}",
             counted(receipt.delivered, "event"),
             receipt.spooled,
-            counted(receipt.dead_letters, "dead letter")
+            counted(new_dead_letters, "new dead letter")
         ));
     }
-    Ok(if receipt.spooled > 0 { 4 } else { 0 })
+    if receipt.spooled > 0
+        && let Some(failure) = sink.status().last_failure
+    {
+        report::note(&report::because(&failure));
+    }
+    Ok(match receipt.spooled {
+        _ if interrupted => 130,
+        0 => code.max(u8::from(new_dead_letters > 0)),
+        _ => 4,
+    })
 }
 
 /// RFC 3339, in UTC.
 fn time(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |time| time.to_string())
+    let shown = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), shown)
 }

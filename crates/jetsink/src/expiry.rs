@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::spool::{DeadLetter, Place, Record, Spool, SpoolError};
+use crate::subject::Subject;
 
 /// Events read, and buried, at a time.
 const CHUNK: usize = 256;
@@ -70,7 +71,7 @@ impl Expiry {
                     }
                 }
                 let all_old = expired.len() == read;
-                spool.bury(expired).await?;
+                bury(spool, &subject, expired).await?;
                 if !chunk.more || !all_old {
                     break;
                 }
@@ -81,9 +82,21 @@ impl Expiry {
     }
 }
 
+/// Buries events that have waited for too long, in one line of the log.
+pub(crate) async fn bury(
+    spool: &Spool,
+    subject: &Subject,
+    expired: Vec<(DeadLetter, Place)>,
+) -> Result<(), SpoolError> {
+    if let Some((first, _)) = expired.first() {
+        let (events, reason) = (expired.len(), &first.reason);
+        warn!(%subject, events, %reason, "events go to the dead letters");
+    }
+    spool.bury(expired).await
+}
+
 /// An event's dead letter, as of now.
 pub(crate) fn letter(record: Record, code: u64, reason: String) -> DeadLetter {
-    warn!(subject = %record.envelope.subject(), %reason, "an event goes to the dead letters");
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -23,7 +23,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::direct::Direct;
 use crate::envelope::Envelope;
@@ -86,6 +86,8 @@ pub struct Pipeline<'a, P> {
     spooling: FuturesUnordered<Spooling<'a>>,
     /// Subjects whose last spooled events are about to be stored, and until when that is waited for.
     handing_over: Vec<(Subject, Instant)>,
+    /// Something is held back until the spool has room for it.
+    waits_for_room: bool,
     phase: Phase,
     connection: Option<watch::Receiver<Connection>>,
     /// The number of the connection that what is in flight was sent over.
@@ -114,7 +116,8 @@ impl<P: Publisher> Sink<P> {
     /// and keep no order among them.
     ///
     /// Where the sink has a spool, what can't be sent goes there at once, whatever the patience, and
-    /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`]. Once the
+    /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`]. While the spool
+    /// is full, patience waits for room in it. Once the
     /// broker is back, an envelope waits up to a quarter of a second for those in front of it to be
     /// stored, so that its subject can go straight again.
     #[must_use]
@@ -140,6 +143,7 @@ impl<P: Publisher> Direct<P> {
             sent: 0,
             spooling: FuturesUnordered::new(),
             handing_over: Vec::new(),
+            waits_for_room: false,
             phase: Phase::Sending,
             connection: self.publisher().connection(),
             connection_in_use: None,
@@ -249,6 +253,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 (self.spool, self.handing_over.first())
             {
                 spool.drained(subject, *until).await;
+            } else if self.waits_for_room {
+                sleep(LOOK_AGAIN).await;
             }
         }
     }

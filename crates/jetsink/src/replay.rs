@@ -123,6 +123,7 @@ struct Run<'a, P> {
     /// Something that waits must be looked up first: the run ends once nothing is in flight.
     must_settle: bool,
     replayed: u64,
+    buried: u64,
     next_allowed: Instant,
 }
 
@@ -151,6 +152,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             broker_failed: false,
             must_settle: false,
             replayed: 0,
+            buried: 0,
             next_allowed: Instant::now(),
         }
     }
@@ -164,6 +166,10 @@ impl<'a, P: Publisher> Run<'a, P> {
         self.spool.unsettle(given_up);
         // Whatever happened: what was acknowledged must not be sent again.
         let removed = self.remove_left().await;
+        if self.buried > 1 {
+            let events = self.buried;
+            warn!(events, "in all, so many events went to the dead letters");
+        }
         if self.replayed > 0 {
             let waiting = self.spool.status().events;
             let seconds = started.elapsed().as_secs_f64();
@@ -296,6 +302,10 @@ impl<'a, P: Publisher> Run<'a, P> {
         let chunk = self.spool.read(&place.subject, place.index, 1).await?;
         match chunk.entries.into_iter().next() {
             Some((index, _, Ok(record))) if index == place.index => {
+                self.buried += 1;
+                if self.buried == 1 {
+                    warn!(subject = %place.subject, %error, "an event goes to the dead letters");
+                }
                 let letter = letter(record, code.unwrap_or(0), error.to_string());
                 self.spool.bury(vec![(letter, place)]).await
             }

@@ -26,14 +26,19 @@ async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() 
     let spool = Spool::open(&settings).unwrap();
     for start in (1..=NEWER).step_by(5_000) {
         let events: Vec<_> = (start..start + 5_000).map(event).collect();
-        let appends = events.iter().map(|event| spool.append(event, None, soon));
+        let appends = events
+            .iter()
+            .map(|event| spool.append_event(event, None, soon));
         for result in futures_util::future::join_all(appends).await {
             result.unwrap();
         }
     }
     let sent_above = Baselines::new();
     let sent = event(0);
-    spool.append(&sent, Some(&sent_above), soon).await.unwrap();
+    spool
+        .append_event(&sent, Some(&sent_above), soon)
+        .await
+        .unwrap();
     drop(spool);
 
     let broker = Simulated::new();

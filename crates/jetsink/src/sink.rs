@@ -16,7 +16,7 @@ use crate::publisher::{Acknowledgement, Publisher};
 use crate::replay::replay;
 use crate::reporter::report;
 use crate::sink_settings::SinkSettings;
-use crate::spool::{Baselines, Spool, SpoolError, SpoolLoss, SpoolSettings, SpoolStatus};
+use crate::spool::{Baselines, Room, Spool, SpoolError, SpoolLoss, SpoolSettings, SpoolStatus};
 use crate::subject::Subject;
 
 /// How long an emit may wait for the last spooled events of its subject to be stored, so that it can
@@ -164,7 +164,7 @@ impl<P: Publisher> Sink<P> {
         let envelope = self.direct.identified(envelope);
         let subject = envelope.subject();
         if spool.holds(subject) && !self.hand_over(spool, subject, started, deadline).await {
-            return spool_event(spool, &envelope, None, &self.direct, deadline).await;
+            return self.spool_event(spool, &envelope, None, deadline).await;
         }
         let for_the_disk = self.deadline() / 4;
         let result = match self.direct.admit(started, subject) {
@@ -180,8 +180,22 @@ impl<P: Publisher> Sink<P> {
             Ok(delivery) => Ok(delivery),
             // Nobody else would take it either.
             Err(error) if error.scope() == Scope::Event => Err(error),
-            Err(error) => spool_event(spool, &envelope, Some(error), &self.direct, deadline).await,
+            Err(error) => {
+                self.spool_event(spool, &envelope, Some(error), deadline)
+                    .await
+            }
         }
+    }
+
+    async fn spool_event(
+        &self,
+        spool: &Spool,
+        envelope: &Envelope,
+        sent: Option<EmitError>,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let room = spool.reserve(envelope);
+        spool_event(spool, room, sent, &self.direct, deadline).await
     }
 
     /// Whether what waits in front of an event of `subject` was stored while we waited.
@@ -355,7 +369,7 @@ impl<P: Publisher + 'static> Sink<P> {
 /// Puts an event into the spool, after what came of sending it, if that was tried.
 pub(crate) async fn spool_event<P: Publisher>(
     spool: &Spool,
-    envelope: &Envelope,
+    room: Result<Room<'_>, SpoolError>,
     sent: Option<EmitError>,
     direct: &Direct<P>,
     deadline: Instant,
@@ -364,7 +378,11 @@ pub(crate) async fn spool_event<P: Publisher>(
         .as_ref()
         .is_some_and(|e| e.known() == Known::OutcomeUnknown);
     let above = may_be_stored.then(|| direct.acknowledged_before_emits());
-    match spool.append(envelope, above.as_ref(), deadline).await {
+    let spooled = match room {
+        Ok(room) => spool.append(room, above.as_ref(), deadline).await,
+        Err(error) => Err(error),
+    };
+    match spooled {
         Ok(()) => Ok(Delivery::Spooled),
         Err(error) => Err(EmitError::Spool(Box::new(SpoolFailed {
             error,

@@ -6,18 +6,20 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::entry::State;
-use super::{Phase, Pipeline};
+use super::{LOOK_AGAIN, Phase, Pipeline};
 use crate::circuit;
 use crate::error::{EmitError, Scope};
 use crate::publisher::Publisher;
 use crate::scopes::ScopedAdmission;
 use crate::sink::{HAND_OVER, spool_event};
+use crate::spool::SpoolError;
 use crate::subject::Subject;
 
 impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends what is queued, oldest first, as far as the circuits let it.
     pub(super) fn send_queued(&mut self) {
         let now = Instant::now();
+        self.waits_for_room = false;
         if self.sent == 0 {
             self.follow_connection();
         }
@@ -164,6 +166,18 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             self.queued(self.first + index as u64);
             return;
         }
+        let envelope = &self.entries[index].envelope;
+        let room = spool.reserve(envelope);
+        if let Err(SpoolError::Full { .. }) = room
+            && spool.can_hold(envelope)
+            && self.next_look(now, LOOK_AGAIN).is_some()
+        {
+            // A smaller one behind it might fit, and would overtake it.
+            held_back.push(subject);
+            self.queued(self.first + index as u64);
+            self.waits_for_room = true;
+            return;
+        }
         if !spooled.contains(&subject) {
             spooled.push(subject);
         }
@@ -172,10 +186,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let entry = &mut self.entries[index];
         entry.state = State::Spooling;
         let cause = entry.for_spool.take();
-        let envelope = Arc::clone(&entry.envelope);
         self.spooling.push(Box::pin(unconstrained(async move {
             let deadline = now + direct.settings().deadline;
-            let result = spool_event(spool, &envelope, cause, direct, deadline).await;
+            let result = spool_event(spool, room, cause, direct, deadline).await;
             (number, result)
         })));
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::expiry::{Expiry, letter};
+use crate::expiry::{Expiry, bury, letter};
 use crate::spool::{Place, Reading, Record, Spool, SpoolError};
 use crate::subject::Subject;
 
@@ -122,7 +122,7 @@ impl Lane {
                     }
                 }
             }
-            spool.bury(expired).await?;
+            bury(spool, &self.subject, expired).await?;
             if !self.read.is_empty() || !chunk.more {
                 return Ok(());
             }

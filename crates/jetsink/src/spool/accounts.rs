@@ -40,6 +40,17 @@ impl Accounts {
         }
     }
 
+    /// Takes back what [`take_in`](Self::take_in) did.
+    pub(super) fn give_back(&self, subject: &Subject, bytes: u64) {
+        self.leave(subject, bytes);
+        self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Whether there will never be room for so much.
+    pub(super) fn is_too_large(&self, bytes: u64) -> bool {
+        bytes > self.limit_bytes
+    }
+
     /// Makes room for one event.
     pub(super) fn take_in(&self, subject: &Subject, bytes: u64) -> Result<(), SpoolError> {
         let limit_bytes = self.limit_bytes;
@@ -96,9 +107,7 @@ impl Accounts {
             }
         } else {
             for (subject, _, record) in &batch.append {
-                let bytes = record.len() as u64;
-                self.leave(subject, bytes);
-                self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                self.give_back(subject, record.len() as u64);
             }
         }
     }

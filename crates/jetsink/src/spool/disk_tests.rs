@@ -94,7 +94,7 @@ async fn append(spool: &Spool, number: usize) -> Result<(), SpoolError> {
     let envelope = Envelope::new(Subject::new("a").unwrap(), vec![b'x'; 10_000].into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
-    spool.append(&envelope, None, deadline).await
+    spool.append_event(&envelope, None, deadline).await
 }
 
 async fn ids(spool: &Spool) -> Vec<String> {

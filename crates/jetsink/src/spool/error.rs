@@ -9,7 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum SpoolError {
     /// Another process, or another sink of this one, has it open.
-    #[error("the spool {} is in use; give each sink a folder of its own", .path.display())]
+    #[error("the spool {} is in use: stop the process that has it, or give each sink a folder of its own", .path.display())]
     InUse {
         /// Its file.
         path: PathBuf,

@@ -1,7 +1,7 @@
 //! A spool's file for those who look after it: what is in it, and what is to become of it.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::closing;
@@ -263,6 +263,42 @@ impl SpoolFile {
         let mut batch = Batch::default();
         self.dead(|letter| batch.unbury.push(letter.record.index))?;
         self.change(&batch)
+    }
+
+    /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
+    /// never have a stream, for instance. Gives how many.
+    ///
+    /// # Errors
+    /// [`SpoolError`], where the disk fails; then nothing has changed.
+    pub fn discard(
+        &mut self,
+        mut unwanted: impl FnMut(&SpooledEvent) -> bool,
+    ) -> Result<u64, SpoolError> {
+        let mut batch = Batch::default();
+        self.events(|event| {
+            if unwanted(&event) {
+                let subject = event.envelope.subject().clone();
+                batch.remove.push((subject, event.index));
+            }
+        })?;
+        let discarded = batch.remove.len() as u64;
+        self.change(&batch)?;
+        Ok(discarded)
+    }
+
+    /// Damaged files that were set aside when a spool was opened, until somebody takes them away.
+    #[must_use]
+    pub fn set_aside(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|name| name.starts_with(salvage::SET_ASIDE))
+            })
+            .collect();
+        files.sort();
+        files
     }
 
     fn change(&mut self, batch: &Batch) -> Result<u64, SpoolError> {

@@ -106,6 +106,24 @@ pub(crate) struct Place {
     pub(crate) bytes: u64,
 }
 
+/// Room for one event, by [`Spool::reserve`].
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    spool: &'a Spool,
+    record: Record,
+    bytes: u64,
+    is_taken: bool,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            let subject = self.record.envelope.subject();
+            self.spool.accounts.give_back(subject, self.bytes);
+        }
+    }
+}
+
 impl Spool {
     /// Opens the spool of `settings`, or makes it; blocking.
     ///
@@ -156,40 +174,60 @@ impl Spool {
         })
     }
 
+    /// Makes room for an event, which from now on counts among those that wait here; until the room
+    /// is dropped, or for good once it was appended.
+    pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Room<'_>, SpoolError> {
+        let record = Record {
+            index: 0,
+            spooled_at: now_in_millis(),
+            may_be_stored: false,
+            envelope: envelope.clone(),
+        };
+        let bytes = record.encoded_len() as u64;
+        self.accounts.take_in(envelope.subject(), bytes)?;
+        Ok(Room {
+            spool: self,
+            record,
+            bytes,
+            is_taken: false,
+        })
+    }
+
+    /// Whether there would be room if the spool were empty.
+    pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
+        !self.accounts.is_too_large(envelope.payload().len() as u64)
+    }
+
     /// Takes an event in: `Ok` once it is synced. `sent` is given where it was sent before and may
     /// be stored: above those sequence numbers, then.
     ///
     /// Dropping the future gives up on the answer, not on the event.
     pub(crate) async fn append(
         &self,
-        envelope: &Envelope,
+        mut room: Room<'_>,
         sent: Option<&Baselines>,
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let subject = envelope.subject();
-        let mut record = Record {
-            index: 0,
-            spooled_at: now_in_millis(),
-            may_be_stored: sent.is_some(),
-            envelope: envelope.clone(),
-        };
-        let bytes = record.encoded_len() as u64;
-        self.accounts.take_in(subject, bytes)?;
+        room.is_taken = true;
+        let record = &mut room.record;
+        record.may_be_stored = sent.is_some();
         let (done, answer) = oneshot::channel();
         {
             let mut inlet = self.lock();
             record.index = inlet.next_index;
             inlet.next_index += 1;
+            let subject = record.envelope.subject().clone();
             let mut batch = Batch {
                 append: vec![(subject.clone(), record.index, record.encode())],
                 ..Batch::default()
             };
             if let Some(sent) = sent {
-                inlet.may_be_stored(subject, record.index, sent, &mut batch);
+                inlet.may_be_stored(&subject, record.index, sent, &mut batch);
             }
             inlet.send(batch, Some(done));
         }
+        drop(room);
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(SpoolError::Closed),
@@ -303,6 +341,17 @@ impl Spool {
         if let Err(error) = self.store.close() {
             warn!(%error, "the spool could not be closed in good order");
         }
+    }
+
+    /// Makes room, and takes it.
+    #[cfg(test)]
+    pub(crate) async fn append_event(
+        &self,
+        envelope: &Envelope,
+        sent: Option<&Baselines>,
+        deadline: Instant,
+    ) -> Result<(), SpoolError> {
+        self.append(self.reserve(envelope)?, sent, deadline).await
     }
 
     /// Copies the file as it is once what the writer was given is on the disk.

@@ -17,6 +17,9 @@ use super::file_in;
 use super::store::{OpenError, Store};
 use super::tables::{Batch, Contents};
 
+/// How the names of damaged files begin, once they are set aside.
+pub(super) const SET_ASIDE: &str = "spool.redb.damaged-";
+
 /// How many records go into the new file at a time.
 const CHUNK: usize = 1_000;
 
@@ -210,7 +213,7 @@ fn salvage(copy: &Path, new: &Path) -> Result<(Kept, Held), SpoolError> {
 }
 
 fn free_name(directory: &Path) -> PathBuf {
-    let name = |number| directory.join(format!("spool.redb.damaged-{number}"));
+    let name = |number| directory.join(format!("{SET_ASIDE}{number}"));
     let mut number = 1;
     while name(number).exists() {
         number += 1;

@@ -37,7 +37,9 @@ async fn fill(spool: &Spool, count: usize) {
     for start in (0..count).step_by(32) {
         let appends = (start..count.min(start + 32)).map(|number| async move {
             let subject = if number % 3 == 0 { "b" } else { "a" };
-            spool.append(&envelope(subject, number), None, soon()).await
+            spool
+                .append_event(&envelope(subject, number), None, soon())
+                .await
         });
         for result in futures_util::future::join_all(appends).await {
             result.unwrap();
@@ -97,11 +99,17 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path()).limit_bytes(1_000).unwrap();
     let spool = Spool::open(&settings).unwrap();
-    spool.append(&envelope("a", 0), None, soon()).await.unwrap();
-    spool.append(&envelope("a", 1), None, soon()).await.unwrap();
+    spool
+        .append_event(&envelope("a", 0), None, soon())
+        .await
+        .unwrap();
+    spool
+        .append_event(&envelope("a", 1), None, soon())
+        .await
+        .unwrap();
     let used = spool.status().used_bytes;
     let error = spool
-        .append(&envelope("a", 2), None, soon())
+        .append_event(&envelope("a", 2), None, soon())
         .await
         .unwrap_err();
     let expected = SpoolError::Full {
@@ -117,7 +125,10 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
     };
     spool.left(place);
     spool.remove_left(&Baselines::new()).await.unwrap();
-    spool.append(&envelope("a", 2), None, soon()).await.unwrap();
+    spool
+        .append_event(&envelope("a", 2), None, soon())
+        .await
+        .unwrap();
     assert_eq!(numbers(&spool, "a").await, [1, 2]);
 }
 
@@ -127,10 +138,13 @@ async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
     let spool = open(folder.path());
     let sent_above = Baselines::from([("S".to_owned(), 41)]);
     spool
-        .append(&envelope("a", 0), Some(&sent_above), soon())
+        .append_event(&envelope("a", 0), Some(&sent_above), soon())
         .await
         .unwrap();
-    spool.append(&envelope("b", 1), None, soon()).await.unwrap();
+    spool
+        .append_event(&envelope("b", 1), None, soon())
+        .await
+        .unwrap();
     assert!(spool.unsettled().0.contains(&subject("a")));
     assert!(!spool.unsettled().0.contains(&subject("b")));
     drop(spool);
@@ -186,7 +200,10 @@ async fn check_damaged(folder: &Path, written: usize) -> bool {
         }
     }
     // And it goes on.
-    spool.append(&envelope("c", 0), None, soon()).await.unwrap();
+    spool
+        .append_event(&envelope("c", 0), None, soon())
+        .await
+        .unwrap();
     spool.loss().is_some()
 }
 
@@ -287,7 +304,7 @@ async fn an_emptied_file_gives_its_room_back() {
     for number in 0..40 {
         let large = Envelope::new(subject("a"), payload.clone().into())
             .with_message_id(MessageId::new(format!("sink.{number}")).unwrap());
-        spool.append(&large, None, soon()).await.unwrap();
+        spool.append_event(&large, None, soon()).await.unwrap();
     }
     let length = || std::fs::metadata(file_in(folder.path())).unwrap().len();
     assert!(length() > 40 << 20);
@@ -306,7 +323,7 @@ async fn an_emptied_file_gives_its_room_back() {
     spool.remove_left(&Baselines::new()).await.unwrap();
     // Behind the answer; the next change waits for it.
     spool
-        .append(&envelope("a", 99), None, soon())
+        .append_event(&envelope("a", 99), None, soon())
         .await
         .unwrap();
     assert!(length() < 8 << 20, "{} bytes", length());
