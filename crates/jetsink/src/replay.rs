@@ -41,7 +41,7 @@ const WORTH_REMOVING: usize = 2_048;
 const WORTH_REMOVING_BYTES: u64 = 4 << 20;
 
 /// With so many delivered events still on the disk, replay waits for it.
-pub(crate) const MOST_DELIVERED: usize = 8_192;
+pub(crate) const MOST_DELIVERED: usize = 16_384;
 
 type Removal<'a> = Pin<Box<dyn Future<Output = Result<(), SpoolError>> + Send + 'a>>;
 
