@@ -22,7 +22,7 @@ use crate::spool::{Baselines, Place, Spool, SpoolError, Unsettled};
 use crate::subject::Subject;
 
 /// Replay never has more of one subject in flight, or acknowledged and not yet removed.
-const MOST_SENT: usize = 2 * WIDEST_WINDOW + MOST_DELIVERED;
+pub(crate) const MOST_SENT: usize = 2 * WIDEST_WINDOW + MOST_DELIVERED;
 
 /// Records read at a time; only their ids are kept.
 const CHUNK: usize = 512;

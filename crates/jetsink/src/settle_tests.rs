@@ -4,6 +4,7 @@ use std::time::{Duration, Instant as SystemInstant};
 
 use tokio::time::Instant;
 
+use crate::settle::MOST_SENT;
 use crate::simulated_broker::Simulated;
 use crate::sink::Sink;
 use crate::sink_settings::SinkSettings;
@@ -19,7 +20,7 @@ fn event(number: usize) -> Envelope {
 /// newer events of others go to the spool at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() {
-    const NEWER: usize = 45_000;
+    const NEWER: usize = MOST_SENT.next_multiple_of(5_000);
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let soon = Instant::now() + Duration::from_secs(60);
