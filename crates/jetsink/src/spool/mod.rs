@@ -177,12 +177,7 @@ impl Spool {
     /// Makes room for an event, which from now on counts among those that wait here; until the room
     /// is dropped, or for good once it was appended.
     pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Room<'_>, SpoolError> {
-        let record = Record {
-            index: 0,
-            spooled_at: now_in_millis(),
-            may_be_stored: false,
-            envelope: envelope.clone(),
-        };
+        let record = unplaced(envelope);
         let bytes = record.encoded_len() as u64;
         self.accounts.take_in(envelope.subject(), bytes)?;
         Ok(Room {
@@ -195,7 +190,8 @@ impl Spool {
 
     /// Whether there would be room if the spool were empty.
     pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        !self.accounts.is_too_large(envelope.payload().len() as u64)
+        let bytes = unplaced(envelope).encoded_len() as u64;
+        !self.accounts.is_too_large(bytes)
     }
 
     /// Takes an event in: `Ok` once it is synced. `sent` is given where it was sent before and may
@@ -398,6 +394,16 @@ impl Drop for Spool {
     /// Waits for the last commit, some milliseconds on a healthy disk.
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// An event's record, but for its index.
+fn unplaced(envelope: &Envelope) -> Record {
+    Record {
+        index: 0,
+        spooled_at: now_in_millis(),
+        may_be_stored: false,
+        envelope: envelope.clone(),
     }
 }
 
