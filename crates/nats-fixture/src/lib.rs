@@ -14,17 +14,25 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`NatsCluster`] is three of them, [`TcpProxy`] a way to one that can be cut.
 
 mod audit;
 mod binary;
+mod builder;
+mod cluster;
 mod jwt;
+mod proxy;
 mod server;
 mod tls;
 
 pub use audit::{Audit, StoredMessage, audit, stored};
 pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
+pub use builder::NatsServerBuilder;
+pub use cluster::NatsCluster;
 pub use jwt::{JwtAccount, JwtUser};
-pub use server::{NatsServer, NatsServerBuilder};
+pub use proxy::TcpProxy;
+pub use server::NatsServer;
 pub use tls::TlsFiles;
 
 use std::path::PathBuf;

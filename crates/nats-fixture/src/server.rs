@@ -1,9 +1,8 @@
 //! One real nats-server process, and what can be done to it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
@@ -14,120 +13,28 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{FixtureError, TlsFiles, nats_server_binary};
+use crate::{FixtureError, NatsServerBuilder};
 
 /// How long a server may take to come up.
 const TIME_TO_START: Duration = Duration::from_secs(20);
-
-/// Ports are chosen by the system and may be taken again before the server binds them.
-const MOST_PORTS_TRIED: u32 = 5;
-
-/// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
-#[derive(Debug, Clone, Default)]
-pub struct NatsServerBuilder {
-    without_jetstream: bool,
-    max_payload: Option<usize>,
-    login: Option<(String, String)>,
-    tls: Option<TlsFiles>,
-    tls_first: bool,
-    config: String,
-}
-
-impl NatsServerBuilder {
-    /// Without JetStream.
-    #[must_use]
-    pub fn without_jetstream(mut self) -> Self {
-        self.without_jetstream = true;
-        self
-    }
-
-    /// The largest message, headers included, in bytes.
-    #[must_use]
-    pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.max_payload = Some(bytes);
-        self
-    }
-
-    /// Lets only this user in.
-    #[must_use]
-    pub fn user_and_password(mut self, user: &str, password: &str) -> Self {
-        self.login = Some((user.to_owned(), password.to_owned()));
-        self
-    }
-
-    /// Demands TLS, with these files.
-    #[must_use]
-    pub fn tls(mut self, files: &TlsFiles) -> Self {
-        self.tls = Some(files.clone());
-        self
-    }
-
-    /// Waits for the client's first word of TLS, and greets behind it (`handshake_first`).
-    #[must_use]
-    pub fn tls_first(mut self) -> Self {
-        self.tls_first = true;
-        self
-    }
-
-    /// Adds lines to the server's configuration file.
-    #[must_use]
-    pub fn config(mut self, lines: &str) -> Self {
-        self.config.push_str(lines);
-        self.config.push('\n');
-        self
-    }
-
-    /// Starts it, and waits until it answers.
-    ///
-    /// # Errors
-    /// [`FixtureError`] where there is no binary, or the server doesn't come up within 20 s.
-    pub async fn start(self) -> Result<NatsServer, FixtureError> {
-        static STARTED: AtomicU64 = AtomicU64::new(0);
-        let folder = tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?;
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let mut server = NatsServer {
-            binary: nats_server_binary()?,
-            name: format!("fixture-{}-{number}", std::process::id()),
-            port: 0,
-            process: None,
-            settings: self,
-            folder,
-        };
-        let mut tries = 1;
-        loop {
-            server.port = free_port()?;
-            server.write_config()?;
-            match server.start_again().await {
-                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
-                started => return started.map(|()| server),
-            }
-        }
-    }
-}
-
-fn free_port() -> Result<u16, FixtureError> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
-    let address = listener.and_then(|l| l.local_addr());
-    Ok(address.map_err(FixtureError::io("finding a port"))?.port())
-}
 
 /// A server process on 127.0.0.1 with its store in a temporary folder. Its port and files stay the
 /// same over restarts. Dropping it kills the process and removes the folder; should this process be
 /// killed, the server follows within a second.
 #[derive(Debug)]
 pub struct NatsServer {
-    binary: PathBuf,
-    name: String,
-    port: u16,
-    process: Option<Running>,
-    settings: NatsServerBuilder,
-    folder: TempDir,
+    pub(crate) binary: PathBuf,
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) process: Option<Running>,
+    pub(crate) settings: NatsServerBuilder,
+    pub(crate) folder: TempDir,
 }
 
 /// The server, and a watchdog that outlives us just long enough to end it: its standard input closes
 /// when this process is gone.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     server: Child,
     watchdog: Child,
     frozen: AtomicBool,
@@ -157,6 +64,12 @@ impl NatsServer {
             "nats"
         };
         format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Its name among servers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its port.
@@ -226,6 +139,28 @@ impl NatsServer {
         self.signal(Signal::SIGUSR2)
     }
 
+    /// Waits until it has ended by itself, as after [`lame_duck`](Self::lame_duck).
+    ///
+    /// # Errors
+    /// [`FixtureError`] where it does not run.
+    pub async fn await_end(&mut self) -> Result<(), FixtureError> {
+        loop {
+            let Some(running) = &mut self.process else {
+                return Err(not_running());
+            };
+            let ended = running.server.try_wait();
+            if ended
+                .map_err(FixtureError::io("waiting for nats-server to end"))?
+                .is_some()
+            {
+                running.dismiss_watchdog();
+                self.process = None;
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Starts it after [`kill`](Self::kill) or [`stop`](Self::stop), with the same port and files,
     /// and waits until it answers.
     ///
@@ -233,6 +168,14 @@ impl NatsServer {
     /// [`FixtureError`] where it runs already, or doesn't come up within 20 s.
     pub async fn start_again(&mut self) -> Result<(), FixtureError> {
         self.launch()?;
+        self.await_answer().await
+    }
+
+    /// Waits until it answers, after [`launch`](Self::launch).
+    ///
+    /// # Errors
+    /// [`FixtureError::NotReady`] where it ended, or doesn't come up within 20 s.
+    pub async fn await_answer(&mut self) -> Result<(), FixtureError> {
         let give_up = Instant::now() + TIME_TO_START;
         loop {
             if self.answers().await {
@@ -307,8 +250,8 @@ impl NatsServer {
     /// [`FixtureError::Broker`].
     pub async fn client(&self) -> Result<async_nats::Client, FixtureError> {
         let mut options = async_nats::ConnectOptions::new();
-        if let Some((user, password)) = &self.settings.login {
-            options = options.user_and_password(user.clone(), password.clone());
+        if let Some((user, password)) = self.settings.login() {
+            options = options.user_and_password(user.to_owned(), password.to_owned());
         }
         if let Some(files) = &self.settings.tls {
             options = options
@@ -350,60 +293,18 @@ impl NatsServer {
         &self,
         config: jetstream::stream::Config,
     ) -> Result<(), FixtureError> {
-        let what = format!("creating stream {}", config.name);
-        let jetstream = self.jetstream().await?;
-        jetstream
-            .create_stream(config)
-            .await
-            .map(drop)
-            .map_err(FixtureError::broker(what))
+        create_stream(&self.jetstream().await?, config).await
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write_config(&self) -> Result<(), FixtureError> {
-        let config = self.config();
+    pub(crate) fn write_config(&self) -> Result<(), FixtureError> {
+        let store = self.path("store");
+        let config = self.settings.text(&self.name, self.port, &store);
         std::fs::write(self.path("server.conf"), config)
             .map_err(FixtureError::io("writing the configuration"))
-    }
-
-    fn config(&self) -> String {
-        let settings = &self.settings;
-        let mut text = String::new();
-        // Writing to a String can't fail.
-        let _ = writeln!(
-            text,
-            "listen: \"127.0.0.1:{}\"\nserver_name: {:?}",
-            self.port, self.name
-        );
-        if !settings.without_jetstream {
-            let _ = writeln!(text, "jetstream {{ store_dir: {:?} }}", self.path("store"));
-        }
-        if let Some(bytes) = settings.max_payload {
-            let _ = writeln!(text, "max_payload: {bytes}");
-        }
-        if let Some((user, password)) = &settings.login {
-            let _ = writeln!(
-                text,
-                "authorization {{ user: {user:?}, password: {password:?} }}"
-            );
-        }
-        if let Some(files) = &settings.tls {
-            let _ = writeln!(
-                text,
-                "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: {}, \
-                 handshake_first: {} }}",
-                files.server_certificate,
-                files.server_key,
-                files.root,
-                files.verify_clients,
-                settings.tls_first
-            );
-        }
-        text.push_str(&settings.config);
-        text
     }
 
     /// Whether the process at our port is ours, and greets. A server greets once its streams are
@@ -439,10 +340,7 @@ impl NatsServer {
 
     fn signal(&self, signal: Signal) -> Result<(), FixtureError> {
         let Some(running) = &self.process else {
-            return Err(FixtureError::Signal {
-                pid: 0,
-                reason: "it does not run".to_owned(),
-            });
+            return Err(not_running());
         };
         kill(running.pid(), signal).map_err(|errno| running.failed(&errno.to_string()))
     }
@@ -494,4 +392,20 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+fn not_running() -> FixtureError {
+    FixtureError::Signal {
+        pid: 0,
+        reason: "it does not run".to_owned(),
+    }
+}
+
+pub(crate) async fn create_stream(
+    jetstream: &jetstream::Context,
+    config: jetstream::stream::Config,
+) -> Result<(), FixtureError> {
+    let what = format!("creating stream {}", config.name);
+    let created = jetstream.create_stream(config).await;
+    created.map(drop).map_err(FixtureError::broker(what))
 }

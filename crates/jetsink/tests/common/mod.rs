@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use bytes::Bytes;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink, SinkSettings,
@@ -86,6 +87,15 @@ impl Ledger {
             .unwrap_or_default()
     }
 
+    /// Between the ends of two that follow each other.
+    pub fn longest_without_ok(&self) -> Duration {
+        let oks = self.0.iter().filter(|e| e.result.is_ok());
+        let mut ends: Vec<Instant> = oks.map(|e| e.ended).collect();
+        ends.sort_unstable();
+        let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap_or_default()
+    }
+
     pub fn first_ok_after(&self, moment: Instant) -> Option<Duration> {
         let oks = self
             .0
@@ -95,14 +105,23 @@ impl Ledger {
     }
 
     pub async fn audit(&self, server: &NatsServer, stream: &str) -> Audit {
-        let jetstream = server.jetstream().await.unwrap();
-        let there = stored(&jetstream, stream).await.unwrap();
+        self.audit_over(&server.jetstream().await.unwrap(), stream)
+            .await
+    }
+
+    pub async fn audit_over(&self, jetstream: &Context, stream: &str) -> Audit {
+        let there = stored(jetstream, stream).await.unwrap();
         audit(&self.acknowledged(), &self.unknown(), &there)
     }
 
     /// The promise, as far as a stream and a ledger can show it. Concurrent emits have no order.
     pub async fn assert_promise_kept(&self, server: &NatsServer) {
-        let audit = self.audit(server, "EVENTS").await;
+        let jetstream = server.jetstream().await.unwrap();
+        self.assert_promise_kept_over(&jetstream).await;
+    }
+
+    pub async fn assert_promise_kept_over(&self, jetstream: &Context) {
+        let audit = self.audit_over(jetstream, "EVENTS").await;
         assert!(audit.lost.is_empty(), "Ok but not stored: {audit}");
         assert!(audit.duplicated.is_empty(), "{audit}");
         assert!(audit.unexpected.is_empty(), "{audit}");
@@ -117,6 +136,15 @@ impl Ledger {
 /// Emits one event each 2 ms, each in a task of its own, while `fault` runs and a second longer.
 /// Gives what `fault` gave.
 pub async fn steady_load<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = T>) -> (Ledger, T) {
+    steady_load_on(sink, "events.load", fault).await
+}
+
+/// As [`steady_load`], on a subject, which is also part of each payload.
+pub async fn steady_load_on<T>(
+    sink: &Arc<NatsSink>,
+    subject: &'static str,
+    fault: impl Future<Output = T>,
+) -> (Ledger, T) {
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let load = async {
         let mut tasks = JoinSet::new();
@@ -128,8 +156,8 @@ pub async fn steady_load<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = T>
                 _ = &mut stopped => break,
             }
             let sink = Arc::clone(sink);
-            let payload = Bytes::from(number.to_string());
-            tasks.spawn(async move { emit(&sink, "events.load", payload).await });
+            let payload = Bytes::from(format!("{subject} {number}"));
+            tasks.spawn(async move { emit(&sink, subject, payload).await });
         }
         let mut all = tasks.join_all().await;
         all.sort_by_key(|e| e.started);

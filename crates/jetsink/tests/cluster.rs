@@ -1,0 +1,265 @@
+//! A cluster of three with a replicated stream, under a steady load, while its servers come and go.
+//!
+//! Two sinks emit one event each 2 ms to one stream, each in a task of its own: one without and one
+//! with a spool; and one more caller emits to the second one after another, which shows the order.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use jetsink::circuit::State;
+use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use nats_fixture::NatsCluster;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// An election takes 4 to 9 s, and on a busy machine it may need a second one.
+const TIME_TO_RECOVER: Duration = Duration::from_secs(40);
+
+struct Drill {
+    cluster: NatsCluster,
+    direct: Arc<NatsSink>,
+    spooled: Arc<NatsSink>,
+    _folder: TempDir,
+}
+
+/// Whom the sinks are told of. They hear of the others from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connected {
+    Anywhere,
+    ToTheLeader,
+}
+
+impl Drill {
+    async fn start(connected: Connected) -> Self {
+        let cluster = NatsCluster::start().await.unwrap();
+        cluster
+            .create_stream("EVENTS", &["events.>"])
+            .await
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let urls = match connected {
+            Connected::Anywhere => cluster.urls(),
+            Connected::ToTheLeader => cluster.url(cluster.leader("EVENTS").await.unwrap()),
+        };
+        let connect = || async {
+            let settings = ConnectSettings::new(&urls).unwrap();
+            NatsPublisher::connect(settings).await.unwrap()
+        };
+        let direct = Sink::new(connect().await, SinkSettings::default());
+        let spool = SpoolSettings::new(folder.path());
+        let spooled = Sink::with_spool(connect().await, SinkSettings::default(), spool).await;
+        Self {
+            direct: Arc::new(direct),
+            spooled: Arc::new(spooled.unwrap()),
+            cluster,
+            _folder: folder,
+        }
+    }
+
+    /// Runs the fault under load, which tells when all was well again, and checks the promise.
+    async fn run(mut self, name: &str, fault: impl AsyncFnOnce(&mut NatsCluster) -> Instant) {
+        let (direct, spooled) = (Arc::clone(&self.direct), Arc::clone(&self.spooled));
+        let fault = async {
+            let began = Instant::now();
+            let back = fault(&mut self.cluster).await;
+            for sink in [&direct, &spooled] {
+                recovered(sink).await;
+            }
+            (began, back)
+        };
+        // Boxed, since unoptimized futures within futures outgrow a test's stack.
+        let fault = Box::pin(one_after_another(&spooled, fault));
+        let with_spool = Box::pin(steady_load_on(&spooled, "events.spooled", fault));
+        let (direct, (spooled, (ordered, (began, back)))) =
+            Box::pin(steady_load_on(&direct, "events.direct", with_spool)).await;
+
+        let ok_again = direct.first_ok_after(back).expect("delivery resumes");
+        let of_spool = spooled.0.iter().chain(&ordered.0);
+        let waited = of_spool.filter(|e| matches!(e.result, Ok(Delivery::Spooled)));
+        println!(
+            "{name}: {} emitted without spool, {} Ok, {} unknown, longest emit {:?}, longest time \
+             without an Ok {:?}, Ok {ok_again:?} after the end of the fault, which took {:?}; \
+             {} emitted with spool, {} of them spooled, longest emit {:?}",
+            direct.0.len(),
+            direct.acknowledged().len(),
+            direct.unknown().len(),
+            direct.longest(),
+            direct.longest_without_ok(),
+            back - began,
+            spooled.0.len() + ordered.0.len(),
+            waited.count(),
+            spooled.longest().max(ordered.longest()),
+        );
+
+        let failed = spooled
+            .0
+            .iter()
+            .chain(&ordered.0)
+            .find(|e| e.result.is_err());
+        assert!(failed.is_none(), "a spool takes everything: {failed:?}");
+        let jetstream = self.cluster.jetstream().await.unwrap();
+        let order = ordered.acknowledged();
+        let all = Ledger(
+            direct
+                .0
+                .into_iter()
+                .chain(spooled.0)
+                .chain(ordered.0)
+                .collect(),
+        );
+        all.assert_promise_kept_over(&jetstream).await;
+        let there = nats_fixture::stored(&jetstream, "EVENTS").await.unwrap();
+        let there: Vec<_> = there
+            .iter()
+            .filter(|m| m.subject == "events.ordered")
+            .collect();
+        assert!(there.iter().map(|m| &m.payload).eq(&order), "out of order");
+    }
+}
+
+/// Waits until what the load emits is delivered again, with nothing left in a spool.
+async fn recovered(sink: &NatsSink) {
+    let started = Instant::now();
+    let before = sink.status().delivered;
+    loop {
+        let status = sink.status();
+        let empty = status.spool.as_ref().is_none_or(|spool| spool.events == 0);
+        let closed = status.broker == State::Connected && status.failing_subjects.is_empty();
+        if empty && closed && status.delivered > before {
+            return;
+        }
+        assert!(started.elapsed() < TIME_TO_RECOVER, "{status}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn one_after_another<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = T>) -> (Ledger, T) {
+    let (stop, mut stopped) = tokio::sync::watch::channel(());
+    let load = async {
+        let mut ledger = Ledger::default();
+        while stopped.has_changed().is_ok() {
+            let payload = format!("ordered {}", ledger.0.len());
+            ledger
+                .0
+                .push(emit(sink, "events.ordered", payload.into()).await);
+            let _ = tokio::time::timeout(Duration::from_millis(2), stopped.changed()).await;
+        }
+        ledger
+    };
+    let fault = async {
+        let given = fault.await;
+        drop(stop);
+        given
+    };
+    tokio::join!(load, fault)
+}
+
+/// One at a time: three clusters at once elect leaders all the time on two cores.
+static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Kills, and gives the moment when the others have elected a leader.
+async fn killed_and_replaced(cluster: &mut NatsCluster, number: usize) -> Instant {
+    cluster.server(number).kill().unwrap();
+    cluster.leader("EVENTS").await.unwrap();
+    Instant::now()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_streams_leader_is_killed_and_comes_back() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::Anywhere).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        let leader = cluster.leader("EVENTS").await.unwrap();
+        let elected = killed_and_replaced(cluster, leader).await;
+        cluster.server(leader).start_again().await.unwrap();
+        cluster.await_replicas("EVENTS").await.unwrap();
+        elected
+    };
+    drill.run("leader killed", fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_that_the_sinks_are_connected_to_sends_its_clients_away() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::ToTheLeader).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        let leader = cluster.leader("EVENTS").await.unwrap();
+        cluster.server(leader).lame_duck().unwrap();
+        cluster.server(leader).await_end().await.unwrap();
+        let gone = Instant::now();
+        cluster.server(leader).start_again().await.unwrap();
+        cluster.await_replicas("EVENTS").await.unwrap();
+        gone
+    };
+    drill.run("lame duck", fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_three_are_restarted_one_after_another() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::Anywhere).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        for number in 0..NatsCluster::SIZE {
+            cluster.server(number).stop().unwrap();
+            cluster.server(number).start_again().await.unwrap();
+            cluster.await_replicas("EVENTS").await.unwrap();
+        }
+        Instant::now()
+    };
+    drill.run("rolling restart", fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_servers() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::ToTheLeader).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        let leader = cluster.leader("EVENTS").await.unwrap();
+        cluster.partition(leader);
+        sleep(Duration::from_secs(25)).await;
+        cluster.mend(leader);
+        Instant::now()
+    };
+    drill.run("partition", fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_is_cut_off_from_everybody() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::ToTheLeader).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        let leader = cluster.leader("EVENTS").await.unwrap();
+        cluster.isolate(leader);
+        sleep(Duration::from_secs(25)).await;
+        let end = Instant::now();
+        cluster.mend(leader);
+        end
+    };
+    drill.run("isolation", fault).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quorum_is_lost_and_comes_back() {
+    let _alone = MACHINE.lock().await;
+    let drill = Drill::start(Connected::Anywhere).await;
+    let fault = async |cluster: &mut NatsCluster| {
+        let leader = cluster.leader("EVENTS").await.unwrap();
+        let two = [leader, (leader + 1) % NatsCluster::SIZE];
+        for number in two {
+            cluster.server(number).kill().unwrap();
+        }
+        sleep(Duration::from_secs(10)).await;
+        for number in two {
+            cluster.server(number).start_again().await.unwrap();
+        }
+        cluster.leader("EVENTS").await.unwrap();
+        Instant::now()
+    };
+    drill.run("quorum lost", fault).await;
+}

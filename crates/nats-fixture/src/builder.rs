@@ -1,0 +1,144 @@
+//! How a server of the fixture is to run.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::server::NatsServer;
+use crate::{FixtureError, TlsFiles, nats_server_binary};
+
+/// Ports are chosen by the system and may be taken again before the server binds them.
+const MOST_PORTS_TRIED: u32 = 5;
+
+/// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
+#[derive(Debug, Clone, Default)]
+pub struct NatsServerBuilder {
+    without_jetstream: bool,
+    max_payload: Option<usize>,
+    login: Option<(String, String)>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls_first: bool,
+    pub(crate) config: String,
+}
+
+impl NatsServerBuilder {
+    /// Without JetStream.
+    #[must_use]
+    pub fn without_jetstream(mut self) -> Self {
+        self.without_jetstream = true;
+        self
+    }
+
+    /// The largest message, headers included, in bytes.
+    #[must_use]
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(bytes);
+        self
+    }
+
+    /// Lets only this user in.
+    #[must_use]
+    pub fn user_and_password(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Demands TLS, with these files.
+    #[must_use]
+    pub fn tls(mut self, files: &TlsFiles) -> Self {
+        self.tls = Some(files.clone());
+        self
+    }
+
+    /// Waits for the client's first word of TLS, and greets behind it (`handshake_first`).
+    #[must_use]
+    pub fn tls_first(mut self) -> Self {
+        self.tls_first = true;
+        self
+    }
+
+    /// Adds lines to the server's configuration file.
+    #[must_use]
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self.config.push('\n');
+        self
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where there is no binary, or the server doesn't come up within 20 s.
+    pub async fn start(self) -> Result<NatsServer, FixtureError> {
+        let mut server = self.prepare()?;
+        let mut tries = 1;
+        loop {
+            match server.start_again().await {
+                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
+                started => return started.map(|()| server),
+            }
+            server.port = free_port()?;
+            server.write_config()?;
+        }
+    }
+
+    /// With a name, a folder and a port, and not started.
+    pub(crate) fn prepare(self) -> Result<NatsServer, FixtureError> {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let server = NatsServer {
+            binary: nats_server_binary()?,
+            name: format!("fixture-{}-{number}", std::process::id()),
+            port: free_port()?,
+            process: None,
+            settings: self,
+            folder: tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?,
+        };
+        server.write_config()?;
+        Ok(server)
+    }
+
+    pub(crate) fn login(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.login.as_ref()?;
+        Some((user, password))
+    }
+
+    /// The server's configuration file.
+    pub(crate) fn text(&self, name: &str, port: u16, store: &Path) -> String {
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "listen: \"127.0.0.1:{port}\"\nserver_name: {name:?}");
+        if !self.without_jetstream {
+            let _ = writeln!(text, "jetstream {{ store_dir: {store:?} }}");
+        }
+        if let Some(bytes) = self.max_payload {
+            let _ = writeln!(text, "max_payload: {bytes}");
+        }
+        if let Some((user, password)) = &self.login {
+            let _ = writeln!(
+                text,
+                "authorization {{ user: {user:?}, password: {password:?} }}"
+            );
+        }
+        if let Some(files) = &self.tls {
+            let _ = writeln!(
+                text,
+                "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: {}, \
+                 handshake_first: {} }}",
+                files.server_certificate,
+                files.server_key,
+                files.root,
+                files.verify_clients,
+                self.tls_first
+            );
+        }
+        text.push_str(&self.config);
+        text
+    }
+}
+
+pub(crate) fn free_port() -> Result<u16, FixtureError> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
+    let address = listener.and_then(|l| l.local_addr());
+    Ok(address.map_err(FixtureError::io("finding a port"))?.port())
+}

@@ -1,0 +1,229 @@
+//! Three real nats-server processes that form one cluster, with a way between each two that can be cut.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{ServerAddr, jetstream};
+
+use crate::builder::free_port;
+use crate::server::create_stream;
+use crate::{FixtureError, NatsServer, TcpProxy};
+
+/// How long a cluster may take to agree on anything: two elections, on a busy machine.
+const TIME_TO_AGREE: Duration = Duration::from_secs(60);
+
+/// Nothing listens there. Servers tell each other where they are reached, which would lead past the
+/// ways that can be cut.
+const NOWHERE: &str = "127.0.0.1:1";
+
+/// Three servers with JetStream. Clients come in by [`urls`](Self::urls).
+#[derive(Debug)]
+pub struct NatsCluster {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    server: NatsServer,
+    /// For clients.
+    entrance: TcpProxy,
+    /// For the routes that this node asks for, by the number of the other.
+    routes: Vec<(usize, TcpProxy)>,
+}
+
+impl NatsCluster {
+    /// How many servers it has.
+    pub const SIZE: usize = 3;
+
+    /// Starts it, and waits until it can hold streams.
+    ///
+    /// # Errors
+    /// [`FixtureError`] where a server does not come up, or the three do not agree within a minute.
+    pub async fn start() -> Result<Self, FixtureError> {
+        let mut cluster = Self { nodes: Vec::new() };
+        let ports: Vec<u16> = (0..Self::SIZE)
+            .map(|_| free_port())
+            .collect::<Result<_, _>>()?;
+        for number in 0..Self::SIZE {
+            cluster.nodes.push(Node::new(number, &ports).await?);
+        }
+        for node in &mut cluster.nodes {
+            node.server.launch()?;
+        }
+        for node in &mut cluster.nodes {
+            node.server.await_answer().await?;
+        }
+        let jetstream = cluster.jetstream().await?;
+        agreed("a meta leader", async || {
+            let account = jetstream.query_account().await;
+            account.map(drop).map_err(|e| e.to_string())
+        })
+        .await?;
+        Ok(cluster)
+    }
+
+    /// Where clients find the three, separated by commas.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        let urls: Vec<String> = (0..Self::SIZE).map(|number| self.url(number)).collect();
+        urls.join(",")
+    }
+
+    /// Where clients find one of them.
+    #[must_use]
+    pub fn url(&self, number: usize) -> String {
+        format!("nats://127.0.0.1:{}", self.nodes[number].entrance.port())
+    }
+
+    /// One of its servers, to be killed, frozen, sent away or started again.
+    pub fn server(&mut self, number: usize) -> &mut NatsServer {
+        &mut self.nodes[number].server
+    }
+
+    /// Cuts a server off from the other two. Its clients stay with it.
+    pub fn partition(&self, number: usize) {
+        self.routes_of(number).for_each(TcpProxy::cut);
+    }
+
+    /// Cuts a server off from the other two and from its clients.
+    pub fn isolate(&self, number: usize) {
+        self.partition(number);
+        self.nodes[number].entrance.cut();
+    }
+
+    /// Undoes [`partition`](Self::partition) and [`isolate`](Self::isolate).
+    pub fn mend(&self, number: usize) {
+        self.routes_of(number).for_each(TcpProxy::mend);
+        self.nodes[number].entrance.mend();
+    }
+
+    fn routes_of(&self, number: usize) -> impl Iterator<Item = &TcpProxy> {
+        self.nodes.iter().enumerate().flat_map(move |(from, node)| {
+            let routes = node.routes.iter();
+            routes
+                .filter(move |(to, _)| from == number || *to == number)
+                .map(|(_, route)| route)
+        })
+    }
+
+    /// JetStream over a client of its own.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn jetstream(&self) -> Result<jetstream::Context, FixtureError> {
+        const WHAT: &str = "connecting to the cluster";
+        let servers = (0..Self::SIZE).map(|number| self.url(number).parse());
+        let servers: Vec<ServerAddr> = servers
+            .collect::<Result<_, _>>()
+            .map_err(FixtureError::broker(WHAT))?;
+        let client = async_nats::connect(servers)
+            .await
+            .map_err(FixtureError::broker(WHAT))?;
+        Ok(jetstream::new(client))
+    }
+
+    /// Creates a stream in files with a replica on each server.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), FixtureError> {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            num_replicas: Self::SIZE,
+            ..jetstream::stream::Config::default()
+        };
+        create_stream(&self.jetstream().await?, config).await?;
+        self.await_replicas(name).await
+    }
+
+    /// Waits until a stream has a leader, and gives its number.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`] where it has none within a minute.
+    pub async fn leader(&self, stream: &str) -> Result<usize, FixtureError> {
+        let jetstream = self.jetstream().await?;
+        agreed("a leader", async || {
+            let name = cluster_info(&jetstream, stream).await?.leader;
+            let place = |name: &String| self.nodes.iter().position(|n| n.server.name() == name);
+            name.as_ref()
+                .and_then(place)
+                .ok_or_else(|| "none".to_owned())
+        })
+        .await
+    }
+
+    /// Waits until all replicas of a stream are there and up to date.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`] where they aren't within a minute.
+    pub async fn await_replicas(&self, stream: &str) -> Result<(), FixtureError> {
+        let jetstream = self.jetstream().await?;
+        agreed("replicas that are up to date", async || {
+            let replicas = cluster_info(&jetstream, stream).await?.replicas;
+            let current = replicas.iter().filter(|r| r.current && !r.offline).count();
+            let all = current + 1 == Self::SIZE;
+            all.then_some(()).ok_or_else(|| format!("{current} are"))
+        })
+        .await
+    }
+}
+
+impl Node {
+    async fn new(number: usize, ports: &[u16]) -> Result<Self, FixtureError> {
+        let mut server = NatsServer::builder().prepare()?;
+        let entrance = TcpProxy::to(server.port()).await?;
+        let mut routes = Vec::new();
+        for (other, &port) in ports.iter().enumerate() {
+            if other != number {
+                routes.push((other, TcpProxy::to(port).await?));
+            }
+        }
+        let urls: Vec<String> = routes
+            .iter()
+            .map(|(_, route)| format!("\"nats://127.0.0.1:{}\"", route.port()))
+            .collect();
+        server.reconfigure(&format!(
+            "client_advertise: \"127.0.0.1:{}\"\n\
+             cluster {{ name: fixture, listen: \"127.0.0.1:{}\", advertise: \"{NOWHERE}\", \
+             routes: [{}] }}",
+            entrance.port(),
+            ports[number],
+            urls.join(", "),
+        ))?;
+        Ok(Self {
+            server,
+            entrance,
+            routes,
+        })
+    }
+}
+
+async fn cluster_info(
+    jetstream: &jetstream::Context,
+    stream: &str,
+) -> Result<jetstream::stream::ClusterInfo, String> {
+    let handle = jetstream.get_stream(stream).await;
+    let handle = handle.map_err(|e| e.to_string())?;
+    let info = handle.cached_info().cluster.clone();
+    info.ok_or_else(|| "no cluster".to_owned())
+}
+
+/// Asks until there is an answer.
+async fn agreed<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, FixtureError> {
+    let give_up = Instant::now() + TIME_TO_AGREE;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(reason) if Instant::now() > give_up => {
+                return Err(FixtureError::Broker {
+                    what: format!("waiting for {what}"),
+                    reason,
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
