@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::acknowledged::Acknowledged;
 use crate::circuit::State;
+use crate::elsewhere::{Elsewhere, may_be_the_servers};
 use crate::envelope::{Envelope, MessageId};
 use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
 use crate::meters::EmitMeters;
@@ -33,6 +34,7 @@ pub(crate) struct Direct<P> {
     /// Kept where a spool wants to know it.
     acknowledged: Option<Acknowledged>,
     meters: EmitMeters,
+    elsewhere: Elsewhere,
 }
 
 impl<P: Publisher> Direct<P> {
@@ -49,6 +51,7 @@ impl<P: Publisher> Direct<P> {
             delivered: AtomicU64::new(0),
             acknowledged,
             meters: EmitMeters::new(),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -200,7 +203,7 @@ impl<P: Publisher> Direct<P> {
                 failures += 1;
                 continue;
             }
-            admission.settle(now, envelope.subject(), Some(&error));
+            self.settle_failure(now, admission, envelope, &error);
             self.meters.failed(known);
             return Err(failed(envelope, failures + 1, error, known));
         }
@@ -217,11 +220,35 @@ impl<P: Publisher> Direct<P> {
         match result {
             Ok(ack) => Ok(self.stored(envelope, admission, ack, sent_at)),
             Err(error) => {
-                admission.settle(Instant::now(), envelope.subject(), Some(&error));
+                self.settle_failure(Instant::now(), admission, envelope, &error);
                 let known = error.known();
                 self.meters.failed(known);
                 Err(failed(envelope, 1, error, known))
             }
+        }
+    }
+
+    fn settle_failure(
+        &self,
+        now: Instant,
+        admission: ScopedAdmission<'_>,
+        envelope: &Envelope,
+        error: &PublishError,
+    ) {
+        admission.settle(now, envelope.subject(), Some(error));
+        self.not_stored(now, error);
+    }
+
+    pub(crate) fn not_stored(&self, now: Instant, error: &PublishError) {
+        if may_be_the_servers(error) {
+            self.nothing_stored(now);
+        }
+    }
+
+    /// Leaves the server that we are connected to once this has gone on for long enough.
+    pub(crate) fn nothing_stored(&self, now: Instant) {
+        if self.elsewhere.is_due(now) {
+            self.publisher.try_elsewhere();
         }
     }
 
@@ -234,6 +261,7 @@ impl<P: Publisher> Direct<P> {
     ) -> Delivery {
         self.delivered.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
+        self.elsewhere.stored();
         self.meters.acknowledged_after(now - sent_at);
         if let Some(acknowledged) = &self.acknowledged {
             acknowledged.note(&ack, now);

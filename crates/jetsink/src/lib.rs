@@ -6,6 +6,7 @@ pub mod binding;
 pub mod circuit;
 pub mod connect;
 mod direct;
+mod elsewhere;
 mod envelope;
 pub mod environment;
 mod error;

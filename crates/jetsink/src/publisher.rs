@@ -138,6 +138,10 @@ pub trait Publisher: Send + Sync {
         std::future::ready(Ok(StoredIds::Unsupported))
     }
 
+    /// Told when nothing has been stored for seconds, though publishes were tried: time to leave the
+    /// server that we are connected to for another one, where there is one. By default nothing happens.
+    fn try_elsewhere(&self) {}
+
     /// The connection, as it changes. `None` where the publisher has none to speak of.
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         None

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
+use crate::backoff::wait_after;
 use crate::circuit::State;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
@@ -28,6 +29,10 @@ use lane::Lane;
 
 /// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The longest that a broker is left alone that can't be asked what is stored. No circuit tells when it
+/// can be, so this bounds the time from its return to replay.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// How long to leave a spool's disk alone that has failed.
 const DISK_REST: Duration = Duration::from_secs(1);
@@ -54,6 +59,7 @@ pub(crate) async fn replay<P: Publisher>(
     let mut settling = Settling::default();
     let mut expiry = Expiry::new(settings.age_limit());
     let meters = SpoolMeters::new();
+    let mut failed_lookups = 0;
     loop {
         spool.filled().await;
         if let Err(error) = ready(&direct, &spool, &mut expiry).await {
@@ -62,10 +68,14 @@ pub(crate) async fn replay<P: Publisher>(
             continue;
         }
         if let Err(reason) = settling.settle(&direct, &spool).await {
-            warn!(%reason, "what is in the spool can't be looked up in its stream yet");
-            sleep(LOOK_AGAIN * 10).await;
+            if failed_lookups == 0 {
+                warn!(%reason, "what is in the spool can't be looked up in its stream yet");
+            }
+            sleep(wait_after(failed_lookups).min(LONGEST_REST)).await;
+            failed_lookups += 1;
             continue;
         }
+        failed_lookups = 0;
         let mut run = Run::new(&direct, &spool, &settings, &settling, &expiry, &meters);
         if let Err(error) = run.run().await {
             warn!(%error, "replay rests: the spool fails");

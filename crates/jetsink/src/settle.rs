@@ -85,6 +85,7 @@ impl Settling {
             let unread = settle_some(direct, spool, subjects, &unsettled, &baselines).await?;
             for subject in subjects {
                 if unread.contains(subject) {
+                    direct.nothing_stored(Instant::now());
                     self.wait(subject);
                 } else {
                     self.waits.remove(subject);
@@ -219,7 +220,10 @@ async fn look_up<P: Publisher>(
             warn!(%error, "this user may not look up what is stored: events past the stream's duplicate window may be stored twice");
             StoredIds::Unsupported
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            direct.not_stored(Instant::now(), &error);
+            return Err(error.into());
+        }
     };
     if !found.is_empty() {
         info!(

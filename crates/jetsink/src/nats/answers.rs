@@ -6,8 +6,8 @@
 //! fail all that is in flight at once.
 //!
 //! Invariants:
-//! 1. Nothing is registered while the connection is down: what is sent then would leave after the
-//!    reconnect, as a ghost.
+//! 1. Nothing is registered but for the session that is there: what is sent over another one would be
+//!    waited for in vain, or leave late, as a ghost.
 //! 2. Going down fails everything registered, in the same critical section.
 //! 3. `highest_answered` never goes down. An answer to a token above mine says that the broker has
 //!    worked through what I sent, since one connection is processed in order.
@@ -104,7 +104,8 @@ impl Hasher for TokenHasher {
 
 #[derive(Debug, Default)]
 struct Table {
-    up: bool,
+    /// The number of the session that is there.
+    session: Option<u64>,
     waiting: HashMap<u64, Waiting, BuildHasherDefault<TokenHasher>>,
     next_token: u64,
     highest_answered: u64,
@@ -127,17 +128,18 @@ pub(super) enum Arrival {
 pub(super) struct Answers(Mutex<Table>);
 
 impl Answers {
-    /// Registers a publish to `subject`.
+    /// Registers a publish to `subject` over that session.
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`] while the connection is down (invariant 1), and
+    /// [`PublishError::NotConnected`] unless that session is there (invariant 1), and
     /// [`PublishError::InboxDenied`].
     pub(super) fn register(
         &self,
+        session: u64,
         subject: &str,
     ) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
         let (sender, receiver) = oneshot::channel();
-        let token = self.insert(subject.into(), Waiter::One(sender))?;
+        let token = self.insert(session, subject.into(), Waiter::One(sender))?;
         Ok((token, receiver))
     }
 
@@ -147,17 +149,22 @@ impl Answers {
     /// As [`register`](Self::register).
     pub(super) fn register_in(
         &self,
+        session: u64,
         subject: &Subject,
         arrivals: &Arc<Arrivals>,
         place: u64,
     ) -> Result<u64, PublishError> {
         let arrivals = Arc::clone(arrivals);
-        self.insert(subject.to_shared(), Waiter::OfWindow { arrivals, place })
+        self.insert(
+            session,
+            subject.to_shared(),
+            Waiter::OfWindow { arrivals, place },
+        )
     }
 
-    fn insert(&self, subject: Arc<str>, to: Waiter) -> Result<u64, PublishError> {
+    fn insert(&self, session: u64, subject: Arc<str>, to: Waiter) -> Result<u64, PublishError> {
         let mut table = self.lock();
-        if !table.up {
+        if table.session != Some(session) {
             return Err(PublishError::NotConnected);
         }
         if let Some(inbox) = &table.inbox_denied {
@@ -179,7 +186,7 @@ impl Answers {
     /// Takes a token for a liveness check, unless one that was sent after `token` is out already.
     pub(super) fn begin_check(&self, token: u64) -> Option<u64> {
         let mut table = self.lock();
-        if !table.up || table.check.is_some_and(|check| check > token) {
+        if table.session.is_none() || table.check.is_some_and(|check| check > token) {
             return None;
         }
         table.next_token += 1;
@@ -209,16 +216,16 @@ impl Answers {
     }
 
     /// The connection is there (again).
-    pub(super) fn up(&self) {
+    pub(super) fn up(&self, session: u64) {
         let mut table = self.lock();
-        table.up = true;
+        table.session = Some(session);
         table.inbox_denied = None;
     }
 
     /// The connection is gone; what is in flight is unknown (invariant 2).
     pub(super) fn down(&self) {
         let mut table = self.lock();
-        table.up = false;
+        table.session = None;
         table.check = None;
         for (_, waiting) in table.waiting.drain() {
             waiting.to.answer(Err(PublishError::ConnectionLost));
@@ -285,24 +292,30 @@ mod tests {
 
     fn connected() -> Answers {
         let answers = Answers::default();
-        answers.up();
+        answers.up(1);
         answers
     }
 
     #[test]
-    fn nothing_is_registered_while_down() {
+    fn nothing_is_registered_while_down_nor_for_a_session_that_was_left() {
         let answers = Answers::default();
         assert_eq!(
-            answers.register("a").err(),
+            answers.register(1, "a").err(),
             Some(PublishError::NotConnected)
         );
+        answers.up(2);
+        assert_eq!(
+            answers.register(1, "a").err(),
+            Some(PublishError::NotConnected)
+        );
+        assert!(answers.register(2, "a").is_ok());
     }
 
     #[test]
     fn going_down_fails_all_in_flight_and_forgets_the_check() {
         let answers = connected();
-        let (token, mut first) = answers.register("a").unwrap();
-        let (_, mut second) = answers.register("b").unwrap();
+        let (token, mut first) = answers.register(1, "a").unwrap();
+        let (_, mut second) = answers.register(1, "b").unwrap();
         answers.begin_check(token);
         answers.down();
         for receiver in [&mut first, &mut second] {
@@ -317,7 +330,7 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_waits_for_is_a_sign_of_life_and_leaves_nothing() {
         let answers = connected();
-        let (token, receiver) = answers.register("a").unwrap();
+        let (token, receiver) = answers.register(1, "a").unwrap();
         drop(receiver);
         answers.forget(token);
         assert_eq!(answers.arrived(token, message()), Arrival::GivenUp);
@@ -327,8 +340,8 @@ mod tests {
     #[test]
     fn one_check_serves_all_that_were_sent_before_it() {
         let answers = connected();
-        let (first, _r1) = answers.register("a").unwrap();
-        let (second, _r2) = answers.register("a").unwrap();
+        let (first, _r1) = answers.register(1, "a").unwrap();
+        let (second, _r2) = answers.register(1, "a").unwrap();
         let check = answers.begin_check(first).unwrap();
         assert_eq!(answers.begin_check(second), None);
         assert!(!answers.answered_since(second));
@@ -339,8 +352,8 @@ mod tests {
     #[test]
     fn a_denied_subject_fails_its_own_publishes_only() {
         let answers = connected();
-        let (_, mut denied) = answers.register("a").unwrap();
-        let (_, mut other) = answers.register("b").unwrap();
+        let (_, mut denied) = answers.register(1, "a").unwrap();
+        let (_, mut other) = answers.register(1, "b").unwrap();
         answers.publish_denied("a");
         assert!(matches!(
             denied.try_recv(),
@@ -355,8 +368,8 @@ mod tests {
         let answers = connected();
         let arrivals = Arc::new(Arrivals::default());
         let subject = Subject::new("a").unwrap();
-        let first = answers.register_in(&subject, &arrivals, 0).unwrap();
-        answers.register_in(&subject, &arrivals, 1).unwrap();
+        let first = answers.register_in(1, &subject, &arrivals, 0).unwrap();
+        answers.register_in(1, &subject, &arrivals, 1).unwrap();
         let context = Context::from_waker(std::task::Waker::noop());
         let mut taken = Vec::new();
         arrivals.take(&context, &mut taken);

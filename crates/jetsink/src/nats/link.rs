@@ -73,7 +73,7 @@ impl Link {
 
     /// The session is ready.
     pub(super) fn up(&self, session: u64) {
-        self.answers.up();
+        self.answers.up(session);
         self.connection.send_modify(|connection| {
             connection.up = true;
             connection.number = session;

@@ -10,7 +10,7 @@ use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot::Receiver;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -40,6 +40,8 @@ const LOOKUP_TIME: Duration = Duration::from_millis(500);
 /// - When the connection ends, fails what is in flight within 50 ms as
 ///   [`ConnectionLost`](PublishError::ConnectionLost), and connects again by itself, for ever.
 /// - Keeps nothing for an answer that was given up, so memory does not grow in an outage.
+/// - Leaves a server that keeps failing while it answers pings, where it knows of another: one that is
+///   cut off from its cluster, for instance.
 /// - When an answer is late, asks the JetStream API whether the broker is there at all, and so tells
 ///   a failing subject from a failing broker.
 ///
@@ -56,6 +58,8 @@ pub(super) struct Shared {
     /// With the dot at its end.
     api: String,
     expected_stream: Option<String>,
+    /// Rung to have the session end, if there is another server.
+    pub(super) leave: Notify,
 }
 
 impl NatsPublisher {
@@ -73,12 +77,14 @@ impl NatsPublisher {
             session: RwLock::new(None),
             api: settings.api_prefix(),
             expected_stream: settings.expected_stream_name().map(str::to_owned),
+            leave: Notify::new(),
         });
         if settings.starts_disconnected() {
             // What no broker can mend is told at once all the same.
             settings.options().await?;
         } else {
-            let session = Session::open(&settings, &[], &shared.link).await?;
+            let session =
+                Session::open(&settings, settings.servers_to_try(&[]), &shared.link).await?;
             shared.set_session(Some(session));
         }
         let keeper = tokio::spawn(keep_connected(Arc::clone(&shared), settings));
@@ -142,7 +148,7 @@ impl Shared {
         if !session.is_connected() {
             return Err(PublishError::NotConnected);
         }
-        let mut waiter = Waiter::register(&self.link, subject)?;
+        let mut waiter = Waiter::register(&self.link, session, subject)?;
         let reply = format!("{}{}", session.inbox, waiter.token);
         let send = session.client.publish_with_reply_and_headers(
             subject.to_owned(),
@@ -317,6 +323,11 @@ impl Publisher for NatsPublisher {
         stored_ids(&self.shared, &session, subjects, after, visit).await
     }
 
+    fn try_elsewhere(&self) {
+        // Who is connecting already needs no telling.
+        self.shared.leave.notify_waiters();
+    }
+
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         Some(self.shared.link.subscribe())
     }
@@ -346,8 +357,8 @@ struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    fn register(link: &'a Link, subject: &str) -> Result<Self, PublishError> {
-        let (token, answer) = link.answers.register(subject)?;
+    fn register(link: &'a Link, session: &Session, subject: &str) -> Result<Self, PublishError> {
+        let (token, answer) = link.answers.register(session.number, subject)?;
         link.in_use();
         Ok(Self {
             link,

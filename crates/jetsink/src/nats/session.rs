@@ -5,6 +5,7 @@
 //! so out of order. Therefore a client here lives as long as its connection, and its queue dies with
 //! it (docs/decisions/0004-one-client-per-connection.md).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,17 +31,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Tries each server once, those that the broker told of among them.
+    /// Tries each server once, in their order.
     pub(super) async fn open(
         settings: &ConnectSettings,
-        discovered: &[ServerAddr],
+        servers_to_try: Vec<ServerAddr>,
         link: &Arc<Link>,
     ) -> Result<Arc<Self>, ConnectError> {
         let number = link.begin_session();
         let on_event = Arc::clone(link);
         let nowhere = nowhere(settings)?;
         let mut servers = vec![nowhere.clone()];
-        servers.extend(settings.servers_to_try(discovered));
+        servers.extend(servers_to_try);
         // The first connection is chosen by the client; a second one there will not be: it is sent
         // nowhere until its attempts are used up, and then it ends.
         let connected_once = AtomicBool::new(false);
@@ -120,27 +121,67 @@ fn nowhere(settings: &ConnectSettings) -> Result<ServerAddr, ConnectError> {
 pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSettings) {
     let mut discovered = Vec::new();
     loop {
+        let mut left = None;
         if let Some(session) = shared.session() {
             let told = session.discovered(&settings);
             if !told.is_empty() {
                 discovered = told;
             }
-            shared.link.watch_over(&session.client).await;
+            left = stay(
+                &shared,
+                &session,
+                settings.servers_to_try(&discovered).len(),
+            )
+            .await;
             shared.set_session(None);
-            warn!("the connection is lost, reconnecting");
-        }
-        let mut attempts = 0;
-        loop {
-            sleep(reconnect_delay(attempts)).await;
-            attempts += 1;
-            match Session::open(&settings, &discovered, &shared.link).await {
-                Ok(session) => {
-                    info!(attempts, "connected");
-                    shared.set_session(Some(session));
-                    break;
-                }
-                Err(error) => debug!(attempts, %error, "no connection yet"),
+            match left {
+                None => warn!("the connection is lost, reconnecting"),
+                Some(_) => warn!("the broker keeps failing, trying another of its servers"),
             }
         }
+        shared.set_session(Some(reconnect(&shared, &settings, &discovered, left).await));
+    }
+}
+
+/// Ends with the session; where it was left for another server, gives the id of its own.
+async fn stay(shared: &Shared, session: &Session, servers: usize) -> Option<String> {
+    let ended = shared.link.watch_over(&session.client);
+    let mut ended = pin!(ended);
+    loop {
+        tokio::select! {
+            () = &mut ended => return None,
+            () = shared.leave.notified() => {}
+        }
+        if servers > 1 {
+            // Nothing is registered for this session from here on; it ends with those who hold it.
+            shared.link.down();
+            return Some(session.client.server_info().server_id);
+        }
+    }
+}
+
+/// Opens a session, with another server than the one that was `left` where there is one.
+async fn reconnect(
+    shared: &Shared,
+    settings: &ConnectSettings,
+    discovered: &[ServerAddr],
+    left: Option<String>,
+) -> Arc<Session> {
+    let mut servers = settings.servers_to_try(discovered);
+    let mut attempts = 0;
+    loop {
+        sleep(reconnect_delay(attempts)).await;
+        attempts += 1;
+        match Session::open(settings, servers.clone(), &shared.link).await {
+            Ok(session)
+                if attempts < servers.len()
+                    && left.as_ref() == Some(&session.client.server_info().server_id) => {}
+            Ok(session) => {
+                info!(attempts, "connected");
+                return session;
+            }
+            Err(error) => debug!(attempts, %error, "no connection yet"),
+        }
+        servers.rotate_left(1);
     }
 }

@@ -99,7 +99,9 @@ impl<'a> NatsWindow<'a> {
         let link = &self.shared.link;
         let place = self.first_place + self.places.len() as u64;
         let subject = envelope.subject();
-        let token = link.answers.register_in(subject, &self.arrivals, place)?;
+        let token = link
+            .answers
+            .register_in(session.number, subject, &self.arrivals, place)?;
         link.in_use();
         let reply = async_nats::Subject::from(format!("{}{token}", session.inbox));
         let to = match &self.last_subject {
