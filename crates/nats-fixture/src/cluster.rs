@@ -132,8 +132,19 @@ impl NatsCluster {
             num_replicas: Self::SIZE,
             ..jetstream::stream::Config::default()
         };
-        create_stream(&self.jetstream().await?, config).await?;
+        self.create_stream_with(config).await?;
         self.await_replicas(name).await
+    }
+
+    /// Creates a stream.
+    ///
+    /// # Errors
+    /// [`FixtureError::Broker`].
+    pub async fn create_stream_with(
+        &self,
+        config: jetstream::stream::Config,
+    ) -> Result<(), FixtureError> {
+        create_stream(&self.jetstream().await?, config).await
     }
 
     /// Waits until a stream has a leader, and gives its number.

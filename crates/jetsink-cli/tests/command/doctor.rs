@@ -7,28 +7,27 @@ use nats_fixture::{NatsServer, TlsFiles};
 
 use crate::support::*;
 
-struct Diagnosis {
-    code: i32,
+pub(crate) struct Diagnosis {
+    pub(crate) code: i32,
     /// Level and code of each finding that is not ok.
-    found: Vec<(String, String)>,
-    text: String,
+    pub(crate) found: Vec<(String, String)>,
+    pub(crate) text: String,
 }
 
 impl Diagnosis {
+    pub(crate) fn shows(&self, level: &str, code: &str) -> bool {
+        self.found.contains(&(level.to_owned(), code.to_owned()))
+    }
+
     #[track_caller]
-    fn has(&self, level: &str, code: &str) {
-        let expected = (level.to_owned(), code.to_owned());
-        assert!(
-            self.found.contains(&expected),
-            "no {level} {code}:\n{}",
-            self.text
-        );
+    pub(crate) fn has(&self, level: &str, code: &str) {
+        assert!(self.shows(level, code), "no {level} {code}:\n{}", self.text);
         let problems = self.found.iter().any(|(level, _)| level == "problem");
         assert_eq!(self.code, i32::from(problems), "{}", self.text);
     }
 }
 
-fn doctor(url: &str, arguments: &[&str]) -> Diagnosis {
+pub(crate) fn doctor(url: &str, arguments: &[&str]) -> Diagnosis {
     let output = command("doctor", &["-s", url, "--json"])
         .args(arguments)
         .output()

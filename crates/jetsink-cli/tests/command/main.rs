@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod doctor;
+mod doctor_cluster;
 mod login;
 mod metrics;
 mod outages;
