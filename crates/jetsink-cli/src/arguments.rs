@@ -115,7 +115,7 @@ Exit codes:
   1    the broker refused events for good, now dead letters; or damage was found
   2    wrong usage, or a spool that can't be opened
   4    events are left in the spool
-  130  interrupted";
+  130  interrupted (Ctrl-C); 143 by SIGTERM";
 
 #[derive(Debug, Args)]
 #[command(after_help = REPLAY_EXIT_CODES)]
@@ -138,7 +138,8 @@ pub(crate) struct Replay {
 const EXAMPLES: &str = "\
 Examples:
   jetsink publish --subject 'cellos.events.{tenantId}' events.jsonl
-  tail -F events.jsonl | jetsink publish --subject events.all
+  jetsink publish --subject events.all --follow --position events.position events.jsonl
+  zcat old.jsonl.gz | jetsink publish --subject events.all
   jetsink publish --subject 'events.{type}' --creds app.creds -s nats://n1,nats://n2 *.jsonl
   jetsink publish --subject events.all --dry-run events.jsonl
   jetsink publish --subject events.all --on-bad-line skip --rejected bad.jsonl in.jsonl
@@ -153,7 +154,7 @@ Exit codes:
   2    wrong usage: a flag, a file, a URL, a template; nothing was published
   3    the broker can't be reached, or went away for longer than --max-outage
   4    with --spool: every event is stored or in the spool, and some are there still
-  130  interrupted";
+  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0, if what was read is stored";
 
 /// Flags of `jetsink publish`.
 #[derive(Debug, Args)]
@@ -229,6 +230,23 @@ pub(crate) struct Publish {
     /// First line to publish of the first file, counted from 1
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from_line: u64,
+
+    /// Wait for more at the end of the file, also when it is rotated, or cut off (copytruncate); or
+    /// read a FIFO, one writer after another. Ends by a signal
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) follow: bool,
+
+    /// Keep in this file how far the followed file is dealt with, and go on there at the next start
+    ///
+    /// A line's place also gives it its message id, so that what was in flight when the command was
+    /// killed is stored once, if it starts again within the stream's duplicate window.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "follow",
+        conflicts_with = "from_line"
+    )]
+    pub(crate) position: Option<PathBuf>,
 
     /// Check the lines and count their subjects; connect to nobody
     #[arg(long)]

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
-use crate::input::{Batch, Input, Line, Place};
+use crate::input::{Batch, Input, Line, Mark, Place, PositionFile};
 use crate::metrics::MetricsServer;
 use crate::report::Report;
 use crate::settings::{Failure, Settings};
@@ -26,7 +27,7 @@ pub(crate) enum Ending {
     /// The broker was away for too long.
     Unreachable,
     /// By a signal.
-    Interrupted,
+    Interrupted(Interrupt),
 }
 
 /// Publishes the input, and gives the exit code.
@@ -40,11 +41,14 @@ pub(crate) async fn publish(
         .as_deref()
         .map(open_rejected)
         .transpose()?;
+    let position = settings.position.clone().map(PositionFile::open);
     let mut run = Run {
         settings,
         report,
         rejected,
+        position: position.transpose()?,
         in_flight: VecDeque::new(),
+        passed_over: false,
         resume: None,
         ending: Ending::Complete,
     };
@@ -107,12 +111,34 @@ pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
 
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// How often the position is written. What is dealt with in between is read again after a crash, and
+/// recognized by its message ids.
+const BETWEEN_SAVES: Duration = Duration::from_secs(1);
+
+struct InFlight {
+    place: Place,
+    raw: Bytes,
+    /// What is dealt with once this one is.
+    mark: Option<Mark>,
+}
+
+/// What was read and comes next.
+enum Next {
+    Line(Line),
+    /// Lines of another file, which begin once all before them are dealt with: its name must be on the
+    /// disk before it is in a message id.
+    File(Mark),
+}
+
 struct Run<'a> {
     settings: &'a Settings,
     report: Report,
     rejected: Option<BufWriter<File>>,
+    position: Option<PositionFile>,
     /// What was pushed and has no result yet.
-    in_flight: VecDeque<(Place, Bytes)>,
+    in_flight: VecDeque<InFlight>,
+    /// Whether a line could not be sent, or is not known to be stored: the position stays before it.
+    passed_over: bool,
     /// The first line that is not known to be dealt with, once reading has ended early.
     resume: Option<Place>,
     ending: Ending,
@@ -121,7 +147,8 @@ struct Run<'a> {
 impl Run<'_> {
     async fn check(&mut self, mut input: Input) -> Result<(), Failure> {
         while let Some(batch) = input.batches.recv().await {
-            for line in self.lines_of(batch) {
+            for next in self.lines_of(batch) {
+                let Next::Line(line) = next else { continue };
                 match line.event {
                     Ok(envelope) => self.report.checked(envelope.subject(), line.raw.len()),
                     Err(_) => self.bad_line(line)?,
@@ -141,14 +168,26 @@ impl Run<'_> {
         mut pipeline: Pipeline<'_, P>,
     ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
-        let mut waiting: VecDeque<Line> = VecDeque::new();
+        let mut waiting: VecDeque<Next> = VecDeque::new();
         let mut at_end = false;
+        let mut saving = tokio::time::interval(BETWEEN_SAVES);
+        saving.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while self.ending == Ending::Complete
                 && pipeline.has_room()
-                && let Some(line) = waiting.pop_front()
+                && let Some(next) = waiting.pop_front()
             {
-                self.take(line, &mut pipeline)?;
+                match next {
+                    Next::Line(line) => self.take(line, &mut pipeline)?,
+                    Next::File(mark) if self.in_flight.is_empty() => {
+                        self.dealt_with(Some(mark));
+                        self.save_position()?;
+                    }
+                    file @ Next::File(_) => {
+                        waiting.push_front(file);
+                        break;
+                    }
+                }
             }
             let reading = self.ending == Ending::Complete;
             if pipeline.is_empty() && (!reading || (at_end && waiting.is_empty())) {
@@ -156,15 +195,16 @@ impl Run<'_> {
             }
             tokio::select! {
                 biased;
-                () = signals.next() => {
-                    if self.ending == Ending::Interrupted {
+                signal = signals.next() => {
+                    if let Ending::Interrupted(_) = self.ending {
                         // The second one: not another moment.
                         pipeline.stop();
-                        let first = self.in_flight.front().map(|(place, _)| place);
+                        self.save_position()?;
+                        let first = self.in_flight.front().map(|first| &first.place);
                         self.report.ended_at_once(self.settings, first);
-                        std::process::exit(130);
+                        std::process::exit(signal.exit_code().into());
                     }
-                    self.ending = Ending::Interrupted;
+                    self.ending = Ending::Interrupted(signal);
                     self.report.interrupted(self.in_flight.len());
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
@@ -181,12 +221,18 @@ impl Run<'_> {
                     }
                 }
                 () = self.report.tick() => self.report.progress(|| sink.state()),
+                _ = saving.tick(), if self.position.is_some() => self.save_position()?,
             }
         }
+        self.save_position()?;
         // Read, but never handed over; or not read at all.
         if self.ending != Ending::Complete && self.resume.is_none() {
-            self.resume = match waiting.pop_front() {
-                Some(line) => Some(line.place),
+            let read = waiting.into_iter().find_map(|next| match next {
+                Next::Line(line) => Some(line.place),
+                Next::File(_) => None,
+            });
+            self.resume = match read {
+                Some(place) => Some(place),
                 None => next_place(&mut input).await,
             };
         }
@@ -200,21 +246,20 @@ impl Run<'_> {
         dead_before: u64,
     ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
-        let waits = if self.ending == Ending::Interrupted {
-            Duration::ZERO
-        } else {
-            self.settings.max_outage
+        let waits = match self.ending {
+            Ending::Interrupted(_) => Duration::ZERO,
+            _ => self.settings.max_outage,
         };
         let mut closing = std::pin::pin!(sink.close(waits));
         let mut frames = tokio::time::interval(MOMENT / 10);
         let receipt = loop {
             tokio::select! {
                 receipt = &mut closing => break receipt,
-                () = signals.next() => {
+                signal = signals.next() => {
                     if self.ending == Ending::Complete {
                         self.report.interrupted_at_the_end();
                     }
-                    self.ending = Ending::Interrupted;
+                    self.ending = Ending::Interrupted(signal);
                     // No more waiting; but what is written is written.
                     break sink.close(Duration::ZERO).await;
                 }
@@ -229,9 +274,14 @@ impl Run<'_> {
     }
 
     /// A file that broke off ends the reading.
-    fn lines_of(&mut self, batch: Batch) -> Vec<Line> {
+    fn lines_of(&mut self, batch: Batch) -> Vec<Next> {
         match batch {
-            Batch::Lines(lines) => lines,
+            Batch::Lines(lines) => lines.into_iter().map(Next::Line).collect(),
+            Batch::Opened(mark) => vec![Next::File(mark)],
+            Batch::Note(text) => {
+                self.report.note(&text);
+                Vec::new()
+            }
             Batch::Broken { place, reason } => {
                 self.report.broken(&place, &reason);
                 self.ending = Ending::Failed;
@@ -252,7 +302,11 @@ impl Run<'_> {
                 self.report.read();
                 // There is room: the caller has just asked.
                 if pipeline.push(envelope).is_ok() {
-                    self.in_flight.push_back((line.place, line.raw));
+                    self.in_flight.push_back(InFlight {
+                        place: line.place,
+                        raw: line.raw,
+                        mark: line.mark,
+                    });
                 }
                 Ok(())
             }
@@ -266,6 +320,11 @@ impl Run<'_> {
         // A line that was too long was not kept.
         if !line.raw.is_empty() {
             self.reject(&line.raw)?;
+        }
+        // Dealt with, but not before those before it.
+        match self.in_flight.back_mut() {
+            Some(last) => last.mark = line.mark,
+            None => self.dealt_with(line.mark),
         }
         if self.settings.stop_at_bad_line {
             self.ending = Ending::Failed;
@@ -281,12 +340,13 @@ impl Run<'_> {
 
     /// The result of the oldest in flight.
     fn settle(&mut self, result: Result<Delivery, EmitError>) -> Result<(), Failure> {
-        let Some((place, raw)) = self.in_flight.pop_front() else {
+        let Some(InFlight { place, raw, mark }) = self.in_flight.pop_front() else {
             return Ok(());
         };
         let error = match result {
             Ok(delivery) => {
                 self.report.stored(&delivery, raw.len());
+                self.dealt_with(mark);
                 return Ok(());
             }
             Err(error) => error,
@@ -294,7 +354,7 @@ impl Run<'_> {
         let unknown = error.known() == Known::OutcomeUnknown;
         match error.scope() {
             Scope::Broker => {
-                if self.ending != Ending::Interrupted {
+                if !matches!(self.ending, Ending::Interrupted(_)) {
                     self.ending = Ending::Unreachable;
                 }
                 // A bad line may have set a later one.
@@ -306,11 +366,13 @@ impl Run<'_> {
                     self.report.gave_up(&place, &error);
                     self.resume = Some(place);
                 }
+                self.passed_over = true;
                 self.report.not_reached(unknown);
             }
             Scope::Event | Scope::Subject => {
                 self.report.failed(&place, &error, unknown);
                 self.reject(&raw)?;
+                self.dealt_with(mark);
                 let most = self.settings.max_failures;
                 if most > 0 && self.report.failures() == most && self.ending == Ending::Complete {
                     self.report.too_many_failures(most);
@@ -319,6 +381,31 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is passed over: not where an earlier line could not be sent.
+    fn dealt_with(&mut self, mark: Option<Mark>) {
+        if let (Some(position), Some(mark), false) = (&mut self.position, mark, self.passed_over) {
+            position.advance(mark);
+        }
+    }
+
+    /// What was rejected is on the disk before the position is behind it.
+    fn save_position(&mut self) -> Result<(), Failure> {
+        if self.position.is_some() {
+            self.flush_rejected()?;
+        }
+        self.position.as_mut().map_or(Ok(()), PositionFile::save)
+    }
+
+    fn flush_rejected(&mut self) -> Result<(), Failure> {
+        let (Some(file), Some(path)) = (&mut self.rejected, &self.settings.rejected) else {
+            return Ok(());
+        };
+        file.flush().map_err(|source| Failure::File {
+            path: path.clone(),
+            source,
+        })
     }
 
     fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
@@ -333,14 +420,18 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Result<u8, Failure> {
-        if let (Some(file), Some(path)) = (&mut self.rejected, &self.settings.rejected) {
-            file.flush().map_err(|source| Failure::File {
-                path: path.clone(),
-                source,
-            })?;
+        self.flush_rejected()?;
+        if let (true, Ending::Interrupted(_)) = (self.settings.follow, self.ending)
+            && !self.passed_over
+        {
+            // There is no other way to end it.
+            self.ending = Ending::Complete;
+        }
+        if self.position.is_some() {
+            self.resume = None; // the next run knows
         }
         let code = match self.ending {
-            Ending::Interrupted => 130,
+            Ending::Interrupted(signal) => signal.exit_code(),
             Ending::Unreachable => 3,
             Ending::Failed => 1,
             Ending::Complete if !self.report.all_taken() => 1,
@@ -364,28 +455,48 @@ async fn next_place(input: &mut Input) -> Option<Place> {
                 }
             }
             Batch::Broken { place, .. } => return Some(place),
+            Batch::Opened(_) | Batch::Note(_) => {}
         }
     }
     None
 }
 
-struct Signals {
+/// A signal that ends the command in good order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Ctrl-C.
+    Int,
+    /// What service managers send.
+    Term,
+}
+
+impl Interrupt {
+    /// As shells have it: 128 and the signal's number.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Int => 130,
+            Self::Term => 143,
+        }
+    }
+}
+
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
             terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Interrupt {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Interrupt::Int,
+            _ = self.terminate.recv() => Interrupt::Term,
         }
     }
 }

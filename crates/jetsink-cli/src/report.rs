@@ -275,12 +275,19 @@ impl Report {
         self.line(&format!("{place}: can't be read further: {reason}"));
     }
 
+    pub(crate) fn note(&self, text: &str) {
+        self.line(&format!("jetsink: {text}"));
+    }
+
     /// Where the address was left to the system.
     pub(crate) fn metrics_at(&self, address: SocketAddr) {
         self.line(&format!("jetsink: metrics at http://{address}/metrics"));
     }
 
     pub(crate) fn interrupted(&self, in_flight: usize) {
+        if in_flight == 0 {
+            return; // nobody has to wait
+        }
         let events = counted(in_flight as u64, "event");
         self.line(&format!(
             "jetsink: interrupted; waiting for {events} in flight, once more to give up"

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     },
     #[error("--rejected: {} is one of the files to publish", .0.display())]
     RejectedIsInput(PathBuf),
+    #[error("--follow: {0}")]
+    Follow(String),
     #[error("{place}: {reason}")]
     Toml { place: String, reason: String },
     #[error("{0}")]
@@ -60,6 +62,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
+            | Self::Follow(_)
             | Self::MetricsListen { .. }
             | Self::Toml { .. }
             | Self::StreamSpec(_)
@@ -81,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) stop_at_bad_line: bool,
     pub(crate) rejected: Option<PathBuf>,
     pub(crate) from_line: u64,
+    pub(crate) follow: bool,
+    pub(crate) position: Option<PathBuf>,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
     pub(crate) show_progress: bool,
@@ -144,6 +149,8 @@ impl Settings {
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
             rejected: arguments.rejected,
             from_line: arguments.from_line,
+            follow: arguments.follow,
+            position: arguments.position,
             dry_run: arguments.dry_run,
             json: arguments.json,
             show_progress,

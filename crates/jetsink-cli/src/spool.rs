@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::arguments::{Dead, Discard, Export, InSpool, Replay, Spool};
-use crate::publish::wait_for_connection;
+use crate::publish::{Signals, wait_for_connection};
 use crate::report::{self, counted};
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
@@ -282,11 +282,12 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     wait_for_connection(&publisher).await;
     let spool = SpoolSettings::new(directory);
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
-    let mut interrupted = false;
+    let mut signals = Signals::new()?;
+    let mut interrupted = None;
     let receipt = tokio::select! {
         receipt = sink.close(arguments.wait) => receipt,
-        _ = tokio::signal::ctrl_c() => {
-            interrupted = true;
+        signal = signals.next() => {
+            interrupted = Some(signal);
             sink.close(Duration::ZERO).await
         }
     };
@@ -314,10 +315,10 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     {
         report::note(&report::because(&failure));
     }
-    Ok(match receipt.spooled {
-        _ if interrupted => 130,
-        0 => code.max(u8::from(new_dead_letters > 0)),
-        _ => 4,
+    Ok(match (interrupted, receipt.spooled) {
+        (Some(signal), _) => signal.exit_code(),
+        (None, 0) => code.max(u8::from(new_dead_letters > 0)),
+        (None, _) => 4,
     })
 }
 

@@ -6,6 +6,7 @@
 mod bad_input;
 mod doctor;
 mod doctor_cluster;
+mod follow;
 mod login;
 mod metrics;
 mod outages;

@@ -12,6 +12,12 @@ use tokio::sync::mpsc;
 
 use crate::settings::{Failure, Settings};
 
+mod follow;
+mod position;
+
+use position::{Followed, Position};
+pub(crate) use position::{Mark, PositionFile};
+
 /// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
 /// default).
 const LONGEST_LINE: usize = 8 << 20;
@@ -52,11 +58,17 @@ pub(crate) struct Line {
     /// As it stood, without its end; empty for one that was too long to keep.
     pub(crate) raw: Bytes,
     pub(crate) event: Result<Envelope, BadLine>,
+    /// Its end, with `--follow`.
+    pub(crate) mark: Option<Mark>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Batch {
     Lines(Vec<Line>),
+    /// With `--follow`: the lines of this file come next, from there on.
+    Opened(Mark),
+    /// Something to tell.
+    Note(String),
     /// The file can't be read further.
     Broken {
         place: Place,
@@ -72,6 +84,9 @@ pub(crate) struct Input {
 
 /// Opens all files, so that a missing one is found before anything is published, and starts reading.
 pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
+    if settings.follow {
+        return follow(settings);
+    }
     let mut total_bytes = Some(0);
     let mut sources: Vec<(Arc<Path>, Source)> = Vec::new();
     for path in &settings.files {
@@ -86,14 +101,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         }
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if let Some(rejected) = &settings.rejected
-            && std::fs::metadata(rejected).is_ok_and(|other| same_file(&metadata, &other))
-        {
-            return Err(Failure::RejectedIsInput(path.clone()));
-        }
-        if metadata.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
+        check_file(&metadata, path, settings)?;
         total_bytes = match total_bytes {
             Some(total) if metadata.is_file() => Some(total + metadata.len()),
             _ => None,
@@ -101,8 +109,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         let name: Arc<Path> = PathBuf::from(path).into();
         sources.push((name, source(file)));
     }
-    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-    let binding = settings.binding.clone();
+    let (reader, batches) = Reader::new(settings);
     let from_line = settings.from_line;
     std::thread::spawn(move || {
         for (index, (file, source)) in sources.into_iter().enumerate() {
@@ -113,7 +120,10 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
                 line: 0,
             };
             // Nobody listens any more: the command has stopped.
-            if read(source, place, first, &binding, &sender).is_err() {
+            if reader
+                .read(source, place, &Start::from_line(first))
+                .is_err()
+            {
                 return;
             }
         }
@@ -122,6 +132,60 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         batches,
         total_bytes,
     })
+}
+
+/// Follows the one file there is, from where the last run got to.
+fn follow(settings: &Settings) -> Result<Input, Failure> {
+    let [path] = &settings.files[..] else {
+        return Err(Failure::Follow("it takes one file".to_owned()));
+    };
+    if path.as_os_str() == "-" {
+        let why = "standard input is read to its end anyway";
+        return Err(Failure::Follow(why.to_owned()));
+    }
+    let failed = |source| Failure::File {
+        path: path.clone(),
+        source,
+    };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) => {
+            check_file(&metadata, path, settings)?;
+            if settings.position.is_some() && !metadata.is_file() {
+                return Err(Failure::Follow(format!(
+                    "--position: {} is no regular file, and can't be read again from a position",
+                    path.display()
+                )));
+            }
+        }
+    }
+    let position = match &settings.position {
+        None => None,
+        Some(position) => Position::load(position)?,
+    };
+    let (reader, batches) = Reader::new(settings);
+    let (path, from_line) = (path.clone(), settings.from_line);
+    std::thread::spawn(move || follow::follow(&path, from_line, position, &reader));
+    Ok(Input {
+        batches,
+        total_bytes: None,
+    })
+}
+
+fn check_file(metadata: &Metadata, path: &Path, settings: &Settings) -> Result<(), Failure> {
+    if let Some(rejected) = &settings.rejected
+        && std::fs::metadata(rejected).is_ok_and(|other| same_file(metadata, &other))
+    {
+        return Err(Failure::RejectedIsInput(path.to_owned()));
+    }
+    if metadata.is_dir() {
+        return Err(Failure::File {
+            path: path.to_owned(),
+            source: std::io::ErrorKind::IsADirectory.into(),
+        });
+    }
+    Ok(())
 }
 
 /// Whatever the names.
@@ -136,65 +200,132 @@ fn source(bytes: impl Read + Send + 'static) -> Source {
     BufReader::with_capacity(BATCH_BYTES, Box::new(bytes))
 }
 
+#[derive(Debug)]
 struct Stopped;
 
-fn read(
-    mut source: Source,
-    mut place: Place,
-    first: u64,
-    binding: &Binding,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), Stopped> {
-    let send = |batch| sender.blocking_send(batch).map_err(|_| Stopped);
-    let mut lines = Vec::new();
-    let mut bytes = 0;
-    loop {
-        place.line += 1;
-        let raw = match read_line(&mut source) {
-            Ok(Some(raw)) => raw,
-            Ok(None) => break,
-            Err(error) => {
-                send(Batch::Lines(std::mem::take(&mut lines)))?;
-                let reason = error.to_string();
-                return send(Batch::Broken { place, reason });
-            }
-        };
-        if place.line >= first
-            && let Some(line) = check(raw, place.clone(), binding)
-        {
-            bytes += line.raw.len();
-            lines.push(line);
+/// Where reading begins in a file.
+#[derive(Debug, Default)]
+struct Start {
+    offset: u64,
+    /// Lines before this one are skipped, counted from 1.
+    from_line: u64,
+    followed: Option<Arc<Followed>>,
+}
+
+impl Start {
+    fn from_line(from_line: u64) -> Self {
+        Self {
+            from_line,
+            ..Self::default()
         }
-        // A line that came alone through a pipe goes out alone, at once.
-        let would_block = !source.buffer().contains(&b'\n');
-        if bytes >= BATCH_BYTES || (would_block && !lines.is_empty()) {
-            send(Batch::Lines(std::mem::take(&mut lines)))?;
-            bytes = 0;
-        }
-    }
-    if place.line < first {
-        let reason = format!("it ends here, before --from-line {first}");
-        return send(Batch::Broken { place, reason });
-    }
-    if lines.is_empty() {
-        Ok(())
-    } else {
-        send(Batch::Lines(lines))
     }
 }
 
-/// One line with its end; `None` at the end of the file. Of a line that is too long only its first
-/// bytes are kept, but all are read.
-fn read_line(source: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads lines and checks them.
+struct Reader {
+    binding: Binding,
+    /// Whether a line's place gives it its message id, so that it has the same one after a crash.
+    ids_by_place: bool,
+    sender: mpsc::Sender<Batch>,
+}
+
+impl Reader {
+    fn new(settings: &Settings) -> (Self, mpsc::Receiver<Batch>) {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let reader = Self {
+            binding: settings.binding.clone(),
+            ids_by_place: settings.position.is_some(),
+            sender,
+        };
+        (reader, batches)
+    }
+
+    fn send(&self, batch: Batch) -> Result<(), Stopped> {
+        self.sender.blocking_send(batch).map_err(|_| Stopped)
+    }
+
+    /// Reads to the end; gives the offset and the number of the last line.
+    fn read(
+        &self,
+        mut source: Source,
+        mut place: Place,
+        start: &Start,
+    ) -> Result<(u64, u64), Stopped> {
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        let mut offset = start.offset;
+        let mark = |offset, line| {
+            let file = start.followed.clone()?;
+            Some(Mark { file, offset, line })
+        };
+        // Told with the first line, when its beginning is known.
+        let mut opened = mark(offset, place.line);
+        loop {
+            place.line += 1;
+            let (raw, length) = match read_line(&mut source) {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                Err(error) => {
+                    self.send(Batch::Lines(std::mem::take(&mut lines)))?;
+                    let reason = error.to_string();
+                    self.send(Batch::Broken { place, reason })?;
+                    return Err(Stopped);
+                }
+            };
+            if raw.last() != Some(&b'\n') && start.followed.as_ref().is_some_and(|f| f.is_cut()) {
+                break;
+            }
+            let began = offset;
+            offset += length;
+            if place.line >= start.from_line
+                && let Some(mut line) = check(raw, place.clone(), &self.binding)
+            {
+                if let (true, Some(file)) = (self.ids_by_place, &start.followed) {
+                    line.event = line.event.map(|event| file.identify(event, began));
+                }
+                line.mark = mark(offset, place.line);
+                bytes += line.raw.len();
+                lines.push(line);
+            }
+            // A line that came alone through a pipe goes out alone, at once.
+            let would_block = !source.buffer().contains(&b'\n');
+            if bytes >= BATCH_BYTES || (would_block && !lines.is_empty()) {
+                if let Some(mark) = opened.take() {
+                    self.send(Batch::Opened(mark))?;
+                }
+                self.send(Batch::Lines(std::mem::take(&mut lines)))?;
+                bytes = 0;
+            }
+        }
+        if place.line < start.from_line {
+            let from_line = start.from_line;
+            let reason = format!("it ends here, before --from-line {from_line}");
+            self.send(Batch::Broken { place, reason })?;
+            return Err(Stopped);
+        }
+        if !lines.is_empty() {
+            if let Some(mark) = opened {
+                self.send(Batch::Opened(mark))?;
+            }
+            self.send(Batch::Lines(lines))?;
+        }
+        Ok((offset, place.line - 1))
+    }
+}
+
+/// One line with its end, and its length; `None` at the end of the file. Of a line that is too long
+/// only its first bytes are kept, but all are read.
+fn read_line(source: &mut impl BufRead) -> std::io::Result<Option<(Vec<u8>, u64)>> {
     let mut line = Vec::new();
     let limit = LONGEST_LINE as u64 + 1;
     if source.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
+    let mut length = line.len() as u64;
     if line.len() > LONGEST_LINE && line.last() != Some(&b'\n') {
-        source.skip_until(b'\n')?;
+        length += source.skip_until(b'\n')? as u64;
     }
-    Ok(Some(line))
+    Ok(Some((line, length)))
 }
 
 /// `None` for an empty line.
@@ -213,6 +344,7 @@ fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
                 column: LONGEST_LINE + 1,
                 message: format!("the line is longer than {LONGEST_LINE} bytes"),
             }),
+            mark: None,
         });
     }
     if place.line == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
@@ -232,7 +364,12 @@ fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
             message: other.to_string(),
         },
     });
-    Some(Line { place, raw, event })
+    Some(Line {
+        place,
+        raw,
+        event,
+        mark: None,
+    })
 }
 
 #[cfg(test)]
@@ -241,7 +378,7 @@ mod tests {
 
     fn lines(text: &[u8]) -> Vec<Vec<u8>> {
         let mut source = BufReader::with_capacity(3, text);
-        std::iter::from_fn(|| read_line(&mut source).unwrap()).collect()
+        std::iter::from_fn(|| Some(read_line(&mut source).unwrap()?.0)).collect()
     }
 
     #[test]

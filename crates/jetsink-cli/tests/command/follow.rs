@@ -1,0 +1,265 @@
+//! `--follow`: a file that grows, is rotated, is cut off; a FIFO; and `--position` over restarts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nats_fixture::{NatsServer, audit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+
+use crate::support::*;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn follow(server: &NatsServer, arguments: &[&str]) -> Child {
+    let url = server.url();
+    spawn(
+        &[
+            &["-s", &url, "--subject", "events.a", "--follow"],
+            arguments,
+        ]
+        .concat(),
+    )
+}
+
+fn append(path: &Path, lines: &[Bytes]) {
+    let mut text = Vec::new();
+    for line in lines {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    append_bytes(path, &text);
+}
+
+fn append_bytes(path: &Path, bytes: &[u8]) {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.unwrap().write_all(bytes).unwrap();
+}
+
+async fn until_stored(server: &NatsServer, count: usize) {
+    let started = Instant::now();
+    loop {
+        let stored = there(server).await.len();
+        if stored >= count {
+            return;
+        }
+        assert!(started.elapsed() < LONG, "{stored} of {count} are there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn end(child: Child, signal: Signal) -> Output {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let lines = lines(60);
+    // It need not be there yet.
+    let child = follow(&server, &[as_text(&path)]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    append(&path, &lines[..10]);
+    until_stored(&server, 10).await;
+    // Half a line is none.
+    append_bytes(&path, &lines[10][..20]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    append_bytes(&path, &lines[10][20..]);
+    append_bytes(&path, b"\n");
+    until_stored(&server, 11).await;
+    // Rotated by renaming; the writer goes on with the old one for a moment.
+    let old = folder.path().join("events.jsonl.1");
+    fs::rename(&path, &old).unwrap();
+    append(&old, &lines[11..20]);
+    append(&path, &lines[20..30]);
+    until_stored(&server, 30).await;
+    // Rotated by copying and cutting off, with something that was not read yet, and half a line.
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGSTOP).unwrap();
+    append(&path, &lines[30..40]);
+    fs::copy(&path, folder.path().join("events.jsonl.2")).unwrap();
+    File::create(&path).unwrap();
+    append(&path, &lines[40..60]);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
+    until_stored(&server, 60).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 0);
+    assert!(stderr(&output).contains("is not there yet"));
+    let audit = audit(&lines, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let position = folder.path().join("events.position");
+    let lines = lines(12_000);
+    let flags = ["--position", as_text(&position), as_text(&path)];
+    let mut written = 0;
+    for round in 0..8 {
+        let child = follow(&server, &flags);
+        for _ in 0..10 {
+            append(&path, &lines[written..written + 100]);
+            written += 100;
+            tokio::time::sleep(Duration::from_millis(20 + 7 * round)).await;
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
+        child.wait_with_output().unwrap();
+        // Nobody reads meanwhile.
+        append(&path, &lines[written..written + 250]);
+        written += 250;
+        match round {
+            2 => fs::rename(&path, folder.path().join("events.jsonl-20261123")).unwrap(),
+            4 => {
+                fs::rename(&path, folder.path().join("events.jsonl.2")).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                append(&path, &lines[written..written + 50]);
+                written += 50;
+                fs::rename(&path, folder.path().join("events.jsonl.1")).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            5 => {
+                fs::copy(&path, folder.path().join("events.jsonl.3")).unwrap();
+                File::create(&path).unwrap();
+            }
+            _ => {}
+        }
+        append(&path, &lines[written..written + 100]);
+        written += 100;
+    }
+    let child = follow(&server, &flags);
+    until_stored(&server, written).await;
+    let output = end(child, Signal::SIGINT);
+    assert_code(&output, 0);
+    assert!(!stderr(&output).contains("resume"), "{}", stderr(&output));
+    let audit = audit(&lines[..written], &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+    // And nothing of it once more.
+    let child = follow(&server, &flags);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let output = end(child, Signal::SIGTERM);
+    assert!(
+        stderr(&output).contains("0 of 0 events stored"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_told_and_the_new_one_is_read_from_its_beginning() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let position = folder.path().join("events.position");
+    let lines = lines(20);
+    let flags = ["--position", as_text(&position), as_text(&path)];
+    append(&path, &lines[..10]);
+    let child = follow(&server, &flags);
+    until_stored(&server, 10).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    fs::remove_file(&path).unwrap();
+    append(&path, &lines[10..]);
+    let child = follow(&server, &flags);
+    until_stored(&server, 20).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 0);
+    let told = stderr(&output);
+    assert!(
+        told.contains("up to line 10 is not here any more"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fifo_is_read_one_writer_after_another() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.fifo");
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let lines = lines(300);
+    let child = follow(&server, &[as_text(&path)]);
+    for some in lines.chunks(100) {
+        let (path, some) = (path.clone(), some.to_vec());
+        let writing = tokio::task::spawn_blocking(move || append(&path, &some));
+        writing.await.unwrap();
+    }
+    until_stored(&server, 300).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    let audit = audit(&lines, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}");
+}
+
+#[tokio::test]
+async fn a_bad_line_is_passed_over_once_and_never_told_again() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let position = folder.path().join("events.position");
+    let rejected = folder.path().join("bad.jsonl");
+    let flags = [
+        "--position",
+        as_text(&position),
+        "--on-bad-line",
+        "skip",
+        "--rejected",
+        as_text(&rejected),
+        as_text(&path),
+    ];
+    append(&path, &lines(3));
+    append_bytes(&path, b"{}\n");
+    for _ in 0..2 {
+        let child = follow(&server, &flags);
+        until_stored(&server, 3).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        end(child, Signal::SIGTERM);
+    }
+    assert_eq!(fs::read_to_string(&rejected).unwrap(), "{}\n");
+    assert_eq!(there(&server).await.len(), 3);
+}
+
+#[test]
+fn what_can_not_be_followed_is_told_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    append(&path, &lines(1));
+    let fifo = folder.path().join("events.fifo");
+    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let broken = folder.path().join("broken.position");
+    fs::write(&broken, "{\"version\":9}").unwrap();
+    let position = folder.path().join("position");
+    for (arguments, why) in [
+        (vec!["-"], "standard input"),
+        (vec![as_text(&path), as_text(&path)], "it takes one file"),
+        (vec![as_text(folder.path())], "is a directory"),
+        (
+            vec!["--position", as_text(&position), as_text(&fifo)],
+            "is no regular file",
+        ),
+        (
+            vec!["--position", as_text(&broken), as_text(&path)],
+            "broken.position: ",
+        ),
+        (
+            vec!["--position", "/no/such/folder/position", as_text(&path)],
+            "/no/such/folder/position: ",
+        ),
+    ] {
+        let flags = ["-s", "nats://127.0.0.1:1", "--subject", "a", "--follow"];
+        let output = jetsink(&[&flags[..], &arguments].concat())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_code(&output, 2);
+        let told = stderr(&output);
+        assert!(told.contains(why), "{told}");
+    }
+}
