@@ -3,6 +3,7 @@
 mod alerts;
 mod checks;
 mod demo;
+mod packaging;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ usage: cargo xtask COMMAND
   supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
+  static             build the command as one static file (musl), and run it
   alerts             check and test the Prometheus rules and the dashboard in deploy/";
 
 #[tokio::main]
@@ -32,6 +34,7 @@ async fn main() -> ExitCode {
         },
         ["msrv"] => checks::msrv(),
         ["deny"] => checks::deny(),
+        ["static"] => packaging::static_build(),
         ["alerts"] => alerts::check(),
         _ => {
             eprintln!("{USAGE}");

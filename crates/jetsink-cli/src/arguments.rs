@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::doctor::arguments::Doctor;
+use crate::packaging::{Completions, ManualPages};
 use crate::stream::arguments::Stream;
 use crate::units::{parse_bytes, parse_duration};
 
@@ -30,6 +31,10 @@ pub(crate) enum Command {
     Stream(Stream),
     /// Look at servers, login and streams, and say what is wrong and how to mend it
     Doctor(Box<Doctor>),
+    /// Print a script that completes the command in a shell
+    Completions(Completions),
+    /// Print the manual page, or write all of them to a folder
+    Man(ManualPages),
 }
 
 /// `jetsink spool …`; while no sink has the spool open.

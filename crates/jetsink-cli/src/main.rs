@@ -4,6 +4,7 @@ mod arguments;
 mod doctor;
 mod input;
 mod metrics;
+mod packaging;
 mod publish;
 mod report;
 mod settings;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => packaging::completions(&arguments),
+        Command::Man(arguments) => packaging::manual_pages(&arguments),
     };
     match result {
         Ok(code) => match report::output_failure() {

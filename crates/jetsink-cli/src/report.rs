@@ -159,6 +159,11 @@ pub(crate) fn print_bytes(line: &[u8]) -> bool {
     )
 }
 
+/// A text that has its own line ends.
+pub(crate) fn print_as_is(text: &[u8]) {
+    wrote(std::io::stdout().write_all(text));
+}
+
 /// Something to know beside what was asked for.
 pub(crate) fn note(text: &str) {
     to_stderr(&format!("jetsink: {text}"));

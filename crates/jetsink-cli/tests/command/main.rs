@@ -10,6 +10,7 @@ mod follow;
 mod login;
 mod metrics;
 mod outages;
+mod packaging;
 mod publish;
 mod spool;
 mod stream;
