@@ -9,6 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use tracing::Instrument as _;
+
 use crate::acknowledged::Acknowledged;
 use crate::circuit::State;
 use crate::elsewhere::{Elsewhere, may_be_the_servers};
@@ -20,6 +22,7 @@ use crate::retry;
 use crate::scopes::{ScopedAdmission, Scopes};
 use crate::sink::Delivery;
 use crate::sink_settings::SinkSettings;
+use crate::spans;
 use crate::subject::Subject;
 use crate::window::publish_once;
 
@@ -171,8 +174,22 @@ impl<P: Publisher> Direct<P> {
         envelope.with_message_id(MessageId::minted(id))
     }
 
-    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
     async fn attempt(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        max_attempts: u32,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let span = spans::publish(envelope);
+        let attempts = self.attempts(envelope, admission, max_attempts, deadline);
+        let result = attempts.instrument(span.clone()).await;
+        spans::ended(&span, &result);
+        result
+    }
+
+    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
+    async fn attempts(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,

@@ -25,6 +25,7 @@ mod scopes;
 mod settle;
 mod sink;
 mod sink_settings;
+mod spans;
 mod spool;
 mod status;
 pub mod streams;

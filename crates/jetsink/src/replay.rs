@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use crate::backoff::wait_after;
 use crate::circuit::State;
@@ -23,6 +23,7 @@ use crate::meters::SpoolMeters;
 use crate::publisher::Publisher;
 use crate::settle::Settling;
 use crate::sink::Delivery;
+use crate::spans;
 use crate::spool::{Baselines, Place, Record, Spool, SpoolError, SpoolSettings};
 use crate::subject::Subject;
 use lane::Lane;
@@ -170,7 +171,10 @@ impl<'a, P: Publisher> Run<'a, P> {
     /// Sends until the spool is empty, the broker fails, or something must be looked up.
     async fn run(&mut self) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let result = self.send_all().await;
+        let span = spans::replay(self.spool.status().events);
+        let result = self.send_all().instrument(span.clone()).await;
+        span.record("replayed", self.replayed);
+        span.record("dead", self.buried);
         // Where the spool failed, what is in flight was given up on.
         let given_up = self.sent.iter().map(|place| place.subject.clone());
         self.spool.unsettle(given_up);

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use crate::backoff::wait_after;
 use crate::direct::Direct;
@@ -18,6 +18,7 @@ use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::pipeline::WIDEST_WINDOW;
 use crate::publisher::{Publisher, StoredIds};
 use crate::replay::MOST_DELIVERED;
+use crate::spans;
 use crate::spool::{Baselines, Place, Spool, SpoolError, Unsettled};
 use crate::subject::Subject;
 
@@ -209,10 +210,16 @@ async fn look_up<P: Publisher>(
     }
     let mut found = Vec::new();
     let mut visit = |id: &str| found.extend(candidates.remove(id));
+    let span = spans::look_up(subjects.len());
     let answer = direct
         .publisher()
         .stored_ids(subjects, baselines, &mut visit)
+        .instrument(span.clone())
         .await;
+    span.record("found", found.len());
+    if let Err(error) = &answer {
+        span.record("error", tracing::field::display(error));
+    }
     let visited = match answer {
         Ok(visited) => visited,
         // It will be no better in a minute, and waiting for ever would be worse than a duplicate.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::circuit::State;
 use crate::direct::Direct;
@@ -16,6 +17,7 @@ use crate::publisher::{Acknowledgement, Publisher};
 use crate::replay::replay;
 use crate::reporter::report;
 use crate::sink_settings::SinkSettings;
+use crate::spans;
 use crate::spool::{Baselines, Room, Spool, SpoolError, SpoolLoss, SpoolSettings, SpoolStatus};
 use crate::subject::Subject;
 
@@ -378,17 +380,23 @@ pub(crate) async fn spool_event<P: Publisher>(
         .as_ref()
         .is_some_and(|e| e.known() == Known::OutcomeUnknown);
     let above = may_be_stored.then(|| direct.acknowledged_before_emits());
-    let spooled = match room {
-        Ok(room) => spool.append(room, above.as_ref(), deadline).await,
-        Err(error) => Err(error),
+    let (span, spooled) = match room {
+        Ok(room) => {
+            let span = spans::spool(room.envelope());
+            let append = spool.append(room, above.as_ref(), deadline);
+            (span.clone(), append.instrument(span).await)
+        }
+        Err(error) => (Span::none(), Err(error)),
     };
-    match spooled {
+    let result = match spooled {
         Ok(()) => Ok(Delivery::Spooled),
         Err(error) => Err(EmitError::Spool(Box::new(SpoolFailed {
             error,
             direct: sent,
         }))),
-    }
+    };
+    spans::ended(&span, &result);
+    result
 }
 
 impl<P> Drop for Sink<P> {

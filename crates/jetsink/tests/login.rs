@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use jetsink::{ConnectSettings, NatsPublisher};
-use nats_fixture::{NatsServer, TlsFiles};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use nats_fixture::{JwtAccount, NatsServer, TlsFiles};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -28,6 +29,7 @@ impl Write for Log {
 
 #[tokio::test]
 async fn logins_work_or_fail_with_a_reason_and_no_secret_is_in_any_log_line_or_error() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()
@@ -89,14 +91,81 @@ async fn logins_work_or_fail_with_a_reason_and_no_secret_is_in_any_log_line_or_e
     let sink = sink_with(good).await;
     emit(&sink, "events.a", "x".into()).await.result.unwrap();
 
+    // Keys and tokens, which are let in once, and once not.
+    let (user, other) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user());
+    let account = JwtAccount::generate();
+    let (jwt_user, stranger) = (
+        account.user("app").unwrap(),
+        JwtAccount::generate().user("app").unwrap(),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let creds = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let by_nkey = format!(
+        "authorization {{ users = [ {{ nkey: {} }} ] }}",
+        user.public_key()
+    );
+    let settings = |server: &NatsServer| ConnectSettings::new(&server.url()).unwrap();
+    let by_token = NatsServer::builder().config("authorization { token: tok3n }");
+    let by_token = by_token.start().await.unwrap();
+    let by_nkey = NatsServer::builder()
+        .config(&by_nkey)
+        .start()
+        .await
+        .unwrap();
+    let by_jwt = NatsServer::builder().config(&account.server_config(&[]).unwrap());
+    let by_jwt = by_jwt.start().await.unwrap();
+    for (good, wrong) in [
+        (
+            settings(&by_token).token("tok3n"),
+            settings(&by_token).token("sw0rdfish"),
+        ),
+        (
+            settings(&by_nkey).nkey_seed(&user.seed().unwrap()),
+            settings(&by_nkey).nkey_seed(&other.seed().unwrap()),
+        ),
+        (
+            settings(&by_jwt).credentials_file(creds("app.creds", &jwt_user.credentials)),
+            settings(&by_jwt).credentials_file(creds("other.creds", &stranger.credentials)),
+        ),
+    ] {
+        texts.push(format!("{good:?} {wrong:?}"));
+        let sink = sink_with(good).await;
+        // There is no stream: an error with all that is known of it.
+        let error = emit(&sink, "events.a", "x".into())
+            .await
+            .result
+            .unwrap_err();
+        texts.push(format!("{error} {error:?} {sink:?} {}", sink.status()));
+        texts.push(NatsPublisher::connect(wrong).await.unwrap_err().to_string());
+    }
+    let mut secrets = vec![
+        "hunter2".to_owned(),
+        "sw0rdfish".to_owned(),
+        "tok3n".to_owned(),
+    ];
+    secrets.extend([user.seed().unwrap(), other.seed().unwrap()]);
+    for of in [&jwt_user, &stranger] {
+        // The token, and the seed: the long lines of the file.
+        let lines = of.credentials.lines().filter(|line| line.len() > 40);
+        secrets.extend(lines.map(str::to_owned));
+    }
+    assert_eq!(secrets.len(), 9, "{secrets:?}");
+
+    let rendered = metrics.render();
+    assert!(rendered.contains("jetsink_emits_total"));
+    texts.push(rendered);
     texts.push(String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned());
     assert!(
         texts.iter().any(|text| text.contains("circuit opened")),
         "the log was read"
     );
     for text in texts {
-        for secret in ["hunter2", "sw0rdfish"] {
-            assert!(!text.contains(secret), "{secret} in {text}");
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{secret} in {text}");
         }
     }
 }

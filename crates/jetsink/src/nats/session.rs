@@ -15,11 +15,12 @@ use async_nats::{Client, ReconnectToServer, ServerAddr};
 use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::link::Link;
 use super::publisher::Shared;
 use crate::connect::{ConnectError, ConnectSettings, reconnect_delay};
+use crate::spans;
 
 pub(super) struct Session {
     /// No two sessions of a publisher share it.
@@ -172,7 +173,8 @@ async fn reconnect(
     loop {
         sleep(reconnect_delay(attempts)).await;
         attempts += 1;
-        match Session::open(settings, servers.clone(), &shared.link).await {
+        let open = Session::open(settings, servers.clone(), &shared.link);
+        match open.instrument(spans::connect(attempts)).await {
             Ok(session)
                 if attempts < servers.len()
                     && left.as_ref() == Some(&session.client.server_info().server_id) => {}

@@ -115,6 +115,12 @@ pub(crate) struct Room<'a> {
     is_taken: bool,
 }
 
+impl Room<'_> {
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.record.envelope
+    }
+}
+
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         if !self.is_taken {
