@@ -9,7 +9,7 @@ use crate::checks::target;
 use crate::{root, succeed};
 
 pub(crate) fn check() -> Result<(), String> {
-    let promtool = promtool()?;
+    let promtool = prometheus("promtool")?;
     let folder = root().join("deploy/prometheus");
     let run =
         |arguments: &[&str]| succeed(Command::new(&promtool).current_dir(&folder).args(arguments));
@@ -47,20 +47,21 @@ fn metrics_in(file: &str) -> Result<BTreeSet<String>, String> {
         .collect())
 }
 
-/// `PROMTOOL`, else `PATH`, else out of Debian's package, without installing it.
-fn promtool() -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("PROMTOOL") {
+/// A program of Prometheus: from the variable of its name (`PROMTOOL`, `PROMETHEUS`), else `PATH`, else
+/// out of Debian's package, without installing it.
+pub(crate) fn prometheus(program: &str) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(program.to_uppercase()) {
         return Ok(PathBuf::from(path));
     }
     let on_path = std::env::var_os("PATH").and_then(|path| {
-        let mut found = std::env::split_paths(&path).map(|folder| folder.join("promtool"));
+        let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
         found.find(|candidate| candidate.is_file())
     });
     if let Some(path) = on_path {
         return Ok(path);
     }
     let folder = target().join("tools/prometheus");
-    let binary = folder.join("usr/bin/promtool");
+    let binary = folder.join("usr/bin").join(program);
     if binary.is_file() {
         return Ok(binary);
     }
@@ -71,6 +72,9 @@ fn promtool() -> Result<PathBuf, String> {
     let fetched = succeed(Command::new("sh").current_dir(&folder).args(["-c", script]));
     match fetched {
         Ok(()) if binary.is_file() => Ok(binary),
-        _ => Err("there is no promtool: install Prometheus, or name it in PROMTOOL".to_owned()),
+        _ => Err(format!(
+            "there is no {program}: install Prometheus, or name it in {}",
+            program.to_uppercase()
+        )),
     }
 }

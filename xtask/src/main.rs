@@ -2,6 +2,7 @@
 
 mod alerts;
 mod checks;
+mod dashboard;
 mod demo;
 mod packaging;
 mod supervisor;
@@ -16,6 +17,7 @@ usage: cargo xtask COMMAND
   supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
+  dashboard [PNG]    run a drill under a real Prometheus and plot the dashboard [docs/dashboard.png]
   static             build the command as one static file (musl), and run it
   alerts             check and test the Prometheus rules and the dashboard in deploy/";
 
@@ -34,6 +36,8 @@ async fn main() -> ExitCode {
         },
         ["msrv"] => checks::msrv(),
         ["deny"] => checks::deny(),
+        ["dashboard"] => dashboard::picture(&root().join("docs/dashboard.png")).await,
+        ["dashboard", file] => dashboard::picture(Path::new(file)).await,
         ["static"] => packaging::static_build(),
         ["alerts"] => alerts::check(),
         _ => {

@@ -1,0 +1,99 @@
+//! A service that reports what it does: emits events at a steady rate, tells of changes of its sink's
+//! status, and serves its metrics.
+//!
+//! ```text
+//! cargo run --example service -- NATS_URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]
+//! cargo run --example service -- nats://127.0.0.1:4222 events.demo 10 127.0.0.1:9465 /tmp/spool
+//! ```
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jetsink::{Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (settings, spool) = match &arguments[..] {
+        [url, subject, rate, metrics] => ((url, subject, rate, metrics), None),
+        [url, subject, rate, metrics, spool] => ((url, subject, rate, metrics), Some(spool)),
+        _ => return Err("URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]".into()),
+    };
+    let (url, subject, rate, metrics) = settings;
+
+    // Before the sink is made: it asks for its counters then.
+    let seconds = [
+        0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0,
+    ];
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &seconds)?
+        .install_recorder()?;
+    tokio::spawn(serve(TcpListener::bind(metrics).await?, recorder));
+
+    // The service starts whether the broker is there or not.
+    let connect = ConnectSettings::new(url)?.start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await?;
+    let sink = match spool {
+        None => Sink::new(publisher, SinkSettings::default()),
+        Some(folder) => {
+            let spool = SpoolSettings::new(folder);
+            Sink::with_spool(publisher, SinkSettings::default(), spool).await?
+        }
+    };
+    let sink = Arc::new(sink);
+
+    let watched = Arc::clone(&sink);
+    tokio::spawn(async move {
+        let mut watch = watched.watch();
+        loop {
+            println!("{}", watch.changed().await);
+        }
+    });
+
+    let binding = Binding::new(subject.parse()?);
+    let mut tick = interval(Duration::from_secs_f64(1.0 / rate.parse::<f64>()?));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    for number in 0_u64.. {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = tokio::signal::ctrl_c() => break,
+        }
+        let json = format!(
+            r#"{{"specversion":"1.0","id":"{number}","source":"/service","type":"service.worked"}}"#
+        );
+        let envelope = binding.envelope(json.into())?;
+        let sink = Arc::clone(&sink);
+        // The service goes on meanwhile. What the sink can't take it says at once, or within 2 s.
+        tokio::spawn(async move {
+            if let Err(error) = sink.emit(envelope).await {
+                eprintln!("{error}");
+            }
+        });
+    }
+    println!("{:?}", sink.close(Duration::from_secs(5)).await);
+    Ok(())
+}
+
+/// Answers whatever is asked with the metrics. A real service has an HTTP server for this.
+async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let metrics = metrics.clone();
+        tokio::spawn(async move {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let body = metrics.render();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(body.as_bytes()).await;
+        });
+    }
+}
