@@ -240,9 +240,9 @@ impl Run<'_> {
     }
 
     /// Waits for the spool to empty, until Ctrl-C.
-    async fn empty_spool<P: Publisher>(
+    async fn empty_spool(
         &mut self,
-        sink: &Sink<P>,
+        sink: &Sink<NatsPublisher>,
         dead_before: u64,
     ) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
@@ -268,7 +268,7 @@ impl Run<'_> {
         };
         self.report.closed(receipt, dead_before);
         if receipt.spooled > 0 {
-            self.report.left_because(&sink.status());
+            self.report.left_because(sink);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jetsink::circuit::State;
-use jetsink::{Delivery, EmitError, LastFailure, Receipt, Status, Subject};
+use jetsink::{Delivery, EmitError, LastFailure, NatsPublisher, Receipt, Sink, Subject};
 use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -305,9 +305,9 @@ impl Report {
     }
 
     /// Why something is left.
-    pub(crate) fn left_because(&self, status: &Status) {
-        if let Some(failure) = &status.last_failure {
-            self.line(&format!("jetsink: {}", because(failure)));
+    pub(crate) fn left_because(&self, sink: &Sink<NatsPublisher>) {
+        if let Some(reason) = why_left(sink) {
+            self.line(&format!("jetsink: {reason}"));
         }
     }
 
@@ -523,8 +523,15 @@ impl Report {
     }
 }
 
-/// Why events are still in a spool.
-pub(crate) fn because(failure: &LastFailure) -> String {
+/// Why events are still in a spool, where that is known.
+pub(crate) fn why_left(sink: &Sink<NatsPublisher>) -> Option<String> {
+    if let Some(error) = sink.publisher().connect_error() {
+        return Some(format!("events are left in the spool: {error}"));
+    }
+    sink.status().last_failure.as_ref().map(because)
+}
+
+fn because(failure: &LastFailure) -> String {
     match &failure.subject {
         None => format!("events are left in the spool: {}", failure.error),
         Some(subject) => {

@@ -1,9 +1,11 @@
 //! `jetsink spool …`: looking after a spool that no sink has open.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jetsink::circuit::State;
 use jetsink::{
     BuriedEvent, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolFile, SpoolSettings,
     SpooledEvent, event_json,
@@ -16,6 +18,9 @@ use crate::publish::{Signals, wait_for_connection};
 use crate::report::{self, counted};
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
+
+/// How often the progress is drawn.
+const FRAME: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
     match command {
@@ -69,6 +74,7 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
                 "events": status.events,
                 "subjects": status.subjects,
                 "bytes": status.used_bytes,
+                "oldest_spooled_at": spool.oldest()?.map(time),
                 "dead_letters": status.dead_letters,
                 "may_be_stored": spool.may_be_stored(),
             })
@@ -76,8 +82,11 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         );
         return Ok(code);
     }
+    let since = spool.oldest()?.map_or_else(String::new, |oldest| {
+        format!(", the oldest since {}", time(oldest))
+    });
     report::print(&format!(
-        "{} of {} waiting; {}; {}",
+        "{} of {} waiting{since}; {}; {}",
         counted(status.events, "event"),
         counted(status.subjects, "subject"),
         counted(status.dead_letters, "dead letter"),
@@ -284,13 +293,16 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
     let mut signals = Signals::new()?;
     let mut interrupted = None;
+    let progress = left_progress(&sink);
     let receipt = tokio::select! {
         receipt = sink.close(arguments.wait) => receipt,
         signal = signals.next() => {
             interrupted = Some(signal);
             sink.close(Duration::ZERO).await
         }
+        never = show_progress(&sink, &progress) => match never {},
     };
+    progress.finish_and_clear();
     let new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
     if arguments.spool.json {
         report::print(
@@ -311,15 +323,40 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
         ));
     }
     if receipt.spooled > 0
-        && let Some(failure) = sink.status().last_failure
+        && let Some(reason) = report::why_left(&sink)
     {
-        report::note(&report::because(&failure));
+        report::note(&reason);
     }
     Ok(match (interrupted, receipt.spooled) {
         (Some(signal), _) => signal.exit_code(),
         (None, 0) => code.max(u8::from(new_dead_letters > 0)),
         (None, _) => 4,
     })
+}
+
+/// On a terminal.
+fn left_progress(sink: &Sink<NatsPublisher>) -> ProgressBar {
+    let events = sink.spool_status().map_or(0, |spool| spool.events);
+    let bar = ProgressBar::with_draw_target(Some(events), ProgressDrawTarget::stderr());
+    let template = "{bar:16} {percent:>3}% {human_pos} of {human_len} events, {msg}, ETA {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+async fn show_progress(sink: &Sink<NatsPublisher>, bar: &ProgressBar) -> Infallible {
+    let mut frames = tokio::time::interval(FRAME);
+    loop {
+        frames.tick().await;
+        let status = sink.status();
+        let left = status.spool.map_or(0, |spool| spool.events);
+        bar.set_message(match status.broker {
+            State::Connected => "connected".to_owned(),
+            State::Reconnecting { attempt, .. } => format!("reconnecting (attempt {attempt})"),
+        });
+        bar.set_position(bar.length().unwrap_or(0).saturating_sub(left));
+    }
 }
 
 /// RFC 3339, in UTC.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode};
@@ -58,6 +58,7 @@ pub(super) struct Shared {
     /// With the dot at its end.
     api: String,
     expected_stream: Option<String>,
+    connect_error: Mutex<Option<ConnectError>>,
     /// Rung to have the session end, if there is another server.
     pub(super) leave: Notify,
 }
@@ -77,6 +78,7 @@ impl NatsPublisher {
             session: RwLock::new(None),
             api: settings.api_prefix(),
             expected_stream: settings.expected_stream_name().map(str::to_owned),
+            connect_error: Mutex::default(),
             leave: Notify::new(),
         });
         if settings.starts_disconnected() {
@@ -98,6 +100,13 @@ impl NatsPublisher {
         &self.shared
     }
 
+    /// Why the last try to connect failed; `None` since the last connection. Of servers that failed
+    /// for different reasons, the last one's.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<ConnectError> {
+        self.shared.connect_error()
+    }
+
     /// Publishes that wait for an answer at this moment.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -112,6 +121,17 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub(super) fn connect_error(&self) -> Option<ConnectError> {
+        // Nothing panics while holding it.
+        let error = self.connect_error.lock();
+        error.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_connect_error(&self, error: Option<ConnectError>) {
+        let held = self.connect_error.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = error;
     }
 
     fn session_of(&self, connection: u64) -> Option<Arc<Session>> {

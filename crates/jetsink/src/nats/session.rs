@@ -180,9 +180,16 @@ async fn reconnect(
                     && left.as_ref() == Some(&session.client.server_info().server_id) => {}
             Ok(session) => {
                 info!(attempts, "connected");
+                shared.set_connect_error(None);
                 return session;
             }
-            Err(error) => debug!(attempts, %error, "no connection yet"),
+            Err(error) if shared.connect_error().as_ref() == Some(&error) => {
+                debug!(attempts, %error, "still no connection");
+            }
+            Err(error) => {
+                warn!(attempts, %error, "no connection");
+                shared.set_connect_error(Some(error));
+            }
         }
         servers.rotate_left(1);
     }

@@ -100,6 +100,15 @@ impl SpoolFile {
         })
     }
 
+    /// When the oldest of the events that wait came in; `None` where none waits.
+    ///
+    /// # Errors
+    /// [`SpoolError`], where the disk fails.
+    pub fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
+        let oldest = self.store.oldest()?;
+        Ok(oldest.map(time))
+    }
+
     /// Reads all of the spool in `directory`, and changes nothing: it opens a copy, made beside it and
     /// removed again.
     ///
