@@ -124,16 +124,12 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSetting
     loop {
         let mut left = None;
         if let Some(session) = shared.session() {
+            left = stay(&shared, &session, &settings).await;
+            // What it said last: servers come and go.
             let told = session.discovered(&settings);
             if !told.is_empty() {
                 discovered = told;
             }
-            left = stay(
-                &shared,
-                &session,
-                settings.servers_to_try(&discovered).len(),
-            )
-            .await;
             shared.set_session(None);
             match left {
                 None => warn!("the connection is lost, reconnecting"),
@@ -145,7 +141,7 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSetting
 }
 
 /// Ends with the session; where it was left for another server, gives the id of its own.
-async fn stay(shared: &Shared, session: &Session, servers: usize) -> Option<String> {
+async fn stay(shared: &Shared, session: &Session, settings: &ConnectSettings) -> Option<String> {
     let ended = shared.link.watch_over(&session.client);
     let mut ended = pin!(ended);
     loop {
@@ -153,7 +149,8 @@ async fn stay(shared: &Shared, session: &Session, servers: usize) -> Option<Stri
             () = &mut ended => return None,
             () = shared.leave.notified() => {}
         }
-        if servers > 1 {
+        let known = settings.servers_to_try(&session.discovered(settings));
+        if known.len() > 1 {
             // Nothing is registered for this session from here on; it ends with those who hold it.
             shared.link.down();
             return Some(session.client.server_info().server_id);
