@@ -150,7 +150,10 @@ impl<P: Publisher> Sink<P> {
         }
         let meters = self.direct.meters();
         meters.emitted(&result);
-        meters.emit_took(started.elapsed());
+        // Rejections come by the million in an outage, and would hide how long the others take.
+        if !matches!(result, Err(EmitError::CircuitOpen(_))) {
+            meters.emit_took(started.elapsed());
+        }
         result
     }
 
