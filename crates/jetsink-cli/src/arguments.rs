@@ -143,7 +143,7 @@ pub(crate) struct Replay {
 const EXAMPLES: &str = "\
 Examples:
   jetsink publish --subject 'cellos.events.{tenantId}' events.jsonl
-  jetsink publish --subject events.all --follow --position events.position events.jsonl
+  jetsink publish --subject events.all --follow --position pos --spool spool events.jsonl
   zcat old.jsonl.gz | jetsink publish --subject events.all
   jetsink publish --subject 'events.{type}' --creds app.creds -s nats://n1,nats://n2 *.jsonl
   jetsink publish --subject events.all --dry-run events.jsonl
@@ -241,14 +241,15 @@ pub(crate) struct Publish {
     #[arg(short, long, conflicts_with = "dry_run")]
     pub(crate) follow: bool,
 
-    /// Keep in this file how far the followed file is dealt with, and go on there at the next start
+    /// Keep in this file how far the followed file is stored or spooled, and go on there at the next
+    /// start; needs --spool, so that nothing is passed over that can't be stored now
     ///
     /// A line's place also gives it its message id, so that what was in flight when the command was
     /// killed is stored once, if it starts again within the stream's duplicate window.
     #[arg(
         long,
         value_name = "FILE",
-        requires = "follow",
+        requires_all = ["follow", "spool"],
         conflicts_with = "from_line"
     )]
     pub(crate) position: Option<PathBuf>,

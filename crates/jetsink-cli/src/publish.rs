@@ -392,17 +392,22 @@ impl Run<'_> {
 
     /// What was rejected is on the disk before the position is behind it.
     fn save_position(&mut self) -> Result<(), Failure> {
-        if self.position.is_some() {
+        if self.position.as_ref().is_some_and(PositionFile::is_behind) {
             self.flush_rejected()?;
         }
         self.position.as_mut().map_or(Ok(()), PositionFile::save)
     }
 
+    /// To the disk, where a position depends on it.
     fn flush_rejected(&mut self) -> Result<(), Failure> {
         let (Some(file), Some(path)) = (&mut self.rejected, &self.settings.rejected) else {
             return Ok(());
         };
-        file.flush().map_err(|source| Failure::File {
+        let mut flushed = file.flush();
+        if self.position.is_some() {
+            flushed = flushed.and_then(|()| file.get_ref().sync_data());
+        }
+        flushed.map_err(|source| Failure::File {
             path: path.clone(),
             source,
         })

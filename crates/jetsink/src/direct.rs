@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use crate::acknowledged::Acknowledged;
 use crate::circuit::State;
+use crate::connect::random_byte;
 use crate::elsewhere::{Elsewhere, may_be_the_servers};
 use crate::envelope::{Envelope, MessageId};
 use crate::error::{CircuitOpen, EmitError, FailedEmit, Known, PublishError};
@@ -54,7 +55,7 @@ impl<P: Publisher> Direct<P> {
             delivered: AtomicU64::new(0),
             acknowledged,
             meters: EmitMeters::new(),
-            elsewhere: Elsewhere::default(),
+            elsewhere: Elsewhere::new(random_byte()),
         }
     }
 

@@ -31,6 +31,9 @@ const CHUNK: usize = 512;
 /// Subjects that are looked up together.
 const SUBJECTS_AT_ONCE: usize = 64;
 
+/// By message id.
+type Candidates = HashMap<String, Vec<Place>>;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unsettleable {
     #[error("{0}")]
@@ -128,16 +131,19 @@ async fn settle_some<P: Publisher>(
     }
     loop {
         // The oldest of those that were not found.
-        let readable = candidates
+        let places = candidates
             .iter()
-            .filter(|(_, place)| !unread.contains(&place.subject));
+            .flat_map(|(id, places)| places.iter().map(move |place| (id, place)));
+        let readable = places.filter(|(_, place)| !unread.contains(&place.subject));
         let oldest = readable.min_by_key(|(_, place)| place.index);
         let Some((id, place)) = oldest.map(|(id, place)| (id.clone(), place.clone())) else {
             return Ok(unread);
         };
         match send_alone(direct, spool, &place).await? {
             Barrier::Stored => {
-                candidates.remove(&id);
+                for twin in candidates.remove(&id).into_iter().flatten() {
+                    spool.left(twin);
+                }
                 break;
             }
             Barrier::NotTaken => break,
@@ -158,15 +164,16 @@ async fn settle_some<P: Publisher>(
     Ok(unread)
 }
 
-/// The ids of what may have been sent, and where they stand: the first of each subject, which replay
+/// The ids of what may have been sent, and where they stand; one that was given to the sink again by a
+/// caller who did not know stands there twice. They are the first of each subject, which replay
 /// may have sent, and those that were sent before they were spooled, which may stand behind newer
 /// ones of other callers.
 async fn candidates(
     spool: &Spool,
     subjects: &[Subject],
     unsettled: &Unsettled,
-) -> Result<HashMap<String, Place>, SpoolError> {
-    let mut candidates = HashMap::new();
+) -> Result<Candidates, SpoolError> {
+    let mut candidates = Candidates::new();
     for subject in subjects {
         let last_sent = unsettled.last_sent(subject);
         let mut next = 0;
@@ -185,7 +192,8 @@ async fn candidates(
                         index,
                         bytes,
                     };
-                    candidates.insert(id.as_str().to_owned(), place);
+                    let places = candidates.entry(id.as_str().to_owned()).or_default();
+                    places.push(place);
                 }
             }
             next = chunk.next;
@@ -203,13 +211,13 @@ async fn look_up<P: Publisher>(
     spool: &Spool,
     subjects: &[Subject],
     baselines: &Baselines,
-    candidates: &mut HashMap<String, Place>,
+    candidates: &mut Candidates,
 ) -> Result<StoredIds, Unsettleable> {
     if candidates.is_empty() {
         return Ok(StoredIds::Visited);
     }
     let mut found = Vec::new();
-    let mut visit = |id: &str| found.extend(candidates.remove(id));
+    let mut visit = |id: &str| found.extend(candidates.remove(id).into_iter().flatten());
     let span = spans::look_up(subjects.len());
     let answer = direct
         .publisher()

@@ -25,6 +25,8 @@ struct Drill {
     cluster: NatsCluster,
     direct: Arc<NatsSink>,
     spooled: Arc<NatsSink>,
+    /// Of the stream, when it began.
+    leader: usize,
     _folder: TempDir,
 }
 
@@ -43,9 +45,10 @@ impl Drill {
             .await
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let leader = cluster.leader("EVENTS").await.unwrap();
         let urls = match connected {
             Connected::Anywhere => cluster.urls(),
-            Connected::ToTheLeader => cluster.url(cluster.leader("EVENTS").await.unwrap()),
+            Connected::ToTheLeader => cluster.url(leader),
         };
         let connect = || async {
             let settings = ConnectSettings::new(&urls).unwrap();
@@ -58,6 +61,7 @@ impl Drill {
             direct: Arc::new(direct),
             spooled: Arc::new(spooled.unwrap()),
             cluster,
+            leader,
             _folder: folder,
         }
     }
@@ -190,8 +194,10 @@ async fn the_streams_leader_is_killed_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_that_the_sinks_are_connected_to_sends_its_clients_away() {
     let drill = Drill::start(Connected::ToTheLeader).await;
+    let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {
-        let leader = cluster.leader("EVENTS").await.unwrap();
+        // Otherwise it is another server than the one that the sinks are connected to.
+        assert_eq!(cluster.leader("EVENTS").await.unwrap(), leader);
         cluster.server(leader).lame_duck().unwrap();
         cluster.server(leader).await_end().await.unwrap();
         let gone = Instant::now();
@@ -221,8 +227,10 @@ async fn all_three_are_restarted_one_after_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_servers() {
     let drill = Drill::start(Connected::ToTheLeader).await;
+    let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {
-        let leader = cluster.leader("EVENTS").await.unwrap();
+        // Otherwise it is another server than the one that the sinks are connected to.
+        assert_eq!(cluster.leader("EVENTS").await.unwrap(), leader);
         cluster.partition(leader);
         sleep(Duration::from_secs(25)).await;
         cluster.mend(leader);
@@ -236,8 +244,10 @@ async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_se
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_cut_off_from_everybody() {
     let drill = Drill::start(Connected::ToTheLeader).await;
+    let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {
-        let leader = cluster.leader("EVENTS").await.unwrap();
+        // Otherwise it is another server than the one that the sinks are connected to.
+        assert_eq!(cluster.leader("EVENTS").await.unwrap(), leader);
         cluster.isolate(leader);
         sleep(Duration::from_secs(25)).await;
         let end = Instant::now();

@@ -8,7 +8,7 @@ use crate::server::NatsServer;
 use crate::{FixtureError, TlsFiles, nats_server_binary};
 
 /// Ports are chosen by the system and may be taken again before the server binds them.
-const MOST_PORTS_TRIED: u32 = 5;
+pub(crate) const MOST_PORTS_TRIED: u32 = 5;
 
 /// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{ServerAddr, jetstream};
 
-use crate::builder::free_port;
+use crate::builder::{MOST_PORTS_TRIED, free_port};
 use crate::server::create_stream;
 use crate::{FixtureError, NatsServer, TcpProxy};
 
@@ -39,6 +39,17 @@ impl NatsCluster {
     /// # Errors
     /// [`FixtureError`] where a server does not come up, or the three do not agree within a minute.
     pub async fn start() -> Result<Self, FixtureError> {
+        let mut tries = 1;
+        loop {
+            match Self::start_once().await {
+                // A port that was free was taken meanwhile.
+                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once() -> Result<Self, FixtureError> {
         let mut cluster = Self { nodes: Vec::new() };
         let ports: Vec<u16> = (0..Self::SIZE)
             .map(|_| free_port())

@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::{FixtureError, NatsServerBuilder};
 
+/// How long a server may take to end by itself.
+const TIME_TO_END: Duration = Duration::from_secs(60);
+
 /// How long a server may take to come up.
 const TIME_TO_START: Duration = Duration::from_secs(20);
 
@@ -142,9 +145,16 @@ impl NatsServer {
     /// Waits until it has ended by itself, as after [`lame_duck`](Self::lame_duck).
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
+    /// [`FixtureError`] where it does not run, or goes on for a minute.
     pub async fn await_end(&mut self) -> Result<(), FixtureError> {
+        let give_up = Instant::now() + TIME_TO_END;
         loop {
+            if Instant::now() > give_up {
+                return Err(FixtureError::NotReady {
+                    reason: "it does not end".to_owned(),
+                    log_end: self.log_end(),
+                });
+            }
             let Some(running) = &mut self.process else {
                 return Err(not_running());
             };

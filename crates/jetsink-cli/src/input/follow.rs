@@ -20,6 +20,10 @@ use super::{Batch, Place, Reader, Start, Stopped, source};
 /// How often the end of a file is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long a file that was rotated must not grow before it is taken for done: the last of several
+/// writers may be slow to open the new one.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Reads `path` for ever; ends when nobody listens any more, or it can't be read further.
 pub(super) fn follow(
     path: &Path,
@@ -81,7 +85,7 @@ impl Follow<'_> {
         let mut next = match position {
             None => None,
             Some(position) => {
-                let found = find(self.path, &position, false).map_err(|e| self.failed(e))?;
+                let found = find(self.path, &position, None).map_err(|e| self.failed(e))?;
                 if found.is_none() && !position.is_blank() {
                     self.note(format!(
                         "{}: the file that was read up to line {} is not here any more; reading {0} \
@@ -133,13 +137,17 @@ impl Follow<'_> {
         place.file = opened.path.as_path().into();
         place.line = opened.line;
         if metadata.file_type().is_fifo() {
-            // Open a second time before the first is closed, or who writes meanwhile gets an error.
-            let again = opened.file.try_clone().map_err(failed)?;
-            self.reader
-                .read(source(opened.file), place, &Start::from_line(1))?;
-            let next = File::open(self.path).map_err(failed)?;
-            drop(again);
-            return Ok(Some(Opened::new(self.path, next)));
+            let writers = opened.file.try_clone().map_err(failed)?;
+            let start = Start::from_line(1);
+            let (_, line) = self.reader.read(source(opened.file), place, &start)?;
+            if self.reader.sender.is_closed() {
+                return Err(Stopped.into());
+            }
+            // It stays open, or what the next one writes would be lost with it.
+            sleep(POLL);
+            let mut next = Opened::new(self.path, writers);
+            next.line = line;
+            return Ok(Some(next));
         }
         let Opened {
             file,
@@ -156,7 +164,6 @@ impl Follow<'_> {
             file: copy,
             followed: Arc::clone(&followed),
             offset,
-            waited: false,
             sender: self.reader.sender.clone(),
         };
         let start = Start {
@@ -168,7 +175,14 @@ impl Follow<'_> {
         if followed.is_cut() {
             // What was cut off before it was read is in the copy, if one was made.
             let position = followed.position(offset, line);
-            return find(self.path, &position, true).map_err(failed);
+            let copy = find(self.path, &position, Some(followed.since)).map_err(failed)?;
+            if copy.is_none() {
+                self.note(format!(
+                    "{} was cut off; if there was more behind line {line}, it is in no copy here",
+                    self.path.display()
+                ))?;
+            }
+            return Ok(copy);
         }
         let metadata = file.metadata().map_err(failed)?;
         successor(self.path, &metadata).map_err(failed)
@@ -212,7 +226,8 @@ fn generations(path: &Path) -> io::Result<Vec<PathBuf>> {
         let Some(suffix) = other.as_encoded_bytes().strip_prefix(name) else {
             continue;
         };
-        let rotated = suffix.iter().any(u8::is_ascii_digit)
+        let rotated = suffix.first().is_some_and(|byte| b".-_".contains(byte))
+            && suffix.iter().any(u8::is_ascii_digit)
             && suffix
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || b".-_:T".contains(byte));
@@ -224,21 +239,22 @@ fn generations(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The file that the position is of: by its number if that fits, else by its beginning alone, which
-/// finds a copy. With `rest`, only one that holds more than was read.
-fn find(path: &Path, position: &Position, rest: bool) -> io::Result<Option<Opened>> {
+/// finds a copy. `cut` is when the reading began of a file that was cut off: then it is a copy that was
+/// made since, and holds more than was read.
+fn find(path: &Path, position: &Position, cut: Option<SystemTime>) -> io::Result<Option<Opened>> {
     let mut copy = None;
     for path in generations(path)? {
         let Ok(file) = File::open(&path) else {
             continue;
         };
         let metadata = file.metadata()?;
-        if !metadata.is_file() || (rest && metadata.len() <= position.offset) {
+        if !metadata.is_file() || (cut.is_some() && metadata.len() <= position.offset) {
             continue;
         }
         let Some(head) = position.head_of(&file)? else {
             continue;
         };
-        let same = (metadata.dev(), metadata.ino()) == (position.device, position.inode);
+        let same = position.is_of(&metadata);
         let found = Opened {
             path,
             file,
@@ -250,7 +266,11 @@ fn find(path: &Path, position: &Position, rest: bool) -> io::Result<Option<Opene
         if same {
             return seek(found).map(Some);
         }
-        if !position.is_blank() {
+        let made_since = match cut {
+            Some(since) => metadata.modified()? >= since,
+            None => false,
+        };
+        if made_since || position.knows_copies() {
             copy = Some(found);
         }
     }
@@ -262,8 +282,8 @@ fn seek(mut opened: Opened) -> io::Result<Opened> {
     Ok(opened)
 }
 
-/// What came right after a file that was rotated away: the oldest that is younger, which is the path
-/// itself unless it was rotated more than once.
+/// What came right after a file that was rotated away, if it was rotated more than once meanwhile: the
+/// oldest that is younger. Otherwise that is the path itself.
 fn successor(path: &Path, ended: &fs::Metadata) -> io::Result<Option<Opened>> {
     let mut younger: Vec<(SystemTime, PathBuf)> = Vec::new();
     for other in generations(path)? {
@@ -293,15 +313,18 @@ struct Growing {
     file: File,
     followed: Arc<Followed>,
     offset: u64,
-    /// Whether the last read found the end.
-    waited: bool,
     sender: mpsc::Sender<Batch>,
 }
 
 impl Growing {
-    /// Whether the path leads to another file by now.
-    fn is_rotated(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|now| !self.followed.is(&now))
+    /// Whether something was written to the file that came after it. While the new one is empty, or not
+    /// there, whoever writes has the old one open.
+    fn is_rotated(&self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(now) if self.followed.is(&now) => Ok(false),
+            Ok(now) if now.len() > 0 => Ok(true),
+            _ => Ok(successor(&self.path, &self.file.metadata()?)?.is_some()),
+        }
     }
 
     /// Whether it was cut off, even if it has grown again since.
@@ -329,26 +352,26 @@ impl Growing {
 
 impl Read for Growing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut rotated = false;
+        let mut quiet = Duration::ZERO;
         loop {
-            if self.waited && self.is_cut()? {
+            let read = self.file.read(buffer)?;
+            // What was read behind a cut is the middle of something else.
+            if self.is_cut()? {
                 self.followed.cut.store(true, Ordering::Release);
                 return Ok(0);
             }
-            let read = self.file.read(buffer)?;
             if read > 0 {
                 self.note_head(&buffer[..read]);
                 self.offset += read as u64;
-                self.waited = false;
                 return Ok(read);
             }
-            // Whoever writes may have had the old file open for a moment longer.
-            if rotated || self.sender.is_closed() {
+            if quiet >= QUIET || self.sender.is_closed() {
                 return Ok(0);
             }
-            rotated = self.is_rotated();
             sleep(POLL);
-            self.waited = true;
+            if self.is_rotated()? {
+                quiet += POLL;
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jetsink::{Envelope, MessageId};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,11 @@ pub(super) const HEAD: usize = 1024;
 pub(crate) struct Followed {
     pub(super) device: u64,
     pub(super) inode: u64,
+    /// When it was made, in nanoseconds since 1970, where the file system knows: numbers of files that
+    /// were deleted are given out again.
+    born: Option<u64>,
+    /// When this run began to read it.
+    pub(super) since: SystemTime,
     /// Part of the message ids of its lines; stays with the file over restarts.
     pub(super) name: String,
     /// What was read of its first [`HEAD`] bytes.
@@ -37,6 +43,8 @@ impl Followed {
         Ok(Self {
             device: metadata.dev(),
             inode: metadata.ino(),
+            born: born(&metadata),
+            since: SystemTime::now(),
             name,
             head: Mutex::new(head),
             cut: AtomicBool::new(false),
@@ -67,6 +75,7 @@ impl Followed {
             version: VERSION,
             device: self.device,
             inode: self.inode,
+            born: self.born,
             name: self.name.clone(),
             offset,
             line,
@@ -89,8 +98,9 @@ pub(crate) struct Mark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     version: u32,
-    pub(super) device: u64,
-    pub(super) inode: u64,
+    device: u64,
+    inode: u64,
+    born: Option<u64>,
     pub(super) name: String,
     pub(super) offset: u64,
     pub(super) line: u64,
@@ -127,10 +137,25 @@ impl Position {
         Ok(same.then_some(head))
     }
 
-    /// Whether nothing was read of it, so that it could be any file.
+    /// Whether it is of that very file, by its number.
+    pub(super) fn is_of(&self, metadata: &fs::Metadata) -> bool {
+        (self.device, self.inode) == (metadata.dev(), metadata.ino()) && self.born == born(metadata)
+    }
+
+    /// Whether the beginning says enough to know a copy by it: shorter ones are alike too often.
+    pub(super) fn knows_copies(&self) -> bool {
+        self.head_bytes == HEAD
+    }
+
+    /// Whether nothing was read of it.
     pub(super) fn is_blank(&self) -> bool {
         self.head_bytes == 0
     }
+}
+
+fn born(metadata: &fs::Metadata) -> Option<u64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
 }
 
 /// The first bytes of a file.
@@ -178,6 +203,11 @@ impl PositionFile {
         self.unsaved = Some(mark);
     }
 
+    /// Whether there is something to save.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unsaved.is_some()
+    }
+
     /// Writes it, if it has changed, so that a crash leaves the old one or the new one.
     pub(crate) fn save(&mut self) -> Result<(), Failure> {
         let Some(mark) = self.unsaved.take() else {
@@ -190,7 +220,9 @@ impl PositionFile {
             serde_json::to_writer(&mut file, &position)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
-            fs::rename(&beside, &self.path)
+            fs::rename(&beside, &self.path)?;
+            let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(|source| self.failed(source))
     }

@@ -12,8 +12,9 @@ use async_nats::{ConnectOptions, ServerAddr};
 
 pub use error::ConnectError;
 use error::{NO_ANSWER, file_error, reason};
+use servers::parse_server;
+pub(crate) use servers::random_byte;
 pub(crate) use servers::reconnect_delay;
-use servers::{parse_server, random_byte};
 
 /// The port and scheme where a URL names none are `nats` and 4222.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";

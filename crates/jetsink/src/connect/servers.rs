@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
-pub(super) fn random_byte() -> u8 {
+pub(crate) fn random_byte() -> u8 {
     nuid::next().as_bytes().last().copied().unwrap_or_default()
 }
 

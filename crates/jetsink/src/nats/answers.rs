@@ -183,10 +183,10 @@ impl Answers {
         self.lock().waiting.remove(&token);
     }
 
-    /// Takes a token for a liveness check, unless one that was sent after `token` is out already.
-    pub(super) fn begin_check(&self, token: u64) -> Option<u64> {
+    /// Takes a token for a liveness check over that session, unless one that was sent after `token` is out already.
+    pub(super) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
         let mut table = self.lock();
-        if table.session.is_none() || table.check.is_some_and(|check| check > token) {
+        if table.session != Some(session) || table.check.is_some_and(|check| check > token) {
             return None;
         }
         table.next_token += 1;
@@ -316,7 +316,7 @@ mod tests {
         let answers = connected();
         let (token, mut first) = answers.register(1, "a").unwrap();
         let (_, mut second) = answers.register(1, "b").unwrap();
-        answers.begin_check(token);
+        answers.begin_check(1, token);
         answers.down();
         for receiver in [&mut first, &mut second] {
             assert!(matches!(
@@ -342,8 +342,8 @@ mod tests {
         let answers = connected();
         let (first, _r1) = answers.register(1, "a").unwrap();
         let (second, _r2) = answers.register(1, "a").unwrap();
-        let check = answers.begin_check(first).unwrap();
-        assert_eq!(answers.begin_check(second), None);
+        let check = answers.begin_check(1, first).unwrap();
+        assert_eq!(answers.begin_check(1, second), None);
         assert!(!answers.answered_since(second));
         assert_eq!(answers.arrived(check, message()), Arrival::Expected);
         assert!(answers.answered_since(second));

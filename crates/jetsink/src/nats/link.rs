@@ -25,8 +25,10 @@ const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
 pub(super) struct Link {
     pub(super) answers: Answers,
     connection: watch::Sender<Connection>,
-    /// The session whose events count; those of earlier ones come too late to matter.
+    /// The session whose events and answers count; those of earlier ones come too late to matter.
     session: AtomicU64,
+    /// How many sessions there were, those that never got ready among them.
+    sessions: AtomicU64,
     /// Set while the watchdog sleeps because nothing is in flight.
     parked: AtomicBool,
     wake: Notify,
@@ -38,6 +40,7 @@ impl Link {
             answers: Answers::default(),
             connection: watch::Sender::default(),
             session: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             wake: Notify::new(),
         })
@@ -47,9 +50,9 @@ impl Link {
         self.connection.subscribe()
     }
 
-    /// A new session begins; gives its number.
-    pub(super) fn begin_session(&self) -> u64 {
-        self.session.fetch_add(1, Ordering::AcqRel) + 1
+    /// The number of a new session, which counts once it is [`up`](Self::up).
+    pub(super) fn number_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The callback of a session's client.
@@ -73,6 +76,7 @@ impl Link {
 
     /// The session is ready.
     pub(super) fn up(&self, session: u64) {
+        self.session.store(session, Ordering::Release);
         self.answers.up(session);
         self.connection.send_modify(|connection| {
             connection.up = true;
@@ -89,8 +93,11 @@ impl Link {
         self.answers.down();
     }
 
-    pub(super) fn arrived(&self, token: u64, message: async_nats::Message) {
-        if self.answers.arrived(token, message) == Arrival::GivenUp {
+    pub(super) fn arrived(&self, session: u64, token: u64, message: async_nats::Message) {
+        // The life of a server that was left is no sign for the one we are with.
+        if session == self.session.load(Ordering::Acquire)
+            && self.answers.arrived(token, message) == Arrival::GivenUp
+        {
             self.connection
                 .send_modify(|connection| connection.signs_of_life += 1);
         }

@@ -210,7 +210,7 @@ impl Shared {
 
     /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
     pub(super) async fn check_liveness(&self, session: &Session, token: u64) {
-        if let Some(check) = self.link.answers.begin_check(token) {
+        if let Some(check) = self.link.answers.begin_check(session.number, token) {
             let reply = format!("{}{check}", session.inbox);
             let subject = self.api_subject("INFO");
             // A failure leaves the question unanswered, which is an answer too.

@@ -38,7 +38,7 @@ impl Session {
         servers_to_try: Vec<ServerAddr>,
         link: &Arc<Link>,
     ) -> Result<Arc<Self>, ConnectError> {
-        let number = link.begin_session();
+        let number = link.number_session();
         let on_event = Arc::clone(link);
         let nowhere = nowhere(settings)?;
         let mut servers = vec![nowhere.clone()];
@@ -82,7 +82,7 @@ impl Session {
             while let Some(message) = answers.next().await {
                 let token = message.subject.strip_prefix(prefix.as_str());
                 if let Some(Ok(token)) = token.map(str::parse) {
-                    answered.arrived(token, message);
+                    answered.arrived(number, token, message);
                 }
             }
         });
@@ -122,62 +122,90 @@ fn nowhere(settings: &ConnectSettings) -> Result<ServerAddr, ConnectError> {
 pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSettings) {
     let mut discovered = Vec::new();
     loop {
-        let mut left = None;
+        let mut next = None;
         if let Some(session) = shared.session() {
-            left = stay(&shared, &session, &settings).await;
-            // What it said last: servers come and go.
+            // One that is cut off from its cluster names nobody but itself, and is not believed.
             let told = session.discovered(&settings);
-            if !told.is_empty() {
+            if told.len() > 1 || discovered.is_empty() {
                 discovered = told;
             }
+            next = stay(&shared, &session, &settings, &discovered).await;
+            // What is in flight fails, and nothing is sent over this session from here on; it ends
+            // with the last who holds it.
+            shared.link.down();
             shared.set_session(None);
-            match left {
-                None => warn!("the connection is lost, reconnecting"),
-                Some(_) => warn!("the broker keeps failing, trying another of its servers"),
-            }
         }
-        shared.set_session(Some(reconnect(&shared, &settings, &discovered, left).await));
+        let next = match next {
+            Some(elsewhere) => elsewhere,
+            None => reconnect(&shared, &settings, &discovered).await,
+        };
+        shared.set_connect_error(None);
+        shared.set_session(Some(next));
     }
 }
 
-/// Ends with the session; where it was left for another server, gives the id of its own.
-async fn stay(shared: &Shared, session: &Session, settings: &ConnectSettings) -> Option<String> {
-    let ended = shared.link.watch_over(&session.client);
-    let mut ended = pin!(ended);
+/// Ends with the session, or gives the one to go on with, which is with another server.
+async fn stay(
+    shared: &Shared,
+    session: &Session,
+    settings: &ConnectSettings,
+    discovered: &[ServerAddr],
+) -> Option<Arc<Session>> {
+    let mut ended = pin!(shared.link.watch_over(&session.client));
     loop {
         tokio::select! {
-            () = &mut ended => return None,
+            () = &mut ended => break,
             () = shared.leave.notified() => {}
         }
-        let known = settings.servers_to_try(&session.discovered(settings));
-        if known.len() > 1 {
-            // Nothing is registered for this session from here on; it ends with those who hold it.
-            shared.link.down();
-            return Some(session.client.server_info().server_id);
+        tokio::select! {
+            () = &mut ended => break,
+            other = elsewhere(shared, session, settings, discovered) => if other.is_some() {
+                warn!("nothing is stored by this server, going on with another one");
+                return other;
+            }
         }
     }
+    warn!("the connection is lost, reconnecting");
+    None
 }
 
-/// Opens a session, with another server than the one that was `left` where there is one.
+/// A session with another server than this one's, while this one goes on.
+async fn elsewhere(
+    shared: &Shared,
+    session: &Session,
+    settings: &ConnectSettings,
+    discovered: &[ServerAddr],
+) -> Option<Arc<Session>> {
+    let servers = settings.servers_to_try(discovered);
+    if servers.len() < 2 {
+        return None;
+    }
+    let here = session.client.server_info().server_id;
+    for (attempts, server) in (1..).zip(servers) {
+        let open = Session::open(settings, vec![server], &shared.link);
+        match open.instrument(spans::connect(attempts)).await {
+            Ok(other) if other.client.server_info().server_id != here => return Some(other),
+            Ok(_) => {}
+            Err(error) => debug!(attempts, %error, "no connection to another server"),
+        }
+    }
+    None
+}
+
 async fn reconnect(
     shared: &Shared,
     settings: &ConnectSettings,
     discovered: &[ServerAddr],
-    left: Option<String>,
 ) -> Arc<Session> {
-    let mut servers = settings.servers_to_try(discovered);
     let mut attempts = 0;
     loop {
         sleep(reconnect_delay(attempts)).await;
         attempts += 1;
-        let open = Session::open(settings, servers.clone(), &shared.link);
+        let servers = settings.servers_to_try(discovered);
+        let open = Session::open(settings, servers, &shared.link);
         match open.instrument(spans::connect(attempts)).await {
-            Ok(session)
-                if attempts < servers.len()
-                    && left.as_ref() == Some(&session.client.server_info().server_id) => {}
             Ok(session) => {
                 info!(attempts, "connected");
-                shared.set_connect_error(None);
                 return session;
             }
             Err(error) if shared.connect_error().as_ref() == Some(&error) => {
@@ -188,6 +216,5 @@ async fn reconnect(
                 shared.set_connect_error(Some(error));
             }
         }
-        servers.rotate_left(1);
     }
 }
