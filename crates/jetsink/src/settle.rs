@@ -141,7 +141,8 @@ async fn settle_some<P: Publisher>(
         };
         match send_alone(direct, spool, &place).await? {
             Barrier::Stored => {
-                for twin in candidates.remove(&id).into_iter().flatten() {
+                let stored = candidates.remove(&id).into_iter().flatten();
+                for twin in stored.filter(|twin| twin.index != place.index) {
                     spool.left(twin);
                 }
                 break;

@@ -60,3 +60,38 @@ async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() 
     });
     assert_eq!(stored, (0..=NEWER).collect::<Vec<_>>());
 }
+
+/// A caller that was killed before it had noted that the spool has an event gives it to the sink again,
+/// under the same message id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
+    for stored_before in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SpoolSettings::new(folder.path());
+        let soon = Instant::now() + Duration::from_secs(60);
+        let spool = Spool::open(&settings).unwrap();
+        let (sent, other) = (event(0), event(1));
+        let above = Baselines::new();
+        spool.append_event(&sent, Some(&above), soon).await.unwrap();
+        spool.append_event(&other, None, soon).await.unwrap();
+        spool.append_event(&sent, None, soon).await.unwrap();
+        drop(spool);
+
+        // It has no duplicate window: what is sent twice is stored twice.
+        let broker = Simulated::new();
+        if stored_before {
+            broker.with(|broker| {
+                let stored = ("a".to_owned(), "sink.0".to_owned(), "0".to_owned());
+                broker.stream.push(stored);
+            });
+        }
+        let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
+            .await
+            .unwrap();
+        let receipt = sink.close(Duration::from_secs(60)).await;
+        assert_eq!(receipt.spooled, 0);
+        let stored = broker.with(|broker| broker.stream.clone());
+        let ids: Vec<&str> = stored.iter().map(|(_, id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["sink.0", "sink.1"]);
+    }
+}
