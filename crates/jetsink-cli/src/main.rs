@@ -3,7 +3,9 @@
 mod arguments;
 mod doctor;
 mod input;
+mod interrupt;
 mod metrics;
+mod output;
 mod packaging;
 mod publish;
 mod report;
@@ -30,15 +32,15 @@ fn main() -> ExitCode {
         Command::Man(arguments) => packaging::manual_pages(&arguments),
     };
     match result {
-        Ok(code) => match report::output_failure() {
+        Ok(code) => match output::output_failure() {
             None => ExitCode::from(code),
             Some(error) => {
-                report::note(&format!("standard output: {error}"));
+                output::note(&format!("standard output: {error}"));
                 ExitCode::from(code.max(1))
             }
         },
         Err(failure) => {
-            report::failure(&failure);
+            output::failure(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
 
 fn publish(arguments: arguments::Publish) -> Result<u8, Failure> {
     let settings = Settings::resolve(arguments, environment)?;
-    report::start_log(settings.verbose, settings.show_progress || settings.quiet);
+    output::start_log(settings.verbose, settings.show_progress || settings.quiet);
     let input = input::open(&settings)?;
     let report = Report::new(&settings, input.total_bytes);
     let runtime = runtime()?;

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::arguments::Arguments;
-use crate::report;
+use crate::output;
 use crate::settings::Failure;
 
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub(crate) fn completions(arguments: &Completions) -> Result<u8, Failure> {
         "jetsink",
         &mut text,
     );
-    report::print_as_is(&text);
+    output::print_as_is(&text);
     Ok(0)
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn manual_pages(arguments: &ManualPages) -> Result<u8, Failure> {
             let mut page = Vec::new();
             // Writing to memory can't fail.
             let _ = Man::new(command).render(&mut page);
-            report::print_as_is(&page);
+            output::print_as_is(&page);
         }
         // `jetsink.1`, `jetsink-publish.1`, `jetsink-spool.1`, `jetsink-spool-status.1` …
         Some(directory) => {

@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::arguments::{Dead, Discard, Export, InSpool, Replay, Spool};
-use crate::publish::{Signals, wait_for_connection};
-use crate::report::{self, counted};
+use crate::interrupt::Signals;
+use crate::output::{self, counted};
+use crate::publish::wait_for_connection;
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
 
@@ -25,11 +26,11 @@ const FRAME: Duration = Duration::from_millis(100);
 pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
     match command {
         Spool::Replay(arguments) => {
-            report::start_log(arguments.verbose, false);
+            output::start_log(arguments.verbose, false);
             runtime()?.block_on(replay(*arguments))
         }
         other => {
-            report::start_log(0, true);
+            output::start_log(0, true);
             Ok(match other {
                 Spool::Status(arguments) => status(&arguments),
                 Spool::List(arguments) => list(&arguments),
@@ -48,7 +49,7 @@ fn open(directory: &Path) -> Result<(SpoolFile, u8), SpoolError> {
     let spool = SpoolFile::open(directory)?;
     tell_set_aside(directory);
     if let Some(loss) = spool.loss() {
-        report::note(&loss.to_string());
+        output::note(&loss.to_string());
     }
     let code = u8::from(spool.loss().is_some());
     Ok((spool, code))
@@ -57,7 +58,7 @@ fn open(directory: &Path) -> Result<(SpoolFile, u8), SpoolError> {
 /// Until somebody takes them away.
 fn tell_set_aside(directory: &Path) {
     for file in SpoolFile::set_aside(directory) {
-        report::note(&format!(
+        output::note(&format!(
             "{} is a damaged spool that was set aside; what could be read of it was kept. Delete it \
              once nobody needs it",
             file.display()
@@ -69,7 +70,7 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
     let status = spool.status();
     if arguments.json {
-        report::print(
+        output::print(
             &json!({
                 "events": status.events,
                 "subjects": status.subjects,
@@ -85,7 +86,7 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
     let since = spool.oldest()?.map_or_else(String::new, |oldest| {
         format!(", the oldest since {}", time(oldest))
     });
-    report::print(&format!(
+    output::print(&format!(
         "{} of {} waiting{since}; {}; {}",
         counted(status.events, "event"),
         counted(status.subjects, "subject"),
@@ -93,12 +94,12 @@ fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         HumanBytes(status.used_bytes)
     ));
     for (subject, events, bytes) in spool.subjects() {
-        if !report::print(&format!("{events:>10} {bytes:>12} bytes  {subject}")) {
+        if !output::print(&format!("{events:>10} {bytes:>12} bytes  {subject}")) {
             break;
         }
     }
     if spool.may_be_stored() {
-        report::note("replay had begun, and some may be stored already: it looks that up first");
+        output::note("replay had begun, and some may be stored already: it looks that up first");
     }
     Ok(code)
 }
@@ -111,7 +112,7 @@ fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
         } else {
             line(&event)
         };
-        report::print(&line);
+        output::print(&line);
     })?;
     Ok(told(damaged).max(code))
 }
@@ -150,7 +151,7 @@ fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
     let check = SpoolFile::verify(&arguments.directory)?;
     tell_set_aside(&arguments.directory);
     if arguments.json {
-        report::print(
+        output::print(
             &json!({
                 "events": check.events,
                 "dead_letters": check.dead_letters,
@@ -160,16 +161,16 @@ fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
             .to_string(),
         );
     } else {
-        report::print(&format!(
+        output::print(&format!(
             "{} and {} can be read",
             counted(check.events, "event"),
             counted(check.dead_letters, "dead letter")
         ));
         if let Some(reason) = &check.reason {
-            report::print(&format!("damaged: {reason}"));
+            output::print(&format!("damaged: {reason}"));
         }
         if check.damaged > 0 {
-            report::print(&format!(
+            output::print(&format!(
                 "{} can't be read",
                 counted(check.damaged, "event")
             ));
@@ -203,7 +204,7 @@ fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
                 letter.reason
             )
         };
-        report::print(&text);
+        output::print(&text);
     })?;
     Ok(told(damaged).max(code))
 }
@@ -211,9 +212,9 @@ fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
 /// What was changed.
 fn done(as_json: bool, key: &str, count: u64, what: &str, how: &str) {
     if as_json {
-        report::print(&json!({ key: count }).to_string());
+        output::print(&json!({ key: count }).to_string());
     } else {
-        report::note(&format!("{} {how}", counted(count, what)));
+        output::note(&format!("{} {how}", counted(count, what)));
     }
 }
 
@@ -252,14 +253,14 @@ fn export(arguments: &Export) -> Result<u8, SpoolError> {
                 let mut described = described;
                 // It is JSON: just made, or checked when it came in.
                 described["event"] = serde_json::from_slice(&line).unwrap_or_default();
-                report::print(&described.to_string());
+                output::print(&described.to_string());
             }
             Ok(line) => {
-                report::print_bytes(&line);
+                output::print_bytes(&line);
             }
             Err(error) => {
                 failed += 1;
-                report::note(&format!("event {}: {error}", event.index));
+                output::note(&format!("event {}: {error}", event.index));
             }
         }
     };
@@ -273,7 +274,7 @@ fn export(arguments: &Export) -> Result<u8, SpoolError> {
 
 fn told(damaged: u64) -> u8 {
     if damaged > 0 {
-        report::note(&format!("{damaged} damaged ones can't be read"));
+        output::note(&format!("{damaged} damaged ones can't be read"));
     }
     u8::from(damaged > 0)
 }
@@ -305,7 +306,7 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     progress.finish_and_clear();
     let new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
     if arguments.spool.json {
-        report::print(
+        output::print(
             &json!({
                 "delivered": receipt.delivered,
                 "left": receipt.spooled,
@@ -315,7 +316,7 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
             .to_string(),
         );
     } else {
-        report::print(&format!(
+        output::print(&format!(
             "{} delivered, {} left, {}",
             counted(receipt.delivered, "event"),
             receipt.spooled,
@@ -323,9 +324,9 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
         ));
     }
     if receipt.spooled > 0
-        && let Some(reason) = report::why_left(&sink)
+        && let Some(reason) = output::why_left(&sink)
     {
-        report::note(&reason);
+        output::note(&reason);
     }
     Ok(match (interrupted, receipt.spooled) {
         (Some(signal), _) => signal.exit_code(),

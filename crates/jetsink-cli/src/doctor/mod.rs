@@ -14,7 +14,7 @@ use jetsink::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::report::{self, counted};
+use crate::output::{self, counted};
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
 use arguments::Doctor;
@@ -29,7 +29,7 @@ const SKEW_SECONDS: f64 = 2.0;
 const SAMPLE: &str = "jetsink-doctor";
 
 pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
-    report::start_log(0, true);
+    output::start_log(0, true);
     for subject in &arguments.subjects {
         SubjectTemplate::new(subject.clone())?;
     }
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
     };
     runtime()?.block_on(examine(arguments, connect, &mut told))?;
     if !arguments.json {
-        report::print(&format!(
+        output::print(&format!(
             "{}, {}",
             counted(told.problems, "problem"),
             counted(told.warnings, "warning")
@@ -69,7 +69,7 @@ impl Told {
         } else {
             finding.as_text()
         };
-        report::print(&line);
+        output::print(&line);
     }
 
     fn tell_all(&mut self, findings: &[Finding]) {

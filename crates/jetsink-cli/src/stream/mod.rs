@@ -7,13 +7,13 @@ use jetsink::streams::{ChangeKind, Storage, StreamError, StreamPlan, StreamSpec}
 use jetsink::{Known, NatsPublisher};
 use serde_json::json;
 
-use crate::report;
+use crate::output;
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
 use arguments::{Limits, Preset, StorageKind, Stream, Wanted};
 
 pub(crate) fn run(command: Stream) -> Result<u8, Failure> {
-    report::start_log(0, true);
+    output::start_log(0, true);
     let (wanted, verb) = match command {
         Stream::Plan(wanted) => (*wanted, Verb::Plan),
         Stream::Check(wanted) => (*wanted, Verb::Check),
@@ -59,19 +59,19 @@ async fn one(
             }
             // The other streams are made all the same.
             Err(error) => {
-                report::note(&error.to_string());
+                output::note(&error.to_string());
                 1
             }
         },
     };
     if json {
-        report::print(&described(&plan, changed).to_string());
+        output::print(&described(&plan, changed).to_string());
     } else if changed && !plan.exists() {
-        report::print(&format!("stream {} was created", plan.stream()));
+        output::print(&format!("stream {} was created", plan.stream()));
     } else {
-        report::print(&plan.to_string());
+        output::print(&plan.to_string());
         if changed {
-            report::print(&format!("stream {} was changed", plan.stream()));
+            output::print(&format!("stream {} was changed", plan.stream()));
         }
     }
     Ok(code)

@@ -11,6 +11,7 @@ use nats_fixture::{NatsServer, audit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
+use tempfile::TempDir;
 
 use crate::support::*;
 
@@ -25,6 +26,16 @@ fn follow(server: &NatsServer, arguments: &[&str]) -> Child {
         ]
         .concat(),
     )
+}
+
+/// What follows `events.jsonl` with its position and a spool.
+fn kept(folder: &TempDir) -> Vec<String> {
+    let path = |name: &str| as_text(&folder.path().join(name)).to_owned();
+    vec![
+        format!("--position={}", path("events.position")),
+        format!("--spool={}", path("spool")),
+        path("events.jsonl"),
+    ]
 }
 
 fn append(path: &Path, lines: &[Bytes]) {
@@ -105,16 +116,9 @@ async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
-    let position = folder.path().join("events.position");
     let lines = lines(12_000);
-    let spool = folder.path().join("spool");
-    let flags = [
-        "--position",
-        as_text(&position),
-        "--spool",
-        as_text(&spool),
-        as_text(&path),
-    ];
+    let flags = kept(&folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut written = 0;
     for round in 0..8 {
         let child = follow(&server, &flags);
@@ -171,16 +175,9 @@ async fn a_file_that_is_gone_is_told_and_the_new_one_is_read_from_its_beginning(
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
-    let position = folder.path().join("events.position");
     let lines = lines(20);
-    let spool = folder.path().join("spool");
-    let flags = [
-        "--position",
-        as_text(&position),
-        "--spool",
-        as_text(&spool),
-        as_text(&path),
-    ];
+    let flags = kept(&folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     append(&path, &lines[..10]);
     let child = follow(&server, &flags);
     until_stored(&server, 10).await;
