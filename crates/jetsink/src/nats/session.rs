@@ -22,6 +22,9 @@ use super::publisher::Shared;
 use crate::connect::{ConnectError, ConnectSettings, reconnect_delay};
 use crate::spans;
 
+/// The longest that telling a client to end may take.
+const TIME_TO_HANG_UP: Duration = Duration::from_secs(5);
+
 pub(super) struct Session {
     /// No two sessions of a publisher share it.
     pub(super) number: u64,
@@ -98,6 +101,15 @@ impl Session {
         self.client.connection_state() == State::Connected
     }
 
+    /// Ends a connection that is there, also where a pipeline at rest still holds the session.
+    fn hang_up(&self) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            // A queue that is full for so long goes to nobody: the connection ends with its holders.
+            let _ = timeout(TIME_TO_HANG_UP, client.drain()).await;
+        });
+    }
+
     /// The servers of the cluster that the broker told of.
     fn discovered(&self, settings: &ConnectSettings) -> Vec<ServerAddr> {
         let urls = self.client.server_info().connect_urls;
@@ -130,10 +142,12 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSetting
                 discovered = told;
             }
             next = stay(&shared, &session, &settings, &discovered).await;
-            // What is in flight fails, and nothing is sent over this session from here on; it ends
-            // with the last who holds it.
+            // What is in flight fails, and nothing is sent over this session from here on.
             shared.link.down();
             shared.set_session(None);
+            if next.is_some() {
+                session.hang_up();
+            }
         }
         let next = match next {
             Some(elsewhere) => elsewhere,
