@@ -85,6 +85,10 @@ impl Settling {
                 due.push(subject.clone());
             }
         }
+        if !due.is_empty() {
+            // An event's mark comes before the event: what is marked here must be there to be read.
+            spool.written().await?;
+        }
         for subjects in due.chunks(SUBJECTS_AT_ONCE) {
             let unread = settle_some(direct, spool, subjects, &unsettled, &baselines).await?;
             for subject in subjects {

@@ -242,9 +242,12 @@ impl<P: Publisher> Sink<P> {
         if let Some(spool) = &self.spool {
             spool.emptied(deadline).await;
         }
+        // All of them before the first wait: who drops this future must not leave one behind.
+        for task in self.tasks().iter() {
+            task.abort();
+        }
         let tasks = std::mem::take(&mut *self.tasks());
         for task in tasks {
-            task.abort();
             // An error is how a task that was aborted ends.
             let _ = task.await;
         }

@@ -5,15 +5,17 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
 use bytes::Bytes;
 use common::*;
 use jetsink::{
-    ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings,
+    ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolError,
+    SpoolSettings, StoredIds, Subject,
 };
 use nats_fixture::{NatsServer, audit, stored};
 use tokio::time::{Instant, sleep};
@@ -240,4 +242,64 @@ async fn a_full_spool_is_told_at_once_with_how_full() {
     )
     .await;
     assert!(matches!(second, Err(SpoolError::InUse { .. })));
+}
+
+/// Nobody may read such a stream beside its consumers, so what is in it can't be looked up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_work_queue_is_replayed_too() {
+    let server = NatsServer::start().await.unwrap();
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        ..Config::default()
+    };
+    server.create_stream_with(config).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = spooling(&server, folder.path()).await;
+    sink.emit(event("events.a", "before")).await.unwrap();
+    drained(&sink).await;
+    // One whose outcome is not known, which is looked up before it is sent again.
+    server.freeze().unwrap();
+    let unknown = sink.emit(event("events.a", "unknown")).await.unwrap();
+    assert_eq!(unknown, Delivery::Spooled);
+    server.thaw().unwrap();
+    drained(&sink).await;
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 2);
+}
+
+/// What was counted as pending when the reading began need not be there when its turn comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
+    let server = NatsServer::start().await.unwrap();
+    stream_with_window(&server, Duration::from_millis(100)).await;
+    let jetstream = server.jetstream().await.unwrap();
+    for _ in 0..150 {
+        let mut acks = Vec::new();
+        for _ in 0..1_000 {
+            acks.push(jetstream.publish("events.a", "x".into()).await.unwrap());
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+    let connect = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let subjects = [Subject::new("events.a").unwrap()];
+    let mut read = 0;
+    let after = HashMap::new();
+    // The messages have no id: what is visited is counted by nobody.
+    let mut visit = |_: &str| read += 1;
+    let started = Instant::now();
+    let looking = publisher.stored_ids(&subjects, &after, &mut visit);
+    let purging = async {
+        sleep(Duration::from_millis(20)).await;
+        let stream = jetstream.get_stream("EVENTS").await.unwrap();
+        stream.purge().await.unwrap();
+    };
+    let (looked, ()) = tokio::join!(looking, purging);
+    assert_eq!(looked, Ok(StoredIds::Visited));
+    println!("{:?}", started.elapsed());
 }

@@ -22,6 +22,9 @@ use crate::subject::Subject;
 /// The longest silence between two messages of a consumer, or its heartbeat.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
+/// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
+const IDLE_AT_THE_END: u32 = 2;
+
 /// With more, the stream is read whole: a consumer's filters have to fit its request.
 const MOST_FILTERS: usize = 64;
 
@@ -44,6 +47,10 @@ pub(super) async fn stored_ids(
         let above = after.get(&stream).copied().unwrap_or(0);
         match read(shared, session, &stream, &subjects, above, visit).await {
             Ok(()) => {}
+            Err(error) if is_for_good(&error) => warn!(
+                %stream, %error,
+                "a stream can't be looked up: events past its duplicate window may be stored twice"
+            ),
             Err(error) if is_the_streams(&error) => {
                 warn!(%stream, %error, "a stream can't be read at the moment");
                 unread.extend(subjects.into_iter().cloned());
@@ -71,6 +78,14 @@ fn is_the_streams(error: &PublishError) -> bool {
             | PublishError::PermissionDenied
             | PublishError::InboxDenied { .. }
     )
+}
+
+/// Whether it will be no better in a minute: waiting for ever would be worse than a duplicate. A
+/// work-queue stream takes no second reader (10098 to 10101), another one has all that it may have
+/// (10026).
+fn is_for_good(error: &PublishError) -> bool {
+    matches!(error, PublishError::Refused(refusal)
+        if matches!(refusal.code, 10_026 | 10_098..=10_101))
 }
 
 async fn streams_of(
@@ -119,13 +134,22 @@ async fn read(
         &json!({ "stream_name": stream, "config": config }),
     )
     .await?;
-    let mut left = created.num_pending;
-    while left > 0 {
-        let message = next(session, &mut messages).await?;
-        if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
-            visit(id.as_str());
+    let (mut received, mut idle) = (0, 0);
+    while received < created.num_pending && idle < IDLE_AT_THE_END {
+        match next(session, &mut messages).await? {
+            Next::Stored(message) => {
+                if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
+                    visit(id.as_str());
+                }
+                received += 1;
+                idle = 0;
+            }
+            Next::Idle { delivered } if delivered > received => {
+                return Err(cant_read("messages were lost on their way"));
+            }
+            // What was pending has gone meanwhile: too old, too many, purged.
+            Next::Idle { .. } => idle += 1,
         }
-        left -= 1;
     }
     // The server takes the consumer away once nobody listens.
     let _ = messages.unsubscribe().await;
@@ -152,24 +176,42 @@ fn consumer(inbox: &str, subjects: &[&Subject], above: u64) -> Value {
     config
 }
 
-/// The next stored message; answers flow control on the way.
-async fn next(session: &Session, messages: &mut Subscriber) -> Result<Message, PublishError> {
+/// What a consumer sends.
+enum Next {
+    Stored(Message),
+    /// It has nothing to send at the moment, and has sent so many.
+    Idle {
+        delivered: u64,
+    },
+}
+
+/// The next stored message, or the word that there is none; answers flow control on the way.
+async fn next(session: &Session, messages: &mut Subscriber) -> Result<Next, PublishError> {
     loop {
         let message = timeout(LONGEST_SILENCE, messages.next())
             .await
             .map_err(|_| cant_read("the stream fell silent"))?
             .ok_or(PublishError::ConnectionLost)?;
-        if message.status != Some(StatusCode::IDLE_HEARTBEAT) {
-            return Ok(message);
+        match message.status {
+            None => return Ok(Next::Stored(message)),
+            Some(StatusCode::IDLE_HEARTBEAT) => {}
+            Some(status) => return Err(cant_read(&format!("the consumer ended ({status})"))),
         }
-        let stalled = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get("Nats-Consumer-Stalled"));
-        let reply = match (message.reply, stalled) {
+        let header = |name| {
+            let headers = message.headers.as_ref();
+            headers
+                .and_then(|headers| headers.get(name))
+                .map(|value| value.as_str())
+        };
+        let reply = match (&message.reply, header("Nats-Consumer-Stalled")) {
             (Some(reply), _) => reply.to_string(),
-            (None, Some(stalled)) => stalled.as_str().to_owned(),
-            (None, None) => continue,
+            (None, Some(stalled)) => stalled.to_owned(),
+            (None, None) => {
+                let delivered = header("Nats-Last-Consumer").and_then(|text| text.parse().ok());
+                return Ok(Next::Idle {
+                    delivered: delivered.unwrap_or(0),
+                });
+            }
         };
         session
             .client

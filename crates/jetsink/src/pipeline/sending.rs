@@ -195,6 +195,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
 
     /// Whether something of the same subject is in front of it and on its way to the broker.
     fn sent_before(&self, index: usize) -> bool {
+        if self.sent == 0 {
+            return false;
+        }
         let subject = self.entries[index].envelope.subject();
         let mut before = self.entries.iter().take(index);
         before.any(|entry| {

@@ -85,7 +85,25 @@ impl Spool {
                 ..Batch::default()
             })
         };
-        answer.await.unwrap_or(Err(SpoolError::Closed))
+        let marked = answer.await.unwrap_or(Err(SpoolError::Closed));
+        if marked.is_err() {
+            self.mark_is_missing();
+        }
+        marked
+    }
+
+    /// The file does not say what it was to say: again before the next replay sends.
+    pub(super) fn mark_is_missing(&self) {
+        self.lock().replay_began = false;
+    }
+
+    /// Waits until what the writer was given up to now is on the disk.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`], or that of a commit which it became part of.
+    pub(crate) async fn written(&self) -> Result<(), SpoolError> {
+        let written = self.lock().change(Batch::default());
+        written.await.unwrap_or(Err(SpoolError::Closed))
     }
 
     /// Events of these subjects were sent and not answered.

@@ -12,13 +12,24 @@ use super::error::SpoolError;
 use super::tables::Batch;
 use super::{Baselines, Place, Spool};
 
+/// An event that has left, and is still on the disk.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    place: Place,
+    /// Whether its removal stands in the writer's queue, or is made.
+    is_queued: bool,
+}
+
 impl Spool {
     /// An event is stored: others of its subject need not queue behind it any more. It stays on the
     /// disk until [`remove_left`](Self::remove_left).
     pub(crate) fn left(&self, place: Place) {
         if let Entry::Vacant(free) = self.leaving().entry(place.index) {
             self.accounts.leave(&place.subject, place.bytes);
-            free.insert(place);
+            free.insert(Leaving {
+                place,
+                is_queued: false,
+            });
         }
     }
 
@@ -40,16 +51,33 @@ impl Spool {
         &self,
         acknowledged: &Baselines,
     ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
-        let places: Vec<Place> = self.leaving().values().cloned().collect();
+        let mut places = Vec::new();
+        for leaving in self.leaving().values_mut() {
+            // Once, also where whoever queued it did not wait for it.
+            if !std::mem::replace(&mut leaving.is_queued, true) {
+                places.push(leaving.place.clone());
+            }
+        }
         let indexes: Vec<u64> = places.iter().map(|place| place.index).collect();
+        let raised = acknowledged.clone();
         let answer = (!places.is_empty()).then(|| self.remove(places, acknowledged));
         async move {
             let Some(answer) = answer else { return Ok(()) };
-            answer.await.unwrap_or(Err(SpoolError::Closed))?;
+            let result = answer.await.unwrap_or(Err(SpoolError::Closed));
             let mut leaving = self.leaving();
+            if result.is_err() {
+                for index in indexes {
+                    if let Some(again) = leaving.get_mut(&index) {
+                        again.is_queued = false;
+                    }
+                }
+                return result;
+            }
             for index in indexes {
                 leaving.remove(&index);
             }
+            drop(leaving);
+            self.raise_baselines(raised);
             Ok(())
         }
     }
@@ -70,12 +98,20 @@ impl Spool {
                 inlet.replay_began = false;
                 batch.replay_began = Some(false);
             }
-            for (stream, sequence) in acknowledged {
-                inlet.baselines.insert(stream.clone(), *sequence);
-            }
-            batch.baselines = Some(inlet.baselines.clone().into_iter().collect());
+            // Ours follow once that is on the disk, or they would be above what is still there.
+            let mut raised = inlet.baselines.clone();
+            raised.extend(acknowledged.clone());
+            batch.baselines = Some(raised.into_iter().collect());
         }
         inlet.change(batch)
+    }
+
+    /// Unless something came in meanwhile that may be stored.
+    fn raise_baselines(&self, acknowledged: Baselines) {
+        let mut inlet = self.lock();
+        if inlet.unsettled.is_empty() {
+            inlet.baselines.extend(acknowledged);
+        }
     }
 
     /// Moves events to the dead letters.
@@ -96,7 +132,7 @@ impl Spool {
         Ok(())
     }
 
-    pub(super) fn leaving(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
+    pub(super) fn leaving(&self) -> MutexGuard<'_, HashMap<u64, Leaving>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,6 +49,7 @@ pub(crate) use dead::DeadLetter;
 pub use error::SpoolError;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
 use inlet::Inlet;
+use leaving::Leaving;
 pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
@@ -93,7 +94,7 @@ pub(crate) struct Spool {
     inlet: Mutex<Inlet>,
     loss: Option<SpoolLoss>,
     /// By index: what has left and is still on the disk.
-    leaving: Mutex<HashMap<u64, Place>>,
+    leaving: Mutex<HashMap<u64, Leaving>>,
     /// Events that were found damaged after it was opened.
     damaged: AtomicU64,
 }
@@ -231,7 +232,12 @@ impl Spool {
         }
         drop(room);
         match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => {
+                if result.is_err() && sent.is_some() {
+                    self.mark_is_missing();
+                }
+                result
+            }
             Ok(Err(_)) => Err(SpoolError::Closed),
             Err(_) => Err(SpoolError::TooSlow {
                 waited: started.elapsed(),
@@ -359,8 +365,7 @@ impl Spool {
     /// Copies the file as it is once what the writer was given is on the disk.
     #[cfg(test)]
     pub(crate) async fn copy_unclosed(&self, folder: &std::path::Path) {
-        let written = self.lock().change(Batch::default());
-        written.await.unwrap().unwrap();
+        self.written().await.unwrap();
         std::fs::copy(self.store.path(), file_in(folder)).unwrap();
     }
 
