@@ -1,8 +1,9 @@
 //! The highest sequence numbers acknowledged, as they were a while ago.
 //!
-//! When the outcome of an emit is unknown, it may be stored anywhere above what was acknowledged
-//! before it began. No emit takes longer than the deadline, so a snapshot that is at least that old
-//! was taken before any emit that is still under way.
+//! When the outcome of a publish is unknown, it may be stored anywhere above what was acknowledged
+//! before it was sent. No emit takes longer than the deadline, so a snapshot that is at least that old
+//! was taken before any emit that is still under way. A pipeline's publish can be older than that,
+//! where its caller rests or waits for room; then no snapshot will do.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,9 @@ struct Generations {
     current: Sequences,
     /// Taken at `turned`.
     young: Sequences,
-    /// Taken at least one deadline before `turned`.
+    /// Taken at `old_taken`, at least one deadline before `turned`.
     old: Sequences,
+    old_taken: Instant,
     turned: Instant,
 }
 
@@ -38,6 +40,7 @@ impl Acknowledged {
                 current: Sequences::new(),
                 young: Sequences::new(),
                 old: Sequences::new(),
+                old_taken: now,
                 turned: now,
             }),
         }
@@ -54,9 +57,14 @@ impl Acknowledged {
         }
     }
 
-    /// What was acknowledged at least one deadline ago.
-    pub(crate) fn before_emits(&self, now: Instant) -> Sequences {
-        self.turned(now).old.clone()
+    /// What was acknowledged before something was sent, at `sent_at`; nothing, where that is not known.
+    pub(crate) fn before(&self, sent_at: Instant, now: Instant) -> Sequences {
+        let generations = self.turned(now);
+        if generations.old_taken <= sent_at {
+            generations.old.clone()
+        } else {
+            Sequences::new()
+        }
     }
 
     fn turned(&self, now: Instant) -> MutexGuard<'_, Generations> {
@@ -66,6 +74,7 @@ impl Acknowledged {
             .unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(generations.turned) > self.deadline {
             generations.old = std::mem::take(&mut generations.young);
+            generations.old_taken = generations.turned;
             generations.young = generations.current.clone();
             generations.turned = now;
         }
@@ -83,7 +92,7 @@ mod tests {
         let after = |millis| start + Duration::from_millis(millis);
         let acknowledged = Acknowledged::new(start, Duration::from_millis(100));
         let note = |sequence, at| acknowledged.note(&Acknowledgement::new("S", sequence), at);
-        let before = |at| acknowledged.before_emits(at).get("S").copied();
+        let before = |at| acknowledged.before(at, at).get("S").copied();
         note(1, after(0));
         assert_eq!(before(after(50)), None);
         note(2, after(101)); // turns: 1 is young
@@ -91,5 +100,8 @@ mod tests {
         note(3, after(202)); // turns: 1 is old, 2 young
         assert_eq!(before(after(250)), Some(1));
         assert_eq!(before(after(303)), Some(2));
+        // 2 was stored at 101, and so was perhaps what had been sent before.
+        let long_ago = acknowledged.before(after(100), after(303));
+        assert!(long_ago.is_empty());
     }
 }

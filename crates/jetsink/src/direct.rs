@@ -142,11 +142,14 @@ impl<P: Publisher> Direct<P> {
         &self.settings
     }
 
-    /// Sequence numbers that were acknowledged before any emit began that is still under way.
-    pub(crate) fn acknowledged_before_emits(&self) -> std::collections::HashMap<String, u64> {
+    /// Sequence numbers that were acknowledged before something was sent at `sent_at`.
+    pub(crate) fn acknowledged_before(
+        &self,
+        sent_at: Instant,
+    ) -> std::collections::HashMap<String, u64> {
         let acknowledged = self.acknowledged.as_ref();
         acknowledged
-            .map(|a| a.before_emits(Instant::now()))
+            .map(|a| a.before(sent_at, Instant::now()))
             .unwrap_or_default()
     }
 

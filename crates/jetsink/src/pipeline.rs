@@ -200,6 +200,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             state: State::Queued,
             failures: 0,
             unknown: None,
+            sent_at: None,
             for_spool: None,
         });
         Ok(())

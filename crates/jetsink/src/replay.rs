@@ -212,7 +212,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                     break;
                 };
                 if !self.spool.replay_began() {
-                    let acknowledged = self.direct.acknowledged_before_emits();
+                    let acknowledged = self.direct.acknowledged_before(Instant::now());
                     self.spool.replay_begins(&acknowledged).await?;
                 }
                 self.sent.push_back(place);

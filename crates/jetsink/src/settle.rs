@@ -133,15 +133,18 @@ async fn settle_some<P: Publisher>(
         StoredIds::VisitedExcept(subjects) => unread.extend(subjects),
         StoredIds::Unsupported => return Ok(unread),
     }
+    let mut not_taken = HashSet::new();
     loop {
         // The oldest of those that were not found.
         let places = candidates
             .iter()
             .flat_map(|(id, places)| places.iter().map(move |place| (id, place)));
-        let readable = places.filter(|(_, place)| !unread.contains(&place.subject));
+        let readable = places.filter(|(_, place)| {
+            !unread.contains(&place.subject) && !not_taken.contains(&place.subject)
+        });
         let oldest = readable.min_by_key(|(_, place)| place.index);
         let Some((id, place)) = oldest.map(|(id, place)| (id.clone(), place.clone())) else {
-            return Ok(unread);
+            break;
         };
         match send_alone(direct, spool, &place).await? {
             Barrier::Stored => {
@@ -151,7 +154,10 @@ async fn settle_some<P: Publisher>(
                 }
                 break;
             }
-            Barrier::NotTaken => break,
+            // No barrier; another subject's event may be one.
+            Barrier::NotTaken => {
+                not_taken.insert(place.subject);
+            }
             Barrier::Unanswered => {
                 unread.insert(place.subject);
             }

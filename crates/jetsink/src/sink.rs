@@ -169,7 +169,9 @@ impl<P: Publisher> Sink<P> {
         let envelope = self.direct.identified(envelope);
         let subject = envelope.subject();
         if spool.holds(subject) && !self.hand_over(spool, subject, started, deadline).await {
-            return self.spool_event(spool, &envelope, None, deadline).await;
+            return self
+                .spool_event(spool, &envelope, None, started, deadline)
+                .await;
         }
         let for_the_disk = self.deadline() / 4;
         let result = match self.direct.admit(started, subject) {
@@ -186,7 +188,7 @@ impl<P: Publisher> Sink<P> {
             // Nobody else would take it either.
             Err(error) if error.scope() == Scope::Event => Err(error),
             Err(error) => {
-                self.spool_event(spool, &envelope, Some(error), deadline)
+                self.spool_event(spool, &envelope, Some(error), started, deadline)
                     .await
             }
         }
@@ -197,10 +199,11 @@ impl<P: Publisher> Sink<P> {
         spool: &Spool,
         envelope: &Envelope,
         sent: Option<EmitError>,
+        sent_at: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
         let room = spool.reserve(envelope);
-        spool_event(spool, room, sent, &self.direct, deadline).await
+        spool_event(spool, room, sent, sent_at, &self.direct, deadline).await
     }
 
     /// Whether what waits in front of an event of `subject` was stored while we waited.
@@ -379,13 +382,14 @@ pub(crate) async fn spool_event<P: Publisher>(
     spool: &Spool,
     room: Result<Room<'_>, SpoolError>,
     sent: Option<EmitError>,
+    sent_at: Instant,
     direct: &Direct<P>,
     deadline: Instant,
 ) -> Result<Delivery, EmitError> {
     let may_be_stored = sent
         .as_ref()
         .is_some_and(|e| e.known() == Known::OutcomeUnknown);
-    let above = may_be_stored.then(|| direct.acknowledged_before_emits());
+    let above = may_be_stored.then(|| direct.acknowledged_before(sent_at));
     let (span, spooled) = match room {
         Ok(room) => {
             let span = spans::spool(room.envelope());

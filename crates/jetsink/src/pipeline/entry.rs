@@ -14,6 +14,8 @@ pub(super) struct Entry<'a, P> {
     pub(super) envelope: Arc<Envelope>,
     pub(super) state: State<'a, P>,
     pub(super) failures: u32,
+    /// When it was sent first.
+    pub(super) sent_at: Option<Instant>,
     /// The failure after which nobody can say whether the envelope is stored.
     pub(super) unknown: Option<Box<FailedEmit>>,
     /// Why it goes to the spool, once that is clear.

@@ -140,6 +140,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             return; // there is one: `send_queued` begins with it
         };
         let entry = &mut self.entries[index];
+        entry.sent_at.get_or_insert(now);
         entry.state = State::InFlight {
             sent_at: now,
             admission,
@@ -186,9 +187,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let entry = &mut self.entries[index];
         entry.state = State::Spooling;
         let cause = entry.for_spool.take();
+        let sent_at = entry.sent_at.unwrap_or(now);
         self.spooling.push(Box::pin(unconstrained(async move {
             let deadline = now + direct.settings().deadline;
-            let result = spool_event(spool, room, cause, direct, deadline).await;
+            let result = spool_event(spool, room, cause, sent_at, direct, deadline).await;
             (number, result)
         })));
     }

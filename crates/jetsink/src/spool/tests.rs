@@ -7,7 +7,7 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
-use super::{Baselines, Spool, SpoolError, SpoolSettings, file_in};
+use super::{Baselines, Place, Spool, SpoolError, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
 
 fn subject(text: &str) -> Subject {
@@ -327,4 +327,27 @@ async fn an_emptied_file_gives_its_room_back() {
         .await
         .unwrap();
     assert!(length() < 8 << 20, "{} bytes", length());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 40).await;
+    let chunk = spool.read(&subject("a"), 0, 100).await.unwrap();
+    for (index, bytes, _) in chunk.entries {
+        spool.left(Place {
+            subject: subject("a"),
+            index,
+            bytes,
+        });
+    }
+    // As where replay is aborted in the middle of it, and `close` does it again.
+    drop(spool.remove_left(&Baselines::new()));
+    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.written().await.unwrap();
+    let status = spool.status();
+    assert_eq!(status.events, 14);
+    drop(spool);
+    assert_eq!(open(folder.path()).status().used_bytes, status.used_bytes);
 }
