@@ -48,6 +48,22 @@ impl Acknowledged {
 
     pub(crate) fn note(&self, ack: &Acknowledgement, now: Instant) {
         let mut generations = self.turned(now);
+        let began_anew = generations
+            .old
+            .get(&ack.stream)
+            .is_some_and(|old| !ack.duplicate && ack.sequence <= *old);
+        if began_anew {
+            // A stream of the same name was made anew: what is known of it is of the one before.
+            let Generations {
+                current,
+                young,
+                old,
+                ..
+            } = &mut *generations;
+            for snapshot in [current, young, old] {
+                snapshot.remove(&ack.stream);
+            }
+        }
         match generations.current.get_mut(&ack.stream) {
             Some(highest) => *highest = (*highest).max(ack.sequence),
             None => {
@@ -103,5 +119,28 @@ mod tests {
         // 2 was stored at 101, and so was perhaps what had been sent before.
         let long_ago = acknowledged.before(after(100), after(303));
         assert!(long_ago.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_was_made_anew_counts_from_its_beginning() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let acknowledged = Acknowledged::new(start, Duration::from_millis(100));
+        let mut ack = Acknowledgement::new("S", 1_000);
+        acknowledged.note(&ack, after(0));
+        for at in [101, 202, 303] {
+            acknowledged.before(after(at), after(at));
+        }
+        // Known by its id: no word of how far the stream is.
+        (ack.sequence, ack.duplicate) = (7, true);
+        acknowledged.note(&ack, after(310));
+        assert_eq!(acknowledged.before(after(311), after(311))["S"], 1_000);
+        ack.duplicate = false;
+        acknowledged.note(&ack, after(312));
+        assert!(acknowledged.before(after(313), after(313)).is_empty());
+        for at in [414, 515] {
+            acknowledged.before(after(at), after(at));
+        }
+        assert_eq!(acknowledged.before(after(616), after(616))["S"], 7);
     }
 }

@@ -71,3 +71,29 @@ async fn a_spool_that_lay_for_too_long_is_not_delivered() {
     assert_eq!((receipt.delivered, receipt.spooled), (0, 0));
     assert_eq!(reasons(folder.path()).len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_rate_holds_back_for_too_long_is_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    // Read together, the last of them is due two seconds later.
+    let settings = SpoolSettings::new(folder.path())
+        .max_age(Duration::from_secs(1))
+        .unwrap()
+        .events_per_second(10)
+        .unwrap();
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        spooled(&sink, "x").await;
+    }
+    broker.connect();
+    let receipt = sink.close(Duration::from_secs(20)).await;
+    assert_eq!(receipt.spooled, 0);
+    assert_eq!(receipt.delivered + receipt.dead_letters, 20);
+    assert!(receipt.dead_letters > 0);
+    let stored = broker.with(|broker| broker.stream.len() as u64);
+    assert_eq!(stored, receipt.delivered);
+}

@@ -79,12 +79,25 @@ impl Lane {
             self.restart = false;
             self.next = 0;
         }
-        if self.read.is_empty() {
-            self.fill(spool, expiry, reads_ahead).await?;
+        loop {
+            if self.read.is_empty() {
+                self.fill(spool, expiry, reads_ahead).await?;
+            }
+            let Some((place, record)) = self.read.pop_front() else {
+                return Ok(None);
+            };
+            // A slow rate may have held it back since it was read.
+            match expiry.reason(&record, SystemTime::now()) {
+                None => {
+                    self.in_flight += 1;
+                    return Ok(Some((place, record)));
+                }
+                Some(reason) => {
+                    let expired = vec![(letter(record, 0, reason), place)];
+                    bury(spool, &self.subject, expired).await?;
+                }
+            }
         }
-        let event = self.read.pop_front();
-        self.in_flight += usize::from(event.is_some());
-        Ok(event)
     }
 
     async fn fill(
