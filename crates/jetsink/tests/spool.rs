@@ -299,7 +299,8 @@ async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
         let stream = jetstream.get_stream("EVENTS").await.unwrap();
         stream.purge().await.unwrap();
     };
-    let (looked, ()) = tokio::join!(looking, purging);
+    let looked = tokio::time::timeout(PATIENCE, async { tokio::join!(looking, purging).0 });
+    let looked = looked.await.expect("it ends");
     assert_eq!(looked, Ok(StoredIds::Visited));
     println!("{:?}", started.elapsed());
 }
