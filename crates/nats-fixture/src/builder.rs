@@ -109,7 +109,12 @@ impl NatsServerBuilder {
         // Writing to a String can't fail.
         let _ = writeln!(text, "listen: \"127.0.0.1:{port}\"\nserver_name: {name:?}");
         if !self.without_jetstream {
-            let _ = writeln!(text, "jetstream {{ store_dir: {store:?} }}");
+            // By default the server takes what the disk has free for its limit, and refuses a stream
+            // that may grow larger: what a test sees would then depend on the machine's disk.
+            let _ = writeln!(
+                text,
+                "jetstream {{ store_dir: {store:?}, max_file_store: 1TB, max_memory_store: 16GB }}"
+            );
         }
         if let Some(bytes) = self.max_payload {
             let _ = writeln!(text, "max_payload: {bytes}");
