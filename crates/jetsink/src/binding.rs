@@ -7,7 +7,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::envelope::{Envelope, HeaderError, Headers, MessageId};
+use crate::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED};
 use crate::event::{CloudEvent, EventError, string_of};
 use crate::subject::{
     Subject, SubjectError, SubjectTemplate, TemplateValues, TenantPolicy, push_percent_encoded,
@@ -152,9 +152,9 @@ impl Binding {
 /// None in practice: both values are checked here.
 pub fn structured_headers(traceparent: Option<&str>) -> Result<Headers, HeaderError> {
     let mut headers = Headers::default();
-    headers.push("content-type", "application/cloudevents+json")?;
+    headers.push(CONTENT_TYPE, STRUCTURED)?;
     if let Some(value) = traceparent.filter(|v| is_visible_ascii(v)) {
-        headers.push("traceparent", value)?;
+        headers.push("traceparent", value.to_owned())?;
     }
     Ok(headers)
 }
@@ -202,7 +202,7 @@ fn binary_headers(event: &CloudEvent<'_>) -> Result<Headers, BindingError> {
         headers.push(format!("ce-{name}"), header_value(&text))?;
     }
     if let Some(value) = event.traceparent().filter(|v| is_visible_ascii(v)) {
-        headers.push("traceparent", value)?;
+        headers.push("traceparent", value.into_owned())?;
     }
     Ok(headers)
 }

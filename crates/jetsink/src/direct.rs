@@ -59,33 +59,38 @@ impl<P: Publisher> Direct<P> {
         }
     }
 
-    /// One emit: admitted by the circuits or rejected at once; `Ok` means stored. An envelope
-    /// without an id gets one once it is admitted, since a rejection should cost nothing.
-    pub(crate) async fn emit(
+    /// One publish: admitted by the circuits or rejected at once.
+    pub(crate) async fn publish(
         &self,
         envelope: Envelope,
-        started: Instant,
+        now: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
         let admission = self
-            .admit(started, envelope.subject())
+            .admit(now, envelope.subject())
             .map_err(EmitError::CircuitOpen)?;
+        // Only now, since a rejection should cost nothing.
         let envelope = self.identified(envelope);
-        self.emit_admitted(&envelope, admission, deadline).await
+        self.publish_admitted(&envelope, admission, now, deadline)
+            .await
     }
 
-    pub(crate) async fn emit_admitted(
+    /// One publish that was admitted at `now`; `Ok` means stored.
+    pub(crate) async fn publish_admitted(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
+        now: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
-        let attempts = if admission.is_probe() {
-            1
-        } else {
-            self.settings.max_attempts
-        };
-        self.attempt(envelope, admission, attempts, deadline).await
+        let span = spans::publish(envelope);
+        let attempts = self.attempts(envelope, admission, now, deadline);
+        if span.is_disabled() {
+            return attempts.await;
+        }
+        let result = attempts.instrument(span.clone()).await;
+        spans::ended(&span, &result);
+        result
     }
 
     /// Events that a stream has acknowledged.
@@ -178,33 +183,23 @@ impl<P: Publisher> Direct<P> {
         envelope.with_message_id(MessageId::minted(id))
     }
 
-    async fn attempt(
-        &self,
-        envelope: &Envelope,
-        admission: ScopedAdmission<'_>,
-        max_attempts: u32,
-        deadline: Instant,
-    ) -> Result<Delivery, EmitError> {
-        let span = spans::publish(envelope);
-        let attempts = self.attempts(envelope, admission, max_attempts, deadline);
-        let result = attempts.instrument(span.clone()).await;
-        spans::ended(&span, &result);
-        result
-    }
-
-    /// Publishes until it is stored, `max_attempts` are made or the deadline comes, and settles.
+    /// Publishes until it is stored, all attempts are made or the deadline comes, and settles.
     async fn attempts(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
-        max_attempts: u32,
+        mut sent_at: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
         let _in_flight = self.in_flight();
+        let max_attempts = if admission.is_probe() {
+            1
+        } else {
+            self.settings.max_attempts
+        };
         let mut failures = 0;
         let mut known = Known::NotSent;
         loop {
-            let sent_at = Instant::now();
             let result = publish_once(&self.publisher, envelope, deadline, None).await;
             let error = match result {
                 Ok(ack) => return Ok(self.stored(envelope, admission, ack, sent_at)),
@@ -222,6 +217,7 @@ impl<P: Publisher> Direct<P> {
                 self.meters.retries.increment(1);
                 retry::wait_out(failures, max_attempts, &error).await;
                 failures += 1;
+                sent_at = Instant::now();
                 continue;
             }
             self.settle_failure(now, admission, envelope, &error);

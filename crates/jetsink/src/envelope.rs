@@ -1,5 +1,6 @@
 //! What goes over the wire: a subject, headers, a payload, and the id that makes a retry harmless.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub enum HeaderError {
 
 /// Checked headers, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl Headers {
     /// Adds a header.
@@ -37,14 +38,16 @@ impl Headers {
     /// [`HeaderError`] for a name or value that would not survive the wire; nothing is added.
     pub fn push(
         &mut self,
-        name: impl Into<String>,
-        value: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
     ) -> Result<(), HeaderError> {
         let (name, value) = (name.into(), value.into());
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
+            let name = name.into_owned();
             return Err(HeaderError::Name { name });
         }
         if let Some(position) = value.find(char::is_control) {
+            let name = name.into_owned();
             return Err(HeaderError::Value { name, position });
         }
         self.0.push((name, value));
@@ -53,7 +56,19 @@ impl Headers {
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        self.0.iter().map(|(n, v)| (&**n, &**v))
+    }
+}
+
+pub(crate) const CONTENT_TYPE: &str = "content-type";
+pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+
+/// The text as a header takes it: that of each structured event is not copied each time.
+pub(crate) fn without_copy(text: &str) -> Cow<'static, str> {
+    match text {
+        CONTENT_TYPE => Cow::Borrowed(CONTENT_TYPE),
+        STRUCTURED => Cow::Borrowed(STRUCTURED),
+        other => Cow::Owned(other.to_owned()),
     }
 }
 

@@ -94,6 +94,11 @@ impl EmitMeters {
         outcome.increment(1);
     }
 
+    /// One emit that an open circuit rejected.
+    pub(crate) fn rejected(&self) {
+        self.rejected.increment(1);
+    }
+
     pub(crate) fn emit_took(&self, time: Duration) {
         self.emit_seconds.record(time.as_secs_f64());
     }

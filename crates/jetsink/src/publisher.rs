@@ -91,6 +91,12 @@ pub trait Publisher: Send + Sync {
         deadline: Instant,
     ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send;
 
+    /// Whether [`publish`](Self::publish) ends by its deadline by itself, whatever happens. For those
+    /// that don't, which is the default, the sink sets a timer of its own around each publish.
+    fn keeps_deadline(&self) -> bool {
+        false
+    }
+
     /// As [`publish`](Self::publish), but over the connection of that number and no other: once it
     /// has ended this gives [`PublishError::NotConnected`] and sends nothing.
     ///

@@ -288,7 +288,7 @@ async fn send_alone<P: Publisher>(
     }
     let started = Instant::now();
     let deadline = started + direct.settings().deadline;
-    match direct.emit(record.envelope, started, deadline).await {
+    match direct.publish(record.envelope, started, deadline).await {
         Ok(_) => {
             spool.left(place.clone());
             spool.remove_left(&Baselines::new()).await?;

@@ -139,8 +139,22 @@ impl<P: Publisher> Sink<P> {
         if self.closed.load(Ordering::Acquire) {
             return Err(EmitError::Closed);
         }
+        let meters = self.direct.meters();
         let result = match &self.spool {
-            None => self.direct.emit(envelope, started, deadline).await,
+            None => match self.direct.admit(started, envelope.subject()) {
+                Ok(admission) => {
+                    let envelope = self.direct.identified(envelope);
+                    self.direct
+                        .publish_admitted(&envelope, admission, started, deadline)
+                        .await
+                }
+                Err(open) => {
+                    // By the million in an outage: they are counted and no more, since their time
+                    // would hide how long the others take.
+                    meters.rejected();
+                    return Err(EmitError::CircuitOpen(open));
+                }
+            },
             Some(spool) => self.emit_or_spool(spool, envelope, started, deadline).await,
         };
         if let Err(error) = &result
@@ -148,12 +162,8 @@ impl<P: Publisher> Sink<P> {
         {
             self.unknown.fetch_add(1, Ordering::Relaxed);
         }
-        let meters = self.direct.meters();
         meters.emitted(&result);
-        // Rejections come by the million in an outage, and would hide how long the others take.
-        if !matches!(result, Err(EmitError::CircuitOpen(_))) {
-            meters.emit_took(started.elapsed());
-        }
+        meters.emit_took(started.elapsed());
         result
     }
 
@@ -178,7 +188,7 @@ impl<P: Publisher> Sink<P> {
             Ok(admission) => {
                 let deadline = deadline - for_the_disk;
                 self.direct
-                    .emit_admitted(&envelope, admission, deadline)
+                    .publish_admitted(&envelope, admission, started, deadline)
                     .await
             }
             Err(open) => Err(EmitError::CircuitOpen(open)),

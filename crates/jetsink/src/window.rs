@@ -81,8 +81,8 @@ impl<P: Publisher> Window for EachAlone<'_, P> {
     }
 }
 
-/// Publishes, over one connection only where its number is given. A publisher keeps to the deadline by
-/// itself, and knows more when it does; this holds those that don't.
+/// Publishes, over one connection only where its number is given, and no longer than the deadline. A
+/// publisher that keeps it by itself knows more when it does.
 pub(crate) async fn publish_once<P: Publisher>(
     publisher: &P,
     envelope: &Envelope,
@@ -95,6 +95,9 @@ pub(crate) async fn publish_once<P: Publisher>(
             Some(number) => publisher.publish_over(number, envelope, deadline).await,
         }
     };
+    if publisher.keeps_deadline() {
+        return publish.await;
+    }
     timeout_at(deadline, publish)
         .await
         .unwrap_or(Err(PublishError::AckTimeout {

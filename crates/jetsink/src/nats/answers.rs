@@ -136,10 +136,10 @@ impl Answers {
     pub(super) fn register(
         &self,
         session: u64,
-        subject: &str,
+        subject: Arc<str>,
     ) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
         let (sender, receiver) = oneshot::channel();
-        let token = self.insert(session, subject.into(), Waiter::One(sender))?;
+        let token = self.insert(session, subject, Waiter::One(sender))?;
         Ok((token, receiver))
     }
 
@@ -300,22 +300,22 @@ mod tests {
     fn nothing_is_registered_while_down_nor_for_a_session_that_was_left() {
         let answers = Answers::default();
         assert_eq!(
-            answers.register(1, "a").err(),
+            answers.register(1, "a".into()).err(),
             Some(PublishError::NotConnected)
         );
         answers.up(2);
         assert_eq!(
-            answers.register(1, "a").err(),
+            answers.register(1, "a".into()).err(),
             Some(PublishError::NotConnected)
         );
-        assert!(answers.register(2, "a").is_ok());
+        assert!(answers.register(2, "a".into()).is_ok());
     }
 
     #[test]
     fn going_down_fails_all_in_flight_and_forgets_the_check() {
         let answers = connected();
-        let (token, mut first) = answers.register(1, "a").unwrap();
-        let (_, mut second) = answers.register(1, "b").unwrap();
+        let (token, mut first) = answers.register(1, "a".into()).unwrap();
+        let (_, mut second) = answers.register(1, "b".into()).unwrap();
         answers.begin_check(1, token);
         answers.down();
         for receiver in [&mut first, &mut second] {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_waits_for_is_a_sign_of_life_and_leaves_nothing() {
         let answers = connected();
-        let (token, receiver) = answers.register(1, "a").unwrap();
+        let (token, receiver) = answers.register(1, "a".into()).unwrap();
         drop(receiver);
         answers.forget(token);
         assert_eq!(answers.arrived(token, message()), Arrival::GivenUp);
@@ -340,8 +340,8 @@ mod tests {
     #[test]
     fn one_check_serves_all_that_were_sent_before_it() {
         let answers = connected();
-        let (first, _r1) = answers.register(1, "a").unwrap();
-        let (second, _r2) = answers.register(1, "a").unwrap();
+        let (first, _r1) = answers.register(1, "a".into()).unwrap();
+        let (second, _r2) = answers.register(1, "a".into()).unwrap();
         let check = answers.begin_check(1, first).unwrap();
         assert_eq!(answers.begin_check(1, second), None);
         assert!(!answers.answered_since(second));
@@ -352,8 +352,8 @@ mod tests {
     #[test]
     fn a_denied_subject_fails_its_own_publishes_only() {
         let answers = connected();
-        let (_, mut denied) = answers.register(1, "a").unwrap();
-        let (_, mut other) = answers.register(1, "b").unwrap();
+        let (_, mut denied) = answers.register(1, "a".into()).unwrap();
+        let (_, mut other) = answers.register(1, "b".into()).unwrap();
         answers.publish_denied("a");
         assert!(matches!(
             denied.try_recv(),

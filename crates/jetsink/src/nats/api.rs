@@ -33,7 +33,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     let deadline = Instant::now() + ANSWER_TIME;
     let details = details.to_string().into();
     let answer = shared
-        .request(session, &subject, HeaderMap::new(), details, deadline)
+        .request(session, subject.into(), HeaderMap::new(), details, deadline)
         .await?;
     if answer.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(PublishError::JetStreamUnavailable);

@@ -68,7 +68,13 @@ impl NatsPublisher {
         headers.insert(wire::EXPECTED_STREAM, NO_STREAM);
         let deadline = Instant::now() + ANSWER_TIME;
         let answer = shared
-            .request(&session, subject.as_str(), headers, Bytes::new(), deadline)
+            .request(
+                &session,
+                subject.to_shared(),
+                headers,
+                Bytes::new(),
+                deadline,
+            )
             .await?;
         match wire::acknowledgement(&answer, None) {
             Err(PublishError::Refused(Refusal { code, .. })) if code == OTHER_STREAM => Ok(()),

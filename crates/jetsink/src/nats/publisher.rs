@@ -160,7 +160,7 @@ impl Shared {
     pub(super) async fn request(
         &self,
         session: &Session,
-        subject: &str,
+        subject: Arc<str>,
         headers: HeaderMap,
         payload: Bytes,
         deadline: Instant,
@@ -168,14 +168,12 @@ impl Shared {
         if !session.is_connected() {
             return Err(PublishError::NotConnected);
         }
+        let to = async_nats::Subject::from(&*subject);
         let mut waiter = Waiter::register(&self.link, session, subject)?;
-        let reply = format!("{}{}", session.inbox, waiter.token);
-        let send = session.client.publish_with_reply_and_headers(
-            subject.to_owned(),
-            reply,
-            headers,
-            payload,
-        );
+        let reply = session.reply(waiter.token);
+        let send = session
+            .client
+            .publish_with_reply_and_headers(to, reply, headers, payload);
         tokio::select! {
             biased;
             // The message is still ours while this waits: a dropped send sends nothing.
@@ -211,7 +209,7 @@ impl Shared {
     /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
     pub(super) async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(session.number, token) {
-            let reply = format!("{}{check}", session.inbox);
+            let reply = session.reply(check);
             let subject = self.api_subject("INFO");
             // A failure leaves the question unanswered, which is an answer too.
             let _ = session
@@ -238,7 +236,13 @@ impl Shared {
         let question = serde_json::json!({ "subject": subject }).to_string();
         let names = self.api_subject("STREAM.NAMES");
         let answer = self
-            .request(session, &names, HeaderMap::new(), question.into(), deadline)
+            .request(
+                session,
+                names.into(),
+                HeaderMap::new(),
+                question.into(),
+                deadline,
+            )
             .await;
         let Ok(message) = answer else {
             return PublishError::NoStream;
@@ -290,14 +294,15 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
         let headers = self.headers(session, envelope)?;
-        let subject = envelope.subject().as_str();
+        let subject = envelope.subject();
         let payload = envelope.payload().clone();
         let answer = self
-            .request(session, subject, headers, payload, deadline)
+            .request(session, subject.to_shared(), headers, payload, deadline)
             .await?;
         match wire::acknowledgement(&answer, self.expected_stream()) {
             Err(PublishError::NoStream) => {
-                Err(self.why_no_responders(session, subject, deadline).await)
+                let reason = self.why_no_responders(session, subject.as_str(), deadline);
+                Err(reason.await)
             }
             acknowledged => acknowledged,
         }
@@ -312,6 +317,10 @@ impl Publisher for NatsPublisher {
     ) -> Result<Acknowledgement, PublishError> {
         let session = self.shared.session().ok_or(PublishError::NotConnected)?;
         self.shared.publish_in(&session, envelope, deadline).await
+    }
+
+    fn keeps_deadline(&self) -> bool {
+        true
     }
 
     async fn publish_over(
@@ -377,7 +386,11 @@ struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    fn register(link: &'a Link, session: &Session, subject: &str) -> Result<Self, PublishError> {
+    fn register(
+        link: &'a Link,
+        session: &Session,
+        subject: Arc<str>,
+    ) -> Result<Self, PublishError> {
         let (token, answer) = link.answers.register(session.number, subject)?;
         link.in_use();
         Ok(Self {

@@ -5,6 +5,7 @@
 //! so out of order. Therefore a client here lives as long as its connection, and its queue dies with
 //! it (docs/decisions/0004-one-client-per-connection.md).
 
+use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +31,7 @@ pub(super) struct Session {
     pub(super) number: u64,
     pub(super) client: Client,
     /// Where answers come in, with the dot at its end.
-    pub(super) inbox: String,
+    inbox: String,
     reader: AbortHandle,
 }
 
@@ -61,6 +62,8 @@ impl Session {
             .options()
             .await?
             .retain_servers_order()
+            // A `Subject` is one; the API's and the inboxes are ours.
+            .skip_subject_validation(true)
             .ignore_discovered_servers()
             .max_reconnects(servers.len())
             .reconnect_to_server_callback(select)
@@ -95,6 +98,15 @@ impl Session {
             inbox,
             reader: reader.abort_handle(),
         }))
+    }
+
+    /// Where the answer for `token` comes in. Of its exact size, since the client would copy it otherwise.
+    pub(super) fn reply(&self, token: u64) -> async_nats::Subject {
+        let digits = token.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut reply = String::with_capacity(self.inbox.len() + digits);
+        // Writing to a String can't fail.
+        let _ = write!(reply, "{}{token}", self.inbox);
+        reply.into()
     }
 
     pub(super) fn is_connected(&self) -> bool {

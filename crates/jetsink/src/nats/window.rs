@@ -103,7 +103,7 @@ impl<'a> NatsWindow<'a> {
             .answers
             .register_in(session.number, subject, &self.arrivals, place)?;
         link.in_use();
-        let reply = async_nats::Subject::from(format!("{}{token}", session.inbox));
+        let reply = session.reply(token);
         let to = match &self.last_subject {
             Some((ours, theirs)) if ours == subject => theirs.clone(),
             _ => {
@@ -114,7 +114,7 @@ impl<'a> NatsWindow<'a> {
         };
         let send = session.client.publish_with_reply_and_headers(
             to.clone(),
-            reply.clone(),
+            reply,
             headers,
             envelope.payload().clone(),
         );
@@ -128,6 +128,7 @@ impl<'a> NatsWindow<'a> {
             }
             Poll::Pending => {
                 let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
+                let reply = session.reply(token);
                 // They were made before.
                 let headers = self.shared.headers(&session, &envelope);
                 let headers = headers.inspect_err(|_| link.answers.forget(token))?;

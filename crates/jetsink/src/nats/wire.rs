@@ -3,7 +3,7 @@
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
-use crate::envelope::Envelope;
+use crate::envelope::{CONTENT_TYPE, Envelope};
 use crate::error::{PublishError, Refusal};
 use crate::publisher::Acknowledgement;
 
@@ -27,8 +27,7 @@ pub(super) fn headers(
     let mut map = HeaderMap::new();
     let mut size = HEADER_FRAME;
     for (name, value) in envelope.headers().iter() {
-        let parsed: HeaderName = name.parse().map_err(|e| refused(name, &e))?;
-        size += append(&mut map, parsed, value)?;
+        size += append(&mut map, header_name(name)?, value)?;
     }
     if let Some(id) = envelope.message_id() {
         size += append(&mut map, MESSAGE_ID, id.as_str())?;
@@ -37,6 +36,14 @@ pub(super) fn headers(
         size += append(&mut map, EXPECTED_STREAM, stream)?;
     }
     Ok((map, size))
+}
+
+/// Without a copy for the one that each structured event has.
+fn header_name(name: &str) -> Result<HeaderName, PublishError> {
+    match name {
+        CONTENT_TYPE => Ok(const { HeaderName::from_static(CONTENT_TYPE) }),
+        _ => name.parse().map_err(|e| refused(name, &e)),
+    }
 }
 
 /// Gives its size on the wire.

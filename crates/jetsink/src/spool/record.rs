@@ -10,7 +10,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
-use crate::envelope::{Envelope, Headers, MessageId};
+use crate::envelope::{Envelope, Headers, MessageId, without_copy};
 use crate::subject::Subject;
 
 /// The version of the layout above.
@@ -130,7 +130,9 @@ impl Record {
         let mut headers = Headers::default();
         for _ in 0..rest.try_get_u32_le().ok()? {
             let name = text(rest)?;
-            headers.push(name, text(rest)?).ok()?;
+            headers
+                .push(without_copy(name), without_copy(text(rest)?))
+                .ok()?;
         }
         Some(Self {
             index,
