@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
+use super::lines::Lines;
 use super::position::{Followed, HEAD, Position, head};
-use super::{Batch, Place, Reader, Start, Stopped, source};
+use super::{Batch, Place, Reader, Start, Stopped};
 
 /// How often the end of a file is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -139,7 +140,7 @@ impl Follow<'_> {
         if metadata.file_type().is_fifo() {
             let writers = opened.file.try_clone().map_err(failed)?;
             let start = Start::from_line(1);
-            let (_, line) = self.reader.read(source(opened.file), place, &start)?;
+            let (_, line) = self.reader.read(Lines::new(opened.file), place, &start)?;
             if self.reader.sender.is_closed() {
                 return Err(Stopped.into());
             }
@@ -171,7 +172,7 @@ impl Follow<'_> {
             from_line: if line == 0 { self.from_line } else { 0 },
             followed: Some(Arc::clone(&followed)),
         };
-        let (offset, line) = self.reader.read(source(growing), place, &start)?;
+        let (offset, line) = self.reader.read(Lines::new(growing), place, &start)?;
         if followed.is_cut() {
             // What was cut off before it was read is in the copy, if one was made.
             let position = followed.position(offset, line);

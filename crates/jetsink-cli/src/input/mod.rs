@@ -2,19 +2,20 @@
 //! memory stays flat at any file size and a slow pipe never keeps answers waiting.
 
 use std::fs::{File, Metadata};
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
 
 use crate::settings::{Failure, Settings};
 
 mod follow;
+mod lines;
 mod position;
 
+use lines::Lines;
 use position::{Followed, Position};
 pub(crate) use position::{Mark, PositionFile};
 
@@ -23,7 +24,7 @@ pub(crate) use position::{Mark, PositionFile};
 const LONGEST_LINE: usize = 8 << 20;
 
 /// A batch is handed over when it holds this many bytes, or when the next read would block.
-const BATCH_BYTES: usize = 64 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Batches that wait to be published.
 const BATCHES_AHEAD: usize = 8;
@@ -88,7 +89,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         return follow(settings);
     }
     let mut total_bytes = Some(0);
-    let mut sources: Vec<(Arc<Path>, Source)> = Vec::new();
+    let mut sources: Vec<(Arc<Path>, Lines)> = Vec::new();
     for path in &settings.files {
         let failed = |source| Failure::File {
             path: path.clone(),
@@ -96,7 +97,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
         };
         if path.as_os_str() == "-" {
             total_bytes = None;
-            sources.push((Path::new("-").into(), source(std::io::stdin())));
+            sources.push((Path::new("-").into(), Lines::new(std::io::stdin())));
             continue;
         }
         let file = File::open(path).map_err(failed)?;
@@ -107,7 +108,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
             _ => None,
         };
         let name: Arc<Path> = PathBuf::from(path).into();
-        sources.push((name, source(file)));
+        sources.push((name, Lines::new(file)));
     }
     let (reader, batches) = Reader::new(settings);
     let from_line = settings.from_line;
@@ -194,12 +195,6 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-type Source = BufReader<Box<dyn Read + Send>>;
-
-fn source(bytes: impl Read + Send + 'static) -> Source {
-    BufReader::with_capacity(BATCH_BYTES, Box::new(bytes))
-}
-
 #[derive(Debug)]
 struct Stopped;
 
@@ -247,7 +242,7 @@ impl Reader {
     /// Reads to the end; gives the offset and the number of the last line.
     fn read(
         &self,
-        mut source: Source,
+        mut source: Lines,
         mut place: Place,
         start: &Start,
     ) -> Result<(u64, u64), Stopped> {
@@ -262,7 +257,7 @@ impl Reader {
         let mut opened = mark(offset, place.line);
         loop {
             place.line += 1;
-            let (raw, length) = match read_line(&mut source) {
+            let (raw, length) = match source.next() {
                 Ok(Some(read)) => read,
                 Ok(None) => break,
                 Err(error) => {
@@ -288,8 +283,7 @@ impl Reader {
                 lines.push(line);
             }
             // A line that came alone through a pipe goes out alone, at once.
-            let would_block = !source.buffer().contains(&b'\n');
-            if bytes >= BATCH_BYTES || (would_block && !lines.is_empty()) {
+            if bytes >= BATCH_BYTES || (!source.has_next() && !lines.is_empty()) {
                 if let Some(mark) = opened.take() {
                     self.send(Batch::Opened(mark))?;
                 }
@@ -313,28 +307,11 @@ impl Reader {
     }
 }
 
-/// One line with its end, and its length; `None` at the end of the file. Of a line that is too long
-/// only its first bytes are kept, but all are read.
-fn read_line(source: &mut impl BufRead) -> std::io::Result<Option<(Vec<u8>, u64)>> {
-    let mut line = Vec::new();
-    let limit = LONGEST_LINE as u64 + 1;
-    if source.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut length = line.len() as u64;
-    if line.len() > LONGEST_LINE && line.last() != Some(&b'\n') {
-        length += source.skip_until(b'\n')? as u64;
-    }
-    Ok(Some((line, length)))
-}
-
 /// `None` for an empty line.
-fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
-    if raw.last() == Some(&b'\n') {
-        raw.pop();
-        if raw.last() == Some(&b'\r') {
-            raw.pop();
-        }
+fn check(mut raw: Bytes, place: Place, binding: &Binding) -> Option<Line> {
+    if let Some(line) = raw.strip_suffix(b"\n") {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        raw.truncate(line.len());
     }
     if raw.len() > LONGEST_LINE {
         return Some(Line {
@@ -348,12 +325,11 @@ fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
         });
     }
     if place.line == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
-        raw.drain(..3);
+        raw.advance(3);
     }
     if raw.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
-    let raw = Bytes::from(raw);
     let event = binding.envelope(raw.clone()).map_err(|error| match error {
         BindingError::Event(error) => BadLine {
             column: error.column,
@@ -376,30 +352,6 @@ fn check(mut raw: Vec<u8>, place: Place, binding: &Binding) -> Option<Line> {
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8]) -> Vec<Vec<u8>> {
-        let mut source = BufReader::with_capacity(3, text);
-        std::iter::from_fn(|| Some(read_line(&mut source).unwrap()?.0)).collect()
-    }
-
-    #[test]
-    fn lines_are_read_to_their_ends_whatever_the_buffer() {
-        assert_eq!(
-            lines(b"a\nbb\r\n\nc"),
-            [&b"a\n"[..], b"bb\r\n", b"\n", b"c"]
-        );
-        assert!(lines(b"").is_empty());
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_bad_and_the_next_one_is_not() {
-        let mut text = vec![b'x'; LONGEST_LINE + 5];
-        text.extend_from_slice(b"\nnext\n");
-        let read = lines(&text);
-        assert_eq!(read.len(), 2);
-        assert_eq!(read[0].len(), LONGEST_LINE + 1);
-        assert_eq!(read[1], b"next\n");
-    }
-
     #[test]
     fn the_bytes_between_line_ends_stay_as_they_are() {
         let binding = Binding::new("e".parse().unwrap());
@@ -409,10 +361,10 @@ mod tests {
             line,
         };
         let event = r#"{ "specversion":"1.0","id":"1","source":"s","type":"t" } "#;
-        let crlf = format!("{event}\r\n").into_bytes();
-        let line = check(crlf, place(2), &binding).unwrap();
+        let crlf = format!("{event}\r\n");
+        let line = check(crlf.into(), place(2), &binding).unwrap();
         assert_eq!(line.event.unwrap().payload(), event.as_bytes());
-        let marked = format!("\u{feff}{event}\n").into_bytes();
+        let marked = Bytes::from(format!("\u{feff}{event}\n"));
         assert!(
             check(marked.clone(), place(1), &binding)
                 .unwrap()
@@ -420,6 +372,6 @@ mod tests {
                 .is_ok()
         );
         assert!(check(marked, place(2), &binding).unwrap().event.is_err());
-        assert!(check(b" \t\r\n".to_vec(), place(1), &binding).is_none());
+        assert!(check(Bytes::from_static(b" \t\r\n"), place(1), &binding).is_none());
     }
 }
