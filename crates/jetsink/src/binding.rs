@@ -3,12 +3,15 @@
 //! Source: NATS Protocol Binding for CloudEvents 1.0.3-wip, sections 3.1 (binary) and 3.2
 //! (structured).
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED};
 use crate::event::{CloudEvent, EventError, string_of};
+use crate::routing::Routing;
 use crate::subject::{
     Subject, SubjectError, SubjectTemplate, TemplateValues, TenantPolicy, push_percent_encoded,
 };
@@ -113,36 +116,73 @@ impl Binding {
     /// # Errors
     /// [`BindingError`]; nothing was sent.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
-        let event = CloudEvent::from_json(&json)?;
-        let tenant = if self.template.names_tenant() {
-            event.tenant()
+        let address = if self.mode == ContentMode::Structured
+            && let Some(routing) = Routing::read(&json)
+        {
+            let headers = structured_headers(routing.traceparent.as_deref())?;
+            self.address(&routing, &json, headers, None)?
         } else {
-            None
+            let event = CloudEvent::from_json(&json)?;
+            let traceparent = event.traceparent();
+            let (headers, payload) = match self.mode {
+                ContentMode::Structured => (structured_headers(traceparent.as_deref())?, None),
+                ContentMode::Binary => (binary_headers(&event)?, Some(binary_payload(&event)?)),
+            };
+            let routing = Routing {
+                id: event.id().into(),
+                source: event.source().into(),
+                event_type: event.event_type().into(),
+                traceparent,
+                tenant: event.tenant().map(Cow::Owned),
+            };
+            self.address(&routing, &json, headers, payload)?
         };
-        let values = TemplateValues {
-            tenant: tenant.as_deref(),
-            event_type: event.event_type(),
-            source: event.source(),
-        };
-        let subject = self.template.resolve(&values, self.tenant_policy)?;
-        let id = match self.message_id {
-            MessageIdRule::PerEmit => None,
-            MessageIdRule::SourceAndId => Some(source_and_id(event.source(), event.id())?),
-            MessageIdRule::Content => Some(content_id(&subject, &json)?),
-        };
-        let (headers, payload) = match self.mode {
-            ContentMode::Structured => {
-                let traceparent = event.traceparent();
-                (structured_headers(traceparent.as_deref())?, json)
-            }
-            ContentMode::Binary => (binary_headers(&event)?, binary_payload(&event)?),
-        };
-        let envelope = Envelope::new(subject, payload).with_headers(headers);
-        Ok(match id {
+        let Address {
+            subject,
+            message_id,
+            headers,
+            payload,
+        } = address;
+        let envelope = Envelope::new(subject, payload.unwrap_or(json)).with_headers(headers);
+        Ok(match message_id {
             None => envelope,
             Some(id) => envelope.with_message_id(id),
         })
     }
+
+    fn address(
+        &self,
+        event: &Routing<'_>,
+        json: &[u8],
+        headers: Headers,
+        payload: Option<Bytes>,
+    ) -> Result<Address, BindingError> {
+        let values = TemplateValues {
+            tenant: event.tenant.as_deref(),
+            event_type: &event.event_type,
+            source: &event.source,
+        };
+        let subject = self.template.resolve(&values, self.tenant_policy)?;
+        let message_id = match self.message_id {
+            MessageIdRule::PerEmit => None,
+            MessageIdRule::SourceAndId => Some(source_and_id(&event.source, &event.id)?),
+            MessageIdRule::Content => Some(content_id(&subject, json)?),
+        };
+        Ok(Address {
+            subject,
+            message_id,
+            headers,
+            payload,
+        })
+    }
+}
+
+/// An envelope whose payload may be the event's JSON as it is.
+struct Address {
+    subject: Subject,
+    message_id: Option<MessageId>,
+    headers: Headers,
+    payload: Option<Bytes>,
 }
 
 /// The headers of a structured event. A `traceparent` that is not visible ASCII stays in the payload

@@ -143,7 +143,7 @@ struct Fields<'a> {
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 impl<'de> Visitor<'de> for Attributes {
     type Value = Fields<'de>;
@@ -230,7 +230,7 @@ fn text<'a, E: de::Error>(value: &'a RawValue, name: &str) -> Result<Cow<'a, str
 }
 
 /// CloudEvents 1.0.2, section 3.1: lower-case ASCII letters and digits.
-fn check_attribute_name<E: de::Error>(name: &str) -> Result<(), E> {
+pub(crate) fn check_attribute_name<E: de::Error>(name: &str) -> Result<(), E> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     if name.is_empty() || !name.bytes().all(allowed) {
         return Err(E::custom(format_args!(

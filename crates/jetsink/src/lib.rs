@@ -21,6 +21,7 @@ mod publisher;
 mod replay;
 mod reporter;
 pub mod retry;
+mod routing;
 mod scopes;
 mod settle;
 mod sink;
