@@ -179,9 +179,10 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
 
-    /// Most events in flight, 1 to 16384; 1 keeps order even past a stream's momentary refusal
-    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16_384))]
-    pub(crate) window: u16,
+    /// Events in flight, 1 to 16384; 1 keeps order even past a stream's momentary refusal [default: as
+    /// many as have nearly the best rate, 4096 at the most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub(crate) window: Option<u16>,
 
     /// Longest that one try of one event may take
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +73,11 @@ pub(crate) async fn publish(
             tokio::spawn(metrics.serve(Arc::clone(&sink)));
         }
         let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
-        let pipeline = sink.pipeline(settings.window).patience(settings.max_outage);
+        let pipeline = match settings.window {
+            Some(window) => sink.pipeline(window),
+            None => sink.pipeline(WIDEST_BY_ITSELF).adaptive(),
+        };
+        let pipeline = pipeline.patience(settings.max_outage);
         run.publish(input, &sink, pipeline).await?;
         if sink.has_spool() {
             run.empty_spool(&sink, dead_before).await?;
@@ -108,6 +113,9 @@ pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
         let _ = tokio::time::timeout(MOMENT, up).await;
     }
 }
+
+/// The widest window that is chosen without being asked for.
+const WIDEST_BY_ITSELF: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 const MOMENT: Duration = Duration::from_secs(1);
 
@@ -173,10 +181,17 @@ impl Run<'_> {
         let mut saving = tokio::time::interval(BETWEEN_SAVES);
         saving.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while self.ending == Ending::Complete
-                && pipeline.has_room()
-                && let Some(next) = waiting.pop_front()
-            {
+            while self.ending == Ending::Complete && pipeline.has_room() {
+                // Results that are there come before a batch that has to be waited for, not before one
+                // that is there too.
+                if waiting.is_empty()
+                    && let Ok(batch) = input.batches.try_recv()
+                {
+                    waiting.extend(self.lines_of(batch));
+                }
+                let Some(next) = waiting.pop_front() else {
+                    break;
+                };
                 match next {
                     Next::Line(line) => self.take(line, &mut pipeline)?,
                     Next::File(mark) if self.in_flight.is_empty() => {

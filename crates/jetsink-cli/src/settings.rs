@@ -77,7 +77,8 @@ pub(crate) struct Settings {
     pub(crate) binding: Binding,
     pub(crate) connect: ConnectSettings,
     pub(crate) sink: SinkSettings,
-    pub(crate) window: NonZeroUsize,
+    /// None to have it found.
+    pub(crate) window: Option<NonZeroUsize>,
     pub(crate) max_outage: Duration,
     pub(crate) spool: Option<SpoolSettings>,
     pub(crate) max_failures: u64,
@@ -142,7 +143,9 @@ impl Settings {
             binding,
             connect,
             sink: SinkSettings::default().deadline(arguments.deadline)?,
-            window: NonZeroUsize::new(arguments.window.into()).unwrap_or(NonZeroUsize::MIN),
+            window: arguments
+                .window
+                .and_then(|window| NonZeroUsize::new(window.into())),
             max_outage: arguments.max_outage,
             spool,
             max_failures: arguments.max_failures,

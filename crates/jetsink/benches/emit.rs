@@ -37,6 +37,9 @@ const LATENCY_BLOCK: usize = 100;
 const LATENCY_BLOCKS: usize = 50;
 const CALLER_BLOCKS: u64 = 5;
 const BULK_BLOCKS: u64 = 4;
+const WIDEST_ADAPTIVE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// What raw has beside an adaptive window.
+const USUAL_WINDOW: usize = 1_024;
 const WINDOWS: [usize; 6] = [64, 256, 512, 1_024, 4_096, 16_384];
 
 fn main() {
@@ -120,9 +123,12 @@ impl Sides {
     }
 
     /// Through a pipeline of the sink.
-    async fn pipeline(&self, window: usize, events: u64) {
+    async fn pipeline(&self, window: Option<usize>, events: u64) {
         let subject = Subject::new(SUBJECT).unwrap();
-        let mut pipeline = self.sink.pipeline(NonZeroUsize::new(window).unwrap());
+        let mut pipeline = match window {
+            Some(window) => self.sink.pipeline(NonZeroUsize::new(window).unwrap()),
+            None => self.sink.pipeline(WIDEST_ADAPTIVE).adaptive(),
+        };
         let mut left = events;
         loop {
             while left > 0 && pipeline.has_room() {
@@ -237,7 +243,8 @@ async fn bulk(sides: &Sides, rounds: u64) {
     let events = from_environment("JETSINK_EVENTS", 200_000);
     println!("bulk, {} events a round", figure(events as f64));
     let mut best: Option<[(usize, Rounds); 2]> = None;
-    for window in WINDOWS {
+    for ours in WINDOWS.map(Some).into_iter().chain([None]) {
+        let window = ours.unwrap_or(USUAL_WINDOW);
         let mut rates = [(); 2].map(|()| Rounds::default());
         let mut costs = [Cost::default(); 2];
         for _ in 0..rounds {
@@ -247,7 +254,7 @@ async fn bulk(sides: &Sides, rounds: u64) {
                     let before = Cost::so_far(&sides.server);
                     let started = Instant::now();
                     if side == 0 {
-                        sides.pipeline(window, events / BULK_BLOCKS).await;
+                        sides.pipeline(ours, events / BULK_BLOCKS).await;
                     } else {
                         sides.publish_window(window, events / BULK_BLOCKS).await;
                     }
@@ -259,7 +266,10 @@ async fn bulk(sides: &Sides, rounds: u64) {
                 rates.push(events as f64 / time.as_secs_f64());
             }
         }
-        println!("window {window}");
+        match ours {
+            Some(_) => println!("window {window}"),
+            None => println!("adaptive window, raw with {window}"),
+        }
         for ((name, rates), cost) in ["pipeline", "raw"].iter().zip(&rates).zip(&costs) {
             println!(
                 "  {name:<8} {}, {}",
@@ -268,6 +278,9 @@ async fn bulk(sides: &Sides, rounds: u64) {
             );
         }
         println!("  pipeline / raw {}", shown(&rates[0].ratios(&rates[1])));
+        if ours.is_none() {
+            continue;
+        }
         let best = best.get_or_insert_with(|| rates.clone().map(|rates| (window, rates)));
         for (best, rates) in best.iter_mut().zip(rates) {
             if rates.median() > best.1.median() {

@@ -7,6 +7,7 @@
 //! that is not acknowledged, each with the message id it had. And a window keeps to the connection it
 //! began on: a new one may be there before the failures of the old one have been looked at.
 
+mod adaptive;
 mod entry;
 mod sending;
 
@@ -35,6 +36,7 @@ use crate::sink::{Delivery, Sink};
 use crate::spool::Spool;
 use crate::subject::Subject;
 use crate::window::Window;
+use adaptive::AdaptiveWindow;
 use entry::{Entry, State, may_be_spooled};
 
 /// The widest window. Less than the client's queue, so that handing an envelope over never waits and
@@ -72,7 +74,7 @@ type Spooling<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError
 pub struct Pipeline<'a, P> {
     direct: &'a Direct<P>,
     spool: Option<&'a Spool>,
-    window: usize,
+    width: Width,
     patience: Duration,
     entries: VecDeque<Entry<'a, P>>,
     /// The number of the entry at the front.
@@ -99,6 +101,12 @@ pub struct Pipeline<'a, P> {
     counts_emits: bool,
     /// Those of which something failed, as long as more of them is here; `None` where nobody minds.
     failed_subjects: Option<Vec<Subject>>,
+}
+
+#[derive(Debug)]
+enum Width {
+    Fixed(usize),
+    Adaptive(AdaptiveWindow),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +142,7 @@ impl<P: Publisher> Direct<P> {
         Pipeline {
             direct: self,
             spool: None,
-            window: window.get().min(WIDEST_WINDOW),
+            width: Width::Fixed(window.get().min(WIDEST_WINDOW)),
             patience: Duration::ZERO,
             entries: VecDeque::new(),
             first: 0,
@@ -167,6 +175,21 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         self
     }
 
+    /// Takes the window for the widest one, and finds out by itself how many in flight have nearly the
+    /// best rate: few with a broker that is near, more with one that is far away. It begins with 64, and
+    /// goes on trying a wider and a narrower one from time to time. What is in flight when it narrows
+    /// stays so.
+    ///
+    /// It measures while the window is what holds sending back, that is, where each
+    /// [`next`](Self::next) comes when there is no room.
+    #[must_use]
+    pub fn adaptive(mut self) -> Self {
+        if let Width::Fixed(widest) = self.width {
+            self.width = Width::Adaptive(AdaptiveWindow::new(widest));
+        }
+        self
+    }
+
     /// For senders who will send again what fails: once an event of a subject has failed, what is
     /// here of that subject and not out yet fails too, as not sent.
     #[must_use]
@@ -178,7 +201,16 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Whether [`push`](Self::push) takes another.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.entries.len() < self.window
+        self.entries.len() < self.window()
+    }
+
+    /// How many may be in flight at this moment.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        match &self.width {
+            Width::Fixed(width) => *width,
+            Width::Adaptive(window) => window.width(),
+        }
     }
 
     /// Whether nothing is on its way: [`next`](Self::next) would give `None`.
@@ -222,6 +254,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Cancellation-safe: dropped and called again, it goes on where it was. Dropping the whole
     /// pipeline gives up on what is in flight, which may be stored or not.
     pub async fn next(&mut self) -> Option<Result<Delivery, EmitError>> {
+        if self.has_room()
+            && let Width::Adaptive(window) = &mut self.width
+        {
+            window.starved();
+        }
         loop {
             match self.entries.front()?.state {
                 State::Settled(_) => {
@@ -309,11 +346,20 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let error = match result {
             Ok(delivery) => {
                 self.failing_since = None;
+                if let Width::Adaptive(window) = &mut self.width {
+                    match delivery {
+                        Delivery::Stored { .. } => window.stored(Instant::now),
+                        Delivery::Spooled => window.disturbed(),
+                    }
+                }
                 self.entry(number).state = State::Settled(Ok(delivery));
                 return;
             }
             Err(error) => error,
         };
+        if let Width::Adaptive(window) = &mut self.width {
+            window.disturbed();
+        }
         let now = Instant::now();
         let failures = self.entry(number).failures;
         if self.spool.is_some() && !self.stopped && may_be_spooled(&error) {
@@ -403,7 +449,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
 impl<P> fmt::Debug for Pipeline<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
-            .field("window", &self.window)
+            .field("window", &self.width)
             .field("entries", &self.entries.len())
             .field("in_flight", &self.sent)
             .field("spooling", &self.spooling.len())
