@@ -46,7 +46,7 @@ impl<'a> Phase<'a> {
     fn print(&self) {
         let counts = Outcome::ALL.map(|outcome| {
             let count = self.emits.iter().filter(|emit| emit.outcome == outcome);
-            figure_of(count.count())
+            counted(count.count())
         });
         let furthest = self.emits.iter().map(|emit| emit.late).max();
         let late = |emit: &&&Emit| emit.late > Duration::from_millis(10);
@@ -62,7 +62,7 @@ impl<'a> Phase<'a> {
             shown(self.latency(0.99)),
             shown(self.latency(0.999)),
             shown(self.longest()),
-            figure_of(self.emits.iter().filter(late).count()),
+            counted(self.emits.iter().filter(late).count()),
             shown(furthest.unwrap_or_default()),
         );
     }
@@ -175,17 +175,18 @@ impl Slow {
         ];
         let there = kinds.iter().filter(|(count, _)| *count > 0);
         let texts: Vec<String> = there
-            .map(|(count, kind)| format!("{} {kind}", figure_of(*count)))
+            .map(|(count, kind)| format!("{} {kind}", counted(*count)))
             .collect();
         println!(
             "  longer than {longer_than:?} in the outage: {} ({})",
-            figure_of(self.waited() + self.held_up),
+            counted(self.waited() + self.held_up),
             texts.join("; ")
         );
     }
 }
 
-fn figure_of(count: usize) -> String {
+/// `figure` shows small ones with places.
+pub fn counted(count: usize) -> String {
     if count < 10 {
         return count.to_string();
     }
