@@ -21,7 +21,7 @@ use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::expiry::{Expiry, letter};
 use crate::meters::SpoolMeters;
 use crate::publisher::Publisher;
-use crate::settle::Settling;
+use crate::settle::{Settling, rest};
 use crate::sink::Delivery;
 use crate::spans;
 use crate::spool::{Baselines, Place, Record, Spool, SpoolError, SpoolSettings};
@@ -72,7 +72,7 @@ pub(crate) async fn replay<P: Publisher>(
             if failed_lookups == 0 {
                 warn!(%reason, "what is in the spool can't be looked up in its stream yet");
             }
-            sleep(wait_after(failed_lookups).min(LONGEST_REST)).await;
+            rest(&direct, wait_after(failed_lookups).min(LONGEST_REST)).await;
             failed_lookups += 1;
             continue;
         }

@@ -8,8 +8,10 @@
 //! A subject whose stream can't be read stays unsettled, and nothing of it is sent; others go on.
 
 use std::collections::{HashMap, HashSet};
+use std::future::pending;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
 use crate::backoff::wait_after;
@@ -86,6 +88,10 @@ impl Settling {
             }
         }
         if !due.is_empty() {
+            // What may be stored takes long to read, and without a connection there is nobody to ask.
+            if is_disconnected(direct) {
+                return Err(PublishError::NotConnected.into());
+            }
             // An event's mark comes before the event: what is marked here must be there to be read.
             spool.written().await?;
         }
@@ -116,6 +122,26 @@ impl Settling {
             "what is spooled of the subject waits: its stream can't be read");
         self.waits.insert(subject.clone(), wait);
     }
+}
+
+/// Rests after a look-up that failed; where there is no connection, no longer than until there is one.
+pub(crate) async fn rest<P: Publisher>(direct: &Direct<P>, longest: Duration) {
+    let Some(mut connection) = direct.publisher().connection() else {
+        return sleep(longest).await;
+    };
+    let connected = async {
+        // One that is there already, or whose publisher tells no more of it, shortens nothing.
+        if is_disconnected(direct) && connection.wait_for(|c| c.up).await.is_ok() {
+            return;
+        }
+        pending().await
+    };
+    let _ = timeout(longest, connected).await;
+}
+
+fn is_disconnected<P: Publisher>(direct: &Direct<P>) -> bool {
+    let connection = direct.publisher().connection();
+    connection.is_some_and(|connection| !connection.borrow().up)
 }
 
 /// Gives the subjects of which it is still not known.

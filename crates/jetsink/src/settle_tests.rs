@@ -4,11 +4,13 @@ use std::time::{Duration, Instant as SystemInstant};
 
 use tokio::time::Instant;
 
-use crate::settle::MOST_SENT;
+use crate::direct::Direct;
+use crate::error::PublishError;
+use crate::settle::{MOST_SENT, Settling, Unsettleable, rest};
 use crate::simulated_broker::Simulated;
 use crate::sink::Sink;
 use crate::sink_settings::SinkSettings;
-use crate::spool::{Baselines, Spool, SpoolSettings};
+use crate::spool::{Baselines, Spool, SpoolError, SpoolSettings};
 use crate::{Envelope, MessageId, Subject};
 
 fn event(number: usize) -> Envelope {
@@ -94,4 +96,63 @@ async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
         let ids: Vec<&str> = stored.iter().map(|(_, id, _)| id.as_str()).collect();
         assert_eq!(ids, ["sink.0", "sink.1"]);
     }
+}
+
+/// In a minute's outage under load, reading all that might be stored again and again took half a
+/// core, and replay was in the midst of it when the broker returned.
+#[tokio::test]
+async fn nothing_is_read_from_the_disk_while_there_is_nobody_to_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+    let soon = Instant::now() + Duration::from_secs(60);
+    let above = Baselines::new();
+    spool
+        .append_event(&event(0), Some(&above), soon)
+        .await
+        .unwrap();
+    spool.close(); // whoever asks the disk from now on is told so
+
+    let broker = Simulated::new();
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    broker.disconnect();
+    let settled = Settling::default().settle(&direct, &spool).await;
+    assert!(
+        matches!(
+            settled,
+            Err(Unsettleable::Lookup(PublishError::NotConnected))
+        ),
+        "{settled:?}"
+    );
+    broker.connect();
+    let settled = Settling::default().settle(&direct, &spool).await;
+    assert!(
+        matches!(settled, Err(Unsettleable::Spool(SpoolError::Closed))),
+        "{settled:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_ends_with_the_outage() {
+    const LONGEST: Duration = Duration::from_millis(500);
+    let broker = Simulated::new();
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    let started = Instant::now();
+    rest(&direct, LONGEST).await;
+    assert!(started.elapsed() >= LONGEST, "it was not the connection");
+
+    broker.disconnect();
+    let started = Instant::now();
+    rest(&direct, LONGEST).await;
+    assert!(started.elapsed() >= LONGEST, "there is still none");
+
+    let started = Instant::now();
+    tokio::join!(rest(&direct, LONGEST), async {
+        tokio::time::sleep(LONGEST / 5).await;
+        broker.connect();
+    });
+    assert!(
+        started.elapsed() < LONGEST / 4,
+        "{:?}, with a connection after a fifth",
+        started.elapsed()
+    );
 }
