@@ -6,6 +6,7 @@ mod dashboard;
 mod demo;
 mod packaging;
 mod supervisor;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
