@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::checks::target;
-use crate::{root, succeed};
+use crate::{root, succeed, tools};
 
 pub(crate) fn check() -> Result<(), String> {
     let promtool = prometheus("promtool")?;
@@ -50,31 +49,8 @@ fn metrics_in(file: &str) -> Result<BTreeSet<String>, String> {
 /// A program of Prometheus: from the variable of its name (`PROMTOOL`, `PROMETHEUS`), else `PATH`, else
 /// out of Debian's package, without installing it.
 pub(crate) fn prometheus(program: &str) -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os(program.to_uppercase()) {
-        return Ok(PathBuf::from(path));
-    }
-    let on_path = std::env::var_os("PATH").and_then(|path| {
-        let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
-        found.find(|candidate| candidate.is_file())
-    });
-    if let Some(path) = on_path {
-        return Ok(path);
-    }
-    let folder = target().join("tools/prometheus");
-    let binary = folder.join("usr/bin").join(program);
-    if binary.is_file() {
-        return Ok(binary);
-    }
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let script = "apt-get -qq download prometheus 2>/dev/null \
-                  || { apt-get -qq update && apt-get -qq download prometheus; } \
-                  && dpkg -x prometheus_*.deb .";
-    let fetched = succeed(Command::new("sh").current_dir(&folder).args(["-c", script]));
-    match fetched {
-        Ok(()) if binary.is_file() => Ok(binary),
-        _ => Err(format!(
-            "there is no {program}: install Prometheus, or name it in {}",
-            program.to_uppercase()
-        )),
+    match tools::here(program) {
+        Some(binary) => Ok(binary),
+        None => tools::unpacked("prometheus", program).map(|(binary, _)| binary),
     }
 }

@@ -4,8 +4,10 @@ mod alerts;
 mod checks;
 mod dashboard;
 mod demo;
+mod instructions;
 mod packaging;
 mod supervisor;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,7 +21,9 @@ usage: cargo xtask COMMAND
   deny               check licences, sources and bans of both lock files
   dashboard [PNG]    run a drill under a real Prometheus and plot the dashboard [docs/dashboard.png]
   static             build the command as one static file (musl), and run it
-  alerts             check and test the Prometheus rules and the dashboard in deploy/";
+  alerts             check and test the Prometheus rules and the dashboard in deploy/
+  instructions       count the instructions per event, and hold them against benches/instructions.json
+                     (--write: write that file)";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,6 +44,8 @@ async fn main() -> ExitCode {
         ["dashboard", file] => dashboard::picture(Path::new(file)).await,
         ["static"] => packaging::static_build(),
         ["alerts"] => alerts::check(),
+        ["instructions"] => instructions::check(),
+        ["instructions", "--write"] => instructions::write(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

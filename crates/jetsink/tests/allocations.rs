@@ -1,0 +1,97 @@
+//! How often an emit allocates: counted, not estimated.
+
+#![allow(missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+#[path = "../benches/common/scripts.rs"]
+mod scripts;
+
+use std::alloc::System;
+
+use alloc_tracker::{Allocator, Session};
+use jetsink::{ConnectSettings, Envelope, NatsPublisher, Publisher, Sink, SinkSettings};
+use nats_fixture::NatsServer;
+use scripts::{AtOnce, emit_rejected, envelopes, open_sink};
+use tokio::runtime::{Builder, Runtime};
+
+#[global_allocator]
+static ALLOCATOR: Allocator<System> = Allocator::system();
+
+/// Nothing: an outage brings rejections by the million.
+const REJECTED: u64 = 0;
+
+/// The text of the minted message id, and its growth: `format!` does not know how long it gets.
+const EMIT: u64 = 2;
+
+/// Ours, 16: the message id (2), the headers in the client's form (6), the subject (2) and the reply's (3),
+/// what waits for the answer (2), the stream's name in it (1). The client's, 7: the headers as bytes (6),
+/// the answer's subject (1). `docs/performance.md` says how to find who allocates.
+const NATS_EMIT: u64 = 23;
+
+const EVENTS: usize = 1_000;
+
+// One test: the allocator is the process's. One thread, so that nothing else allocates meanwhile.
+#[test]
+fn an_emit_allocates_so_often() {
+    let sink = open_sink();
+    let events = envelopes(EVENTS);
+    let rejections = counted("rejected", || {
+        for event in events {
+            drop(emit_rejected(&sink, event));
+        }
+    });
+    assert_eq!(rejections, REJECTED * EVENTS as u64);
+
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let sink = Sink::new(AtOnce, SinkSettings::default());
+    assert_eq!(steady(&runtime, "emit", &sink), EMIT * EVENTS as u64);
+
+    let (_server, sink) = runtime.block_on(nats());
+    // The client's read buffer is made anew once in a while, so this one is rounded.
+    let total = steady(&runtime, "nats-emit", &sink);
+    assert_eq!((total as f64 / EVENTS as f64).round() as u64, NATS_EMIT);
+}
+
+async fn nats() -> (NatsServer, Sink<NatsPublisher>) {
+    let server = NatsServer::start().await.unwrap();
+    let stream = server.create_stream("CELLOS_EVENTS", &["cellos.events.>"]);
+    stream.await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    (server, Sink::new(publisher, SinkSettings::default()))
+}
+
+/// Emits by one caller, once all tables and buffers have their size.
+fn steady<P: Publisher>(runtime: &Runtime, name: &str, sink: &Sink<P>) -> u64 {
+    let (warm_up, events) = (envelopes(EVENTS), envelopes(EVENTS));
+    let emit = |events: Vec<Envelope>| {
+        runtime.block_on(async {
+            for event in events {
+                sink.emit(event).await.unwrap();
+            }
+        });
+    };
+    emit(warm_up);
+    counted(name, || emit(events))
+}
+
+/// The whole process's allocations, growths included.
+fn counted(name: &str, work: impl FnOnce()) -> u64 {
+    let session = Session::new();
+    let operation = session.operation(name);
+    let span = operation.measure_process();
+    work();
+    drop(span);
+    let report = session.to_report();
+    let total = report
+        .operations()
+        .map(|(_, o)| o.total_allocations_count());
+    let total = total.sum();
+    println!("{name}: {total} allocations for {EVENTS} events");
+    total
+}
