@@ -1,5 +1,7 @@
 //! What the benchmarks share: rounds side by side, medians, ratios.
 
+#![allow(dead_code)] // each benchmark uses a part
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
