@@ -14,17 +14,17 @@ mod common;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::process::Command;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream;
 use bytes::Bytes;
-use common::{Rounds, cpu_time, figure, from_environment, shown};
+use common::away::{Away, emit_now, open_sink};
+use common::late::Late;
+use common::{Rounds, cpu_time, from_environment, shown};
 use jetsink::{
-    Acknowledgement, ConnectSettings, Delivery, EmitError, Envelope, NatsPublisher, PublishError,
-    Publisher, Sink, SinkSettings, SpoolSettings, Subject,
+    ConnectSettings, Delivery, EmitError, Envelope, NatsPublisher, Publisher, Sink, SinkSettings,
+    SpoolSettings, Subject,
 };
 use nats_fixture::NatsServer;
 
@@ -75,7 +75,7 @@ const SERIES: [Series; 6] = [
     },
     Series {
         name: "spool",
-        grows: "subjects in the spool, 50,000 events, replay with window 1,024",
+        grows: "subjects in the spool, 50,000 events, replay with window 1,024, by the same sink or the next",
         points: &[1, 10, 100, 1_000, 10_000],
     },
 ];
@@ -131,7 +131,7 @@ fn run(series: &Series, rows: &mut String) {
             format!("{metric} {}", shown(rounds))
         });
         let metrics: Vec<String> = metrics.collect();
-        println!("  {:>10}  {}", figure(*point as f64), metrics.join(", "));
+        println!("  {point:>10}  {}", metrics.join(", "));
     }
     println!();
 }
@@ -297,56 +297,63 @@ async fn pipeline(load: &Load) {
     assert_stored(&server, load.events).await;
 }
 
-/// A broker that is never there.
-struct Away;
-
-impl Publisher for Away {
-    async fn publish(
-        &self,
-        _: &Envelope,
-        _: tokio::time::Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        Err(PublishError::NotConnected)
-    }
-}
-
-/// Events wait in a spool, and the next sink on it replays them.
+/// Events wait in a spool, and are replayed: once by the same sink, once by the next one on the file, which
+/// must look up what of them may be stored.
 async fn spool(load: &Load) {
+    let there = server().await;
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path())
         .limit_bytes(8 << 30)
         .unwrap()
         .window(load.window as usize)
         .unwrap();
-    let filling = Sink::with_spool(Away, SinkSettings::default(), settings.clone())
-        .await
-        .unwrap();
+    let late = Late::new(publisher(&there).await);
+    let sink = Sink::with_spool(late, SinkSettings::default(), settings.clone());
+    let sink = sink.await.unwrap();
     let watch = Watch::start(None);
+    fill(&sink, load).await;
+    watch.report("append_", load.events);
+    let watch = Watch::start(Some(&there));
+    sink.publisher().come();
+    replayed(&sink, load).await;
+    watch.report("replay_", load.events);
+    sink.close(Duration::ZERO).await;
+    drop(sink);
+    assert_stored(&there, load.events).await;
+
+    let filling = Sink::with_spool(Away, SinkSettings::default(), settings.clone());
+    let filling = filling.await.unwrap();
+    fill(&filling, load).await;
+    filling.close(Duration::ZERO).await;
+    drop(filling);
+    let publisher = publisher(&there).await;
+    let watch = Watch::start(Some(&there));
+    let sink = Sink::with_spool(publisher, SinkSettings::default(), settings);
+    let sink = sink.await.unwrap();
+    replayed(&sink, load).await;
+    watch.report("reopened_", load.events);
+    report_memory();
+    let receipt = sink.close(Duration::from_secs(120)).await;
+    assert_eq!((receipt.delivered, receipt.spooled), (load.events, 0));
+    assert_stored(&there, 2 * load.events).await;
+}
+
+async fn fill<P: Publisher>(sink: &Sink<P>, load: &Load) {
     for start in (0..load.events).step_by(4_096) {
         let numbers = start..load.events.min(start + 4_096);
-        let emits = numbers.map(|number| filling.emit(load.envelope(number)));
+        let emits = numbers.map(|number| sink.emit(load.envelope(number)));
         for result in futures_util::future::join_all(emits).await {
             assert_eq!(result.unwrap(), Delivery::Spooled);
         }
     }
-    watch.report("append_", load.events);
-    filling.close(Duration::ZERO).await;
-    drop(filling);
+}
 
-    let server = server().await;
-    let publisher = publisher(&server).await;
-    let sink = Sink::with_spool(publisher, SinkSettings::default(), settings)
-        .await
-        .unwrap();
-    let watch = Watch::start(Some(&server));
+async fn replayed<P: Publisher>(sink: &Sink<P>, load: &Load) {
+    let give_up = Instant::now() + Duration::from_secs(240);
     while sink.spool_status().unwrap().events > 0 {
+        assert!(Instant::now() < give_up, "{} subjects", load.subjects);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    watch.report("replay_", load.events);
-    report_memory();
-    let receipt = sink.close(Duration::from_secs(120)).await;
-    assert_eq!((receipt.delivered, receipt.spooled), (load.events, 0));
-    assert_stored(&server, load.events).await;
 }
 
 /// Emits that an open circuit rejects, of so many tenants in turn.
@@ -370,32 +377,4 @@ fn rejected(tenants: u64) {
     }
     println!("emit_ns={}", taken.as_secs_f64() * 1e9 / EMITS as f64);
     report_memory();
-}
-
-/// A sink whose circuit has failed so often that it stays open for three minutes.
-fn open_sink() -> Sink<Away> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let sink = Sink::new(Away, SinkSettings::default());
-        for _ in 0..12 {
-            tokio::time::sleep(Duration::from_secs(180)).await;
-            let _ = sink
-                .emit(Envelope::new(subject(0), Bytes::from_static(b"x")))
-                .await;
-        }
-        sink
-    })
-}
-
-/// An emit that does not have to wait.
-fn emit_now(sink: &Sink<Away>, envelope: Envelope) -> EmitError {
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(sink.emit(envelope)).poll(&mut context) {
-        Poll::Ready(result) => result.unwrap_err(),
-        Poll::Pending => panic!("it waits"),
-    }
 }

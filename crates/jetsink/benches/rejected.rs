@@ -3,30 +3,19 @@
 //! The table's columns are times for one emit, and below them its allocations. With two threads an emit
 //! should take no longer than with one: nothing is shared but words that are read, and a counter.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+mod common;
 
 use bytes::Bytes;
+use common::away::{emit_now, open_sink};
 use divan::{AllocProfiler, Bencher};
-use jetsink::{
-    Acknowledgement, EmitError, Envelope, PublishError, Publisher, Sink, SinkSettings, Subject,
-};
-use tokio::time::Instant;
+use jetsink::{Envelope, Subject};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
-
-/// A broker that is away.
-struct Away;
-
-impl Publisher for Away {
-    async fn publish(&self, _: &Envelope, _: Instant) -> Result<Acknowledgement, PublishError> {
-        Err(PublishError::NotConnected)
-    }
-}
 
 fn main() {
     divan::main();
@@ -37,34 +26,6 @@ fn envelope() -> Envelope {
         Subject::new("cellos.events.acme").unwrap(),
         Bytes::from_static(include_bytes!("../../../samples/cellos-events.jsonl")),
     )
-}
-
-/// An emit that does not have to wait.
-fn emit_now(sink: &Sink<Away>, envelope: Envelope) -> EmitError {
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(sink.emit(envelope)).poll(&mut context) {
-        Poll::Ready(result) => result.unwrap_err(),
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
-/// A sink whose circuit has failed so often that it stays open for three minutes.
-fn open_sink() -> Sink<Away> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let sink = runtime.block_on(async {
-        let sink = Sink::new(Away, SinkSettings::default());
-        for _ in 0..12 {
-            tokio::time::sleep(std::time::Duration::from_secs(180)).await;
-            let _ = sink.emit(envelope()).await;
-        }
-        sink
-    });
-    // From here on with the clock that services have.
-    sink
 }
 
 #[divan::bench(threads = [1, 2], sample_size = 10_000)]

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each benchmark uses a part
 
+pub mod away;
+pub mod late;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
