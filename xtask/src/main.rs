@@ -4,7 +4,9 @@ mod alerts;
 mod checks;
 mod dashboard;
 mod demo;
+mod growth;
 mod packaging;
+mod plot;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ usage: cargo xtask COMMAND
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
   dashboard [PNG]    run a drill under a real Prometheus and plot the dashboard [docs/dashboard.png]
+  growth [CSV]       measure how cost grows, or take figures from CSV, and draw docs/growth/*.svg
   static             build the command as one static file (musl), and run it
   alerts             check and test the Prometheus rules and the dashboard in deploy/";
 
@@ -38,6 +41,8 @@ async fn main() -> ExitCode {
         ["deny"] => checks::deny(),
         ["dashboard"] => dashboard::picture(&root().join("docs/dashboard.png")).await,
         ["dashboard", file] => dashboard::picture(Path::new(file)).await,
+        ["growth"] => growth::pictures(&root().join("docs/growth")),
+        ["growth", figures] => growth::draw(Path::new(figures), &root().join("docs/growth")),
         ["static"] => packaging::static_build(),
         ["alerts"] => alerts::check(),
         _ => {
