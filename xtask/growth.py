@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator  # noqa: E402
+from matplotlib.ticker import FuncFormatter, NullLocator  # noqa: E402
 
 plt.rcParams.update(
     {
@@ -119,7 +119,7 @@ def draw(name, points, folder):
     if name in ("payload", "window", "spool"):
         cost.set_yscale("log")
         cost.yaxis.set_major_formatter(FuncFormatter(short))
-        cost.yaxis.set_minor_formatter(NullFormatter())
+        cost.yaxis.set_minor_locator(NullLocator())
         cost.set_ylim(top=highest * 6)
     else:
         cost.set_ylim(0, highest * 1.45)
