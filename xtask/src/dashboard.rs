@@ -12,10 +12,7 @@ use tokio::time::sleep;
 
 use crate::alerts::prometheus;
 use crate::checks::target;
-use crate::{cargo, root, succeed};
-
-/// Pinned, for a picture that stays.
-const MATPLOTLIB: &str = "matplotlib==3.10.*";
+use crate::{cargo, plot, root, succeed};
 
 /// Ends with what started it.
 struct Process(Child);
@@ -113,12 +110,10 @@ pub(crate) async fn picture(output: &Path) -> Result<(), String> {
     server.thaw().map_err(|e| e.to_string())?;
     sleep(Duration::from_secs(40)).await;
 
-    let libraries = matplotlib()?;
     let (began, ended) = (began.to_string(), now().to_string());
     let deploy = root().join("deploy/grafana");
     succeed(
-        Command::new("python3")
-            .env("PYTHONPATH", libraries)
+        plot::python()?
             .arg(deploy.join("picture.py"))
             .arg(deploy.join("jetsink.json"))
             .args([&format!("http://{asked}"), &began, &ended])
@@ -165,23 +160,6 @@ fn start(command: &mut Command, folder: &Path) -> Result<Process, String> {
         .spawn()
         .map(Process)
         .map_err(|e| format!("{shown}: {e}"))
-}
-
-fn matplotlib() -> Result<std::path::PathBuf, String> {
-    let folder = target().join("tools/matplotlib");
-    if !folder.join("matplotlib").is_dir() {
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-warn-conflicts",
-            "--target",
-        ]);
-        succeed(pip.arg(&folder).arg(MATPLOTLIB))?;
-    }
-    Ok(folder)
 }
 
 fn free_port() -> Result<u16, String> {

@@ -4,8 +4,10 @@ mod alerts;
 mod checks;
 mod dashboard;
 mod demo;
+mod growth;
 mod instructions;
 mod packaging;
+mod plot;
 mod supervisor;
 mod tools;
 
@@ -20,6 +22,7 @@ usage: cargo xtask COMMAND
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
   dashboard [PNG]    run a drill under a real Prometheus and plot the dashboard [docs/dashboard.png]
+  growth [CSV]       measure how cost grows, or take figures from CSV, and draw docs/growth/*.svg
   static             build the command as one static file (musl), and run it
   alerts             check and test the Prometheus rules and the dashboard in deploy/
   instructions       count the instructions per event, and hold them against benches/instructions.json
@@ -42,6 +45,8 @@ async fn main() -> ExitCode {
         ["deny"] => checks::deny(),
         ["dashboard"] => dashboard::picture(&root().join("docs/dashboard.png")).await,
         ["dashboard", file] => dashboard::picture(Path::new(file)).await,
+        ["growth"] => growth::pictures(&root().join("docs/growth")),
+        ["growth", figures] => growth::draw(Path::new(figures), &root().join("docs/growth")),
         ["static"] => packaging::static_build(),
         ["alerts"] => alerts::check(),
         ["instructions"] => instructions::check(),

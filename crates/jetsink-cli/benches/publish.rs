@@ -9,7 +9,6 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 #[path = "../../jetsink/benches/common/mod.rs"]
-#[allow(dead_code)]
 mod common;
 
 use std::collections::VecDeque;

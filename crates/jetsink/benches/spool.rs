@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, context::PublishAckFuture};
 use bytes::Bytes;
+use common::away::Away;
 use common::{Rounds, cpu_time, figure, from_environment, quantile, shown};
 use jetsink::{
-    Acknowledgement, ConnectSettings, Delivery, Envelope, MessageId, NatsPublisher, PublishError,
-    Publisher, Sink, SinkSettings, SpoolSettings, Subject,
+    ConnectSettings, Delivery, Envelope, MessageId, NatsPublisher, Sink, SinkSettings,
+    SpoolSettings, Subject,
 };
 use nats_fixture::NatsServer;
 use tokio::sync::oneshot;
@@ -61,19 +62,6 @@ fn envelope(number: u64) -> Envelope {
         Bytes::from(vec![b'x'; PAYLOAD_BYTES]),
     )
     .with_message_id(id)
-}
-
-/// A broker that is never there.
-struct Away;
-
-impl Publisher for Away {
-    async fn publish(
-        &self,
-        _: &Envelope,
-        _: tokio::time::Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        Err(PublishError::NotConnected)
-    }
 }
 
 async fn appends(rounds: u64) {

@@ -1,7 +1,7 @@
 //! Publishing straight to the broker: admission by the circuits, bounded retry under one deadline,
 //! settling.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -26,6 +26,9 @@ use crate::sink_settings::SinkSettings;
 use crate::spans;
 use crate::subject::Subject;
 use crate::window::publish_once;
+
+/// A dot and the digits of a `u64`.
+const LONGEST_NUMBER: usize = 21;
 
 pub(crate) struct Direct<P> {
     publisher: P,
@@ -179,7 +182,9 @@ impl<P: Publisher> Direct<P> {
             return envelope;
         }
         let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("{}.{n}", self.settings.sink_id);
+        let mut id = String::with_capacity(self.settings.sink_id.len() + LONGEST_NUMBER);
+        // Writing to a String can't fail.
+        let _ = write!(id, "{}.{n}", self.settings.sink_id);
         envelope.with_message_id(MessageId::minted(id))
     }
 

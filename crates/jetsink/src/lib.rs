@@ -61,6 +61,8 @@ mod circuit_tests;
 #[cfg(test)]
 mod expiry_tests;
 #[cfg(test)]
+mod growth_tests;
+#[cfg(test)]
 mod hand_over_tests;
 #[cfg(test)]
 mod pipeline_tests;

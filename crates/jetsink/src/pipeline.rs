@@ -10,8 +10,9 @@
 mod adaptive;
 mod entry;
 mod sending;
+mod subjects;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
@@ -24,7 +25,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::direct::Direct;
 use crate::envelope::Envelope;
@@ -38,6 +39,7 @@ use crate::subject::Subject;
 use crate::window::Window;
 use adaptive::AdaptiveWindow;
 use entry::{Entry, State, may_be_spooled};
+use subjects::{Counts, FailedSubjects};
 
 /// The widest window. Less than the client's queue, so that handing an envelope over never waits and
 /// the order of handing over is the order of sending.
@@ -45,6 +47,10 @@ pub const WIDEST_WINDOW: usize = 16_384;
 
 /// How often an open circuit is asked again; a sign of life makes it let the probe through.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How often what is held back is looked at while others settle. With each of them it would cost a
+/// look at the whole window for each event.
+const LOOK_AT_HELD: Duration = Duration::from_millis(1);
 
 type Spooling<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
 
@@ -81,13 +87,21 @@ pub struct Pipeline<'a, P> {
     first: u64,
     /// No entry of a lower number is queued.
     queued_from: u64,
+    /// No entry from here on has been looked at.
+    unseen_from: u64,
     /// What is on its way to the broker, and how much that is.
     in_flight: Option<Box<dyn Window + 'a>>,
     sent: usize,
+    /// Its subjects, counted only while the spool holds something.
+    sent_subjects: Option<Counts>,
     /// What is on its way into the spool.
     spooling: FuturesUnordered<Spooling<'a>>,
+    spooling_subjects: Counts,
+    /// Subjects of which something has to wait here: none behind it may overtake it.
+    held_back: HashSet<Subject>,
+    look_at_held: Instant,
     /// Subjects whose last spooled events are about to be stored, and until when that is waited for.
-    handing_over: Vec<(Subject, Instant)>,
+    handing_over: HashMap<Subject, Instant>,
     /// Something is held back until the spool has room for it.
     waits_for_room: bool,
     phase: Phase,
@@ -99,8 +113,8 @@ pub struct Pipeline<'a, P> {
     stopped: bool,
     /// Replay's are no emits.
     counts_emits: bool,
-    /// Those of which something failed, as long as more of them is here; `None` where nobody minds.
-    failed_subjects: Option<Vec<Subject>>,
+    /// `None` where nobody minds.
+    failed_subjects: Option<FailedSubjects>,
 }
 
 #[derive(Debug)]
@@ -147,10 +161,15 @@ impl<P: Publisher> Direct<P> {
             entries: VecDeque::new(),
             first: 0,
             queued_from: 0,
+            unseen_from: 0,
             in_flight: None,
             sent: 0,
+            sent_subjects: None,
             spooling: FuturesUnordered::new(),
-            handing_over: Vec::new(),
+            spooling_subjects: Counts::default(),
+            held_back: HashSet::new(),
+            look_at_held: Instant::now(),
+            handing_over: HashMap::new(),
             waits_for_room: false,
             phase: Phase::Sending,
             connection: self.publisher().connection(),
@@ -194,7 +213,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// here of that subject and not out yet fails too, as not sent.
     #[must_use]
     pub(crate) fn holding_failed_subjects(mut self) -> Self {
-        self.failed_subjects = Some(Vec::new());
+        self.failed_subjects = Some(FailedSubjects::default());
         self
     }
 
@@ -226,6 +245,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
         if self.stopped || !self.has_room() {
             return Err(envelope);
+        }
+        if let Some(failed) = &mut self.failed_subjects {
+            failed.came(envelope.subject());
         }
         self.entries.push_back(Entry {
             envelope: Arc::new(self.direct.identified(envelope)),
@@ -264,7 +286,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 State::Settled(_) => {
                     self.first += 1;
                     let entry = self.entries.pop_front()?;
-                    self.let_go_of_subjects();
+                    if let Some(failed) = &mut self.failed_subjects {
+                        failed.left(entry.envelope.subject());
+                    }
                     return match entry.state {
                         State::Settled(result) => {
                             if self.counts_emits {
@@ -282,18 +306,30 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 Phase::Settling { .. } => {}
             }
             if self.sent > 0 || !self.spooling.is_empty() {
-                let (number, result) = poll_fn(|context| self.poll_settled(context)).await;
-                self.settle(number, result);
+                if let Some((number, result)) = self.next_settled().await {
+                    self.settle(number, result);
+                }
             } else if let Phase::Settling { resume_at } = self.phase {
                 sleep_until(resume_at).await;
                 self.phase = Phase::Sending;
             } else if let (Some(spool), Some((subject, until))) =
-                (self.spool, self.handing_over.first())
+                (self.spool, self.next_handed_over())
             {
-                spool.drained(subject, *until).await;
+                spool.drained(subject, until).await;
             } else if self.waits_for_room {
                 sleep(LOOK_AGAIN).await;
             }
+        }
+    }
+
+    /// What came of something on its way; `None` where it is time to look at what is held back.
+    async fn next_settled(&mut self) -> Option<(u64, Result<Delivery, EmitError>)> {
+        let sending = matches!(self.phase, Phase::Sending);
+        let looks_at_held = (sending && !self.held_back.is_empty()).then_some(self.look_at_held);
+        let settled = poll_fn(|context| self.poll_settled(context));
+        match looks_at_held {
+            Some(then) => timeout_at(then, settled).await.ok(),
+            None => Some(settled.await),
         }
     }
 
@@ -316,9 +352,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             }
         }
         match self.spooling.poll_next_unpin(context) {
-            Poll::Ready(Some(spooled)) => {
+            Poll::Ready(Some((number, result))) => {
                 budget.made_progress();
-                Poll::Ready(spooled)
+                let entry = &self.entries[(number - self.first) as usize];
+                self.spooling_subjects.take(entry.envelope.subject());
+                Poll::Ready((number, result))
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
@@ -333,6 +371,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 admission, sent_at, ..
             } => {
                 self.sent -= 1;
+                if let Some(sent) = &mut self.sent_subjects {
+                    sent.take(entry.envelope.subject());
+                }
                 Some((Arc::clone(&entry.envelope), admission, sent_at))
             }
             other => {
@@ -403,9 +444,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 entry.state = State::Settled(Err(entry.verdict(error)));
                 if let Some(failed) = &mut self.failed_subjects
                     && !its_own_fault
-                    && !failed.contains(&subject)
                 {
-                    failed.push(subject);
+                    let here = self.entries.iter().map(|entry| entry.envelope.subject());
+                    failed.insert(&subject, here);
                 }
             }
             Some(wait) => {
@@ -419,17 +460,6 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     resume_at: earliest.max(now + wait),
                 };
             }
-        }
-    }
-
-    /// Those of which nothing is here any more.
-    fn let_go_of_subjects(&mut self) {
-        if let Some(failed) = &mut self.failed_subjects {
-            let here = |subject: &Subject| {
-                let mut entries = self.entries.iter();
-                entries.any(|entry| entry.envelope.subject() == subject)
-            };
-            failed.retain(here);
         }
     }
 

@@ -5,6 +5,7 @@
 //! the broker ends the window; what was sent and not answered is looked up before it is sent again.
 
 mod lane;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -27,6 +28,7 @@ use crate::spans;
 use crate::spool::{Baselines, Place, Record, Spool, SpoolError, SpoolSettings};
 use crate::subject::Subject;
 use lane::Lane;
+use turns::Turns;
 
 /// How often a broker that fails is asked again; a sign of life makes its circuit let us through.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -121,8 +123,7 @@ struct Run<'a, P> {
     expiry: &'a Expiry,
     meters: &'a SpoolMeters,
     lanes: HashMap<Subject, Lane>,
-    /// Whose turn it is: each lane once.
-    turns: VecDeque<Subject>,
+    turns: Turns,
     /// What is in the pipeline, in its order.
     sent: VecDeque<Place>,
     acknowledged: Baselines,
@@ -155,7 +156,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             expiry,
             meters,
             lanes: HashMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             sent: VecDeque::new(),
             acknowledged: Baselines::new(),
             removal: None,
@@ -240,7 +241,9 @@ impl<'a, P: Publisher> Run<'a, P> {
             let (Some(result), Some(place)) = (result, self.sent.pop_front()) else {
                 continue;
             };
+            let subject = place.subject.clone();
             self.settle_one(place, result).await?;
+            self.may_go_on(&subject);
             if self.broker_failed {
                 pipeline.stop();
             }
@@ -350,8 +353,9 @@ impl<'a, P: Publisher> Run<'a, P> {
     /// The next event whose turn it is; `None` where none may go out now.
     async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
         let now = Instant::now();
+        self.turns.wake(now);
         for _ in 0..self.turns.len() {
-            let Some(subject) = self.turns.pop_front() else {
+            let Some(subject) = self.turns.next() else {
                 return Ok(None);
             };
             let Some(lane) = self.lanes.get_mut(&subject) else {
@@ -366,10 +370,17 @@ impl<'a, P: Publisher> Run<'a, P> {
             } else {
                 lane.next(self.spool, self.expiry, reads_ahead).await?
             };
+            let in_flight = lane.in_flight as u64;
             if event.is_some() && lane.goes_on() {
-                self.turns.push_front(subject);
-            } else if waits || event.is_some() || lane.in_flight > 0 {
-                self.turns.push_back(subject);
+                self.turns.goes_on(subject);
+            } else if in_flight > 0 && (waits || self.spool.waiting(&subject) <= in_flight) {
+                lane.has_turn = false;
+            } else if waits {
+                let looked_up = self.settling.due_at(&subject).filter(|_| unsettled);
+                let until = looked_up.or(lane.waits_until);
+                self.turns.waits(subject, until.unwrap_or(now + LOOK_AGAIN));
+            } else if event.is_some() || in_flight > 0 {
+                self.turns.stands_behind(subject);
             } else {
                 // With nothing more to send it goes.
                 self.lanes.remove(&subject);
@@ -381,15 +392,34 @@ impl<'a, P: Publisher> Run<'a, P> {
         Ok(None)
     }
 
+    /// After a result: a lane that rested for it stands in the row again, if it has more to send.
+    fn may_go_on(&mut self, subject: &Subject) {
+        let Some(lane) = self.lanes.get_mut(subject) else {
+            return;
+        };
+        if lane.has_turn || lane.waits_for_results() {
+            return;
+        }
+        if self.spool.waiting(subject) > lane.in_flight as u64 {
+            lane.has_turn = true;
+            self.turns.stands_behind(subject.clone());
+        } else if lane.in_flight == 0 {
+            self.lanes.remove(subject);
+        }
+    }
+
     fn lane(&mut self, subject: &Subject) -> Option<&mut Lane> {
         self.lanes.get_mut(subject)
     }
 
     /// Lanes for subjects that have none yet.
     fn look_for_subjects(&mut self) {
-        for subject in self.spool.subjects() {
+        let mut subjects = self.spool.subjects();
+        // As they stand on the disk: neighbours share what is read, and what is written to remove them.
+        subjects.sort_unstable();
+        for subject in subjects {
             if !self.lanes.contains_key(&subject) {
-                self.turns.push_back(subject.clone());
+                self.turns.stands_behind(subject.clone());
                 self.lanes.insert(subject.clone(), Lane::new(subject));
             }
         }
@@ -398,7 +428,7 @@ impl<'a, P: Publisher> Run<'a, P> {
     /// With nothing in flight: until an event comes in, or a subject's wait or the rate's is over.
     async fn wait_for_more(&mut self) {
         let now = Instant::now();
-        let next = self.lanes.values().filter_map(|lane| lane.waits_until);
+        let next = self.turns.next_due().into_iter();
         let next = next.chain(self.settings.replay_rate().map(|_| self.next_allowed));
         let next = next.chain(self.settling.next_due());
         let until = next

@@ -17,7 +17,7 @@ use crate::error::{EmitError, Known};
 use crate::simulated_broker::{Leader, POISON, Simulated};
 use crate::sink::{Delivery, Sink};
 use crate::sink_settings::SinkSettings;
-use crate::spool::{SpoolFile, SpoolSettings};
+use crate::spool::{SpoolError, SpoolFile, SpoolSettings};
 use crate::{Envelope, Scope, Subject};
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c"];
@@ -177,10 +177,16 @@ impl World {
         self.check(&result)
     }
 
-    /// Only a full spool is a reason for an error.
+    /// Only a full spool is a reason for an error, and a disk that the machine keeps from its work for
+    /// longer than the deadline: then nothing is known of the event.
     fn check(&self, result: &Result<Delivery, EmitError>) -> Result<(), TestCaseError> {
-        let full = self.limit_bytes == TIGHT && matches!(result, Err(EmitError::Spool(_)));
-        prop_assert!(result.is_ok() || full, "{:?}", result);
+        let excused = match result {
+            Err(EmitError::Spool(failed)) => {
+                self.limit_bytes == TIGHT || matches!(failed.error, SpoolError::TooSlow { .. })
+            }
+            _ => false,
+        };
+        prop_assert!(result.is_ok() || excused, "{:?}", result);
         Ok(())
     }
 

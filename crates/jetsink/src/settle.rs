@@ -61,8 +61,12 @@ struct Wait {
 impl Settling {
     /// Whether an unsettled subject is to be looked up by now.
     pub(crate) fn is_due(&self, subject: &Subject, now: Instant) -> bool {
-        let wait = self.waits.get(subject);
-        wait.is_none_or(|wait| wait.until <= now)
+        self.due_at(subject).is_none_or(|due_at| due_at <= now)
+    }
+
+    /// When it is to be looked up; `None` for at once.
+    pub(crate) fn due_at(&self, subject: &Subject) -> Option<Instant> {
+        self.waits.get(subject).map(|wait| wait.until)
     }
 
     /// When the next subject is due that waits.

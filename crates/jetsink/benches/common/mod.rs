@@ -1,6 +1,9 @@
 //! What the benchmarks share: rounds side by side, medians, ratios.
 
-#![allow(dead_code)] // each takes a part of it
+#![allow(dead_code)] // each benchmark uses a part
+
+pub mod away;
+pub mod late;
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,39 +1,33 @@
 //! What goes out next, and where to: to the broker, into the spool, or not yet.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::entry::State;
-use super::{LOOK_AGAIN, Phase, Pipeline};
+use super::subjects::Counts;
+use super::{LOOK_AGAIN, LOOK_AT_HELD, Phase, Pipeline};
 use crate::circuit;
 use crate::error::{EmitError, Scope};
 use crate::publisher::Publisher;
 use crate::scopes::ScopedAdmission;
 use crate::sink::{HAND_OVER, spool_event};
-use crate::spool::SpoolError;
+use crate::spool::{Spool, SpoolError};
 use crate::subject::Subject;
 
 impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends what is queued, oldest first, as far as the circuits let it.
     pub(super) fn send_queued(&mut self) {
         let now = Instant::now();
-        self.waits_for_room = false;
         if self.sent == 0 {
             self.follow_connection();
         }
-        // Subjects of which one goes to the spool in this round, or has to wait: none behind it may
-        // overtake it.
-        let mut spooled = Vec::new();
-        let mut held_back = Vec::new();
-        self.handing_over.retain(|(subject, _)| {
-            let spool = self.spool;
-            spool.is_some_and(|spool| spool.holds(subject))
-        });
-        let first_queued = self.queued_from.saturating_sub(self.first) as usize;
-        self.queued_from = self.first + self.entries.len() as u64;
-        for index in first_queued..self.entries.len() {
+        let first_unseen = self.begin_round(now);
+        // Subjects of which one goes to the spool in this round.
+        let mut spooled = HashSet::new();
+        for index in first_unseen..self.entries.len() {
             let number = self.first + index as u64;
             let entry = &mut self.entries[index];
             match entry.state {
@@ -47,17 +41,16 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 entry.state = State::Settled(Err(entry.not_sent()));
                 continue;
             }
-            if held_back.contains(subject) {
+            if self.held_back.contains(subject) {
                 self.queued(number);
                 continue;
             }
             let for_spool = entry.for_spool.is_some() || spooled.contains(subject);
             if for_spool || self.queues_behind_spooled(index) {
                 if !for_spool && self.hands_over(index, now) {
-                    held_back.push(subject.clone());
-                    self.queued(number);
+                    self.hold_back(number, subject);
                 } else {
-                    self.spool_next(index, now, &mut spooled, &mut held_back);
+                    self.spool_next(index, now, &mut spooled);
                 }
                 continue;
             }
@@ -69,11 +62,12 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                         && (self.sent > 0 || !self.spooling.is_empty()) =>
                 {
                     self.queued(number);
+                    self.unseen_from = number;
                     return;
                 }
                 Err(open) if self.spool.is_some() => {
                     self.entries[index].for_spool = Some(EmitError::CircuitOpen(open));
-                    self.spool_next(index, now, &mut spooled, &mut held_back);
+                    self.spool_next(index, now, &mut spooled);
                 }
                 Err(open) => {
                     self.settle(number, Err(EmitError::CircuitOpen(open)));
@@ -86,7 +80,37 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
-    /// The entry of this number is queued, or was: it is looked at the next time.
+    /// Gives the index of the first entry to look at.
+    fn begin_round(&mut self, now: Instant) -> usize {
+        let end = self.first + self.entries.len() as u64;
+        let holds_back = !self.held_back.is_empty() || !self.handing_over.is_empty();
+        let nothing_else = self.sent == 0 && self.spooling.is_empty();
+        if nothing_else || (holds_back && now >= self.look_at_held) {
+            self.look_at_held = now + LOOK_AT_HELD;
+            self.unseen_from = self.unseen_from.min(self.queued_from);
+            self.held_back.clear();
+            self.waits_for_room = false;
+            let spool = self.spool;
+            let holds = |subject: &Subject| spool.is_some_and(|spool| spool.holds(subject));
+            self.handing_over.retain(|subject, _| holds(subject));
+            if spool.is_none_or(Spool::is_empty) {
+                self.sent_subjects = None;
+            }
+        }
+        if self.held_back.is_empty() {
+            self.queued_from = end;
+        }
+        let first_unseen = self.unseen_from.saturating_sub(self.first) as usize;
+        self.unseen_from = end;
+        first_unseen
+    }
+
+    fn hold_back(&mut self, number: u64, subject: &Subject) {
+        self.held_back.insert(subject.clone());
+        self.queued(number);
+    }
+
+    /// The entry of this number is queued, or was: it is looked at once nothing else is on its way.
     pub(super) fn queued(&mut self, number: u64) {
         self.queued_from = self.queued_from.min(number);
     }
@@ -97,12 +121,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             return false;
         };
         let subject = self.entries[index].envelope.subject();
-        let mut before = self.entries.iter().take(index);
-        spool.holds(subject)
-            || (!self.spooling.is_empty()
-                && before.any(|entry| {
-                    matches!(entry.state, State::Spooling) && entry.envelope.subject() == subject
-                }))
+        spool.holds(subject) || self.spooling_subjects.contains(subject)
     }
 
     /// Whether to wait for what is spooled of the entry's subject rather than to put it behind it.
@@ -110,19 +129,29 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let subject = self.entries[index].envelope.subject();
         let delivering = self.direct.state() == circuit::State::Connected
             && self.direct.subject_state(subject) == circuit::State::Connected;
-        let since = self.handing_over.iter().position(|(s, _)| s == subject);
-        match since {
-            _ if !delivering => false,
+        if !delivering {
+            // Until when would be long over, once the broker is there again.
+            self.handing_over.remove(subject);
+            return false;
+        }
+        match self.handing_over.get(subject) {
             None => {
-                self.handing_over.push((subject.clone(), now + HAND_OVER));
+                self.handing_over.insert(subject.clone(), now + HAND_OVER);
                 true
             }
-            Some(at) if now < self.handing_over[at].1 => true,
-            Some(at) => {
-                self.handing_over.swap_remove(at);
+            Some(until) if now < *until => true,
+            Some(_) => {
+                self.handing_over.remove(subject);
                 false
             }
         }
+    }
+
+    /// Whose wait for the spool ends first.
+    pub(super) fn next_handed_over(&self) -> Option<(&Subject, Instant)> {
+        let waits = self.handing_over.iter();
+        let first = waits.min_by_key(|(subject, until)| (**until, *subject));
+        first.map(|(subject, until)| (subject, *until))
     }
 
     /// A window over the connection that is there now.
@@ -147,24 +176,21 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             _counted: self.direct.in_flight(),
         };
         let deadline = now + self.direct.settings().deadline;
+        if let Some(sent) = &mut self.sent_subjects {
+            sent.add(entry.envelope.subject());
+        }
         in_flight.send(self.first + index as u64, &entry.envelope, deadline);
         self.sent += 1;
     }
 
     /// Sends an entry into the spool, unless something of its subject in front of it is on its way to
     /// the broker: should that fail, it goes there first.
-    fn spool_next(
-        &mut self,
-        index: usize,
-        now: Instant,
-        spooled: &mut Vec<Subject>,
-        held_back: &mut Vec<Subject>,
-    ) {
+    fn spool_next(&mut self, index: usize, now: Instant, spooled: &mut HashSet<Subject>) {
         let Some(spool) = self.spool else { return };
+        let number = self.first + index as u64;
         let subject = self.entries[index].envelope.subject().clone();
-        if self.sent_before(index) {
-            held_back.push(subject);
-            self.queued(self.first + index as u64);
+        if self.is_on_its_way(&subject) {
+            self.hold_back(number, &subject);
             return;
         }
         let envelope = &self.entries[index].envelope;
@@ -174,15 +200,12 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             && self.next_look(now, LOOK_AGAIN).is_some()
         {
             // A smaller one behind it might fit, and would overtake it.
-            held_back.push(subject);
-            self.queued(self.first + index as u64);
+            self.hold_back(number, &subject);
             self.waits_for_room = true;
             return;
         }
-        if !spooled.contains(&subject) {
-            spooled.push(subject);
-        }
-        let number = self.first + index as u64;
+        self.spooling_subjects.add(&subject);
+        spooled.insert(subject);
         let direct = self.direct;
         let entry = &mut self.entries[index];
         entry.state = State::Spooling;
@@ -195,15 +218,16 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         })));
     }
 
-    /// Whether something of the same subject is in front of it and on its way to the broker.
-    fn sent_before(&self, index: usize) -> bool {
+    /// Whether something of this subject is on its way to the broker: in front of what is queued, then.
+    fn is_on_its_way(&mut self, subject: &Subject) -> bool {
         if self.sent == 0 {
             return false;
         }
-        let subject = self.entries[index].envelope.subject();
-        let mut before = self.entries.iter().take(index);
-        before.any(|entry| {
-            matches!(entry.state, State::InFlight { .. }) && entry.envelope.subject() == subject
-        })
+        let sent_subjects = self.sent_subjects.get_or_insert_with(|| {
+            let entries = self.entries.iter();
+            let sent = entries.filter(|entry| matches!(entry.state, State::InFlight { .. }));
+            Counts::of(sent.map(|entry| entry.envelope.subject()))
+        });
+        sent_subjects.contains(subject)
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Lane {
     /// What comes behind, on its way from the disk.
     ahead: Option<Reading>,
     pub(super) in_flight: usize,
+    /// Whether it stands in the row, or waits for its time; otherwise a result brings it back.
+    pub(super) has_turn: bool,
     /// After a failure: nothing of it goes out before, and then one at a time.
     pub(super) waits_until: Option<Instant>,
     probing: bool,
@@ -37,6 +39,7 @@ impl Lane {
             read: VecDeque::new(),
             ahead: None,
             in_flight: 0,
+            has_turn: true,
             waits_until: None,
             probing: false,
             restart: false,
@@ -44,8 +47,12 @@ impl Lane {
     }
 
     pub(super) fn waits(&self, now: Instant) -> bool {
-        self.waits_until.is_some_and(|until| now < until)
-            || ((self.probing || self.restart) && self.in_flight > 0)
+        self.waits_until.is_some_and(|until| now < until) || self.waits_for_results()
+    }
+
+    /// Whether nothing of it may go out before what is in flight has its result.
+    pub(super) fn waits_for_results(&self) -> bool {
+        (self.probing || self.restart) && self.in_flight > 0
     }
 
     /// Whether its turn goes on.

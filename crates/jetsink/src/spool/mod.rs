@@ -245,6 +245,11 @@ impl Spool {
         }
     }
 
+    /// Whether no event waits here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
     /// Whether events of `subject` wait here, so that new ones must queue behind them.
     pub(crate) fn holds(&self, subject: &Subject) -> bool {
         self.accounts.lane(subject).events > 0
