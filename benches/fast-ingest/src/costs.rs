@@ -36,11 +36,12 @@ fn case(name: &'static str, change: impl FnOnce(&mut Case)) -> Case {
     case
 }
 
+const BASE: &str = "an id, an ack each, window 1,024, writes of 64 KiB";
 const EXPECTED_STREAM: &str = "Nats-Expected-Stream: EVENTS\r\n";
 const CONTENT_TYPE: &str = "content-type: application/cloudevents+json\r\n";
 
 fn cases() -> Vec<Case> {
-    let mut cases = vec![case("an id, an ack each, window 1,024", |_| {})];
+    let mut cases = vec![case("the base again", |_| {})];
     // What the client sends.
     cases.push(case("window 256", |c| c.shape.window = 256));
     cases.push(case("window 4,096", |c| c.shape.window = 4_096));
@@ -160,33 +161,27 @@ fn cases() -> Vec<Case> {
 }
 
 pub(crate) async fn measure(args: &Args) -> Result<()> {
-    let cases: Vec<Case> = cases()
-        .into_iter()
-        .enumerate()
-        .filter(|(at, case)| *at == 0 || case.name.contains(&args.only))
-        .map(|(_, case)| case)
-        .collect();
-    let mut rows: Vec<Row> = Vec::new();
-    for case in &cases {
-        rows.push(Row {
-            name: case.name.to_owned(),
-            samples: Vec::new(),
-        });
-    }
-    for _ in 0..args.rounds {
-        for (case, row) in cases.iter().zip(&mut rows) {
-            let sample = one(case, args.events / case.part).await;
-            row.samples
-                .push(sample.map_err(|error| format!("{}: {error}", case.name))?);
+    let base = case(BASE, |_| {});
+    let mut rows = Vec::new();
+    for case in cases() {
+        if args.wants(case.name) {
+            rows.push((Row::new(case.name), case));
         }
     }
+    for _ in 0..args.rounds {
+        for (row, case) in &mut rows {
+            let events = args.events / case.part;
+            row.samples
+                .push((one(&base, events).await?, one(case, events).await?));
+        }
+    }
+    let rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
     print(
         &format!(
-            "What an event of {PAYLOAD_BYTES} bytes costs, over a bare socket; {} events, {} rounds",
+            "What an event of {PAYLOAD_BYTES} bytes costs, over a bare socket; {} events, {} rounds; base: {BASE}",
             args.events, args.rounds
         ),
         &rows,
-        0,
     );
     Ok(())
 }

@@ -24,17 +24,23 @@ struct Args {
     #[arg(long, default_value_t = 100_000)]
     events: u64,
 
-    /// Rounds; each runs all that is compared in turn
+    /// Rounds; each runs all that is compared in turn, with the base directly before each
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 
-    /// Only those whose name contains this (and what they are compared with)
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only those whose name contains this; may be given several times
+    #[arg(long)]
+    only: Vec<String>,
 
     /// What to run
     #[arg(value_enum, default_values_t = [Part::Ways, Part::Costs, Part::Answers])]
     parts: Vec<Part>,
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -13,37 +13,38 @@ pub(crate) struct Sample {
     pub(crate) server: f64,
 }
 
-/// One way, round by round.
+/// One way, round by round, and what the base did directly before each.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Vec<(Sample, Sample)>,
 }
 
 impl Row {
-    pub(crate) fn rate(&self) -> f64 {
-        median(self.samples.iter().map(|sample| sample.rate).collect())
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            samples: Vec::new(),
+        }
     }
 }
 
-/// Prints one line for each row; the ratios are to `base`, round by round, so that a drift of the machine
-/// cancels out.
-pub(crate) fn print(title: &str, rows: &[Row], base: usize) {
-    println!("\n{title}\n");
+/// Prints one line for each row. The ratios are to the base's run directly before, so that a drift of the
+/// machine cancels out.
+pub(crate) fn print(title: &str, rows: &[Row]) {
     println!(
-        "| | events/s | rate / base | client µs | server µs | server CPU / base |\n| --- | --- | --- | --- | --- | --- |"
+        "\n{title}\n\n| | events/s | rate / base | client µs | server µs | server CPU / base |\n\
+         | --- | --- | --- | --- | --- | --- |"
     );
-    let Some(base) = rows.get(base) else { return };
     for row in rows {
-        let of = |pick: fn(&Sample) -> f64| row.samples.iter().map(pick).collect::<Vec<_>>();
+        let of = |pick: fn(&Sample) -> f64| row.samples.iter().map(|(_, own)| pick(own)).collect();
         let to_base = |pick: fn(&Sample) -> f64| {
-            let pairs = row.samples.iter().zip(&base.samples);
-            pairs.map(|(a, b)| pick(a) / pick(b)).collect::<Vec<_>>()
+            let pairs = row.samples.iter();
+            pairs.map(|(base, own)| pick(own) / pick(base)).collect()
         };
         println!(
-            "| {}{} | {} | {} | {:.1} | {} | {} |",
+            "| {} | {} | {} | {:.1} | {} | {} |",
             row.name,
-            if row.name == base.name { " (base)" } else { "" },
             spread(of(|s| s.rate), 0),
             spread(to_base(|s| s.rate), 2),
             median(of(|s| s.client)),
