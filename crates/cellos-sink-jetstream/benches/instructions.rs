@@ -3,20 +3,15 @@
 //! `instructions WORKLOAD PREPARED DONE`, as the engine's benchmark of this name has it. The same event
 //! is emitted each time, so there is nothing to prepare.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
 
-use std::hint::black_box;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+#[path = "common/scripts.rs"]
+mod scripts;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use cellos_core::ports::EventSink;
-use cellos_core::{CellosError, CloudEventV1};
-use cellos_sink_jetstream::{JetStreamEventSink, Publisher};
+use std::hint::black_box;
+
+use scripts::{emit_rejected, event, open_sink};
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -37,47 +32,5 @@ fn main() {
             }
         }
         other => panic!("no workload {other:?}"),
-    }
-}
-
-/// A broker that is away.
-struct Away;
-
-#[async_trait]
-impl Publisher for Away {
-    async fn publish(&self, _: String, _: Bytes) -> Result<(), CellosError> {
-        Err(CellosError::EventSink("away".to_owned()))
-    }
-}
-
-fn event() -> CloudEventV1 {
-    let samples = include_str!("../../../samples/cellos-events.jsonl");
-    let mut lines = samples.lines();
-    serde_json::from_str(lines.find(|line| line.len() == 569).unwrap()).unwrap()
-}
-
-/// A sink whose circuit has failed so often that it stays open for three minutes.
-fn open_sink() -> JetStreamEventSink {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    // From its return on with the clock that services have.
-    runtime.block_on(async {
-        let sink = JetStreamEventSink::from_publisher(Arc::new(Away), "cellos.events.{tenantId}");
-        for _ in 0..12 {
-            tokio::time::sleep(Duration::from_secs(180)).await;
-            let _ = sink.emit(&event()).await;
-        }
-        sink
-    })
-}
-
-fn emit_rejected(sink: &JetStreamEventSink, event: &CloudEventV1) -> CellosError {
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(sink.emit(event)).poll(&mut context) {
-        Poll::Ready(result) => result.unwrap_err(),
-        Poll::Pending => panic!("it waits"),
     }
 }

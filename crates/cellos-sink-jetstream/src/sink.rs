@@ -1,6 +1,6 @@
 //! The `EventSink`: event to envelope, envelope to engine, answer to `CellosError`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use jetsink::binding::structured_headers;
 use jetsink::circuit::State;
 use jetsink::subject::TemplateValues;
 use jetsink::{
-    CircuitOpen, ConnectSettings, Envelope, Scope, Sink, SinkSettings, SpoolSettings, Subject,
-    SubjectError, SubjectTemplate, TenantPolicy,
+    ConnectSettings, EmitError, Envelope, Sink, SinkSettings, SpoolSettings, Subject, SubjectError,
+    SubjectTemplate, TenantPolicy,
 };
 use tokio::time::Instant;
 
@@ -128,6 +128,11 @@ impl JetStreamEventSink {
         }
     }
 
+    async fn publish(&self, event: &CloudEventV1, subject: Subject) -> Result<(), CellosError> {
+        let envelope = envelope(event, subject)?;
+        self.sink.emit(envelope).await.map(drop).map_err(failed)
+    }
+
     fn subject(&self, event: &CloudEventV1) -> Result<Subject, CellosError> {
         let template = self.template.as_ref().map_err(failed)?;
         let values = TemplateValues {
@@ -138,27 +143,6 @@ impl JetStreamEventSink {
         template
             .resolve(&values, self.tenant_policy)
             .map_err(|error| of_event(event, &error))
-    }
-
-    /// Whether the broker's circuit would reject an emit now. The engine asks again and decides;
-    /// this only spares the serialization of events that have nowhere to go.
-    fn rejection(&self) -> Option<CircuitOpen> {
-        let State::Reconnecting {
-            attempt,
-            next_after,
-            probing,
-        } = self.sink.state()
-        else {
-            return None;
-        };
-        let retry_after = next_after.saturating_duration_since(Instant::now());
-        let scope = Scope::Broker;
-        (probing || !retry_after.is_zero()).then_some(CircuitOpen {
-            scope,
-            attempt,
-            retry_after,
-            probing,
-        })
     }
 }
 
@@ -173,14 +157,13 @@ fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosEr
 #[async_trait]
 impl EventSink for JetStreamEventSink {
     async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
+        // First, as it would be the event's fault when the circuit is closed, too.
         let subject = self.subject(event)?;
-        if !self.sink.has_spool()
-            && let Some(rejection) = self.rejection()
-        {
-            return Err(failed(rejection));
+        if let Some(rejection) = self.sink.rejection() {
+            return Err(rejected(&rejection));
         }
-        let envelope = envelope(event, subject)?;
-        self.sink.emit(envelope).await.map(drop).map_err(failed)
+        // Boxed, so that the box that the trait makes for each call stays small for a rejected one.
+        Box::pin(self.publish(event, subject)).await
     }
 
     /// Returns when everything that was emitted before it is stored or reported: at most one
@@ -207,6 +190,14 @@ pub(crate) fn failed(error: impl fmt::Display) -> CellosError {
     CellosError::EventSink(error.to_string().replace(char::is_control, " "))
 }
 
+/// What an outage brings by the million: one allocation, and our own words need no second look.
+fn rejected(rejection: &EmitError) -> CellosError {
+    let mut text = String::with_capacity(LONGEST_REJECTION);
+    // Writing to a String can't fail.
+    let _ = write!(text, "{rejection}");
+    CellosError::EventSink(text)
+}
+
 /// The event's own fault: nothing was sent, and nobody else is affected.
 fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
     // A log should name the event, not hold it.
@@ -216,5 +207,8 @@ fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
 
 /// The folder of the spool, for the supervisor, which has no other way to set one.
 const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
+
+/// As long as the text of a rejection gets.
+const LONGEST_REJECTION: usize = 160;
 
 const LONGEST_ID_SHOWN: usize = 64;

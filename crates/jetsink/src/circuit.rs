@@ -117,6 +117,13 @@ enum Word {
     Probing { attempt: u32, epoch: u64 },
 }
 
+/// What a caller may do who asks at a certain moment.
+enum Verdict {
+    Publish,
+    Probe { attempt: u32 },
+    Reject(Rejected),
+}
+
 impl Word {
     fn pack(self) -> u64 {
         match self {
@@ -214,6 +221,15 @@ impl Circuit {
         }
     }
 
+    /// Why [`admit`](Self::admit) would not admit a caller at `now`; takes no place.
+    #[must_use]
+    pub fn rejection(&self, now: Instant) -> Option<Rejected> {
+        match self.verdict(self.load(), now) {
+            Verdict::Reject(rejected) => Some(rejected),
+            Verdict::Publish | Verdict::Probe { .. } => None,
+        }
+    }
+
     /// Asks to publish at `now`.
     ///
     /// # Errors
@@ -221,25 +237,11 @@ impl Circuit {
     pub fn admit(&self, now: Instant) -> Result<Admission, Rejected> {
         let mut current = self.word.load(Ordering::Acquire);
         loop {
-            let (attempt, due) = match Word::unpack(current) {
-                Word::Connected { .. } => return Ok(Admission { word: current }),
-                Word::Probing { attempt, .. } => {
-                    return Err(Rejected {
-                        attempt,
-                        retry_after: Duration::ZERO,
-                        probing: true,
-                    });
-                }
-                Word::Waiting { attempt, due } => (attempt, due),
+            let attempt = match self.verdict(Word::unpack(current), now) {
+                Verdict::Publish => return Ok(Admission { word: current }),
+                Verdict::Reject(rejected) => return Err(rejected),
+                Verdict::Probe { attempt } => attempt,
             };
-            let due = self.instant(due);
-            if now < due {
-                return Err(Rejected {
-                    attempt,
-                    retry_after: due - now,
-                    probing: false,
-                });
-            }
             let probing = Word::Probing {
                 attempt,
                 epoch: self.mint_epoch(),
@@ -247,6 +249,28 @@ impl Circuit {
             match self.swap(current, probing) {
                 Ok(word) => return Ok(Admission { word }),
                 Err(changed) => current = changed,
+            }
+        }
+    }
+
+    fn verdict(&self, word: Word, now: Instant) -> Verdict {
+        match word {
+            Word::Connected { .. } => Verdict::Publish,
+            Word::Probing { attempt, .. } => Verdict::Reject(Rejected {
+                attempt,
+                retry_after: Duration::ZERO,
+                probing: true,
+            }),
+            Word::Waiting { attempt, due } => {
+                let due = self.instant(due);
+                if now >= due {
+                    return Verdict::Probe { attempt };
+                }
+                Verdict::Reject(Rejected {
+                    attempt,
+                    retry_after: due - now,
+                    probing: false,
+                })
             }
         }
     }

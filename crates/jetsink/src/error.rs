@@ -274,19 +274,29 @@ pub struct CircuitOpen {
 
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, attempt, .. } = self;
-        write!(
-            f,
-            "not sent: the {scope}'s circuit is open (reconnecting state, attempt {attempt}, "
-        )?;
+        // In few and whole pieces: an outage may show it by the million.
+        f.write_str(match self.scope {
+            Scope::Broker => "not sent: the broker's circuit is open (reconnecting state, attempt ",
+            Scope::Subject => {
+                "not sent: the subject's circuit is open (reconnecting state, attempt "
+            }
+            Scope::Event => "not sent: the event's circuit is open (reconnecting state, attempt ",
+        })?;
+        self.attempt.fmt(f)?;
         if self.probing {
-            f.write_str("a probe is under way, next in 0 ms)")?;
-        } else {
-            // Rounded up: an emit after that many milliseconds is in time.
-            let millis = self.retry_after.as_nanos().div_ceil(1_000_000);
-            write!(f, "next probe in {millis} ms)")?;
+            return f.write_str(
+                ", a probe is under way, next in 0 ms); emit it again then, or keep it elsewhere",
+            );
         }
-        f.write_str("; emit it again then, or keep it elsewhere")
+        f.write_str(", next probe in ")?;
+        // Rounded up: an emit after that many milliseconds is in time.
+        let subsecond = u64::from(self.retry_after.subsec_nanos().div_ceil(1_000_000));
+        let seconds = self.retry_after.as_secs();
+        seconds
+            .saturating_mul(1_000)
+            .saturating_add(subsecond)
+            .fmt(f)?;
+        f.write_str(" ms); emit it again then, or keep it elsewhere")
     }
 }
 

@@ -84,6 +84,12 @@ impl Scopes {
         Ok(admission)
     }
 
+    /// Why the broker's circuit would admit nobody at `now`; takes no place.
+    pub(crate) fn rejection(&self, now: Instant) -> Option<CircuitOpen> {
+        let rejected = self.broker.rejection(now)?;
+        Some(open(Scope::Broker, rejected))
+    }
+
     pub(crate) fn broker_state(&self, now: Instant) -> State {
         self.broker.state(now)
     }

@@ -167,6 +167,37 @@ impl<P: Publisher> Sink<P> {
         result
     }
 
+    /// The error that any emit would end with at this moment, whatever its event: the sink is closed,
+    /// or the broker's circuit is open and there is no spool. Asked first, it spares making an envelope
+    /// that has nowhere to go; an error given is counted as a rejected emit. `None` promises nothing:
+    /// [`emit`](Self::emit) asks again, and decides.
+    ///
+    /// ```
+    /// # use jetsink::{EmitError, Envelope, Publisher, Sink};
+    /// # async fn hand_over<P: Publisher>(
+    /// #     sink: &Sink<P>,
+    /// #     make: impl FnOnce() -> Envelope,
+    /// # ) -> Result<(), EmitError> {
+    /// if let Some(error) = sink.rejection() {
+    ///     return Err(error); // nothing was serialized for it
+    /// }
+    /// sink.emit(make()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn rejection(&self) -> Option<EmitError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Some(EmitError::Closed);
+        }
+        if self.has_spool() {
+            return None;
+        }
+        let open = self.direct.scopes().rejection(Instant::now())?;
+        self.direct.meters().rejected();
+        Some(EmitError::CircuitOpen(open))
+    }
+
     async fn emit_or_spool(
         &self,
         spool: &Spool,

@@ -149,3 +149,22 @@ async fn a_probe_is_one_attempt_and_a_cancelled_one_leaves_its_place() {
     assert_eq!(sink.state(), State::Connected);
     assert_eq!(script.ids.lock().unwrap().len(), 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_foretold_and_takes_no_place() {
+    let (script, sink) = sink(&[Step::Fails(|| PublishError::NotConnected)]);
+    assert_eq!(sink.rejection(), None);
+    failed(sink.emit(envelope()).await);
+    let foretold = sink.rejection().unwrap();
+    assert_eq!(sink.emit(envelope()).await.unwrap_err(), foretold);
+    assert!(matches!(foretold, EmitError::CircuitOpen(open) if open.scope == Scope::Broker));
+
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sink.rejection(), None, "a probe is due");
+    assert_eq!(sink.rejection(), None, "and asking does not take it");
+    sink.emit(envelope()).await.unwrap();
+    assert_eq!(script.ids.lock().unwrap().len(), 2);
+
+    sink.close(Duration::ZERO).await;
+    assert_eq!(sink.rejection(), Some(EmitError::Closed));
+}

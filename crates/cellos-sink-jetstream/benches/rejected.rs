@@ -1,0 +1,27 @@
+//! What an emit through `CellOS`'s trait costs that an open circuit rejects:
+//! `cargo bench -p cellos-sink-jetstream --bench rejected`.
+//!
+//! The trait demands a boxed future and, in its error, a `String`: two allocations. Two more are its
+//! subject: an event that can have none is told so, circuit or no.
+
+#![allow(missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
+
+#[path = "common/scripts.rs"]
+mod scripts;
+
+use divan::{AllocProfiler, Bencher};
+use scripts::{emit_rejected, event, open_sink};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 100, sample_count = 10_000)]
+fn emit_is_rejected(bencher: Bencher<'_, '_>) {
+    let (sink, event) = (open_sink(), event());
+    bencher.bench(|| emit_rejected(&sink, &event));
+}
