@@ -3,11 +3,11 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use tracing::Instrument as _;
 
@@ -35,8 +35,6 @@ pub(crate) struct Direct<P> {
     settings: SinkSettings,
     minted: AtomicU64,
     scopes: Arc<Scopes>,
-    in_flight: AtomicUsize,
-    idle: Notify,
     delivered: AtomicU64,
     /// Kept where a spool wants to know it.
     acknowledged: Option<Acknowledged>,
@@ -53,8 +51,6 @@ impl<P: Publisher> Direct<P> {
             settings,
             minted: AtomicU64::new(0),
             scopes: Arc::new(Scopes::new(now)),
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
             delivered: AtomicU64::new(0),
             acknowledged,
             meters: EmitMeters::new(),
@@ -107,31 +103,6 @@ impl<P: Publisher> Direct<P> {
 
     pub(crate) fn meters(&self) -> &EmitMeters {
         &self.meters
-    }
-
-    pub(crate) fn emits_in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
-    }
-
-    /// Counts one in, until it is dropped.
-    pub(crate) fn in_flight(&self) -> InFlight<'_, P> {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(self)
-    }
-
-    /// Waits until nothing is in flight, until `deadline` at the most.
-    pub(crate) async fn idle(&self, deadline: Instant) {
-        let idle = async {
-            loop {
-                let mut notified = std::pin::pin!(self.idle.notified());
-                notified.as_mut().enable();
-                if self.in_flight.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                notified.await;
-            }
-        };
-        let _ = timeout_at(deadline, idle).await;
     }
 
     pub(crate) fn state(&self) -> State {
@@ -196,7 +167,6 @@ impl<P: Publisher> Direct<P> {
         mut sent_at: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
-        let _in_flight = self.in_flight();
         let max_attempts = if admission.is_probe() {
             1
         } else {
@@ -308,7 +278,6 @@ impl<P> fmt::Debug for Direct<P> {
         f.debug_struct("Direct")
             .field("settings", &self.settings)
             .field("broker", &self.scopes.broker_state(Instant::now()))
-            .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
 }
@@ -372,17 +341,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if self.number.is_some() {
             self.scopes.history().meters.disconnected();
-        }
-    }
-}
-
-/// Counts an emit in, and out however it ends.
-pub(crate) struct InFlight<'a, P>(&'a Direct<P>);
-
-impl<P> Drop for InFlight<'_, P> {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
         }
     }
 }

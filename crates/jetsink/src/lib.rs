@@ -7,6 +7,7 @@ pub mod circuit;
 pub mod connect;
 mod direct;
 mod elsewhere;
+mod emits;
 mod envelope;
 pub mod environment;
 mod error;

@@ -28,6 +28,7 @@ use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::direct::Direct;
+use crate::emits::Emits;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, Scope};
 use crate::publisher::{Connection, Publisher};
@@ -82,7 +83,7 @@ pub struct Pipeline<'a, P> {
     spool: Option<&'a Spool>,
     width: Width,
     patience: Duration,
-    entries: VecDeque<Entry<'a, P>>,
+    entries: VecDeque<Entry<'a>>,
     /// The number of the entry at the front.
     first: u64,
     /// No entry of a lower number is queued.
@@ -112,7 +113,7 @@ pub struct Pipeline<'a, P> {
     failing_since: Option<Instant>,
     stopped: bool,
     /// Replay's are no emits.
-    counts_emits: bool,
+    emits: Option<&'a Emits>,
     /// `None` where nobody minds.
     failed_subjects: Option<FailedSubjects>,
 }
@@ -135,7 +136,7 @@ impl<P: Publisher> Sink<P> {
     /// A pipeline with up to `window` envelopes in flight, [`WIDEST_WINDOW`] at the most.
     ///
     /// A window of 1 is one after another. Several pipelines of a sink don't wait for each other,
-    /// and keep no order among them.
+    /// and keep no order among them. Closing the sink [stops](Pipeline::stop) them.
     ///
     /// Where the sink has a spool, what can't be sent goes there at once, whatever the patience, and
     /// what follows of its subject goes behind it; its result is [`Delivery::Spooled`]. While the spool
@@ -146,7 +147,7 @@ impl<P: Publisher> Sink<P> {
     pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
         let mut pipeline = self.direct().pipeline(window);
         pipeline.spool = self.spool();
-        pipeline.counts_emits = true;
+        pipeline.emits = Some(self.emits());
         pipeline
     }
 }
@@ -176,7 +177,7 @@ impl<P: Publisher> Direct<P> {
             connection_in_use: None,
             failing_since: None,
             stopped: false,
-            counts_emits: false,
+            emits: None,
             failed_subjects: None,
         }
     }
@@ -217,10 +218,16 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         self
     }
 
-    /// Whether [`push`](Self::push) takes another.
+    /// Whether [`push`](Self::push) takes another: the window is not full, and neither was this stopped
+    /// nor the sink closed.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.entries.len() < self.window()
+        !self.is_ended() && self.entries.len() < self.window()
+    }
+
+    /// Whether it was stopped, or its sink closed.
+    fn is_ended(&self) -> bool {
+        self.stopped || self.emits.is_some_and(Emits::is_closed)
     }
 
     /// How many may be in flight at this moment.
@@ -241,9 +248,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Takes an envelope in. It goes out when [`next`](Self::next) is awaited.
     ///
     /// # Errors
-    /// The envelope itself, where the window is full or the pipeline was stopped.
+    /// The envelope itself, where the window is full, or the pipeline was stopped or its sink closed.
     pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
-        if self.stopped || !self.has_room() {
+        if !self.has_room() {
             return Err(envelope);
         }
         if let Some(failed) = &mut self.failed_subjects {
@@ -291,7 +298,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                     }
                     return match entry.state {
                         State::Settled(result) => {
-                            if self.counts_emits {
+                            if let Some(emits) = self.emits {
+                                emits.ended(&result);
                                 self.direct.meters().emitted(&result);
                             }
                             Some(result)
@@ -299,7 +307,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                         _ => None, // just seen to be settled
                     };
                 }
-                State::Queued | State::InFlight { .. } | State::Spooling => {}
+                State::Queued | State::InFlight { .. } | State::Spooling { .. } => {}
             }
             match self.phase {
                 Phase::Sending => self.send_queued(),
@@ -464,7 +472,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     /// An entry that has not left: only settled ones leave, and only from the front.
-    fn entry(&mut self, number: u64) -> &mut Entry<'a, P> {
+    fn entry(&mut self, number: u64) -> &mut Entry<'a> {
         &mut self.entries[(number - self.first) as usize]
     }
 

@@ -1,7 +1,6 @@
 //! The sink: straight to the broker, or behind what waits in the spool.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::circuit::State;
 use crate::direct::Direct;
+use crate::emits::Emits;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, Known, Scope, SpoolFailed};
 use crate::publisher::{Acknowledgement, Publisher};
@@ -93,8 +93,7 @@ pub struct Receipt {
 pub struct Sink<P> {
     direct: Arc<Direct<P>>,
     spool: Option<Arc<Spool>>,
-    closed: AtomicBool,
-    unknown: AtomicU64,
+    emits: Emits,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -116,8 +115,7 @@ impl<P: Publisher> Sink<P> {
         Self {
             direct: Arc::new(direct),
             spool: spool.map(Arc::new),
-            closed: AtomicBool::new(false),
-            unknown: AtomicU64::new(0),
+            emits: Emits::default(),
             tasks: Mutex::new(follower.into_iter().collect()),
         }
     }
@@ -136,13 +134,17 @@ impl<P: Publisher> Sink<P> {
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
         let deadline = started + self.deadline();
-        if self.closed.load(Ordering::Acquire) {
+        if self.emits.is_closed() {
             return Err(EmitError::Closed);
         }
         let meters = self.direct.meters();
         let result = match &self.spool {
             None => match self.direct.admit(started, envelope.subject()) {
                 Ok(admission) => {
+                    // Not earlier: those rejected would queue for the counter.
+                    let Some(_under_way) = self.emits.begin() else {
+                        return Err(EmitError::Closed);
+                    };
                     let envelope = self.direct.identified(envelope);
                     self.direct
                         .publish_admitted(&envelope, admission, started, deadline)
@@ -157,11 +159,7 @@ impl<P: Publisher> Sink<P> {
             },
             Some(spool) => self.emit_or_spool(spool, envelope, started, deadline).await,
         };
-        if let Err(error) = &result
-            && error.known() == Known::OutcomeUnknown
-        {
-            self.unknown.fetch_add(1, Ordering::Relaxed);
-        }
+        self.emits.ended(&result);
         meters.emitted(&result);
         meters.emit_took(started.elapsed());
         result
@@ -187,7 +185,7 @@ impl<P: Publisher> Sink<P> {
     /// ```
     #[must_use]
     pub fn rejection(&self) -> Option<EmitError> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.emits.is_closed() {
             return Some(EmitError::Closed);
         }
         if self.has_spool() {
@@ -205,8 +203,9 @@ impl<P: Publisher> Sink<P> {
         started: Instant,
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
-        // The spool's part too: `flush` and `close` wait for it.
-        let _in_flight = self.direct.in_flight();
+        let Some(_under_way) = self.emits.begin() else {
+            return Err(EmitError::Closed);
+        };
         let envelope = self.direct.identified(envelope);
         let subject = envelope.subject();
         if spool.holds(subject) && !self.hand_over(spool, subject, started, deadline).await {
@@ -270,7 +269,7 @@ impl<P: Publisher> Sink<P> {
     /// Waits until everything that was emitted before this call is stored, spooled or reported: at
     /// most the deadline, since no emit takes longer.
     pub async fn flush(&self) {
-        self.direct.idle(Instant::now() + self.deadline()).await;
+        self.emits.idle(Instant::now() + self.deadline()).await;
     }
 
     /// Takes no more events, waits, until `wait` has passed at the most, for those under way and for
@@ -280,9 +279,9 @@ impl<P: Publisher> Sink<P> {
     /// Dropping the future leaves the sink closed to events, and the file in use until the sink is
     /// dropped and its tasks have ended. A second call returns at once.
     pub async fn close(&self, wait: Duration) -> Receipt {
-        self.closed.store(true, Ordering::Release);
+        self.emits.close();
         let deadline = Instant::now() + wait;
-        self.direct.idle(deadline).await;
+        self.emits.idle(deadline).await;
         if let Some(spool) = &self.spool {
             spool.emptied(deadline).await;
         }
@@ -305,7 +304,7 @@ impl<P: Publisher> Sink<P> {
         Receipt {
             delivered: self.direct.delivered(),
             spooled: status.map_or(0, |status| status.events),
-            unknown: self.unknown.load(Ordering::Relaxed),
+            unknown: self.emits.unknown(),
             dead_letters: status.map_or(0, |status| status.dead_letters),
         }
     }
@@ -367,6 +366,10 @@ impl<P: Publisher> Sink<P> {
 
     pub(crate) fn direct(&self) -> &Direct<P> {
         &self.direct
+    }
+
+    pub(crate) fn emits(&self) -> &Emits {
+        &self.emits
     }
 
     pub(crate) fn spool(&self) -> Option<&Spool> {
@@ -462,6 +465,7 @@ impl<P: Publisher> fmt::Debug for Sink<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sink")
             .field("direct", &self.direct)
+            .field("emits", &self.emits)
             .field("spool", &self.spool_status())
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! The sink over a script, in paused time.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,4 +168,47 @@ async fn a_rejection_is_foretold_and_takes_no_place() {
 
     sink.close(Duration::ZERO).await;
     assert_eq!(sink.rejection(), Some(EmitError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_pipelines_and_its_receipt_has_what_they_left_unknown() {
+    let (script, sink) = sink(&[
+        Step::Fails(|| PublishError::AckTimeout {
+            broker_answers: true,
+        }),
+        Step::Stored,
+    ]);
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    pipeline.push(envelope()).unwrap();
+    assert_eq!(failed_known(pipeline.next().await), Known::OutcomeUnknown);
+    pipeline.push(envelope()).unwrap();
+
+    let receipt = sink.close(Duration::ZERO).await;
+    assert_eq!(receipt.unknown, 1);
+    assert!(!pipeline.has_room());
+    assert!(pipeline.push(envelope()).is_err());
+    assert_eq!(failed_known(pipeline.next().await), Known::NotSent);
+    assert!(pipeline.next().await.is_none());
+    assert_eq!(script.ids.lock().unwrap().len(), 1, "nothing went out");
+}
+
+fn failed_known(result: Option<Result<Delivery, EmitError>>) -> Known {
+    result.unwrap().unwrap_err().known()
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_what_a_pipeline_has_in_flight() {
+    let (_, sink) = sink(&[Step::NeverEnds]);
+    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    pipeline.push(envelope()).unwrap();
+    let started = Instant::now();
+    let closed = async {
+        tokio::time::sleep(Duration::from_millis(1)).await; // it is in flight by then
+        sink.close(Duration::from_secs(60)).await;
+        started.elapsed()
+    };
+    let (result, closed_after) = tokio::join!(pipeline.next(), closed);
+    assert_eq!(failed_known(result), Known::OutcomeUnknown);
+    assert_eq!(closed_after, sink.deadline());
+    assert_eq!(sink.status().in_flight, 0);
 }

@@ -26,7 +26,7 @@ pub struct Status {
     /// Subjects whose own circuit is open, at most
     /// [`MOST_FAILING_SUBJECTS`](crate::MOST_FAILING_SUBJECTS), in their order.
     pub failing_subjects: Vec<(Subject, State)>,
-    /// Emits under way.
+    /// Emits under way, those in pipelines that have been sent among them.
     pub in_flight: usize,
     /// Events that a stream acknowledged during the sink's life, replayed ones among them.
     pub delivered: u64,
@@ -108,7 +108,7 @@ impl<P: Publisher> Sink<P> {
             since,
             last_failure,
             failing_subjects: direct.scopes().failing_subjects(now),
-            in_flight: direct.emits_in_flight(),
+            in_flight: self.emits().under_way(),
             delivered: direct.delivered(),
             spool: self.spool_status(),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::{Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -25,6 +26,10 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
 const IDLE_AT_THE_END: u32 = 2;
 
+/// One after another, a spool of many subjects would spend its replay on the way to the broker and
+/// back; all at once, it would fill the queue of the API.
+const QUESTIONS_AT_ONCE: usize = 64;
+
 /// With more, the stream is read whole: a consumer's filters have to fit its request.
 const MOST_FILTERS: usize = 64;
 
@@ -37,9 +42,13 @@ pub(super) async fn stored_ids(
     visit: &mut (dyn FnMut(&str) + Send),
 ) -> Result<StoredIds, PublishError> {
     let mut by_stream: HashMap<String, Vec<&Subject>> = HashMap::new();
-    for subject in subjects {
-        for stream in streams_of(shared, session, subject).await? {
-            by_stream.entry(stream).or_default().push(subject);
+    for subjects in subjects.chunks(QUESTIONS_AT_ONCE) {
+        let questions = subjects.iter().map(|s| streams_of(shared, session, s));
+        let answers = try_join_all(questions).await?;
+        for (subject, streams) in subjects.iter().zip(answers) {
+            for stream in streams {
+                by_stream.entry(stream).or_default().push(subject);
+            }
         }
     }
     let mut unread = Vec::new();

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::direct::InFlight;
+use crate::emits::UnderWay;
 use crate::envelope::Envelope;
 use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::scopes::ScopedAdmission;
 use crate::sink::Delivery;
 
-pub(super) struct Entry<'a, P> {
+pub(super) struct Entry<'a> {
     pub(super) envelope: Arc<Envelope>,
-    pub(super) state: State<'a, P>,
+    pub(super) state: State<'a>,
     pub(super) failures: u32,
     /// When it was sent first.
     pub(super) sent_at: Option<Instant>,
@@ -22,20 +22,21 @@ pub(super) struct Entry<'a, P> {
     pub(super) for_spool: Option<EmitError>,
 }
 
-pub(super) enum State<'a, P> {
+pub(super) enum State<'a> {
     Queued,
     InFlight {
         sent_at: Instant,
         admission: ScopedAdmission<'a>,
-        /// Counts it among what `flush` and `close` wait for.
-        _counted: InFlight<'a, P>,
+        _under_way: Option<UnderWay<'a>>,
     },
     /// On its way into the spool.
-    Spooling,
+    Spooling {
+        _under_way: Option<UnderWay<'a>>,
+    },
     Settled(Result<Delivery, EmitError>),
 }
 
-impl<P> Entry<'_, P> {
+impl Entry<'_> {
     pub(super) fn note_unknown(&mut self, error: &EmitError) {
         if let EmitError::Failed(failed) = error
             && failed.known == Known::OutcomeUnknown

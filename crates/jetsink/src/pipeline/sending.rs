@@ -10,6 +10,7 @@ use super::entry::State;
 use super::subjects::Counts;
 use super::{LOOK_AGAIN, LOOK_AT_HELD, Phase, Pipeline};
 use crate::circuit;
+use crate::emits::{Emits, UnderWay};
 use crate::error::{EmitError, Scope};
 use crate::publisher::Publisher;
 use crate::scopes::ScopedAdmission;
@@ -20,6 +21,10 @@ use crate::subject::Subject;
 impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends what is queued, oldest first, as far as the circuits let it.
     pub(super) fn send_queued(&mut self) {
+        if self.is_ended() {
+            self.stop();
+            return;
+        }
         let now = Instant::now();
         if self.sent == 0 {
             self.follow_connection();
@@ -31,7 +36,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             let number = self.first + index as u64;
             let entry = &mut self.entries[index];
             match entry.state {
-                State::InFlight { .. } | State::Spooling | State::Settled(_) => continue,
+                State::InFlight { .. } | State::Spooling { .. } | State::Settled(_) => continue,
                 State::Queued => {}
             }
             let envelope = Arc::clone(&entry.envelope);
@@ -164,7 +169,21 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
     }
 
+    /// Counts an entry among what is under way, where that is counted; `None` where the sink was closed
+    /// at this very moment.
+    fn begin(&mut self) -> Option<Option<UnderWay<'a>>> {
+        let begun = self.emits.map(Emits::begin);
+        if let Some(None) = begun {
+            self.stop();
+            return None;
+        }
+        Some(begun.flatten())
+    }
+
     fn send(&mut self, index: usize, admission: ScopedAdmission<'a>, now: Instant) {
+        let Some(under_way) = self.begin() else {
+            return;
+        };
         let Some(in_flight) = &mut self.in_flight else {
             return; // there is one: `send_queued` begins with it
         };
@@ -173,7 +192,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         entry.state = State::InFlight {
             sent_at: now,
             admission,
-            _counted: self.direct.in_flight(),
+            _under_way: under_way,
         };
         let deadline = now + self.direct.settings().deadline;
         if let Some(sent) = &mut self.sent_subjects {
@@ -204,11 +223,16 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             self.waits_for_room = true;
             return;
         }
+        let Some(under_way) = self.begin() else {
+            return;
+        };
         self.spooling_subjects.add(&subject);
         spooled.insert(subject);
         let direct = self.direct;
         let entry = &mut self.entries[index];
-        entry.state = State::Spooling;
+        entry.state = State::Spooling {
+            _under_way: under_way,
+        };
         let cause = entry.for_spool.take();
         let sent_at = entry.sent_at.unwrap_or(now);
         self.spooling.push(Box::pin(unconstrained(async move {
