@@ -195,9 +195,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         self
     }
 
-    /// Takes the window for the widest one, and finds out by itself how many in flight have nearly the
-    /// best rate: few with a broker that is near, more with one that is far away. It begins with 64, and
-    /// goes on trying a wider and a narrower one from time to time. What is in flight when it narrows
+    /// Takes the window for the widest one, and finds out by itself how many in flight have the best
+    /// rate: what the broker takes in a round trip and 40 ms, from 16 envelopes on. With a near broker
+    /// that is some thousand small envelopes or a few large ones; with a far one more. The round trip is
+    /// measured with a window of 16, at first and every 30 s. What is in flight when it narrows
     /// stays so.
     ///
     /// It measures while the window is what holds sending back, that is, where each

@@ -1,82 +1,85 @@
-//! How many envelopes to have in flight, found by trying. Pure: the time comes in.
+//! How many envelopes to have in flight, found by measuring. Pure: the time comes in.
 //!
-//! A wider window sends more in a second until the broker has all that it can take; from there on it
-//! only makes each envelope wait longer, and leaves more of them unknown when the connection breaks. So
-//! the narrowest window is looked for that has nearly the best rate: it is doubled while that brings
-//! more, and from time to time a wider and a narrower one are tried again.
+//! What is in flight should last the broker for a while beyond the round trip: it then never waits for
+//! us, and both ends read and write many at a time, which is what makes an event cheap. More only makes
+//! each wait longer, and leaves more of them unknown when the connection breaks. So the width is the
+//! rate times that time, which bounds the bytes in flight too. While a full window moves, round trip
+//! and rate are one (Little's law): a narrow one, tried now and then, tells what the round trip is without
+//! a queue. TCP's BBR does so with bytes.
+//!
+//! Looking for the best rate by trying widths does not work: from one fiftieth of a second to the next
+//! a broker's rate differs by a fifth, from one width to the next by a twentieth.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The width to begin with.
-const FIRST_WIDTH: usize = 64;
+/// The width that the round trip is measured with.
+const NARROW: usize = 16;
 
-const NARROWEST: usize = 16;
+/// How long what is in flight lasts the broker, beyond the round trip: some thousand small envelopes.
+/// Wider windows than that brought little more: docs/performance.md.
+const IN_HAND: Duration = Duration::from_millis(40);
+
+/// How often the round trip is measured.
+const ROUND_TRIP_LASTS: Duration = Duration::from_secs(30);
 
 /// A measurement takes at least this long, and this many windows: what is shorter is chance.
 const SHORTEST_MEASUREMENT: Duration = Duration::from_millis(20);
-const WINDOWS_MEASURED: usize = 4;
+const WINDOWS_MEASURED: usize = 3;
 
 /// Of a measurement, in percent; a sender may have to look for more now and then.
 const MOST_STARVED: usize = 5;
-
-/// A doubled window has to bring this much more, in percent.
-const WORTHWHILE: u32 = 7;
-
-/// A halved one may cost this much, in percent.
-const BEARABLE: u32 = 2;
-
-/// Measurements between two tries.
-const REST: u32 = 50;
-
-/// Measurements of a try.
-const TRY: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct AdaptiveWindow {
     widest: usize,
     width: usize,
     phase: Phase,
-    /// When the measurement began, if it did, and what was settled since.
-    began: Option<Instant>,
-    settled: usize,
-    starved: usize,
-    look_at: usize,
+    measurement: Measurement,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Doubling as long as it brings more than the last width's rate.
-    Growing { last: f64 },
-    /// Staying; `rate` is the average so far.
-    Resting { measured: u32, rate: f64, next: Try },
-    /// With another width, against the rate of the one before.
-    Trying {
-        measured: u32,
-        rate: f64,
-        against: f64,
-        what: Try,
+    /// Narrow. `rate` is that of the width before.
+    MeasuringRoundTrip { rate: Option<f64> },
+    /// As wide as the rate needs.
+    Following {
+        round_trip: Duration,
+        until: Instant,
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Try {
-    Wider,
-    Narrower,
+#[derive(Debug, Clone, Copy)]
+struct Measurement {
+    /// How many are still to settle that were sent with another width.
+    to_skip: usize,
+    began: Option<Instant>,
+    settled: usize,
+    starved: usize,
+    /// The time is asked for when so many have settled.
+    look_at: usize,
+}
+
+impl Measurement {
+    fn after(sent_before: usize) -> Self {
+        Self {
+            to_skip: sent_before,
+            began: None,
+            settled: 0,
+            starved: 0,
+            look_at: 0,
+        }
+    }
 }
 
 impl AdaptiveWindow {
     pub(super) fn new(widest: usize) -> Self {
-        let width = FIRST_WIDTH.min(widest);
         Self {
             widest,
-            width,
-            phase: Phase::Growing { last: 0.0 },
-            began: None,
-            settled: 0,
-            starved: 0,
-            look_at: width,
+            width: NARROW.min(widest),
+            phase: Phase::MeasuringRoundTrip { rate: None },
+            measurement: Measurement::after(0),
         }
     }
 
@@ -86,151 +89,81 @@ impl AdaptiveWindow {
 
     /// Something failed, or went elsewhere: what is measured says nothing.
     pub(super) fn disturbed(&mut self) {
-        self.began = None;
+        self.measurement = Measurement::after(0);
     }
 
     /// A result was asked for while there was room: it was not the window that held sending back.
     pub(super) fn starved(&mut self) {
-        self.starved += 1;
+        self.measurement.starved += 1;
     }
 
     /// One was stored. `now` is asked for once in a window.
     pub(super) fn stored(&mut self, now: impl FnOnce() -> Instant) {
-        self.settled += 1;
-        if self.began.is_some() && self.settled < self.look_at {
+        let measurement = &mut self.measurement;
+        if measurement.to_skip > 0 {
+            measurement.to_skip -= 1;
+            return;
+        }
+        measurement.settled += 1;
+        if measurement.began.is_some() && measurement.settled < measurement.look_at {
             return;
         }
         let now = now();
-        let Some(began) = self.began else {
-            self.begin(now);
+        measurement.look_at = measurement.settled + self.width;
+        let Some(began) = measurement.began else {
+            *measurement = Measurement {
+                began: Some(now),
+                look_at: self.width,
+                ..Measurement::after(0)
+            };
             return;
         };
-        let time = now - began;
-        if time < SHORTEST_MEASUREMENT || self.settled < WINDOWS_MEASURED * self.width {
-            self.look_at = self.settled + self.width;
+        let (time, settled) = (now - began, measurement.settled);
+        if time < SHORTEST_MEASUREMENT || settled < WINDOWS_MEASURED * self.width {
             return;
         }
-        if self.starved * 100 <= self.settled * MOST_STARVED {
-            self.measured(self.settled as f64 / time.as_secs_f64());
+        let starved = measurement.starved * 100 > settled * MOST_STARVED;
+        self.measurement = Measurement::after(0);
+        if !starved {
+            let before = self.width;
+            self.measured(settled as f64 / time.as_secs_f64(), now);
+            if self.width != before {
+                self.measurement = Measurement::after(before);
+            }
         }
-        self.begin(now);
     }
 
-    fn begin(&mut self, now: Instant) {
-        self.began = Some(now);
-        self.settled = 0;
-        self.starved = 0;
-        self.look_at = self.width;
-    }
-
-    fn measured(&mut self, rate: f64) {
-        self.phase = match self.phase {
-            Phase::Growing { last } if !is_worthwhile(rate, last) => {
-                self.width = (self.width / 2).max(NARROWEST.min(self.widest));
-                rest(last, Try::Narrower)
+    fn measured(&mut self, rate: f64, now: Instant) {
+        let in_flight_for = Duration::from_secs_f64(self.width as f64 / rate);
+        self.width = match self.phase {
+            Phase::MeasuringRoundTrip { rate: before } => {
+                self.phase = Phase::Following {
+                    round_trip: in_flight_for,
+                    until: now + ROUND_TRIP_LASTS,
+                };
+                self.wide_enough(before.unwrap_or(rate), lasting(in_flight_for))
             }
-            Phase::Growing { .. } if self.width < self.widest => {
-                self.width = (self.width * 2).min(self.widest);
-                Phase::Growing { last: rate }
+            // Much longer than meant: the broker may have become slower, or the way to it longer.
+            Phase::Following { round_trip, until }
+                if now >= until || in_flight_for > 2 * lasting(round_trip) =>
+            {
+                self.phase = Phase::MeasuringRoundTrip { rate: Some(rate) };
+                NARROW.min(self.widest)
             }
-            Phase::Growing { .. } => rest(rate, Try::Narrower),
-            Phase::Resting {
-                measured,
-                rate: before,
-                next,
-            } => {
-                let (measured, rate) = average(measured, before, rate);
-                if measured < REST {
-                    Phase::Resting {
-                        measured,
-                        rate,
-                        next,
-                    }
-                } else {
-                    self.try_other(rate, next)
-                }
-            }
-            Phase::Trying {
-                measured,
-                rate: before,
-                against,
-                what,
-            } => {
-                let (measured, rate) = average(measured, before, rate);
-                if measured < TRY {
-                    Phase::Trying {
-                        measured,
-                        rate,
-                        against,
-                        what,
-                    }
-                } else {
-                    self.judge(rate, against, what)
-                }
-            }
+            Phase::Following { round_trip, .. } => self.wide_enough(rate, lasting(round_trip)),
         };
     }
 
-    fn try_other(&mut self, against: f64, what: Try) -> Phase {
-        let width = match what {
-            Try::Wider => (self.width * 2).min(self.widest),
-            Try::Narrower => (self.width / 2).max(NARROWEST.min(self.widest)),
-        };
-        if width == self.width {
-            return rest(against, what.other());
-        }
-        self.width = width;
-        Phase::Trying {
-            measured: 0,
-            rate: 0.0,
-            against,
-            what,
-        }
-    }
-
-    fn judge(&mut self, rate: f64, against: f64, what: Try) -> Phase {
-        match what {
-            Try::Wider if is_worthwhile(rate, against) => Phase::Growing { last: against },
-            Try::Narrower if rate * 100.0 >= against * f64::from(100 - BEARABLE) => {
-                // The rate to be held against stays: many small steps down would add up.
-                self.try_other(against.max(rate), Try::Narrower)
-            }
-            Try::Wider => {
-                self.width = (self.width / 2).max(1);
-                rest(against, Try::Narrower)
-            }
-            Try::Narrower => {
-                self.width = (self.width * 2).min(self.widest);
-                rest(against, Try::Wider)
-            }
-        }
+    fn wide_enough(&self, rate: f64, lasting: Duration) -> usize {
+        let wanted = (rate * lasting.as_secs_f64()) as usize;
+        wanted.max(NARROW).min(self.widest)
     }
 }
 
-impl Try {
-    fn other(self) -> Self {
-        match self {
-            Self::Wider => Self::Narrower,
-            Self::Narrower => Self::Wider,
-        }
-    }
-}
-
-fn rest(rate: f64, next: Try) -> Phase {
-    Phase::Resting {
-        measured: 1,
-        rate,
-        next,
-    }
-}
-
-fn average(measured: u32, before: f64, rate: f64) -> (u32, f64) {
-    let count = f64::from(measured);
-    (measured + 1, (before * count + rate) / (count + 1.0))
-}
-
-fn is_worthwhile(rate: f64, than: f64) -> bool {
-    rate * 100.0 > than * f64::from(100 + WORTHWHILE)
+/// How long what is in flight should last the broker. At least twice the round trip: where that is
+/// long, it is the window that bounds the rate, and doubles until it no longer does.
+fn lasting(round_trip: Duration) -> Duration {
+    (round_trip + IN_HAND).max(2 * round_trip)
 }
 
 #[cfg(test)]
@@ -244,6 +177,7 @@ mod tests {
         capacity: f64,
         noise: f64,
         seed: u64,
+        now: Instant,
     }
 
     impl Broker {
@@ -260,14 +194,14 @@ mod tests {
 
         /// The widths over so many seconds, one a measurement.
         fn run(&mut self, window: &mut AdaptiveWindow, seconds: f64) -> Vec<usize> {
-            let mut now = Instant::now();
-            let end = now + Duration::from_secs_f64(seconds);
+            let end = self.now + Duration::from_secs_f64(seconds);
             let mut widths = Vec::new();
-            while now < end {
+            while self.now < end {
                 let width = window.width();
-                now += Duration::from_secs_f64(width as f64 / self.rate(width));
+                let rate = self.rate(width);
+                self.now += Duration::from_secs_f64(width as f64 / rate);
                 for _ in 0..width {
-                    window.stored(|| now);
+                    window.stored(|| self.now);
                 }
                 widths.push(width);
             }
@@ -281,14 +215,14 @@ mod tests {
             capacity,
             noise,
             seed: 7,
+            now: Instant::now(),
         }
     }
 
-    /// The share of the broker's best rate over the last half of a run.
+    /// The share of the broker's best rate over a run.
     fn share_of_best(broker: &Broker, widths: &[usize]) -> f64 {
-        let late = &widths[widths.len() / 2..];
-        let sent: usize = late.iter().sum();
-        let time: f64 = late
+        let sent: usize = widths.iter().sum();
+        let time: f64 = widths
             .iter()
             .map(|width| *width as f64 / (*width as f64 / broker.round_trip).min(broker.capacity))
             .sum();
@@ -297,35 +231,58 @@ mod tests {
 
     #[test]
     fn a_far_broker_gets_a_wide_window() {
-        let mut far = broker(0.050, 40_000.0, 0.05);
+        let mut far = broker(0.050, 40_000.0, 0.2);
         let mut window = AdaptiveWindow::new(4_096);
-        let widths = far.run(&mut window, 20.0);
+        let first = far.run(&mut window, 2.0);
         // 2,000 in flight are needed.
-        assert!(share_of_best(&far, &widths) > 0.93, "{widths:?}");
+        assert!(*first.last().unwrap() > 2_000, "{first:?}");
+        let widths = far.run(&mut window, 60.0);
+        assert!(share_of_best(&far, &widths) > 0.97);
         assert!(widths.iter().all(|width| *width <= 4_096));
     }
 
     #[test]
-    fn a_near_broker_gets_no_wider_one_than_helps() {
-        for noise in [0.0, 0.05] {
-            let mut near = broker(0.000_2, 100_000.0, noise);
-            let mut window = AdaptiveWindow::new(4_096);
-            let widths = near.run(&mut window, 30.0);
-            assert!(share_of_best(&near, &widths) > 0.93, "{noise}");
-            // 20 in flight are needed.
-            let late = &widths[widths.len() / 2..];
-            let wide = late.iter().filter(|width| **width > 256).count();
-            assert!(wide * 10 < late.len(), "{noise}: {wide} of {}", late.len());
+    fn a_near_broker_is_given_what_it_takes_in_the_time_in_hand() {
+        for (capacity, fewest, most) in [
+            (100_000.0, 3_000, 6_000),
+            (5_000.0, 150, 300),
+            // Of 1 MB each, say.
+            (300.0, 16, 48),
+        ] {
+            let mut near = broker(0.000_2, capacity, 0.2);
+            let mut window = AdaptiveWindow::new(16_384);
+            near.run(&mut window, 1.0);
+            let widths = near.run(&mut window, 20.0);
+            let meant = |width: &&usize| (fewest..=most).contains(*width);
+            let share = widths.iter().filter(meant).count() as f64 / widths.len() as f64;
+            assert!(share > 0.95, "{capacity}: {share}, {widths:?}");
         }
     }
 
     #[test]
-    fn a_broker_that_gets_farther_away_gets_a_wider_window() {
-        let mut window = AdaptiveWindow::new(4_096);
-        broker(0.000_2, 100_000.0, 0.02).run(&mut window, 10.0);
-        let mut far = broker(0.010, 100_000.0, 0.02);
-        let widths = far.run(&mut window, 60.0);
-        assert!(share_of_best(&far, &widths) > 0.9, "{:?}", widths.last());
+    fn a_way_that_becomes_longer_is_noticed() {
+        for round_trip in [0.010, 0.150] {
+            let mut window = AdaptiveWindow::new(16_384);
+            let mut broker = broker(0.000_2, 50_000.0, 0.2);
+            broker.run(&mut window, 10.0);
+            broker.round_trip = round_trip;
+            broker.run(&mut window, 5.0);
+            let widths = broker.run(&mut window, 10.0);
+            let share = share_of_best(&broker, &widths);
+            assert!(share > 0.97, "{round_trip}: {share}");
+        }
+    }
+
+    #[test]
+    fn a_way_that_becomes_shorter_is_noticed() {
+        let mut window = AdaptiveWindow::new(16_384);
+        let mut broker = broker(0.100, 50_000.0, 0.2);
+        broker.run(&mut window, 20.0);
+        broker.round_trip = 0.000_2;
+        broker.run(&mut window, 31.0);
+        let widths = broker.run(&mut window, 5.0);
+        // 5,000 in flight were needed.
+        assert!(widths.iter().all(|width| *width < 3_000), "{widths:?}");
     }
 
     #[test]
@@ -337,7 +294,7 @@ mod tests {
             window.stored(|| now);
             window.starved();
         }
-        assert_eq!(window.width(), FIRST_WIDTH);
+        assert_eq!(window.width(), NARROW);
     }
 
     #[test]
