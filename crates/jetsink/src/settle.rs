@@ -30,8 +30,11 @@ pub(crate) const MOST_SENT: usize = 2 * WIDEST_WINDOW + MOST_DELIVERED;
 /// Records read at a time; only their ids are kept.
 const CHUNK: usize = 512;
 
-/// Subjects that are looked up together.
+/// Subjects that are looked up together, at the most.
 const SUBJECTS_AT_ONCE: usize = 64;
+
+/// Events whose ids are looked up together, unless one subject alone has more: they are in memory.
+const EVENTS_AT_ONCE: u64 = 32_768;
 
 /// By message id.
 type Candidates = HashMap<String, Vec<Place>>;
@@ -99,7 +102,11 @@ impl Settling {
             // An event's mark comes before the event: what is marked here must be there to be read.
             spool.written().await?;
         }
-        for subjects in due.chunks(SUBJECTS_AT_ONCE) {
+        let mut rest = due.as_slice();
+        while !rest.is_empty() {
+            let sizes = rest.iter().map(|subject| spool.waiting(subject));
+            let (subjects, later) = rest.split_at(together(sizes));
+            rest = later;
             let unread = settle_some(direct, spool, subjects, &unsettled, &baselines).await?;
             for subject in subjects {
                 if unread.contains(subject) {
@@ -126,6 +133,16 @@ impl Settling {
             "what is spooled of the subject waits: its stream can't be read");
         self.waits.insert(subject.clone(), wait);
     }
+}
+
+/// How many subjects, of those with so many events each, are looked up together: one at least.
+fn together(sizes: impl Iterator<Item = u64>) -> usize {
+    let mut events = 0_u64;
+    let fitting = sizes.take(SUBJECTS_AT_ONCE).take_while(|&size| {
+        events = events.saturating_add(size.min(MOST_SENT as u64));
+        events <= EVENTS_AT_ONCE
+    });
+    fitting.count().max(1)
 }
 
 /// Rests after a look-up that failed; where there is no connection, no longer than until there is one.
@@ -327,5 +344,20 @@ async fn send_alone<P: Publisher>(
         Err(error) if error.scope() == Scope::Broker => Err(Unsettleable::Barrier(error)),
         Err(error) if error.known() == Known::OutcomeUnknown => Ok(Barrier::Unanswered),
         Err(_) => Ok(Barrier::NotTaken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_looked_up_together_until_their_events_are_many() {
+        let all = |size, count| together(std::iter::repeat_n(size, count));
+        assert_eq!(all(1, 10), 10);
+        assert_eq!(all(1, 1_000), SUBJECTS_AT_ONCE);
+        assert_eq!(all(EVENTS_AT_ONCE / 4, 10), 4);
+        assert_eq!(all(u64::MAX, 10), 1, "one too many is looked up by itself");
+        assert_eq!(together([1, u64::MAX, 1].into_iter()), 1);
     }
 }
