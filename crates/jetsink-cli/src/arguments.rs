@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::audit::arguments::Audit;
 use crate::doctor::arguments::Doctor;
 use crate::packaging::{Completions, ManualPages};
 use crate::stream::arguments::Stream;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Stream(Stream),
     /// Look at servers, login and streams, and say what is wrong and how to mend it
     Doctor(Box<Doctor>),
+    /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
+    Audit(Box<Audit>),
     /// Print a script that completes the command in a shell
     Completions(Completions),
     /// Print the manual page, or write all of them to a folder

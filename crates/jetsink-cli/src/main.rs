@@ -1,6 +1,7 @@
 //! The command `jetsink`. Here: run, print, exit.
 
 mod arguments;
+mod audit;
 mod doctor;
 mod input;
 mod interrupt;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => packaging::completions(&arguments),
         Command::Man(arguments) => packaging::manual_pages(&arguments),
     };

@@ -10,8 +10,9 @@ use std::io::IsTerminal as _;
 use jetsink::environment::selected_context;
 use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{
-    Binding, ConnectError, ConnectSettings, ContentMode, Known, MessageIdRule, SettingsError,
-    SinkSettings, SpoolError, SpoolSettings, SubjectError, SubjectTemplate, TenantPolicy,
+    Binding, ConnectError, ConnectSettings, ContentMode, Known, MessageIdRule, PublishError,
+    SettingsError, SinkSettings, SpoolError, SpoolSettings, SubjectError, SubjectTemplate,
+    TenantPolicy,
 };
 
 use crate::arguments::{Connection, IdRule, Mode, OnBadLine, Policy, Publish, When};
@@ -47,6 +48,10 @@ pub(crate) enum Failure {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("{0}")]
+    Audit(String),
+    #[error("stream {stream}: {error}")]
+    Read { stream: String, error: PublishError },
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -56,6 +61,7 @@ impl Failure {
         match self {
             Self::Connect(ConnectError::Refused { .. }) => 3,
             Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
+            Self::Read { error, .. } if error.known() != Known::Refused => 3,
             Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)
             | Self::Sink(_)
@@ -63,10 +69,22 @@ impl Failure {
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
             | Self::Follow(_)
+            | Self::Audit(_)
+            | Self::Read { .. }
             | Self::MetricsListen { .. }
             | Self::Toml { .. }
             | Self::StreamSpec(_)
             | Self::File { .. } => 2,
+        }
+    }
+}
+
+impl When {
+    pub(crate) fn applies(self) -> bool {
+        match self {
+            Self::Auto => std::io::stderr().is_terminal(),
+            Self::Always => true,
+            Self::Never => false,
         }
     }
 }
@@ -120,9 +138,8 @@ impl Settings {
                 Policy::Encode => TenantPolicy::Encode,
             });
         let show_progress = match arguments.progress {
-            When::Auto => std::io::stderr().is_terminal() && !arguments.dry_run,
-            When::Always => true,
-            When::Never => false,
+            When::Auto if arguments.dry_run => false,
+            when => when.applies(),
         };
         let spool = match arguments.spool {
             None => None,

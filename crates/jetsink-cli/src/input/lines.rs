@@ -10,7 +10,7 @@ use super::LONGEST_LINE;
 /// How much is asked for at a time.
 const BLOCK: usize = 128 << 10;
 
-pub(super) struct Lines {
+pub(crate) struct Lines {
     source: Box<dyn Read + Send>,
     /// Read, and not given out yet.
     buffer: BytesMut,
@@ -19,7 +19,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(source: impl Read + Send + 'static) -> Self {
+    pub(crate) fn new(source: impl Read + Send + 'static) -> Self {
         Self {
             source: Box::new(source),
             buffer: BytesMut::new(),
@@ -34,7 +34,7 @@ impl Lines {
 
     /// One line with its end, and its length; `None` at the end of the file. Of a line that is too long
     /// only its first bytes are kept, but all are read.
-    pub(super) fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
         loop {
             if let Some(end) = self.find_end() {
                 return Ok(Some(self.take(end + 1)));

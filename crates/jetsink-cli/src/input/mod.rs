@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::settings::{Failure, Settings};
 
 mod follow;
-mod lines;
+pub(crate) mod lines;
 mod position;
 
 use lines::Lines;
@@ -21,7 +21,7 @@ pub(crate) use position::{Mark, PositionFile};
 
 /// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
 /// default).
-const LONGEST_LINE: usize = 8 << 20;
+pub(crate) const LONGEST_LINE: usize = 8 << 20;
 
 /// A batch is handed over when it holds this many bytes, or when the next read would block.
 const BATCH_BYTES: usize = 128 << 10;

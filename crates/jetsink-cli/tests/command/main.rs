@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
+mod audit;
 mod bad_input;
 mod doctor;
 mod doctor_cluster;

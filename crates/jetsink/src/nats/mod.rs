@@ -6,6 +6,7 @@ mod api;
 mod inspect;
 mod link;
 mod publisher;
+mod reader;
 mod session;
 mod stored;
 mod streams;
@@ -13,3 +14,4 @@ mod window;
 mod wire;
 
 pub use publisher::NatsPublisher;
+pub use reader::{StoredEvent, StreamReader, StreamReading};

@@ -24,7 +24,7 @@ use crate::subject::Subject;
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
-const IDLE_AT_THE_END: u32 = 2;
+pub(super) const IDLE_AT_THE_END: u32 = 2;
 
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
 /// back; all at once, it would fill the queue of the API.
@@ -135,7 +135,11 @@ async fn read(
         .subscribe(inbox.clone())
         .await
         .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
-    let config = consumer(&inbox, subjects, above);
+    let mut config = consumer(&inbox, above);
+    config["headers_only"] = true.into();
+    if subjects.len() <= MOST_FILTERS {
+        config["filter_subjects"] = subjects.iter().map(|s| s.as_str()).collect();
+    }
     let created: Created = ask(
         shared,
         session,
@@ -165,28 +169,24 @@ async fn read(
     Ok(())
 }
 
-fn consumer(inbox: &str, subjects: &[&Subject], above: u64) -> Value {
-    let mut config = json!({
+/// One that sends all above a sequence number to `inbox`, acknowledges nothing, and goes away by itself.
+pub(super) fn consumer(inbox: &str, above: u64) -> Value {
+    json!({
         "deliver_subject": inbox,
         "deliver_policy": "by_start_sequence",
         "opt_start_seq": above + 1,
         "ack_policy": "none",
         "replay_policy": "instant",
-        "headers_only": true,
         "flow_control": true,
         "idle_heartbeat": 1_000_000_000_u64,
         "inactive_threshold": 10_000_000_000_u64,
         "mem_storage": true,
         "num_replicas": 1,
-    });
-    if subjects.len() <= MOST_FILTERS {
-        config["filter_subjects"] = subjects.iter().map(|s| s.as_str()).collect();
-    }
-    config
+    })
 }
 
 /// What a consumer sends.
-enum Next {
+pub(super) enum Next {
     Stored(Message),
     /// It has nothing to send at the moment, and has sent so many.
     Idle {
@@ -195,7 +195,10 @@ enum Next {
 }
 
 /// The next stored message, or the word that there is none; answers flow control on the way.
-async fn next(session: &Session, messages: &mut Subscriber) -> Result<Next, PublishError> {
+pub(super) async fn next(
+    session: &Session,
+    messages: &mut Subscriber,
+) -> Result<Next, PublishError> {
     loop {
         let message = timeout(LONGEST_SILENCE, messages.next())
             .await
@@ -230,9 +233,9 @@ async fn next(session: &Session, messages: &mut Subscriber) -> Result<Next, Publ
     }
 }
 
-fn cant_read(reason: &str) -> PublishError {
+pub(super) fn cant_read(reason: &str) -> PublishError {
     PublishError::Other {
-        text: format!("the stored message ids can't be read: {reason}"),
+        text: format!("the stream can't be read: {reason}"),
         scope: Scope::Broker,
         known: Known::NotSent,
     }
