@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! [`NatsCluster`] is three of them, [`TcpProxy`] a way to one that can be cut.
+//! [`NatsCluster`] is three of them, [`TcpProxy`] a way to one that can be cut, slowed or reset.
 
 mod audit;
 mod binary;
@@ -31,7 +31,7 @@ pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
 pub use jwt::{JwtAccount, JwtUser};
-pub use proxy::TcpProxy;
+pub use proxy::{TcpProxy, Way};
 pub use server::NatsServer;
 pub use tls::TlsFiles;
 
