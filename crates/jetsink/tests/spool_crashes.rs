@@ -155,7 +155,3 @@ async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
         "the children did nothing"
     );
 }
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}

@@ -34,6 +34,18 @@ pub async fn stored(
     jetstream: &jetstream::Context,
     stream: &str,
 ) -> Result<Vec<StoredMessage>, FixtureError> {
+    stored_after(jetstream, stream, 0).await
+}
+
+/// As [`stored`], from behind a sequence number.
+///
+/// # Errors
+/// As [`stored`].
+pub async fn stored_after(
+    jetstream: &jetstream::Context,
+    stream: &str,
+    sequence: u64,
+) -> Result<Vec<StoredMessage>, FixtureError> {
     let reading = || format!("reading stream {stream}");
     let mut handle = jetstream
         .get_stream(stream)
@@ -45,11 +57,16 @@ pub async fn stored(
         .map_err(FixtureError::broker(reading()))?
         .state
         .clone();
-    let mut messages = Vec::with_capacity(usize::try_from(state.messages).unwrap_or(0));
-    if state.messages == 0 {
+    let mut messages = Vec::new();
+    if state.messages == 0 || state.last_sequence <= sequence {
         return Ok(messages);
     }
-    let ordered = consumer::pull::OrderedConfig::default();
+    let ordered = consumer::pull::OrderedConfig {
+        deliver_policy: consumer::DeliverPolicy::ByStartSequence {
+            start_sequence: sequence + 1,
+        },
+        ..consumer::pull::OrderedConfig::default()
+    };
     let consumer = handle
         .create_consumer(ordered)
         .await

@@ -26,7 +26,7 @@ mod proxy;
 mod server;
 mod tls;
 
-pub use audit::{Audit, StoredMessage, audit, stored};
+pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
 pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
