@@ -1,5 +1,5 @@
-//! Rounds of faults under load against one server, each checked against a ledger of its own. The
-//! process that keeps the ledger is never killed, and neither are the two sinks in it.
+//! Rounds of faults under load, each checked against a ledger of its own. The process that keeps the
+//! ledger is never killed, and neither are the two sinks in it.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
 use jetsink::circuit::State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_fixture::{NatsServer, TcpProxy, Way, audit, stored_after};
+use nats_fixture::{audit, stored_after};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ use super::{Emitted, Ledger, NatsSink, STALLED, emit};
 
 /// How long both sinks may take to deliver again once the fault is over. The promise is a second; on a
 /// busy machine a server alone may take longer to come up. What is told is what was seen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two emits of one caller.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -44,40 +44,8 @@ impl Dice {
         self.0.next_u64() % limit
     }
 
-    fn between(&mut self, from: u64, to: u64) -> Duration {
+    pub fn between(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
-    }
-}
-
-/// What is done to the broker, and for how long.
-#[derive(Debug, Clone, Copy)]
-pub enum Fault {
-    Killed(Duration),
-    Frozen(Duration),
-    Way(Way, Duration),
-    StreamDeleted(Duration),
-    StreamFull(Duration),
-}
-
-impl Fault {
-    /// Of each 13: 5 kills, 3 freezes, 3 partitions, a deleted and a full stream.
-    pub fn of_round(round: u64, dice: &mut Dice) -> Self {
-        match round % 13 {
-            0 | 5 | 6 | 9 | 12 => Self::Killed(dice.between(100, 2_500)),
-            1 | 7 | 10 => Self::Frozen(dice.between(100, 3_500)),
-            3 => Self::StreamDeleted(dice.between(100, 1_500)),
-            4 => Self::StreamFull(dice.between(100, 1_500)),
-            _ => {
-                let way = match dice.below(5) {
-                    0 => Way::Reset,
-                    1 => Way::BlackHole,
-                    2 => Way::OnlyToServer,
-                    3 => Way::OnlyToClients,
-                    _ => Way::Slow(dice.between(10, 400)),
-                };
-                Self::Way(way, dice.between(100, 4_000))
-            }
-        }
     }
 }
 
@@ -91,6 +59,28 @@ pub struct Round {
     pub longest: Duration,
     /// From the fault's end until both sinks delivered.
     pub recovered: Duration,
+}
+
+impl Round {
+    /// Another round's.
+    pub fn merge(&mut self, other: &Self) {
+        self.emitted += other.emitted;
+        self.ok += other.ok;
+        self.unknown += other.unknown;
+        self.spooled += other.spooled;
+        self.longest = self.longest.max(other.longest);
+        self.recovered = self.recovered.max(other.recovered);
+    }
+
+    fn add(&mut self, ledger: &Ledger) {
+        let taken = ledger.0.iter().filter(|e| e.result.is_ok());
+        let spooled = taken.clone().filter(|e| e.result == Ok(Delivery::Spooled));
+        self.emitted += ledger.0.len();
+        self.ok += taken.count();
+        self.spooled += spooled.count();
+        self.unknown += ledger.unknown().len();
+        self.longest = self.longest.max(ledger.longest());
+    }
 }
 
 impl fmt::Display for Round {
@@ -122,54 +112,68 @@ struct Lane {
     checked: u64,
 }
 
-/// A server, the way to it, and the two sinks.
-pub struct Rounds {
-    server: NatsServer,
-    proxy: TcpProxy,
+/// The lanes' streams. The spool's remembers ids for as short a time as a server lets it.
+pub fn streams() -> [Config; 2] {
+    [
+        ("DIRECT", "direct.*", 120_000),
+        ("SPOOLED", "spooled.*", 100),
+    ]
+    .map(|(name, subject, duplicate_window)| Config {
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
+        discard: DiscardPolicy::New,
+        duplicate_window: Duration::from_millis(duplicate_window),
+        ..Config::default()
+    })
+}
+
+/// What a fault tells of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Inflicted {
+    /// When the broker was whole again.
+    pub over: Instant,
+    /// Until when the streams were other ones, that are gone: of what was emitted before, nobody can
+    /// say whether it was stored.
+    pub gone_until: Option<Instant>,
+}
+
+impl Inflicted {
+    /// The broker is whole from now on.
+    pub fn until_now() -> Self {
+        Self {
+            over: Instant::now(),
+            gone_until: None,
+        }
+    }
+}
+
+/// Two sinks, each with a stream of its own: one without and one with a spool.
+pub struct Lanes {
     lanes: [Lane; 2],
     _folder: TempDir,
 }
 
-/// The spool's stream remembers ids for as short a time as a server lets it.
-fn stream(lane: &Lane) -> Config {
-    let forgetful = lane.stream == "SPOOLED";
-    Config {
-        name: lane.stream.to_owned(),
-        subjects: vec![lane.ordered.to_owned(), lane.parallel.to_owned()],
-        discard: DiscardPolicy::New,
-        duplicate_window: Duration::from_millis(if forgetful { 100 } else { 120_000 }),
-        ..Config::default()
-    }
-}
-
-impl Rounds {
-    pub async fn start() -> Self {
-        let server = NatsServer::start().await.unwrap();
-        let proxy = TcpProxy::to(server.port()).await.unwrap();
+impl Lanes {
+    /// Connects to a broker that is whole. The streams are still to be made.
+    pub async fn start(urls: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("nats://127.0.0.1:{}", proxy.port());
         let lanes = [
             Lane {
                 stream: "DIRECT",
                 ordered: "direct.ordered",
                 parallel: "direct.parallel",
-                sink: Arc::new(sink(&url, None).await),
+                sink: Arc::new(sink(urls, None).await),
                 checked: 0,
             },
             Lane {
                 stream: "SPOOLED",
                 ordered: "spooled.ordered",
                 parallel: "spooled.parallel",
-                sink: Arc::new(sink(&url, Some(folder.path())).await),
+                sink: Arc::new(sink(urls, Some(folder.path())).await),
                 checked: 0,
             },
         ];
-        for lane in &lanes {
-            server.create_stream_with(stream(lane)).await.unwrap();
-        }
         Self {
-            server,
-            proxy,
             lanes,
             _folder: folder,
         }
@@ -179,84 +183,36 @@ impl Rounds {
     ///
     /// # Panics
     /// Where a promise is broken.
-    pub async fn run(&mut self, fault: Fault) -> Round {
+    pub async fn run(
+        &mut self,
+        fault: impl Future<Output = Inflicted>,
+        connect: impl AsyncFnOnce() -> Context,
+    ) -> Round {
         let loads: Vec<_> = self.lanes.iter().map(Load::start).collect();
         sleep(Duration::from_millis(200)).await;
-        // Of what was emitted before a stream was deleted, nobody can say what is stored.
-        let mut excused = None;
-        self.inflict(fault, &mut excused).await;
-        let over = Instant::now();
+        let inflicted = fault.await;
         for lane in &self.lanes {
             delivers_again(&lane.sink).await;
         }
         let mut round = Round {
-            recovered: over.elapsed(),
+            recovered: inflicted.over.elapsed(),
             ..Round::default()
         };
         sleep(Duration::from_millis(100)).await;
-        let jetstream = self.server.jetstream().await.unwrap();
+        let jetstream = connect().await;
         for (lane, load) in self.lanes.iter_mut().zip(loads) {
             let (ordered, parallel) = load.stop().await;
             drained(&lane.sink).await;
-            lane.check(&jetstream, &ordered, &parallel, excused).await;
-            for ledger in [&ordered, &parallel] {
-                let taken = ledger.0.iter().filter(|e| e.result.is_ok());
-                let spooled = taken.clone().filter(|e| e.result == Ok(Delivery::Spooled));
-                round.emitted += ledger.0.len();
-                round.ok += taken.count();
-                round.spooled += spooled.count();
-                round.unknown += ledger.unknown().len();
-                round.longest = round.longest.max(ledger.longest());
+            if inflicted.gone_until.is_some() {
+                lane.checked = 0;
             }
+            let excused = inflicted.gone_until;
+            lane.check(&jetstream, &ordered, &parallel, excused).await;
+            round.add(&ordered);
+            round.add(&parallel);
         }
         assert!(round.longest < STALLED, "an emit took {:?}", round.longest);
         round
-    }
-
-    async fn inflict(&mut self, fault: Fault, excused: &mut Option<Instant>) {
-        match fault {
-            Fault::Killed(time) => {
-                self.server.kill().unwrap();
-                sleep(time).await;
-                self.server.start_again().await.unwrap();
-            }
-            Fault::Frozen(time) => {
-                self.server.freeze().unwrap();
-                sleep(time).await;
-                self.server.thaw().unwrap();
-            }
-            Fault::Way(way, time) => {
-                self.proxy.set(way);
-                sleep(time).await;
-                self.proxy.mend();
-            }
-            Fault::StreamDeleted(time) => {
-                let jetstream = self.server.jetstream().await.unwrap();
-                for lane in &mut self.lanes {
-                    jetstream.delete_stream(lane.stream).await.unwrap();
-                    lane.checked = 0;
-                }
-                *excused = Some(Instant::now());
-                sleep(time).await;
-                for lane in &self.lanes {
-                    self.server.create_stream_with(stream(lane)).await.unwrap();
-                }
-            }
-            Fault::StreamFull(time) => {
-                let jetstream = self.server.jetstream().await.unwrap();
-                for lane in &self.lanes {
-                    let full = Config {
-                        max_messages: 1,
-                        ..stream(lane)
-                    };
-                    jetstream.update_stream(full).await.unwrap();
-                }
-                sleep(time).await;
-                for lane in &self.lanes {
-                    jetstream.update_stream(stream(lane)).await.unwrap();
-                }
-            }
-        }
     }
 }
 

@@ -1,0 +1,144 @@
+//! Trial: a cluster of three whose servers come and go, round after round, under a load with and
+//! without a spool.
+//!
+//! `JETSINK_TRIAL_COUNT=60 cargo test --release -p jetsink --test trial_cluster -- --nocapture` for the
+//! full count; `JETSINK_SEED` repeats a run as far as the machine's timing lets it.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+#[path = "common/rounds.rs"]
+mod rounds;
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config;
+use common::*;
+use nats_fixture::NatsCluster;
+use rounds::{Dice, Inflicted, Lanes, Round, streams};
+use tokio::time::sleep;
+
+/// What is done to the cluster. Where one server is concerned, it is the leader of a stream.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    LeaderKilled,
+    RollingRestart,
+    LameDuck,
+    /// It is cut off from the other two; its clients stay with it.
+    LeaderCutOff(Duration),
+    /// Also from its clients.
+    LeaderIsolated(Duration),
+    /// Each server is cut off from the others.
+    AllCutOff(Duration),
+    /// Two of three are killed.
+    QuorumLost(Duration),
+}
+
+impl Fault {
+    fn of_round(round: u64, dice: &mut Dice) -> Self {
+        match round % 7 {
+            0 => Self::LeaderKilled,
+            1 => Self::LeaderCutOff(dice.between(1_000, 15_000)),
+            2 => Self::QuorumLost(dice.between(500, 6_000)),
+            3 => Self::LameDuck,
+            4 => Self::LeaderIsolated(dice.between(1_000, 15_000)),
+            5 => Self::RollingRestart,
+            _ => Self::AllCutOff(dice.between(1_000, 8_000)),
+        }
+    }
+}
+
+async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Inflicted {
+    let leader = cluster.leader(stream).await.unwrap();
+    match fault {
+        Fault::LeaderKilled => {
+            cluster.server(leader).kill().unwrap();
+            let _ = cluster.leader(stream).await.unwrap();
+            cluster.server(leader).start_again().await.unwrap();
+        }
+        Fault::RollingRestart => {
+            for number in 0..NatsCluster::SIZE {
+                cluster.server(number).stop().unwrap();
+                cluster.server(number).start_again().await.unwrap();
+                whole(cluster).await;
+            }
+        }
+        Fault::LameDuck => {
+            cluster.server(leader).lame_duck().unwrap();
+            cluster.server(leader).await_end().await.unwrap();
+            cluster.server(leader).start_again().await.unwrap();
+        }
+        Fault::LeaderCutOff(time) => {
+            cluster.partition(leader);
+            sleep(time).await;
+            cluster.mend(leader);
+        }
+        Fault::LeaderIsolated(time) => {
+            cluster.isolate(leader);
+            sleep(time).await;
+            cluster.mend(leader);
+        }
+        Fault::AllCutOff(time) => {
+            (0..NatsCluster::SIZE).for_each(|number| cluster.partition(number));
+            sleep(time).await;
+            (0..NatsCluster::SIZE).for_each(|number| cluster.mend(number));
+        }
+        Fault::QuorumLost(time) => {
+            let two = [leader, (leader + 1) % NatsCluster::SIZE];
+            for number in two {
+                cluster.server(number).kill().unwrap();
+            }
+            sleep(time).await;
+            for number in two {
+                cluster.server(number).start_again().await.unwrap();
+            }
+        }
+    }
+    // The next round's fault is for a cluster that is whole.
+    whole(cluster).await;
+    Inflicted::until_now()
+}
+
+async fn whole(cluster: &NatsCluster) {
+    for stream in streams() {
+        let _ = cluster.leader(&stream.name).await.unwrap();
+        cluster.await_replicas(&stream.name).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
+    let count = variable("JETSINK_TRIAL_COUNT").unwrap_or(1);
+    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("{count} rounds, JETSINK_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let mut cluster = NatsCluster::start().await.unwrap();
+    for stream in streams() {
+        let replicated = Config {
+            num_replicas: NatsCluster::SIZE,
+            ..stream
+        };
+        cluster.create_stream_with(replicated).await.unwrap();
+    }
+    whole(&cluster).await;
+    let mut lanes = Lanes::start(&cluster.urls()).await;
+    let mut all = Round::default();
+    for number in 0..count {
+        let fault = Fault::of_round(number, &mut dice);
+        let stream = &streams()[usize::from(dice.below(2) == 1)].name;
+        // Told before, so that a round that fails can be read.
+        println!("round {number}: {fault:?}, by the leader of {stream}");
+        let urls = cluster.urls();
+        let fault = inflict(fault, &mut cluster, stream);
+        let connect = async || {
+            let servers: Vec<String> = urls.split(',').map(str::to_owned).collect();
+            async_nats::jetstream::new(async_nats::connect(servers).await.unwrap())
+        };
+        let round = Box::pin(lanes.run(fault, connect)).await;
+        println!("    {round}");
+        all.merge(&round);
+    }
+    println!("all: {all}");
+    println!("trial faults-of-a-cluster count={count} failures=0 seed={seed}");
+}
