@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use common::memory::{resident, run_in_a_child};
 use common::*;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use nats_fixture::NatsServer;
@@ -23,20 +24,6 @@ const CALLERS: u64 = 256;
 const WARM_UP: u64 = 40_000;
 /// What more events may take than the warm-up did.
 const LIMIT_KIB: u64 = 4 * 1_024;
-/// With an arena for each thread glibc keeps some 2 to 9 MiB more, now in one and then in another: that
-/// is no growth, and would hide some.
-const ONE_ARENA: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
-
-/// Resident memory, in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
-}
 
 async fn spool(sink: &Arc<NatsSink>, events: u64) {
     let next = Arc::new(AtomicU64::new(0));
@@ -68,14 +55,7 @@ async fn replayed(sink: &NatsSink) -> u64 {
 
 #[test]
 fn memory_stays_flat_while_events_pile_up_and_are_replayed() {
-    let (name, value) = ONE_ARENA;
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_child_spools_and_replays", "--nocapture"])
-        .env(CHILD, "1")
-        .env(name, value)
-        .status()
-        .unwrap();
-    assert!(child.success(), "{child}; what it saw is above");
+    run_in_a_child("the_child_spools_and_replays", CHILD);
 }
 
 /// Does nothing unless the test above starts it.
@@ -87,10 +67,7 @@ async fn the_child_spools_and_replays() {
 }
 
 async fn spool_and_replay() {
-    let events: u64 = std::env::var("JETSINK_SPOOLED")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(100_000);
+    let events = variable("JETSINK_SPOOLED").unwrap_or(100_000);
     let mut server = NatsServer::start().await.unwrap();
     server.create_stream("EVENTS", &["events.>"]).await.unwrap();
     server.kill().unwrap();

@@ -50,6 +50,7 @@ impl Fault {
 }
 
 async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Inflicted {
+    sleep(Duration::from_millis(200)).await;
     let leader = cluster.leader(stream).await.unwrap();
     match fault {
         Fault::LeaderKilled => {

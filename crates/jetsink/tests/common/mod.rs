@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 

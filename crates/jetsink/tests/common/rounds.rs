@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
 use jetsink::circuit::State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_fixture::{audit, stored_after};
+use nats_fixture::{StoredMessage, audit, stored_after};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tempfile::TempDir;
@@ -189,7 +189,6 @@ impl Lanes {
         connect: impl AsyncFnOnce() -> Context,
     ) -> Round {
         let loads: Vec<_> = self.lanes.iter().map(Load::start).collect();
-        sleep(Duration::from_millis(200)).await;
         let inflicted = fault.await;
         for lane in &self.lanes {
             delivers_again(&lane.sink).await;
@@ -226,7 +225,7 @@ impl Lane {
         excused: Option<Instant>,
     ) {
         let (stream, spools) = (self.stream, self.sink.spool_status().is_some());
-        let there = stored_after(jetstream, stream, self.checked).await.unwrap();
+        let there = read(jetstream, stream, self.checked).await;
         self.checked = there.last().map_or(self.checked, |m| m.sequence);
         for (subject, ledger) in [(self.ordered, ordered), (self.parallel, parallel)] {
             let failed = ledger.0.iter().find(|e| spools && e.result.is_err());
@@ -332,6 +331,18 @@ async fn sink(url: &str, folder: Option<&Path>) -> NatsSink {
             let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await;
             sink.unwrap()
         }
+    }
+}
+
+/// A cluster that stores again need not answer questions yet.
+async fn read(jetstream: &Context, stream: &str, after: u64) -> Vec<StoredMessage> {
+    let started = Instant::now();
+    loop {
+        match stored_after(jetstream, stream, after).await {
+            Ok(there) => return there,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 

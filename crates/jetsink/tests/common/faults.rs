@@ -1,0 +1,138 @@
+//! What happens to one server: it is killed, frozen, cut off, its streams deleted and full.
+
+#![allow(dead_code, missing_docs, unreachable_pub)] // each trial has need of another part
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config;
+use nats_fixture::{NatsServer, TcpProxy, Way};
+use tokio::time::{Instant, sleep};
+
+use super::rounds::{Dice, Inflicted, Lanes, Round, streams};
+
+/// A server, the way to it, and the two sinks that go by it.
+pub struct OneServer {
+    server: NatsServer,
+    proxy: TcpProxy,
+    lanes: Lanes,
+}
+
+impl OneServer {
+    pub async fn start() -> Self {
+        let server = NatsServer::start().await.unwrap();
+        let proxy = TcpProxy::to(server.port()).await.unwrap();
+        for stream in streams() {
+            server.create_stream_with(stream).await.unwrap();
+        }
+        let lanes = Lanes::start(&format!("nats://127.0.0.1:{}", proxy.port())).await;
+        Self {
+            server,
+            proxy,
+            lanes,
+        }
+    }
+
+    /// One fault under load, `after` the load has begun.
+    pub async fn run(&mut self, after: Duration, fault: Fault) -> Round {
+        let url = self.server.url();
+        let fault = async {
+            sleep(after).await;
+            inflict(fault, &mut self.server, &self.proxy).await
+        };
+        let connect = async || async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+        Box::pin(self.lanes.run(fault, connect)).await
+    }
+}
+
+/// What is done to the broker, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    Killed(Duration),
+    Frozen(Duration),
+    Way(Way, Duration),
+    StreamDeleted(Duration),
+    StreamFull(Duration),
+}
+
+impl Fault {
+    /// How long it lasts, not counting the time that a server takes to come up.
+    pub fn time(self) -> Duration {
+        match self {
+            Self::Killed(time)
+            | Self::Frozen(time)
+            | Self::Way(_, time)
+            | Self::StreamDeleted(time)
+            | Self::StreamFull(time) => time,
+        }
+    }
+
+    /// Of each 13: 5 kills, 3 freezes, 3 partitions, a deleted and a full stream.
+    pub fn of_round(round: u64, dice: &mut Dice) -> Self {
+        match round % 13 {
+            0 | 5 | 6 | 9 | 12 => Self::Killed(dice.between(100, 2_500)),
+            1 | 7 | 10 => Self::Frozen(dice.between(100, 3_500)),
+            3 => Self::StreamDeleted(dice.between(100, 1_500)),
+            4 => Self::StreamFull(dice.between(100, 1_500)),
+            _ => {
+                let way = match dice.below(5) {
+                    0 => Way::Reset,
+                    1 => Way::BlackHole,
+                    2 => Way::OnlyToServer,
+                    3 => Way::OnlyToClients,
+                    _ => Way::Slow(dice.between(10, 400)),
+                };
+                Self::Way(way, dice.between(100, 4_000))
+            }
+        }
+    }
+}
+
+async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inflicted {
+    match fault {
+        Fault::Killed(time) => {
+            server.kill().unwrap();
+            sleep(time).await;
+            server.start_again().await.unwrap();
+        }
+        Fault::Frozen(time) => {
+            server.freeze().unwrap();
+            sleep(time).await;
+            server.thaw().unwrap();
+        }
+        Fault::Way(way, time) => {
+            proxy.set(way);
+            sleep(time).await;
+            proxy.mend();
+        }
+        Fault::StreamDeleted(time) => {
+            let jetstream = server.jetstream().await.unwrap();
+            for stream in streams() {
+                jetstream.delete_stream(stream.name).await.unwrap();
+            }
+            let gone_until = Some(Instant::now());
+            sleep(time).await;
+            for stream in streams() {
+                jetstream.create_stream(stream).await.unwrap();
+            }
+            return Inflicted {
+                gone_until,
+                ..Inflicted::until_now()
+            };
+        }
+        Fault::StreamFull(time) => {
+            let jetstream = server.jetstream().await.unwrap();
+            for stream in streams() {
+                let full = Config {
+                    max_messages: 1,
+                    ..stream
+                };
+                jetstream.update_stream(full).await.unwrap();
+            }
+            sleep(time).await;
+            for stream in streams() {
+                jetstream.update_stream(stream).await.unwrap();
+            }
+        }
+    }
+    Inflicted::until_now()
+}

@@ -1,0 +1,32 @@
+//! How much memory this process holds, and a process in which that means something.
+
+/// With an arena for each thread glibc keeps some 2 to 9 MiB more, now in one and then in another: that
+/// is no growth, and would hide some.
+const ONE_ARENA: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+
+/// Resident memory, in KiB.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// Runs one test of this file alone in a process with one arena; the variable tells it that it is the
+/// child.
+///
+/// # Panics
+/// Where it fails.
+pub fn run_in_a_child(test: &str, variable: &str) {
+    let (name, value) = ONE_ARENA;
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, "1")
+        .env(name, value)
+        .status()
+        .unwrap();
+    assert!(child.success(), "{child}; what it saw is above");
+}
