@@ -5,6 +5,8 @@ pub mod backoff;
 pub mod binding;
 pub mod circuit;
 pub mod connect;
+#[doc(hidden)]
+pub mod crash;
 mod direct;
 mod elsewhere;
 mod emits;

@@ -17,6 +17,7 @@ use tracing::{Instrument as _, info, warn};
 
 use crate::backoff::wait_after;
 use crate::circuit::State;
+use crate::crash;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::expiry::{Expiry, letter};
@@ -219,6 +220,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 self.sent.push_back(place);
                 // There is room: just asked.
                 let _ = pipeline.push(record.envelope);
+                crash::point("replay.sent");
             }
             if pipeline.is_empty() {
                 self.remove_left().await?;
@@ -235,6 +237,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 removed = under_way(&mut self.removal) => {
                     self.removal = None;
                     removed?;
+                    crash::point("replay.removed");
                     continue;
                 }
             };
@@ -264,6 +267,7 @@ impl<'a, P: Publisher> Run<'a, P> {
     ) -> Result<(), SpoolError> {
         let error = match result {
             Ok(delivery) => {
+                crash::point("replay.acknowledged");
                 if let Delivery::Stored {
                     stream,
                     sequence,
@@ -445,7 +449,9 @@ impl<'a, P: Publisher> Run<'a, P> {
         if let Some(removal) = self.removal.take() {
             removal.await?;
         }
-        self.spool.remove_left(&self.acknowledged).await
+        let removed = self.spool.remove_left(&self.acknowledged).await;
+        crash::point("replay.removed");
+        removed
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
 use crate::backoff::wait_after;
+use crate::crash;
 use crate::direct::Direct;
 use crate::error::{EmitError, Known, PublishError, Scope};
 use crate::pipeline::WIDEST_WINDOW;
@@ -216,6 +217,7 @@ async fn settle_some<P: Publisher>(
         .cloned()
         .collect();
     let again = look_up(direct, spool, &readable, baselines, &mut candidates).await?;
+    crash::point("settle.looked-up");
     if let StoredIds::VisitedExcept(subjects) = again {
         unread.extend(subjects);
     }

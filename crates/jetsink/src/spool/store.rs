@@ -25,6 +25,7 @@ use super::record::{Damage, Record};
 use super::tables::{
     Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, decode_shared, set_up,
 };
+use crate::crash;
 use crate::subject::Subject;
 
 /// redb's page cache: enough for a window of replay, little beside a service.
@@ -252,11 +253,14 @@ impl Store {
     pub(super) fn close(&self) -> Result<(), SpoolError> {
         let note =
             self.use_database("closing", |database| Ok(ClosingNote::of(&count(database)?)))?;
+        crash::point("close.before-note");
         let database = self.write_lock().take();
         let _ = caught(|| drop(database));
         let folder = self.path.parent().unwrap_or(Path::new("."));
         note.leave(folder)
-            .map_err(|error| self.io("leaving a note beside it", &error))
+            .map_err(|error| self.io("leaving a note beside it", &error))?;
+        crash::point("close.after-note");
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -11,6 +11,7 @@ use super::accounts::Accounts;
 use super::error::SpoolError;
 use super::store::Store;
 use super::tables::Batch;
+use crate::crash;
 
 /// Enough that a sync is shared by all who wait, little enough that none waits for long.
 const MOST_BYTES: usize = 8 << 20;
@@ -80,7 +81,10 @@ fn run(store: &Store, accounts: &Accounts, changes: &Receiver<Change>) {
         let result = if batch.is_empty() {
             Ok(())
         } else {
-            store.commit(&batch)
+            crash::point("spool.before-commit");
+            let result = store.commit(&batch);
+            crash::point("spool.after-commit");
+            result
         };
         // Before the callers go on: what they ask next must see it.
         accounts.settle(&batch, result.is_ok());
@@ -89,6 +93,7 @@ fn run(store: &Store, accounts: &Accounts, changes: &Receiver<Change>) {
             // A caller that has gone away has given up on the answer, not on the event.
             let _ = done.send(result.clone());
         }
+        crash::point("spool.told");
         if emptied {
             store.shrink();
         }

@@ -1,0 +1,231 @@
+//! Trial: the real command follows a growing file into a spool and is ended, over and over, as by
+//! `kill -9`, while its broker is killed and frozen: each line of the file is stored once, in order.
+//!
+//! `JETSINK_TRIAL_COUNT=1000 cargo test --release -p jetsink-cli --features crash-points --test
+//! trial_crashes -- --nocapture` for the full count. With the feature every second end is at a named point
+//! of the code, else all are at random times. `JETSINK_SEED` repeats a run as far as the machine's
+//! timing lets it.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+#[path = "command/support.rs"]
+#[allow(dead_code)]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nats_fixture::{NatsServer, audit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use support::*;
+use tokio::time::sleep;
+
+/// A point that is not reached by then is not on this life's way.
+const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Dice(TestRng);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0.next_u64() % limit
+    }
+}
+
+/// How a life of the command ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// SIGKILL after a time.
+    AtRandom(Duration),
+    /// SIGTERM after a time, and SIGKILL while it closes.
+    Closing(Duration, Duration),
+    /// By itself, after so many passings of a named point; `closing`, if that is on the way out.
+    AtPoint {
+        point: &'static str,
+        after: u64,
+        closing: bool,
+    },
+}
+
+impl End {
+    fn of_round(round: u64, dice: &mut Dice) -> Self {
+        let life = Duration::from_millis(30 + dice.below(300));
+        if cfg!(feature = "crash-points") && round % 2 == 1 {
+            let points = jetsink::crash::POINTS;
+            let point = points[usize::try_from(round / 2).unwrap() % points.len()];
+            let closing = point.starts_with("close.");
+            // What is on every life's way at most once, or once a second.
+            let rare = closing || point.starts_with("position.") || point.starts_with("settle.");
+            let after = if rare { 0 } else { dice.below(5) };
+            return Self::AtPoint {
+                point,
+                after,
+                closing,
+            };
+        }
+        match dice.below(3) {
+            0 => Self::Closing(life, Duration::from_millis(dice.below(40))),
+            _ => Self::AtRandom(life),
+        }
+    }
+}
+
+fn follow(server: &NatsServer, folder: &Path, end: End) -> Child {
+    let path = |name: &str| as_text(&folder.join(name)).to_owned();
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(folder.join("log"));
+    let mut command = jetsink(&[
+        "-s",
+        &server.url(),
+        "--subject",
+        "events.a",
+        "--follow",
+        "--max-outage=0",
+        &format!("--position={}", path("events.position")),
+        &format!("--spool={}", path("spool")),
+        &path("events.jsonl"),
+    ]);
+    if let End::AtPoint { point, after, .. } = end {
+        command.env("JETSINK_CRASH_AT", point);
+        command.env("JETSINK_CRASH_AFTER", after.to_string());
+    }
+    command
+        .stdout(Stdio::null())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    // It may have ended by itself.
+    let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal);
+}
+
+/// Ends a life, and gives the named point that ended it.
+async fn end(mut child: Child, end: End) -> Option<&'static str> {
+    match end {
+        End::AtRandom(life) => sleep(life).await,
+        End::Closing(life, closing) => {
+            sleep(life).await;
+            signal(&child, Signal::SIGTERM);
+            sleep(closing).await;
+        }
+        End::AtPoint { closing, .. } => {
+            let started = Instant::now();
+            while started.elapsed() < LONGEST_LIFE && child.try_wait().unwrap().is_none() {
+                if closing && started.elapsed() > Duration::from_millis(200) {
+                    signal(&child, Signal::SIGTERM);
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    signal(&child, Signal::SIGKILL);
+    let status = child.wait().unwrap();
+    let aborted = std::os::unix::process::ExitStatusExt::signal(&status) == Some(6);
+    match end {
+        End::AtPoint { point, .. } if aborted => Some(point),
+        _ => {
+            assert!(!aborted, "it aborted by itself");
+            None
+        }
+    }
+}
+
+/// Writes lines until it is told to stop, and gives how many.
+fn write_lines(path: PathBuf, stop: Arc<AtomicBool>) -> usize {
+    let mut file = File::create(path).unwrap();
+    let mut written = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut text = String::new();
+        for _ in 0..5 {
+            text.push_str(&event(written));
+            text.push('\n');
+            written += 1;
+        }
+        file.write_all(text.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    written
+}
+
+async fn trouble(server: &mut NatsServer, end: End, dice: &mut Dice) {
+    sleep(Duration::from_millis(dice.below(200))).await;
+    let outage = Duration::from_millis(dice.below(400));
+    let kind = match end {
+        // By way of the spool, and back.
+        End::AtPoint { closing: false, .. } => 0,
+        _ => dice.below(4),
+    };
+    match kind {
+        0 => {
+            server.kill().unwrap();
+            sleep(outage).await;
+            server.start_again().await.unwrap();
+        }
+        1 => {
+            server.freeze().unwrap();
+            sleep(outage).await;
+            server.thaw().unwrap();
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_killed_over_and_over_stores_each_line_once() {
+    let variable = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let count = variable("JETSINK_TRIAL_COUNT").unwrap_or(20);
+    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("{count} ends, JETSINK_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+
+    let mut server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (path, stop) = (folder.path().join("events.jsonl"), Arc::clone(&stop));
+        std::thread::spawn(move || write_lines(path, stop))
+    };
+    let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
+    for round in 0..count {
+        let how = End::of_round(round, &mut dice);
+        let child = follow(&server, folder.path(), how);
+        let (ended, ()) = tokio::join!(end(child, how), trouble(&mut server, how, &mut dice));
+        if let Some(point) = ended {
+            *reached.entry(point).or_default() += 1;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let lines = lines(writer.join().unwrap());
+    let last = follow(&server, folder.path(), End::AtRandom(PATIENCE));
+    let started = Instant::now();
+    while there(&server).await.len() < lines.len() && started.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(100)).await;
+    }
+    signal(&last, Signal::SIGTERM);
+    assert!(last.wait_with_output().unwrap().status.success());
+    let sent: Vec<Bytes> = lines;
+    let audit = audit(&sent, &[], &there(&server).await);
+    assert!(audit.is_clean(), "{audit}; JETSINK_SEED={seed}");
+    println!(
+        "{} lines, each stored once, in order; ended at {reached:?}",
+        sent.len()
+    );
+    println!("trial crashes count={count} failures=0 seed={seed}");
+}

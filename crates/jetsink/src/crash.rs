@@ -1,0 +1,47 @@
+//! Points at which a trial ends the process, as `kill -9` would, at the very moment that matters.
+//!
+//! They do something only with the feature `crash-points`, which no build for others has:
+//! `JETSINK_CRASH_AT=replay.sent JETSINK_CRASH_AFTER=3` ends it the fourth time that it comes by.
+
+/// All of them.
+pub const POINTS: &[&str] = &[
+    "spool.before-commit",
+    "spool.after-commit",
+    "spool.told",
+    "replay.sent",
+    "replay.acknowledged",
+    "replay.removed",
+    "settle.looked-up",
+    "close.before-note",
+    "close.after-note",
+    "position.written",
+    "position.renamed",
+];
+
+/// Ends the process here, if that is what it was told: nothing is flushed, no destructor runs.
+#[inline]
+pub fn point(name: &'static str) {
+    debug_assert!(POINTS.contains(&name), "{name} is not in the list");
+    #[cfg(feature = "crash-points")]
+    end_at(name);
+}
+
+#[cfg(feature = "crash-points")]
+fn end_at(name: &str) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CHOSEN: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("JETSINK_CRASH_AT").ok());
+    static LEFT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let after = std::env::var("JETSINK_CRASH_AFTER").ok();
+        AtomicU64::new(after.and_then(|after| after.parse().ok()).unwrap_or(0))
+    });
+    let one_less = |left: u64| left.checked_sub(1);
+    if CHOSEN.as_deref() == Some(name)
+        && LEFT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_err()
+    {
+        std::process::abort();
+    }
+}
