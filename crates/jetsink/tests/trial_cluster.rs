@@ -47,9 +47,29 @@ impl Fault {
             _ => Self::AllCutOff(dice.between(1_000, 8_000)),
         }
     }
+
+    fn network_holds_back(self) -> bool {
+        match self {
+            Self::LeaderCutOff(_) | Self::LeaderIsolated(_) | Self::AllCutOff(_) => true,
+            Self::LeaderKilled | Self::RollingRestart | Self::LameDuck | Self::QuorumLost(_) => {
+                false
+            }
+        }
+    }
+}
+
+fn replicated(network_holds_back: bool) -> [Config; 2] {
+    streams(network_holds_back).map(|stream| Config {
+        num_replicas: NatsCluster::SIZE,
+        ..stream
+    })
 }
 
 async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Inflicted {
+    let jetstream = cluster.jetstream().await.unwrap();
+    for stream in replicated(fault.network_holds_back()) {
+        jetstream.update_stream(stream).await.unwrap();
+    }
     sleep(Duration::from_millis(200)).await;
     let leader = cluster.leader(stream).await.unwrap();
     match fault {
@@ -102,7 +122,7 @@ async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Infli
 }
 
 async fn whole(cluster: &NatsCluster) {
-    for stream in streams() {
+    for stream in streams(false) {
         let _ = cluster.leader(&stream.name).await.unwrap();
         cluster.await_replicas(&stream.name).await.unwrap();
     }
@@ -115,19 +135,15 @@ async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
     println!("{count} rounds, JETSINK_SEED={seed}");
     let mut dice = Dice::new(seed);
     let mut cluster = NatsCluster::start().await.unwrap();
-    for stream in streams() {
-        let replicated = Config {
-            num_replicas: NatsCluster::SIZE,
-            ..stream
-        };
-        cluster.create_stream_with(replicated).await.unwrap();
+    for stream in replicated(false) {
+        cluster.create_stream_with(stream).await.unwrap();
     }
     whole(&cluster).await;
     let mut lanes = Lanes::start(&cluster.urls()).await;
     let mut all = Round::default();
     for number in 0..count {
         let fault = Fault::of_round(number, &mut dice);
-        let stream = &streams()[usize::from(dice.below(2) == 1)].name;
+        let stream = &streams(false)[usize::from(dice.below(2) == 1)].name;
         // Told before, so that a round that fails can be read.
         println!("round {number}: {fault:?}, by the leader of {stream}");
         let urls = cluster.urls();

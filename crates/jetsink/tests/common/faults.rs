@@ -21,7 +21,7 @@ impl OneServer {
     pub async fn start() -> Self {
         let server = NatsServer::start().await.unwrap();
         let proxy = TcpProxy::to(server.port()).await.unwrap();
-        for stream in streams() {
+        for stream in streams(false) {
             server.create_stream_with(stream).await.unwrap();
         }
         let lanes = Lanes::start(&format!("nats://127.0.0.1:{}", proxy.port())).await;
@@ -87,7 +87,15 @@ impl Fault {
     }
 }
 
+async fn remember(server: &NatsServer, network_holds_back: bool) {
+    let jetstream = server.jetstream().await.unwrap();
+    for stream in streams(network_holds_back) {
+        jetstream.update_stream(stream).await.unwrap();
+    }
+}
+
 async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inflicted {
+    remember(server, matches!(fault, Fault::Way(..))).await;
     match fault {
         Fault::Killed(time) => {
             server.kill().unwrap();
@@ -106,12 +114,12 @@ async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inf
         }
         Fault::StreamDeleted(time) => {
             let jetstream = server.jetstream().await.unwrap();
-            for stream in streams() {
+            for stream in streams(false) {
                 jetstream.delete_stream(stream.name).await.unwrap();
             }
             let gone_until = Some(Instant::now());
             sleep(time).await;
-            for stream in streams() {
+            for stream in streams(false) {
                 jetstream.create_stream(stream).await.unwrap();
             }
             return Inflicted {
@@ -121,7 +129,7 @@ async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inf
         }
         Fault::StreamFull(time) => {
             let jetstream = server.jetstream().await.unwrap();
-            for stream in streams() {
+            for stream in streams(false) {
                 let full = Config {
                     max_messages: 1,
                     ..stream
@@ -129,9 +137,7 @@ async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inf
                 jetstream.update_stream(full).await.unwrap();
             }
             sleep(time).await;
-            for stream in streams() {
-                jetstream.update_stream(stream).await.unwrap();
-            }
+            remember(server, false).await;
         }
     }
     Inflicted::until_now()

@@ -112,11 +112,14 @@ struct Lane {
     checked: u64,
 }
 
-/// The lanes' streams. The spool's remembers ids for as short a time as a server lets it.
-pub fn streams() -> [Config; 2] {
+/// The lanes' streams. That of the spool remembers ids for as short a time as a server lets it, so that
+/// it can't help; but where the network may hand over later what it held back, a client is lost
+/// without it (decision 7): then for 2 minutes, which is the server's default.
+pub fn streams(network_holds_back: bool) -> [Config; 2] {
+    let short = if network_holds_back { 120_000 } else { 100 };
     [
         ("DIRECT", "direct.*", 120_000),
-        ("SPOOLED", "spooled.*", 100),
+        ("SPOOLED", "spooled.*", short),
     ]
     .map(|(name, subject, duplicate_window)| Config {
         name: name.to_owned(),
