@@ -34,9 +34,9 @@ pub(crate) fn html(record: &Record) -> String {
          <meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
          <title>jetsink drill: {headline}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n\
          <header>\n<p>jetsink drill of <time>{started}</time></p>\n<h1>{headline}</h1>\n</header>\n\
-         <div class='verdicts'>\n{verdicts}</div>\n{about}{faults}\
+         <div class='verdicts'>\n{verdicts}</div>\n<div class='facts'>\n{about}{faults}</div>\n\
          <section>\n<h2>All lanes</h2>\n{overview}\
-         <p class='told'>Grey: a fault. A gap in a line: nothing is known, as of the stream while its broker is \
+         <p class='note'>Grey: a fault. A gap in a line: nothing is known, as of the stream while its broker is \
          down.</p>\n</section>\n{lanes}</main>\n</body>\n</html>\n"
     )
 }

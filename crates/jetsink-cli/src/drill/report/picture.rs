@@ -6,7 +6,7 @@ use super::curves::{Curves, Frame};
 use super::labels::places;
 use super::plot::moment;
 use super::scale::Scale as _;
-use super::words::{Text, count, digits, duration};
+use super::words::{Text, amount, count, duration};
 use super::{PALETTE, lane_class};
 use crate::drill::record::{Fault, Lane, Record, Sample};
 
@@ -82,7 +82,7 @@ fn swatch(lane: usize, x: f64, baseline: f64) -> String {
 }
 
 fn latency(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
-    let places = places(&record.faults, &axes.time, LATENCY_WIDTH / 8.0, 2);
+    let places = places(&record.faults, &axes.time, LATENCY_WIDTH / 8.0, 3);
     let rows = places.iter().filter_map(|place| place.row).max();
     let top = LATENCY.0 + LINE * rows.unwrap_or(0) as f64;
     let frame = Frame {
@@ -121,7 +121,7 @@ fn latency(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
             &duration(value),
         ));
     }
-    svg.push_str(&time_axis(axes, &frame, 13));
+    svg.push_str(&time_axis(axes, &frame, 9));
     svg.push_str(&frame.across("deadline", deadline));
     // The first lane is drawn last, over the others.
     for (index, lane) in lanes.iter().enumerate().rev() {
@@ -196,8 +196,14 @@ fn time_axis(axes: &Axes, frame: &Frame, ticks: usize) -> String {
     let step = ticks.get(1).copied().unwrap_or(1.0);
     for seconds in ticks {
         let at = axes.time.at(seconds);
+        // The axis beside this one begins with its own.
+        let anchor = match at {
+            0.0 => "start",
+            at if at > 0.97 => "end",
+            _ => "middle",
+        };
         svg.push_str(&text(
-            "quiet middle",
+            &format!("quiet {anchor}"),
             frame.x(at),
             frame.y(0.0) + LINE,
             &moment(seconds, step),
@@ -235,7 +241,7 @@ fn counts(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
                     "quiet end",
                     LEFT - 8.0,
                     frame.y(at) + 4.5,
-                    &digits(value),
+                    &amount(value, axes.events.end),
                 ));
             }
         }

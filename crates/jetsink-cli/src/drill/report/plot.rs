@@ -5,7 +5,7 @@ use super::axes::Axes;
 use super::curves::Frame;
 use super::labels::{Place, places};
 use super::scale::{Linear, Logarithmic, Scale as _};
-use super::words::{Text, digits, duration};
+use super::words::{Text, amount, digits, duration};
 use crate::drill::record::{Fault, Record};
 
 /// Units of an SVG across; more samples than that are drawn as the largest of each unit.
@@ -82,7 +82,7 @@ pub(super) fn latency_labels(scale: &Logarithmic, at_most: usize) -> Vec<(f64, S
 }
 
 pub(super) fn count_labels(scale: &Linear) -> Vec<(f64, String)> {
-    let label = |value: f64| (scale.at(value), digits(value));
+    let label = |value: f64| (scale.at(value), amount(value, scale.end));
     scale.ticks(4).into_iter().map(label).collect()
 }
 

@@ -47,6 +47,15 @@ pub(super) fn duration(seconds: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
+/// A tick of an axis that ends there: short enough to stand beside it.
+pub(super) fn amount(value: f64, end: f64) -> String {
+    if value > 0.0 && end >= 1e6 {
+        format!("{} M", digits(value / 1e6))
+    } else {
+        digits(value)
+    }
+}
+
 /// Four digits at most, separated by thousands.
 pub(super) fn digits(value: f64) -> String {
     let decimals = match value.abs() {
@@ -105,6 +114,14 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn ticks_past_a_million_are_short() {
+        assert_eq!(amount(500_000.0, 900_000.0), "500,000");
+        assert_eq!(amount(500_000.0, 1_200_000.0), "0.5 M");
+        assert_eq!(amount(0.0, 1_200_000.0), "0");
+        assert_eq!(amount(2e9, 2e9), "2,000 M");
     }
 
     #[test]
