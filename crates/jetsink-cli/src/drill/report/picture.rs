@@ -199,7 +199,7 @@ fn time_axis(axes: &Axes, frame: &Frame, ticks: usize) -> String {
         // The axis beside this one begins with its own.
         let anchor = match at {
             0.0 => "start",
-            at if at > 0.97 => "end",
+            at if at > 0.985 => "end",
             _ => "middle",
         };
         svg.push_str(&text(
