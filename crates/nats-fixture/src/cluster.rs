@@ -6,7 +6,7 @@ use async_nats::{ServerAddr, jetstream};
 
 use crate::builder::{MOST_PORTS_TRIED, free_port};
 use crate::server::create_stream;
-use crate::{FixtureError, NatsServer, TcpProxy};
+use crate::{FixtureError, NatsServer, NatsServerBuilder, TcpProxy};
 
 /// How long a cluster may take to agree on anything: two elections, on a busy machine.
 const TIME_TO_AGREE: Duration = Duration::from_secs(60);
@@ -39,9 +39,17 @@ impl NatsCluster {
     /// # Errors
     /// [`FixtureError`] where a server does not come up, or the three do not agree within a minute.
     pub async fn start() -> Result<Self, FixtureError> {
+        Self::start_from(NatsServer::builder()).await
+    }
+
+    /// As [`start`](Self::start), of servers that are set up so.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_from(builder: NatsServerBuilder) -> Result<Self, FixtureError> {
         let mut tries = 1;
         loop {
-            match Self::start_once().await {
+            match Self::start_once(&builder).await {
                 // A port that was free was taken meanwhile.
                 Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
                 started => return started,
@@ -49,13 +57,15 @@ impl NatsCluster {
         }
     }
 
-    async fn start_once() -> Result<Self, FixtureError> {
+    async fn start_once(builder: &NatsServerBuilder) -> Result<Self, FixtureError> {
         let mut cluster = Self { nodes: Vec::new() };
         let ports: Vec<u16> = (0..Self::SIZE)
             .map(|_| free_port())
             .collect::<Result<_, _>>()?;
         for number in 0..Self::SIZE {
-            cluster.nodes.push(Node::new(number, &ports).await?);
+            cluster
+                .nodes
+                .push(Node::new(builder, number, &ports).await?);
         }
         for node in &mut cluster.nodes {
             node.server.launch()?;
@@ -191,8 +201,12 @@ impl NatsCluster {
 }
 
 impl Node {
-    async fn new(number: usize, ports: &[u16]) -> Result<Self, FixtureError> {
-        let mut server = NatsServer::builder().prepare()?;
+    async fn new(
+        builder: &NatsServerBuilder,
+        number: usize,
+        ports: &[u16],
+    ) -> Result<Self, FixtureError> {
+        let mut server = builder.clone().prepare()?;
         let entrance = TcpProxy::to(server.port()).await?;
         let mut routes = Vec::new();
         for (other, &port) in ports.iter().enumerate() {

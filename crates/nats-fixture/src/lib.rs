@@ -1,4 +1,4 @@
-//! Test support: real nats-server processes on loopback, and the faults that happen to them.
+//! Real nats-server processes on loopback, and the faults that happen to them: for tests and drills.
 //!
 //! ```no_run
 //! use nats_fixture::NatsServer;
@@ -27,7 +27,7 @@ mod server;
 mod tls;
 
 pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
-pub use binary::{NATS_SERVER_VERSION, nats_server_binary};
+pub use binary::{NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
 pub use jwt::{JwtAccount, JwtUser};

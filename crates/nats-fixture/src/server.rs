@@ -1,5 +1,6 @@
 //! One real nats-server process, and what can be done to it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,6 +237,8 @@ impl NatsServer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Ctrl-C at a terminal is for us, who end it when its time has come.
+            .process_group(0)
             .spawn()
             .map_err(FixtureError::io("running nats-server"))?;
         let watchdog = Command::new("sh")
@@ -244,6 +247,7 @@ impl NatsServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .map_err(FixtureError::io("running the watchdog"))?;
         self.process = Some(Running {

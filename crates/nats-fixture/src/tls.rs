@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(feature = "certificates")]
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "certificates")]
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
 use tempfile::TempDir;
 
+#[cfg(feature = "certificates")]
 use crate::FixtureError;
 
 /// PEM files in a temporary folder, which goes with the last clone.
@@ -30,6 +33,8 @@ pub struct TlsFiles {
     _folder: Arc<TempDir>,
 }
 
+/// With the feature `certificates`.
+#[cfg(feature = "certificates")]
 impl TlsFiles {
     /// Makes a new authority and its certificates.
     ///

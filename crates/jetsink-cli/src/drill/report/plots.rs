@@ -1,0 +1,248 @@
+//! What the page's plots show: all lanes in one, then each lane by itself.
+
+use super::axes::{Axes, behind, last, peak, spooled, stored};
+use super::curves::{Curves, spans};
+use super::lane_class;
+use super::plot::{Plot, WIDTH, count_labels, frame, key, latency_labels, stack};
+use super::scale::Scale as _;
+use super::words::{Text, count, digits, duration};
+use crate::drill::record::{CircuitState, Lane, Record, Sample};
+
+fn curves<'a>(lane: &'a Lane, axes: &Axes, height: f64) -> Curves<'a> {
+    Curves {
+        frame: frame(height),
+        time: axes.time,
+        samples: &lane.samples,
+        column: 1.0,
+    }
+}
+
+/// The longest emits of all lanes in one plot.
+pub(super) fn overview(record: &Record, axes: &Axes) -> String {
+    const HEIGHT: f64 = 220.0;
+    let deadline = record.about.deadline_seconds;
+    let mut caption = "<b>Longest emit of each moment</b>".to_owned();
+    let mut description = String::new();
+    let mut marks = frame(HEIGHT).across("deadline", axes.longest.at(deadline));
+    for (index, lane) in record.lanes.iter().enumerate() {
+        let class = lane_class(index);
+        let most = most_in_words(lane, longest);
+        caption.push_str(&key(
+            &format!("longest {class}"),
+            &format!("{}, {most}", Text(&lane.name)),
+        ));
+        description.push_str(&format!("{}: {most}. ", lane.name));
+        // Many lines over each other are read more easily with fewer points.
+        let curves = Curves {
+            column: 3.0,
+            ..curves(lane, axes, HEIGHT)
+        };
+        marks.insert_str(
+            0,
+            &curves.line(&format!("longest {class}"), &axes.longest, longest),
+        );
+    }
+    caption.push_str(&key(
+        "deadline",
+        &format!("deadline {}", duration(deadline)),
+    ));
+    let plot = Plot {
+        id: "all-latency".to_owned(),
+        title: "Longest emit of each moment, all lanes".to_owned(),
+        description,
+        caption,
+        labels: latency_labels(&axes.longest, 9),
+        height: HEIGHT,
+        faults: &record.faults,
+        axes,
+        marks,
+    };
+    stack(record, axes, &[plot])
+}
+
+/// All plots of one lane over one axis of time.
+pub(super) fn lane(record: &Record, axes: &Axes, index: usize, lane: &Lane) -> String {
+    let plots: Vec<_> = [
+        Some(latency(record, axes, index, lane)),
+        circuit(record, axes, index, lane),
+        Some(counts(record, axes, index, lane)),
+        Some(not_stored(record, axes, index, lane)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    stack(record, axes, &plots)
+}
+
+fn longest(sample: &Sample) -> Option<f64> {
+    sample.longest_seconds
+}
+
+fn most_in_words(lane: &Lane, value: impl Fn(&Sample) -> Option<f64>) -> String {
+    match peak(lane, value) {
+        Some((seconds, _)) => format!("at most {}", duration(seconds)),
+        None => "none ended".to_owned(),
+    }
+}
+
+fn latency<'a>(record: &'a Record, axes: &'a Axes, index: usize, lane: &Lane) -> Plot<'a> {
+    const HEIGHT: f64 = 190.0;
+    let deadline = record.about.deadline_seconds;
+    let curves = curves(lane, axes, HEIGHT);
+    let median = |sample: &Sample| sample.median_seconds;
+    let when =
+        peak(lane, longest).map_or(String::new(), |(_, at)| format!(", at {}", duration(at)));
+    let most = most_in_words(lane, longest);
+    Plot {
+        id: format!("lane-{index}-latency"),
+        title: format!("Emit latency, {}", lane.name),
+        description: format!(
+            "Over time on a logarithmic scale. Longest: {most}{when}. Medians: {}. Deadline: {}.",
+            most_in_words(lane, median),
+            duration(deadline)
+        ),
+        caption: [
+            "<b>Emit latency</b>".to_owned(),
+            key("longest", &format!("longest, {most}{when}")),
+            key("median", "median"),
+            key("deadline", &format!("deadline {}", duration(deadline))),
+        ]
+        .concat(),
+        labels: latency_labels(&axes.latency, 8),
+        height: HEIGHT,
+        faults: &record.faults,
+        axes,
+        marks: [
+            curves.frame.across("deadline", axes.latency.at(deadline)),
+            curves.line("median", &axes.latency, median),
+            curves.line("longest", &axes.latency, longest),
+        ]
+        .concat(),
+    }
+}
+
+fn circuit<'a>(record: &'a Record, axes: &'a Axes, index: usize, lane: &Lane) -> Option<Plot<'a>> {
+    const HEIGHT: f64 = 16.0;
+    let spans = spans(&lane.samples, &axes.time);
+    if spans.is_empty() {
+        return None;
+    }
+    let mut opened = 0.0;
+    let mut marks = String::new();
+    for span in &spans {
+        let (x, width) = (WIDTH * span.from, WIDTH * (span.until - span.from));
+        // Told apart by their height, not by their colour alone.
+        let (class, y, height) = match span.state {
+            CircuitState::Connected => ("connected", HEIGHT - 4.0, 4.0),
+            CircuitState::Reconnecting => ("reconnecting", 0.0, HEIGHT),
+        };
+        if span.state == CircuitState::Reconnecting {
+            opened += (span.until - span.from) * axes.time.end;
+        }
+        marks.push_str(&format!(
+            "<rect class='{class}' x='{x:.1}' y='{y}' width='{width:.1}' height='{height}'/>"
+        ));
+    }
+    let opened = format!("reconnecting, {} in all", duration(opened));
+    Some(Plot {
+        id: format!("lane-{index}-circuit"),
+        title: format!("Circuit, {}", lane.name),
+        description: format!("As it was seen at the end of each tick: {opened}."),
+        caption: [
+            "<b>Circuit</b>".to_owned(),
+            key("connected", "connected"),
+            key("reconnecting", &opened),
+        ]
+        .concat(),
+        labels: Vec::new(),
+        height: HEIGHT,
+        faults: &record.faults,
+        axes,
+        marks,
+    })
+}
+
+fn counts<'a>(record: &'a Record, axes: &'a Axes, index: usize, lane: &Lane) -> Plot<'a> {
+    const HEIGHT: f64 = 120.0;
+    let curves = curves(lane, axes, HEIGHT);
+    let ok = last(lane, |sample| Some(sample.ok)).map_or(0, |(ok, _)| ok);
+    let failed = last(lane, |sample| Some(sample.failed)).map_or(0, |(failed, _)| failed);
+    let ended = last(lane, |sample| Some(sample.emitted)).map_or(0, |(ended, _)| ended);
+    let (ok, failed, ended) = (count(ok), count(failed), count(ended));
+    let in_stream = stored_in_words(lane);
+    Plot {
+        id: format!("lane-{index}-counts"),
+        title: format!("Told Ok against stored, {}", lane.name),
+        description: format!("At the end: {ok} told Ok, {failed} told Err, {in_stream}."),
+        caption: [
+            "<b>Since the beginning</b>".to_owned(),
+            key("ok", &format!("told Ok, {ok}")),
+            key("stored", &in_stream),
+            key(
+                "ended",
+                &format!("all that ended, {ended}, of these {failed} Err"),
+            ),
+        ]
+        .concat(),
+        labels: count_labels(&axes.events),
+        height: HEIGHT,
+        faults: &record.faults,
+        axes,
+        marks: [
+            curves.line("ended", &axes.events, |sample| Some(sample.emitted as f64)),
+            curves.line("ok", &axes.events, |sample| Some(sample.ok as f64)),
+            curves.line("stored", &axes.events, stored),
+        ]
+        .concat(),
+    }
+}
+
+/// What is known of the stream at the end, or when it was known last.
+fn stored_in_words(lane: &Lane) -> String {
+    let end = lane.samples.last().map_or(0.0, |sample| sample.at);
+    match last(lane, |sample| sample.stored) {
+        None => "stored: not known".to_owned(),
+        Some((stored, at)) if at < end => {
+            format!(
+                "stored, {} at {}, then not known",
+                count(stored),
+                duration(at)
+            )
+        }
+        Some((stored, _)) => format!("stored, {}", count(stored)),
+    }
+}
+
+fn not_stored<'a>(record: &'a Record, axes: &'a Axes, index: usize, lane: &Lane) -> Plot<'a> {
+    const HEIGHT: f64 = 90.0;
+    let curves = curves(lane, axes, HEIGHT);
+    let at_the_end = match last(lane, behind) {
+        Some((behind, _)) => format!("{} at the end", digits(behind)),
+        None => "not known".to_owned(),
+    };
+    let mut caption = [
+        "<b>Told Ok, not in the stream</b>".to_owned(),
+        key("behind", &at_the_end),
+    ]
+    .concat();
+    let mut description = format!("Told Ok and not in the stream: {at_the_end}.");
+    let mut marks = curves.area("behind", &axes.behind, behind);
+    marks.push_str(&curves.line("behind", &axes.behind, behind));
+    if let Some((most, _)) = peak(lane, spooled) {
+        let most = format!("waiting in the spool, at most {}", digits(most));
+        caption.push_str(&key("spooled", &most));
+        description.push_str(&format!(" {most}."));
+        marks.push_str(&curves.line("spooled", &axes.behind, spooled));
+    }
+    Plot {
+        id: format!("lane-{index}-behind"),
+        title: format!("Told Ok and not in the stream, {}", lane.name),
+        description,
+        caption,
+        labels: count_labels(&axes.behind),
+        height: HEIGHT,
+        faults: &record.faults,
+        axes,
+        marks,
+    }
+}
