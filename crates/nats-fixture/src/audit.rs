@@ -44,7 +44,7 @@ pub async fn stored(
 pub async fn stored_after(
     jetstream: &jetstream::Context,
     stream: &str,
-    sequence: u64,
+    after: u64,
 ) -> Result<Vec<StoredMessage>, FixtureError> {
     let reading = || format!("reading stream {stream}");
     let mut handle = jetstream
@@ -58,12 +58,12 @@ pub async fn stored_after(
         .state
         .clone();
     let mut messages = Vec::new();
-    if state.messages == 0 || state.last_sequence <= sequence {
+    if state.messages == 0 || state.last_sequence <= after {
         return Ok(messages);
     }
     let ordered = consumer::pull::OrderedConfig {
         deliver_policy: consumer::DeliverPolicy::ByStartSequence {
-            start_sequence: sequence + 1,
+            start_sequence: after + 1,
         },
         ..consumer::pull::OrderedConfig::default()
     };
@@ -75,6 +75,7 @@ pub async fn stored_after(
         .messages()
         .await
         .map_err(FixtureError::broker(reading()))?;
+    let mut seen = after;
     loop {
         let next = tokio::time::timeout(Duration::from_secs(10), incoming.next()).await;
         let message = match next {
@@ -90,6 +91,12 @@ pub async fn stored_after(
             .info()
             .map_err(FixtureError::broker(reading()))?
             .stream_sequence;
+        // The client makes a consumer anew that it has lost, and then from the stream's beginning if
+        // nothing had come by then.
+        if sequence <= seen {
+            continue;
+        }
+        seen = sequence;
         let headers = message.headers.clone().unwrap_or_default();
         messages.push(StoredMessage {
             sequence,
