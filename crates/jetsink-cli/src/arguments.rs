@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit::arguments::Audit;
 use crate::doctor::arguments::Doctor;
+use crate::drill::arguments::Drill;
 use crate::packaging::{Completions, ManualPages};
 use crate::stream::arguments::Stream;
 use crate::units::{parse_bytes, parse_duration};
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Doctor(Box<Doctor>),
     /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
     Audit(Box<Audit>),
+    /// Rehearse an outage: a broker of its own, a load, faults, and a verdict on each event
+    Drill(Box<Drill>),
     /// Print a script that completes the command in a shell
     Completions(Completions),
     /// Print the manual page, or write all of them to a folder

@@ -3,6 +3,7 @@
 mod arguments;
 mod audit;
 mod doctor;
+mod drill;
 mod input;
 mod interrupt;
 mod metrics;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
         Command::Completions(arguments) => packaging::completions(&arguments),
         Command::Man(arguments) => packaging::manual_pages(&arguments),
     };

@@ -15,7 +15,10 @@ use jetsink::{
     TenantPolicy,
 };
 
+use nats_fixture::FixtureError;
+
 use crate::arguments::{Connection, IdRule, Mode, OnBadLine, Policy, Publish, When};
+use crate::interrupt::Interrupt;
 
 /// What ends the command before or while it publishes.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,12 @@ pub(crate) enum Failure {
     },
     #[error("{0}")]
     Audit(String),
+    #[error("{0}")]
+    Drill(String),
+    #[error("{0}")]
+    Broker(#[from] FixtureError),
+    #[error("ended at once; nothing was checked")]
+    Interrupted(Interrupt),
     #[error("stream {stream}: {error}")]
     Read { stream: String, error: PublishError },
     #[error("the runtime does not start: {0}")]
@@ -62,6 +71,8 @@ impl Failure {
             Self::Connect(ConnectError::Refused { .. }) => 3,
             Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
             Self::Read { error, .. } if error.known() != Known::Refused => 3,
+            Self::Broker(_) => 3,
+            Self::Interrupted(interrupt) => interrupt.exit_code(),
             Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)
             | Self::Sink(_)
@@ -70,6 +81,7 @@ impl Failure {
             | Self::RejectedIsInput(_)
             | Self::Follow(_)
             | Self::Audit(_)
+            | Self::Drill(_)
             | Self::Read { .. }
             | Self::MetricsListen { .. }
             | Self::Toml { .. }

@@ -11,7 +11,7 @@ mod plot;
 mod plots;
 mod scale;
 mod verdict;
-mod words;
+pub(super) mod words;
 
 #[cfg(test)]
 mod example;

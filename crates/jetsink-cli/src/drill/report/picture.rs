@@ -8,7 +8,7 @@ use super::plot::moment;
 use super::scale::Scale as _;
 use super::words::{Text, amount, count, duration};
 use super::{PALETTE, lane_class};
-use crate::drill::record::{Fault, Lane, Record, Sample};
+use crate::drill::record::{Lane, Record, Sample};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 540.0;

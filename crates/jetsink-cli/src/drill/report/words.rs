@@ -31,12 +31,12 @@ fn is_unfit(letter: char) -> bool {
 }
 
 /// Such as `28,411`.
-pub(super) fn count(number: u64) -> String {
+pub(in crate::drill) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
 /// Such as `74 ns`, `310 µs`, `2.003 s`: four digits at most, zeros at their end left out.
-pub(super) fn duration(seconds: f64) -> String {
+pub(in crate::drill) fn duration(seconds: f64) -> String {
     let (value, unit) = match seconds {
         seconds if !seconds.is_finite() => return "?".to_owned(),
         seconds if seconds < 999.95e-9 => (seconds * 1e9, "ns"),

@@ -1,0 +1,253 @@
+//! The drill's own broker, and what is done to it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use nats_fixture::{FixtureError, NatsCluster, NatsServer, nats_server_binary_in};
+use tokio::time::{sleep, timeout};
+
+use super::script::Kind;
+use crate::settings::Failure;
+
+/// A stream that stores answers within this, or is asked again.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
+/// How long a stream may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One server or three, on loopback, that end with the drill.
+pub(super) struct Broker {
+    servers: Servers,
+    /// One for each lane.
+    streams: Vec<Config>,
+    /// Whether something was done to the streams that is to be undone.
+    streams_touched: bool,
+}
+
+enum Servers {
+    One(Box<NatsServer>),
+    Three(NatsCluster),
+}
+
+/// The stream of a lane.
+pub(super) fn stream_name(lane: usize) -> String {
+    format!("DRILL_{lane}")
+}
+
+/// Where a lane's events go.
+pub(super) fn subject(lane: usize) -> String {
+    format!("drill.{lane}.events")
+}
+
+impl Broker {
+    /// Finds or fetches a server, starts it, and makes a stream for each lane.
+    pub(super) async fn start(cluster: bool, lanes: usize) -> Result<Self, Failure> {
+        // It may be fetched, which blocks.
+        let binary = tokio::task::spawn_blocking(|| nats_server_binary_in(&cache_folder()));
+        let binary = match binary.await {
+            Ok(binary) => binary?,
+            Err(error) => return Err(Failure::Drill(format!("fetching nats-server: {error}"))),
+        };
+        let builder = NatsServer::builder().binary(binary);
+        let servers = match cluster {
+            false => Servers::One(Box::new(builder.start().await?)),
+            true => Servers::Three(NatsCluster::start_from(builder).await?),
+        };
+        let streams = (0..lanes).map(|lane| Config {
+            name: stream_name(lane),
+            subjects: vec![format!("drill.{lane}.>")],
+            discard: DiscardPolicy::New,
+            num_replicas: if cluster { NatsCluster::SIZE } else { 1 },
+            ..Config::default()
+        });
+        let broker = Self {
+            servers,
+            streams: streams.collect(),
+            streams_touched: false,
+        };
+        let jetstream = broker.jetstream().await?;
+        for stream in &broker.streams {
+            let created = jetstream.create_stream(stream.clone()).await;
+            created.map_err(refused("creating a stream"))?;
+        }
+        if let Servers::Three(cluster) = &broker.servers {
+            for stream in &broker.streams {
+                cluster.await_replicas(&stream.name).await?;
+            }
+        }
+        Ok(broker)
+    }
+
+    /// Separated by commas.
+    pub(super) fn urls(&self) -> String {
+        match &self.servers {
+            Servers::One(server) => server.url(),
+            Servers::Three(cluster) => cluster.urls(),
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        match &self.servers {
+            Servers::One(_) => 1,
+            Servers::Three(_) => NatsCluster::SIZE,
+        }
+    }
+
+    /// JetStream over a client of its own.
+    pub(super) async fn jetstream(&self) -> Result<Context, FixtureError> {
+        match &self.servers {
+            Servers::One(server) => server.jetstream().await,
+            Servers::Three(cluster) => cluster.jetstream().await,
+        }
+    }
+
+    pub(super) async fn version(&self) -> Result<String, FixtureError> {
+        let jetstream = self.jetstream().await?;
+        Ok(jetstream.client().server_info().version)
+    }
+
+    /// Begins a fault. Where its streams are deleted, `gone` is called once they are.
+    pub(super) async fn begin(&mut self, fault: Kind, gone: impl Fn()) -> Result<(), Failure> {
+        match fault {
+            Kind::Full | Kind::Delete => {
+                let jetstream = self.jetstream().await?;
+                self.streams_touched = true;
+                for stream in &self.streams {
+                    if fault == Kind::Delete {
+                        let deleted = jetstream.delete_stream(&stream.name).await;
+                        deleted.map_err(refused("deleting a stream"))?;
+                    } else {
+                        let full = Config {
+                            max_messages: 1,
+                            ..stream.clone()
+                        };
+                        let updated = jetstream.update_stream(full).await;
+                        updated.map_err(refused("limiting a stream"))?;
+                    }
+                }
+                if fault == Kind::Delete {
+                    gone();
+                }
+            }
+            Kind::Kill | Kind::Freeze | Kind::Restart | Kind::Partition | Kind::Quorum => {
+                self.begin_at_servers(fault).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_at_servers(&mut self, fault: Kind) -> Result<(), Failure> {
+        let first = self
+            .streams
+            .first()
+            .map(|stream| stream.name.clone())
+            .unwrap_or_default();
+        match &mut self.servers {
+            Servers::One(server) => match fault {
+                Kind::Freeze => server.freeze()?,
+                Kind::Restart => {
+                    server.stop()?;
+                    server.start_again().await?;
+                }
+                // A script for one server has no others.
+                _ => server.kill()?,
+            },
+            Servers::Three(cluster) => {
+                let leader = cluster.leader(&first).await?;
+                match fault {
+                    Kind::Freeze => cluster.server(leader).freeze()?,
+                    Kind::Partition => cluster.partition(leader),
+                    Kind::Quorum => {
+                        cluster.server(leader).kill()?;
+                        cluster.server((leader + 1) % NatsCluster::SIZE).kill()?;
+                    }
+                    Kind::Restart => {
+                        for number in 0..NatsCluster::SIZE {
+                            cluster.server(number).stop()?;
+                            cluster.server(number).start_again().await?;
+                            cluster.await_replicas(&first).await?;
+                        }
+                    }
+                    _ => cluster.server(leader).kill()?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes all faults, and waits until each stream stores again, as another client sees it.
+    pub(super) async fn heal(&mut self) -> Result<(), Failure> {
+        match &mut self.servers {
+            Servers::One(server) => heal(server).await?,
+            Servers::Three(cluster) => {
+                for number in 0..NatsCluster::SIZE {
+                    cluster.mend(number);
+                    heal(cluster.server(number)).await?;
+                }
+            }
+        }
+        if std::mem::take(&mut self.streams_touched) {
+            let jetstream = self.jetstream().await?;
+            for stream in &self.streams {
+                let made = jetstream.create_or_update_stream(stream.clone()).await;
+                made.map_err(refused("making a stream anew"))?;
+            }
+        }
+        if self.size() > 1 {
+            for lane in 0..self.streams.len() {
+                self.stores(lane).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a stream of a cluster stores a message that is none of the drill's.
+    async fn stores(&self, lane: usize) -> Result<(), Failure> {
+        let stored = async || {
+            let jetstream = self.jetstream().await.ok()?;
+            let subject = format!("drill.{lane}.probe");
+            let published = jetstream.publish(subject, "probe".into()).await.ok()?;
+            published.await.ok()
+        };
+        let stored = async {
+            while !matches!(timeout(TIME_TO_ANSWER, stored()).await, Ok(Some(_))) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, stored).await.map_err(|_| {
+            Failure::Broker(FixtureError::Broker {
+                what: format!("waiting for {} to store again", stream_name(lane)),
+                reason: format!("it does not within {} s", PATIENCE.as_secs()),
+            })
+        })
+    }
+}
+
+async fn heal(server: &mut NatsServer) -> Result<(), FixtureError> {
+    if server.pid().is_none() {
+        return server.start_again().await;
+    }
+    server.thaw()
+}
+
+fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
+    let what = what.to_owned();
+    move |error| {
+        Failure::Broker(FixtureError::Broker {
+            what,
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// Where a server that was fetched is kept for the next drill.
+fn cache_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
+        (Some(cache), _) => PathBuf::from(cache),
+        (None, Some(home)) => PathBuf::from(home).join(".cache"),
+        (None, None) => std::env::temp_dir(),
+    };
+    cache.join("jetsink")
+}

@@ -1,0 +1,227 @@
+//! `jetsink drill`: an outage rehearsed, and what came of it.
+
+pub(crate) mod arguments;
+mod broker;
+mod course;
+mod event;
+mod lane;
+mod outcome;
+mod record;
+mod recorder;
+mod report;
+mod script;
+mod verdict;
+mod view;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jetsink::{
+    Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, SubjectTemplate,
+};
+use tempfile::TempDir;
+
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::settings::{Failure, resolve_connection};
+use crate::{environment, runtime};
+use arguments::{Compare, Drill, Spool};
+use broker::Broker;
+use course::Course;
+use event::Events;
+use lane::{Lane, Outlet};
+use record::Record;
+use script::Script;
+
+pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
+    output::start_log(0, true);
+    let connection = &arguments.connection;
+    let is_theirs = connection.server.is_some() || connection.context.is_some();
+    if !is_theirs && (arguments.subject.is_some() || arguments.duration.is_some()) {
+        let text = "--subject and --duration are for a broker of yours: --server or --context";
+        return Err(Failure::Drill(text.to_owned()));
+    }
+    let sink = SinkSettings::default().deadline(arguments.deadline)?;
+    // Before anything is run: an hour's drill that can't be written down is for nothing.
+    for path in arguments.report.iter().chain(&arguments.picture) {
+        touch(path)?;
+    }
+    let runtime = runtime()?;
+    let (record, interrupt) = runtime.block_on(async {
+        if is_theirs {
+            theirs(arguments, sink).await
+        } else {
+            ours(arguments, sink).await
+        }
+    })?;
+    // A caller whose broker never answered is not waited for.
+    runtime.shutdown_background();
+    tell(arguments, &record)?;
+    Ok(match interrupt {
+        Some(interrupt) => interrupt.exit_code(),
+        None => u8::from(!record.is_kept()),
+    })
+}
+
+/// Against a broker of the drill's own.
+async fn ours(
+    arguments: &Drill,
+    sink: SinkSettings,
+) -> Result<(Record, Option<Interrupt>), Failure> {
+    let (outage, pause) = (arguments.outage, arguments.pause);
+    let script = Script::new(&arguments.faults, outage, pause, arguments.cluster)?;
+    let names = lanes(arguments);
+    let broker = Broker::start(arguments.cluster, names.len()).await?;
+    let connect =
+        || ConnectSettings::new(&broker.urls()).map(|connect| connect.name("jetsink drill"));
+    let (events, folder) = (events(arguments), spool_folder()?);
+    let mut lanes = Vec::new();
+    for (index, &name) in names.iter().enumerate() {
+        let outlet = match name {
+            Name::Plain => Outlet::Plain(Box::new(broker.jetstream().await?)),
+            Name::Direct | Name::Spooled => {
+                let spool = (name == Name::Spooled).then_some(folder.path());
+                outlet(connect()?, sink.clone(), spool).await?
+            }
+        };
+        let binding = Binding::new(SubjectTemplate::new(broker::subject(index))?);
+        let lane = Lane::new(index, name.text(), outlet, binding, events.clone());
+        lanes.push(Arc::new(lane));
+    }
+    let streams = (0..lanes.len()).map(broker::stream_name).collect();
+    let about = outcome::about(arguments, broker.version().await?, broker.size());
+    let reader = NatsPublisher::connect(connect()?).await?;
+    let course = Course::new(arguments, about, lanes, streams, reader);
+    course.through(script, broker, events).await
+}
+
+/// Against a broker that somebody else looks after.
+async fn theirs(
+    arguments: &Drill,
+    sink: SinkSettings,
+) -> Result<(Record, Option<Interrupt>), Failure> {
+    let Some(subject) = &arguments.subject else {
+        let text = "--subject SUBJECT is needed with --server or --context: where the load goes";
+        return Err(Failure::Drill(text.to_owned()));
+    };
+    let connect = || {
+        let connect = resolve_connection(&arguments.connection, environment)?;
+        Ok::<_, Failure>(connect.name("jetsink drill"))
+    };
+    let binding = Binding::new(SubjectTemplate::new(subject.clone())?);
+    let (events, folder) = (events(arguments), spool_folder()?);
+    let reader = NatsPublisher::connect(connect()?).await?;
+    let stream = outcome::stream_of(&reader, &binding, &events).await?;
+    let mut lanes = Vec::new();
+    for (index, &name) in lanes_of_ours(arguments).iter().enumerate() {
+        let spool = (name == Name::Spooled).then_some(folder.path());
+        let outlet = outlet(connect()?, sink.clone(), spool).await?;
+        let lane = Lane::new(index, name.text(), outlet, binding.clone(), events.clone());
+        lanes.push(Arc::new(lane));
+    }
+    let streams = vec![stream; lanes.len()];
+    let about = outcome::about(arguments, "of yours".to_owned(), 0);
+    let course = Course::new(arguments, about, lanes, streams, reader);
+    let duration = arguments.duration.unwrap_or(Duration::from_secs(60));
+    course.watching(duration, events).await
+}
+
+/// A way of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Direct,
+    Spooled,
+    Plain,
+}
+
+impl Name {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Direct => "jetsink",
+            Self::Spooled => "jetsink with a spool",
+            Self::Plain => "plain async-nats",
+        }
+    }
+}
+
+fn lanes(arguments: &Drill) -> Vec<Name> {
+    let mut lanes = lanes_of_ours(arguments);
+    match arguments.compare {
+        Some(Compare::Raw) => lanes.push(Name::Plain),
+        None => {}
+    }
+    lanes
+}
+
+fn lanes_of_ours(arguments: &Drill) -> Vec<Name> {
+    match arguments.spool {
+        Spool::With => vec![Name::Spooled],
+        Spool::Without => vec![Name::Direct],
+        Spool::Both => vec![Name::Direct, Name::Spooled],
+    }
+}
+
+async fn outlet(
+    connect: ConnectSettings,
+    settings: SinkSettings,
+    spool: Option<&Path>,
+) -> Result<Outlet, Failure> {
+    let publisher = NatsPublisher::connect(connect).await?;
+    let sink = match spool {
+        None => Sink::new(publisher, settings),
+        Some(folder) => Sink::with_spool(publisher, settings, SpoolSettings::new(folder)).await?,
+    };
+    Ok(Outlet::Sink(Box::new(sink)))
+}
+
+fn events(arguments: &Drill) -> Events {
+    Events::new(nuid::next().to_string(), arguments.payload_bytes as usize)
+}
+
+fn spool_folder() -> Result<TempDir, Failure> {
+    tempfile::tempdir().map_err(|source| Failure::File {
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+fn touch(path: &Path) -> Result<(), Failure> {
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path);
+    file.map(drop).map_err(|source| Failure::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes what was asked for, and prints the verdict.
+fn tell(arguments: &Drill, record: &Record) -> Result<(), Failure> {
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).map_err(|source| Failure::File {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    if let Some(path) = &arguments.report {
+        write(path, report::html(record))?;
+    }
+    if let Some(path) = &arguments.picture {
+        write(path, report::picture(record))?;
+    }
+    if arguments.json {
+        let mut json = serde_json::json!(record);
+        json["kept"] = record.is_kept().into();
+        output::print(&json.to_string());
+    } else {
+        outcome::lines(record)
+            .iter()
+            .all(|line| output::print(line));
+    }
+    if let (Some(path), false) = (&arguments.report, arguments.quiet) {
+        output::note(&format!("the report is in {}", path.display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Ticks become samples. Pure.
+
+use std::time::Duration;
+
+use super::lane::Tick;
+use super::record::Sample;
+
+/// More than a picture has points; then every two become one.
+const MOST_SAMPLES: usize = 4_096;
+
+/// The samples of all lanes, equally far apart.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    /// How far apart ticks are.
+    tick: Duration,
+    /// How many ticks become one sample.
+    together: u32,
+    gathered: u32,
+    /// By lane: what has been gathered, and the samples.
+    lanes: Vec<(Option<Sample>, Vec<Sample>)>,
+}
+
+impl Recorder {
+    pub(super) fn new(tick: Duration, lanes: usize) -> Self {
+        Self {
+            tick,
+            together: 1,
+            gathered: 0,
+            lanes: vec![(None, Vec::new()); lanes],
+        }
+    }
+
+    /// One tick of all lanes, which ended `at` after the beginning.
+    pub(super) fn record(&mut self, at: Duration, ticks: Vec<(Tick, Option<u64>)>) {
+        for ((gathered, _), (tick, stored)) in self.lanes.iter_mut().zip(ticks) {
+            let sample = sample(at, tick, stored);
+            *gathered = Some(match gathered.take() {
+                None => sample,
+                Some(before) => merged(&before, sample),
+            });
+        }
+        self.gathered += 1;
+        if self.gathered < self.together {
+            return;
+        }
+        self.gathered = 0;
+        for (gathered, samples) in &mut self.lanes {
+            samples.extend(gathered.take());
+        }
+        if self
+            .lanes
+            .iter()
+            .any(|(_, samples)| samples.len() >= MOST_SAMPLES)
+        {
+            self.together *= 2;
+            for (_, samples) in &mut self.lanes {
+                *samples = halved(samples);
+            }
+        }
+    }
+
+    pub(super) fn tick_seconds(&self) -> f64 {
+        (self.tick * self.together).as_secs_f64()
+    }
+
+    /// The samples by lane, the last one of which may be of fewer ticks.
+    pub(super) fn finish(self) -> Vec<Vec<Sample>> {
+        let lanes = self.lanes.into_iter();
+        lanes
+            .map(|(gathered, mut samples)| {
+                samples.extend(gathered);
+                samples
+            })
+            .collect()
+    }
+}
+
+fn sample(at: Duration, tick: Tick, stored: Option<u64>) -> Sample {
+    let mut latest = tick.latest;
+    latest.sort_unstable();
+    let longest = latest.last().copied().max(tick.waits);
+    Sample {
+        at: at.as_secs_f64(),
+        emitted: tick.emitted,
+        ok: tick.ok,
+        failed: tick.failed,
+        stored,
+        spooled: tick.spooled,
+        circuit: tick.circuit,
+        median_seconds: latest.get(latest.len() / 2).map(Duration::as_secs_f64),
+        longest_seconds: longest.as_ref().map(Duration::as_secs_f64),
+    }
+}
+
+/// Of two that follow each other: what is counted is of the later one, the longest is of both.
+fn merged(before: &Sample, after: Sample) -> Sample {
+    let larger = |one: Option<f64>, other: Option<f64>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
+    };
+    Sample {
+        stored: after.stored.or(before.stored),
+        median_seconds: larger(before.median_seconds, after.median_seconds),
+        longest_seconds: larger(before.longest_seconds, after.longest_seconds),
+        ..after
+    }
+}
+
+fn halved(samples: &[Sample]) -> Vec<Sample> {
+    let pairs = samples.chunks(2).filter_map(|pair| match pair {
+        [before, after] => Some(merged(before, after.clone())),
+        [only] => Some(only.clone()),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    fn tick(emitted: u64, latest: &[u64], waits: Option<u64>) -> Tick {
+        Tick {
+            emitted,
+            ok: emitted,
+            latest: latest.iter().map(|&ms| Duration::from_millis(ms)).collect(),
+            waits: waits.map(Duration::from_millis),
+            ..Tick::default()
+        }
+    }
+
+    #[test]
+    fn the_longest_counts_an_emit_that_still_waits() {
+        let mut recorder = Recorder::new(TICK, 1);
+        recorder.record(TICK, vec![(tick(3, &[3, 1, 2], Some(90)), Some(3))]);
+        recorder.record(TICK * 2, vec![(tick(3, &[], None), None)]);
+        let samples = recorder.finish().remove(0);
+        assert_eq!(samples[0].median_seconds, Some(0.002));
+        assert_eq!(samples[0].longest_seconds, Some(0.09));
+        assert_eq!(
+            (samples[1].median_seconds, samples[1].longest_seconds),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_long_drill_keeps_its_peaks_in_fewer_samples() {
+        let mut recorder = Recorder::new(TICK, 2);
+        let count = 20_001;
+        for number in 1..=count {
+            let slow = if number == 7_777 { 1_234 } else { 1 };
+            let at = TICK * u32::try_from(number).unwrap();
+            recorder.record(at, vec![(tick(number, &[slow], None), Some(number)); 2]);
+        }
+        assert_eq!(recorder.tick_seconds(), 0.8);
+        for samples in recorder.finish() {
+            assert!(samples.len() < MOST_SAMPLES && samples.len() > MOST_SAMPLES / 2);
+            assert!(
+                samples
+                    .iter()
+                    .any(|sample| sample.longest_seconds == Some(1.234))
+            );
+            assert_eq!(samples.last().map(|sample| sample.emitted), Some(count));
+            assert!(samples.is_sorted_by(|one, other| one.at < other.at));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is done to the broker, and when. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::settings::Failure;
+
+/// A fault, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// The server is killed, and started again; of a cluster the leader
+    Kill,
+    /// The server's clock is stopped, its connections stay; of a cluster the leader's
+    Freeze,
+    /// The server is stopped in good order and started again at once; of a cluster each in turn
+    Restart,
+    /// The streams take no more messages
+    Full,
+    /// The streams are deleted, and made again
+    Delete,
+    /// The leader is cut off from the other servers, not from its clients (needs --cluster)
+    Partition,
+    /// Two of three servers are killed (needs --cluster)
+    Quorum,
+}
+
+impl Kind {
+    fn needs_a_cluster(self) -> bool {
+        match self {
+            Self::Partition | Self::Quorum => true,
+            Self::Kill | Self::Freeze | Self::Restart | Self::Full | Self::Delete => false,
+        }
+    }
+
+    /// Whether it is over as soon as it is done.
+    pub(super) fn is_momentary(self) -> bool {
+        self == Self::Restart
+    }
+
+    /// As the verdict, the view and the report name it.
+    pub(super) fn name(self, cluster: bool) -> &'static str {
+        match (self, cluster) {
+            (Self::Kill, false) => "killed",
+            (Self::Kill, true) => "leader killed",
+            (Self::Freeze, false) => "frozen",
+            (Self::Freeze, true) => "leader frozen",
+            (Self::Restart, false) => "restarted",
+            (Self::Restart, true) => "rolling restart",
+            (Self::Full, _) => "stream full",
+            (Self::Delete, _) => "stream deleted",
+            (Self::Partition, _) => "leader cut off",
+            (Self::Quorum, _) => "quorum lost",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_possible_value() {
+            Some(value) => to.write_str(value.get_name()),
+            None => write!(to, "{self:?}"),
+        }
+    }
+}
+
+/// The faults of a drill, each for the same time, with the same pause before, between and behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) faults: Vec<Kind>,
+    pub(super) outage: Duration,
+    pub(super) pause: Duration,
+    pub(super) cluster: bool,
+}
+
+impl Script {
+    pub(super) fn new(
+        asked: &[Kind],
+        outage: Option<Duration>,
+        pause: Duration,
+        cluster: bool,
+    ) -> Result<Self, Failure> {
+        let faults = match (asked, cluster) {
+            ([], false) => vec![
+                Kind::Kill,
+                Kind::Freeze,
+                Kind::Restart,
+                Kind::Full,
+                Kind::Delete,
+            ],
+            ([], true) => vec![Kind::Kill, Kind::Freeze, Kind::Partition, Kind::Quorum],
+            (asked, _) => asked.to_vec(),
+        };
+        if let Some(fault) = faults
+            .iter()
+            .find(|fault| fault.needs_a_cluster() && !cluster)
+        {
+            return Err(Failure::Drill(format!("--faults {fault} needs --cluster")));
+        }
+        Ok(Self {
+            faults,
+            outage: outage.unwrap_or(Duration::from_secs(if cluster { 10 } else { 6 })),
+            pause,
+            cluster,
+        })
+    }
+
+    /// How long it takes if every server comes up at once.
+    pub(super) fn time(&self) -> Duration {
+        let lasting = self
+            .faults
+            .iter()
+            .filter(|fault| !fault.is_momentary())
+            .count();
+        let times = |count: usize, time: Duration| time * u32::try_from(count).unwrap_or(u32::MAX);
+        times(lasting, self.outage) + times(self.faults.len() + 1, self.pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(4);
+
+    #[test]
+    fn the_default_script_takes_about_a_minute() {
+        let script = Script::new(&[], None, PAUSE, false).unwrap();
+        assert_eq!(script.time(), Duration::from_secs(4 * 6 + 6 * 4));
+        let script = Script::new(&[], None, PAUSE, true).unwrap();
+        assert_eq!(script.time(), Duration::from_secs(4 * 10 + 5 * 4));
+    }
+
+    #[test]
+    fn what_one_server_can_not_do_is_refused_by_name() {
+        let error = Script::new(&[Kind::Kill, Kind::Quorum], None, PAUSE, false).unwrap_err();
+        assert_eq!(error.to_string(), "--faults quorum needs --cluster");
+        assert!(Script::new(&[Kind::Quorum], None, PAUSE, true).is_ok());
+    }
+}

@@ -1,0 +1,286 @@
+//! What was told of each event, against what the streams hold. Pure.
+
+use std::time::Duration;
+
+use super::record::Check;
+use super::report::words::{count, duration};
+
+/// What the caller was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Ok: a stream has it.
+    Stored,
+    /// Ok: it is on the disk.
+    Spooled,
+    /// Err: it is not stored.
+    NotStored,
+    /// Err: it may be stored.
+    Unknown,
+    /// The drill ended before the answer came.
+    Nothing,
+}
+
+impl Told {
+    fn is_ok(self) -> bool {
+        match self {
+            Self::Stored | Self::Spooled => true,
+            Self::NotStored | Self::Unknown | Self::Nothing => false,
+        }
+    }
+}
+
+/// All that is known of a lane when all is over.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    /// By the event's number.
+    pub(super) told: Vec<Told>,
+    /// Those before this one went to streams that the drill itself deleted, maybe.
+    pub(super) excused: u64,
+    pub(super) longest: Duration,
+    /// From each fault's end until the lane delivered; none where it did not in time.
+    pub(super) recovered: Vec<(String, Option<Duration>)>,
+    /// Where there is a spool: what is left in it.
+    pub(super) left: Option<u64>,
+    found: Found,
+}
+
+/// What the stream was found to hold.
+#[derive(Debug, Default)]
+struct Found {
+    /// How often each event is there.
+    times: Vec<u32>,
+    stored: u64,
+    out_of_order: u64,
+    altered: u64,
+    latest: Option<u64>,
+}
+
+/// What a lane is held to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) longest_emit: Duration,
+    /// None where nobody knows when the broker was whole.
+    pub(super) recover_within: Option<Duration>,
+}
+
+impl Evidence {
+    pub(super) fn new(told: Vec<Told>) -> Self {
+        Self {
+            found: Found {
+                times: vec![0; told.len()],
+                ..Found::default()
+            },
+            told,
+            ..Self::default()
+        }
+    }
+
+    /// The stream's next message of this lane.
+    pub(super) fn stored(&mut self, number: u64, intact: bool) {
+        let found = &mut self.found;
+        found.stored += 1;
+        found.altered += u64::from(!intact);
+        let place = usize::try_from(number)
+            .ok()
+            .filter(|place| *place < self.told.len());
+        let Some(place) = place else {
+            // A number that was never given: nobody emitted this.
+            found.altered += u64::from(intact);
+            return;
+        };
+        found.times[place] += 1;
+        // Where an event belongs whose outcome is unknown, nobody can say; and one that is there again
+        // is told by another line.
+        if self.told[place].is_ok() && found.times[place] == 1 {
+            if found.latest.is_some_and(|latest| number < latest) {
+                found.out_of_order += 1;
+            } else {
+                found.latest = Some(number);
+            }
+        }
+    }
+
+    fn count(&self, which: impl Fn(Told, u32, u64) -> bool) -> u64 {
+        let all = self.told.iter().zip(&self.found.times).zip(0..);
+        all.filter(|&((told, times), number)| which(*told, *times, number))
+            .count() as u64
+    }
+
+    /// The verdict's lines, against what a lane of ours promises.
+    pub(super) fn checks(&self, bounds: Bounds) -> Vec<Check> {
+        let told = |what: Told| self.count(|told, _, _| told == what);
+        let mut checks = vec![seen("emitted", count(self.told.len() as u64))];
+        let ok = count(told(Told::Stored) + told(Told::Spooled));
+        checks.push(match self.left {
+            None => seen("told Ok", ok),
+            Some(_) => {
+                let spooled = count(told(Told::Spooled));
+                seen("told Ok", format!("{ok}, {spooled} of them spooled"))
+            }
+        });
+        let errors = told(Told::NotStored) + told(Told::Unknown);
+        checks.push(match self.left {
+            None => seen("told Err", count(errors)),
+            Some(_) => none("told Err", errors),
+        });
+        let unknown = told(Told::Unknown) + told(Told::Nothing);
+        if unknown > 0 {
+            let there = self
+                .count(|told, times, _| matches!(told, Told::Unknown | Told::Nothing) && times > 0);
+            let text = format!("{}, {} of them stored", count(unknown), count(there));
+            checks.push(seen("outcome unknown", text));
+        }
+        checks.push(seen("stored", count(self.found.stored)));
+        if self.excused > 0 {
+            let gone = self
+                .count(|told, times, number| told.is_ok() && times == 0 && number < self.excused);
+            checks.push(seen("deleted with the stream", count(gone)));
+        }
+        checks.push(none(
+            "lost",
+            self.count(|told, times, number| told.is_ok() && times == 0 && number >= self.excused),
+        ));
+        checks.push(none("duplicated", self.count(|_, times, _| times > 1)));
+        checks.push(none("out of order", self.found.out_of_order));
+        checks.push(none("altered", self.found.altered));
+        checks.push(none(
+            "told not stored, and stored",
+            self.count(|told, times, _| told == Told::NotStored && times > 0),
+        ));
+        if let Some(left) = self.left {
+            checks.push(none("left in the spool", left));
+        }
+        checks.push(at_most(
+            "longest emit",
+            Some(self.longest),
+            bounds.longest_emit,
+        ));
+        if let Some(within) = bounds.recover_within {
+            for (fault, time) in &self.recovered {
+                checks.push(at_most(&format!("delivers again, {fault}"), *time, within));
+            }
+        }
+        checks
+    }
+}
+
+fn seen(name: &str, seen: String) -> Check {
+    Check {
+        name: name.to_owned(),
+        seen,
+        bound: None,
+        kept: None,
+    }
+}
+
+fn none(name: &str, found: u64) -> Check {
+    Check {
+        name: name.to_owned(),
+        seen: count(found),
+        bound: Some("0".to_owned()),
+        kept: Some(found == 0),
+    }
+}
+
+fn at_most(name: &str, time: Option<Duration>, bound: Duration) -> Check {
+    let text = |time: Duration| duration(time.as_secs_f64());
+    Check {
+        name: name.to_owned(),
+        seen: time.map_or_else(|| "not at all".to_owned(), text),
+        bound: Some(format!("at most {}", text(bound))),
+        kept: Some(time.is_some_and(|time| time <= bound)),
+    }
+}
+
+/// Of a lane that promises nothing: the same, to compare.
+pub(super) fn to_compare(checks: Vec<Check>) -> Vec<Check> {
+    let told = |check| Check {
+        bound: None,
+        kept: None,
+        ..check
+    };
+    checks.into_iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        longest_emit: Duration::from_secs(2),
+        recover_within: Some(Duration::from_secs(1)),
+    };
+
+    fn evidence(told: &[Told], stored: &[u64]) -> Evidence {
+        let mut evidence = Evidence::new(told.to_vec());
+        stored
+            .iter()
+            .for_each(|number| evidence.stored(*number, true));
+        evidence
+    }
+
+    fn broken(evidence: &Evidence) -> Vec<String> {
+        let checks = evidence.checks(BOUNDS).into_iter();
+        checks
+            .filter(|check| check.kept == Some(false))
+            .map(|check| check.name)
+            .collect()
+    }
+
+    #[test]
+    fn what_was_told_and_is_so_is_kept() {
+        let told = [
+            Told::Stored,
+            Told::Unknown,
+            Told::NotStored,
+            Told::Stored,
+            Told::Unknown,
+        ];
+        assert!(broken(&evidence(&told, &[0, 1, 3])).is_empty());
+        // One whose outcome is unknown may come late.
+        assert!(broken(&evidence(&told, &[0, 3, 4, 1])).is_empty());
+    }
+
+    #[test]
+    fn a_planted_loss_duplicate_swap_stranger_and_lie_are_each_found() {
+        let ok = [Told::Stored, Told::Spooled, Told::Stored];
+        assert_eq!(broken(&evidence(&ok, &[0, 2])), ["lost"]);
+        assert_eq!(broken(&evidence(&ok, &[0, 1, 1, 2])), ["duplicated"]);
+        assert_eq!(broken(&evidence(&ok, &[1, 0, 2])), ["out of order"]);
+        assert_eq!(broken(&evidence(&ok, &[0, 1, 2, 9])), ["altered"]);
+        let mut altered = evidence(&ok, &[0, 1]);
+        altered.stored(2, false);
+        assert_eq!(broken(&altered), ["altered"]);
+        let lie = [Told::Stored, Told::NotStored];
+        assert_eq!(
+            broken(&evidence(&lie, &[0, 1])),
+            ["told not stored, and stored"]
+        );
+    }
+
+    #[test]
+    fn what_the_drill_deleted_is_not_lost_and_a_spool_promises_more() {
+        let mut deleted = evidence(&[Told::Stored, Told::Stored], &[1]);
+        deleted.excused = 1;
+        assert!(broken(&deleted).is_empty());
+        let mut spooled = evidence(&[Told::Spooled, Told::NotStored], &[0]);
+        spooled.left = Some(3);
+        assert_eq!(broken(&spooled), ["told Err", "left in the spool"]);
+    }
+
+    #[test]
+    fn times_have_their_bounds_and_never_is_too_late() {
+        let mut late = evidence(&[], &[]);
+        late.longest = Duration::from_millis(2_001);
+        late.recovered = vec![
+            ("killed".to_owned(), Some(Duration::from_millis(999))),
+            ("frozen".to_owned(), None),
+        ];
+        assert_eq!(broken(&late), ["longest emit", "delivers again, frozen"]);
+        assert!(
+            to_compare(late.checks(BOUNDS))
+                .iter()
+                .all(|check| check.kept.is_none())
+        );
+    }
+}
