@@ -33,6 +33,8 @@ const LONGEST_NUMBER: usize = 21;
 pub(crate) struct Direct<P> {
     publisher: P,
     settings: SinkSettings,
+    /// The first part of its message ids.
+    id: String,
     minted: AtomicU64,
     scopes: Arc<Scopes>,
     delivered: AtomicU64,
@@ -46,8 +48,11 @@ impl<P: Publisher> Direct<P> {
     pub(crate) fn new(publisher: P, settings: SinkSettings, for_spool: bool) -> Self {
         let now = Instant::now();
         let acknowledged = for_spool.then(|| Acknowledged::new(now, settings.deadline));
+        // Here and not in the settings: those may be cloned for another sink.
+        let id = settings.sink_id.clone();
         Self {
             publisher,
+            id: id.unwrap_or_else(|| nuid::next().to_string()),
             settings,
             minted: AtomicU64::new(0),
             scopes: Arc::new(Scopes::new(now)),
@@ -153,9 +158,9 @@ impl<P: Publisher> Direct<P> {
             return envelope;
         }
         let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut id = String::with_capacity(self.settings.sink_id.len() + LONGEST_NUMBER);
+        let mut id = String::with_capacity(self.id.len() + LONGEST_NUMBER);
         // Writing to a String can't fail.
-        let _ = write!(id, "{}.{n}", self.settings.sink_id);
+        let _ = write!(id, "{}.{n}", self.id);
         envelope.with_message_id(MessageId::minted(id))
     }
 

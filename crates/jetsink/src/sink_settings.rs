@@ -19,12 +19,14 @@ pub enum SettingsError {
     SinkId(#[from] HeaderError),
 }
 
-/// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id.
+/// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is made of
+/// them.
 #[derive(Debug, Clone)]
 pub struct SinkSettings {
     pub(crate) deadline: Duration,
     pub(crate) max_attempts: u32,
-    pub(crate) sink_id: String,
+    /// None to have each sink take one of its own.
+    pub(crate) sink_id: Option<String>,
 }
 
 impl Default for SinkSettings {
@@ -32,7 +34,7 @@ impl Default for SinkSettings {
         Self {
             deadline: Duration::from_secs(2),
             max_attempts: 3,
-            sink_id: nuid::next().to_string(),
+            sink_id: None,
         }
     }
 }
@@ -63,12 +65,13 @@ impl SinkSettings {
     }
 
     /// The first part of the message ids that the sink mints (`<id>.<n>`). Two sinks, or two runs
-    /// of one, must never share it: the stream would take their events for each other's.
+    /// of one, must never share it: the stream would take their events for each other's. So don't clone
+    /// settings with an id for a second sink; without this, clones are safe.
     ///
     /// # Errors
     /// [`SettingsError::SinkId`] where it can't stand in a header.
     pub fn sink_id(mut self, id: impl Into<String>) -> Result<Self, SettingsError> {
-        self.sink_id = MessageId::new(id)?.as_str().to_owned();
+        self.sink_id = Some(MessageId::new(id)?.as_str().to_owned());
         Ok(self)
     }
 }

@@ -70,6 +70,19 @@ fn failed(result: Result<Delivery, EmitError>) -> Box<crate::FailedEmit> {
     }
 }
 
+/// They had the settings' id once, and a stream took the events of one for those of the other.
+#[tokio::test(start_paused = true)]
+async fn sinks_of_the_same_settings_share_no_message_id() {
+    let script = Arc::new(Script::default());
+    let settings = SinkSettings::default();
+    for settings in [settings.clone(), settings] {
+        let sink = Sink::new(Scripted(Arc::clone(&script)), settings);
+        sink.emit(envelope()).await.unwrap();
+    }
+    let ids = script.ids.lock().unwrap();
+    assert_ne!(ids[0], ids[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_emit_keeps_its_id_over_its_attempts_and_the_next_one_has_another() {
     let (script, sink) = sink(&[
