@@ -29,9 +29,9 @@ are yours to cause. A stream must capture --subject; the events stay in it. NATS
 
 The verdict holds each event against what the stream holds when all is over. Promised are: what was told
 Ok is stored, once, in order, as it was; what was told Err is not stored unless the outcome was told to be
-unknown; no emit takes longer than --longest-emit; with a spool no Err at all. Events of a stream that the
-drill itself deletes are not counted as lost. The time to recover is from when the broker is whole again,
-which a cluster is once another client's message is stored.
+unknown; no emit takes longer than --longest-emit; with a spool no Err at all. A stream is read before the
+drill deletes it; the few events that it takes until it is gone are counted apart. The time to recover is
+from when the broker is whole again, which a cluster is once another client's message is stored.
 
 Exit codes:
   0    every promise was kept (plain async-nats makes none)
@@ -85,8 +85,8 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) longest_emit: Option<Duration>,
 
-    /// Bound of the verdict on the time from a fault's end until a lane delivers again [default: 1s; with
-    /// --cluster 10s, since no client is told when a leader was elected]
+    /// Bound of the verdict on the time from a fault's end until a lane delivers again [default: 1s; as long
+    /// as the fault and 1s, where no connection tells that it is over: streams, --cluster]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["server", "context"])]
     pub(super) recover_within: Option<Duration>,
 

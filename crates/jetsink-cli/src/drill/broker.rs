@@ -107,8 +107,8 @@ impl Broker {
         Ok(jetstream.client().server_info().version)
     }
 
-    /// Begins a fault. Where its streams are deleted, `gone` is called once they are.
-    pub(super) async fn begin(&mut self, fault: Kind, gone: impl Fn()) -> Result<(), Failure> {
+    /// Begins a fault.
+    pub(super) async fn begin(&mut self, fault: Kind) -> Result<(), Failure> {
         match fault {
             Kind::Full | Kind::Delete => {
                 let jetstream = self.jetstream().await?;
@@ -125,9 +125,6 @@ impl Broker {
                         let updated = jetstream.update_stream(full).await;
                         updated.map_err(refused("limiting a stream"))?;
                     }
-                }
-                if fault == Kind::Delete {
-                    gone();
                 }
             }
             Kind::Kill | Kind::Freeze | Kind::Restart | Kind::Partition | Kind::Quorum => {

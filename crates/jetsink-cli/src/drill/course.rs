@@ -1,7 +1,7 @@
 //! A drill from its first event to the verdict: the load, the faults, the samples, all at a time.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,26 +9,25 @@ use futures_util::future::join_all;
 use jetsink::NatsPublisher;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::arguments::Drill;
 use super::broker::Broker;
-use super::event::Events;
-use super::lane::{Lane, Outlet, Tick};
+use super::event::{Events, Stored};
+use super::lane::{Lane, Outlet};
 use super::outcome::read_back;
-use super::record::{About, CircuitState, Fault, Lane as RecordedLane, Record};
+use super::record::{About, Fault, Lane as RecordedLane, Record};
 use super::recorder::Recorder;
 use super::report::words::duration;
-use super::script::Script;
-use super::verdict::{Bounds, Evidence, to_compare};
-use super::view::{Frame, Row, View};
+use super::script::{Kind, Script};
+use super::verdict::{Evidence, Recovery, to_compare};
 use crate::interrupt::{Interrupt, Signals};
 use crate::output;
 use crate::settings::Failure;
 
+mod sampling;
+
 const TICK: Duration = Duration::from_millis(100);
-/// The view shows what happened within so many ticks.
-const SHOWN: usize = 10;
 /// A caller that gets no answer for so long after the end is not waited for.
 const LAST_ANSWER: Duration = Duration::from_secs(15);
 /// How long a lane may take to deliver again, and a spool to empty, until the drill goes on.
@@ -36,7 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Course {
     about: About,
-    bounds: Bounds,
+    longest_emit: Duration,
+    /// Unless the fault decides.
+    recover_within: Option<Duration>,
     between: Duration,
     lanes: Vec<Arc<Lane>>,
     /// By lane; the same one for all where it is somebody else's.
@@ -56,9 +57,11 @@ struct Happened {
     faults: Vec<Fault>,
     past: Vec<String>,
     /// By lane.
-    recovered: Vec<Vec<(String, Option<Duration>)>>,
-    /// By lane: events before this number may have been deleted with their stream.
-    excused: Vec<u64>,
+    recoveries: Vec<Vec<Recovery>>,
+    /// By lane: events that may have been deleted with their stream before anybody looked.
+    excused: Vec<Vec<Range<u64>>>,
+    /// What streams held that were deleted since.
+    read: Vec<Stored>,
 }
 
 impl Course {
@@ -70,19 +73,15 @@ impl Course {
         reader: NatsPublisher,
     ) -> Self {
         let longest = arguments.deadline + Duration::from_millis(500);
-        let within = Duration::from_secs(if arguments.cluster { 10 } else { 1 });
-        let is_ours = about.servers > 0;
         let happened = Happened {
-            recovered: vec![Vec::new(); lanes.len()],
-            excused: vec![0; lanes.len()],
+            recoveries: vec![Vec::new(); lanes.len()],
+            excused: vec![Vec::new(); lanes.len()],
             ..Happened::default()
         };
         Self {
             about,
-            bounds: Bounds {
-                longest_emit: arguments.longest_emit.unwrap_or(longest),
-                recover_within: is_ours.then(|| arguments.recover_within.unwrap_or(within)),
-            },
+            longest_emit: arguments.longest_emit.unwrap_or(longest),
+            recover_within: arguments.recover_within,
             between: Duration::from_secs(1) / arguments.rate,
             lanes,
             streams,
@@ -103,7 +102,7 @@ impl Course {
     ) -> Result<(Record, Option<Interrupt>), Failure> {
         let end = script.time();
         let broker = tokio::sync::Mutex::new(broker);
-        let play = async || self.play(&script, &mut *broker.lock().await).await;
+        let play = async || self.play(&script, &mut *broker.lock().await, &events).await;
         // Whatever was done when it was interrupted.
         let heal = async || broker.lock().await.heal().await;
         self.run(end, false, play, heal, &events).await
@@ -172,84 +171,76 @@ impl Course {
         Ok((record, interrupt))
     }
 
-    async fn play(&self, script: &Script, broker: &mut Broker) -> Result<(), Failure> {
+    async fn play(
+        &self,
+        script: &Script,
+        broker: &mut Broker,
+        events: &Events,
+    ) -> Result<(), Failure> {
         sleep(script.pause).await;
         for &fault in &script.faults {
             let name = fault.name(script.cluster);
-            self.begins(name);
-            let gone = || {
-                let mut happened = self.happened.borrow_mut();
-                happened.excused = self.lanes.iter().map(|lane| lane.begun()).collect();
+            // Of what is gone nobody can say anything any more.
+            let settled = match fault {
+                Kind::Delete => Some(self.read_settled(events).await?),
+                _ => None,
             };
-            broker.begin(fault, gone).await?;
+            let since = Instant::now();
+            self.begins(name);
+            broker.begin(fault).await?;
+            if let Some(settled) = settled {
+                let mut happened = self.happened.borrow_mut();
+                let lanes = self.lanes.iter().zip(settled).zip(&mut happened.excused);
+                lanes.for_each(|((lane, settled), excused)| excused.push(settled..lane.begun()));
+            }
             if !fault.is_momentary() {
                 sleep(script.outage).await;
             }
             broker.heal().await?;
             self.ends();
             let before: Vec<u64> = self.lanes.iter().map(|lane| lane.delivered()).collect();
-            let lanes = self.lanes.iter().zip(before);
-            let again = lanes.map(|(lane, before)| delivers_again(lane, before));
-            let (recovered, ()) = tokio::join!(join_all(again), sleep(script.pause));
-            self.recovered(name, &recovered);
+            let told = fault.end_is_told() && !script.cluster;
+            let bound = self.recover_within.unwrap_or(match told {
+                true => Duration::from_secs(1),
+                false => since.elapsed() + Duration::from_secs(1),
+            });
+            let recovered = async {
+                let lanes = self.lanes.iter().zip(before);
+                let times = join_all(lanes.map(|(lane, before)| delivers_again(lane, before)));
+                self.recovered(name, &times.await, bound);
+            };
+            tokio::join!(recovered, sleep(script.pause));
         }
         Ok(())
     }
 
-    /// Takes a sample each tick, for ever.
-    async fn watch(&self, recorder: &mut Recorder, end: Duration, observes: bool) {
-        let mut view = self.shows.then(View::new);
-        let mut due = interval(TICK);
-        let mut latest: VecDeque<Vec<Tick>> = VecDeque::new();
-        let stored = RefCell::new(vec![None; self.lanes.len()]);
-        let record = async {
-            loop {
-                due.tick().await;
-                let ticks: Vec<Tick> = self.lanes.iter().map(|lane| lane.tick()).collect();
-                if observes {
-                    self.observe(&ticks);
-                }
-                if let Some(view) = &mut view {
-                    view.show(&self.frame(end, &latest, &ticks));
-                }
-                let stored = stored.borrow().iter().copied().collect::<Vec<_>>();
-                let samples = ticks.iter().cloned().zip(stored).collect();
-                recorder.record(self.started.elapsed(), samples);
-                latest.push_back(ticks);
-                if latest.len() > SHOWN {
-                    latest.pop_front();
-                }
-            }
-        };
-        let ask = async {
-            let mut counts = vec![Counted::default(); self.lanes.len()];
-            loop {
-                sleep(TICK).await;
-                // Of a stream that others use, too, the number of its messages says nothing.
-                if observes {
-                    continue;
-                }
-                for (lane, stream) in self.streams.iter().enumerate() {
-                    let answer = timeout(TICK * 3, self.reader.stream_info(stream)).await;
-                    let info = answer.ok().and_then(Result::ok);
-                    let last = info.and_then(|info| info["state"]["last_seq"].as_u64());
-                    stored.borrow_mut()[lane] = last.map(|last| counts[lane].all(last));
-                }
-            }
-        };
-        tokio::join!(record, ask);
+    /// Waits until the spools are empty, and keeps what the streams hold then. Gives by lane how many events
+    /// that answers for.
+    async fn read_settled(&self, events: &Events) -> Result<Vec<u64>, Failure> {
+        self.drain().await;
+        // One emit of each may be under way.
+        let begun = self.lanes.iter().map(|lane| lane.begun().saturating_sub(1));
+        let settled: Vec<u64> = begun.collect();
+        let mut read = self.read_back(events).await?;
+        read.retain(|stored| {
+            settled
+                .get(stored.lane)
+                .is_some_and(|end| stored.number < *end)
+        });
+        self.happened.borrow_mut().read.append(&mut read);
+        Ok(settled)
     }
 
-    fn observe(&self, ticks: &[Tick]) {
-        let open = ticks
-            .iter()
-            .any(|tick| tick.circuit == Some(CircuitState::Reconnecting));
-        let is_open = self.happened.borrow().now.is_some();
-        match (is_open, open) {
-            (false, true) => self.begins("not delivering"),
-            (true, false) => self.ends(),
-            (true, true) | (false, false) => {}
+    /// What of this drill the streams hold.
+    async fn read_back(&self, events: &Events) -> Result<Vec<Stored>, Failure> {
+        let mut streams = self.streams.clone();
+        streams.dedup();
+        let mut all = Vec::new();
+        for stream in streams {
+            let read = read_back(&self.reader, &stream, events).await;
+            all.append(&mut read.map_err(|error| Failure::Read { stream, error })?);
         }
+        Ok(all)
     }
 
     fn begins(&self, name: &str) {
@@ -272,17 +263,16 @@ impl Course {
         }
     }
 
-    fn recovered(&self, name: &str, times: &[Option<Duration>]) {
+    fn recovered(&self, fault: &'static str, times: &[Option<Duration>], bound: Duration) {
         let mut happened = self.happened.borrow_mut();
         let mut told = Vec::new();
-        for ((lane, time), all) in self.lanes.iter().zip(times).zip(&mut happened.recovered) {
-            all.push((name.to_owned(), *time));
-            let time =
-                time.map_or_else(|| "not yet".to_owned(), |time| duration(time.as_secs_f64()));
-            told.push(format!("{} {time}", lane.name));
+        for (&time, all) in times.iter().zip(&mut happened.recoveries) {
+            all.push(Recovery { fault, time, bound });
+            let text = |time: Duration| duration(time.as_secs_f64());
+            told.push(time.map_or_else(|| "not yet".to_owned(), text));
         }
         drop(happened);
-        self.note(format!("delivers again: {}", told.join(", ")));
+        self.note(format!("each delivers again after {}", told.join(", ")));
     }
 
     fn note(&self, text: String) {
@@ -290,50 +280,6 @@ impl Course {
             output::note(&text);
         }
         self.happened.borrow_mut().past.push(text);
-    }
-
-    fn frame(&self, end: Duration, latest: &VecDeque<Vec<Tick>>, ticks: &[Tick]) -> Frame {
-        let happened = self.happened.borrow();
-        let at = self.started.elapsed();
-        let now = match &happened.now {
-            Some((name, since)) => format!("{name}, for {}", moment(at.saturating_sub(*since))),
-            None => "all is well with the broker".to_owned(),
-        };
-        let row = |(index, (lane, tick)): (usize, (&Arc<Lane>, &Tick))| {
-            let before = latest.iter().filter_map(|ticks| ticks.get(index));
-            let first = before
-                .clone()
-                .next()
-                .map_or(tick.emitted, |tick| tick.emitted);
-            let seconds = (TICK * u32::try_from(latest.len().max(1)).unwrap_or(1)).as_secs_f64();
-            let recent = before.chain([tick]);
-            let mut times: Vec<Duration> = recent
-                .clone()
-                .flat_map(|tick| tick.latest.clone())
-                .collect();
-            times.sort_unstable();
-            let longest = times
-                .last()
-                .copied()
-                .max(recent.filter_map(|tick| tick.waits).max());
-            Row {
-                name: lane.name,
-                per_second: (tick.emitted - first) as f64 / seconds,
-                median: times.get(times.len() / 2).map(Duration::as_secs_f64),
-                longest: longest.map(|time| time.as_secs_f64()),
-                circuit: tick.circuit,
-                spooled: tick.spooled,
-                ok: tick.ok,
-                failed: tick.failed,
-            }
-        };
-        Frame {
-            at,
-            end,
-            now,
-            lanes: self.lanes.iter().zip(ticks).enumerate().map(row).collect(),
-            past: happened.past.clone(),
-        }
     }
 
     async fn drain(&self) {
@@ -357,13 +303,13 @@ impl Course {
             .lanes
             .iter()
             .zip(&happened.excused)
-            .zip(&happened.recovered);
-        let evidence = lanes.map(|((lane, excused), recovered)| {
+            .zip(&happened.recoveries);
+        let evidence = lanes.map(|((lane, excused), recoveries)| {
             let counts = lane.counts();
             let mut evidence = Evidence::new(counts.told);
-            evidence.excused = *excused;
+            evidence.excused.clone_from(excused);
             evidence.longest = counts.longest;
-            evidence.recovered.clone_from(recovered);
+            evidence.recoveries.clone_from(recoveries);
             evidence.left = lane.spooled();
             evidence
         });
@@ -371,24 +317,25 @@ impl Course {
     }
 
     /// The verdict, once nothing is under way any more.
-    async fn finish(&self, recorder: Recorder, events: &Events) -> Result<Record, Failure> {
+    async fn finish(&self, mut recorder: Recorder, events: &Events) -> Result<Record, Failure> {
         self.ends();
         let (faults, mut evidence) = self.evidence();
-        let mut streams = self.streams.clone();
-        streams.dedup();
-        for stream in &streams {
-            let read = read_back(&self.reader, stream, events, &mut evidence).await;
-            read.map_err(|error| Failure::Read {
-                stream: stream.clone(),
-                error,
-            })?;
+        let before = std::mem::take(&mut self.happened.borrow_mut().read);
+        for stored in before.into_iter().chain(self.read_back(events).await?) {
+            if let Some(evidence) = evidence.get_mut(stored.lane) {
+                evidence.stored(stored.number, stored.intact);
+            }
         }
+        // The samples end with what is known now.
+        let last = self.lanes.iter().zip(&evidence);
+        let last = last.map(|(lane, evidence)| (lane.tick(), Some(evidence.found())));
+        recorder.record(self.started.elapsed(), last.collect());
         let mut about = self.about.clone();
         about.seconds = self.started.elapsed().as_secs_f64();
         about.tick_seconds = recorder.tick_seconds();
         let lanes = self.lanes.iter().zip(evidence).zip(recorder.finish());
         let lanes = lanes.map(|((lane, evidence), samples)| {
-            let checks = evidence.checks(self.bounds);
+            let checks = evidence.checks(self.longest_emit);
             RecordedLane {
                 name: lane.name.to_owned(),
                 samples,
@@ -403,24 +350,6 @@ impl Course {
             faults,
             lanes: lanes.collect(),
         })
-    }
-}
-
-/// What a stream has stored. One that was deleted and made anew counts from 0: what was in the old one is
-/// still counted.
-#[derive(Debug, Clone, Default)]
-struct Counted {
-    in_old_ones: u64,
-    last: u64,
-}
-
-impl Counted {
-    fn all(&mut self, last: u64) -> u64 {
-        if last < self.last {
-            self.in_old_ones += self.last;
-        }
-        self.last = last;
-        self.in_old_ones + last
     }
 }
 

@@ -10,6 +10,15 @@ pub(super) struct Events {
     bytes: usize,
 }
 
+/// An event that was found stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) lane: usize,
+    pub(super) number: u64,
+    /// As it was emitted.
+    pub(super) intact: bool,
+}
+
 impl Events {
     pub(super) fn new(drill: String, bytes: usize) -> Self {
         Self { drill, bytes }
@@ -28,9 +37,8 @@ impl Events {
         json.into_bytes()
     }
 
-    /// Of a stored message: its lane, its number and whether it is as it was emitted; `None` where it is
-    /// not of this drill.
-    pub(super) fn recognize(&self, payload: &[u8]) -> Option<(usize, u64, bool)> {
+    /// What a stored message is; `None` where it is not of this drill.
+    pub(super) fn recognize(&self, payload: &[u8]) -> Option<Stored> {
         #[derive(Deserialize)]
         struct Names<'a> {
             id: &'a str,
@@ -40,7 +48,11 @@ impl Events {
         let lane = names.source.strip_prefix("/jetsink/drill/")?;
         let lane = lane.strip_prefix(&self.drill)?.strip_prefix('/')?;
         let (lane, number) = (lane.parse().ok()?, names.id.parse().ok()?);
-        Some((lane, number, self.event(lane, number) == payload))
+        Some(Stored {
+            lane,
+            number,
+            intact: self.event(lane, number) == payload,
+        })
     }
 }
 
@@ -55,10 +67,17 @@ mod tests {
         assert_eq!(event.len(), 512);
         let binding = jetsink::Binding::new("drill.a".parse().unwrap());
         assert!(binding.envelope(event.clone().into()).is_ok());
-        assert_eq!(events.recognize(&event), Some((1, 7, true)));
+        let stored = |intact| {
+            Some(Stored {
+                lane: 1,
+                number: 7,
+                intact,
+            })
+        };
+        assert_eq!(events.recognize(&event), stored(true));
         let mut altered = event.clone();
         altered[500] = b'y';
-        assert_eq!(events.recognize(&altered), Some((1, 7, false)));
+        assert_eq!(events.recognize(&altered), stored(false));
         assert_eq!(Events::new("d2".to_owned(), 512).recognize(&event), None);
         assert_eq!(events.recognize(b"something else"), None);
     }

@@ -4,9 +4,8 @@ use jetsink::{Binding, NatsPublisher, PublishError, StreamReading};
 use jiff::Timestamp;
 
 use super::arguments::Drill;
-use super::event::Events;
+use super::event::{Events, Stored};
 use super::record::{About, Record};
-use super::verdict::Evidence;
 use crate::settings::Failure;
 
 impl Record {
@@ -93,22 +92,18 @@ pub(super) async fn stream_of(
     }
 }
 
-/// Holds the lanes' evidence against what a stream holds.
+/// The events of a drill that a stream holds, in its order.
 pub(super) async fn read_back(
     reader: &NatsPublisher,
     stream: &str,
     events: &Events,
-    evidence: &mut [Evidence],
-) -> Result<(), PublishError> {
+) -> Result<Vec<Stored>, PublishError> {
     let mut messages = reader.read_stream(stream, StreamReading::Whole).await?;
+    let mut stored = Vec::new();
     while let Some(message) = messages.next().await? {
-        if let Some((lane, number, intact)) = events.recognize(&message.payload)
-            && let Some(evidence) = evidence.get_mut(lane)
-        {
-            evidence.stored(number, intact);
-        }
+        stored.extend(events.recognize(&message.payload));
     }
-    Ok(())
+    Ok(stored)
 }
 
 /// The verdict as people read it.

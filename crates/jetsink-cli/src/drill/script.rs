@@ -39,6 +39,15 @@ impl Kind {
         self == Self::Restart
     }
 
+    /// Whether a client of one server is told by its connection that it is over. Nobody tells that a stream
+    /// is back, or that a leader was elected: that is asked again and again.
+    pub(super) fn end_is_told(self) -> bool {
+        match self {
+            Self::Kill | Self::Freeze | Self::Restart => true,
+            Self::Full | Self::Delete | Self::Partition | Self::Quorum => false,
+        }
+    }
+
     /// As the verdict, the view and the report name it.
     pub(super) fn name(self, cluster: bool) -> &'static str {
         match (self, cluster) {

@@ -1,5 +1,6 @@
 //! What was told of each event, against what the streams hold. Pure.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::record::Check;
@@ -34,14 +35,22 @@ impl Told {
 pub(super) struct Evidence {
     /// By the event's number.
     pub(super) told: Vec<Told>,
-    /// Those before this one went to streams that the drill itself deleted, maybe.
-    pub(super) excused: u64,
+    /// What went to streams that the drill itself deleted before anybody looked, maybe.
+    pub(super) excused: Vec<Range<u64>>,
     pub(super) longest: Duration,
-    /// From each fault's end until the lane delivered; none where it did not in time.
-    pub(super) recovered: Vec<(String, Option<Duration>)>,
+    pub(super) recoveries: Vec<Recovery>,
     /// Where there is a spool: what is left in it.
     pub(super) left: Option<u64>,
     found: Found,
+}
+
+/// How a lane came back from a fault.
+#[derive(Debug, Clone)]
+pub(super) struct Recovery {
+    pub(super) fault: &'static str,
+    /// From the fault's end until the lane delivered; none where it did not in time.
+    pub(super) time: Option<Duration>,
+    pub(super) bound: Duration,
 }
 
 /// What the stream was found to hold.
@@ -53,14 +62,6 @@ struct Found {
     out_of_order: u64,
     altered: u64,
     latest: Option<u64>,
-}
-
-/// What a lane is held to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) longest_emit: Duration,
-    /// None where nobody knows when the broker was whole.
-    pub(super) recover_within: Option<Duration>,
 }
 
 impl Evidence {
@@ -100,6 +101,11 @@ impl Evidence {
         }
     }
 
+    /// How many messages were found.
+    pub(super) fn found(&self) -> u64 {
+        self.found.stored
+    }
+
     fn count(&self, which: impl Fn(Told, u32, u64) -> bool) -> u64 {
         let all = self.told.iter().zip(&self.found.times).zip(0..);
         all.filter(|&((told, times), number)| which(*told, *times, number))
@@ -107,7 +113,7 @@ impl Evidence {
     }
 
     /// The verdict's lines, against what a lane of ours promises.
-    pub(super) fn checks(&self, bounds: Bounds) -> Vec<Check> {
+    pub(super) fn checks(&self, longest_emit: Duration) -> Vec<Check> {
         let told = |what: Told| self.count(|told, _, _| told == what);
         let mut checks = vec![seen("emitted", count(self.told.len() as u64))];
         let ok = count(told(Told::Stored) + told(Told::Spooled));
@@ -131,14 +137,14 @@ impl Evidence {
             checks.push(seen("outcome unknown", text));
         }
         checks.push(seen("stored", count(self.found.stored)));
-        if self.excused > 0 {
-            let gone = self
-                .count(|told, times, number| told.is_ok() && times == 0 && number < self.excused);
-            checks.push(seen("deleted with the stream", count(gone)));
+        let excused = |number| self.excused.iter().any(|range| range.contains(&number));
+        let gone = |told: Told, times, number| told.is_ok() && times == 0 && excused(number);
+        if !self.excused.is_empty() {
+            checks.push(seen("deleted with the stream", count(self.count(gone))));
         }
         checks.push(none(
             "lost",
-            self.count(|told, times, number| told.is_ok() && times == 0 && number >= self.excused),
+            self.count(|told, times, number| told.is_ok() && times == 0 && !excused(number)),
         ));
         checks.push(none("duplicated", self.count(|_, times, _| times > 1)));
         checks.push(none("out of order", self.found.out_of_order));
@@ -150,16 +156,11 @@ impl Evidence {
         if let Some(left) = self.left {
             checks.push(none("left in the spool", left));
         }
-        checks.push(at_most(
-            "longest emit",
-            Some(self.longest),
-            bounds.longest_emit,
-        ));
-        if let Some(within) = bounds.recover_within {
-            for (fault, time) in &self.recovered {
-                checks.push(at_most(&format!("delivers again, {fault}"), *time, within));
-            }
-        }
+        checks.push(at_most("longest emit", Some(self.longest), longest_emit));
+        checks.extend(self.recoveries.iter().map(|recovery| {
+            let name = format!("delivers again, {}", recovery.fault);
+            at_most(&name, recovery.time, recovery.bound)
+        }));
         checks
     }
 }
@@ -206,10 +207,7 @@ pub(super) fn to_compare(checks: Vec<Check>) -> Vec<Check> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        longest_emit: Duration::from_secs(2),
-        recover_within: Some(Duration::from_secs(1)),
-    };
+    const LONGEST_EMIT: Duration = Duration::from_secs(2);
 
     fn evidence(told: &[Told], stored: &[u64]) -> Evidence {
         let mut evidence = Evidence::new(told.to_vec());
@@ -220,7 +218,7 @@ mod tests {
     }
 
     fn broken(evidence: &Evidence) -> Vec<String> {
-        let checks = evidence.checks(BOUNDS).into_iter();
+        let checks = evidence.checks(LONGEST_EMIT).into_iter();
         checks
             .filter(|check| check.kept == Some(false))
             .map(|check| check.name)
@@ -261,7 +259,8 @@ mod tests {
     #[test]
     fn what_the_drill_deleted_is_not_lost_and_a_spool_promises_more() {
         let mut deleted = evidence(&[Told::Stored, Told::Stored], &[1]);
-        deleted.excused = 1;
+        assert_eq!(broken(&deleted), ["lost"]);
+        deleted.excused.push(0..1);
         assert!(broken(&deleted).is_empty());
         let mut spooled = evidence(&[Told::Spooled, Told::NotStored], &[0]);
         spooled.left = Some(3);
@@ -272,13 +271,16 @@ mod tests {
     fn times_have_their_bounds_and_never_is_too_late() {
         let mut late = evidence(&[], &[]);
         late.longest = Duration::from_millis(2_001);
-        late.recovered = vec![
-            ("killed".to_owned(), Some(Duration::from_millis(999))),
-            ("frozen".to_owned(), None),
-        ];
+        late.recoveries = [("killed", Some(999)), ("frozen", None)]
+            .map(|(fault, time)| Recovery {
+                fault,
+                time: time.map(Duration::from_millis),
+                bound: Duration::from_secs(1),
+            })
+            .to_vec();
         assert_eq!(broken(&late), ["longest emit", "delivers again, frozen"]);
         assert!(
-            to_compare(late.checks(BOUNDS))
+            to_compare(late.checks(LONGEST_EMIT))
                 .iter()
                 .all(|check| check.kept.is_none())
         );

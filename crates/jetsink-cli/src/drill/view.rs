@@ -44,7 +44,7 @@ impl Frame {
         let mut lines = vec![
             format!("{} of {}  {}", clock(self.at), clock(self.end), self.now),
             format!(
-                "{:<20} {:>7} {:>8} {:>8}  {:<7} {:>7} {:>8} {:>7}",
+                "{:<20} {:>6} {:>8} {:>8}  {:<7} {:>7} {:>9} {:>7}",
                 "", "per s", "median", "longest", "circuit", "spooled", "Ok", "Err"
             ),
         ];
@@ -65,7 +65,7 @@ impl Row {
             Some(CircuitState::Reconnecting) => "open",
         };
         format!(
-            "{:<20} {:>7.0} {:>8} {:>8}  {circuit:<7} {:>7} {:>8} {:>7}",
+            "{:<20} {:>6.0} {:>8} {:>8}  {circuit:<7} {:>7} {:>9} {:>7}",
             self.name,
             self.per_second,
             time(self.median),

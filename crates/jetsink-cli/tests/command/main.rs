@@ -7,6 +7,7 @@ mod audit;
 mod bad_input;
 mod doctor;
 mod doctor_cluster;
+mod drill;
 mod follow;
 mod login;
 mod metrics;
