@@ -13,8 +13,9 @@ use crate::{Failed, Result};
 
 pub(crate) const STREAM: &str = "CELLOS_EVENTS";
 
-/// What is Ok'd and not there is lost when the stream has been the same for so long.
-const QUIET: Duration = Duration::from_secs(10);
+/// Long enough for a client that is connected; after an outage some wait for a while before they try again.
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
+pub(crate) const QUIET_AFTER_OUTAGE: Duration = Duration::from_secs(10);
 /// Before the stream is read at all.
 const BRIEFLY_QUIET: Duration = Duration::from_secs(1);
 
@@ -80,8 +81,12 @@ pub(crate) async fn stored(server: &NatsServer) -> Result<Vec<Stored>> {
     }
 }
 
-/// Waits until all that was told `Ok` is stored, or nothing has been stored for 10 s.
-pub(crate) async fn settled(server: &NatsServer, ledger: &Ledger) -> Result<(Tally, Vec<Stored>)> {
+/// Waits until all that was told `Ok` is stored, or nothing has been stored for `quiet`.
+pub(crate) async fn settled(
+    server: &NatsServer,
+    ledger: &Ledger,
+    quiet: Duration,
+) -> Result<(Tally, Vec<Stored>)> {
     let (mut last, mut since) = (count(server).await?, Instant::now());
     let mut looked = false;
     loop {
@@ -90,7 +95,7 @@ pub(crate) async fn settled(server: &NatsServer, ledger: &Ledger) -> Result<(Tal
         if now != last {
             (last, since, looked) = (now, Instant::now(), false);
         }
-        let over = since.elapsed() >= QUIET;
+        let over = since.elapsed() >= quiet;
         if over || (since.elapsed() >= BRIEFLY_QUIET && !looked) {
             looked = true;
             let there = stored(server).await?;

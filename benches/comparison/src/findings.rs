@@ -18,6 +18,61 @@ pub(crate) enum Value {
     /// It was given up by then.
     OverSeconds(f64),
     Text(String),
+    /// The least and the most of several rounds.
+    Between(Box<Value>, Box<Value>),
+    /// What several rounds had instead of one figure.
+    Either(Vec<Value>),
+}
+
+impl Value {
+    /// Takes in what another round had.
+    fn widen(&mut self, other: Self) {
+        if *self == other {
+            return;
+        }
+        *self = match (self.ends(), other.number()) {
+            (Some((least, most)), Some(number)) => {
+                let least_now = if number < least.1 {
+                    other.clone()
+                } else {
+                    least.0
+                };
+                let most_now = if number > most.1 { other } else { most.0 };
+                Self::Between(Box::new(least_now), Box::new(most_now))
+            }
+            _ => {
+                let mut all = match &*self {
+                    Self::Either(all) => all.clone(),
+                    one => vec![one.clone()],
+                };
+                if !all.contains(&other) {
+                    all.push(other);
+                }
+                Self::Either(all)
+            }
+        };
+    }
+
+    /// By which figures are compared; what was given up is more than any that was not.
+    fn number(&self) -> Option<f64> {
+        match self {
+            #[allow(clippy::cast_precision_loss)] // far below 2^52
+            Self::Count(count) => Some(*count as f64),
+            Self::Seconds(seconds) | Self::OverSeconds(seconds) => Some(*seconds),
+            Self::Text(_) | Self::Between(..) | Self::Either(_) => None,
+        }
+    }
+
+    fn ends(&self) -> Option<((Self, f64), (Self, f64))> {
+        let (least, most) = match self {
+            Self::Between(least, most) => (&**least, &**most),
+            one => (one, one),
+        };
+        Some((
+            (least.clone(), least.number()?),
+            (most.clone(), most.number()?),
+        ))
+    }
 }
 
 impl From<usize> for Value {
@@ -57,6 +112,11 @@ impl fmt::Display for Value {
             Self::Seconds(seconds) => f.write_str(&time(*seconds)),
             Self::OverSeconds(seconds) => write!(f, "over {seconds:.0} s"),
             Self::Text(text) => f.write_str(text),
+            Self::Between(least, most) => write!(f, "{least} to {most}"),
+            Self::Either(all) => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join(" or "))
+            }
         }
     }
 }
@@ -117,6 +177,21 @@ impl Findings {
             self.broken.push(otherwise.into());
         }
         self
+    }
+
+    /// Takes in another round of the same: equal figures stay, others become a span.
+    pub(crate) fn widen(&mut self, other: Self) {
+        for theirs in other.figures {
+            match self
+                .figures
+                .iter_mut()
+                .find(|ours| ours.what == theirs.what)
+            {
+                Some(ours) => ours.value.widen(theirs.value),
+                None => self.figures.push(theirs),
+            }
+        }
+        self.broken.extend(other.broken);
     }
 
     pub(crate) fn value(&self, what: &str) -> Option<&Value> {
@@ -190,6 +265,26 @@ mod tests {
         );
         assert_eq!(Value::OverSeconds(60.0).to_string(), "over 60 s");
         assert_eq!(Value::from(None::<usize>).to_string(), "never");
+    }
+
+    #[test]
+    fn several_rounds_give_a_span_or_what_there_was_else() {
+        let round = |lost: usize, told: &str| {
+            let mut findings = Findings::default();
+            findings
+                .add("lost", lost)
+                .add("told", told)
+                .add("of", 10_usize);
+            findings
+        };
+        let mut all = round(3, "Ok");
+        for (lost, told) in [(7, "Ok"), (1, "Err"), (5, "Ok")] {
+            all.widen(round(lost, told));
+        }
+        let shown = |what| all.value(what).map(ToString::to_string);
+        assert_eq!(shown("lost").as_deref(), Some("1 to 7"));
+        assert_eq!(shown("told").as_deref(), Some("Ok or Err"));
+        assert_eq!(shown("of").as_deref(), Some("10"));
     }
 
     #[test]

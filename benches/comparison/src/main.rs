@@ -16,9 +16,10 @@ mod scenarios;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use futures_util::future::join_all;
 
 use contender::Contender;
 use findings::{Part, Run, Table};
@@ -54,9 +55,14 @@ struct Arguments {
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
 
-    /// Only the scenarios without an outage: less than a minute
+    /// Only the scenarios without an outage, once, all contenders at the same time: less than a minute, to
+    /// see what is lost, not how long it takes
     #[arg(long)]
     quick: bool,
+
+    /// Rounds of the scenarios without an outage; figures that differ are given from the least to the most
+    #[arg(long, default_value_t = 5, conflicts_with = "quick")]
+    rounds: u32,
 
     /// Only these contenders
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -67,7 +73,7 @@ struct Arguments {
     json: bool,
 
     /// Takes an earlier run's JSON from a file instead of running
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick", "only"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick", "only", "rounds"])]
     from: Option<PathBuf>,
 
     /// Also writes the page, which needs all scenarios and contenders
@@ -75,7 +81,7 @@ struct Arguments {
     markdown: Option<PathBuf>,
 
     /// Emits as a child of the scenario `exit`
-    #[arg(long, hide = true, num_args = 3, value_names = ["CONTENDER", "URL", "SPOOL"])]
+    #[arg(long, hide = true, num_args = 4, value_names = ["CONTENDER", "URL", "SPOOL", "MS"])]
     child: Vec<String>,
 }
 
@@ -86,6 +92,7 @@ struct Child {
     contender: String,
     url: String,
     spool: String,
+    pause: Duration,
 }
 
 #[tokio::main]
@@ -100,11 +107,12 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: Arguments) -> Result<ExitCode> {
-    if let [contender, url, spool] = &arguments.child[..] {
+    if let [contender, url, spool, pause] = &arguments.child[..] {
         let child = Child {
             contender: contender.clone(),
             url: url.clone(),
             spool: spool.clone(),
+            pause: Duration::from_millis(pause.parse()?),
         };
         scenarios::child(&child).await?;
     }
@@ -153,16 +161,18 @@ async fn run(arguments: &Arguments) -> Result<Run> {
         .copied()
         .collect();
     for &scenario in all.iter().filter(wanted) {
+        let rounds = match (arguments.quick, scenario.is_quick()) {
+            (false, true) => arguments.rounds,
+            (true, _) | (_, false) => 1,
+        };
         let mut parts = Vec::new();
-        for &contender in &contenders {
-            let began = Instant::now();
-            let findings = scenario.run(contender).await;
-            let took = began.elapsed().as_secs_f64();
-            eprintln!("{}: {} ({took:.1} s)", scenario.name(), contender.title());
-            parts.push(Part {
-                contender,
-                findings,
-            });
+        if arguments.quick {
+            let each = contenders.iter();
+            parts = join_all(each.map(|&contender| part(scenario, contender, rounds))).await;
+        } else {
+            for &contender in &contenders {
+                parts.push(part(scenario, contender, rounds).await);
+            }
         }
         let table = Table { scenario, parts };
         if !arguments.json {
@@ -172,6 +182,20 @@ async fn run(arguments: &Arguments) -> Result<Run> {
         run.machine.note_load();
     }
     Ok(run)
+}
+
+async fn part(scenario: Scenario, contender: Contender, rounds: u32) -> Part {
+    let began = Instant::now();
+    let mut findings = scenario.run(contender).await;
+    for _ in 1..rounds {
+        findings.widen(scenario.run(contender).await);
+    }
+    let took = began.elapsed().as_secs_f64();
+    eprintln!("{}: {} ({took:.1} s)", scenario.name(), contender.title());
+    Part {
+        contender,
+        findings,
+    }
 }
 
 fn check_whole(run: &Run) -> Result<()> {

@@ -2,29 +2,50 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::promise;
-use crate::broker::{count, settled, with_stream};
+use crate::broker::{QUIET, count, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::event;
 use crate::findings::Findings;
-use crate::ledger::{Emitted, Ledger, Told};
+use crate::ledger::{Emitted, Ledger, Tally, Told};
 use crate::load::emit;
 use crate::{Child, Failed, Result};
 
 const EVENTS: u64 = 1_000;
 
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
+    let mut findings = Findings::default();
+    for (pause, note) in [
+        (Duration::ZERO, ""),
+        (Duration::from_millis(2), ", with 2 ms between two"),
+    ] {
+        let (ledger, at_once, tally) = outcome(contender, pause).await?;
+        findings
+            .add(&format!("told Ok{note}"), tally.ok)
+            .add(&format!("stored after the exit{note}"), at_once)
+            .add(
+                &format!("lost, also after the next start{note}"),
+                tally.lost,
+            );
+        promise(&mut findings, &tally, &ledger);
+    }
+    Ok(findings)
+}
+
+async fn outcome(contender: Contender, pause: Duration) -> Result<(Ledger, usize, Tally)> {
     let server = with_stream().await?;
     let spool = TempDir::new()?;
     let child = Command::new(std::env::current_exe()?)
         .args(["--child", crate::name_of(contender).as_str()])
         .arg(server.url())
         .arg(spool.path())
+        .arg(pause.as_millis().to_string())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
@@ -37,7 +58,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
         .lines()
         .map(str::parse)
         .collect::<std::result::Result<_, _>>()?;
-    // When they were told is the child's affair; only what they were told counts here.
+    // How long they took is the child's affair; only what they were told counts here.
     let now = Instant::now();
     let emitted = (0..EVENTS).map(|number| Emitted {
         number,
@@ -50,20 +71,13 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
         },
     });
     let ledger = Ledger(emitted.collect());
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     let at_once = usize::try_from(count(&server).await?)?;
     // What waits in a spool is sent by the next process.
     let next = contender.open(&server.url(), spool.path()).await?;
-    let (tally, there) = settled(&server, &ledger).await?;
+    let (tally, _) = settled(&server, &ledger, QUIET).await?;
     drop(next);
-    let mut findings = Findings::default();
-    findings
-        .add("told Ok", tally.ok)
-        .add("stored after the exit", at_once)
-        .add("stored after the next start", there.len())
-        .add("told Ok and lost", tally.lost);
-    promise(&mut findings, &tally, &ledger);
-    Ok(findings)
+    Ok((ledger, at_once, tally))
 }
 
 /// The child: says which events were refused, and exits without another word right after the last.
@@ -75,6 +89,10 @@ pub(crate) async fn child(child: &Child) -> Result<()> {
         let event = event(number)?;
         if emit(&client, number, &event).await.told != Told::Ok {
             println!("{number}");
+        }
+        // None after the last.
+        if !child.pause.is_zero() && number + 1 < EVENTS {
+            sleep(child.pause).await;
         }
     }
     std::process::exit(0);

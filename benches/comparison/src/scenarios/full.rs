@@ -7,7 +7,7 @@ use nats_fixture::NatsServer;
 
 use super::{longest, open, promise};
 use crate::Result;
-use crate::broker::{count, settled, stream};
+use crate::broker::{QUIET, count, settled, stream};
 use crate::contender::Contender;
 use crate::findings::Findings;
 use crate::load::in_turn;
@@ -29,7 +29,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let while_full = usize::try_from(count(&server).await?)?;
     server.jetstream().await?.update_stream(stream()).await?;
-    let (tally, there) = settled(&server, &ledger).await?;
+    let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let mut findings = Findings::default();
     findings
         .add("told Ok", tally.ok)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{longest, open, promise};
 use crate::Result;
-use crate::broker::{settled, with_stream};
+use crate::broker::{QUIET, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::{GOOD_TENANT, event_of};
 use crate::findings::Findings;
@@ -19,12 +19,12 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let sink = open(contender, &server).await?;
     // The connection is up and used.
     let before = in_turn(&sink.client, 0, 1, Duration::from_secs(60)).await?;
-    settled(&server, &before).await?;
+    settled(&server, &before, QUIET).await?;
     let large = event_of(LARGE, GOOD_TENANT, 2 << 20)?;
     let large = emit(&sink.client, LARGE, &large).await;
     let after = in_turn(&sink.client, 1, ORDINARY, Duration::from_secs(60)).await?;
     let ledger = Ledger([&after.0[..], &[large]].concat());
-    let (tally, there) = settled(&server, &ledger).await?;
+    let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let ordinary = after.told(Told::Ok).count();
     let mut findings = Findings::default();
     findings

@@ -6,7 +6,7 @@ use nats_fixture::NatsServer;
 
 use super::{longest, open, promise};
 use crate::Result;
-use crate::broker::{settled, stream};
+use crate::broker::{QUIET, settled, stream};
 use crate::contender::Contender;
 use crate::findings::Findings;
 use crate::load::in_turn;
@@ -18,7 +18,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let sink = open(contender, &server).await?;
     let ledger = in_turn(&sink.client, 0, EVENTS, Duration::from_secs(120)).await?;
     server.create_stream_with(stream()).await?;
-    let (tally, there) = settled(&server, &ledger).await?;
+    let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let mut findings = Findings::default();
     findings
         .add("told Ok", tally.ok)

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{longest, open};
 use crate::Result;
-use crate::broker::{settled, with_stream};
+use crate::broker::{QUIET, QUIET_AFTER_OUTAGE, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::event_of;
 use crate::findings::{Findings, Value};
@@ -14,21 +14,21 @@ use crate::ledger::{Ledger, Told};
 use crate::load::{emit, in_turn};
 
 const EMITS: u64 = 1_000;
-const AT_MOST: Duration = Duration::from_secs(15);
+const AT_MOST: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let mut server = with_stream().await?;
     let sink = open(contender, &server).await?;
     let before = in_turn(&sink.client, 0, 1, Duration::from_secs(60)).await?;
-    settled(&server, &before).await?;
+    settled(&server, &before, QUIET).await?;
     server.kill()?;
     sleep(Duration::from_secs(1)).await;
     let away = in_turn(&sink.client, 1, EMITS, AT_MOST).await?;
     server.start_again().await?;
-    let (tally, _) = settled(&server, &away).await?;
+    let (tally, _) = settled(&server, &away, QUIET_AFTER_OUTAGE).await?;
     let mut findings = Findings::default();
     findings
-        .add("emits within 15 s, at most 1,000", away.0.len())
+        .add("emits within 10 s, at most 1,000", away.0.len())
         .add("told Ok", tally.ok)
         .add("median emit", median(&away))
         .add("longest emit", longest(&away))

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{longest, promise};
 use crate::Result;
-use crate::broker::{Stored, settled, unix_nanos, with_stream};
+use crate::broker::{QUIET, QUIET_AFTER_OUTAGE, Stored, settled, unix_nanos, with_stream};
 use crate::contender::Contender;
 use crate::findings::Findings;
 use crate::ledger::Ledger;
@@ -54,7 +54,7 @@ async fn ready(
     let spool = TempDir::new()?;
     let client = contender.open(&server.url(), spool.path()).await?;
     let before = in_turn(&client, BEFORE, 1, Duration::from_secs(60)).await?;
-    settled(server, &before).await?;
+    settled(server, &before, QUIET).await?;
     Ok((Arc::new(client), spool))
 }
 
@@ -73,7 +73,7 @@ async fn findings(
     away: &Away,
     soon: Duration,
 ) -> Result<Findings> {
-    let (tally, there) = settled(server, ledger).await?;
+    let (tally, there) = settled(server, ledger, QUIET_AFTER_OUTAGE).await?;
     let numbers = || there.iter().map(|message| message.number);
     let meanwhile = ledger.ok_within(away.from, away.until).against(numbers());
     let first_stored = first_stored(&there, away);

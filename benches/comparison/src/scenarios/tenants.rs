@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::large::told;
 use super::{open, promise};
 use crate::Result;
-use crate::broker::{settled, with_stream};
+use crate::broker::{QUIET, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::{event, event_of};
 use crate::findings::Findings;
@@ -21,14 +21,14 @@ const GOOD: std::ops::Range<u64> = 1..101;
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let mut findings = Findings::default();
     if !contender.resolves_tenants() {
-        let caller = "not applicable: the caller makes the subject";
-        findings.add("an event of tenant `a.b` is told", caller);
+        // The caller makes the subject.
+        findings.add("an event of tenant `a.b` is told", "not applicable");
         return Ok(findings);
     }
     let server = with_stream().await?;
     let sink = open(contender, &server).await?;
     let before = in_turn(&sink.client, 0, 1, Duration::from_secs(60)).await?;
-    settled(&server, &before).await?;
+    settled(&server, &before, QUIET).await?;
 
     let dot = emit(&sink.client, DOT, &event_of(DOT, "a.b", 0)?).await;
     // Should this one do harm already, it's over by then.
@@ -41,7 +41,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
         sleep(Duration::from_millis(5)).await;
     }
     let ledger = Ledger([&good.0[..], &[dot, space]].concat());
-    let (tally, there) = settled(&server, &ledger).await?;
+    let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let lands = there.iter().find(|message| message.number == DOT);
     let lands = lands.map(|message| format!("`{}`", message.subject));
     let harmed = good.0.len() - good.told(Told::Ok).count();
