@@ -16,7 +16,7 @@ mod scenarios;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use futures_util::future::join_all;
@@ -61,7 +61,7 @@ struct Arguments {
     quick: bool,
 
     /// Rounds of the scenarios without an outage; figures that differ are given from the least to the most
-    #[arg(long, default_value_t = 5, conflicts_with = "quick")]
+    #[arg(long, default_value_t = 3, conflicts_with = "quick")]
     rounds: u32,
 
     /// Only these contenders
@@ -81,7 +81,7 @@ struct Arguments {
     markdown: Option<PathBuf>,
 
     /// Emits as a child of the scenario `exit`
-    #[arg(long, hide = true, num_args = 4, value_names = ["CONTENDER", "URL", "SPOOL", "MS"])]
+    #[arg(long, hide = true, num_args = 4, value_names = ["CONTENDER", "URL", "SPOOL", "HOW"])]
     child: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ struct Child {
     contender: String,
     url: String,
     spool: String,
-    pause: Duration,
+    how: String,
 }
 
 #[tokio::main]
@@ -107,12 +107,12 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: Arguments) -> Result<ExitCode> {
-    if let [contender, url, spool, pause] = &arguments.child[..] {
+    if let [contender, url, spool, how] = &arguments.child[..] {
         let child = Child {
             contender: contender.clone(),
             url: url.clone(),
             spool: spool.clone(),
-            pause: Duration::from_millis(pause.parse()?),
+            how: how.clone(),
         };
         scenarios::child(&child).await?;
     }

@@ -88,10 +88,9 @@ pub(crate) fn machine(machine: &Machine) -> String {
     let least = loads.clone().fold(f64::INFINITY, f64::min);
     let most = loads.fold(0.0, f64::max);
     format!(
-        "{}, {} of {} cores; {}; {}; {}. Commit {}, {}. The machine's load over the last minute, taken \
+        "{}, {} cores; {}; {}; {}. Commit {}, {}. The machine's load over the last minute, taken \
          between the scenarios: {least:.1} to {most:.1}.\n",
         machine.processor,
-        "a virtual machine",
         machine.cores,
         machine.nats_server,
         machine.rustc,

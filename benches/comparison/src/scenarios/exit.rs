@@ -81,7 +81,7 @@ async fn outcome(contender: Contender, pause: Duration) -> Result<(Ledger, usize
 }
 
 /// The child: says which events were refused, and exits without another word right after the last.
-pub(crate) async fn child(child: &Child) -> Result<()> {
+pub(super) async fn child(child: &Child, pause: Duration) -> Result<()> {
     let contender = crate::contender_of(&child.contender)?;
     let spool: PathBuf = Path::new(&child.spool).to_owned();
     let client = contender.open(&child.url, &spool).await?;
@@ -91,8 +91,8 @@ pub(crate) async fn child(child: &Child) -> Result<()> {
             println!("{number}");
         }
         // None after the last.
-        if !child.pause.is_zero() && number + 1 < EVENTS {
-            sleep(child.pause).await;
+        if !pause.is_zero() && number + 1 < EVENTS {
+            sleep(pause).await;
         }
     }
     std::process::exit(0);

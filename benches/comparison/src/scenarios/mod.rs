@@ -1,14 +1,13 @@
 //! The scenarios: each runs for one contender, against a broker of its own.
 
 mod exit;
+mod exit_away;
 mod full;
 mod large;
 mod no_stream;
 mod open_circuit;
 mod outage;
 mod tenants;
-
-pub(crate) use exit::child;
 
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::Result;
 use crate::contender::{Client, Contender};
 use crate::findings::{Findings, Value};
 use crate::ledger::{Ledger, Tally};
 use crate::load::GIVEN_UP_AFTER;
+use crate::{Child, Result};
 use nats_fixture::NatsServer;
 
 /// One scenario for one contender may take so long.
@@ -38,6 +37,8 @@ pub(crate) enum Scenario {
     NoStream,
     /// The process exits right after its last Ok
     Exit,
+    /// The broker is gone, and the process exits before it is back
+    ExitAway,
     /// The stream is full and discards new events
     Full,
     /// An event of 2 MiB, over the broker's limit of 1 MiB
@@ -75,6 +76,7 @@ impl Scenario {
         match self {
             Self::NoStream
             | Self::Exit
+            | Self::ExitAway
             | Self::Full
             | Self::Large
             | Self::Tenants
@@ -87,6 +89,9 @@ impl Scenario {
         match self {
             Self::NoStream => "No stream captures the subject: 200 events, one after the other",
             Self::Exit => "The process exits right after its last Ok: 1,000 events",
+            Self::ExitAway => {
+                "The broker is gone, and the process exits before it is back: one event each 2 ms"
+            }
             Self::Full => "The stream takes 10 events and discards new ones: 50 events",
             Self::Large => "An event of 2 MiB (the broker takes 1 MiB), then 10 ordinary ones",
             Self::Tenants => "Tenant ids that are no subject token",
@@ -121,6 +126,7 @@ impl Scenario {
         match self {
             Self::NoStream => no_stream::run(contender).await,
             Self::Exit => exit::run(contender).await,
+            Self::ExitAway => exit_away::run(contender).await,
             Self::Full => full::run(contender).await,
             Self::Large => large::run(contender).await,
             Self::Tenants => tenants::run(contender).await,
@@ -130,6 +136,14 @@ impl Scenario {
             Self::Frozen6 => outage::frozen(contender, seconds(6)).await,
             Self::Frozen30 => outage::frozen(contender, seconds(30)).await,
         }
+    }
+}
+
+/// What the scenarios of an exit start this program for.
+pub(crate) async fn child(child: &Child) -> Result<()> {
+    match &*child.how {
+        "away" => exit_away::child(child).await,
+        pause => exit::child(child, Duration::from_millis(pause.parse()?)).await,
     }
 }
 
