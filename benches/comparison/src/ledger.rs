@@ -1,0 +1,153 @@
+//! What each emit was told, and how that compares with what is stored. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the caller of one emit got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Ok,
+    Err,
+    /// Nothing, until its time was up.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Emitted {
+    pub(crate) number: u64,
+    pub(crate) started: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) told: Told,
+}
+
+/// All emits of a load.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(pub(crate) Vec<Emitted>);
+
+/// The numbers told `Ok` against the numbers stored, as sets.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) ok: usize,
+    pub(crate) err: usize,
+    pub(crate) nothing: usize,
+    /// Told `Ok`, and not there.
+    pub(crate) lost: usize,
+    /// There more than once, whatever was told.
+    pub(crate) duplicated: usize,
+    /// Not told `Ok`, and there.
+    pub(crate) stored_without_ok: usize,
+}
+
+impl Ledger {
+    pub(crate) fn told(&self, told: Told) -> impl Iterator<Item = &Emitted> {
+        self.0.iter().filter(move |emitted| emitted.told == told)
+    }
+
+    /// Those that were told `Ok` and began and ended between two moments.
+    pub(crate) fn ok_within(&self, from: Instant, to: Instant) -> Self {
+        let within = |emitted: &&Emitted| emitted.started >= from && emitted.ended <= to;
+        Self(self.told(Told::Ok).filter(within).copied().collect())
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        let times = self.0.iter().map(|emitted| emitted.ended - emitted.started);
+        times.max().unwrap_or_default()
+    }
+
+    /// In ascending order.
+    pub(crate) fn times(&self) -> Vec<Duration> {
+        let times = self.0.iter().map(|emitted| emitted.ended - emitted.started);
+        let mut times: Vec<Duration> = times.collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// From a moment to the first `Ok` for an event that was emitted after it.
+    pub(crate) fn first_ok_after(&self, moment: Instant) -> Option<Duration> {
+        let after = self.told(Told::Ok).filter(|e| e.started >= moment);
+        after.map(|emitted| emitted.ended - moment).min()
+    }
+
+    pub(crate) fn against(&self, stored: impl IntoIterator<Item = u64>) -> Tally {
+        let mut times_stored: HashMap<u64, usize> = HashMap::new();
+        for number in stored {
+            *times_stored.entry(number).or_default() += 1;
+        }
+        let mut tally = Tally::default();
+        for emitted in &self.0 {
+            let times = times_stored.get(&emitted.number).copied().unwrap_or(0);
+            match emitted.told {
+                Told::Ok => tally.ok += 1,
+                Told::Err => tally.err += 1,
+                Told::Nothing => tally.nothing += 1,
+            }
+            match (emitted.told, times) {
+                (Told::Ok, 0) => tally.lost += 1,
+                (Told::Ok, _) | (Told::Err | Told::Nothing, 0) => {}
+                (Told::Err | Told::Nothing, _) => tally.stored_without_ok += 1,
+            }
+            if times > 1 {
+                tally.duplicated += 1;
+            }
+        }
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(told: &[(u64, Told)]) -> Ledger {
+        let now = Instant::now();
+        let emitted = |&(number, told)| Emitted {
+            number,
+            started: now,
+            ended: now,
+            told,
+        };
+        Ledger(told.iter().map(emitted).collect())
+    }
+
+    #[test]
+    fn lost_is_told_ok_and_not_there_however_many_others_are() {
+        let ledger = ledger(&[(1, Told::Ok), (2, Told::Ok), (3, Told::Err)]);
+        let tally = ledger.against([2, 2, 3]);
+        let expected = Tally {
+            ok: 2,
+            err: 1,
+            nothing: 0,
+            lost: 1,
+            duplicated: 1,
+            stored_without_ok: 1,
+        };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn an_emit_that_was_told_nothing_is_neither_ok_nor_lost() {
+        let tally = ledger(&[(1, Told::Nothing)]).against([]);
+        assert_eq!((tally.nothing, tally.ok, tally.lost), (1, 0, 0));
+    }
+
+    #[test]
+    fn the_first_ok_after_a_moment_is_of_an_event_that_was_emitted_after_it() {
+        let back = Instant::now();
+        let ms = Duration::from_millis;
+        let emitted = |number, started, took, told| Emitted {
+            number,
+            started,
+            ended: started + took,
+            told,
+        };
+        let ledger = Ledger(vec![
+            emitted(1, back - ms(5), ms(6), Told::Ok),
+            emitted(2, back + ms(1), ms(1), Told::Err),
+            emitted(3, back + ms(2), ms(7), Told::Ok),
+        ]);
+        assert_eq!(ledger.first_ok_after(back), Some(ms(9)));
+        assert_eq!(ledger.longest(), ms(7));
+    }
+}
