@@ -77,3 +77,5 @@ mod simulated_broker;
 mod sink_tests;
 #[cfg(test)]
 mod subject_tests;
+#[cfg(test)]
+mod trials;
