@@ -96,7 +96,7 @@ pub(crate) fn run() -> Result<Bites, String> {
     let planted = planted(&root().join("tests/teeth"))?;
     let tree = target().join("teeth");
     copy_of_the_tree(&tree)?;
-    let bites = planted.iter().map(|bug| bite(bug, &tree)).collect();
+    let bites: Result<Vec<Bite>, String> = planted.iter().map(|bug| bite(bug, &tree)).collect();
     let gone = git(&root())
         .args(["worktree", "remove", "--force"])
         .arg(&tree)
