@@ -79,3 +79,8 @@ mod sink_tests;
 mod subject_tests;
 #[cfg(test)]
 mod trials;
+
+/// The fuzzing counts what an input makes us allocate.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: alloc_tracker::Allocator<std::alloc::System> = alloc_tracker::Allocator::system();

@@ -88,4 +88,58 @@ pub(crate) const TRIALS: &[Trial] = &[
         quick: 20_000,
         counts: Counts::Random("emits"),
     },
+    Trial {
+        name: "fuzz-event-lines",
+        passes: "lines that are almost events: no panic, memory by length, tenant and subject as a plain reading has them, both readers agree",
+        test: unit_test(
+            "trials::fuzz::event_lines::no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("lines"),
+    },
+    Trial {
+        name: "fuzz-templates",
+        passes: "subject templates and what is filled in: no panic, and never another level, wildcard or tenant",
+        test: unit_test(
+            "trials::fuzz::subjects::no_template_panics_and_nothing_filled_in_adds_a_level",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("templates"),
+    },
+    Trial {
+        name: "fuzz-tenants",
+        passes: "tenant ids: one token or refused, as a plain rule says; encoded ids come back the same",
+        test: unit_test("trials::fuzz::subjects::a_tenant_id_is_one_token_or_refused"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("ids"),
+    },
+    Trial {
+        name: "fuzz-server-urls",
+        passes: "server URLs: no panic, and no password in settings, addresses or errors",
+        test: unit_test("trials::fuzz::server_urls::no_url_panics_or_shows_its_password"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("URLs"),
+    },
+    Trial {
+        name: "fuzz-settings",
+        passes: "contexts and variables of the nats command, settings of sink and spool: no panic, no secret shown, ranges kept",
+        test: unit_test("trials::fuzz::settings::no_setting_panics_or_shows_a_secret"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("settings"),
+    },
+    Trial {
+        name: "fuzz-spool-records",
+        passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing made up",
+        test: unit_test(
+            "trials::fuzz::spool_records::no_record_panics_and_what_is_taken_is_what_was_there",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("records"),
+    },
 ];

@@ -4,5 +4,6 @@
 mod circuit_histories;
 mod circuit_states;
 mod circuit_world;
+mod fuzz;
 mod plain_circuit;
 mod retries;
