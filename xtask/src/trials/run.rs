@@ -78,7 +78,7 @@ impl Place {
 
     /// Runs a trial from `seed`, `count` histories of it.
     pub(crate) fn run(&self, trial: &Trial, seed: u64, count: u64) -> Result<Run, String> {
-        let folder = target().join("trials");
+        let folder = target().join("trial-logs");
         let log = folder.join(format!("{}.log", trial.name));
         let told = |e: std::io::Error| format!("{}: {e}", log.display());
         std::fs::create_dir_all(&folder).map_err(told)?;

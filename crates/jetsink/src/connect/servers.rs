@@ -29,9 +29,15 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
-    // A URL that can't be read may hold a password, and the parser's own text is about its syntax
-    // only.
-    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| e.to_string())?;
+    // A URL that can't be read may hold a password. The parser's own text is about its syntax only, but
+    // for the scheme, which it quotes.
+    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| {
+        let reason = e.to_string();
+        if reason.contains("scheme") {
+            return "its scheme is none of nats, tls, ws and wss".to_owned();
+        }
+        reason
+    })?;
     if server.host().is_empty() {
         return Err("it names no host".to_owned());
     }
@@ -68,6 +74,15 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_that_is_none_is_not_quoted() {
+        let reason = parse_server("hunter2://me@h").unwrap_err();
+        assert!(
+            reason.contains("scheme") && !reason.contains("hunter2"),
+            "{reason}"
+        );
+    }
 
     #[test]
     fn a_password_with_a_slash_is_not_taken_for_a_path_and_shown() {
