@@ -10,6 +10,7 @@ mod packaging;
 mod plot;
 mod supervisor;
 mod tools;
+mod trials;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -26,7 +27,8 @@ usage: cargo xtask COMMAND
   static             build the command as one static file (musl), and run it
   alerts             check and test the Prometheus rules and the dashboard in deploy/
   instructions       count the instructions per event, and hold them against benches/instructions.json
-                     (--write: write that file)";
+                     (--write: write that file)
+  trials [OPTION]... try to break the promise, and tell what that showed (--list; --quick; --only NAME)";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
         ["alerts"] => alerts::check(),
         ["instructions"] => instructions::check(),
         ["instructions", "--write"] => instructions::write(),
+        ["trials", options @ ..] => trials::run(options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

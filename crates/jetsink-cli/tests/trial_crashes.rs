@@ -26,22 +26,13 @@ use bytes::Bytes;
 use nats_fixture::{NatsServer, audit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use proptest::prelude::Rng as _;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::*;
 use tokio::time::sleep;
+use trial::{Dice, Trial};
 
 /// A point that is not reached by then is not on this life's way.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Dice(TestRng);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0.next_u64() % limit
-    }
-}
 
 /// How a life of the command ends.
 #[derive(Debug, Clone, Copy)]
@@ -187,13 +178,8 @@ async fn trouble(server: &mut NatsServer, end: End, dice: &mut Dice) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_is_killed_over_and_over_stores_each_line_once() {
-    let variable = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let count = variable("JETSINK_TRIAL_COUNT").unwrap_or(20);
-    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{count} ends, JETSINK_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let trial = Trial::new("crashes", 20);
+    let mut dice = Dice::new(trial.seed());
 
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
@@ -203,7 +189,7 @@ async fn a_command_that_is_killed_over_and_over_stores_each_line_once() {
         std::thread::spawn(move || write_lines(path, stop))
     };
     let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
-    for round in 0..count {
+    for round in 0..trial.count() {
         let how = End::of_round(round, &mut dice);
         let child = follow(&server, folder.path(), how);
         let (ended, ()) = tokio::join!(end(child, how), trouble(&mut server, how, &mut dice));
@@ -222,10 +208,10 @@ async fn a_command_that_is_killed_over_and_over_stores_each_line_once() {
     assert!(last.wait_with_output().unwrap().status.success());
     let sent: Vec<Bytes> = lines;
     let audit = audit(&sent, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}; JETSINK_SEED={seed}");
+    assert!(audit.is_clean(), "{audit} (seed {})", trial.seed());
     println!(
         "{} lines, each stored once, in order; ended at {reached:?}",
         sent.len()
     );
-    println!("trial crashes count={count} failures=0 seed={seed}");
+    trial.passed(trial.count());
 }

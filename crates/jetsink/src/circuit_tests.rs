@@ -1,12 +1,12 @@
-//! The circuit against its invariants; the numbers are those of `circuit.rs`.
+//! The circuit against its invariants; the numbers are those of `circuit.rs`. Whole histories and all
+//! states are in `trials/`.
 
 use std::time::Duration;
 
-use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::backoff::wait_after;
-use crate::circuit::{Admission, Circuit, HIGHEST_ATTEMPT, Outcome, State, Transition};
+use crate::circuit::{Circuit, HIGHEST_ATTEMPT, Outcome, State, Transition};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -159,157 +159,4 @@ fn the_attempt_shown_stays_at_its_highest() {
         due(&circuit, now).map(|(attempt, _)| attempt),
         Some(HIGHEST_ATTEMPT)
     );
-}
-
-/// The circuit as one would write it without a thought for atomics: plain fields, and a list of
-/// what each admission has seen.
-#[derive(Debug)]
-struct Model {
-    state: ModelState,
-    changes: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum ModelState {
-    Connected,
-    Waiting { attempt: u32, due: Instant },
-    Probing { attempt: u32 },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ModelAdmission {
-    probe: bool,
-    changes: u64,
-}
-
-impl Model {
-    fn change(&mut self, state: ModelState) {
-        self.state = state;
-        self.changes += 1;
-    }
-
-    fn admit(&mut self, now: Instant) -> Option<ModelAdmission> {
-        match self.state {
-            ModelState::Waiting { attempt, due } if now >= due => {
-                self.change(ModelState::Probing { attempt });
-                Some(ModelAdmission {
-                    probe: true,
-                    changes: self.changes,
-                })
-            }
-            ModelState::Connected => Some(ModelAdmission {
-                probe: false,
-                changes: self.changes,
-            }),
-            ModelState::Waiting { .. } | ModelState::Probing { .. } => None,
-        }
-    }
-
-    fn settle(&mut self, now: Instant, admission: ModelAdmission, success: Option<bool>) {
-        if admission.changes != self.changes {
-            return;
-        }
-        let waiting = |attempt| ModelState::Waiting {
-            attempt,
-            due: now + wait_after(attempt),
-        };
-        match (self.state, success) {
-            (ModelState::Connected, Some(false)) => self.change(waiting(0)),
-            (ModelState::Connected, _) | (ModelState::Waiting { .. }, _) => {}
-            (ModelState::Probing { .. }, Some(true)) => self.change(ModelState::Connected),
-            (ModelState::Probing { attempt }, Some(false)) => self.change(waiting(attempt + 1)),
-            (ModelState::Probing { attempt }, None) => {
-                self.change(ModelState::Waiting { attempt, due: now });
-            }
-        }
-    }
-
-    fn sign_of_life(&mut self, now: Instant) {
-        match &mut self.state {
-            ModelState::Connected => {}
-            ModelState::Waiting { attempt, due } => (*attempt, *due) = (0, (*due).min(now)),
-            ModelState::Probing { attempt } => *attempt = 0,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Admit,
-    Settle { which: usize, success: bool },
-    Cancel { which: usize },
-    Pass { millis: u64 },
-    Disconnected,
-    SignOfLife,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        5 => Just(Step::Admit),
-        3 => (any::<usize>(), any::<bool>()).prop_map(|(which, success)| Step::Settle { which, success }),
-        1 => any::<usize>().prop_map(|which| Step::Cancel { which }),
-        3 => prop_oneof![Just(0_u64), Just(1), Just(99), Just(100), 0..200_000_u64].prop_map(|millis| Step::Pass { millis }),
-        1 => Just(Step::Disconnected),
-        1 => Just(Step::SignOfLife),
-    ];
-    proptest::collection::vec(step, 0..120)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_history_goes_as_in_the_plain_model(steps in steps()) {
-        let mut now = Instant::now();
-        let circuit = Circuit::new(now);
-        let mut model = Model { state: ModelState::Connected, changes: 0 };
-        let mut out: Vec<(Admission, ModelAdmission)> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Admit => match (circuit.admit(now), model.admit(now)) {
-                    (Ok(real), Some(modelled)) => {
-                        prop_assert_eq!(real.is_probe(), modelled.probe);
-                        out.push((real, modelled));
-                    }
-                    (Err(_), None) => {}
-                    (real, modelled) => prop_assert!(false, "{real:?} but {modelled:?}"),
-                },
-                Step::Settle { which, success } if !out.is_empty() => {
-                    let (real, modelled) = out.swap_remove(which % out.len());
-                    let outcome = if success { Outcome::Success } else { Outcome::Failure };
-                    circuit.settle(now, real, outcome);
-                    model.settle(now, modelled, Some(success));
-                }
-                Step::Cancel { which } if !out.is_empty() => {
-                    let (real, modelled) = out.swap_remove(which % out.len());
-                    circuit.release(real);
-                    model.settle(now, modelled, None);
-                }
-                Step::Settle { .. } | Step::Cancel { .. } => {}
-                Step::Pass { millis } => now += Duration::from_millis(millis),
-                Step::Disconnected => {
-                    circuit.trip(now);
-                    if model.state == ModelState::Connected {
-                        model.change(ModelState::Waiting { attempt: 0, due: now + wait_after(0) });
-                    }
-                }
-                Step::SignOfLife => {
-                    circuit.probe_due();
-                    model.sign_of_life(now);
-                }
-            }
-            let modelled = match model.state {
-                ModelState::Connected => None,
-                ModelState::Waiting { attempt, due } => Some((attempt, due.max(now), false)),
-                ModelState::Probing { attempt } => Some((attempt, now, true)),
-            };
-            let real = match circuit.state(now) {
-                State::Connected => None,
-                State::Reconnecting { attempt, next_after, probing } => {
-                    Some((attempt, next_after.max(now), probing))
-                }
-            };
-            prop_assert_eq!(real, modelled);
-        }
-    }
 }

@@ -1,16 +1,15 @@
 //! The emits of one sink that are under way, and the end of taking more.
 //!
 //! Who emits counts itself first and looks at `closed` then; who closes sets `closed` first and looks at
-//! the count then. Both in one order for all threads (`SeqCst`), so either the emit sees that it is too
-//! late, or the close sees the emit and waits for it.
-
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+//! the count then. Both touch the count by changing it, and one of the two comes first: either the
+//! emit sees that it is too late, or the close sees the emit and waits for it.
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{EmitError, Known};
 use crate::sink::Delivery;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Debug, Default)]
 pub(crate) struct Emits {
@@ -47,13 +46,18 @@ impl Emits {
             loop {
                 let mut notified = std::pin::pin!(self.idle.notified());
                 notified.as_mut().enable();
-                if self.under_way() == 0 {
+                if self.is_idle() {
                     return;
                 }
                 notified.await;
             }
         };
         let _ = timeout_at(deadline, idle).await;
+    }
+
+    /// Changes the count by nothing, since a mere load might be older than an emit that saw no close.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.fetch_add(0, Ordering::SeqCst) == 0
     }
 
     /// Notes what an emit came to, for the receipt.

@@ -79,3 +79,10 @@ mod simulated_broker;
 mod sink_tests;
 #[cfg(test)]
 mod subject_tests;
+#[cfg(test)]
+mod trials;
+
+/// The fuzzing counts what an input makes us allocate.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: alloc_tracker::Allocator<std::alloc::System> = alloc_tracker::Allocator::system();

@@ -1,3 +1,3 @@
-//! The atomics of the circuit, named here so that its loom tests can put loom's in their place.
+//! The atomics that loom's tests put loom's in the place of.
 
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,6 +1,7 @@
-//! Every interleaving of the circuit's atomics, with loom's in place of the standard library's.
+//! Every interleaving of the atomics of the circuit and of the count of emits, with loom's in place of
+//! the standard library's.
 //!
-//! The source of the circuit is compiled into this test a second time, with `crate::sync` below.
+//! Their source is compiled into this test a second time, with `crate::sync` below.
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -9,14 +10,23 @@
 mod backoff;
 #[path = "../src/circuit.rs"]
 mod circuit;
+#[path = "../src/emits.rs"]
+mod emits;
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+}
+mod error {
+    pub(crate) use jetsink::{EmitError, Known};
+}
+mod sink {
+    pub(crate) use jetsink::Delivery;
 }
 
 use std::time::Duration;
 
 use circuit::{Admission, Circuit, Outcome, State, Transition};
+use emits::Emits;
 use loom::sync::Arc;
 use loom::thread;
 use tokio::time::Instant;
@@ -188,5 +198,32 @@ fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
         let _ = asks.join().unwrap();
         // Before or after the failure: the next probe is due within the schedule's first steps.
         assert!(circuit.admit(now + Duration::from_millis(200)).is_ok());
+    });
+}
+
+#[test]
+fn a_shutdown_misses_no_emit_that_got_in() {
+    loom::model(|| {
+        let emits = Arc::new(Emits::default());
+        let stored = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let emit = {
+            let (emits, stored) = (Arc::clone(&emits), Arc::clone(&stored));
+            thread::spawn(move || {
+                let under_way = emits.begin();
+                if under_way.is_some() {
+                    stored.store(true, loom::sync::atomic::Ordering::Relaxed);
+                }
+                under_way.is_some()
+            })
+        };
+        emits.close();
+        // What `idle` goes on at once for.
+        let went_on = emits.is_idle();
+        let seen = stored.load(loom::sync::atomic::Ordering::Relaxed);
+        let got_in = emit.join().unwrap();
+        assert!(
+            !(went_on && got_in) || seen,
+            "closed over an emit under way"
+        );
     });
 }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use common::*;
 use nats_fixture::NatsCluster;
-use rounds::{Dice, Inflicted, Lanes, Round, streams};
+use rounds::{Inflicted, Lanes, Round, between, streams};
 use tokio::time::sleep;
+use trial::{Dice, Trial};
 
 /// What is done to the cluster. Where one server is concerned, it is the leader of a stream.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +40,12 @@ impl Fault {
     fn of_round(round: u64, dice: &mut Dice) -> Self {
         match round % 7 {
             0 => Self::LeaderKilled,
-            1 => Self::LeaderCutOff(dice.between(1_000, 15_000)),
-            2 => Self::QuorumLost(dice.between(500, 6_000)),
+            1 => Self::LeaderCutOff(between(dice, 1_000, 15_000)),
+            2 => Self::QuorumLost(between(dice, 500, 6_000)),
             3 => Self::LameDuck,
-            4 => Self::LeaderIsolated(dice.between(1_000, 15_000)),
+            4 => Self::LeaderIsolated(between(dice, 1_000, 15_000)),
             5 => Self::RollingRestart,
-            _ => Self::AllCutOff(dice.between(1_000, 8_000)),
+            _ => Self::AllCutOff(between(dice, 1_000, 8_000)),
         }
     }
 
@@ -130,10 +131,8 @@ async fn whole(cluster: &NatsCluster) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
-    let count = variable("JETSINK_TRIAL_COUNT").unwrap_or(1);
-    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{count} rounds, JETSINK_SEED={seed}");
-    let mut dice = Dice::new(seed);
+    let trial = Trial::new("faults-of-a-cluster", 1);
+    let mut dice = Dice::new(trial.seed());
     let mut cluster = NatsCluster::start().await.unwrap();
     for stream in replicated(false) {
         cluster.create_stream_with(stream).await.unwrap();
@@ -141,7 +140,7 @@ async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
     whole(&cluster).await;
     let mut lanes = Lanes::start(&cluster.urls()).await;
     let mut all = Round::default();
-    for number in 0..count {
+    for number in 0..trial.count() {
         let fault = Fault::of_round(number, &mut dice);
         let stream = &streams(false)[usize::from(dice.below(2) == 1)].name;
         // Told before, so that a round that fails can be read.
@@ -157,5 +156,5 @@ async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
         all.merge(&round);
     }
     println!("all: {all}");
-    println!("trial faults-of-a-cluster count={count} failures=0 seed={seed}");
+    trial.passed(trial.count());
 }

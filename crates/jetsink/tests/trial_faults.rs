@@ -2,7 +2,8 @@
 //! load with and without a spool.
 //!
 //! `JETSINK_TRIAL_COUNT=260 cargo test --release -p jetsink --test trial_faults -- --nocapture` for the
-//! full count; `JETSINK_SEED` repeats a run as far as the machine's timing lets it.
+//! full count; a seed repeats a run as far as the machine's
+//! timing lets it.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -17,17 +18,16 @@ use std::time::Duration;
 
 use common::*;
 use faults::{Fault, OneServer};
-use rounds::{Dice, Round};
+use rounds::Round;
+use trial::{Dice, Trial};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn round_after_round_of_faults_breaks_no_promise() {
-    let count = variable("JETSINK_TRIAL_COUNT").unwrap_or(5);
-    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{count} rounds, JETSINK_SEED={seed}");
-    let mut dice = Dice::new(seed);
+    let trial = Trial::new("faults-of-one-server", 5);
+    let mut dice = Dice::new(trial.seed());
     let mut broker = OneServer::start().await;
     let mut all = Round::default();
-    for number in 0..count {
+    for number in 0..trial.count() {
         let fault = Fault::of_round(number, &mut dice);
         // Told before, so that a round that fails can be read.
         println!("round {number}: {fault:?}");
@@ -36,5 +36,5 @@ async fn round_after_round_of_faults_breaks_no_promise() {
         all.merge(&round);
     }
     println!("all: {all}");
-    println!("trial faults-of-one-server count={count} failures=0 seed={seed}");
+    trial.passed(trial.count());
 }

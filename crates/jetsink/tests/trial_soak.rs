@@ -1,8 +1,8 @@
 //! Trial: a fault each 5 seconds for a long time, and nothing piles up: file descriptors, threads and
 //! tasks are as many as after the warm-up, memory grows by less than 5 %.
 //!
-//! `JETSINK_SOAK_SECONDS=300 cargo test --release -p jetsink --test trial_soak -- --nocapture` for the
-//! full time, `JETSINK_SOAK_SECONDS=28800` for a night; `JETSINK_SEED` repeats the faults.
+//! `JETSINK_TRIAL_COUNT=300 cargo test --release -p jetsink --test trial_soak -- --nocapture` for the
+//! full 300 seconds, `JETSINK_TRIAL_COUNT=28800` for a night; `JETSINK_SEED` repeats the faults.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -19,9 +19,10 @@ use std::time::Duration;
 use common::memory::{resident, run_in_a_child};
 use common::*;
 use faults::{Fault, OneServer};
-use rounds::{Dice, Round};
+use rounds::Round;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
+use trial::{Dice, Trial};
 
 const CHILD: &str = "JETSINK_SOAK_CHILD";
 const BETWEEN_FAULTS: Duration = Duration::from_secs(5);
@@ -96,14 +97,13 @@ async fn the_child_soaks() {
 }
 
 async fn soak() {
-    let time = Duration::from_secs(variable("JETSINK_SOAK_SECONDS").unwrap_or(0));
-    let seed = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{time:?}, JETSINK_SEED={seed}");
-    let mut dice = Dice::new(seed);
+    // Without a time to soak it only shows that one round leaves nothing behind.
+    let trial = Trial::new("soak", 0);
+    let time = Duration::from_secs(trial.count());
+    let mut dice = Dice::new(trial.seed());
     let mut broker = OneServer::start().await;
     let mut all = Round::default();
     let quick = time.is_zero();
-    // Without a time to soak it only shows that one round leaves nothing behind.
     let (warm_up, between) = if quick {
         (2, Duration::ZERO)
     } else {
@@ -137,7 +137,7 @@ async fn soak() {
             && started.elapsed() >= time
         {
             println!("all: {all}; at the most {highest}, in the warm-up {bound}");
-            println!("trial soak count={} failures=0 seed={seed}", number + 1);
+            trial.passed(started.elapsed().as_secs());
             return;
         }
     }

@@ -29,9 +29,15 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
-    // A URL that can't be read may hold a password, and the parser's own text is about its syntax
-    // only.
-    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| e.to_string())?;
+    // A URL that can't be read may hold a password. The parser's own text is about its syntax only, but
+    // for the scheme, which it quotes.
+    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| {
+        let reason = e.to_string();
+        if reason.contains("scheme") {
+            return "its scheme is none of nats, tls, ws and wss".to_owned();
+        }
+        reason
+    })?;
     if server.host().is_empty() {
         return Err("it names no host".to_owned());
     }
@@ -46,6 +52,18 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
         Some(user) => Some((decoded(user)?, server.password().map(decoded).transpose()?)),
     };
     let mut url = server.into_inner();
+    let behind_the_host = [Some(url.path()), url.query(), url.fragment()];
+    if behind_the_host
+        .into_iter()
+        .flatten()
+        .any(|part| part.contains('@'))
+    {
+        // The host is then a piece of the login, and the path, which is shown, another.
+        return Err(
+            "it has '@' behind its host; percent-encode '/', '?', '#' and '@' in a login"
+                .to_owned(),
+        );
+    }
     // Both can fail only for URLs without a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -56,6 +74,31 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_that_is_none_is_not_quoted() {
+        let reason = parse_server("hunter2://me@h").unwrap_err();
+        assert!(
+            reason.contains("scheme") && !reason.contains("hunter2"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_password_with_a_slash_is_not_taken_for_a_path_and_shown() {
+        for text in [
+            "nats://me:12/34@h",
+            "nats://me:12?34@h",
+            "nats://me:12#34@h",
+        ] {
+            let reason = parse_server(text).unwrap_err();
+            assert!(
+                reason.contains("percent-encode") && !reason.contains("34"),
+                "{reason}"
+            );
+        }
+        assert!(parse_server("wss://me:12%2F34@h/path?a=b").is_ok());
+    }
 
     #[test]
     fn reconnecting_stays_within_a_quarter_of_a_second() {

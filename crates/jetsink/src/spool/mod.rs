@@ -16,13 +16,21 @@ mod damaged;
 mod dead;
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod driver;
 mod error;
 mod file;
 mod inlet;
 mod leaving;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod power_tests;
 mod record;
 mod salvage;
 mod settings;
+#[cfg(test)]
+pub(crate) mod simulated_disk;
 mod store;
 mod tables;
 #[cfg(test)]

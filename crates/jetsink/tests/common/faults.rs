@@ -8,7 +8,8 @@ use async_nats::jetstream::stream::Config;
 use nats_fixture::{NatsServer, TcpProxy, Way};
 use tokio::time::{Instant, sleep};
 
-use super::rounds::{Dice, Inflicted, Lanes, Round, streams};
+use super::rounds::{Inflicted, Lanes, Round, between, streams};
+use trial::Dice;
 
 /// A server, the way to it, and the two sinks that go by it.
 pub struct OneServer {
@@ -69,19 +70,19 @@ impl Fault {
     /// Of each 13: 5 kills, 3 freezes, 3 partitions, a deleted and a full stream.
     pub fn of_round(round: u64, dice: &mut Dice) -> Self {
         match round % 13 {
-            0 | 5 | 6 | 9 | 12 => Self::Killed(dice.between(100, 2_500)),
-            1 | 7 | 10 => Self::Frozen(dice.between(100, 3_500)),
-            3 => Self::StreamDeleted(dice.between(100, 1_500)),
-            4 => Self::StreamFull(dice.between(100, 1_500)),
+            0 | 5 | 6 | 9 | 12 => Self::Killed(between(dice, 100, 2_500)),
+            1 | 7 | 10 => Self::Frozen(between(dice, 100, 3_500)),
+            3 => Self::StreamDeleted(between(dice, 100, 1_500)),
+            4 => Self::StreamFull(between(dice, 100, 1_500)),
             _ => {
                 let way = match dice.below(5) {
                     0 => Way::Reset,
                     1 => Way::BlackHole,
                     2 => Way::OnlyToServer,
                     3 => Way::OnlyToClients,
-                    _ => Way::Slow(dice.between(10, 400)),
+                    _ => Way::Slow(between(dice, 10, 400)),
                 };
-                Self::Way(way, dice.between(100, 4_000))
+                Self::Way(way, between(dice, 100, 4_000))
             }
         }
     }

@@ -14,12 +14,11 @@ use bytes::Bytes;
 use jetsink::circuit::State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use nats_fixture::{StoredMessage, audit, stored_after};
-use proptest::prelude::Rng as _;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
+use trial::Dice;
 
 use super::{Emitted, Ledger, NatsSink, STALLED, emit};
 
@@ -30,23 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two emits of one caller.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A sequence of numbers that a seed repeats.
-pub struct Dice(TestRng);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0.next_u64() % limit
-    }
-
-    pub fn between(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
-    }
+/// A time from `from` to `to` milliseconds.
+pub fn between(dice: &mut Dice, from: u64, to: u64) -> Duration {
+    Duration::from_millis(from + dice.below(to - from))
 }
 
 /// What a round saw.

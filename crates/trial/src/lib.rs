@@ -1,0 +1,205 @@
+//! What every trial shares: how many histories and from which seed, a thread or two to run them, and
+//! the line that it ends with.
+//!
+//! A trial is an ordinary `#[test]`. By itself it runs the few histories that it asks for; `cargo
+//! xtask trials` runs the same test with more, by the environment:
+//!
+//! | variable | |
+//! | --- | --- |
+//! | `JETSINK_TRIAL_COUNT` | how many histories |
+//! | `JETSINK_SEED` | the seed of the first; each next one's is one higher |
+//! | `JETSINK_TRIAL_THREADS` | how many run at a time: 1, unless given |
+//!
+//! So a history that fails is repeated alone by its own seed and a count of 1.
+
+mod dice;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub use dice::Dice;
+
+/// The seed of the first history, where none is given: every run of the tests is the same.
+const USUAL_SEED: u64 = 1;
+
+/// With so many failed, the rest would not say more.
+const ENOUGH_FAILURES: usize = 10;
+
+/// One trial: a name, how much of it to run, and from which seed.
+#[derive(Debug)]
+pub struct Trial {
+    name: &'static str,
+    count: u64,
+    seed: u64,
+    threads: u64,
+}
+
+/// What a trial saw, told by the line that it ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outcome {
+    count: u64,
+    failures: u64,
+}
+
+impl Trial {
+    /// A trial of `usual` histories, unless the environment asks for another number.
+    #[must_use]
+    pub fn new(name: &'static str, usual: u64) -> Self {
+        Self {
+            name,
+            count: variable("JETSINK_TRIAL_COUNT").unwrap_or(usual),
+            seed: variable("JETSINK_SEED").unwrap_or(USUAL_SEED),
+            threads: variable("JETSINK_TRIAL_THREADS").unwrap_or(1).max(1),
+        }
+    }
+
+    /// How many histories, rounds or sites.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The seed of the first history.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Runs the histories, each with dice of its own; one that panics has failed. Ends with the
+    /// trial's line.
+    ///
+    /// # Panics
+    /// Once all have run, if any failed.
+    pub fn run(&self, history: impl Fn(&mut Dice) + Sync) {
+        self.run_numbered(|_, dice| history(dice));
+    }
+
+    /// As [`run`](Self::run), for those that want to know which of them it is, counted from 0.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn run_numbered(&self, history: impl Fn(u64, &mut Dice) + Sync) {
+        let next = AtomicU64::new(0);
+        let enough = AtomicBool::new(false);
+        let failed = Mutex::new(Vec::new());
+        let run = || {
+            while !enough.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= self.count {
+                    return;
+                }
+                let seed = self.seed.wrapping_add(number);
+                let one = || history(number, &mut Dice::new(seed));
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(one)) {
+                    let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());
+                    failed.push((seed, reason(panic.as_ref())));
+                    enough.store(failed.len() >= ENOUGH_FAILURES, Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(self.count) {
+                scope.spawn(run);
+            }
+            run();
+        });
+        let failed = failed.into_inner().unwrap_or_else(|e| e.into_inner());
+        for (seed, reason) in &failed {
+            eprintln!(
+                "\n{name}: the history of seed {seed} failed: {reason}\n\
+                 again: cargo xtask trials --only {name} --seed {seed}",
+                name = self.name
+            );
+        }
+        self.end(Outcome {
+            count: next.into_inner().min(self.count),
+            failures: failed.len() as u64,
+        });
+    }
+
+    /// Ends a trial that ran its `count` rounds by itself, and of which a failure is a panic.
+    pub fn passed(&self, count: u64) {
+        self.end(Outcome { count, failures: 0 });
+    }
+
+    fn end(&self, outcome: Outcome) {
+        // A test's own output may stand before it on the line.
+        println!(
+            "\ntrial {} count={} failures={} seed={}",
+            self.name, outcome.count, outcome.failures, self.seed
+        );
+        assert!(
+            outcome.failures == 0,
+            "{} of {} failed in {}",
+            outcome.failures,
+            outcome.count,
+            self.name
+        );
+    }
+}
+
+fn reason(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked").to_owned()
+}
+
+/// A number from the environment.
+///
+/// # Panics
+/// Where it is no number: a trial of another count than was asked for would prove something else.
+#[must_use]
+pub fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    match text.replace('_', "").parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{name} is {text:?}, and must be a number"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(count: u64, threads: u64) -> Trial {
+        Trial {
+            name: "of-the-trials",
+            count,
+            seed: 40,
+            threads,
+        }
+    }
+
+    #[test]
+    fn each_history_runs_once_with_its_own_seed() {
+        for threads in [1, 3] {
+            let rolled = Mutex::new(Vec::new());
+            trial(5, threads).run(|dice| rolled.lock().unwrap().push(dice.next()));
+            let mut rolled = rolled.into_inner().unwrap();
+            let mut expected: Vec<u64> = (40..45).map(|seed| Dice::new(seed).next()).collect();
+            rolled.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(rolled, expected);
+        }
+    }
+
+    #[test]
+    fn one_history_that_fails_fails_the_trial_after_the_rest() {
+        let ran = AtomicU64::new(0);
+        let failing = catch_unwind(AssertUnwindSafe(|| {
+            trial(5, 1).run_numbered(|number, _| {
+                ran.fetch_add(1, Ordering::Relaxed);
+                assert!(number != 2, "the third");
+            });
+        }));
+        assert_eq!(
+            reason(failing.unwrap_err().as_ref()),
+            "1 of 5 failed in of-the-trials"
+        );
+        assert_eq!(ran.into_inner(), 5);
+    }
+}

@@ -1,0 +1,145 @@
+//! Which trials there are: the test that is each of them, how much of it is a full run, and what
+//! passes. A row stands here only if it runs.
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    pub(crate) name: &'static str,
+    pub(crate) passes: &'static str,
+    pub(crate) test: Test,
+    pub(crate) full: u64,
+    pub(crate) quick: u64,
+    pub(crate) counts: Counts,
+}
+
+/// Where its test is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Test {
+    pub(crate) package: &'static str,
+    /// The file under `tests/`; the library's own tests where there is none.
+    pub(crate) file: Option<&'static str>,
+    /// Its path; all tests of the file where there is none.
+    pub(crate) path: Option<&'static str>,
+}
+
+/// What a count is a count of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// Chosen at random: it bounds how often the promise breaks.
+    Random(&'static str),
+    /// All that there are.
+    All(&'static str),
+    /// The tests of a file, each of which looks at all there is. They print no line of their own.
+    Tests(&'static str),
+}
+
+impl Counts {
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Random(unit) | Self::All(unit) | Self::Tests(unit) => unit,
+        }
+    }
+}
+
+const fn unit_test(path: &'static str) -> Test {
+    Test {
+        package: "jetsink",
+        file: None,
+        path: Some(path),
+    }
+}
+
+pub(crate) const TRIALS: &[Trial] = &[
+    Trial {
+        name: "circuit-model",
+        passes: "histories of up to 200 steps go as in a plain circuit written apart: same verdicts, one probe at a time, outcomes of another epoch ignored, a dropped admission wedges nothing",
+        test: unit_test("trials::circuit_histories::every_history_goes_as_in_the_plain_circuit"),
+        full: 200_000,
+        quick: 50_000,
+        counts: Counts::Random("histories"),
+    },
+    Trial {
+        name: "circuit-states",
+        passes: "each step from each reachable state of a circuit with four callers goes as in the plain one, to the last state",
+        test: unit_test(
+            "trials::circuit_states::every_reachable_state_goes_on_as_in_the_plain_circuit",
+        ),
+        full: 0,
+        quick: 0,
+        counts: Counts::All("states"),
+    },
+    Trial {
+        name: "interleavings",
+        passes: "loom: probes race, a trip against a success, a drop against a failure, a shutdown against an emit; all interleavings (with three threads of two steps: up to three preemptions)",
+        test: Test {
+            package: "jetsink",
+            file: Some("circuit_loom"),
+            path: None,
+        },
+        full: 1,
+        quick: 1,
+        counts: Counts::Tests("models"),
+    },
+    Trial {
+        name: "retry",
+        passes: "attempts, waits, message id and deadline are as the script says, to the millisecond; no wait overflows",
+        test: unit_test("trials::retries::attempts_waits_and_the_deadline_are_as_scripted"),
+        full: 200_000,
+        quick: 20_000,
+        counts: Counts::Random("emits"),
+    },
+    Trial {
+        name: "fuzz-event-lines",
+        passes: "lines that are almost events: no panic, memory by length, tenant and subject as a plain reading has them, both readers agree",
+        test: unit_test(
+            "trials::fuzz::event_lines::no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("lines"),
+    },
+    Trial {
+        name: "fuzz-templates",
+        passes: "subject templates and what is filled in: no panic, and never another level, wildcard or tenant",
+        test: unit_test(
+            "trials::fuzz::subjects::no_template_panics_and_nothing_filled_in_adds_a_level",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("templates"),
+    },
+    Trial {
+        name: "fuzz-tenants",
+        passes: "tenant ids: one token or refused, as a plain rule says; encoded ids come back the same",
+        test: unit_test("trials::fuzz::subjects::a_tenant_id_is_one_token_or_refused"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("ids"),
+    },
+    Trial {
+        name: "fuzz-server-urls",
+        passes: "server URLs: no panic, and no password in settings, addresses or errors",
+        test: unit_test("trials::fuzz::server_urls::no_url_panics_or_shows_its_password"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("URLs"),
+    },
+    Trial {
+        name: "fuzz-settings",
+        passes: "contexts and variables of the nats command, settings of sink and spool: no panic, no secret shown, ranges kept",
+        test: unit_test("trials::fuzz::settings::no_setting_panics_or_shows_a_secret"),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("settings"),
+    },
+    Trial {
+        name: "fuzz-spool-records",
+        passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing made up",
+        test: unit_test(
+            "trials::fuzz::spool_records::no_record_panics_and_what_is_taken_is_what_was_there",
+        ),
+        full: 1_000_000,
+        quick: 50_000,
+        counts: Counts::Random("records"),
+    },
+];

@@ -1,0 +1,121 @@
+//! The trials: one command that tries to break the promise, and tells what it saw.
+
+mod arguments;
+mod list;
+mod outcome;
+mod report;
+mod run;
+mod table;
+mod teeth;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use arguments::Arguments;
+use list::{TRIALS, Trial};
+use run::{Place, Run};
+
+/// Runs what was asked for; an error where anything failed.
+pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
+    let arguments = Arguments::read(arguments)?;
+    if arguments.list {
+        list();
+        return Ok(());
+    }
+    let teeth = arguments.only.iter().any(|name| name == teeth::NAME) || arguments.is_full();
+    let trials = chosen(&arguments)?;
+    let started = Instant::now();
+    let place = Place::here(arguments.quick);
+    for trial in &trials {
+        place.build(&trial.test)?;
+    }
+    let first_seed = arguments.seed.unwrap_or_else(of_the_clock);
+    let mut runs = Vec::new();
+    for trial in &trials {
+        let count = count(trial, &arguments);
+        println!("{} …", trial.name);
+        let run = place.run(trial, first_seed, count)?;
+        if !run.is_passed() {
+            tell_failure(&run, &arguments);
+        }
+        runs.push(run);
+    }
+    if !runs.is_empty() {
+        let minutes = started.elapsed().as_secs_f64() / 60.0;
+        println!("\n{}\n{minutes:.1} min", table::plain(&runs));
+    }
+    let bitten = if teeth { Some(teeth::run()?) } else { None };
+    if let Some(bitten) = &bitten {
+        println!("\n{}", bitten.plain());
+    }
+    if let (true, Some(bitten)) = (arguments.is_full(), &bitten) {
+        report::write(&runs, bitten, started.elapsed())?;
+    }
+    let failed: Vec<&str> = runs
+        .iter()
+        .filter(|run| !run.is_passed())
+        .map(|run| run.trial.name)
+        .chain(bitten.filter(|b| !b.all_caught()).map(|_| teeth::NAME))
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")))
+    }
+}
+
+fn list() {
+    for trial in TRIALS {
+        let (full, quick) = (table::thousands(trial.full), table::thousands(trial.quick));
+        let unit = trial.counts.unit();
+        match trial.counts {
+            list::Counts::Random(_) => println!("{}: {full} {unit} ({quick})", trial.name),
+            list::Counts::All(_) | list::Counts::Tests(_) => println!("{}: all {unit}", trial.name),
+        }
+        println!("    {}", trial.passes);
+    }
+    println!("{}: {}", teeth::NAME, teeth::PASSES);
+}
+
+fn chosen(arguments: &Arguments) -> Result<Vec<Trial>, String> {
+    if arguments.only.is_empty() {
+        return Ok(TRIALS.to_vec());
+    }
+    let mut chosen = Vec::new();
+    for name in arguments.only.iter().filter(|name| *name != teeth::NAME) {
+        let trial = TRIALS.iter().find(|trial| trial.name == name);
+        chosen.push(*trial.ok_or_else(|| format!("there is no trial {name:?}; see --list"))?);
+    }
+    Ok(chosen)
+}
+
+fn count(trial: &Trial, arguments: &Arguments) -> u64 {
+    let usual = if arguments.quick {
+        trial.quick
+    } else {
+        trial.full
+    };
+    // A seed by itself is one history's.
+    let alone = arguments.seed.map(|_| 1);
+    arguments.count.or(alone).unwrap_or(usual)
+}
+
+fn tell_failure(run: &Run, arguments: &Arguments) {
+    let text = std::fs::read_to_string(&run.log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let quick = if arguments.quick { " --quick" } else { "" };
+    println!(
+        "{}\n{} FAILED; all of it is in {}; all of it again: cargo xtask trials{quick} --only {} --seed {} --count {}",
+        lines[lines.len().saturating_sub(30)..].join("\n"),
+        run.trial.name,
+        run.log.display(),
+        run.trial.name,
+        run.seed,
+        count(&run.trial, arguments)
+    );
+}
+
+/// Another one for each run; it stands in the table.
+fn of_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs())
+}

@@ -1,0 +1,117 @@
+//! What a trial's test printed, and what that is worth.
+
+use super::list::Counts;
+
+/// What one trial came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) count: u64,
+    pub(crate) failures: u64,
+}
+
+impl Outcome {
+    /// From what the test printed; `None` where it did not come to its end.
+    pub(crate) fn read(output: &str, trial: &str, counts: Counts) -> Option<Self> {
+        match counts {
+            Counts::Random(_) | Counts::All(_) => own_line(output, trial),
+            Counts::Tests(_) => test_result(output),
+        }
+    }
+
+    pub(crate) fn is_passed(self) -> bool {
+        self.failures == 0 && self.count > 0
+    }
+
+    /// What the count supports.
+    pub(crate) fn bound(self, counts: Counts) -> String {
+        match (self.failures, counts) {
+            (0, _) if self.count == 0 => "nothing: nothing ran".to_owned(),
+            (0, Counts::All(_) | Counts::Tests(_)) => "all there are".to_owned(),
+            // The rule of three: where none of n fails, at most 3 in n do, with 95 % confidence.
+            (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
+            (failures, _) => format!("{:.1e} failed", failures as f64 / self.count.max(1) as f64),
+        }
+    }
+}
+
+/// `trial NAME count=N failures=N seed=N`.
+fn own_line(output: &str, trial: &str) -> Option<Outcome> {
+    let fields = output.lines().rev().find_map(|line| {
+        let fields = line.strip_prefix("trial ")?.strip_prefix(trial)?;
+        fields.starts_with(' ').then_some(fields)
+    })?;
+    let number = |name: &str| {
+        let mut fields = fields.split_whitespace();
+        fields.find_map(|field| field.strip_prefix(name)?.parse().ok())
+    };
+    Some(Outcome {
+        count: number("count=")?,
+        failures: number("failures=")?,
+    })
+}
+
+/// `test result: ok. 7 passed; 0 failed; …`
+fn test_result(output: &str) -> Option<Outcome> {
+    let line = output
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("test result: "))?;
+    let number = |what: &str| {
+        let mut words = line.split([' ', ';']).filter(|word| !word.is_empty());
+        let mut before = None;
+        words.find_map(|word| {
+            let number = if word == what { before } else { None };
+            before = word.parse::<u64>().ok();
+            number
+        })
+    };
+    let (passed, failures) = (number("passed")?, number("failed")?);
+    Some(Outcome {
+        count: passed + failures,
+        failures,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trials_own_line_is_found_among_others() {
+        let output = "running 1 test\ntrial retry-not count=1 failures=1 seed=1\n\
+                      trial retry count=20 failures=3 seed=7\ntest … ok\n";
+        let read = |trial| Outcome::read(output, trial, Counts::Random("x"));
+        let expected = Outcome {
+            count: 20,
+            failures: 3,
+        };
+        assert_eq!(read("retry"), Some(expected));
+        assert_eq!(read("other"), None);
+        assert!(!expected.is_passed());
+    }
+
+    #[test]
+    fn a_file_of_tests_counts_its_tests() {
+        let output = "test result: FAILED. 6 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s\n";
+        let expected = Outcome {
+            count: 7,
+            failures: 1,
+        };
+        let read = |output| Outcome::read(output, "x", Counts::Tests("models"));
+        assert_eq!(read(output), Some(expected));
+        assert_eq!(read("error: could not compile"), None);
+    }
+
+    #[test]
+    fn a_bound_is_three_in_the_count_and_only_where_none_failed() {
+        let bound = |count, failures| Outcome { count, failures }.bound(Counts::Random("x"));
+        assert_eq!(bound(200_000, 0), "at most 1.5e-5");
+        assert_eq!(bound(200, 2), "1.0e-2 failed");
+        assert_eq!(bound(0, 0), "nothing: nothing ran");
+        let all = Outcome {
+            count: 9,
+            failures: 0,
+        };
+        assert_eq!(all.bound(Counts::All("x")), "all there are");
+    }
+}

@@ -1,0 +1,103 @@
+//! `docs/reliability.md`, from a full run and from nothing else.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::run::Run;
+use super::table;
+use super::teeth::Bites;
+use crate::{root, succeed};
+
+const TEXT: &str = include_str!("reliability.md");
+
+/// Where it goes.
+const FILE: &str = "docs/reliability.md";
+
+pub(crate) fn write(runs: &[Run], teeth: &Bites, took: Duration) -> Result<(), String> {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).map_err(|e| e.to_string())?;
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let server = nats_fixture::nats_server_binary().map_err(|e| e.to_string())?;
+    let server = said(Command::new(server).arg("--version"))?;
+    let values = [
+        ("date", said(Command::new("date").args(["-u", "+on %F"]))?),
+        ("commit", commit()?),
+        ("minutes", format!("{:.0}", took.as_secs_f64() / 60.0)),
+        ("cores", cores.to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("rustc", said(Command::new("rustc").arg("--version"))?),
+        ("nats_server", server.replace("nats-server: ", "")),
+        ("async_nats", locked(&lock, "async-nats")?),
+        ("redb", locked(&lock, "redb")?),
+        ("table", table::markdown(runs)),
+        ("teeth_summary", teeth.summary()),
+        ("teeth", teeth.markdown()),
+    ];
+    let text = filled(TEXT, &values);
+    std::fs::write(root().join(FILE), text).map_err(|e| format!("{FILE}: {e}"))?;
+    println!("{FILE} is written");
+    succeed(
+        Command::new("git")
+            .current_dir(root())
+            .args(["diff", "--stat", "--", FILE]),
+    )
+}
+
+fn commit() -> Result<String, String> {
+    let git = |arguments: &[&str]| said(Command::new("git").current_dir(root()).args(arguments));
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let changed = changed.lines().any(|line| !line.ends_with(FILE));
+    Ok(if changed {
+        format!("{commit} with changes that are not committed")
+    } else {
+        commit
+    })
+}
+
+fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The version of a package in the lock file.
+fn locked(lock: &str, package: &str) -> Result<String, String> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
+    let version = lines
+        .next()
+        .and_then(|line| line.strip_prefix("version = \""));
+    let version = version.ok_or_else(|| format!("Cargo.lock has no {package}"))?;
+    Ok(version.trim_end_matches('"').to_owned())
+}
+
+fn filled(text: &str, values: &[(&str, String)]) -> String {
+    let mut text = text.to_owned();
+    for (name, value) in values {
+        text = text.replace(&format!("{{{name}}}"), value);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_comes_from_the_lock_file() {
+        let lock = "[[package]]\nname = \"redb-x\"\nversion = \"1\"\n\n[[package]]\nname = \"redb\"\nversion = \"4.6.0\"\n";
+        assert_eq!(locked(lock, "redb"), Ok("4.6.0".to_owned()));
+        assert!(locked(lock, "red").is_err());
+    }
+
+    #[test]
+    fn values_take_the_place_of_their_names() {
+        let values = [("commit", "abc".to_owned())];
+        assert_eq!(
+            filled("from {commit}, {other}", &values),
+            "from abc, {other}"
+        );
+    }
+}
