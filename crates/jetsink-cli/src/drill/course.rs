@@ -328,7 +328,7 @@ impl Course {
         }
         // The samples end with what is known now.
         let last = self.lanes.iter().zip(&evidence);
-        let last = last.map(|(lane, evidence)| (lane.tick(), Some(evidence.found())));
+        let last = last.map(|(lane, evidence)| (lane.tick(), Some(evidence.ever_stored())));
         recorder.record(self.started.elapsed(), last.collect());
         let mut about = self.about.clone();
         about.seconds = self.started.elapsed().as_secs_f64();

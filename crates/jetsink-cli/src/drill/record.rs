@@ -64,7 +64,8 @@ pub(crate) struct Sample {
     pub(crate) emitted: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
-    /// Messages in the lane's stream; none while the broker doesn't say.
+    /// Messages that the lane's stream has stored, also before it was deleted; none while the broker doesn't
+    /// say.
     pub(crate) stored: Option<u64>,
     /// Events that wait on the disk; none without a spool.
     pub(crate) spooled: Option<u64>,

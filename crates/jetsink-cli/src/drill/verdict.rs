@@ -101,9 +101,18 @@ impl Evidence {
         }
     }
 
-    /// How many messages were found.
-    pub(super) fn found(&self) -> u64 {
-        self.found.stored
+    /// How many messages streams have stored, those that they were deleted with included.
+    pub(super) fn ever_stored(&self) -> u64 {
+        self.found.stored + self.gone()
+    }
+
+    fn is_excused(&self, number: u64) -> bool {
+        self.excused.iter().any(|range| range.contains(&number))
+    }
+
+    /// What a stream had taken and was deleted with before anybody looked.
+    fn gone(&self) -> u64 {
+        self.count(|told, times, number| told.is_ok() && times == 0 && self.is_excused(number))
     }
 
     fn count(&self, which: impl Fn(Told, u32, u64) -> bool) -> u64 {
@@ -137,14 +146,14 @@ impl Evidence {
             checks.push(seen("outcome unknown", text));
         }
         checks.push(seen("stored", count(self.found.stored)));
-        let excused = |number| self.excused.iter().any(|range| range.contains(&number));
-        let gone = |told: Told, times, number| told.is_ok() && times == 0 && excused(number);
         if !self.excused.is_empty() {
-            checks.push(seen("deleted with the stream", count(self.count(gone))));
+            checks.push(seen("deleted with the stream", count(self.gone())));
         }
         checks.push(none(
             "lost",
-            self.count(|told, times, number| told.is_ok() && times == 0 && !excused(number)),
+            self.count(|told, times, number| {
+                told.is_ok() && times == 0 && !self.is_excused(number)
+            }),
         ));
         checks.push(none("duplicated", self.count(|_, times, _| times > 1)));
         checks.push(none("out of order", self.found.out_of_order));
