@@ -36,8 +36,8 @@ pub(crate) fn html(record: &Record) -> String {
          <header>\n<p>jetsink drill of <time>{started}</time></p>\n<h1>{headline}</h1>\n</header>\n\
          <div class='verdicts'>\n{verdicts}</div>\n<div class='facts'>\n{about}{faults}</div>\n\
          <section>\n<h2>All lanes</h2>\n{overview}\
-         <p class='note'>Grey: a fault. A gap in a line: nothing is known, as of the stream while its broker is \
-         down.</p>\n</section>\n{lanes}</main>\n</body>\n</html>\n"
+         <p class='note'>Grey: a fault. A gap in a line: nothing was seen there, such as the stream while its \
+         broker is down, or a median while no emit ends.</p>\n</section>\n{lanes}</main>\n</body>\n</html>\n"
     )
 }
 

@@ -130,7 +130,7 @@ fn latency(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
             time: axes.time,
             samples: &lane.samples,
             // Many lines over each other are read more easily with fewer points.
-            column: 2.5,
+            column: 7.0,
         };
         let class = format!("longest {}", lane_class(index));
         svg.push_str(&curves.line(&class, &axes.longest, longest));
@@ -233,7 +233,7 @@ fn counts(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
             height: 106.0,
         };
         svg.push_str(&frame.faults(&record.faults, &axes.time));
-        for value in axes.events.ticks(4) {
+        for value in axes.events.ticks(5) {
             let at = axes.events.at(value);
             svg.push_str(&frame.across("grid", at));
             if index == 0 {

@@ -83,7 +83,7 @@ pub(super) fn latency_labels(scale: &Logarithmic, at_most: usize) -> Vec<(f64, S
 
 pub(super) fn count_labels(scale: &Linear) -> Vec<(f64, String)> {
     let label = |value: f64| (scale.at(value), amount(value, scale.end));
-    scale.ticks(4).into_iter().map(label).collect()
+    scale.ticks(5).into_iter().map(label).collect()
 }
 
 /// Over the first of them stand the faults' names, below the last one the time.

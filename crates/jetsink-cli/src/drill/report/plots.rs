@@ -34,7 +34,7 @@ pub(super) fn overview(record: &Record, axes: &Axes) -> String {
         description.push_str(&format!("{}: {most}. ", lane.name));
         // Many lines over each other are read more easily with fewer points.
         let curves = Curves {
-            column: 3.0,
+            column: 7.0,
             ..curves(lane, axes, HEIGHT)
         };
         marks.insert_str(
