@@ -119,6 +119,30 @@ impl Trial {
         });
     }
 
+    /// Runs `site` on so many of `sites`, spread evenly: all of them, where the count is no less. A site's
+    /// seed is its place among all.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn run_over<T: Sync + std::fmt::Debug>(&self, sites: &[T], site: impl Fn(&T) + Sync) {
+        let all = sites.len() as u64;
+        // One alone, as a failure names it.
+        let alone = (self.count == 1).then_some(self.seed % all.max(1));
+        let chosen = Self {
+            count: self.count.min(all),
+            seed: 0,
+            ..*self
+        };
+        chosen.run_numbered(|number, _| {
+            let place = alone.unwrap_or(number * all / chosen.count);
+            let at = &sites[place as usize];
+            let one = || site(at);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(one)) {
+                panic!("site {place}, {at:?}: {}", reason(panic.as_ref()));
+            }
+        });
+    }
+
     /// Ends a trial that ran its `count` rounds by itself, and of which a failure is a panic.
     pub fn passed(&self, count: u64) {
         self.end(Outcome { count, failures: 0 });
