@@ -142,4 +142,24 @@ pub(crate) const TRIALS: &[Trial] = &[
         quick: 50_000,
         counts: Counts::Random("records"),
     },
+    Trial {
+        name: "spool-failing-calls",
+        passes: "each call of the spool's store to its disk fails in turn (EIO, ENOSPC, half a write; once and for good): what was told Ok is there, what was refused is not, and after a failed sync nothing more is written",
+        test: unit_test(
+            "spool::failing_calls_tests::whichever_call_fails_what_was_told_ok_is_there_and_what_was_refused_is_not",
+        ),
+        full: 1_000_000,
+        quick: 500,
+        counts: Counts::All("sites"),
+    },
+    Trial {
+        name: "spool-power-cuts",
+        passes: "power cut at a random step, three times in a row; writes since the last sync kept, lost, torn by sectors or in another order: what was told Ok is there",
+        test: unit_test(
+            "spool::power_tests::a_power_cut_at_any_step_loses_nothing_that_was_told_ok",
+        ),
+        full: 10_000,
+        quick: 500,
+        counts: Counts::Random("histories"),
+    },
 ];

@@ -19,6 +19,8 @@ mod disk_tests;
 #[cfg(test)]
 mod driver;
 mod error;
+#[cfg(test)]
+mod failing_calls_tests;
 mod file;
 mod inlet;
 mod leaving;
