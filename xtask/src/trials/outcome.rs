@@ -16,7 +16,7 @@ impl Outcome {
     /// From what the test printed; `None` where it did not come to its end.
     pub(crate) fn read(output: &str, trial: &str, counts: Counts) -> Option<Self> {
         match counts {
-            Counts::Random(_) | Counts::All(_) => own_line(output, trial),
+            Counts::Random(_) | Counts::Time(_) | Counts::All(_) => own_line(output, trial),
             Counts::Tests(_) => test_result(output),
         }
     }
@@ -34,6 +34,7 @@ impl Outcome {
                 Some(all) => format!("a sample of {}", thousands(all)),
             },
             // The rule of three: where none of n fails, at most 3 in n do, with 95 % confidence.
+            (0, Counts::Time(_)) => "-".to_owned(),
             (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
             (failures, _) => format!("{:.1e} failed", failures as f64 / self.count.max(1) as f64),
         }
