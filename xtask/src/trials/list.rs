@@ -162,4 +162,14 @@ pub(crate) const TRIALS: &[Trial] = &[
         quick: 500,
         counts: Counts::Random("histories"),
     },
+    Trial {
+        name: "whole-sink",
+        passes: "an hour of the whole sink in virtual time, from a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), over a disk that fails, with processes killed and power cut: told Ok is stored once in order or a dead letter, told Err is not, no emit past its deadline, drained within 10 minutes of the last fault",
+        test: unit_test(
+            "trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
+        ),
+        full: 5_000,
+        quick: 60,
+        counts: Counts::Random("hours"),
+    },
 ];
