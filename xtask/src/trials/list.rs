@@ -174,6 +174,16 @@ pub(crate) const TRIALS: &[Trial] = &[
         counts: Counts::Random("histories"),
     },
     Trial {
+        name: "whole-sink",
+        passes: "an hour of the whole sink in virtual time, from a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), over a disk that fails, with processes killed and power cut: told Ok is stored once in order or a dead letter, told Err is not, no emit past its deadline, drained within 10 minutes of the last fault",
+        test: unit_test(
+            "trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
+        ),
+        full: 5_000,
+        quick: 60,
+        counts: Counts::Random("hours"),
+    },
+    Trial {
         name: "crashes",
         passes: "the command follows a file into a spool and is ended while it appends, replays and closes, half of the times at named points, its broker killed and frozen meanwhile: each line stored once, in order",
         test: Test {
