@@ -10,6 +10,7 @@ use crate::audit::arguments::Audit;
 use crate::doctor::arguments::Doctor;
 use crate::packaging::{Completions, ManualPages};
 use crate::stream::arguments::Stream;
+use crate::tail::arguments::Tail;
 use crate::units::{parse_bytes, parse_duration};
 
 /// Hands CloudEvents to NATS JetStream, and says which are stored.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Doctor(Box<Doctor>),
     /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
     Audit(Box<Audit>),
+    /// Show a stream's events as they are stored, or those that are there
+    Tail(Box<Tail>),
     /// Print a script that completes the command in a shell
     Completions(Completions),
     /// Print the manual page, or write all of them to a folder

@@ -13,6 +13,7 @@ mod report;
 mod settings;
 mod spool;
 mod stream;
+mod tail;
 mod units;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Completions(arguments) => packaging::completions(&arguments),
         Command::Man(arguments) => packaging::manual_pages(&arguments),
     };

@@ -16,3 +16,4 @@ mod publish;
 mod spool;
 mod stream;
 mod support;
+mod tail;
