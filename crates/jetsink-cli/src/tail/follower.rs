@@ -57,10 +57,11 @@ impl<'a> Follower<'a> {
     /// Until there is no more, or nobody who reads it.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         loop {
-            let was = self.created.is_some();
             match self.go_through().await {
                 Ok(()) => return Ok(()),
-                Err(error) if was_lost(&error) || (was && error.is_transient()) => {
+                Err(error)
+                    if was_lost(&error) || (self.created.is_some() && error.is_transient()) =>
+                {
                     let place = match self.start {
                         Start::At(StreamStart::Sequence(next)) => {
                             format!("going on behind message {}", next.saturating_sub(1))

@@ -222,11 +222,7 @@ pub(super) async fn next(
         };
         let reply = match (&message.reply, header("Nats-Consumer-Stalled")) {
             (Some(reply), _) => reply.to_string(),
-            (None, Some(_)) if stalled == STALLED_FOR_GOOD => {
-                return Err(cant_read(
-                    "its flow control hears nothing from us: this user has to be allowed to publish to $JS.FC.>",
-                ));
-            }
+            (None, Some(_)) if stalled == STALLED_FOR_GOOD => return Err(no_flow_control()),
             (None, Some(reply)) => {
                 stalled += 1;
                 reply.to_owned()
@@ -243,6 +239,18 @@ pub(super) async fn next(
             .publish(reply, Bytes::new())
             .await
             .map_err(|error| cant_read(&format!("flow control: {error}")))?;
+    }
+}
+
+/// No matter of time, unlike what else is in the way of reading.
+fn no_flow_control() -> PublishError {
+    PublishError::Other {
+        text:
+            "the stream can't be read: its flow control hears nothing from us; grant this user to \
+               publish to $JS.FC.>"
+                .to_owned(),
+        scope: Scope::Subject,
+        known: Known::Refused,
     }
 }
 
