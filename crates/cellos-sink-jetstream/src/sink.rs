@@ -27,7 +27,8 @@ use crate::tenant::tenant;
 /// (2 s by default). Dropping its future gives up the wait: the event may be stored or not.
 ///
 /// # Errors of `emit`
-/// `CellosError::EventSink`, whose text is one line without credentials and begins with what is known of the event:
+/// `CellosError::EventSink`, whose text is one line without credentials. Behind cellos-core's own `event sink: ` it
+/// begins with what is known of the event:
 ///
 /// | it begins with | it is stored | what to do |
 /// | --- | --- | --- |
