@@ -64,6 +64,11 @@ pub use status::{LastFailure, Status, StatusWatch};
 pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 pub use window::{EachAlone, Sent, Window};
 
+/// The samples of the repository's front page. It is no part of the package, and of no other build.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FrontPage;
+
 #[cfg(test)]
 mod circuit_tests;
 #[cfg(test)]
