@@ -24,10 +24,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jetsink::circuit::State as Circuit;
 use jetsink::{
-    Binding, ConnectSettings, Delivery, EmitError, Known, MessageIdRule, NatsPublisher, Scope,
-    Sink, SinkSettings,
+    Binding, ConnectSettings, Delivery, EmitError, Known, MessageIdRule, NatsPublisher, Publisher,
+    Scope, Sink, SinkSettings,
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 struct Service {
     sink: Sink<NatsPublisher>,
@@ -80,12 +81,21 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Not while the broker's circuit is open. For readiness only: a restart would mend nothing.
+/// For readiness only: a restart of this process would mend nothing at the broker.
 async fn ready(State(service): State<Arc<Service>>) -> (StatusCode, String) {
     let status = service.sink.status();
-    let code = match status.broker {
-        Circuit::Connected => StatusCode::OK,
-        Circuit::Reconnecting { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    let is_ready = match status.broker {
+        Circuit::Connected => true,
+        // It closes by the success of an event. Who has none until it is ready has to let one try.
+        Circuit::Reconnecting { next_after, .. } => {
+            let connection = service.sink.publisher().connection();
+            connection.is_some_and(|connection| connection.borrow().up)
+                && next_after <= Instant::now()
+        }
+    };
+    let code = match is_ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, status.to_string())
 }

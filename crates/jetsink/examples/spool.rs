@@ -27,6 +27,7 @@ use std::time::Duration;
 use jetsink::{
     Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings, Status,
 };
+use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -67,15 +68,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // A service would go on emitting. This one shows how the spool empties itself.
-    let mut watch = sink.watch();
+    // A service would go on emitting. This one watches the spool empty itself.
     let mut status = sink.status();
     while status.spool.is_some_and(|spool| spool.events > 0) {
         println!("waiting: {}", told(&status));
-        status = tokio::select! {
-            status = watch.changed() => status,
+        tokio::select! {
+            () = sleep(Duration::from_secs(1)) => {}
             interrupted = tokio::signal::ctrl_c() => { interrupted?; break }
-        };
+        }
+        status = sink.status();
     }
 
     // Gives the spool a last second to empty itself. The rest stays on the disk for the next run.
