@@ -11,15 +11,14 @@
 //! ```text
 //! cell-1 of acme ended: exit status: 0
 //! cell-2 of globex ended: exit status: 3
-//! cell-3 of a.b: started is not reported: event sink error: not sent: tenant id has '.' at byte 1: …
+//! cell-3 of a.b: started is not reported: event sink: not sent: tenant id has '.' at byte 1: …
 //! cell-3 of a.b ended: exit status: 0
-//! cell-3 of a.b: destroyed is not reported: event sink error: not sent: tenant id has '.' at byte 1: …
+//! cell-3 of a.b: destroyed is not reported: event sink: not sent: tenant id has '.' at byte 1: …
 //! 3 cells ran; events: 4 reported, 2 not
 //! ```
 //!
-//! Without a broker or without the stream, the line of each event says so, and the cells run as ever; with a
-//! spool the events wait on the disk for the next run. `NATS_URL` names the broker, else it is
-//! nats://127.0.0.1:4222.
+//! Without a broker or without the stream, a line says so for each event, and the cells run as ever; with a spool
+//! the events wait on the disk for the next run. `NATS_URL` names the broker, else it is nats://127.0.0.1:4222.
 
 use std::error::Error;
 use std::process::{ExitCode, ExitStatus};
@@ -51,15 +50,25 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let broker = ConnectSettings::from_environment(None, |name| std::env::var(name).ok())?;
-    // Cells come first: a supervisor starts whether the broker is there or not.
-    let mut sink =
-        JetStreamEventSink::builder(broker.start_disconnected(), "cellos.events.{tenantId}");
-    if let Some(folder) = std::env::args().nth(1) {
-        sink = sink.spool(SpoolSettings::new(folder));
-    }
+    let spool = std::env::args().nth(1).map(SpoolSettings::new);
+    let connect = async |broker| {
+        let sink = JetStreamEventSink::builder(broker, "cellos.events.{tenantId}");
+        match spool.clone() {
+            None => sink.connect().await,
+            Some(spool) => sink.spool(spool).connect().await,
+        }
+    };
+    // The first event is to find a connection; but the cells come first, whether there is a broker or not.
+    let sink = match connect(broker.clone()).await {
+        Ok(sink) => sink,
+        Err(error) => {
+            eprintln!("{error}");
+            connect(broker.start_disconnected()).await?
+        }
+    };
     let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let mut reporter = Reporter {
-        sink: Box::new(sink.connect().await?),
+        sink: Box::new(sink),
         run,
         reported: 0,
         lost: 0,
