@@ -410,6 +410,16 @@ impl<P: Publisher + 'static> Sink<P> {
         let opened = tokio::task::spawn_blocking(move || Spool::open(&opening))
             .await
             .unwrap_or(Err(SpoolError::Closed))?;
+        Ok(Self::over(publisher, settings, opened, spool))
+    }
+
+    /// A sink over an open spool.
+    pub(crate) fn over(
+        publisher: P,
+        settings: SinkSettings,
+        opened: Spool,
+        spool: SpoolSettings,
+    ) -> Self {
         let sink = Self::of(Direct::new(publisher, settings, true), Some(opened));
         if let Some(open) = &sink.spool {
             let replay = replay(Arc::clone(&sink.direct), Arc::clone(open), spool);
@@ -417,7 +427,7 @@ impl<P: Publisher + 'static> Sink<P> {
             sink.tasks()
                 .extend([tokio::spawn(replay), tokio::spawn(report)]);
         }
-        Ok(sink)
+        sink
     }
 }
 

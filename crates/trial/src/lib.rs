@@ -15,6 +15,7 @@
 mod dice;
 
 use std::any::Any;
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,13 +35,6 @@ pub struct Trial {
     count: u64,
     seed: u64,
     threads: u64,
-}
-
-/// What a trial saw, told by the line that it ends with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Outcome {
-    count: u64,
-    failures: u64,
 }
 
 impl Trial {
@@ -73,26 +67,49 @@ impl Trial {
     /// # Panics
     /// Once all have run, if any failed.
     pub fn run(&self, history: impl Fn(&mut Dice) + Sync) {
-        self.run_numbered(|_, dice| history(dice));
+        let seed_of = |number| self.seed.wrapping_add(number);
+        self.run_each(self.count, None, seed_of, |seed| {
+            history(&mut Dice::new(seed))
+        });
     }
 
-    /// As [`run`](Self::run), for those that want to know which of them it is, counted from 0.
+    /// Runs `site` on so many of `sites`, spread evenly: all of them, where the count is no less. A site's
+    /// seed is its place among all, and with a count of 1 that one runs.
     ///
     /// # Panics
     /// As [`run`](Self::run).
-    pub fn run_numbered(&self, history: impl Fn(u64, &mut Dice) + Sync) {
+    pub fn run_over<T: Sync + Debug>(&self, sites: &[T], site: impl Fn(&T) + Sync) {
+        let all = sites.len() as u64;
+        let count = self.count.min(all);
+        let place = |number: u64| match count {
+            1 => self.seed % all,
+            _ => number * all / count,
+        };
+        self.run_each(count, Some(all), place, |place| {
+            let at = &sites[place as usize];
+            println!("site {place}: {at:?}");
+            site(at);
+        });
+    }
+
+    fn run_each(
+        &self,
+        count: u64,
+        all: Option<u64>,
+        seed_of: impl Fn(u64) -> u64 + Sync,
+        history: impl Fn(u64) + Sync,
+    ) {
         let next = AtomicU64::new(0);
         let enough = AtomicBool::new(false);
         let failed = Mutex::new(Vec::new());
         let run = || {
             while !enough.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= self.count {
+                if number >= count {
                     return;
                 }
-                let seed = self.seed.wrapping_add(number);
-                let one = || history(number, &mut Dice::new(seed));
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(one)) {
+                let seed = seed_of(number);
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| history(seed))) {
                     let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());
                     failed.push((seed, reason(panic.as_ref())));
                     enough.store(failed.len() >= ENOUGH_FAILURES, Ordering::Relaxed);
@@ -100,7 +117,7 @@ impl Trial {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(self.count) {
+            for _ in 1..self.threads.min(count) {
                 scope.spawn(run);
             }
             run();
@@ -113,30 +130,20 @@ impl Trial {
                 name = self.name
             );
         }
-        self.end(Outcome {
-            count: next.into_inner().min(self.count),
-            failures: failed.len() as u64,
-        });
+        self.end(next.into_inner().min(count), failed.len() as u64, all);
     }
 
     /// Ends a trial that ran its `count` rounds by itself, and of which a failure is a panic.
     pub fn passed(&self, count: u64) {
-        self.end(Outcome { count, failures: 0 });
+        self.end(count, 0, None);
     }
 
-    fn end(&self, outcome: Outcome) {
+    fn end(&self, count: u64, failures: u64, all: Option<u64>) {
+        let (name, seed) = (self.name, self.seed);
+        let of = all.map_or_else(String::new, |all| format!(" of={all}"));
         // A test's own output may stand before it on the line.
-        println!(
-            "\ntrial {} count={} failures={} seed={}",
-            self.name, outcome.count, outcome.failures, self.seed
-        );
-        assert!(
-            outcome.failures == 0,
-            "{} of {} failed in {}",
-            outcome.failures,
-            outcome.count,
-            self.name
-        );
+        println!("\ntrial {name} count={count} failures={failures} seed={seed}{of}");
+        assert!(failures == 0, "{failures} of {count} failed in {name}");
     }
 }
 
@@ -191,15 +198,25 @@ mod tests {
     fn one_history_that_fails_fails_the_trial_after_the_rest() {
         let ran = AtomicU64::new(0);
         let failing = catch_unwind(AssertUnwindSafe(|| {
-            trial(5, 1).run_numbered(|number, _| {
-                ran.fetch_add(1, Ordering::Relaxed);
-                assert!(number != 2, "the third");
-            });
+            trial(5, 1).run(|_| assert!(ran.fetch_add(1, Ordering::Relaxed) != 2, "the third"));
         }));
         assert_eq!(
             reason(failing.unwrap_err().as_ref()),
             "1 of 5 failed in of-the-trials"
         );
         assert_eq!(ran.into_inner(), 5);
+    }
+
+    #[test]
+    fn sites_are_spread_evenly_and_one_alone_is_the_seeds() {
+        let ran = |count| {
+            let ran = Mutex::new(Vec::new());
+            let sites: Vec<u64> = (0..100).collect();
+            trial(count, 1).run_over(&sites, |site| ran.lock().unwrap().push(*site));
+            ran.into_inner().unwrap()
+        };
+        assert_eq!(ran(4), [0, 25, 50, 75]);
+        assert_eq!(ran(1), [40]);
+        assert_eq!(ran(1_000), (0..100).collect::<Vec<_>>());
     }
 }

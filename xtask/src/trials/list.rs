@@ -20,6 +20,8 @@ pub(crate) struct Test {
     pub(crate) file: Option<&'static str>,
     /// Its path; all tests of the file where there is none.
     pub(crate) path: Option<&'static str>,
+    /// What it is built with beside the default.
+    pub(crate) features: &'static [&'static str],
 }
 
 /// What a count is a count of.
@@ -27,6 +29,8 @@ pub(crate) struct Test {
 pub(crate) enum Counts {
     /// Chosen at random: it bounds how often the promise breaks.
     Random(&'static str),
+    /// How long it went on, which bounds nothing.
+    Time(&'static str),
     /// All that there are.
     All(&'static str),
     /// The tests of a file, each of which looks at all there is. They print no line of their own.
@@ -36,7 +40,7 @@ pub(crate) enum Counts {
 impl Counts {
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Random(unit) | Self::All(unit) | Self::Tests(unit) => unit,
+            Self::Random(unit) | Self::Time(unit) | Self::All(unit) | Self::Tests(unit) => unit,
         }
     }
 }
@@ -46,6 +50,17 @@ const fn unit_test(path: &'static str) -> Test {
         package: "jetsink",
         file: None,
         path: Some(path),
+        features: &[],
+    }
+}
+
+/// The tests of a file of the engine.
+const fn file(name: &'static str) -> Test {
+    Test {
+        package: "jetsink",
+        file: Some(name),
+        path: None,
+        features: &[],
     }
 }
 
@@ -71,11 +86,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "interleavings",
         passes: "loom: probes race, a trip against a success, a drop against a failure, a shutdown against an emit; all interleavings (with three threads of two steps: up to three preemptions)",
-        test: Test {
-            package: "jetsink",
-            file: Some("circuit_loom"),
-            path: None,
-        },
+        test: file("circuit_loom"),
         full: 1,
         quick: 1,
         counts: Counts::Tests("models"),
@@ -141,5 +152,72 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("records"),
+    },
+    Trial {
+        name: "spool-failing-calls",
+        passes: "each call of the spool's store to its disk fails in turn (EIO, ENOSPC, half a write; once and for good): what was told Ok is there, what was refused is not, and after a failed sync nothing more is written",
+        test: unit_test(
+            "spool::failing_calls_tests::whichever_call_fails_what_was_told_ok_is_there_and_what_was_refused_is_not",
+        ),
+        full: 1_000_000,
+        quick: 500,
+        counts: Counts::All("sites"),
+    },
+    Trial {
+        name: "spool-power-cuts",
+        passes: "power cut at a random step, three times in a row; writes since the last sync kept, lost, torn by sectors or in another order: what was told Ok is there",
+        test: unit_test(
+            "spool::power_tests::a_power_cut_at_any_step_loses_nothing_that_was_told_ok",
+        ),
+        full: 10_000,
+        quick: 500,
+        counts: Counts::Random("histories"),
+    },
+    Trial {
+        name: "whole-sink",
+        passes: "an hour of the whole sink in virtual time, from a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), over a disk that fails, with processes killed and power cut: told Ok is stored once in order or a dead letter, told Err is not, no emit past its deadline, drained within 10 minutes of the last fault",
+        test: unit_test(
+            "trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
+        ),
+        full: 5_000,
+        quick: 60,
+        counts: Counts::Random("hours"),
+    },
+    Trial {
+        name: "crashes",
+        passes: "the command follows a file into a spool and is ended while it appends, replays and closes, half of the times at named points, its broker killed and frozen meanwhile: each line stored once, in order",
+        test: Test {
+            package: "jetsink-cli",
+            file: Some("trial_crashes"),
+            path: None,
+            features: &["crash-points"],
+        },
+        full: 1_000,
+        quick: 40,
+        counts: Counts::Random("ends"),
+    },
+    Trial {
+        name: "faults-of-one-server",
+        passes: "kills, freezes, partitions (reset, black hole, one way, slow), streams deleted and full, under load, with and without a spool: none lost, doubled, altered in order or unexpected, no emit past its deadline",
+        test: file("trial_faults"),
+        full: 260,
+        quick: 10,
+        counts: Counts::Random("rounds"),
+    },
+    Trial {
+        name: "faults-of-a-cluster",
+        passes: "the same with three servers: leader killed, cut off, isolated, lame duck, rolling restart, all cut off, quorum lost",
+        test: file("trial_cluster"),
+        full: 60,
+        quick: 2,
+        counts: Counts::Random("rounds"),
+    },
+    Trial {
+        name: "soak",
+        passes: "a fault each 5 seconds: no descriptor, thread or task more than after the warm-up, memory within 5 %",
+        test: file("trial_soak"),
+        full: 300,
+        quick: 0,
+        counts: Counts::Time("seconds"),
     },
 ];

@@ -68,7 +68,9 @@ fn list() {
         let (full, quick) = (table::thousands(trial.full), table::thousands(trial.quick));
         let unit = trial.counts.unit();
         match trial.counts {
-            list::Counts::Random(_) => println!("{}: {full} {unit} ({quick})", trial.name),
+            list::Counts::Random(_) | list::Counts::Time(_) => {
+                println!("{}: {full} {unit} ({quick})", trial.name)
+            }
             list::Counts::All(_) | list::Counts::Tests(_) => println!("{}: all {unit}", trial.name),
         }
         println!("    {}", trial.passes);

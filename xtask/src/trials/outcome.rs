@@ -1,19 +1,22 @@
 //! What a trial's test printed, and what that is worth.
 
 use super::list::Counts;
+use super::table::thousands;
 
 /// What one trial came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) count: u64,
     pub(crate) failures: u64,
+    /// How many there are, where that is known and not all of them ran.
+    pub(crate) of: Option<u64>,
 }
 
 impl Outcome {
     /// From what the test printed; `None` where it did not come to its end.
     pub(crate) fn read(output: &str, trial: &str, counts: Counts) -> Option<Self> {
         match counts {
-            Counts::Random(_) | Counts::All(_) => own_line(output, trial),
+            Counts::Random(_) | Counts::Time(_) | Counts::All(_) => own_line(output, trial),
             Counts::Tests(_) => test_result(output),
         }
     }
@@ -26,8 +29,12 @@ impl Outcome {
     pub(crate) fn bound(self, counts: Counts) -> String {
         match (self.failures, counts) {
             (0, _) if self.count == 0 => "nothing: nothing ran".to_owned(),
-            (0, Counts::All(_) | Counts::Tests(_)) => "all there are".to_owned(),
+            (0, Counts::All(_) | Counts::Tests(_)) => match self.of {
+                None => "all there are".to_owned(),
+                Some(all) => format!("a sample of {}", thousands(all)),
+            },
             // The rule of three: where none of n fails, at most 3 in n do, with 95 % confidence.
+            (0, Counts::Time(_)) => "-".to_owned(),
             (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
             (failures, _) => format!("{:.1e} failed", failures as f64 / self.count.max(1) as f64),
         }
@@ -44,9 +51,11 @@ fn own_line(output: &str, trial: &str) -> Option<Outcome> {
         let mut fields = fields.split_whitespace();
         fields.find_map(|field| field.strip_prefix(name)?.parse().ok())
     };
+    let count = number("count=")?;
     Some(Outcome {
-        count: number("count=")?,
+        count,
         failures: number("failures=")?,
+        of: number("of=").filter(|of| *of != count),
     })
 }
 
@@ -69,6 +78,7 @@ fn test_result(output: &str) -> Option<Outcome> {
     Some(Outcome {
         count: passed + failures,
         failures,
+        of: None,
     })
 }
 
@@ -84,6 +94,7 @@ mod tests {
         let expected = Outcome {
             count: 20,
             failures: 3,
+            of: None,
         };
         assert_eq!(read("retry"), Some(expected));
         assert_eq!(read("other"), None);
@@ -96,6 +107,7 @@ mod tests {
         let expected = Outcome {
             count: 7,
             failures: 1,
+            of: None,
         };
         let read = |output| Outcome::read(output, "x", Counts::Tests("models"));
         assert_eq!(read(output), Some(expected));
@@ -104,14 +116,19 @@ mod tests {
 
     #[test]
     fn a_bound_is_three_in_the_count_and_only_where_none_failed() {
-        let bound = |count, failures| Outcome { count, failures }.bound(Counts::Random("x"));
+        let outcome = |count, failures| Outcome {
+            count,
+            failures,
+            of: None,
+        };
+        let bound = |count, failures| outcome(count, failures).bound(Counts::Random("x"));
         assert_eq!(bound(200_000, 0), "at most 1.5e-5");
         assert_eq!(bound(200, 2), "1.0e-2 failed");
         assert_eq!(bound(0, 0), "nothing: nothing ran");
-        let all = Outcome {
-            count: 9,
-            failures: 0,
-        };
+        let all = outcome(9, 0);
         assert_eq!(all.bound(Counts::All("x")), "all there are");
+        let line = "trial x count=9 failures=0 seed=1 of=1200";
+        let some = Outcome::read(line, "x", Counts::All("x")).unwrap();
+        assert_eq!(some.bound(Counts::All("x")), "a sample of 1,200");
     }
 }

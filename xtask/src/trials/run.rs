@@ -63,6 +63,9 @@ impl Place {
         if !self.quick {
             command.args(["--profile", FULL_PROFILE]);
         }
+        if !test.features.is_empty() {
+            command.args(["--features", &test.features.join(",")]);
+        }
         match test.file {
             Some(file) => command.args(["--test", file]),
             None => command.arg("--lib"),

@@ -147,10 +147,12 @@ async fn after_a_failed_sync_nothing_more_is_written_and_what_was_synced_is_ther
     append(&spool, 0).await.unwrap();
     faults.syncs.store(true, Ordering::Relaxed);
     let first = append(&spool, 1).await.unwrap_err();
-    assert!(matches!(first, SpoolError::Poisoned { .. }), "{first}");
+    assert!(matches!(first, SpoolError::HalfWritten { .. }), "{first}");
+    assert!(first.may_be_spooled(), "it is there below, or not");
     faults.syncs.store(false, Ordering::Relaxed);
     let second = append(&spool, 2).await.unwrap_err();
     assert!(matches!(second, SpoolError::Poisoned { .. }), "{second}");
+    assert!(!second.may_be_spooled());
     drop(spool);
     let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
     let ids = ids(&spool).await;

@@ -46,6 +46,16 @@ pub enum SpoolError {
         /// The system's words.
         reason: String,
     },
+    /// The disk failed when this very event was all but written, at its sync say, and nobody knows
+    /// whether it is there. It may be spooled, and will then be sent once the spool is opened again.
+    #[error("the spool {}: it is not known whether the event is in it ({reason}); \
+             mend the disk and open it again", .path.display())]
+    HalfWritten {
+        /// Its file.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
     /// A sync failed before: what the disk holds of the last writes is not known, so nothing more is
     /// built upon it. What was acknowledged before is untouched.
     #[error("the spool {} takes nothing more after a failed sync ({reason}); \
@@ -79,6 +89,6 @@ impl SpoolError {
     /// Whether the event may be in the spool in spite of the error.
     #[must_use]
     pub fn may_be_spooled(&self) -> bool {
-        matches!(self, Self::TooSlow { .. })
+        matches!(self, Self::TooSlow { .. } | Self::HalfWritten { .. })
     }
 }

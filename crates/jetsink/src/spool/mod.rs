@@ -19,6 +19,8 @@ mod disk_tests;
 #[cfg(test)]
 mod driver;
 mod error;
+#[cfg(test)]
+mod failing_calls_tests;
 mod file;
 mod inlet;
 mod leaving;
@@ -62,6 +64,8 @@ pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
 pub use settings::SpoolSettings;
 pub(crate) use store::Chunk;
+#[cfg(test)]
+pub(crate) use store::OpenError;
 use store::Store;
 use tables::{Batch, Contents};
 pub(crate) use unsettled::Unsettled;
@@ -155,6 +159,27 @@ impl Spool {
         loss: Option<SpoolLoss>,
         limit_bytes: u64,
     ) -> Result<Self, SpoolError> {
+        Self::written_by(Writer::start, store, contents, loss, limit_bytes)
+    }
+
+    /// A spool whose changes are made by who asks for them, for tests in virtual time.
+    #[cfg(test)]
+    pub(crate) fn at_once(
+        disk: &simulated_disk::SimulatedDisk,
+        limit_bytes: u64,
+    ) -> Result<Self, OpenError> {
+        let (store, contents) = disk.open()?;
+        let spool = Self::written_by(Writer::at_once, store, contents, None, limit_bytes);
+        Ok(spool?)
+    }
+
+    fn written_by(
+        writer: impl FnOnce(Arc<Store>, Arc<Accounts>) -> std::io::Result<Writer>,
+        store: Store,
+        contents: Contents,
+        loss: Option<SpoolLoss>,
+        limit_bytes: u64,
+    ) -> Result<Self, SpoolError> {
         let everything = contents.replay_began || loss.is_some();
         if everything && !contents.replay_began {
             store.commit(&Batch {
@@ -164,13 +189,12 @@ impl Spool {
         }
         let store = Arc::new(store);
         let accounts = Arc::new(Accounts::new(&contents, limit_bytes));
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| {
-            SpoolError::Io {
+        let writer =
+            writer(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| SpoolError::Io {
                 path: store.path().to_owned(),
                 doing: "starting its thread",
                 reason: error.to_string(),
-            }
-        })?;
+            })?;
         let left = contents.lanes.keys().filter(|_| everything);
         let unsettled = Unsettled::left_by_another(left.cloned());
         Ok(Self {

@@ -46,7 +46,7 @@ fn check(driver: &mut Driver, was_ever_opened: bool) {
 
 #[test]
 fn a_power_cut_at_any_step_loses_nothing_that_was_told_ok() {
-    Trial::new("spool-power-cuts", 60).run(|dice| {
+    Trial::new("spool-power-cuts", 40).run(|dice| {
         let mut driver = Driver::new();
         let mut was_ever_opened = false;
         for _ in 0..LIVES {

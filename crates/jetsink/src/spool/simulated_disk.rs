@@ -54,12 +54,21 @@ struct State {
     /// From this call on there is no power.
     dies_at: Option<u64>,
     sync_failed: bool,
+    /// How often it was opened: what an earlier process still tries comes to nothing.
+    openings: u64,
     /// Changes that were tried after a failed sync, by who opened it then.
     after_failed_sync: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+
+/// The disk as one process has it open.
+#[derive(Debug, Clone)]
+struct Opened {
+    disk: SimulatedDisk,
+    opening: u64,
+}
 
 enum Call {
     Read,
@@ -70,8 +79,15 @@ enum Call {
 impl SimulatedDisk {
     /// Opens the store on it, as a process does.
     pub(crate) fn open(&self) -> Result<(Store, Contents), OpenError> {
-        let disk = self.clone();
-        self.state().sync_failed = false;
+        let disk = {
+            let mut state = self.state();
+            state.sync_failed = false;
+            state.openings += 1;
+            Opened {
+                disk: self.clone(),
+                opening: state.openings,
+            }
+        };
         // Its folder is synced; the file is not there.
         let path = std::env::temp_dir().join("a disk in memory");
         Store::open_with(
@@ -94,6 +110,11 @@ impl SimulatedDisk {
     pub(crate) fn dies_in(&self, calls: u64) {
         let mut state = self.state();
         state.dies_at = Some(state.calls + calls);
+    }
+
+    /// The process that has it open is killed: what it wrote is there, synced or not.
+    pub(crate) fn process_is_killed(&self) {
+        self.state().openings += 1;
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -200,15 +221,26 @@ fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     bytes[start..end].copy_from_slice(data);
 }
 
-impl StorageBackend for SimulatedDisk {
+impl Opened {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        if state.openings == self.opening {
+            Ok(state)
+        } else {
+            Err(io::Error::other("this process is dead"))
+        }
+    }
+}
+
+impl StorageBackend for Opened {
     fn len(&self) -> io::Result<u64> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         state.call(&Call::Read).map_err(Fault::error)?;
         Ok(state.now.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         state.call(&Call::Read).map_err(Fault::error)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let there = state.now.get(start..start.saturating_add(out.len()));
@@ -217,7 +249,7 @@ impl StorageBackend for SimulatedDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         state.call(&Call::Write).map_err(Fault::error)?;
         state.now.resize(len as usize, 0);
         state.unsynced.push(Change::Length(len));
@@ -225,7 +257,7 @@ impl StorageBackend for SimulatedDisk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         state.call(&Call::Sync).map_err(Fault::error)?;
         let State {
             synced, unsynced, ..
@@ -240,7 +272,7 @@ impl StorageBackend for SimulatedDisk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let result = state.call(&Call::Write);
         let written = match result {
             Ok(()) => data,

@@ -5,7 +5,8 @@
 //! 1. What [`Store::commit`] returned `Ok` for is on the disk: each commit is synced.
 //! 2. After a failed sync nothing more is written, until the file is opened again by a new process.
 //! 3. After any other failure (no space left, say) the file is opened anew before the next use:
-//!    redb refuses to go on from a half-written state, and its recovery finds the last commit.
+//!    redb refuses to go on from a half-written state, and its recovery finds the last commit. Where that
+//!    may be the one that failed, it is looked for, so that no error says of an event what is not so.
 //! 4. No panic of redb's over a damaged file passes this module.
 
 use std::fs::{File, OpenOptions};
@@ -17,13 +18,13 @@ use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
 
-use super::backend::{Guarded, SyncFailure};
+use super::backend::{Guarded, SharedWrites};
 use super::closing::ClosingNote;
 use super::dead::DeadLetter;
 use super::error::SpoolError;
 use super::record::{Damage, Record};
 use super::tables::{
-    Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, decode_shared, set_up,
+    Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, decode_shared, set_up, sync,
 };
 use crate::crash;
 use crate::subject::Subject;
@@ -53,12 +54,12 @@ pub(crate) struct Chunk {
 /// A dead letter's index, and the letter or what is left of it.
 pub(crate) type DeadEntry = (u64, Result<DeadLetter, Damage>);
 
-type Opener = Box<dyn Fn(&Builder, SyncFailure) -> Result<Database, DatabaseError> + Send + Sync>;
+type Opener = Box<dyn Fn(&Builder, SharedWrites) -> Result<Database, DatabaseError> + Send + Sync>;
 
 pub(crate) struct Store {
     path: PathBuf,
     opener: Opener,
-    failure: SyncFailure,
+    writes: SharedWrites,
     /// None after a failure, until it is opened anew.
     database: RwLock<Option<Database>>,
 }
@@ -73,7 +74,7 @@ impl Store {
         let file_path = path.to_owned();
         Self::open_with(
             path,
-            Box::new(move |builder, failure| {
+            Box::new(move |builder, writes| {
                 let file = OpenOptions::new()
                     .read(true)
                     .write(true)
@@ -82,16 +83,16 @@ impl Store {
                     .open(&file_path)
                     .map_err(StorageError::Io)?;
                 let backend = FileBackend::new(file)?;
-                builder.create_with_backend(Guarded::new(backend, failure))
+                builder.create_with_backend(Guarded::new(backend, writes))
             }),
         )
     }
 
     pub(super) fn open_with(path: &Path, opener: Opener) -> Result<(Self, Contents), OpenError> {
-        let failure = SyncFailure::default();
+        let writes = SharedWrites::default();
         let store = Self {
             path: path.to_owned(),
-            failure: failure.clone(),
+            writes,
             database: RwLock::new(None),
             opener,
         };
@@ -108,7 +109,7 @@ impl Store {
         builder
             .set_cache_size(CACHE_BYTES)
             .set_check_integrity_on_open(true);
-        let opened = caught(|| (self.opener)(&builder, self.failure.clone()));
+        let opened = caught(|| (self.opener)(&builder, self.writes.clone()));
         match opened {
             Ok(Ok(database)) => Ok(database),
             Ok(Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) => {
@@ -136,11 +137,40 @@ impl Store {
 
     /// Makes all changes of `batch`, synced to the disk.
     pub(crate) fn commit(&self, batch: &Batch) -> Result<(), SpoolError> {
-        self.use_database("writing", |database| {
+        self.writes.begin();
+        let written = self.use_database("writing", |database| {
             let transaction = database.begin_write()?;
             apply(&transaction, batch)?;
             transaction.commit()?;
             Ok(())
+        });
+        match written {
+            Err(error @ SpoolError::Io { .. }) if self.writes.may_be_made() => {
+                self.what_became_of(batch, error)
+            }
+            certain => certain,
+        }
+    }
+
+    /// Whether a commit that failed at its end is in the file, by opening that again.
+    fn what_became_of(&self, batch: &Batch, error: SpoolError) -> Result<(), SpoolError> {
+        let Some((subject, index, _)) = batch.append.last() else {
+            // What was not taken away, or not noted, is so again later.
+            return Err(error);
+        };
+        let key = (subject.as_str().as_bytes(), *index);
+        let is_there = self.use_database("reading", |database| {
+            let events = database.begin_read()?.open_table(EVENTS)?;
+            Ok(events.get(key)?.is_some())
+        });
+        let synced = match is_there {
+            Ok(false) => return Err(error),
+            Ok(true) => self.use_database("writing", sync),
+            Err(error) => Err(error),
+        };
+        synced.map_err(|error| {
+            self.writes.fail_for_good(&error.to_string());
+            self.half_written(&error.to_string())
         })
     }
 
@@ -231,7 +261,7 @@ impl Store {
     /// Gives the disk back what an emptied file keeps, if it is much; waits for readers.
     pub(super) fn shrink(&self) {
         let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        if length < WORTH_SHRINKING || self.failure.get().is_some() {
+        if length < WORTH_SHRINKING || self.writes.final_failure().is_some() {
             return;
         }
         let mut guard = self.write_lock();
@@ -273,10 +303,10 @@ impl Store {
         doing: &'static str,
         operation: impl Fn(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, SpoolError> {
-        if let Some(reason) = self.failure.get() {
+        if let Some(reason) = self.writes.final_failure() {
             return Err(SpoolError::Poisoned {
                 path: self.path.clone(),
-                reason: reason.clone(),
+                reason: reason.to_owned(),
             });
         }
         self.open_again()?;
@@ -295,11 +325,9 @@ impl Store {
         // Closing it writes, and what it writes may fail or panic as the operation did.
         let closing = self.write_lock().take();
         let _ = caught(|| drop(closing));
-        match self.failure.get() {
-            Some(reason) => Err(SpoolError::Poisoned {
-                path: self.path.clone(),
-                reason: reason.clone(),
-            }),
+        match self.writes.final_failure() {
+            // There was none before: it was this operation's.
+            Some(reason) => Err(self.half_written(reason)),
             None => Err(self.failed(doing, &reason)),
         }
     }
@@ -327,6 +355,13 @@ impl Store {
         self.database
             .write()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn half_written(&self, reason: &str) -> SpoolError {
+        SpoolError::HalfWritten {
+            path: self.path.clone(),
+            reason: reason.replace(char::is_control, " "),
+        }
     }
 
     fn io(&self, doing: &'static str, error: &std::io::Error) -> SpoolError {

@@ -167,6 +167,14 @@ pub(super) fn set_up(database: &Database) -> Result<u64, redb::Error> {
     Ok(format)
 }
 
+/// Changes nothing, and syncs what was there before.
+pub(super) fn sync(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
 pub(super) fn count(database: &Database) -> Result<Contents, redb::Error> {
     let transaction = database.begin_read()?;
     let mut contents = Contents::default();

@@ -32,6 +32,9 @@ pub(super) struct Change {
 pub(super) struct Writer {
     changes: Option<Sender<Change>>,
     thread: Option<JoinHandle<()>>,
+    /// Who sends a change makes it, for tests in virtual time: a thread would take some of the real.
+    #[cfg(test)]
+    at_once: Option<(Arc<Store>, Arc<Accounts>)>,
 }
 
 impl Writer {
@@ -43,11 +46,27 @@ impl Writer {
         Ok(Self {
             changes: Some(sender),
             thread: Some(thread),
+            #[cfg(test)]
+            at_once: None,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_once(store: Arc<Store>, accounts: Arc<Accounts>) -> std::io::Result<Self> {
+        let thread = std::thread::Builder::new().spawn(|| {})?;
+        Ok(Self {
+            changes: None,
+            thread: Some(thread),
+            at_once: Some((store, accounts)),
         })
     }
 
     /// Queues a change. Where the thread is gone, `done` is dropped, which says so.
     pub(super) fn send(&self, change: Change) {
+        #[cfg(test)]
+        if let (Some((store, accounts)), true) = (&self.at_once, self.thread.is_some()) {
+            return make(store, accounts, &change.batch, change.done);
+        }
         if let Some(changes) = &self.changes {
             let _ = changes.send(change);
         }
@@ -78,24 +97,34 @@ fn run(store: &Store, accounts: &Accounts, changes: &Receiver<Change>) {
             let full = bytes >= MOST_BYTES || waiting.len() >= MOST_CHANGES;
             next = if full { None } else { changes.try_recv().ok() };
         }
-        let result = if batch.is_empty() {
-            Ok(())
-        } else {
-            crash::point("spool.before-commit");
-            let result = store.commit(&batch);
-            crash::point("spool.after-commit");
-            result
-        };
-        // Before the callers go on: what they ask next must see it.
-        accounts.settle(&batch, result.is_ok());
-        let emptied = !batch.remove.is_empty() && accounts.is_empty();
-        for done in waiting {
-            // A caller that has gone away has given up on the answer, not on the event.
-            let _ = done.send(result.clone());
-        }
-        crash::point("spool.told");
-        if emptied {
-            store.shrink();
-        }
+        make(store, accounts, &batch, waiting);
+    }
+}
+
+/// Makes the changes of a batch, and tells those who wait for them.
+fn make(
+    store: &Store,
+    accounts: &Accounts,
+    batch: &Batch,
+    waiting: impl IntoIterator<Item = Done>,
+) {
+    let result = if batch.is_empty() {
+        Ok(())
+    } else {
+        crash::point("spool.before-commit");
+        let result = store.commit(batch);
+        crash::point("spool.after-commit");
+        result
+    };
+    // Before the callers go on: what they ask next must see it.
+    accounts.settle(batch, result.is_ok());
+    let emptied = !batch.remove.is_empty() && accounts.is_empty();
+    for done in waiting {
+        // A caller that has gone away has given up on the answer, not on the event.
+        let _ = done.send(result.clone());
+    }
+    crash::point("spool.told");
+    if emptied {
+        store.shrink();
     }
 }

@@ -4,6 +4,9 @@
 mod circuit_histories;
 mod circuit_states;
 mod circuit_world;
+mod emitters;
 mod fuzz;
 mod plain_circuit;
 mod retries;
+mod scripted_broker;
+mod sink_hours;

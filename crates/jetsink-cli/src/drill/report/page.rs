@@ -55,19 +55,30 @@ fn verdict((index, lane): (usize, &Lane)) -> String {
 }
 
 fn check(check: &Check) -> String {
+    let seen = unbroken(&check.seen);
+    let (name, seen) = (Text(&check.name), Text(&seen));
     let (class, mark) = match check.kept {
         Some(true) => ("kept", "✓ kept"),
         Some(false) => ("broken", "✗ broken"),
+        // What is only told has the place of the bound and the mark too.
+        None if check.bound.is_none() => {
+            return format!("<tr><th scope='row'>{name}</th><td colspan='3'>{seen}</td></tr>\n");
+        }
         None => ("told", ""),
     };
-    let (seen, bound) = (
-        unbroken(&check.seen),
-        unbroken(check.bound.as_deref().unwrap_or("")),
-    );
-    let (name, seen, bound) = (Text(&check.name), Text(&seen), Text(&bound));
+    let bound = short(check.bound.as_deref().unwrap_or(""));
+    let bound = Text(&bound);
     format!(
         "<tr><th scope='row'>{name}</th><td>{seen}</td><td>{bound}</td><td class='{class}'>{mark}</td></tr>\n"
     )
+}
+
+/// A bound in a narrow column.
+fn short(bound: &str) -> String {
+    match bound.strip_prefix("at most ") {
+        Some(most) => format!("≤\u{a0}{}", unbroken(most)),
+        None => unbroken(bound),
+    }
 }
 
 /// A number stays on one line with its unit.

@@ -245,7 +245,7 @@ fn counts(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
                 ));
             }
         }
-        svg.push_str(&time_axis(axes, &frame, 4));
+        svg.push_str(&time_axis(axes, &frame, 5));
         let curves = Curves {
             frame,
             time: axes.time,

@@ -24,7 +24,9 @@ impl Linear {
     pub(super) fn ticks(&self, at_most: usize) -> Vec<f64> {
         let least = self.end / (at_most.max(2) - 1) as f64;
         let power = 10f64.powf(least.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+        // Quarters of what is counted in tens at the least: there are no halves of an event.
+        let quarter = if power >= 10.0 { 2.5 } else { 2.0 };
+        let step = [1.0, 2.0, quarter, 5.0, 10.0].map(|factor| factor * power);
         multiples(first_of(step, least), self.end)
     }
 
@@ -128,6 +130,8 @@ mod tests {
     fn linear_ticks_are_round_and_begin_at_0() {
         let ticks = |end: f64, at_most| Linear { end }.ticks(at_most);
         assert_eq!(ticks(28_411.0, 4), [0.0, 10_000.0, 20_000.0]);
+        assert_eq!(ticks(9_376.0, 5), [0.0, 2_500.0, 5_000.0, 7_500.0]);
+        assert_eq!(ticks(9.3, 5), [0.0, 5.0]);
         assert_eq!(ticks(1.0, 3), [0.0, 0.5, 1.0]);
         assert_eq!(ticks(7.0, 2), [0.0]);
         assert_eq!(ticks(10.0, 6), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);

@@ -39,3 +39,8 @@ fn bounded<T>(length: usize, times: u64, work: impl FnOnce() -> T) -> T {
         result
     })
 }
+
+/// A folder in memory, where the system has one: what is written a million times is no matter of disks.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}

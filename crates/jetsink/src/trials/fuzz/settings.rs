@@ -151,7 +151,7 @@ fn no_setting_panics_or_shows_a_secret() {
     Trial::new("fuzz-settings", 2_000).run(|dice| {
         FOLDER.with(|folder| {
             let folder = folder.get_or_init(|| {
-                let folder = tempfile::tempdir().unwrap();
+                let folder = super::in_memory();
                 std::fs::create_dir_all(folder.path().join("nats/context")).unwrap();
                 folder
             });
