@@ -11,6 +11,7 @@ use crate::doctor::arguments::Doctor;
 use crate::drill::arguments::Drill;
 use crate::packaging::{Completions, ManualPages};
 use crate::stream::arguments::Stream;
+use crate::tail::arguments::Tail;
 use crate::units::{parse_bytes, parse_duration};
 
 /// Hands CloudEvents to NATS JetStream, and says which are stored.
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Audit(Box<Audit>),
     /// Rehearse an outage: a broker of its own, a load, faults, and a verdict on each event
     Drill(Box<Drill>),
+    /// Show a stream's events as they are stored, or those that are there
+    Tail(Box<Tail>),
     /// Print a script that completes the command in a shell
     Completions(Completions),
     /// Print the manual page, or write all of them to a folder

@@ -14,6 +14,7 @@ mod report;
 mod settings;
 mod spool;
 mod stream;
+mod tail;
 mod units;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Completions(arguments) => packaging::completions(&arguments),
         Command::Man(arguments) => packaging::manual_pages(&arguments),
     };

@@ -59,7 +59,9 @@ pub(crate) enum Failure {
     Broker(#[from] FixtureError),
     #[error("ended at once; nothing was checked")]
     Interrupted(Interrupt),
-    #[error("stream {stream}: {error}")]
+    #[error("{0}")]
+    Tail(String),
+    #[error("stream {stream}: {}", why_unread(.stream, .error))]
     Read { stream: String, error: PublishError },
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
@@ -82,6 +84,7 @@ impl Failure {
             | Self::Follow(_)
             | Self::Audit(_)
             | Self::Drill(_)
+            | Self::Tail(_)
             | Self::Read { .. }
             | Self::MetricsListen { .. }
             | Self::Toml { .. }
@@ -90,6 +93,23 @@ impl Failure {
         }
     }
 }
+
+/// An error of reading is told with what to do about it.
+fn why_unread(stream: &str, error: &PublishError) -> String {
+    match error {
+        PublishError::PermissionDenied => format!(
+            "this user may not read it; grant it to publish to the JetStream API's STREAM.INFO.{stream} \
+             and CONSUMER.CREATE.{stream}, and to $JS.FC.>"
+        ),
+        PublishError::Refused(refusal) if refusal.code == NO_SUCH_STREAM => {
+            format!("{error}; create it, or correct --stream")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The server's code.
+const NO_SUCH_STREAM: u64 = 10_059;
 
 impl When {
     pub(crate) fn applies(self) -> bool {

@@ -49,7 +49,7 @@ pub use error::{
     CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope, SpoolFailed,
 };
 pub use export::{ExportError, event_json};
-pub use nats::{NatsPublisher, StoredEvent, StreamReader, StreamReading};
+pub use nats::{NatsPublisher, StoredEvent, StreamQuery, StreamReader, StreamReading, StreamStart};
 pub use pipeline::Pipeline;
 pub use publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 pub use retry::with_retry;

@@ -1,16 +1,17 @@
-//! The files that an audit holds a stream against.
+//! The files that an audit holds a stream against. They are read twice, three times where events in
+//! binary mode are in the stream: what can be read once only is copied first.
 
 use std::fs::File;
+use std::io::{Seek as _, copy, stdin};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::input::LONGEST_LINE;
+use super::progress::Progress;
 use crate::input::lines::Lines;
+use crate::input::{Bare, bare};
 use crate::settings::Failure;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What an event is known by.
 #[derive(Deserialize)]
@@ -35,49 +36,91 @@ pub(super) struct Line<'a> {
     pub(super) identity: Identity,
 }
 
-/// Calls `visit` for each line that is not empty.
-pub(super) fn read<'a>(
-    path: &'a PathBuf,
-    mut visit: impl FnMut(Line<'a>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let failed = |source| Failure::File {
-        path: path.clone(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        let text = format!("{} is no regular file: it is read twice", path.display());
-        return Err(Failure::Audit(text));
+/// A file that is open: renamed or rotated meanwhile, it is the same.
+pub(super) struct Source {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |source| Failure::File {
+            path: path.to_owned(),
+            source,
+        };
+        let opened = || {
+            if path == Path::new("-") {
+                return copied(stdin());
+            }
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            if metadata.is_file() {
+                return Ok((file, metadata.len()));
+            }
+            copied(file)
+        };
+        let (file, length) = opened().map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            length,
+        })
     }
-    let mut lines = Lines::new(file);
-    let mut number = 0;
-    while let Some((mut bytes, _)) = lines.next().map_err(failed)? {
-        number += 1;
-        let place = || format!("{}:{number}", path.display());
-        if number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-            bytes = bytes.slice(BYTE_ORDER_MARK.len()..);
-        }
-        for end in [b'\n', b'\r'] {
-            if bytes.last() == Some(&end) {
-                bytes.truncate(bytes.len() - 1);
+
+    /// In bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Calls `visit` for each line that is not empty, until it says no.
+    pub(super) fn read<'a>(
+        &'a self,
+        progress: &Progress,
+        mut visit: impl FnMut(Line<'a>) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let path = self.path.as_path();
+        let failed = |source| Failure::File {
+            path: path.to_owned(),
+            source,
+        };
+        // The copies of a descriptor share its place.
+        let mut file = self.file.try_clone().map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        let mut lines = Lines::new(file);
+        let mut number = 0;
+        while let Some((raw, length)) = lines.next().map_err(failed)? {
+            number += 1;
+            progress.add(length);
+            let wrong = |what| Failure::Audit(format!("{}:{number}: {what}", path.display()));
+            let bytes = match bare(raw, number) {
+                Bare::Line(bytes) => bytes,
+                Bare::Empty => continue,
+                Bare::TooLong => return Err(wrong("the line is too long")),
+            };
+            let Some(identity) = Identity::of(&bytes) else {
+                return Err(wrong("no event: JSON with source and id is needed"));
+            };
+            let line = Line {
+                path,
+                number,
+                bytes,
+                identity,
+            };
+            if !visit(line)? {
+                break;
             }
         }
-        if bytes.is_empty() {
-            continue;
-        }
-        if bytes.len() > LONGEST_LINE {
-            return Err(Failure::Audit(format!("{}: the line is too long", place())));
-        }
-        let Some(identity) = Identity::of(&bytes) else {
-            let text = format!("{}: no event: JSON with source and id is needed", place());
-            return Err(Failure::Audit(text));
-        };
-        visit(Line {
-            path,
-            number,
-            bytes,
-            identity,
-        })?;
+        Ok(())
     }
-    Ok(())
+}
+
+/// Into a file without a name, which goes away with its descriptor.
+fn copied(mut from: impl std::io::Read) -> std::io::Result<(File, u64)> {
+    let mut file = tempfile::tempfile()?;
+    let length = copy(&mut from, &mut file)?;
+    Ok((file, length))
 }

@@ -1,13 +1,14 @@
 //! What an audit found, for people and for machines.
 
+use jetsink::StreamReader;
 use serde::Serialize;
 use serde_json::json;
 
-use super::minted::{Minted, Sink};
+use super::minted::{Minted, Missing, Sink};
 use crate::output;
 
 /// Findings of one kind: all are counted, some are listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Found<T> {
     pub(super) count: usize,
     pub(super) listed: Vec<T>,
@@ -51,11 +52,45 @@ pub(super) struct Event {
     pub(super) sequence: Option<u64>,
 }
 
+/// What a stream held when it was read.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Seen {
+    pub(super) stream: String,
+    pub(super) messages: u64,
+    first_sequence: u64,
+    last_sequence: u64,
+    /// Sequence numbers up to the last that had no message: what its limits, a purge or somebody took
+    /// away, before or while it was read.
+    removed: u64,
+}
+
+impl Seen {
+    pub(super) fn new(stream: &str, messages: u64, reader: &StreamReader) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            messages,
+            first_sequence: reader.first_sequence(),
+            last_sequence: reader.last_sequence(),
+            removed: reader.last_sequence().saturating_sub(messages),
+        }
+    }
+
+    fn print_removed(&self) {
+        if self.removed > 0 {
+            output::print(&format!(
+                "removed: {} of {} (by limits, a purge, or one by one): what is missing may be among them",
+                self.removed,
+                output::counted(self.last_sequence, "message"),
+            ));
+        }
+    }
+}
+
 /// A stream against files.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Findings {
-    pub(super) stream: String,
-    pub(super) messages: u64,
+    #[serde(flatten)]
+    pub(super) seen: Seen,
     pub(super) lines: usize,
     pub(super) lost: Found<Event>,
     pub(super) altered: Found<Event>,
@@ -70,6 +105,19 @@ impl Findings {
         events + self.duplicated.count + self.out_of_order.count + self.unexpected.count == 0
     }
 
+    /// In the stream's order, with those that are there already.
+    pub(super) fn add_unexpected(&mut self, sequences: &[u64], most: usize) {
+        self.unexpected.count += sequences.len();
+        let listed = &mut self.unexpected.listed;
+        listed.extend(sequences.iter().take(most).map(|&sequence| Message {
+            sequence,
+            subject: None,
+            message_id: None,
+        }));
+        listed.sort_by_key(|message| message.sequence);
+        listed.truncate(most);
+    }
+
     pub(super) fn print(&self, as_json: bool) {
         if as_json {
             output::print(&json!(self).to_string());
@@ -77,8 +125,8 @@ impl Findings {
         }
         output::print(&format!(
             "{}: {} for {}: {} lost, {} altered, {} duplicated, {} out of order, {} unexpected",
-            self.stream,
-            output::counted(self.messages, "message"),
+            self.seen.stream,
+            output::counted(self.seen.messages, "message"),
             output::counted(self.lines as u64, "line"),
             self.lost.count,
             self.altered.count,
@@ -86,6 +134,7 @@ impl Findings {
             self.out_of_order.count,
             self.unexpected.count,
         ));
+        self.seen.print_removed();
         list("lost", &self.lost, event);
         list("altered", &self.altered, event);
         list("duplicated", &self.duplicated, message);
@@ -130,91 +179,134 @@ fn message(message: &Message) -> String {
     text
 }
 
-/// A stream's message ids, which begin with 1 if `from_the_first`. True if nothing was found.
-pub(super) fn print_minted(
-    minted: &Minted,
-    stream: &str,
-    from_the_first: bool,
-    show: usize,
-    as_json: bool,
-) -> bool {
-    let mut clean = !minted.sinks.is_empty();
-    let mut texts = Vec::new();
-    let mut objects = Vec::new();
-    for (name, sink) in &minted.sinks {
-        let missing = sink.missing(from_the_first);
-        let missing_count = count(&missing);
-        clean &= missing_count == 0 && sink.duplicated.is_empty() && sink.out_of_order.is_empty();
-        let (first, last) = sink.ends().unwrap_or_default();
-        if as_json {
-            objects.push(json!({
-                "sink": name,
-                "messages": sink.messages,
-                "first": first,
-                "last": last,
-                "missing": { "count": missing_count, "listed": &missing[..missing.len().min(show)] },
-                "duplicated": numbers(&sink.duplicated, show),
-                "out_of_order": numbers(&sink.out_of_order, show),
-            }));
-        } else {
-            texts.push(sink_line(name, sink, (first, last), &missing, show));
+/// A stream's message ids. True if nothing was found.
+pub(super) fn print_minted(minted: &Minted, seen: &Seen, show: usize, as_json: bool) -> bool {
+    // What its limits removed is not missing: a sink's numbers begin with 1 where nothing is gone.
+    let from_the_first = seen.first_sequence <= 1;
+    let mut totals = [0, 0, 0];
+    let mut with_findings = 0;
+    for (_, sink) in minted.sinks() {
+        let found = sink.counts(&sink.missing(from_the_first, 0));
+        with_findings += u64::from(found != [0; 3]);
+        for (total, found) in totals.iter_mut().zip(found) {
+            *total += found;
         }
     }
+    let count = minted.sinks().len();
+    // Where not all have room, those that something was found in.
+    let is_listed =
+        |sink: &Sink, missing: &Missing| count <= show || sink.counts(missing) != [0; 3];
+    let listed = minted
+        .sinks()
+        .map(|(name, sink)| (name, sink, sink.missing(from_the_first, show)))
+        .filter(|(_, sink, missing)| is_listed(sink, missing))
+        .take(show);
     if as_json {
-        let findings =
-            json!({ "stream": stream, "sinks": objects, "other_messages": minted.others });
+        let sinks: Vec<_> = listed
+            .map(|(name, sink, missing)| sink_json(name, sink, &missing))
+            .collect();
+        let [missing, duplicated, out_of_order] = totals;
+        let mut findings = json!(seen);
+        let ours = json!({
+            "other_messages": minted.others,
+            "sink_count": count,
+            "sinks_with_findings": with_findings,
+            "missing": missing,
+            "duplicated": duplicated,
+            "out_of_order": out_of_order,
+            "sinks": sinks,
+        });
+        if let (Some(findings), serde_json::Value::Object(ours)) = (findings.as_object_mut(), ours)
+        {
+            findings.extend(ours);
+        }
         output::print(&findings.to_string());
-        return clean;
+    } else {
+        output::print(&format!(
+            "{}: {}; {} without an id of one: {}",
+            seen.stream,
+            output::counted(count as u64, "sink"),
+            output::counted(minted.others, "message"),
+            counts(totals, ["", "", ""]),
+        ));
+        seen.print_removed();
+        let mut lines = 0;
+        for (name, sink, missing) in listed {
+            output::print(&sink_line(name, sink, &missing));
+            lines += 1;
+        }
+        let more = with_findings.saturating_sub(lines);
+        if more > 0 {
+            output::print(&format!(
+                "more sinks with findings: {more}; --show {with_findings}"
+            ));
+        }
     }
-    let sinks = output::counted(minted.sinks.len() as u64, "sink");
-    let others = output::counted(minted.others, "message");
-    output::print(&format!("{stream}: {sinks}; {others} without an id of one"));
-    for text in texts {
-        output::print(&text);
-    }
-    clean
+    count > 0 && totals == [0; 3]
 }
 
-fn numbers(all: &[u64], show: usize) -> serde_json::Value {
-    json!({ "count": all.len(), "listed": all[..all.len().min(show)] })
+fn counts([missing, duplicated, out_of_order]: [u64; 3], listed: [&str; 3]) -> String {
+    let [of_missing, of_duplicated, of_late] = listed;
+    format!(
+        "{missing}{of_missing} missing, {duplicated}{of_duplicated} duplicated, \
+         {out_of_order}{of_late} out of order"
+    )
 }
 
-fn sink_line(
-    name: &str,
-    sink: &Sink,
-    (first, last): (u64, u64),
-    missing: &[(u64, u64)],
-    show: usize,
-) -> String {
+impl Sink {
+    /// Missing, duplicated, out of order.
+    fn counts(&self, missing: &Missing) -> [u64; 3] {
+        [
+            missing.count,
+            self.duplicated.count as u64,
+            self.out_of_order.count as u64,
+        ]
+    }
+}
+
+fn sink_json(name: &str, sink: &Sink, missing: &Missing) -> serde_json::Value {
+    let (first, last) = sink.ends();
+    json!({
+        "sink": name,
+        "messages": sink.messages,
+        "first": first,
+        "last": last,
+        "missing": { "count": missing.count, "listed": missing.runs.listed },
+        "duplicated": sink.duplicated,
+        "out_of_order": sink.out_of_order,
+    })
+}
+
+fn sink_line(name: &str, sink: &Sink, missing: &Missing) -> String {
     let run = |&(first, last): &(u64, u64)| match first == last {
         true => first.to_string(),
         false => format!("{first} to {last}"),
     };
+    let listed = [
+        some(&missing.runs, run),
+        some(&sink.duplicated, u64::to_string),
+        some(&sink.out_of_order, u64::to_string),
+    ];
+    let [missing_runs, duplicated, out_of_order] = &listed;
+    let (first, last) = sink.ends();
     format!(
-        "{name}: {}, {first} to {last}: {}{} missing, {}{} duplicated, {}{} out of order",
+        "{name}: {}, {first} to {last}: {}",
         output::counted(sink.messages, "message"),
-        count(missing),
-        some(missing, show, run),
-        sink.duplicated.len(),
-        some(&sink.duplicated, show, u64::to_string),
-        sink.out_of_order.len(),
-        some(&sink.out_of_order, show, u64::to_string),
+        counts(
+            sink.counts(missing),
+            [missing_runs, duplicated, out_of_order]
+        ),
     )
 }
 
-/// The first of them, in brackets.
-fn some<T>(all: &[T], show: usize, shown: impl Fn(&T) -> String) -> String {
-    if all.is_empty() || show == 0 {
+/// Those that are listed, in brackets.
+fn some<T>(found: &Found<T>, shown: impl Fn(&T) -> String) -> String {
+    if found.listed.is_empty() {
         return String::new();
     }
-    let mut first: Vec<String> = all.iter().take(show).map(shown).collect();
-    if all.len() > show {
+    let mut first: Vec<String> = found.listed.iter().map(shown).collect();
+    if found.count > first.len() {
         first.push("…".to_owned());
     }
     format!(" ({})", first.join(", "))
-}
-
-/// How many numbers the runs have.
-fn count(runs: &[(u64, u64)]) -> u64 {
-    runs.iter().map(|(first, last)| last - first + 1).sum()
 }

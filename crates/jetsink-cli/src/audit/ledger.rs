@@ -1,25 +1,32 @@
 //! What was emitted, against what a stream holds. Pure: lines and messages come in one by one.
 //!
-//! Lines are known by a hash of their bytes: equal ones are counted, and taken in their order.
+//! Lines are known by a hash of their bytes, or of what they mean: equal ones are counted. About 35
+//! bytes are kept for a line, and 20 more where events are compared by meaning; for messages nothing.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
-use sha2::{Digest as _, Sha256};
+use super::index::{Hash, Index, Taken, hash};
 
-/// No line: the end of a chain.
-const NONE: u32 = u32::MAX;
-
-/// Enough of a SHA-256 for no two of ten million lines to share it.
-type Hash = u128;
-
+/// What is known of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+pub(crate) enum Line {
     /// Not in the stream so far; it must be.
     Missing,
     /// Not in the stream so far; it may be.
     Optional,
+    /// In a spool. Before [`Ledger::seal`] only.
+    Spooled,
+    /// The spool's copy of another line, which may be missing therefore.
+    Excuse,
     Found,
+}
+
+/// By what a message is held against lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Key<'a> {
+    Bytes(&'a [u8]),
+    /// `None` for what means nothing.
+    Meaning(Option<Hash>),
 }
 
 /// What a message of the stream is.
@@ -28,8 +35,10 @@ pub(crate) enum Verdict {
     Expected,
     OutOfOrder,
     Duplicated,
+    /// No line has its source and id, or all that have are altered already.
+    Unexpected,
     /// Altered or unexpected: which, [`Ledger::finish`] tells.
-    Unknown,
+    Stranger,
 }
 
 /// Places in the ledger, counted from 0 through all its files.
@@ -38,27 +47,32 @@ pub(crate) struct Ended {
     pub(crate) lost: Vec<u32>,
     /// The line, and the message's sequence number.
     pub(crate) altered: Vec<(u32, u64)>,
-    /// Sequence numbers.
+    /// Sequence numbers of strangers that no line is left for.
     pub(crate) unexpected: Vec<u64>,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("more than 4,294,967,294 lines")]
+#[error("more than 4,294,967,295 lines")]
 pub(crate) struct TooManyLines;
 
-#[derive(Default)]
+/// A line by its source and id; half a hash is enough, since a false match here only names a loss
+/// differently. In pieces, so that it has no padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    identity: [u32; 2],
+    line: u32,
+}
+
+#[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// The first of the lines with these bytes that was not found, and the last of all.
-    by_bytes: HashMap<Hash, (u32, u32)>,
-    /// For each line the next one with the same bytes.
-    next_equal: Vec<u32>,
-    /// Of source and id; half of it, since a false match here only names a loss differently.
-    identities: Vec<u64>,
     lines: Vec<Line>,
+    by_bytes: Index,
+    by_meaning: Option<Index>,
+    by_identity: Vec<Named>,
     /// The latest line that was found, by subject.
     latest: HashMap<String, u32>,
-    /// Messages of no line: identity and sequence number.
-    strangers: Vec<(Option<u64>, u64)>,
+    /// Messages of no line, by identity; for each identity no more than it has lines.
+    strangers: HashMap<[u32; 2], Vec<u64>>,
 }
 
 impl Ledger {
@@ -66,184 +80,205 @@ impl Ledger {
         self.lines.len()
     }
 
-    /// A line that was emitted. An optional one may be stored or not.
-    pub(crate) fn emitted(
+    /// A line that was emitted, one that may be there, or one of a spool. First come all that must be
+    /// there, and last those of a spool. The meaning where the ledger is to have one of each.
+    pub(crate) fn add(
         &mut self,
+        line: Line,
         bytes: &[u8],
-        identity: u64,
-        optional: bool,
+        meaning: Option<Hash>,
+        identity: [u32; 2],
     ) -> Result<(), TooManyLines> {
-        let line = u32::try_from(self.lines.len()).map_err(|_| TooManyLines)?;
-        if line == NONE {
-            return Err(TooManyLines);
+        let number = u32::try_from(self.lines.len()).map_err(|_| TooManyLines)?;
+        self.lines.push(line);
+        self.by_bytes.add(hash(bytes), number);
+        if let Some(meaning) = meaning {
+            let index = self.by_meaning.get_or_insert_default();
+            index.add(meaning, number);
         }
-        self.lines.push(if optional {
-            Line::Optional
-        } else {
-            Line::Missing
+        self.by_identity.push(Named {
+            identity,
+            line: number,
         });
-        self.identities.push(identity);
-        self.next_equal.push(NONE);
-        match self.by_bytes.entry(hash(bytes)) {
-            Entry::Vacant(vacant) => {
-                vacant.insert((line, line));
-            }
-            Entry::Occupied(mut occupied) => {
-                let (_, last) = occupied.get_mut();
-                self.next_equal[*last as usize] = line;
-                *last = line;
-            }
-        }
         Ok(())
     }
 
-    /// The stream's next message; the identity is asked for only where its bytes are nobody's.
+    /// All lines are there.
+    pub(crate) fn seal(&mut self) {
+        self.by_bytes.sort();
+        self.by_identity.sort_unstable();
+        if let Some(by_meaning) = &mut self.by_meaning {
+            by_meaning.sort();
+        }
+        self.excuse_what_is_spooled();
+    }
+
+    /// Those that were left out when the lines came in, in their order.
+    pub(crate) fn add_meanings(&mut self, meanings: Index) {
+        self.by_meaning = Some(meanings);
+    }
+
+    pub(crate) fn has_meanings(&self) -> bool {
+        self.by_meaning.is_some()
+    }
+
+    /// A spool's line stands for one that must be there, if there is one; else it may be there itself.
+    fn excuse_what_is_spooled(&mut self) {
+        let index = self.by_meaning.as_ref().unwrap_or(&self.by_bytes);
+        for group in index.groups() {
+            let mut spooled = Vec::new();
+            let mut missing = 0;
+            for line in group {
+                match self.lines[line as usize] {
+                    Line::Missing => missing += 1,
+                    Line::Spooled => spooled.push(line),
+                    Line::Optional | Line::Excuse | Line::Found => {}
+                }
+            }
+            for line in spooled.into_iter().take(missing) {
+                self.lines[line as usize] = Line::Excuse;
+            }
+        }
+        for line in &mut self.lines {
+            if *line == Line::Spooled {
+                *line = Line::Optional;
+            }
+        }
+    }
+
+    /// The stream's next message; the identity is asked for only where it is no line.
     pub(crate) fn stored(
         &mut self,
         subject: &str,
         sequence: u64,
-        bytes: &[u8],
-        identity: impl FnOnce() -> Option<u64>,
+        key: Key<'_>,
+        identity: impl FnOnce() -> Option<[u32; 2]>,
     ) -> Verdict {
-        let Some((first, _)) = self.by_bytes.get_mut(&hash(bytes)) else {
-            self.strangers.push((identity(), sequence));
-            return Verdict::Unknown;
+        let latest = self.latest.get(subject).copied();
+        let (index, hash) = match key {
+            Key::Bytes(bytes) => (Some(&mut self.by_bytes), Some(hash(bytes))),
+            Key::Meaning(meaning) => (self.by_meaning.as_mut(), meaning),
         };
-        if *first == NONE {
-            return Verdict::Duplicated;
-        }
-        let line = *first;
-        *first = self.next_equal[line as usize];
-        let optional = self.lines[line as usize] == Line::Optional;
-        self.lines[line as usize] = Line::Found;
+        let taken = match (index, hash) {
+            (Some(index), Some(hash)) => index.take(hash, latest.unwrap_or(0), &self.lines),
+            _ => Taken::Nobodys,
+        };
+        let line = match taken {
+            Taken::Nobodys => return self.stranger(sequence, identity()),
+            Taken::AllFound => return Verdict::Duplicated,
+            Taken::Line(line) => line,
+        };
+        let was = std::mem::replace(&mut self.lines[line as usize], Line::Found);
         // When an optional line was stored nobody knows: it may be late.
-        match self.latest.get_mut(subject) {
-            Some(latest) if line < *latest && !optional => Verdict::OutOfOrder,
-            Some(latest) => {
-                *latest = (*latest).max(if optional { 0 } else { line });
+        if was == Line::Optional {
+            return Verdict::Expected;
+        }
+        match latest {
+            Some(latest) if line < latest => Verdict::OutOfOrder,
+            Some(_) => {
+                if let Some(latest) = self.latest.get_mut(subject) {
+                    *latest = line;
+                }
                 Verdict::Expected
             }
             None => {
-                let line = if optional { 0 } else { line };
                 self.latest.insert(subject.to_owned(), line);
                 Verdict::Expected
             }
         }
     }
 
-    /// All messages were there: what is left over, on both sides.
-    pub(crate) fn finish(self) -> Ended {
-        let mut ended = Ended::default();
-        let mut strangers: HashMap<u64, Vec<u64>> = HashMap::new();
+    fn stranger(&mut self, sequence: u64, identity: Option<[u32; 2]>) -> Verdict {
+        let lines = identity.map_or(0, |identity| self.named(identity).len());
+        let Some(identity) = identity.filter(|_| lines > 0) else {
+            return Verdict::Unexpected;
+        };
+        let strangers = self.strangers.entry(identity).or_default();
         // The first in the stream is taken first.
-        for (identity, sequence) in self.strangers.into_iter().rev() {
-            match identity {
-                Some(identity) => strangers.entry(identity).or_default().push(sequence),
-                None => ended.unexpected.push(sequence),
+        if strangers.len() >= lines {
+            return Verdict::Unexpected;
+        }
+        strangers.push(sequence);
+        Verdict::Stranger
+    }
+
+    fn named(&self, identity: [u32; 2]) -> &[Named] {
+        let start = self.by_identity.partition_point(|n| n.identity < identity);
+        let rest = &self.by_identity[start..];
+        &rest[..rest.partition_point(|n| n.identity == identity)]
+    }
+
+    /// Whether the line has these bytes: whether a file is as it was.
+    pub(crate) fn holds(&self, line: u32, bytes: &[u8]) -> bool {
+        self.by_bytes.holds(line, hash(bytes))
+    }
+
+    /// All messages were there: what is left over, on both sides.
+    pub(crate) fn finish(&mut self) -> Ended {
+        self.excuse();
+        let mut ended = Ended::default();
+        for (identity, strangers) in std::mem::take(&mut self.strangers) {
+            let lines: Vec<u32> = self
+                .named(identity)
+                .iter()
+                .map(|named| named.line)
+                .collect();
+            let is_open =
+                |line: &u32| matches!(self.lines[*line as usize], Line::Missing | Line::Optional);
+            let mut open = lines
+                .into_iter()
+                .filter(is_open)
+                .collect::<Vec<_>>()
+                .into_iter();
+            for sequence in strangers {
+                match open.next() {
+                    Some(line) => {
+                        ended.altered.push((line, sequence));
+                        self.lines[line as usize] = Line::Found;
+                    }
+                    None => ended.unexpected.push(sequence),
+                }
             }
         }
-        for (line, (state, identity)) in (0..).zip(self.lines.iter().zip(&self.identities)) {
-            if *state == Line::Found {
-                continue;
-            }
-            match strangers.get_mut(identity).and_then(Vec::pop) {
-                Some(sequence) => ended.altered.push((line, sequence)),
-                None if *state == Line::Missing => ended.lost.push(line),
-                None => {}
-            }
-        }
-        ended.unexpected.extend(strangers.into_values().flatten());
+        ended.altered.sort_unstable();
         ended.unexpected.sort_unstable();
+        let lost = (0..)
+            .zip(&self.lines)
+            .filter(|(_, line)| **line == Line::Missing);
+        ended.lost = lost.map(|(number, _)| number).collect();
         ended
+    }
+
+    /// For each line of a spool its last equal that is missing need not be there.
+    fn excuse(&mut self) {
+        let index = self.by_meaning.as_ref().unwrap_or(&self.by_bytes);
+        for group in index.groups() {
+            let (mut excuses, mut missing) = (0, Vec::new());
+            for line in group {
+                match self.lines[line as usize] {
+                    Line::Missing => missing.push(line),
+                    Line::Excuse => excuses += 1,
+                    Line::Optional | Line::Spooled | Line::Found => {}
+                }
+            }
+            for line in missing.into_iter().rev().take(excuses) {
+                self.lines[line as usize] = Line::Optional;
+            }
+        }
     }
 }
 
 /// Of an event's source and id.
-pub(crate) fn identity(source: &str, id: &str) -> u64 {
+pub(crate) fn identity(source: &str, id: &str) -> [u32; 2] {
     let mut bytes = Vec::with_capacity(source.len() + id.len() + 1);
     bytes.extend_from_slice(source.as_bytes());
     // Neither holds it in JSON that people write; where one does, an identity is shared, no more.
     bytes.push(0);
     bytes.extend_from_slice(id.as_bytes());
-    (hash(&bytes) >> 64) as u64
-}
-
-fn hash(bytes: &[u8]) -> Hash {
-    let digest = Sha256::digest(bytes);
-    let (half, _) = digest.split_at(16);
-    half.iter()
-        .fold(0, |hash, byte| (hash << 8) | Hash::from(*byte))
+    let [first, second, ..] = hash(&bytes);
+    [first, second]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each event is its identity's letter and its content: `a1`, `a2` are one event altered.
-    fn id(event: &str) -> u64 {
-        identity("s", &event[..1])
-    }
-
-    fn audit(emitted: &[&str], may: &[&str], stored: &[&str]) -> (Vec<Verdict>, Ended) {
-        let mut ledger = Ledger::default();
-        for (lines, optional) in [(emitted, false), (may, true)] {
-            for line in lines {
-                ledger.emitted(line.as_bytes(), id(line), optional).unwrap();
-            }
-        }
-        let look = |(event, sequence): (&&str, u64)| {
-            ledger.stored("subject", sequence, event.as_bytes(), || Some(id(event)))
-        };
-        let verdicts = stored.iter().zip(1..).map(look).collect();
-        (verdicts, ledger.finish())
-    }
-
-    fn clean(emitted: &[&str], may: &[&str], stored: &[&str]) -> bool {
-        let (verdicts, ended) = audit(emitted, may, stored);
-        verdicts.iter().all(|v| *v == Verdict::Expected) && ended == Ended::default()
-    }
-
-    #[test]
-    fn what_is_stored_once_in_order_is_clean_and_equal_lines_are_counted() {
-        assert!(clean(
-            &["a1", "b1", "b1", "c1"],
-            &[],
-            &["a1", "b1", "b1", "c1"]
-        ));
-        let (_, ended) = audit(&["a1", "b1", "b1"], &[], &["a1", "b1"]);
-        assert_eq!(ended.lost, [2]);
-        let (verdicts, _) = audit(&["a1", "b1"], &[], &["a1", "b1", "b1"]);
-        assert_eq!(verdicts[2], Verdict::Duplicated);
-    }
-
-    #[test]
-    fn an_altered_event_is_neither_lost_nor_unexpected_and_a_stranger_is() {
-        let (_, ended) = audit(&["a1", "b1", "c1"], &[], &["a1", "b2", "x1"]);
-        assert_eq!(ended.altered, [(1, 2)]);
-        assert_eq!((ended.lost, ended.unexpected), (vec![2], vec![3]));
-    }
-
-    #[test]
-    fn order_is_told_by_subject() {
-        let (verdicts, ended) = audit(&["a1", "b1", "c1"], &[], &["b1", "a1", "c1"]);
-        assert_eq!(verdicts[1], Verdict::OutOfOrder);
-        assert_eq!(ended, Ended::default());
-        let mut ledger = Ledger::default();
-        for line in ["a1", "b1"] {
-            ledger.emitted(line.as_bytes(), id(line), false).unwrap();
-        }
-        let seen = [("one", "b1"), ("two", "a1")];
-        for (sequence, (subject, event)) in (1..).zip(seen) {
-            let verdict = ledger.stored(subject, sequence, event.as_bytes(), || None);
-            assert_eq!(verdict, Verdict::Expected);
-        }
-    }
-
-    #[test]
-    fn an_optional_line_may_be_there_or_not_and_late() {
-        assert!(clean(&["a1", "b1"], &["u1"], &["a1", "b1"]));
-        assert!(clean(&["a1", "b1"], &["u1"], &["a1", "u1", "b1"]));
-        let (verdicts, _) = audit(&["a1"], &["u1"], &["a1", "u1", "u1"]);
-        assert_eq!(verdicts[2], Verdict::Duplicated);
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

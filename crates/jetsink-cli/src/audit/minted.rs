@@ -1,63 +1,87 @@
 //! What message ids `<sink>.<n>` tell by themselves. Pure.
+//!
+//! Kept is a run of numbers for each gap, the highest number for each subject of a sink, and nothing for
+//! a message.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::findings::Found;
+
 /// One sink's numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sink {
     pub(crate) messages: u64,
-    pub(crate) duplicated: Vec<u64>,
-    pub(crate) out_of_order: Vec<u64>,
-    /// The first to the last of each run of numbers that were seen.
-    runs: BTreeMap<u64, u64>,
-    /// The highest so far, by subject.
-    highest: HashMap<String, u64>,
+    pub(crate) duplicated: Found<u64>,
+    pub(crate) out_of_order: Found<u64>,
+    /// The first to the last of each run of numbers that were seen, but the highest: few sinks have
+    /// several.
+    earlier: BTreeMap<u64, u64>,
+    highest: (u64, u64),
 }
 
 impl Sink {
-    fn saw(&mut self, number: u64, subject: &str) {
-        self.messages += 1;
-        let before = self.runs.range(..=number).next_back();
-        let before = before.map(|(&first, &last)| (first, last));
-        if before.is_some_and(|(_, last)| number <= last) {
-            self.duplicated.push(number);
-            return;
-        }
-        let first = match before {
-            Some((first, last)) if last + 1 == number => first,
-            _ => number,
-        };
-        let after = number.checked_add(1);
-        let last = after.and_then(|after| self.runs.remove(&after));
-        self.runs.insert(first, last.unwrap_or(number));
-        match self.highest.get_mut(subject) {
-            Some(highest) if number < *highest => self.out_of_order.push(number),
-            Some(highest) => *highest = number,
-            None => {
-                self.highest.insert(subject.to_owned(), number);
-            }
+    fn new(number: u64) -> Self {
+        Self {
+            messages: 1,
+            duplicated: Found::default(),
+            out_of_order: Found::default(),
+            earlier: BTreeMap::new(),
+            highest: (number, number),
         }
     }
 
+    /// Whether it was not there yet.
+    fn saw(&mut self, number: u64) -> bool {
+        self.messages += 1;
+        let (first, last) = self.highest;
+        if (first..=last).contains(&number) {
+            return false;
+        }
+        if number > last {
+            if number == last + 1 {
+                self.highest.1 = number;
+            } else {
+                self.earlier.insert(first, last);
+                self.highest = (number, number);
+            }
+            return true;
+        }
+        let before = self.earlier.range(..=number).next_back();
+        let before = before.map(|(&first, &last)| (first, last));
+        if before.is_some_and(|(_, last)| number <= last) {
+            return false;
+        }
+        let start = match before {
+            Some((first, last)) if last + 1 == number => first,
+            _ => number,
+        };
+        if number + 1 == first {
+            self.earlier.remove(&start);
+            self.highest.0 = start;
+        } else {
+            let end = self.earlier.remove(&(number + 1)).unwrap_or(number);
+            self.earlier.insert(start, end);
+        }
+        true
+    }
+
     /// The first and the last that was seen.
-    pub(crate) fn ends(&self) -> Option<(u64, u64)> {
-        let (&first, _) = self.runs.first_key_value()?;
-        let (_, &last) = self.runs.last_key_value()?;
-        Some((first, last))
+    pub(crate) fn ends(&self) -> (u64, u64) {
+        let first = self.earlier.first_key_value();
+        let first = first.map_or(self.highest.0, |(&first, _)| first);
+        (first, self.highest.1)
     }
 
     /// The first to the last of each run of numbers that are missing, from 1 on where the stream's
     /// beginning is still there.
-    pub(crate) fn missing(&self, from_the_first: bool) -> Vec<(u64, u64)> {
-        let mut missing = Vec::new();
-        let mut next = if from_the_first {
-            1
-        } else {
-            self.ends().map_or(1, |(first, _)| first)
-        };
-        for (&first, &last) in &self.runs {
+    pub(crate) fn missing(&self, from_the_first: bool, most: usize) -> Missing {
+        let mut missing = Missing::default();
+        let mut next = if from_the_first { 1 } else { self.ends().0 };
+        let earlier = self.earlier.iter().map(|(&first, &last)| (first, last));
+        for (first, last) in earlier.chain([self.highest]) {
             if next < first {
-                missing.push((next, first - 1));
+                missing.count += first - next;
+                missing.runs.add(most, || (next, first - 1));
             }
             next = last.saturating_add(1);
         }
@@ -65,26 +89,79 @@ impl Sink {
     }
 }
 
-#[derive(Debug, Default)]
+/// Numbers that are missing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// How many numbers.
+    pub(crate) count: u64,
+    /// The first to the last of each run of them.
+    pub(crate) runs: Found<(u64, u64)>,
+}
+
+#[derive(Debug)]
 pub(crate) struct Minted {
-    pub(crate) sinks: BTreeMap<String, Sink>,
+    /// Of each kind and sink so many findings are listed.
+    most: usize,
+    names: BTreeMap<String, u32>,
+    sinks: Vec<Sink>,
+    subjects: HashMap<String, u32>,
+    /// The highest number so far, by sink and subject.
+    highest: HashMap<(u32, u32), u64>,
     /// Messages whose id is of another form, or that have none.
     pub(crate) others: u64,
 }
 
 impl Minted {
-    pub(crate) fn saw(&mut self, message_id: Option<&str>, subject: &str) {
-        match message_id.and_then(parse) {
-            Some((sink, number)) => {
-                if !self.sinks.contains_key(sink) {
-                    self.sinks.insert(sink.to_owned(), Sink::default());
-                }
-                if let Some(sink) = self.sinks.get_mut(sink) {
-                    sink.saw(number, subject);
-                }
-            }
-            None => self.others += 1,
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            names: BTreeMap::new(),
+            sinks: Vec::new(),
+            subjects: HashMap::new(),
+            highest: HashMap::new(),
+            others: 0,
         }
+    }
+
+    pub(crate) fn saw(&mut self, message_id: Option<&str>, subject: &str) {
+        let Some((name, number)) = message_id.and_then(parse) else {
+            self.others += 1;
+            return;
+        };
+        let subject = match self.subjects.get(subject) {
+            Some(&subject) => subject,
+            None => {
+                let new = self.subjects.len() as u32;
+                self.subjects.insert(subject.to_owned(), new);
+                new
+            }
+        };
+        let place = match self.names.get(name) {
+            Some(&place) => place,
+            None => {
+                let place = self.sinks.len() as u32;
+                self.names.insert(name.to_owned(), place);
+                self.sinks.push(Sink::new(number));
+                self.highest.insert((place, subject), number);
+                return;
+            }
+        };
+        let sink = &mut self.sinks[place as usize];
+        if !sink.saw(number) {
+            sink.duplicated.add(self.most, || number);
+            return;
+        }
+        let highest = self.highest.entry((place, subject)).or_insert(number);
+        if number < *highest {
+            sink.out_of_order.add(self.most, || number);
+        }
+        *highest = number.max(*highest);
+    }
+
+    /// By their names.
+    pub(crate) fn sinks(&self) -> impl ExactSizeIterator<Item = (&str, &Sink)> {
+        let sink = |(name, &place): (_, &u32)| (String::as_str(name), &self.sinks[place as usize]);
+        self.names.iter().map(sink)
     }
 }
 
@@ -100,30 +177,54 @@ mod tests {
     use super::*;
 
     fn sink(numbers: &[u64]) -> Sink {
-        let mut minted = Minted::default();
+        let mut minted = Minted::new(9);
         for number in numbers {
             minted.saw(Some(&format!("s.{number}")), "subject");
         }
-        minted.sinks.remove("s").unwrap()
+        minted.sinks.remove(0)
+    }
+
+    fn missing(numbers: &[u64], from_the_first: bool) -> Vec<(u64, u64)> {
+        let missing = sink(numbers).missing(from_the_first, 9);
+        let counted: u64 = missing.runs.listed.iter().map(|(a, b)| b - a + 1).sum();
+        assert_eq!(missing.count, counted);
+        missing.runs.listed
     }
 
     #[test]
     fn a_gap_a_twin_and_a_straggler_are_each_found() {
         let whole = sink(&[1, 2, 3]);
-        assert_eq!((whole.messages, whole.ends()), (3, Some((1, 3))));
-        assert!(whole.missing(true).is_empty());
-        assert_eq!(sink(&[2, 3, 7, 9]).missing(true), [(1, 1), (4, 6), (8, 8)]);
-        assert_eq!(sink(&[2, 3, 7]).missing(false), [(4, 6)]);
-        assert_eq!(sink(&[1, 2, 1, 2]).duplicated, [1, 2]);
+        assert_eq!((whole.messages, whole.ends()), (3, (1, 3)));
+        assert!(missing(&[1, 2, 3], true).is_empty());
+        assert_eq!(missing(&[2, 3, 7, 9], true), [(1, 1), (4, 6), (8, 8)]);
+        assert_eq!(missing(&[2, 3, 7], false), [(4, 6)]);
+        assert_eq!(sink(&[1, 2, 1, 2]).duplicated.listed, [1, 2]);
         let straggler = sink(&[1, 3, 2, 4]);
-        assert_eq!(straggler.out_of_order, [2]);
-        assert!(straggler.missing(true).is_empty() && straggler.duplicated.is_empty());
-        assert_eq!(sink(&[u64::MAX, 1]).missing(true), [(2, u64::MAX - 1)]);
+        assert_eq!(straggler.out_of_order.listed, [2]);
+        assert_eq!(straggler.duplicated.count, 0);
+        assert!(missing(&[1, 3, 2, 4], true).is_empty());
+        assert_eq!(missing(&[u64::MAX, 1], true), [(2, u64::MAX - 1)]);
+    }
+
+    #[test]
+    fn whatever_the_order_the_runs_are_the_numbers() {
+        // A walk through all orders of some numbers by a fixed multiplier.
+        for step in [1_u64, 5, 7, 11, 13, 17, 19, 23] {
+            let mut numbers: Vec<u64> = (0..24).map(|i| i * step % 24 + 1).collect();
+            numbers.retain(|n| ![4, 5, 9, 20].contains(n));
+            let mut sink = sink(&numbers);
+            let runs = sink.missing(true, 9).runs.listed;
+            assert_eq!(runs, [(4, 5), (9, 9), (20, 20)], "{numbers:?}");
+            assert_eq!(sink.earlier.len(), 3);
+            for number in numbers {
+                assert!(!sink.saw(number), "{number}");
+            }
+        }
     }
 
     #[test]
     fn order_is_told_by_subject_and_other_ids_are_counted() {
-        let mut minted = Minted::default();
+        let mut minted = Minted::new(9);
         for (id, subject) in [
             ("s.2", "a"),
             ("s.1", "b"),
@@ -134,7 +235,8 @@ mod tests {
             minted.saw(Some(id), subject);
         }
         minted.saw(None, "a");
-        assert!(minted.sinks["s"].out_of_order.is_empty());
-        assert_eq!((minted.sinks.len(), minted.others), (1, 4));
+        let sinks: Vec<_> = minted.sinks().collect();
+        assert_eq!((sinks.len(), minted.others), (1, 4));
+        assert_eq!(sinks[0].1.out_of_order.count, 0);
     }
 }

@@ -307,29 +307,48 @@ impl Reader {
     }
 }
 
-/// `None` for an empty line.
-fn check(mut raw: Bytes, place: Place, binding: &Binding) -> Option<Line> {
+/// What a line is without its end, and a file's first one without a byte order mark.
+pub(crate) enum Bare {
+    Line(Bytes),
+    Empty,
+    TooLong,
+}
+
+/// The line with this number, counted from 1.
+pub(crate) fn bare(mut raw: Bytes, number: u64) -> Bare {
     if let Some(line) = raw.strip_suffix(b"\n") {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         raw.truncate(line.len());
     }
     if raw.len() > LONGEST_LINE {
-        return Some(Line {
-            place,
-            raw: Bytes::new(),
-            event: Err(BadLine {
-                column: LONGEST_LINE + 1,
-                message: format!("the line is longer than {LONGEST_LINE} bytes"),
-            }),
-            mark: None,
-        });
+        return Bare::TooLong;
     }
-    if place.line == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
+    if number == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
         raw.advance(3);
     }
     if raw.iter().all(u8::is_ascii_whitespace) {
-        return None;
+        return Bare::Empty;
     }
+    Bare::Line(raw)
+}
+
+/// `None` for an empty line.
+fn check(raw: Bytes, place: Place, binding: &Binding) -> Option<Line> {
+    let raw = match bare(raw, place.line) {
+        Bare::Line(raw) => raw,
+        Bare::Empty => return None,
+        Bare::TooLong => {
+            return Some(Line {
+                place,
+                raw: Bytes::new(),
+                event: Err(BadLine {
+                    column: LONGEST_LINE + 1,
+                    message: format!("the line is longer than {LONGEST_LINE} bytes"),
+                }),
+                mark: None,
+            });
+        }
+    };
     let event = binding.envelope(raw.clone()).map_err(|error| match error {
         BindingError::Event(error) => BadLine {
             column: error.column,

@@ -120,7 +120,7 @@ async fn message_ids_alone_tell_what_is_missing_twice_and_late() {
     assert_code(&output, 1);
     assert_eq!(
         stdout(&output),
-        "EVENTS: 2 sinks; 1 message without an id of one\n\
+        "EVENTS: 2 sinks; 1 message without an id of one: 4 missing, 0 duplicated, 1 out of order\n\
          one: 5 messages, 1 to 9: 4 (3, 6 to 8) missing, 0 duplicated, 1 (4) out of order\n\
          two: 1 message, 1 to 1: 0 missing, 0 duplicated, 0 out of order\n"
     );
@@ -139,31 +139,11 @@ async fn what_can_not_be_audited_is_told_with_its_place() {
         stderr(&output)
     );
     assert_code(&audit(&server, &["/no/such/file"]), 2);
-    assert_code(&audit(&server, &["/dev/null"]), 2);
+    assert_code(&audit(&server, &[as_text(folder.path())]), 2);
+    assert_code(&audit(&server, &["-", "--may", "-"]), 2);
     assert_code(&audit(&server, &["--may", as_text(&bad)]), 2);
 
-    let good = file_of(&folder, "good.jsonl", &lines(1));
     let url = server.url();
-    let good = as_text(&good);
-    let binary = [
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--mode",
-        "binary",
-        good,
-    ];
-    assert_code(&run(&binary), 0);
-    let output = audit(&server, &[good]);
-    assert_code(&output, 2);
-    assert!(
-        stderr(&output).contains("message 1 is in binary mode"),
-        "{}",
-        stderr(&output)
-    );
-    assert_code(&audit(&server, &[]), 0);
-
     let missing = command("audit", &["--stream", "NONE", "-s", &url])
         .output()
         .unwrap();
@@ -175,4 +155,219 @@ async fn what_can_not_be_audited_is_told_with_its_place() {
     );
     server.kill().unwrap();
     assert_code(&audit(&server, &[]), 3);
+}
+
+#[tokio::test]
+async fn events_in_binary_mode_are_held_against_lines_by_what_they_mean() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let pretty = r#"{"type":"t","source":"/test","specversion":"1.0","id":"p","time":null,"n":7,"data":{ "b":[1, 2],"a":12345678901234567890123 }}"#;
+    let events = [
+        Bytes::from(event(0)),
+        event(1).into(),
+        pretty.into(),
+        event(2).into(),
+    ];
+    let file = file_of(&folder, "events.jsonl", &events);
+    let file = as_text(&file);
+    let url = server.url();
+    let publish = ["-s", &url, "--subject", "events.all"];
+    let binary = ["--mode", "binary", file];
+    assert_code(&run(&[&publish[..], &binary].concat()), 0);
+    let output = audit(&server, &[file]);
+    assert_code(&output, 0);
+    assert!(stdout(&output).starts_with("EVENTS: 4 messages for 4 lines: 0 lost"));
+
+    // Another writer's order of keys is the same event, and other data is another.
+    let changed = pretty.replace(
+        r#"{ "b":[1, 2],"a":12345678901234567890123 }"#,
+        r#"{"a":1,"b":[1,2]}"#,
+    );
+    let other = file_of(
+        &folder,
+        "other.jsonl",
+        &[
+            Bytes::from(event(0)),
+            event(1).into(),
+            changed.into(),
+            event(3).into(),
+        ],
+    );
+    let output = audit(&server, &[as_text(&other), "--json"]);
+    assert_code(&output, 1);
+    let found = json(&output);
+    assert_eq!(found["altered"]["listed"][0]["id"], "p");
+    assert_eq!(found["altered"]["listed"][0]["sequence"], 3);
+    assert_eq!(found["lost"]["listed"][0]["id"], "3");
+    assert_eq!(found["unexpected"]["listed"][0]["sequence"], 4);
+    assert_eq!(found["duplicated"]["count"], 0);
+
+    // One that is there in both modes is there twice.
+    let structured = [&publish[..], &["--from-line", "4", file]].concat();
+    assert_code(&run(&structured), 0);
+    let output = audit(&server, &[file, "--json"]);
+    assert_code(&output, 1);
+    assert_eq!(json(&output)["duplicated"]["listed"][0]["sequence"], 5);
+}
+
+#[tokio::test]
+async fn a_spools_export_is_a_ledger_and_excuses_what_waits_in_it() {
+    for mode in ["structured", "binary"] {
+        let mut server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let all = lines(20);
+        let file = file_of(&folder, "events.jsonl", &all);
+        let first = file_of(&folder, "first.jsonl", &all[..12]);
+        let rest = file_of(&folder, "rest.jsonl", &all[12..]);
+        let spool = folder.path().join("spool");
+        let spool = as_text(&spool);
+        let url = server.url();
+        let publish = |file, more: &[&str]| {
+            let arguments = ["-s", &url, "--subject", "events.all", "--mode", mode];
+            run(&[&arguments, more, &[as_text(file)]].concat())
+        };
+        assert_code(&publish(&first, &[]), 0);
+        server.kill().unwrap();
+        let spooling = ["--spool", spool, "--max-outage", "0"];
+        assert_code(&publish(&rest, &spooling), 4);
+        server.start_again().await.unwrap();
+        let export = command("spool", &["export", spool]).output().unwrap();
+        assert_code(&export, 0);
+        let left = folder.path().join("left.jsonl");
+        std::fs::write(&left, &export.stdout).unwrap();
+        let (file, left) = (as_text(&file), as_text(&left));
+
+        let output = audit(&server, &[file, "--json"]);
+        assert_code(&output, 1);
+        assert_eq!(json(&output)["lost"]["count"], 8, "{mode}");
+        assert_code(&audit(&server, &[file, "--spooled", left]), 0);
+
+        let replay = command("spool", &["replay", spool, "-s", &url])
+            .output()
+            .unwrap();
+        assert_code(&replay, 0);
+        assert_code(&audit(&server, &[file, "--spooled", left]), 0);
+        assert_code(&audit(&server, &[file]), 0);
+        let output = audit(&server, &[left, "--json"]);
+        let found = json(&output);
+        assert_eq!(
+            (
+                &found["lost"]["count"],
+                &found["altered"]["count"],
+                &found["unexpected"]["count"]
+            ),
+            (&0.into(), &0.into(), &12.into()),
+            "{mode}: the export as the ledger"
+        );
+        assert_eq!(found["out_of_order"]["count"], 0);
+    }
+}
+
+#[tokio::test]
+async fn lines_are_read_as_publish_reads_them_also_from_standard_input() {
+    let server = server().await;
+    // A mark, blank lines, CRLF, and a last line whose CR is no part of its end.
+    let text = format!(
+        "\u{feff}{}\r\n  \n\r\n{}\n{}\r",
+        event(0),
+        event(1),
+        event(2)
+    );
+    let url = server.url();
+    let published = with_input(&["-s", &url, "--subject", "events.all"], text.as_bytes());
+    assert_code(&published, 0);
+    let audit_of = |text: &str| {
+        use std::io::Write as _;
+        let mut child = command("audit", &["--stream", "EVENTS", "-s", &url, "-"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = audit_of(&text);
+    assert_code(&output, 0);
+    let output = audit_of(&format!("{text}\n{}", event(7)));
+    assert_code(&output, 1);
+    assert!(
+        stdout(&output).contains("lost: -:6, source /test, id 7"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn what_the_stream_removed_is_told_beside_what_is_missing() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_of(&folder, "events.jsonl", &lines(10));
+    let file = as_text(&file);
+    let url = server.url();
+    assert_code(&run(&["-s", &url, "--subject", "events.all", file]), 0);
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    stream.purge().sequence(4).await.unwrap();
+    stream.delete_message(6).await.unwrap();
+    let output = audit(&server, &[file]);
+    assert_code(&output, 1);
+    let text = stdout(&output);
+    assert!(
+        text.contains("4 lost,") && text.contains("\nremoved: 4 of 10 messages"),
+        "{text}"
+    );
+    let output = audit(&server, &["--json"]);
+    let found = json(&output);
+    assert_eq!(
+        (&found["removed"], &found["first_sequence"]),
+        (&4.into(), &4.into())
+    );
+    assert_eq!(
+        found["sinks"][0]["missing"]["listed"],
+        serde_json::json!([[6, 6]])
+    );
+    assert_eq!(found["missing"], 1);
+    // It leaves no consumer behind.
+    let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.consumer_count, 0);
+}
+
+#[tokio::test]
+async fn of_many_sinks_those_with_findings_are_listed() {
+    let server = server().await;
+    let payload = Bytes::from_static(b"x");
+    for sink in 0..30 {
+        store(
+            &server,
+            "events.a",
+            Some(&format!("sink{sink:02}.1")),
+            &payload,
+        )
+        .await;
+    }
+    store(&server, "events.a", Some("sink17.3"), &payload).await;
+    let output = audit(&server, &[]);
+    assert_code(&output, 1);
+    assert_eq!(
+        stdout(&output),
+        "EVENTS: 30 sinks; 0 messages without an id of one: 1 missing, 0 duplicated, 0 out of order\n\
+         sink17: 2 messages, 1 to 3: 1 (2) missing, 0 duplicated, 0 out of order\n"
+    );
+    let found = json(&audit(&server, &["--json"]));
+    assert_eq!(
+        (&found["sink_count"], &found["sinks_with_findings"]),
+        (&30.into(), &1.into())
+    );
+    let output = audit(&server, &["--show", "0"]);
+    assert!(
+        stdout(&output).ends_with("\nmore sinks with findings: 1; --show 1\n"),
+        "{}",
+        stdout(&output)
+    );
 }

@@ -17,3 +17,4 @@ mod publish;
 mod spool;
 mod stream;
 mod support;
+mod tail;

@@ -5,7 +5,9 @@ mod answers;
 mod api;
 mod inspect;
 mod link;
+mod place;
 mod publisher;
+mod query;
 mod reader;
 mod session;
 mod stored;
@@ -14,4 +16,5 @@ mod window;
 mod wire;
 
 pub use publisher::NatsPublisher;
-pub use reader::{StoredEvent, StreamReader, StreamReading};
+pub use query::{StreamQuery, StreamReading, StreamStart};
+pub use reader::{StoredEvent, StreamReader};

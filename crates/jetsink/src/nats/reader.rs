@@ -1,30 +1,25 @@
-//! A stream's messages in their order, for those who check what is stored.
+//! A stream's messages in their order, for those who look at what is stored.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use async_nats::{Message, Subscriber};
+use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::ask;
-use super::publisher::NatsPublisher;
+use super::place::Place;
+use super::publisher::{NatsPublisher, Shared};
+use super::query::StreamQuery;
 use super::session::Session;
 use super::stored::{IDLE_AT_THE_END, Next, cant_read, consumer, next};
 use super::wire::MESSAGE_ID;
 use crate::error::PublishError;
+use crate::export::{ExportError, json_of_message};
 
 /// The header that every CloudEvent in binary mode has.
 const SPECVERSION: &str = "ce-specversion";
-
-/// How much of each message a [`StreamReader`] gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamReading {
-    /// All of it.
-    Whole,
-    /// All but the payload, which is empty then.
-    HeadersOnly,
-}
 
 /// One message of a stream, as [`StreamReader`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +27,8 @@ pub enum StreamReading {
 pub struct StoredEvent {
     /// Its sequence number in the stream.
     pub sequence: u64,
+    /// When the stream stored it, by the server's clock.
+    pub stored_at: SystemTime,
     /// Its subject.
     pub subject: String,
     /// Its `Nats-Msg-Id`, if it has one.
@@ -40,9 +37,45 @@ pub struct StoredEvent {
     pub is_binary: bool,
     /// Its payload.
     pub payload: Bytes,
+    headers: Option<HeaderMap>,
 }
 
-/// Reads what a stream holds when it is made, first to last; holds one message at a time.
+impl StoredEvent {
+    fn of(message: Message, place: &Place) -> Self {
+        let headers = message.headers.as_ref();
+        let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
+        Self {
+            sequence: place.sequence,
+            stored_at: place.stored_at,
+            message_id: message_id.map(ToString::to_string),
+            is_binary: headers.is_some_and(|headers| headers.get(SPECVERSION).is_some()),
+            subject: message.subject.to_string(),
+            payload: message.payload,
+            headers: message.headers,
+        }
+    }
+
+    /// Its header of this name; the first one, where it has several.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let value = self.headers.as_ref()?.get(name)?;
+        Some(value.as_str())
+    }
+
+    /// The event in it as one line of JSON, as [`event_json`](crate::event_json) has it.
+    ///
+    /// # Errors
+    /// [`ExportError`], where it is in neither content mode, or its payload should be JSON and isn't.
+    pub fn event_json(&self) -> Result<Vec<u8>, ExportError> {
+        let headers = self.headers.iter().flat_map(HeaderMap::iter);
+        let headers: Vec<(&str, &str)> = headers
+            .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+            .collect();
+        json_of_message(&headers, &self.payload)
+    }
+}
+
+/// Reads a stream, first to last, and holds one message at a time.
 ///
 /// ```no_run
 /// # async fn count(publisher: &jetsink::NatsPublisher) -> Result<(), jetsink::PublishError> {
@@ -50,50 +83,66 @@ pub struct StoredEvent {
 /// while let Some(event) = reader.next().await? {
 ///     println!("{} {}", event.sequence, event.subject);
 /// }
+/// reader.close().await;
 /// # Ok(())
 /// # }
 /// ```
 pub struct StreamReader {
+    shared: Arc<Shared>,
     session: Arc<Session>,
     messages: Subscriber,
+    /// The question that deletes its consumer.
+    farewell: String,
     /// By the consumer, so far.
     received: u64,
     idle: u32,
     first: u64,
     last: u64,
+    created: String,
     stored: u64,
+    waiting: u64,
+    follows: bool,
     ended: bool,
 }
 
 impl NatsPublisher {
-    /// A reader of all that `stream` holds now, by an ephemeral consumer that acknowledges nothing and
-    /// that the server takes away once nobody listens.
+    /// A reader of what `stream` holds now, or of what a [`StreamQuery`] asks for, by an ephemeral
+    /// consumer that acknowledges nothing. [`close`](StreamReader::close) deletes it; without that, the
+    /// server does 10 seconds after nobody listens any more.
     ///
-    /// Questions take 2 seconds at the most.
+    /// Questions take 2 seconds at the most. What the user has to be allowed: to publish to the
+    /// JetStream API's `STREAM.INFO.<stream>` and `CONSUMER.CREATE.<stream>`, and to `$JS.FC.>`;
+    /// `CONSUMER.DELETE.<stream>.*` is good to have.
     ///
     /// # Errors
     /// [`PublishError::NotConnected`]; [`PublishError::Refused`], where there is no such stream (10059)
-    /// or it takes no second reader (10098 to 10101: a work queue); those of a broker that does not
-    /// answer.
+    /// or it takes no second reader (10098 to 10101: a work queue); [`PublishError::PermissionDenied`];
+    /// those of a broker that does not answer.
     pub async fn read_stream(
         &self,
         stream: &str,
-        reading: StreamReading,
+        query: impl Into<StreamQuery>,
     ) -> Result<StreamReader, PublishError> {
         #[derive(Deserialize)]
         struct Info {
+            created: String,
             state: State,
         }
         #[derive(Deserialize)]
         struct State {
-            messages: u64,
             first_seq: u64,
             last_seq: u64,
         }
+        #[derive(Deserialize)]
+        struct Created {
+            name: String,
+            num_pending: u64,
+        }
+        let query = query.into();
         let shared = self.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let question = format!("STREAM.INFO.{stream}");
-        let Info { state } = ask(shared, &session, &question, &json!({})).await?;
+        let info: Info = ask(shared, &session, &question, &json!({})).await?;
         let inbox = session.client.new_inbox();
         let messages = session
             .client
@@ -101,28 +150,39 @@ impl NatsPublisher {
             .await
             .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
         let mut config = consumer(&inbox, 0);
-        config["headers_only"] = (reading == StreamReading::HeadersOnly).into();
+        query.amend(&mut config, info.state.last_seq);
         let details = json!({ "stream_name": stream, "config": config });
         let question = format!("CONSUMER.CREATE.{stream}");
-        let _: serde_json::Value = ask(shared, &session, &question, &details).await?;
+        let consumer: Created = ask(shared, &session, &question, &details).await?;
         Ok(StreamReader {
+            shared: Arc::clone(shared),
             session,
             messages,
+            farewell: format!("CONSUMER.DELETE.{stream}.{}", consumer.name),
             received: 0,
             idle: 0,
-            first: state.first_seq,
-            last: state.last_seq,
-            stored: state.messages,
-            ended: state.messages == 0,
+            first: info.state.first_seq,
+            last: info.state.last_seq,
+            created: info.created,
+            stored: consumer.num_pending,
+            waiting: consumer.num_pending,
+            follows: query.follows,
+            ended: !query.follows && consumer.num_pending == 0,
         })
     }
 }
 
 impl StreamReader {
-    /// How many messages the stream held when reading began.
+    /// How many messages there were to read when reading began.
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.stored
+    }
+
+    /// How many came behind the last message that was given, as far as is known.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     /// The stream's first sequence number then: above 1, older messages were removed by its limits or
@@ -132,14 +192,27 @@ impl StreamReader {
         self.first
     }
 
-    /// The next message; `None` after the last of those that were there when reading began. Messages
-    /// that the stream removes meanwhile are not seen.
+    /// The stream's last sequence number then; 0 where nothing was ever stored.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
+    /// When the stream was created, as the server writes it: another time is another stream of the
+    /// same name, whose sequence numbers began anew.
+    #[must_use]
+    pub fn stream_created(&self) -> &str {
+        &self.created
+    }
+
+    /// The next message; `None` after the last of those that were there when reading began, unless it
+    /// [follows](StreamQuery::following). Messages that the stream removes meanwhile are not seen.
     ///
     /// Cancellation-safe: dropped and called again, it goes on where it was.
     ///
     /// # Errors
     /// [`PublishError`], where the connection is lost, messages are lost on their way, or the stream
-    /// says nothing for 5 seconds. Nothing more comes then: begin again.
+    /// says nothing for 5 seconds. Nothing more comes then: begin again, behind the last that came.
     pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         if self.ended {
             return Ok(None);
@@ -150,6 +223,7 @@ impl StreamReader {
                 Next::Idle { delivered } if delivered > self.received => {
                     return Err(cant_read("messages were lost on their way"));
                 }
+                Next::Idle { .. } if self.follows => self.waiting = 0,
                 Next::Idle { .. } => {
                     self.idle += 1;
                     if self.idle < IDLE_AT_THE_END {
@@ -164,80 +238,22 @@ impl StreamReader {
         self.idle = 0;
         let place = Place::of(&message).ok_or_else(|| cant_read("a message names no place"))?;
         self.received += 1;
+        self.waiting = place.pending;
         if place.delivered != self.received {
             return Err(cant_read("messages were lost on their way"));
         }
-        self.ended = place.sequence >= self.last || place.pending == 0;
-        if place.sequence > self.last {
-            return Ok(None);
+        if !self.follows {
+            self.ended = place.sequence >= self.last || place.pending == 0;
+            if place.sequence > self.last {
+                return Ok(None);
+            }
         }
-        let headers = message.headers.as_ref();
-        let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
-        Ok(Some(StoredEvent {
-            sequence: place.sequence,
-            message_id: message_id.map(ToString::to_string),
-            is_binary: headers.is_some_and(|headers| headers.get(SPECVERSION).is_some()),
-            subject: message.subject.to_string(),
-            payload: message.payload,
-        }))
-    }
-}
-
-/// What the reply subject of a consumer's message tells.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    sequence: u64,
-    delivered: u64,
-    pending: u64,
-}
-
-impl Place {
-    fn of(message: &Message) -> Option<Self> {
-        Self::parse(message.reply.as_deref()?)
+        Ok(Some(StoredEvent::of(message, &place)))
     }
 
-    /// `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING` (ADR-15), or with the domain and
-    /// the account's hash before the stream, and maybe more behind.
-    fn parse(reply: &str) -> Option<Self> {
-        let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let tokens = match tokens.len() {
-            7 => &tokens[..],
-            9.. => &tokens[2..],
-            _ => return None,
-        };
-        let number = |index: usize| tokens.get(index)?.parse().ok();
-        Some(Self {
-            sequence: number(3)?,
-            delivered: number(4)?,
-            pending: number(6)?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_read_from_both_forms_of_the_reply() {
-        let place = Place {
-            sequence: 17,
-            delivered: 4,
-            pending: 9,
-        };
-        for reply in [
-            "$JS.ACK.EVENTS.c.1.17.4.1700000000.9",
-            "$JS.ACK.hub.ACCHASH.EVENTS.c.1.17.4.1700000000.9.token",
-        ] {
-            assert_eq!(Place::parse(reply).as_ref(), Some(&place), "{reply}");
-        }
-        for reply in [
-            "",
-            "_INBOX.1",
-            "$JS.ACK.EVENTS.c.1.17.4.1",
-            "$JS.ACK.E.c.1.x.4.1.9",
-        ] {
-            assert_eq!(Place::parse(reply), None, "{reply}");
-        }
+    /// Deletes its consumer, in 2 seconds at the most. One that can't be deleted goes away by itself.
+    pub async fn close(self) {
+        let _: Result<Value, _> =
+            ask(&self.shared, &self.session, &self.farewell, &json!({})).await;
     }
 }

@@ -26,6 +26,10 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
 pub(super) const IDLE_AT_THE_END: u32 = 2;
 
+/// So many heartbeats in a row, a second apart, that ask for a word which was given each time: it does
+/// not get through, which the server tells nobody but its log and an event without a place.
+const STALLED_FOR_GOOD: u32 = 5;
+
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
 /// back; all at once, it would fill the queue of the API.
 const QUESTIONS_AT_ONCE: usize = 64;
@@ -199,6 +203,7 @@ pub(super) async fn next(
     session: &Session,
     messages: &mut Subscriber,
 ) -> Result<Next, PublishError> {
+    let mut stalled = 0;
     loop {
         let message = timeout(LONGEST_SILENCE, messages.next())
             .await
@@ -217,7 +222,11 @@ pub(super) async fn next(
         };
         let reply = match (&message.reply, header("Nats-Consumer-Stalled")) {
             (Some(reply), _) => reply.to_string(),
-            (None, Some(stalled)) => stalled.to_owned(),
+            (None, Some(_)) if stalled == STALLED_FOR_GOOD => return Err(no_flow_control()),
+            (None, Some(reply)) => {
+                stalled += 1;
+                reply.to_owned()
+            }
             (None, None) => {
                 let delivered = header("Nats-Last-Consumer").and_then(|text| text.parse().ok());
                 return Ok(Next::Idle {
@@ -230,6 +239,18 @@ pub(super) async fn next(
             .publish(reply, Bytes::new())
             .await
             .map_err(|error| cant_read(&format!("flow control: {error}")))?;
+    }
+}
+
+/// No matter of time, unlike what else is in the way of reading.
+fn no_flow_control() -> PublishError {
+    PublishError::Other {
+        text:
+            "the stream can't be read: its flow control hears nothing from us; grant this user to \
+               publish to $JS.FC.>"
+                .to_owned(),
+        scope: Scope::Subject,
+        known: Known::Refused,
     }
 }
 

@@ -1,0 +1,134 @@
+//! What an event means, whatever its bytes: an event in binary mode has no line that it could equal.
+//! Pure.
+//!
+//! Attributes are compared as their text, data of a JSON type without regard to white space and the
+//! order of keys, numbers as they are written, other data byte for byte.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jetsink::{Binding, ContentMode, Subject, SubjectTemplate, event_json};
+use serde_json::value::RawValue;
+
+use super::index::{Hash, hash};
+
+/// As deep as serde_json reads. Below, text counts as it is.
+const DEEPEST: usize = 128;
+
+pub(super) struct Meanings {
+    binding: Binding,
+}
+
+impl Meanings {
+    pub(super) fn new() -> Result<Self, jetsink::SubjectError> {
+        let anywhere = Subject::new("e")?;
+        let template = SubjectTemplate::new(anywhere.as_str())?;
+        Ok(Self {
+            binding: Binding::new(template).mode(ContentMode::Binary),
+        })
+    }
+
+    /// Of an event's JSON: sent in binary mode and read back, so that what binary mode does not keep
+    /// makes no difference. `None` where it is no event.
+    pub(super) fn of(&self, json: &Bytes) -> Option<Hash> {
+        let envelope = self.binding.envelope(json.clone()).ok()?;
+        let json = String::from_utf8(event_json(&envelope).ok()?).ok()?;
+        let mut text = String::with_capacity(json.len());
+        write(&json, 0, &mut text)?;
+        Some(hash(text.as_bytes()))
+    }
+}
+
+/// Writes JSON without white space, keys in order; of equal keys the last counts.
+fn write(json: &str, depth: usize, into: &mut String) -> Option<()> {
+    let json = json.trim();
+    if depth > DEEPEST {
+        into.push_str(json);
+        return Some(());
+    }
+    match json.as_bytes().first()? {
+        b'{' => {
+            let object: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+            into.push('{');
+            for (index, (key, value)) in object.iter().enumerate() {
+                if index > 0 {
+                    into.push(',');
+                }
+                into.push_str(&serde_json::to_string(key).ok()?);
+                into.push(':');
+                write(value.get(), depth + 1, into)?;
+            }
+            into.push('}');
+        }
+        b'[' => {
+            let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            into.push('[');
+            for (index, value) in list.iter().enumerate() {
+                if index > 0 {
+                    into.push(',');
+                }
+                write(value.get(), depth + 1, into)?;
+            }
+            into.push(']');
+        }
+        b'"' => {
+            let text: String = serde_json::from_str(json).ok()?;
+            into.push_str(&serde_json::to_string(&text).ok()?);
+        }
+        _ => into.push_str(json),
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rest: &str) -> Hash {
+        let json = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{rest}}}"#);
+        Meanings::new().unwrap().of(&json.into()).unwrap()
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same() {
+        for (one, other) in [
+            (
+                r#","data":{"a":1,"b":[1, "x"]}"#,
+                r#", "data": {"b":[1,"\u0078"],"a":1}"#,
+            ),
+            (r#","time":null"#, ""),
+            (
+                r#","number":7,"flag":true"#,
+                r#","flag":"true","number":"7""#,
+            ),
+            (r#","data":null"#, r#","data": null"#),
+        ] {
+            assert_eq!(of(one), of(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_differs_is_not() {
+        for (one, other) in [
+            (r#","data":{"a":1}"#, r#","data":{"a":2}"#),
+            (
+                r#","data":12345678901234567890123"#,
+                r#","data":12345678901234567890124"#,
+            ),
+            (r#","data":[1,2]"#, r#","data":[2,1]"#),
+            (r#","data":"1""#, r#","data":1"#),
+            (r#","ext":"a""#, r#","ext":"b""#),
+            (r#","data":{"a":{"b":"c"}}"#, r#","data":{"a":{"b":"d"}}"#),
+        ] {
+            assert_ne!(of(one), of(other), "{one} {other}");
+        }
+        let deep = |end: &str| format!(",\"data\":{}{end}{}", "[".repeat(120), "]".repeat(120));
+        assert_ne!(of(&deep("1")), of(&deep("2")));
+        assert!(
+            Meanings::new()
+                .unwrap()
+                .of(&Bytes::from_static(b"{}"))
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! How far an audit is: a bar on a terminal, now and then a line elsewhere.
+
+use std::cell::Cell;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::arguments::When;
+use crate::output;
+
+/// The bar is moved once for so many steps.
+const STEPS: u64 = 1_024;
+
+/// How often a line is written where there is no terminal.
+const LINE: Duration = Duration::from_secs(5);
+
+pub(super) struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    /// When the last line was written, where lines are.
+    line: Option<Cell<Instant>>,
+    steps: Cell<u64>,
+    done: Cell<u64>,
+}
+
+impl Progress {
+    pub(super) fn none() -> Self {
+        Self::new(When::Never, 0, "", "")
+    }
+
+    pub(super) fn of_files(when: When, bytes: u64) -> Self {
+        let template = "{bar:16} {percent:>3}% {bytes} of {total_bytes} of the files, ETA {eta}";
+        Self::new(when, bytes, template, "bytes of the files")
+    }
+
+    pub(super) fn of_messages(when: When, messages: u64) -> Self {
+        let template = "{bar:16} {percent:>3}% {human_pos} of {human_len} messages, ETA {eta}";
+        Self::new(when, messages, template, "messages")
+    }
+
+    fn new(when: When, total: u64, template: &str, what: &'static str) -> Self {
+        let target = if when.applies() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        let in_lines = when.applies() && !std::io::stderr().is_terminal();
+        let begun = Cell::new(Instant::now());
+        Self {
+            bar,
+            what,
+            line: in_lines.then_some(begun),
+            steps: Cell::new(0),
+            done: Cell::new(0),
+        }
+    }
+
+    pub(super) fn add(&self, more: u64) {
+        self.done.set(self.done.get() + more);
+        self.steps.set(self.steps.get() + 1);
+        if !self.steps.get().is_multiple_of(STEPS) {
+            return;
+        }
+        self.bar.set_position(self.done.get());
+        if let Some(last) = &self.line
+            && last.get().elapsed() >= LINE
+        {
+            last.set(Instant::now());
+            self.tell();
+        }
+    }
+
+    pub(super) fn finish(self) {
+        if self.line.is_some() {
+            self.tell();
+        }
+        self.bar.finish_and_clear();
+    }
+
+    fn tell(&self) {
+        let total = self.bar.length().unwrap_or(0);
+        output::note(&format!("{} of {total} {}", self.done.get(), self.what));
+    }
+}

@@ -1,0 +1,133 @@
+//! `jetsink tail` as it is typed.
+
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::arguments::Connection;
+use crate::units::parse_duration;
+
+const NOTES: &str = "\
+Examples:
+  jetsink tail --stream CELLOS_EVENTS
+  jetsink tail --stream CELLOS_EVENTS --last 20 --tenant acme --type 'dev.cellos.*.destroyed'
+  jetsink tail --stream CELLOS_EVENTS --since 10m --no-follow --json | jq .event.data
+  jetsink tail --stream CELLOS_EVENTS --subject 'cellos.events.{tenantId}' --tenant acme
+
+A line is: when the stream stored the event (UTC), tenant, type, source, id. The tenant is the event's:
+data.tenantId, else data.correlation.tenantId, else `single`. On a terminal the columns are cut to its
+width; elsewhere they are whole, with a tab between them. Characters that would act on a terminal are
+escaped. Messages that are no CloudEvents are shown as such: their subject, and how they begin.
+
+Nothing is acknowledged, and no consumer is left behind. When the connection is lost, it goes on behind
+the last message that came, and says so on standard error. Ctrl-C ends it, and so does a closed pipe.
+
+Exit codes:
+  0         ended by --no-follow, --count, --until, a closed pipe, or while following by a signal
+  1         standard output can't be written
+  2         wrong usage; or the broker says no: no such stream, no JetStream, no permission
+  3         the broker can't be reached
+  130, 143  with --no-follow: interrupted by Ctrl-C, by SIGTERM";
+
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub(crate) struct Tail {
+    /// Stream to look at
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: String,
+
+    /// Only events of this tenant; repeat for several
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Vec<String>,
+
+    /// Only events of this type, `*` for any characters and `?` for one; repeat for several
+    #[arg(long = "type", value_name = "GLOB")]
+    pub(crate) event_type: Vec<String>,
+
+    /// Only messages of this subject, with the wildcards `*` and `>`; or the template that the
+    /// stream's events were published by: with --tenant the broker looks for the tenant then. Repeat
+    /// for several
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Vec<String>,
+
+    /// Begin with what was stored at this time, such as 10m (ago) or 2026-11-27T10:00:00Z [default:
+    /// now]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, group = "start")]
+    pub(crate) since: Option<Moment>,
+
+    /// End with what was stored up to this time
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub(crate) until: Option<Moment>,
+
+    /// Begin with the last N that are there and pass the filters [default with --no-follow: 10]
+    #[arg(long, value_name = "N", group = "start")]
+    pub(crate) last: Option<usize>,
+
+    /// Begin with the first that is there
+    #[arg(long, group = "start")]
+    pub(crate) all: bool,
+
+    /// End where the stream ends
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+
+    /// End after N lines
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// Print one JSON object a line: sequence, stored_at, subject, message_id, event
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Log to standard error: -v info, -vv debug, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// A time as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Moment {
+    pub(super) fn resolve(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Ago(time) => now.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH),
+            Self::At(time) => time,
+        }
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    if let Ok(time) = parse_duration(text) {
+        return Ok(Moment::Ago(time));
+    }
+    let time: Timestamp = text.parse().map_err(|_| {
+        format!("{text:?} is no time; write it like 10m (ago), 2h, or 2026-11-27T10:00:00Z")
+    })?;
+    Ok(Moment::At(time.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_so_long_ago_or_a_time_of_the_clock() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let at = |text| parse_moment(text).unwrap().resolve(now);
+        assert_eq!(at("10m"), SystemTime::UNIX_EPOCH + Duration::from_secs(400));
+        assert_eq!(at("99999d"), SystemTime::UNIX_EPOCH);
+        let clock = SystemTime::UNIX_EPOCH + Duration::from_millis(3_600_500);
+        assert_eq!(at("1970-01-01T02:00:00.5+01:00"), clock);
+        for wrong in ["", "10", "yesterday", "2026-11-27", "2026-11-27T10:00:00"] {
+            assert!(parse_moment(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a stored message is: an event in either content mode, or something else.
+
+use jetsink::StoredEvent;
+use jetsink::event::CloudEvent;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Event(Event),
+    Other,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// On one line.
+    pub(super) json: Vec<u8>,
+    pub(super) tenant: Option<String>,
+    pub(super) event_type: String,
+    pub(super) source: String,
+    pub(super) id: String,
+}
+
+impl Content {
+    /// A payload that is an event counts as one whatever its headers say: not all who publish send them.
+    pub(super) fn of(message: &StoredEvent) -> Self {
+        let json = if message.is_binary {
+            message.event_json().ok()
+        } else {
+            Some(on_one_line(&message.payload))
+        };
+        json.and_then(Event::read).map_or(Self::Other, Self::Event)
+    }
+}
+
+/// Line breaks are in no string of JSON. What is no JSON is not shown as it.
+fn on_one_line(payload: &[u8]) -> Vec<u8> {
+    let space = |&byte: &u8| {
+        if matches!(byte, b'\n' | b'\r') {
+            b' '
+        } else {
+            byte
+        }
+    };
+    payload.iter().map(space).collect()
+}
+
+impl Event {
+    fn read(json: Vec<u8>) -> Option<Self> {
+        let event = CloudEvent::from_json(&json).ok()?;
+        let (tenant, event_type) = (event.tenant(), event.event_type().to_owned());
+        let (source, id) = (event.source().to_owned(), event.id().to_owned());
+        Some(Self {
+            json,
+            tenant,
+            event_type,
+            source,
+            id,
+        })
+    }
+}

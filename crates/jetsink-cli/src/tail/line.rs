@@ -1,0 +1,174 @@
+//! A message as a line: for a terminal, for a pipe, as JSON.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jetsink::StoredEvent;
+use jetsink::subject::TENANT_ID_DEFAULT_TOKEN;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::content::Content;
+use super::text::{Cut, fitted, harmless, harmless_json, harmless_start};
+
+/// What stands in the type's place of a message that is no event.
+const NO_EVENT: &str = "not a CloudEvent";
+
+/// So much of its payload is shown.
+const START: usize = 80;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Json,
+    /// Whole columns with tabs between them.
+    Tabs,
+    /// Columns that fit.
+    Terminal {
+        width: usize,
+        coloured: bool,
+    },
+}
+
+pub(super) fn line(message: &StoredEvent, content: &Content, look: Look) -> String {
+    match look {
+        Look::Json => as_json(message, content),
+        Look::Tabs => columns(message, content).join("\t"),
+        Look::Terminal { width, coloured } => {
+            on_terminal(&columns(message, content), width, coloured)
+        }
+    }
+}
+
+/// Time, tenant, type, source, id; of what is no event the subject and the payload's beginning.
+fn columns(message: &StoredEvent, content: &Content) -> [String; 5] {
+    let stored_at = time(message);
+    match content {
+        Content::Event(event) => [
+            stored_at,
+            harmless(event.tenant.as_deref().unwrap_or(TENANT_ID_DEFAULT_TOKEN)),
+            harmless(&event.event_type),
+            harmless(&event.source),
+            harmless(&event.id),
+        ],
+        Content::Other => [
+            stored_at,
+            "-".to_owned(),
+            NO_EVENT.to_owned(),
+            harmless(&message.subject),
+            harmless_start(&message.payload, START),
+        ],
+    }
+}
+
+/// RFC 3339, in UTC.
+fn time(message: &StoredEvent) -> String {
+    let shown = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    Timestamp::try_from(message.stored_at).map_or_else(|_| "-".to_owned(), shown)
+}
+
+/// Month, day and time to the second; wider with its thousandths.
+const SHORT_TIME: std::ops::Range<usize> = 5..19;
+const LONG_TIME: std::ops::Range<usize> = 5..23;
+
+fn on_terminal(
+    [time, tenant, kind, source, id]: &[String; 5],
+    width: usize,
+    coloured: bool,
+) -> String {
+    let range = if width >= 110 { LONG_TIME } else { SHORT_TIME };
+    let time = time.get(range.clone()).unwrap_or(time).replace('T', " ");
+    // At 80: 14, 9, 29, 15, 9, and a space between them. Wider, the rest first makes the id whole.
+    let room = width.saturating_sub(range.len() + 4);
+    let of_tenant = (room / 7).clamp(6, 16);
+    let of_source = (room / 4).clamp(8, 24);
+    let rest = room.saturating_sub(of_tenant + of_source);
+    let of_id = (rest / 4).max(rest.saturating_sub(52)).min(36);
+    let of_type = rest.saturating_sub(of_id);
+    let cells = [
+        ("2", fitted(&time, range.len(), Cut::End)),
+        ("36", fitted(tenant, of_tenant, Cut::End)),
+        // Types differ at their ends.
+        ("1", fitted(kind, of_type, Cut::Beginning)),
+        ("", fitted(source, of_source, Cut::End)),
+        ("2", fitted(id, of_id, Cut::End)),
+    ];
+    let shown = cells.map(|(style, text)| {
+        let plain = !coloured || style.is_empty();
+        if plain {
+            text
+        } else {
+            format!("\x1b[{style}m{text}\x1b[0m")
+        }
+    });
+    shown.join(" ").trim_end().to_owned()
+}
+
+fn as_json(message: &StoredEvent, content: &Content) -> String {
+    let mut object = json!({
+        "sequence": message.sequence,
+        "stored_at": time(message),
+        "subject": message.subject,
+        "message_id": message.message_id,
+    });
+    match content {
+        Content::Event(event) => {
+            // In bytes as it is stored: it has more digits and another order than a value would keep.
+            let mut text = object.to_string();
+            text.pop();
+            let event = String::from_utf8_lossy(&event.json);
+            harmless_json(&format!("{text},\"event\":{event}}}"))
+        }
+        Content::Other => {
+            object["event"] = serde_json::Value::Null;
+            match std::str::from_utf8(&message.payload) {
+                Ok(text) => object["payload"] = text.into(),
+                Err(_) => object["payload_base64"] = STANDARD.encode(&message.payload).into(),
+            }
+            harmless_json(&object.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(kind: &str, id: &str) -> [String; 5] {
+        [
+            "2026-11-27T21:57:40.123Z",
+            "acme",
+            kind,
+            "cellos-supervisor",
+            id,
+        ]
+        .map(str::to_owned)
+    }
+
+    #[test]
+    fn a_line_fits_its_terminal_and_types_keep_their_ends() {
+        let long = cells(
+            "dev.cellos.events.cell.lifecycle.v1.destroyed",
+            "9d1b6a52-9246-476f-afb7-55240e01f45f",
+        );
+        assert_eq!(
+            on_terminal(&long, 80, false),
+            "11-27 21:57:40 acme     …ents.cell.lifecycle.v1.destroyed cellos-supervi… 9d1b6a52-…"
+        );
+        for width in [60, 80, 100, 120, 150, 200, 400] {
+            let line = on_terminal(&long, width, false);
+            assert!(
+                console::measure_text_width(&line) <= width,
+                "{width}: {line}"
+            );
+        }
+        let wide = on_terminal(&long, 150, false);
+        for whole in &long[1..] {
+            assert!(wide.contains(whole.as_str()), "{wide}");
+        }
+        let coloured = on_terminal(&long, 80, true);
+        assert_eq!(
+            console::strip_ansi_codes(&coloured),
+            on_terminal(&long, 80, false)
+        );
+    }
+}

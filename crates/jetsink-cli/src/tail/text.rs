@@ -1,0 +1,139 @@
+//! Text from outside, made harmless and fitted into columns. Pure.
+
+use console::measure_text_width;
+
+/// Without what would act on a terminal: control characters, those that turn the direction of writing
+/// or hide, those that go on top of others. A backslash is doubled, so that an escape is known as one.
+pub(super) fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => harmless.push(c),
+            c => harmless.extend(c.escape_debug()),
+        }
+    }
+    harmless
+}
+
+/// The same of bytes, of which the first `most` characters at the most are of interest.
+pub(super) fn harmless_start(bytes: &[u8], most: usize) -> String {
+    // No character has more than 4 bytes: what is cut off in the middle of one is not of interest.
+    let start = &bytes[..bytes.len().min(most.saturating_mul(4))];
+    let mut text = String::new();
+    for chunk in start.utf8_chunks() {
+        text += &harmless(chunk.valid());
+        for byte in chunk.invalid() {
+            text += &format!("\\x{byte:02x}");
+        }
+    }
+    let cut = start.len() < bytes.len();
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None if cut => text + "…",
+        None => text,
+    }
+}
+
+/// JSON without characters that would act on a terminal: they stand in strings only, where they can be
+/// escaped, and mean the same.
+pub(super) fn harmless_json(json: &str) -> String {
+    let mut harmless = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        let acts = !c.is_ascii() && c.escape_debug().len() > 1;
+        if acts || c == '\u{7f}' {
+            for unit in c.encode_utf16(&mut units) {
+                harmless += &format!("\\u{unit:04x}");
+            }
+        } else {
+            harmless.push(c);
+        }
+    }
+    harmless
+}
+
+/// Which end is left out where there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    Beginning,
+    End,
+}
+
+/// Exactly `width` columns wide.
+pub(super) fn fitted(text: &str, width: usize, cut: Cut) -> String {
+    let is = measure_text_width(text);
+    if is <= width {
+        return format!("{text}{}", " ".repeat(width - is));
+    }
+    let room = width.saturating_sub(1);
+    let mut kept = Vec::new();
+    let mut used = 0;
+    let mut take = |c: char| {
+        used += measure_text_width(c.encode_utf8(&mut [0; 4]));
+        let fits = used <= room;
+        if fits {
+            kept.push(c);
+        }
+        fits
+    };
+    match cut {
+        Cut::End => {
+            let _ = text.chars().all(&mut take);
+            kept.push('…');
+        }
+        Cut::Beginning => {
+            let _ = text.chars().rev().all(&mut take);
+            kept.push('…');
+            kept.reverse();
+        }
+    }
+    let kept: String = kept.into_iter().collect();
+    let missing = width.saturating_sub(measure_text_width(&kept));
+    match cut {
+        Cut::End => kept + &" ".repeat(missing),
+        Cut::Beginning => " ".repeat(missing) + &kept,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_gets_through() {
+        assert_eq!(
+            harmless("a\u{1b}[31m\n\t\r\u{7}\u{9b}\u{202e}\u{2028}\u{200b}\\n \"ü\" 日 'x'"),
+            "a\\u{1b}[31m\\n\\t\\r\\u{7}\\u{9b}\\u{202e}\\u{2028}\\u{200b}\\\\n \"ü\" 日 'x'"
+        );
+        assert_eq!(harmless_start(b"a\xff\x1b\0", 40), "a\\xff\\u{1b}\\0");
+        assert_eq!(harmless_start("äöü".as_bytes(), 2), "äö…");
+        assert_eq!(harmless_start(&[b'x'; 1_000], 3), "xxx…");
+        assert_eq!(harmless_start(b"", 3), "");
+    }
+
+    #[test]
+    fn escaped_json_means_the_same() {
+        let json = "{\"a\":\"\u{9b}31m\u{7f}\u{202e}ü日\u{e0001}\\u001b\"}";
+        let shown = harmless_json(json);
+        assert_eq!(
+            shown,
+            r#"{"a":"\u009b31m\u007f\u202eü日\udb40\udc01\u001b"}"#
+        );
+        let read = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&shown), read(json));
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_it_is_whatever_is_in_it() {
+        assert_eq!(fitted("abc", 5, Cut::End), "abc  ");
+        assert_eq!(fitted("abcdef", 4, Cut::End), "abc…");
+        assert_eq!(fitted("abcdef", 4, Cut::Beginning), "…def");
+        assert_eq!(fitted("日本語", 4, Cut::End), "日… ");
+        assert_eq!(fitted("日本語", 5, Cut::Beginning), "…本語");
+        for width in 1..9 {
+            for cut in [Cut::End, Cut::Beginning] {
+                assert_eq!(measure_text_width(&fitted("日a本b語c", width, cut)), width);
+            }
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! `jetsink tail`, against real brokers.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use nats_fixture::NatsServer;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::*;
+
+fn tail_command(server: &NatsServer, arguments: &[&str]) -> Command {
+    let url = server.url();
+    let mut command = command("tail", &["--stream", "EVENTS", "-s", &url]);
+    command.args(arguments);
+    command
+}
+
+fn tail(server: &NatsServer, arguments: &[&str]) -> Output {
+    tail_command(server, arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// One that runs, and its output line by line.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    notes: BufReader<ChildStderr>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let notes = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            lines,
+            notes,
+        }
+    }
+
+    /// The next line, as JSON.
+    fn event(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn note(&mut self) -> String {
+        let mut line = String::new();
+        self.notes.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn interrupt(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, Signal::SIGINT).unwrap();
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn consumers(server: &NatsServer) -> usize {
+    let jetstream = server.jetstream().await.unwrap();
+    let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
+    stream.info().await.unwrap().state.consumer_count
+}
+
+/// Waits until somebody reads the stream.
+async fn await_consumer(server: &NatsServer) {
+    let start = Instant::now();
+    while consumers(server).await == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "no consumer");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn store(server: &NatsServer, subject: &str, headers: &[(&str, &str)], payload: &str) {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, *value);
+    }
+    let jetstream = server.jetstream().await.unwrap();
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    let sent = jetstream.publish_with_headers(subject.to_owned(), map, payload);
+    sent.await.unwrap().await.unwrap();
+}
+
+fn of(id: &str, kind: &str, data: &str) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"{kind}","data":{data}}}"#)
+}
+
+/// What was shown, by the events' ids.
+fn ids(output: &Output) -> Vec<String> {
+    let text = stdout(output);
+    let lines = text.lines();
+    lines
+        .map(|line| line.rsplit('\t').next().unwrap().to_owned())
+        .collect()
+}
+
+/// Four events of two tenants and two types, on subjects that do not always say the tenant.
+async fn mixed() -> NatsServer {
+    let server = server().await;
+    let acme = r#"{"tenantId":"acme"}"#;
+    let late = r#"{"correlation":{"tenantId":"acme"}}"#;
+    store(&server, "events.acme", &[], &of("1", "a.started", acme)).await;
+    store(&server, "events.single", &[], &of("2", "a.ended", late)).await;
+    store(&server, "events.single", &[], &of("3", "b.started", "{}")).await;
+    store(&server, "events.acme", &[], &of("4", "b.ended", acme)).await;
+    server
+}
+
+#[tokio::test]
+async fn history_is_shown_line_by_line_and_leaves_no_consumer() {
+    let server = mixed().await;
+    let output = tail(&server, &["--all", "--no-follow"]);
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    let first: Vec<&str> = text.lines().next().unwrap().split('\t').collect();
+    assert_eq!(first[1..], ["acme", "a.started", "/s", "1"]);
+    assert!(
+        first[0].len() == 24 && first[0].ends_with('Z'),
+        "{}",
+        first[0]
+    );
+    assert!(text.contains("\tsingle\tb.started\t/s\t3\n"), "{text}");
+    assert!(!text.contains('\u{1b}'), "a pipe is no terminal: {text:?}");
+    assert_eq!(consumers(&server).await, 0);
+
+    assert_eq!(ids(&tail(&server, &["--no-follow"])).len(), 4);
+    assert_eq!(ids(&tail(&server, &["--all", "-n", "3"])), ["1", "2", "3"]);
+    let last = tail(&server, &["--last", "2", "--no-follow"]);
+    assert_eq!(ids(&last), ["3", "4"]);
+    assert!(ids(&tail(&server, &["--last", "0", "--no-follow"])).is_empty());
+    assert_eq!(consumers(&server).await, 0);
+}
+
+#[tokio::test]
+async fn the_tenant_is_the_events_and_all_filters_hold_together() {
+    let server = mixed().await;
+    let shown = |filters: &[&str]| {
+        let output = tail(&server, &[&["--all", "--no-follow"], filters].concat());
+        assert_code(&output, 0);
+        ids(&output)
+    };
+    assert_eq!(shown(&["--tenant", "acme"]), ["1", "2", "4"]);
+    assert_eq!(shown(&["--tenant", "single"]), ["3"]);
+    assert_eq!(shown(&["--type", "*.started"]), ["1", "3"]);
+    assert_eq!(
+        shown(&["--type", "a.*", "--type", "b.end?d"]),
+        ["1", "2", "4"]
+    );
+    assert_eq!(shown(&["--subject", "events.single"]), ["2", "3"]);
+    assert_eq!(
+        shown(&["--subject", "events.single", "--tenant", "acme"]),
+        ["2"]
+    );
+    let by_template = ["--subject", "events.{tenantId}", "--tenant", "acme"];
+    assert_eq!(
+        shown(&by_template),
+        ["1", "4"],
+        "the broker's choice, by subject"
+    );
+    let overlapping = ["--subject", "events.*", "--subject", "events.acme"];
+    assert_eq!(shown(&overlapping), ["1", "2", "3", "4"]);
+    let last = [
+        "--last",
+        "1",
+        "--no-follow",
+        "--tenant",
+        "acme",
+        "--type",
+        "a.*",
+    ];
+    assert_eq!(ids(&tail(&server, &last)), ["2"]);
+}
+
+#[tokio::test]
+async fn the_last_of_a_rare_kind_is_found_far_from_the_end() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut events: Vec<Bytes> = vec![of("rare-1", "rare", "{}").into()];
+    events.extend(lines(700));
+    events.push(of("rare-2", "rare", "{}").into());
+    events.extend(lines(900));
+    let file = file_of(&folder, "events.jsonl", &events);
+    let url = server.url();
+    let publish = ["-s", &url, "--subject", "events.{type}", as_text(&file)];
+    assert_code(&run(&publish), 0);
+    let filters: [&[&str]; 2] = [&["--type", "rare"], &["--subject", "events.rare"]];
+    for filter in filters {
+        let shown = |last: &str| {
+            let output = tail(
+                &server,
+                &[filter, &["--last", last, "--no-follow"]].concat(),
+            );
+            assert_code(&output, 0);
+            ids(&output)
+        };
+        assert_eq!(shown("1"), ["rare-2"]);
+        assert_eq!(shown("2"), ["rare-1", "rare-2"]);
+        assert_eq!(shown("9"), ["rare-1", "rare-2"]);
+    }
+    assert_eq!(consumers(&server).await, 0);
+}
+
+#[tokio::test]
+async fn times_bound_what_is_shown() {
+    let server = server().await;
+    store(&server, "events.a", &[], &event(1)).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let parted = jiff::Timestamp::now().to_string();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    store(&server, "events.a", &[], &event(2)).await;
+    let shown = |bounds: &[&str]| ids(&tail(&server, &[bounds, &["--no-follow"]].concat()));
+    assert_eq!(shown(&["--since", &parted]), ["2"]);
+    assert_eq!(shown(&["--since", "1h"]), ["1", "2"]);
+    assert_eq!(shown(&["--until", &parted]), ["1"]);
+    assert_eq!(shown(&["--all", "--until", &parted]), ["1"]);
+    assert!(shown(&["--until", "1h"]).is_empty());
+    // It ends by itself at a time to come, too.
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let output = tail(&server, &["--since", "1h", "--until", &soon.to_string()]);
+    assert_code(&output, 0);
+    assert_eq!(ids(&output), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn both_modes_are_events_and_what_is_none_can_not_paint_the_terminal() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spaced = of(
+        "b c",
+        "t",
+        r#"{"tenantId":"acme","n":12345678901234567890123}"#,
+    );
+    let file = file_of(&folder, "events.jsonl", &[spaced.clone().into()]);
+    let url = server.url();
+    for mode in ["structured", "binary"] {
+        let publish = ["-s", &url, "--subject", "events.a", "--mode", mode];
+        assert_code(&run(&[&publish[..], &[as_text(&file)]].concat()), 0);
+    }
+    store(&server, "events.a", &[], "\u{1b}]0;owned\u{7}\r\nx\u{9b}2J").await;
+    let evil = of("x\\u001b[31m\\u202e", "t\u{9b}", "{}");
+    store(&server, "events.a", &[("Nats-Msg-Id", "m1")], &evil).await;
+    store(&server, "events.a", &[("ce-specversion", "1.0")], "half").await;
+
+    let output = tail(&server, &["--all", "--no-follow"]);
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(lines[0][1..], ["acme", "t", "/s", "b c"]);
+    assert_eq!(lines[1][1..], lines[0][1..]);
+    assert_eq!(
+        lines[2][1..],
+        [
+            "-",
+            "not a CloudEvent",
+            "events.a",
+            "\\u{1b}]0;owned\\u{7}\\r\\nx\\u{9b}2J"
+        ]
+    );
+    assert_eq!(lines[3][2..], ["t\\u{9b}", "/s", "x\\u{1b}[31m\\u{202e}"]);
+    assert_eq!(lines[4][2], "not a CloudEvent");
+
+    let output = tail(&server, &["--all", "--no-follow", "--json"]);
+    assert_code(&output, 0);
+    let text = stdout(&output);
+    assert!(
+        !text.chars().any(|c| c.is_control() && c != '\n'),
+        "{text:?}"
+    );
+    let objects: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.ends_with(&format!(",\"event\":{spaced}}}")),
+        "{first}"
+    );
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .contains("12345678901234567890123"),
+        "{text}"
+    );
+    assert_eq!(objects[1]["event"]["id"], "b c");
+    assert_eq!(objects[1]["sequence"], 2);
+    assert!(objects[2]["event"].is_null() && objects[2]["payload"].is_string());
+    let wanted: serde_json::Value = serde_json::from_str(&evil).unwrap();
+    assert_eq!(
+        (&objects[3]["event"], &objects[3]["message_id"]),
+        (&wanted, &"m1".into())
+    );
+}
+
+#[tokio::test]
+async fn it_follows_from_now_on_and_ctrl_c_ends_it_without_a_trace() {
+    let server = server().await;
+    store(&server, "events.a", &[], &event(1)).await;
+    let mut running = Running::start(tail_command(&server, &["--json"]));
+    await_consumer(&server).await;
+    store(&server, "events.a", &[], &event(2)).await;
+    assert_eq!(running.event()["event"]["id"], "2");
+    running.interrupt();
+    assert_eq!(running.code(), Some(0));
+    assert_eq!(running.note(), "");
+    assert_eq!(consumers(&server).await, 0, "deleted, not timed out");
+}
+
+#[tokio::test]
+async fn a_restarted_broker_is_gone_on_with_and_nothing_is_shown_twice() {
+    let mut server = server().await;
+    store(&server, "events.a", &[], &event(1)).await;
+    let mut running = Running::start(tail_command(&server, &["--all", "--json"]));
+    assert_eq!(running.event()["sequence"], 1);
+    server.kill().unwrap();
+    let note = running.note();
+    assert!(note.contains("going on behind message 1"), "{note}");
+    server.start_again().await.unwrap();
+    for number in 2..5 {
+        store(&server, "events.a", &[], &event(number)).await;
+    }
+    for sequence in 2..5 {
+        assert_eq!(running.event()["sequence"], sequence);
+    }
+    running.interrupt();
+    assert_eq!(running.code(), Some(0));
+    assert_eq!(consumers(&server).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
+    let mut server = server().await;
+    for number in 1..4 {
+        store(&server, "events.a", &[], &event(number)).await;
+    }
+    let mut running = Running::start(tail_command(&server, &["--all", "--json"]));
+    for number in 1..4 {
+        assert_eq!(running.event()["event"]["id"], number.to_string());
+    }
+    let pid = Pid::from_raw(running.child.id().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let jetstream = server.jetstream().await.unwrap();
+    jetstream.delete_stream("EVENTS").await.unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    store(&server, "events.a", &[], &event(9)).await;
+    server.kill().unwrap();
+    server.start_again().await.unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(running.event()["event"]["id"], "9");
+    let notes: Vec<String> = (0..2).map(|_| running.note()).collect();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("made anew meanwhile")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_it_at_once_and_is_no_failure() {
+    let server = mixed().await;
+    let mut running = Running::start(tail_command(&server, &["--all"]));
+    let mut line = String::new();
+    running.lines.read_line(&mut line).unwrap();
+    // Nothing more is stored: it has to see that nobody reads.
+    let (_, mut notes) = (
+        std::mem::replace(&mut running.lines, no_lines()),
+        String::new(),
+    );
+    assert_eq!(running.code(), Some(0));
+    running.notes.read_to_string(&mut notes).unwrap();
+    assert_eq!(notes, "");
+    assert_eq!(consumers(&server).await, 0);
+}
+
+/// The output of a command that has none.
+fn no_lines() -> BufReader<ChildStdout> {
+    let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+    let output = child.stdout.take().unwrap();
+    child.wait().unwrap();
+    BufReader::new(output)
+}
+
+#[tokio::test]
+async fn what_can_not_be_followed_is_told_in_one_line() {
+    let mut server = server().await;
+    let url = server.url();
+    let told = |output: &Output, code: i32, what: &str| {
+        assert_code(output, code);
+        let text = stderr(output);
+        assert!(text.contains(what) && text.lines().count() == 1, "{text}");
+    };
+    let none = command("tail", &["--stream", "NONE", "-s", &url])
+        .output()
+        .unwrap();
+    told(&none, 2, "stream NONE: stream not found");
+    told(
+        &tail(&server, &["--subject", "a.>.b"]),
+        2,
+        "'>' is the last token",
+    );
+    told(
+        &tail(&server, &["--since", "1m", "--until", "2m"]),
+        2,
+        "before --since",
+    );
+    assert_code(&tail(&server, &["--all", "--last", "3"]), 2);
+    assert_code(&tail(&server, &["--since", "soon"]), 2);
+    server.kill().unwrap();
+    told(&tail(&server, &[]), 3, "connect");
+
+    let plain = NatsServer::builder()
+        .without_jetstream()
+        .start()
+        .await
+        .unwrap();
+    told(&tail(&plain, &[]), 2, "JetStream is not available");
+}
+
+/// A broker with an administrator, and a user who may only publish to some subjects.
+async fn with_permissions(publish: &str) -> (NatsServer, async_nats::jetstream::Context) {
+    let server = NatsServer::builder()
+        .config(&format!(
+            "authorization {{ users = [ {{ user: admin, password: admin }}, {{ user: look, password: look, \
+             permissions: {{ publish: [{publish}], subscribe: [\"_INBOX.>\"] }} }} ] }}"
+        ))
+        .start()
+        .await
+        .unwrap();
+    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into());
+    let client = admin.connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let config = async_nats::jetstream::stream::Config {
+        name: "EVENTS".into(),
+        subjects: vec!["events.>".into()],
+        ..Default::default()
+    };
+    jetstream.create_stream(config).await.unwrap();
+    (server, jetstream)
+}
+
+const AS_LOOK: [&str; 4] = ["--user", "look", "--password", "look"];
+
+#[tokio::test]
+async fn a_user_without_the_permission_is_told_which() {
+    for (publish, what) in [
+        (r#""$JS.API.STREAM.INFO.EVENTS""#, "CONSUMER.CREATE.EVENTS"),
+        (r#""events.>""#, "STREAM.INFO.EVENTS"),
+    ] {
+        let (server, _) = with_permissions(publish).await;
+        let output = tail(&server, &AS_LOOK);
+        assert_code(&output, 2);
+        let text = stderr(&output);
+        assert!(
+            text.contains("may not read it") && text.contains(what),
+            "{text}"
+        );
+    }
+}
+
+/// Regression: its word to go on was refused by an event without a place, and asked for again and again.
+#[tokio::test]
+async fn a_user_who_may_not_answer_flow_control_is_told_and_does_not_hang() {
+    let publish = r#""$JS.API.STREAM.INFO.EVENTS", "$JS.API.CONSUMER.CREATE.EVENTS""#;
+    let (server, jetstream) = with_permissions(publish).await;
+    let large = Bytes::from(vec![b'x'; 100_000]);
+    for _ in 0..60 {
+        let sent = jetstream.publish("events.a", large.clone());
+        sent.await.unwrap().await.unwrap();
+    }
+    let output = tail(&server, &[&AS_LOOK[..], &["--all", "--no-follow"]].concat());
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("$JS.FC.>"), "{}", stderr(&output));
+    let publish = format!("{publish}, \"$JS.FC.>\"");
+    let (server, jetstream) = with_permissions(&publish).await;
+    for _ in 0..60 {
+        let sent = jetstream.publish("events.a", large.clone());
+        sent.await.unwrap().await.unwrap();
+    }
+    let output = tail(&server, &[&AS_LOOK[..], &["--all", "--no-follow"]].concat());
+    assert_code(&output, 0);
+    assert_eq!(stdout(&output).lines().count(), 60);
+}
+
+/// What a terminal of 80 columns gets.
+async fn on_a_terminal(server: &NatsServer, variables: &[(&str, &str)]) -> String {
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let mut command = tail_command(server, &["--all", "--no-follow"]);
+    command.env_remove("NO_COLOR").env("TERM", "xterm");
+    command.envs(variables.iter().copied());
+    let mut child = command.stdout(pty.slave).spawn().unwrap();
+    drop(command);
+    let mut shown = Vec::new();
+    // Ends with an error, once nobody writes any more.
+    let _ = std::fs::File::from(pty.master).read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(shown).unwrap()
+}
+
+#[tokio::test]
+async fn a_terminal_of_80_columns_gets_lines_that_fit_in_colour_unless_it_wants_none() {
+    let server = server().await;
+    let url = server.url();
+    assert_code(&run(&["-s", &url, "--subject", "events.a", SAMPLES]), 0);
+    store(&server, "events.a", &[], &"\u{1b}[31mlong ".repeat(99)).await;
+    let coloured = on_a_terminal(&server, &[]).await;
+    assert!(coloured.contains("\u{1b}[36m"), "{coloured:?}");
+    let plain = on_a_terminal(&server, &[("NO_COLOR", "1")]).await;
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    assert_eq!(plain.lines().count(), 103);
+    for line in plain.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert!(plain.contains("lifecycle.v1.destroyed cellos-"), "{plain}");
+}
