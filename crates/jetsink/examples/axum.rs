@@ -10,9 +10,9 @@
 //! prints `listening on 127.0.0.1:8080`, answers `201 Created` and `EVENTS 1` (`200 OK` the second time: stored
 //! before), and on Ctrl-C or SIGTERM prints `delivered 2, unknown 0`.
 //!
-//! Without a broker it starts all the same: `GET /ready` and each event get 503 and a line that says why, until
-//! the broker is there. Without the stream each event gets one. `NATS_URL` names the broker, else it is
-//! nats://127.0.0.1:4222.
+//! Without a broker it starts all the same and prints `reconnecting for 0 s, …; last failure: no connection to the
+//! broker`; `GET /ready` and each event get 503 with the reason until the broker is there. Without the stream each
+//! event gets one that says so. `NATS_URL` names the broker, else it is nats://127.0.0.1:4222.
 
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
@@ -63,6 +63,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
+    let told = Arc::clone(&service);
+    tokio::spawn(async move {
+        let mut watch = told.sink.watch();
+        loop {
+            println!("{}", watch.changed().await);
+        }
+    });
     let ended = async move {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}

@@ -243,8 +243,8 @@ async fn http(address: &str, request: &str, body: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn axum_answers_when_the_event_is_stored_and_tells_an_outage_by_its_readiness() {
-    let mut server = server_with_stream().await;
+async fn axum_answers_when_the_event_is_stored_and_tells_a_missing_stream_and_an_outage() {
+    let mut server = NatsServer::start().await.unwrap();
     let mut command = example("axum", &server.url());
     let mut service = Running::start(command.arg("127.0.0.1:0"));
     let listening = service.line_with("listening on ").await;
@@ -268,6 +268,23 @@ async fn axum_answers_when_the_event_is_stored_and_tells_an_outage_by_its_readin
 
     ready_within_patience(200).await;
     let (code, answer) = post("1").await;
+    assert_eq!(code, 503, "{answer}");
+    assert!(
+        answer.contains("no stream captures the subject"),
+        "{answer}"
+    );
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let first_stored = async {
+        loop {
+            // The subject's own circuit may be open a moment longer.
+            let (code, answer) = post("1").await;
+            if code != 503 {
+                return (code, answer);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (code, answer) = timeout(PATIENCE, first_stored).await.expect("never stored");
     assert_eq!(code, 201, "{answer}");
     assert!(answer.ends_with("\r\n\r\nEVENTS 1"), "{answer}");
     let (code, answer) = post("1").await;
@@ -278,6 +295,7 @@ async fn axum_answers_when_the_event_is_stored_and_tells_an_outage_by_its_readin
 
     server.kill().unwrap();
     ready_within_patience(503).await;
+    service.line_with("no connection to the broker").await;
     let (code, answer) = post("2").await;
     assert_eq!(code, 503, "{answer}");
     assert!(answer.contains("not sent: "), "{answer}");
