@@ -14,8 +14,7 @@ use crate::sink::{JetStreamEventSink, failed};
 /// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
 ///
 /// Defaults: a deadline of 2 s for one emit, tenant ids that are no subject token are refused, no
-/// spool.
-/// Servers, login, TLS, the expected stream and starting while the broker is down are settings of
+/// spool. Servers, login, TLS, the expected stream and starting while the broker is down are settings of
 /// the connection ([`ConnectSettings`]).
 ///
 /// ```no_run
@@ -56,13 +55,14 @@ impl JetStreamEventSinkBuilder {
         }
     }
 
-    /// The longest that one emit may take, from 1 ms to 1 hour.
+    /// The longest that one emit may take, from 1 ms to 1 hour; [`connect`](Self::connect) refuses others.
+    /// Default: 2 s.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// What to do with tenant ids that are no subject token.
+    /// What to do with tenant ids that are no subject token: by default they are refused.
     pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
         self.tenant_policy = policy;
         self
@@ -75,7 +75,8 @@ impl JetStreamEventSinkBuilder {
         self
     }
 
-    /// Connects. With a spool it does so in the background: the service starts, broker or not.
+    /// Connects. With a spool it does so in the background: the service starts, broker or not. Dropping the future
+    /// gives up.
     ///
     /// # Errors
     /// `CellosError::EventSink` for a subject template or deadline that doesn't hold, a spool that

@@ -20,11 +20,38 @@ use crate::builder::JetStreamEventSinkBuilder;
 use crate::port::{Port, Publisher};
 use crate::tenant::tenant;
 
-/// Publishes events to JetStream, behind a circuit breaker.
+/// Publishes events to JetStream, behind a circuit breaker. One for a process; `emit` takes `&self`.
 ///
-/// `emit` returns `Ok` when a stream has acknowledged the event, never earlier; it takes no longer
-/// than its deadline (2 s by default) and returns `Err` at once while the circuit is open. Dropping
-/// its future gives up the wait: the event may be stored or not.
+/// `emit` returns `Ok` when a stream has acknowledged the event, or, with a spool, when it is synced to the local
+/// disk; never earlier. So there is nothing to flush before the process ends. It takes no longer than its deadline
+/// (2 s by default). Dropping its future gives up the wait: the event may be stored or not.
+///
+/// # Errors of `emit`
+/// `CellosError::EventSink`, whose text is one line without credentials. Behind cellos-core's own `event sink: ` it
+/// begins with what is known of the event:
+///
+/// | it begins with | it is stored | what to do |
+/// | --- | --- | --- |
+/// | `not sent: the broker's circuit is open` | no | keep it, or do without it; at once, nothing was tried |
+/// | `not sent: tenant id has …` | no | mend the event; others are not affected |
+/// | `not sent: …` | no | keep it, or do without it |
+/// | `refused by the broker: …` | no | mend what the text names: a stream, its limits, a permission |
+/// | `outcome unknown: …` | perhaps | emit it again only where twice is harmless |
+///
+/// ```no_run
+/// use cellos_core::ports::EventSink;
+/// use cellos_sink_jetstream::JetStreamEventSink;
+///
+/// # async fn example(event: cellos_core::CloudEventV1) -> Result<(), cellos_core::CellosError> {
+/// let sink = JetStreamEventSink::connect("nats://127.0.0.1:4222", "cellos.events.{tenantId}").await?;
+/// if let Err(error) = sink.emit(&event).await {
+///     eprintln!("{error}"); // and the cell goes on
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A whole loop, with a place for what could not be reported: `examples/supervisor.rs`.
 pub struct JetStreamEventSink {
     sink: Sink<Port>,
     /// An error of the template's where the constructor could not return it.
@@ -83,7 +110,8 @@ impl JetStreamEventSink {
         builder.connect().await
     }
 
-    /// A sink with settings of one's own.
+    /// A sink with settings of one's own. Reads no environment variable, unless `connect` comes from
+    /// [`ConnectSettings::from_environment`].
     pub fn builder(
         connect: ConnectSettings,
         subject: impl Into<String>,

@@ -41,6 +41,17 @@ pub fn resolve_tenant_subject(template: &str, event: &CloudEventV1) -> String {
 
 /// As [`resolve_tenant_subject`], but refuses an id that is not one subject token.
 ///
+/// ```
+/// use cellos_sink_jetstream::try_resolve_tenant_subject;
+///
+/// let event = serde_json::from_value(serde_json::json!({
+///     "specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": { "tenantId": "a.b" },
+/// }))?;
+/// let error = try_resolve_tenant_subject("events.{tenantId}", &event).unwrap_err();
+/// assert_eq!(error.to_string(), "tenant id has '.' at byte 1: '.' separates subject tokens");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
 /// # Errors
 /// [`SubjectError`], which names the offending character. Never for a template without the
 /// placeholder.

@@ -1,9 +1,8 @@
-//! Binary mode: the event's attributes as `ce-*` headers, its data alone as the payload, for subscribers that
-//! route by header, or want the data and nothing around it.
+//! Binary mode: the event's attributes as `ce-*` headers, its data alone as the payload, for subscribers
+//! that route by header or want the data and nothing around it.
 //!
 //! ```text
 //! nats-server -js &
-//! cargo run -p jetsink-cli -- stream apply --name EVENTS --subject 'events.>'
 //! cargo run -p jetsink --example binary
 //! ```
 //!
@@ -12,32 +11,33 @@
 //! ```text
 //! ce-specversion: 1.0
 //! ce-id: 42
-//! ce-source: /caf%C3%A9
+//! ce-source: /examples/caf%C3%A9
 //! ce-type: order.placed
 //! ce-datacontenttype: application/json
 //!
 //! {"total":12}
-//! stored: EVENTS has it at 1
+//! EXAMPLES has it at 1
 //! ```
 //!
-//! The broker is the one that `NATS_URL` names, else nats://127.0.0.1:4222. Without one, or without the stream,
-//! one line says so and the exit code is 1.
+//! Without a broker it ends with `nats connect to nats://127.0.0.1:4222 failed: …` and exit code 1. The broker
+//! is the one that `NATS_URL` names.
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use jetsink::streams::StreamSpec;
 use jetsink::{
     Binding, ConnectSettings, ContentMode, Delivery, NatsPublisher, Sink, SinkSettings, event_json,
 };
 
-const EVENT: &str = r#"{"specversion":"1.0","id":"42","source":"/café","type":"order.placed","datacontenttype":"application/json","data":{"total":12}}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"42","source":"/examples/café","type":"order.placed","datacontenttype":"application/json","data":{"total":12}}"#;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error}"); // one line, without credentials
             ExitCode::FAILURE
         }
     }
@@ -46,32 +46,34 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     // Not `start_disconnected`: a command that can do nothing without a broker says so at once.
     let broker = ConnectSettings::from_environment(None, |name| std::env::var(name).ok())?;
-    let sink = Sink::new(
-        NatsPublisher::connect(broker).await?,
-        SinkSettings::default(),
-    );
+    let publisher = NatsPublisher::connect(broker).await?;
+    // An operator's work, done here so that this runs on a bare broker.
+    let spec = StreamSpec::new("EXAMPLES", ["examples.>"])?;
+    let plan = publisher.plan_stream(&spec).await?;
+    publisher.apply_stream(&plan, false).await?;
 
     // The mode is all that differs: the event still comes in as JSON.
-    let binding = Binding::new("events.binary".parse()?).mode(ContentMode::Binary);
+    let binding = Binding::new("examples.binary".parse()?).mode(ContentMode::Binary);
     let envelope = binding.envelope(EVENT.into())?;
     for (name, value) in envelope.headers().iter() {
-        println!("{name}: {value}"); // headers are ASCII: anything else is percent-encoded
+        println!("{name}: {value}"); // values are percent-encoded: "café" is caf%C3%A9
     }
     println!("\n{}", String::from_utf8_lossy(envelope.payload()));
 
-    // What a receiver does to have the event in one piece again. Nothing is lost on the way.
+    // Nothing is lost on the way: the headers and the payload make the event again.
     let again: serde_json::Value = serde_json::from_slice(&event_json(&envelope)?)?;
     let event: serde_json::Value = serde_json::from_str(EVENT)?;
     if again != event {
         return Err(format!("the envelope holds another event: {again}").into());
     }
 
+    let sink = Sink::new(publisher, SinkSettings::default());
     // A command ends on the first failure; its text is one line and says what is known of the event.
-    match sink.emit(envelope).await? {
-        Delivery::Stored {
-            stream, sequence, ..
-        } => println!("stored: {stream} has it at {sequence}"),
-        other => println!("{other:?}"), // only a sink with a spool has other answers
+    if let Delivery::Stored {
+        stream, sequence, ..
+    } = sink.emit(envelope).await?
+    {
+        println!("{stream} has it at {sequence}");
     }
     Ok(())
 }

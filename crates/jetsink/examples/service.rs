@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! nats-server -js &
-//! cargo run -p jetsink-cli -- stream apply --name EVENTS --subject 'events.>'
+//! jetsink stream apply --name EXAMPLES --subject 'examples.>'
 //! cargo run -p jetsink --example service -- NATS_URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]
-//! cargo run -p jetsink --example service -- nats://127.0.0.1:4222 events.demo 10 127.0.0.1:9465 /tmp/spool
+//! cargo run -p jetsink --example service -- nats://127.0.0.1:4222 examples.demo 10 127.0.0.1:9465 /tmp/spool
 //! curl 127.0.0.1:9465/metrics
 //! ```
 //!

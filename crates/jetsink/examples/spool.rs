@@ -1,86 +1,86 @@
-//! Through an outage: with a spool, an event is taken with no broker in sight, and stored when there is one.
+//! Through an outage: with a spool, an emit is `Ok` with no broker in sight, and the next run delivers
+//! what this one could not.
 //!
 //! ```text
-//! cargo run -p jetsink --example spool -- /tmp/jetsink-spool      # no broker: it takes events, and waits
-//! nats-server -js &                                               # meanwhile, in another terminal
-//! cargo run -p jetsink-cli -- stream apply --name EVENTS --subject 'events.>'
+//! nats-server -js &
+//! cargo run -p jetsink --example spool -- /tmp/jetsink-example-spool
 //! ```
 //!
 //! prints
 //!
 //! ```text
-//! event 1: on the disk
-//! event 2: on the disk
-//! event 3: on the disk
-//! waiting: reconnecting for 0 s, 0 probes failed; last failure: no connection to the broker; spool: 3 events, …
-//! waiting: connected for 0 s; events.spool fails (no stream captures the subject; …); spool: 3 events, …
+//! event 1: EXAMPLES has it at 1
+//! event 2: EXAMPLES has it at 2
+//! event 3: EXAMPLES has it at 3
 //! delivered 3, waiting 0, unknown 0, dead letters 0
 //! ```
 //!
-//! Ctrl-C instead of a broker: `delivered 0, waiting 3 …`, and the next run delivers them. The broker is the one
-//! that `NATS_URL` names, else nats://127.0.0.1:4222.
+//! Without a broker: each event is `spooled, the disk has it`, and the last line says `waiting 3`. Start the
+//! broker, run it again, and it says `delivered 6, waiting 0`. The broker is the one that `NATS_URL` names, by
+//! default `nats://127.0.0.1:4222`.
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jetsink::streams::StreamSpec;
 use jetsink::{
-    Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings, Status,
+    Binding, ConnectSettings, Delivery, EmitError, NatsPublisher, Scope, Sink, SinkSettings,
+    SpoolSettings,
 };
-use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error}"); // one line, without credentials
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("usage: spool FOLDER")?;
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or("which folder for the spool?")?;
     let broker = ConnectSettings::from_environment(None, |name| std::env::var(name).ok())?;
-    // Who has a spool needs no broker to start.
-    let publisher = NatsPublisher::connect(broker.start_disconnected()).await?;
-    // The bound is what an outage may cost of the disk. Past it emits fail: nothing is dropped silently.
+
+    let publisher = match NatsPublisher::connect(broker.clone()).await {
+        Ok(publisher) => {
+            // A sink makes no streams: an operator does. Done here so that this runs on a bare broker.
+            let spec = StreamSpec::new("EXAMPLES", ["examples.>"])?;
+            let plan = publisher.plan_stream(&spec).await?;
+            publisher.apply_stream(&plan, false).await?;
+            publisher
+        }
+        // Whoever has a spool starts also while the broker is down, and connects in the background.
+        Err(_) => NatsPublisher::connect(broker.start_disconnected()).await?,
+    };
+    // The bound is what an outage may cost of the disk. Past it, emits fail: nothing is dropped.
     let spool = SpoolSettings::new(folder).limit_bytes(256 << 20)?;
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
     if let Some(loss) = sink.spool_loss() {
-        eprintln!("the disk has lost events of an earlier run: {loss:?}");
+        eprintln!("the disk has lost something: {loss:?}");
     }
 
-    let binding = Binding::new("events.spool".parse()?);
+    let binding = Binding::new("examples.spool".parse()?);
     for number in 1..=3 {
         let json = format!(
-            r#"{{"specversion":"1.0","id":"{number}","source":"/spool","type":"example"}}"#
+            r#"{{"specversion":"1.0","id":"{number}","source":"/examples/spool","type":"example"}}"#
         );
         match sink.emit(binding.envelope(json.into())?).await {
-            Ok(Delivery::Stored { sequence, .. }) => {
-                println!("event {number}: stored at {sequence}")
-            }
-            // Synced. Also where the broker is fine, behind events of its subject that still wait.
-            Ok(_) => println!("event {number}: on the disk"),
-            // Too large for the broker, or the spool is full, or its disk fails: somebody has to act.
-            Err(error) => eprintln!("event {number}: {error}"),
+            Ok(Delivery::Stored {
+                stream, sequence, ..
+            }) => println!("event {number}: {stream} has it at {sequence}"),
+            // Also where the broker is fine, if events of the same subject still wait in front.
+            Ok(_) => println!("event {number}: spooled, the disk has it"),
+            Err(error) => println!("event {number}: {}", what_now(&error)),
         }
     }
 
-    // A service would go on emitting. This one watches the spool empty itself.
-    let mut status = sink.status();
-    while status.spool.is_some_and(|spool| spool.events > 0) {
-        println!("waiting: {}", told(&status));
-        tokio::select! {
-            () = sleep(Duration::from_secs(1)) => {}
-            interrupted = tokio::signal::ctrl_c() => { interrupted?; break }
-        }
-        status = sink.status();
-    }
-
-    // Gives the spool a last second to empty itself. The rest stays on the disk for the next run.
-    let receipt = sink.close(Duration::from_secs(1)).await;
+    // Waits up to 5 s for the spool to be emptied. What remains stays on the disk for the next run.
+    let receipt = sink.close(Duration::from_secs(5)).await;
     println!(
         "delivered {}, waiting {}, unknown {}, dead letters {}",
         receipt.delivered, receipt.spooled, receipt.unknown, receipt.dead_letters
@@ -88,12 +88,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The status, and why where it is not the broker but a subject that fails.
-fn told(status: &Status) -> String {
-    match &status.last_failure {
-        Some(failure) if !status.failing_subjects.is_empty() => {
-            format!("{status} ({})", failure.error)
-        }
-        _ => status.to_string(),
+/// With a spool there are few errors left, and each wants somebody to act.
+fn what_now(error: &EmitError) -> String {
+    match (error, error.scope()) {
+        // Full, or the disk fails. The event is neither stored nor on the disk, unless the text says
+        // that this is unknown.
+        (EmitError::Spool(failed), _) => format!("look at the disk: {failed}"),
+        // Too large for the broker, for example. Waiting would not make it smaller.
+        (_, Scope::Event) => format!("mend this event: {error}"),
+        _ => error.to_string(),
     }
 }

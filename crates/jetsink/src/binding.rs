@@ -58,7 +58,8 @@ pub enum BindingError {
     Header(#[from] HeaderError),
 }
 
-/// Makes envelopes of events by one set of rules.
+/// Makes envelopes of events by one set of rules. The event's tenant is `data.tenantId` where that is a string, else
+/// `data.correlation.tenantId`, else `single`.
 ///
 /// ```
 /// use jetsink::{Binding, SubjectTemplate};
@@ -90,21 +91,21 @@ impl Binding {
         }
     }
 
-    /// What to do with tenant ids that are no subject token.
+    /// What to do with tenant ids that are no subject token. Default: refuse.
     #[must_use]
     pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
         self.tenant_policy = policy;
         self
     }
 
-    /// Structured or binary.
+    /// Structured or binary. Default: structured.
     #[must_use]
     pub fn mode(mut self, mode: ContentMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Which events count as the same one.
+    /// Which events count as the same one. Default: none but the retries of one emit.
     #[must_use]
     pub fn message_id(mut self, rule: MessageIdRule) -> Self {
         self.message_id = rule;
@@ -113,8 +114,11 @@ impl Binding {
 
     /// Checks the JSON of one event and makes its envelope.
     ///
+    /// Costs one reading of the JSON; in structured mode the payload is `json` itself, not a copy.
+    ///
     /// # Errors
-    /// [`BindingError`]; nothing was sent.
+    /// [`BindingError`]: not a CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
+    /// binary mode, no valid data or headers. Nothing was sent, and the same event gives the same error again.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
         let address = if self.mode == ContentMode::Structured
             && let Some(routing) = Routing::read(&json)

@@ -7,7 +7,7 @@ use crate::envelope::MessageId;
 use crate::spool::SpoolError;
 use crate::subject::Subject;
 
-/// Whom a failure concerns, and so which circuit it moves.
+/// Whom a failure concerns, and so which circuit it moves. `Display` is one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// This event only: sending it again gives the same answer. Moves no circuit.
@@ -28,7 +28,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What is known of the event after a failure.
+/// What is known of the event after a failure. `Display` is a few words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Known {
     /// It never left this process: it is not stored, and may be emitted again.
@@ -66,7 +66,23 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why one publish failed.
+/// Why one publish failed. `Display` is one line, with no credentials.
+///
+/// | error | [`scope`](Self::scope) | [`known`](Self::known) | [transient](Self::is_transient) |
+/// | --- | --- | --- | --- |
+/// | [`NotConnected`](Self::NotConnected), [`ClientBusy`](Self::ClientBusy), [`Stopped`](Self::Stopped) | broker | not sent | no |
+/// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
+/// | [`AckTimeout`](Self::AckTimeout) | broker; the subject, where `broker_answers` | unknown | no |
+/// | [`NoLeader`](Self::NoLeader), [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
+/// | [`NoStream`](Self::NoStream) | subject | refused | yes |
+/// | [`PermissionDenied`](Self::PermissionDenied) | subject | refused | no |
+/// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
+/// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
+/// | [`Refused`](Self::Refused) | by the server's code | refused | by the server's code |
+/// | [`Other`](Self::Other) | its own | its own | where the broker's |
+///
+/// A transient one is tried again within the emit, as often as [`SinkSettings`](crate::SinkSettings) and the
+/// deadline allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -79,7 +95,7 @@ pub enum PublishError {
     /// The client did not take the message before the deadline: its queue is full.
     #[error("the client's queue stayed full until the deadline")]
     ClientBusy,
-    /// Nothing came back before the deadline.
+    /// It was sent, and nothing came back before the deadline.
     #[error("{}", ack_timeout(*.broker_answers))]
     AckTimeout {
         /// Whether the broker answered something that was sent after this event.
@@ -119,7 +135,11 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
-    /// The broker refused it.
+    /// The broker refused it, in its own words. The event's own fault: it is too large for the stream (10054,
+    /// or 10077 with "too large"), its headers are (10097), or it expected another last sequence or id (10070,
+    /// 10071, 10164). The broker's: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a
+    /// full ingest queue (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not
+    /// enabled (10039, 10076). Any other is the subject's: a full stream (10077), a sealed one (10109) …
     #[error("{0}")]
     Refused(Refusal),
     /// It was stored by another stream than the one expected.
@@ -158,7 +178,7 @@ fn ack_timeout(broker_answers: bool) -> &'static str {
 }
 
 impl PublishError {
-    /// Whom the failure concerns.
+    /// Whom the failure concerns, by the table above.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -185,7 +205,7 @@ impl PublishError {
         }
     }
 
-    /// What is known of the event.
+    /// What is known of the event, by the table above.
     #[must_use]
     pub fn known(&self) -> Known {
         match self {
@@ -242,7 +262,7 @@ impl PublishError {
     }
 }
 
-/// Source: the server's `errors.json` and `../shared/facts.md`, "Server answers to a publish".
+/// Source: `server/errors.json` of nats-server 2.15.1.
 fn scope_of(refusal: &Refusal) -> Scope {
     match refusal.code {
         // Store failed: the text says which limit, and a message too large for the stream is the
@@ -259,7 +279,8 @@ fn scope_of(refusal: &Refusal) -> Scope {
     }
 }
 
-/// A rejection by an open circuit. Nothing was sent; making one allocates nothing.
+/// A rejection by an open circuit. Nothing was sent; making one allocates nothing. `Display` says when the next
+/// probe is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitOpen {
     /// Whose circuit is open: the broker's or the subject's.
@@ -300,14 +321,14 @@ impl fmt::Display for CircuitOpen {
     }
 }
 
-/// A publish that was tried and failed.
+/// A publish that was tried and failed. `Display` is one line with the subject, the message id and the attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedEmit {
     /// The subject it went to.
     pub subject: Subject,
     /// The id it carried, the same on each attempt.
     pub message_id: Option<MessageId>,
-    /// How many attempts were made, from 1.
+    /// How many attempts were made; 0 where a pipeline was stopped before the first.
     pub attempts: u32,
     /// Why the last one failed.
     pub error: PublishError,
@@ -329,7 +350,10 @@ impl fmt::Display for FailedEmit {
     }
 }
 
-/// Why an emit gave no delivery.
+/// Why an emit gave no delivery. `Display` is one line: what is known of the event, what happened, and where; fit
+/// for a log, with no credentials.
+///
+/// Most callers need two answers only, whom it concerns and what is known:
 ///
 /// ```
 /// use jetsink::{EmitError, Known, Scope};
@@ -342,19 +366,45 @@ impl fmt::Display for FailedEmit {
 ///     }
 /// }
 /// ```
+///
+/// There is no use in emitting again at once: the sink has tried as often as the deadline allowed. Whoever keeps
+/// the event elsewhere asks for when it is worth another try:
+///
+/// ```
+/// use std::time::Duration;
+/// use jetsink::{EmitError, PublishError};
+///
+/// fn try_again_in(error: &EmitError) -> Option<Duration> {
+///     match error {
+///         EmitError::CircuitOpen(open) => Some(open.retry_after), // zero while a probe is under way
+///         EmitError::Failed(failed) => match &failed.error {
+///             // Nobody but an operator can mend these.
+///             PublishError::PermissionDenied | PublishError::NoStream => None,
+///             PublishError::TooLarge { .. } => None,
+///             _ => Some(Duration::from_secs(1)),
+///         },
+///         EmitError::Spool(_) => Some(Duration::from_secs(60)), // full, or the disk failed: see its text
+///         EmitError::Closed => None,
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The circuit is open: rejected at once.
+    /// The broker's circuit or the subject's is open: rejected at once, nothing sent. Emit it again once
+    /// `retry_after` has passed.
     #[error("{0}")]
     CircuitOpen(CircuitOpen),
-    /// It was tried, within the deadline, and failed.
+    /// It was tried, within the deadline, and failed. Not sent, refused or unknown: see
+    /// [`known`](Self::known).
     #[error("{0}")]
     Failed(Box<FailedEmit>),
-    /// It can't be sent now, and the spool did not take it.
+    /// It can't be sent now, and the spool did not take it: it is full, or its disk failed or was too slow.
+    /// Only with a spool.
     #[error("{0}")]
     Spool(Box<SpoolFailed>),
-    /// The sink was closed.
+    /// The sink was closed, or is closing. Nothing was sent.
     #[error("not sent: the sink is closed")]
     Closed,
 }

@@ -42,7 +42,9 @@ pub mod subject;
 mod sync;
 mod window;
 
+#[doc(inline)]
 pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
+#[doc(inline)]
 pub use connect::{ConnectError, ConnectSettings};
 pub use envelope::{Envelope, HeaderError, Headers, MessageId};
 pub use error::{
@@ -50,8 +52,10 @@ pub use error::{
 };
 pub use export::{ExportError, event_json};
 pub use nats::{NatsPublisher, StoredEvent, StreamQuery, StreamReader, StreamReading, StreamStart};
+#[doc(inline)]
 pub use pipeline::Pipeline;
 pub use publisher::{Acknowledgement, Connection, Publisher, StoredIds};
+#[doc(inline)]
 pub use retry::with_retry;
 pub use scopes::MOST_FAILING_SUBJECTS;
 pub use sink::{Delivery, Receipt, Sink};
@@ -61,6 +65,7 @@ pub use spool::{
     SpooledEvent,
 };
 pub use status::{LastFailure, Status, StatusWatch};
+#[doc(inline)]
 pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 pub use window::{EachAlone, Sent, Window};
 

@@ -62,7 +62,8 @@ pub struct Connection {
 
 /// Sends one envelope and waits for the acknowledgement.
 ///
-/// Implemented by [`NatsPublisher`](crate::NatsPublisher); by tests with a script.
+/// Implemented by [`NatsPublisher`](crate::NatsPublisher); by tests with a script. One that wraps another has to
+/// hand on every method: the defaults say less than the one inside knows.
 ///
 /// ```
 /// use jetsink::{Acknowledgement, Envelope, PublishError, Publisher};

@@ -56,7 +56,8 @@ impl From<Acknowledgement> for Delivery {
     }
 }
 
-/// What became of everything, by [`Sink::close`].
+/// What became of everything, by [`Sink::close`]. Nothing was lost on the way where `unknown` is 0 and each `Err`
+/// was dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -73,20 +74,28 @@ pub struct Receipt {
 /// Emits envelopes through a [`Publisher`], behind the broker's circuit and the subjects', with a
 /// spool on the local disk for what can't be sent now, if it was given one.
 ///
-/// All methods take `&self`; share it by reference or in an [`Arc`].
+/// All methods take `&self`; share it by reference or in an [`Arc`]. A process needs one sink, not one for each
+/// subject or tenant.
 ///
 /// ```no_run
-/// use jetsink::{Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings};
+/// use std::time::Duration;
+/// use jetsink::{Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings};
 ///
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let publisher = NatsPublisher::connect(ConnectSettings::new("nats://127.0.0.1:4222")?).await?;
-/// let sink = Sink::new(publisher, SinkSettings::default());
-/// let binding = Binding::new("cellos.events.{tenantId}".parse()?);
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// // The service starts whether the broker is there or not.
+/// let broker = ConnectSettings::new("nats://127.0.0.1:4222")?.start_disconnected();
+/// let sink = Sink::new(NatsPublisher::connect(broker).await?, SinkSettings::default());
+/// let binding = Binding::new("shop.events.{tenantId}".parse()?);
 ///
-/// let json = r#"{"specversion":"1.0","id":"1","source":"/demo","type":"demo.started"}"#;
-/// let delivery = sink.emit(binding.envelope(json.into())?).await?; // Ok: a stream has it
-/// println!("{delivery:?}");
+/// let json = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed"}"#;
+/// match sink.emit(binding.envelope(json.into())?).await {
+///     Ok(Delivery::Stored { stream, sequence, .. }) => println!("{stream} has it at {sequence}"),
+///     Ok(_) => println!("the disk has it"), // with a spool only
+///     Err(error) => eprintln!("{error} (concerns the {})", error.scope()),
+/// }
+///
+/// let receipt = sink.close(Duration::from_secs(5)).await;
+/// println!("{} delivered", receipt.delivered);
 /// # Ok(())
 /// # }
 /// ```
@@ -130,7 +139,13 @@ impl<P: Publisher> Sink<P> {
     /// circuit forgets the attempt.
     ///
     /// # Errors
-    /// [`EmitError`], which says whom the failure concerns and what is known of the event.
+    /// - [`CircuitOpen`](EmitError::CircuitOpen): rejected at once; never with a spool.
+    /// - [`Failed`](EmitError::Failed): tried, and not acknowledged by the deadline. With a spool, only where the
+    ///   event itself is at fault.
+    /// - [`Spool`](EmitError::Spool): neither sent nor spooled; only with a spool.
+    /// - [`Closed`](EmitError::Closed): after [`close`](Self::close).
+    ///
+    /// Each says [whom it concerns](EmitError::scope) and [what is known](EmitError::known) of the event.
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
         let deadline = started + self.deadline();
@@ -267,7 +282,8 @@ impl<P: Publisher> Sink<P> {
     }
 
     /// Waits until everything that was emitted before this call is stored, spooled or reported: at
-    /// most the deadline, since no emit takes longer.
+    /// most the deadline, since no emit takes longer. Does not wait for the spool to be replayed;
+    /// [`close`](Self::close) does. Cancellation-safe.
     pub async fn flush(&self) {
         self.emits.idle(Instant::now() + self.deadline()).await;
     }
@@ -322,7 +338,9 @@ impl<P: Publisher> Sink<P> {
         }
     }
 
-    /// The broker's circuit at this moment.
+    /// The broker's circuit at this moment. After an outage it stays [`Reconnecting`](State::Reconnecting) until
+    /// something is published: a readiness check that waits for [`Connected`](State::Connected) would keep away
+    /// the very events that close it. See `examples/http.rs`.
     #[must_use]
     pub fn state(&self) -> State {
         self.direct.state()
@@ -340,7 +358,7 @@ impl<P: Publisher> Sink<P> {
         self.spool.is_some()
     }
 
-    /// What the spool holds; `None` without one.
+    /// What the spool holds; `None` without one. Cheap: nothing is read from the disk.
     #[must_use]
     pub fn spool_status(&self) -> Option<SpoolStatus> {
         self.spool.as_ref().map(|spool| spool.status())

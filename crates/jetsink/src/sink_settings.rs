@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::envelope::{HeaderError, MessageId};
 
-/// Why settings don't hold.
+/// Why settings of a sink don't hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -21,6 +21,19 @@ pub enum SettingsError {
 
 /// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is made of
 /// them.
+///
+/// ```
+/// use std::time::Duration;
+/// use jetsink::{SettingsError, SinkSettings};
+///
+/// let settings = SinkSettings::default()
+///     .deadline(Duration::from_millis(500))?
+///     .max_attempts(2)?;
+///
+/// let error = SinkSettings::default().deadline(Duration::ZERO).unwrap_err();
+/// assert_eq!(error.to_string(), "the deadline is 0ns; it must be from 1 ms to 1 hour");
+/// # Ok::<(), SettingsError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SinkSettings {
     pub(crate) deadline: Duration,
@@ -52,7 +65,10 @@ impl SinkSettings {
         Ok(self)
     }
 
-    /// How often one emit may try while the circuit is closed. A probe is always one attempt.
+    /// How often one emit may try while the circuit is closed: again only after a failure that is
+    /// [transient](crate::PublishError::is_transient), after waits of 100 ms, 400 ms, 1.6 s … where they fit into
+    /// the deadline. A probe is always one attempt. In a [`Pipeline`](crate::Pipeline) this counts for
+    /// a subject's failures; the broker's are tried again by its patience.
     ///
     /// # Errors
     /// [`SettingsError::MaxAttempts`] for 0.

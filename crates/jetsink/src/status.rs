@@ -13,7 +13,12 @@ use crate::spool::SpoolStatus;
 use crate::subject::Subject;
 
 /// What a sink knows of itself at one moment, by [`Sink::status`]. `Display` is one line fit for a
-/// log or a health page.
+/// log or a health page:
+///
+/// ```text
+/// connected for 312 s; spool: 0 events, 0 of 1073741824 bytes, 0 dead letters
+/// reconnecting for 12 s, 6 probes failed; last failure: no connection to the broker
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {

@@ -1,347 +1,295 @@
-//! The programs in `examples/` against a real broker: what they print, and what is stored.
-//!
-//! `cargo test` builds them; with `--test examples`, `cargo build -p jetsink --examples` goes first.
+//! The examples, run as their first lines say, against a real broker: what they print, and what is
+//! stored.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
-mod common;
-
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use common::*;
-use nats_fixture::{NatsServer, StoredMessage, stored};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use nats_fixture::{NatsServer, StoredMessage, example, stored};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// For one step of a program, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than any of them takes, and what is waited for in them.
+const LONGEST: Duration = Duration::from_secs(25);
 
-/// A program of `examples/`, of the build that this test is of.
-fn example(name: &str, url: &str) -> Command {
-    let test = std::env::current_exe().unwrap(); // target/<profile>/deps/examples-<hash>
-    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
-    let build = "run `cargo build -p jetsink --examples` first, in the tests' profile";
-    assert!(path.is_file(), "{} is missing: {build}", path.display());
-    let source = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
-    let written = |path: &str| std::fs::metadata(path).unwrap().modified().unwrap();
-    let built = written(path.to_str().unwrap());
-    assert!(written(&source) <= built, "{name} is outdated: {build}");
+fn program(name: &str, broker: &NatsServer) -> Command {
+    let path = example(env!("CARGO_MANIFEST_DIR"), name).unwrap();
     let mut command = Command::new(path);
-    command.env("NATS_URL", url).env_remove("NATS_CONTEXT");
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .env_clear() // no login of the developer's
+        .env("NATS_URL", broker.url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     command
 }
 
-async fn output(command: &mut Command) -> Output {
-    let ended = timeout(PATIENCE, command.output()).await;
-    ended.expect("the example did not end").unwrap()
+async fn ended(command: &mut Command) -> (bool, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = timeout(LONGEST, command.output()).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+async fn events(broker: &NatsServer) -> Vec<StoredMessage> {
+    let jetstream = broker.jetstream().await.unwrap();
+    stored(&jetstream, "EXAMPLES").await.unwrap()
 }
 
-/// An example that goes on until it is told to end.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let lines = BufReader::new(stdout).lines();
-        Self { child, lines }
-    }
-
-    /// The next line that holds `part`.
-    async fn line_with(&mut self, part: &str) -> String {
-        let mut printed = Vec::new();
-        let found = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return Some(line);
-                }
-                printed.push(line);
-            }
-            None
-        };
-        let found = timeout(PATIENCE, found).await.ok().flatten();
-        found.unwrap_or_else(|| panic!("no line with {part:?}, but {printed:#?}"))
-    }
-
-    fn signal(&self, signal: &str) {
-        let process = self.child.id().unwrap().to_string();
-        let kill = std::process::Command::new("kill")
-            .args([signal, &process])
-            .status();
-        assert!(kill.unwrap().success());
-    }
-
-    async fn end(mut self) {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
-        let status = ended.expect("the example did not end").unwrap();
-        assert!(status.success(), "{status}");
-    }
-}
-
-async fn stored_by(server: &NatsServer) -> Vec<StoredMessage> {
-    let jetstream = server.jetstream().await.unwrap();
-    stored(&jetstream, "EVENTS").await.unwrap()
-}
-
-fn subjects(stored: &[StoredMessage]) -> Vec<&str> {
-    stored.iter().map(|message| &*message.subject).collect()
-}
-
-fn ids(stored: &[StoredMessage]) -> Vec<String> {
-    let id = |message: &StoredMessage| {
-        let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
-        event["id"].as_str().unwrap().to_owned()
-    };
-    stored.iter().map(id).collect()
+/// What its first lines show between "prints" and the end of the block, without the words `//! `.
+fn shown(name: &str) -> String {
+    let path = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(path).unwrap();
+    let (_, after) = source.split_once("//! prints").unwrap();
+    let (_, block) = after.split_once("//! ```text\n").unwrap();
+    let (block, _) = block.split_once("//! ```").unwrap();
+    block
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim_start().to_owned() + "\n")
+        .collect()
 }
 
 #[tokio::test]
-async fn commands_say_in_one_line_what_is_missing_broker_or_stream() {
-    let mut server = NatsServer::start().await.unwrap();
-    for name in ["binary", "tenants"] {
-        let without_stream = output(&mut example(name, &server.url())).await;
-        assert_eq!(without_stream.status.code(), Some(1), "{without_stream:?}");
-        let told = text(&without_stream.stderr);
-        assert!(told.contains("no stream captures the subject"), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-    }
-    let url = server.url();
-    server.kill().unwrap();
-    for name in ["binary", "tenants"] {
-        let without_broker = output(&mut example(name, &url)).await;
-        assert_eq!(without_broker.status.code(), Some(1), "{without_broker:?}");
-        let told = text(&without_broker.stderr);
-        let expected = format!("nats connect to {url} failed: ");
-        assert!(told.starts_with(&expected), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(without_broker.stdout.is_empty(), "{without_broker:?}");
-    }
-}
-
-#[tokio::test]
-async fn binary_stores_the_data_alone_under_the_attributes_headers() {
-    let server = server_with_stream().await;
-    let output = output(&mut example("binary", &server.url())).await;
-    assert!(output.status.success(), "{output:?}");
-    let expected = "ce-specversion: 1.0\nce-id: 42\nce-source: /caf%C3%A9\nce-type: order.placed\n\
-        ce-datacontenttype: application/json\n\n{\"total\":12}\nstored: EVENTS has it at 1\n";
-    assert_eq!(text(&output.stdout), expected);
-    let there = stored_by(&server).await;
-    assert_eq!(subjects(&there), ["events.binary"]);
-    assert_eq!(there[0].payload, r#"{"total":12}"#);
-    let source = there[0].headers.get("ce-source").unwrap();
-    assert_eq!(source.as_str(), "/caf%C3%A9");
-}
-
-#[tokio::test]
-async fn tenants_refuses_two_ids_and_stores_every_other_event_at_its_own_subject() {
-    let server = server_with_stream().await;
-    let output = output(&mut example("tenants", &server.url())).await;
-    assert!(output.status.success(), "{output:?}");
-    let expected = [
-        "events.acme: stored at 1",
-        "events.globex: stored at 2",
-        "refused: the event gives no valid subject: tenant id has '.' at byte 4: ",
-        "refused: the event gives no valid subject: tenant id has '>' at byte 0: ",
-        "events.single: stored at 3",
-        "events.acme%2Eeu: stored at 4",
-        "the broker's circuit: Connected",
-    ];
-    let lines: Vec<&str> = text(&output.stdout).lines().collect();
-    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
-    for (line, expected) in lines.iter().zip(expected) {
-        assert!(line.starts_with(expected), "{line}, not {expected}");
-    }
-    let there = stored_by(&server).await;
-    let expected = [
-        "events.acme",
-        "events.globex",
-        "events.single",
-        "events.acme%2Eeu",
-    ];
-    assert_eq!(subjects(&there), expected);
-}
-
-#[tokio::test]
-async fn spool_takes_events_with_the_broker_away_and_stores_them_in_order_when_it_is_back() {
-    let mut server = server_with_stream().await;
-    server.kill().unwrap();
+async fn spool_keeps_what_no_broker_takes_and_the_next_run_delivers_it_first() {
+    let mut broker = NatsServer::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let spool = || {
-        let mut command = example("spool", &server.url());
+    let run = || {
+        let mut command = program("spool", &broker);
         command.arg(folder.path());
-        Running::start(&mut command)
+        command
     };
+    let mut before = run();
+    let mut without = run();
+    let mut again = run();
 
-    // The first run ends without a broker ever.
-    let mut interrupted = spool();
-    for number in 1..=3 {
-        let line = interrupted.line_with("event").await;
-        assert_eq!(line, format!("event {number}: on the disk"));
-    }
-    let told = interrupted.line_with("waiting: ").await;
-    assert!(told.contains("no connection to the broker"), "{told}");
-    interrupted.signal("-INT");
-    let receipt = interrupted.line_with("delivered").await;
-    assert_eq!(receipt, "delivered 0, waiting 3, unknown 0, dead letters 0");
-    interrupted.end().await;
+    let (ok, printed, problem) = ended(&mut before).await;
+    assert!(ok, "{problem}");
+    assert_eq!(printed, shown("spool"));
 
-    // The broker comes back during the second.
-    let mut emptied = spool();
-    emptied.line_with("event 3: on the disk").await;
-    emptied.line_with("spool: 6 events").await;
-    server.start_again().await.unwrap();
-    let receipt = emptied.line_with("delivered").await;
-    assert_eq!(receipt, "delivered 6, waiting 0, unknown 0, dead letters 0");
-    emptied.end().await;
-    assert_eq!(
-        ids(&stored_by(&server).await),
-        ["1", "2", "3", "1", "2", "3"]
+    broker.kill().unwrap();
+    let (ok, printed, _) = ended(&mut without).await;
+    assert!(ok);
+    assert_eq!(printed.matches("spooled, the disk has it").count(), 3);
+    assert!(
+        printed.ends_with("delivered 0, waiting 3, unknown 0, dead letters 0\n"),
+        "{printed}"
     );
+
+    broker.start_again().await.unwrap();
+    let (ok, printed, _) = ended(&mut again).await;
+    assert!(ok);
+    assert!(
+        printed.ends_with("delivered 6, waiting 0, unknown 0, dead letters 0\n"),
+        "{printed}"
+    );
+    let numbers: Vec<_> = events(&broker)
+        .await
+        .iter()
+        .map(|event| {
+            let event: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+            event["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(numbers, ["1", "2", "3", "1", "2", "3", "1", "2", "3"]);
 }
 
 #[tokio::test]
-async fn spool_names_the_missing_stream_and_stores_the_events_once_it_is_made() {
-    let server = NatsServer::start().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = example("spool", &server.url());
-    let mut waiting = Running::start(command.arg(folder.path()));
-    waiting.line_with("no stream captures the subject").await;
-    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
-    let receipt = waiting.line_with("delivered").await;
-    assert_eq!(receipt, "delivered 3, waiting 0, unknown 0, dead letters 0");
-    waiting.end().await;
-    assert_eq!(ids(&stored_by(&server).await), ["1", "2", "3"]);
+async fn binary_stores_attributes_as_headers_and_the_data_alone() {
+    let broker = NatsServer::start().await.unwrap();
+    let (ok, printed, problem) = ended(&mut program("binary", &broker)).await;
+    assert!(ok, "{problem}");
+    assert_eq!(printed, shown("binary"));
+    let events = events(&broker).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(&events[0].payload[..], br#"{"total":12}"#);
+    let source = events[0].headers.get("ce-source").unwrap();
+    assert_eq!(source.as_str(), "/examples/caf%C3%A9");
 }
 
-/// Status code and text of an answer, head and body.
-async fn http(address: &str, request: &str, body: &str) -> (u16, String) {
+#[tokio::test]
+async fn tenants_refuses_the_bad_ones_alone() {
+    let broker = NatsServer::start().await.unwrap();
+    let (ok, printed, problem) = ended(&mut program("tenants", &broker)).await;
+    assert!(ok, "{problem}");
+    for (printed, shown) in printed.lines().zip(shown("tenants").lines()) {
+        let shown = shown.trim_end_matches('…');
+        assert!(printed.starts_with(shown), "{printed} where {shown}");
+    }
+    assert_eq!(printed.lines().count(), shown("tenants").lines().count());
+    let events = events(&broker).await;
+    let subjects: Vec<_> = events.iter().map(|event| event.subject.as_str()).collect();
+    let expected = ["acme", "globex", "single", "acme%2Eeu"];
+    assert_eq!(subjects, expected.map(|t| format!("examples.tenants.{t}")));
+}
+
+#[tokio::test]
+async fn without_a_broker_the_commands_say_so_in_one_line() {
+    let mut broker = NatsServer::start().await.unwrap();
+    broker.kill().unwrap();
+    for name in ["binary", "tenants"] {
+        let (ok, printed, problem) = ended(&mut program(name, &broker)).await;
+        assert!(!ok);
+        assert_eq!(printed, "");
+        assert_eq!(problem.lines().count(), 1, "{problem}");
+        let start = format!("nats connect to {} failed: ", broker.url());
+        assert!(problem.starts_with(&start), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
+    const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed"}"#;
+    let mut broker = NatsServer::start().await.unwrap();
+    let mut service = program("http", &broker).arg("127.0.0.1:0").spawn().unwrap();
+    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    let address = first.strip_prefix("listening on ").unwrap();
+    becomes_ready(address).await;
+
+    // Nobody has made the stream yet.
+    let (code, text) = request(address, "POST /events", EVENT).await;
+    assert_eq!(code, 503, "{text}");
+    assert!(text.contains("no stream captures the subject"), "{text}");
+    let (code, _) = request(address, "GET /ready", "").await;
+    assert_eq!(code, 200, "a subject that fails is not the broker");
+    broker
+        .create_stream("EXAMPLES", &["examples.>"])
+        .await
+        .unwrap();
+
+    let stored_once = timeout(LONGEST, async {
+        loop {
+            let (code, text) = request(address, "POST /events", EVENT).await;
+            if code == 201 {
+                break text;
+            }
+            assert!(text.contains("retry-after: 1"), "{text}"); // the subject's circuit
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let text = stored_once.await.unwrap();
+    assert!(text.ends_with("EXAMPLES 1"), "{text}");
+    // The caller who posts again has it stored once.
+    let (code, text) = request(address, "POST /events", EVENT).await;
+    assert_eq!(code, 201);
+    assert!(text.ends_with("EXAMPLES 1"), "{text}");
+    let (code, text) = request(address, "POST /events", "{}").await;
+    assert_eq!(code, 400);
+    assert!(text.contains("not a CloudEvent"), "{text}");
+    let large = EVENT.replace("order.placed", &"x".repeat(1_100_000));
+    let (code, text) = request(address, "POST /events", &large).await;
+    assert_eq!(code, 422);
+    assert!(text.contains("but the broker takes"), "{text}");
+
+    broker.kill().unwrap();
+    timeout(LONGEST, async {
+        while request(address, "GET /ready", "").await.0 == 200 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let (code, text) = request(address, "GET /health", "").await;
+    assert_eq!(code, 200, "alive without a broker");
+    assert!(text.contains("reconnecting"), "{text}");
+    let (code, text) = request(address, "POST /events", EVENT).await;
+    assert_eq!(code, 503);
+    assert!(text.contains("not sent"), "{text}");
+
+    broker.start_again().await.unwrap();
+    becomes_ready(address).await;
+    let (code, _) = request(address, "POST /events", &EVENT.replace("\"1\"", "\"2\"")).await;
+    assert_eq!(code, 201);
+
+    terminate(&service);
+    let status = timeout(LONGEST, service.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+    let last = lines.next_line().await.unwrap().unwrap();
+    assert_eq!(last, "delivered 3, unknown 0", "one of them a duplicate");
+    assert_eq!(events(&broker).await.len(), 2);
+}
+
+#[tokio::test]
+async fn service_emits_at_its_rate_and_shows_its_metrics() {
+    let broker = NatsServer::start().await.unwrap();
+    broker
+        .create_stream("EXAMPLES", &["examples.>"])
+        .await
+        .unwrap();
+    let metrics = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let mut service = program("service", &broker)
+        .args([&broker.url(), "examples.service", "50", &metrics])
+        .spawn()
+        .unwrap();
+    let counted = r#"jetsink_emits_total{outcome="stored"}"#;
+    timeout(LONGEST, async {
+        loop {
+            if TcpStream::connect(&metrics).await.is_ok() {
+                let (code, text) = request(&metrics, "GET /metrics", "").await;
+                assert_eq!(code, 200);
+                let count = text.lines().find_map(|line| line.strip_prefix(counted));
+                if count.is_some_and(|count| count.trim().parse::<u64>().unwrap() >= 5) {
+                    break;
+                }
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let process = Pid::from_raw(i32::try_from(service.id().unwrap()).unwrap());
+    kill(process, Signal::SIGINT).unwrap();
+    let status = timeout(LONGEST, service.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+    let mut printed = String::new();
+    let mut stdout = service.stdout.take().unwrap();
+    stdout.read_to_string(&mut printed).await.unwrap();
+    let there = events(&broker).await.len();
+    let receipt = format!("delivered: {there},");
+    assert!(printed.contains(&receipt), "{there} stored; {printed}");
+}
+
+fn terminate(process: &Child) {
+    let process = Pid::from_raw(i32::try_from(process.id().unwrap()).unwrap());
+    kill(process, Signal::SIGTERM).unwrap();
+}
+
+async fn becomes_ready(address: &str) {
+    timeout(LONGEST, async {
+        while request(address, "GET /ready", "").await.0 != 200 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// One request on a connection of its own: the answer's code, and all of its text.
+async fn request(address: &str, what: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{what} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
-    read.expect("no answer").unwrap();
+    timeout(LONGEST, stream.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (code, answer)
-}
-
-#[tokio::test]
-async fn axum_answers_when_the_event_is_stored_and_tells_a_missing_stream_and_an_outage() {
-    let mut server = NatsServer::start().await.unwrap();
-    let mut command = example("axum", &server.url());
-    let mut service = Running::start(command.arg("127.0.0.1:0"));
-    let listening = service.line_with("listening on ").await;
-    let address = listening.trim_start_matches("listening on ");
-    let post = async |id: &str| {
-        let event = format!(
-            r#"{{"specversion":"1.0","id":"{id}","source":"/shop","type":"order.placed"}}"#
-        );
-        http(address, "POST /events", &event).await
-    };
-    // It listens before it is connected.
-    let ready_within_patience = async |expected: u16| {
-        let becomes = async {
-            while http(address, "GET /ready", "").await.0 != expected {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let became = timeout(PATIENCE, becomes).await;
-        became.unwrap_or_else(|_| panic!("/ready never answered {expected}"));
-    };
-
-    ready_within_patience(200).await;
-    let (code, answer) = post("1").await;
-    assert_eq!(code, 503, "{answer}");
-    assert!(
-        answer.contains("no stream captures the subject"),
-        "{answer}"
-    );
-    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
-    let first_stored = async {
-        loop {
-            // The subject's own circuit may be open a moment longer.
-            let (code, answer) = post("1").await;
-            if code != 503 {
-                return (code, answer);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let (code, answer) = timeout(PATIENCE, first_stored).await.expect("never stored");
-    assert_eq!(code, 201, "{answer}");
-    assert!(answer.ends_with("\r\n\r\nEVENTS 1"), "{answer}");
-    let (code, answer) = post("1").await;
-    assert_eq!(code, 200, "stored before: {answer}");
-    let (code, answer) = http(address, "POST /events", "{}").await;
-    assert_eq!(code, 400, "{answer}");
-    assert!(answer.contains("not a CloudEvent"), "{answer}");
-
-    server.kill().unwrap();
-    ready_within_patience(503).await;
-    service.line_with("no connection to the broker").await;
-    let (code, answer) = post("2").await;
-    assert_eq!(code, 503, "{answer}");
-    assert!(answer.contains("not sent: "), "{answer}");
-    server.start_again().await.unwrap();
-    ready_within_patience(200).await;
-    let (code, answer) = post("2").await;
-    assert_eq!(code, 201, "{answer}");
-
-    service.signal("-TERM");
-    let receipt = service.line_with("delivered").await;
-    assert_eq!(receipt, "delivered 3, unknown 0");
-    service.end().await;
-    assert_eq!(ids(&stored_by(&server).await), ["1", "2"]);
-}
-
-#[tokio::test]
-async fn service_serves_its_counters_and_stores_what_it_counts() {
-    let server = server_with_stream().await;
-    let mut command = example("service", &server.url());
-    command.args([&*server.url(), "events.demo", "50", "127.0.0.1:0"]);
-    let mut service = Running::start(&mut command);
-    let serving = service.line_with("metrics at http://").await;
-    let address = serving.trim_start_matches("metrics at http://");
-    let counted = async {
-        loop {
-            let (code, answer) = http(address, "GET /metrics", "").await;
-            assert_eq!(code, 200, "{answer}");
-            let stored = answer
-                .lines()
-                .find_map(|line| line.strip_prefix(r#"jetsink_emits_total{outcome="stored"} "#));
-            if let Some(stored) = stored.and_then(|number| number.parse::<usize>().ok())
-                && stored >= 5
-            {
-                return stored;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let counted = timeout(PATIENCE, counted).await.expect("nothing counted");
-    service.signal("-INT");
-    let receipt = service.line_with("Receipt").await;
-    service.end().await;
-    let there = stored_by(&server).await;
-    assert!(there.len() >= counted, "{} of {counted}", there.len());
-    assert!(
-        receipt.contains(&format!("delivered: {},", there.len())),
-        "{receipt}"
-    );
 }

@@ -21,6 +21,7 @@ mod audit;
 mod binary;
 mod builder;
 mod cluster;
+mod example;
 mod jwt;
 mod proxy;
 mod server;
@@ -30,6 +31,7 @@ pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
 pub use binary::{NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
+pub use example::example;
 pub use jwt::{JwtAccount, JwtUser};
 pub use proxy::{TcpProxy, Way};
 pub use server::NatsServer;
@@ -68,6 +70,9 @@ pub enum FixtureError {
         /// Why.
         reason: String,
     },
+    /// An example could not be built.
+    #[error("example {0} could not be built")]
+    Example(String),
     /// The broker refused an operation of the fixture's own.
     #[error("{what}: {reason}")]
     Broker {

@@ -192,6 +192,10 @@ impl<'a> Follower<'a> {
                     return Ok(());
                 }
             }
+            // What was stored meanwhile is behind the end that was looked for.
+            if !self.plan.follows {
+                return Ok(());
+            }
         }
         let Start::At(start) = self.start else {
             return Ok(());

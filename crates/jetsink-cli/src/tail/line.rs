@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jetsink::StoredEvent;
 use jetsink::subject::TENANT_ID_DEFAULT_TOKEN;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::json;
 
 use super::content::Content;
@@ -103,30 +104,39 @@ fn on_terminal(
     shown.join(" ").trim_end().to_owned()
 }
 
+/// What `--json` tells of a message, before the event.
+#[derive(Serialize)]
+struct Described<'a> {
+    sequence: u64,
+    stored_at: String,
+    subject: &'a str,
+    message_id: Option<&'a str>,
+}
+
 fn as_json(message: &StoredEvent, content: &Content) -> String {
-    let mut object = json!({
-        "sequence": message.sequence,
-        "stored_at": time(message),
-        "subject": message.subject,
-        "message_id": message.message_id,
-    });
+    let described = Described {
+        sequence: message.sequence,
+        stored_at: time(message),
+        subject: &message.subject,
+        message_id: message.message_id.as_deref(),
+    };
+    // No text fails to be written as JSON.
+    let mut text = serde_json::to_string(&described).unwrap_or_default();
+    text.pop();
     match content {
+        // In bytes as it is stored: it has more digits and another order than a value would keep.
         Content::Event(event) => {
-            // In bytes as it is stored: it has more digits and another order than a value would keep.
-            let mut text = object.to_string();
-            text.pop();
-            let event = String::from_utf8_lossy(&event.json);
-            harmless_json(&format!("{text},\"event\":{event}}}"))
+            text += &format!(",\"event\":{}}}", String::from_utf8_lossy(&event.json));
         }
         Content::Other => {
-            object["event"] = serde_json::Value::Null;
-            match std::str::from_utf8(&message.payload) {
-                Ok(text) => object["payload"] = text.into(),
-                Err(_) => object["payload_base64"] = STANDARD.encode(&message.payload).into(),
-            }
-            harmless_json(&object.to_string())
+            let (key, payload) = match std::str::from_utf8(&message.payload) {
+                Ok(text) => ("payload", json!(text)),
+                Err(_) => ("payload_base64", json!(STANDARD.encode(&message.payload))),
+            };
+            text += &format!(",\"event\":null,\"{key}\":{payload}}}");
         }
     }
+    harmless_json(&text)
 }
 
 #[cfg(test)]

@@ -225,6 +225,28 @@ async fn the_last_of_a_rare_kind_is_found_far_from_the_end() {
     assert_eq!(consumers(&server).await, 0);
 }
 
+/// Regression: it went on from the end that it had found to the one that there was by then.
+#[tokio::test]
+async fn the_last_of_a_stream_that_grows_are_no_more_than_asked_for() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_of(&folder, "events.jsonl", &lines(10_000));
+    let url = server.url();
+    let mut publishing = spawn(&["-s", &url, "--subject", "events.all", as_text(&file)]);
+    let mut while_it_grows = 0;
+    while publishing.try_wait().unwrap().is_none() {
+        let output = tail(&server, &["--last", "2", "--no-follow"]);
+        assert_code(&output, 0);
+        assert!(ids(&output).len() <= 2, "{}", stdout(&output));
+        while_it_grows += 1;
+    }
+    assert!(while_it_grows > 0);
+    assert_eq!(
+        ids(&tail(&server, &["--last", "2", "--no-follow"])),
+        ["9998", "9999"]
+    );
+}
+
 #[tokio::test]
 async fn times_bound_what_is_shown() {
     let server = server().await;

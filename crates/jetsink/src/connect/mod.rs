@@ -33,10 +33,10 @@ enum Login {
     CredentialsFile(PathBuf),
 }
 
-/// How to reach and enter the broker.
+/// How to reach and enter the broker. Of several logins, the one set last counts.
 ///
 /// Defaults: no login, the system's root certificates, a connect timeout of 5 s, a ping each 2 s
-/// (a broker that is gone without a word is noticed after three), no stream expected, the first
+/// (see [`ping_interval`](Self::ping_interval)), no stream expected, the first
 /// connection must succeed.
 ///
 /// ```
@@ -68,7 +68,8 @@ impl ConnectSettings {
     /// the URLs is taken as login; it must be the same in all of them that have one.
     ///
     /// # Errors
-    /// [`ConnectError::Server`] and [`ConnectError::Setting`].
+    /// [`ConnectError::Server`] for a URL that can't be read, by its place in the list;
+    /// [`ConnectError::Setting`] where the URLs hold different logins.
     pub fn new(servers: &str) -> Result<Self, ConnectError> {
         let mut settings = Self {
             servers: Vec::new(),
@@ -124,14 +125,15 @@ impl ConnectSettings {
         self
     }
 
-    /// Logs in by NKey, given its seed (`SU…`).
+    /// Logs in by NKey, given its seed (`SU…`), which is not checked before connecting.
     #[must_use]
     pub fn nkey_seed(mut self, seed: &str) -> Self {
         self.login = Login::NkeySeed(seed.trim().to_owned());
         self
     }
 
-    /// Logs in by the JWT and seed of a credentials file.
+    /// Logs in by the JWT and seed of a credentials file, as `nsc generate creds` writes it. It is read
+    /// again for each connection, so a new one is in use from the next connection on.
     #[must_use]
     pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.login = Login::CredentialsFile(path.into());
@@ -180,7 +182,7 @@ impl ConnectSettings {
         self
     }
 
-    /// The longest that connecting to one server may take.
+    /// The longest that connecting to one server may take. Default: 5 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -188,7 +190,7 @@ impl ConnectSettings {
     }
 
     /// How often to ask the broker for a sign of life; the third that stays unanswered ends the
-    /// connection.
+    /// connection. Default: 2 s, so a broker that is gone without a word is noticed within about 6 s.
     ///
     /// # Errors
     /// [`ConnectError::Setting`] for zero.

@@ -46,6 +46,21 @@ const LOOKUP_TIME: Duration = Duration::from_millis(500);
 ///   a failing subject from a failing broker.
 ///
 /// Dropping it closes the connection.
+///
+/// ```no_run
+/// use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = ConnectSettings::new("nats://10.0.0.1,nats://10.0.0.2")?
+///     .credentials_file("/etc/app/app.creds")
+///     .start_disconnected();
+/// let sink = Sink::new(NatsPublisher::connect(broker).await?, SinkSettings::default());
+/// if let Some(error) = sink.publisher().connect_error() {
+///     eprintln!("{error}"); // why there is no connection, so far
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct NatsPublisher {
     shared: Arc<Shared>,
     keeper: AbortHandle,
@@ -71,7 +86,11 @@ impl NatsPublisher {
     /// Later it reconnects by itself, for ever. Dropping the future gives up.
     ///
     /// # Errors
-    /// [`ConnectError`], with no credentials in its text.
+    /// [`ConnectError::File`] and [`ConnectError::Setting`] for what no broker can mend, also when it starts
+    /// disconnected; otherwise [`ConnectError::Refused`] where no server lets us in. No credentials in the texts.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub async fn connect(settings: ConnectSettings) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
             link: Link::new(),

@@ -114,6 +114,18 @@ impl NatsPublisher {
     /// JetStream API's `STREAM.INFO.<stream>` and `CONSUMER.CREATE.<stream>`, and to `$JS.FC.>`;
     /// `CONSUMER.DELETE.<stream>.*` is good to have.
     ///
+    /// ```no_run
+    /// use jetsink::{NatsPublisher, StreamReading};
+    ///
+    /// # async fn example(publisher: &NatsPublisher) -> Result<(), jetsink::PublishError> {
+    /// let mut reader = publisher.read_stream("EVENTS", StreamReading::HeadersOnly).await?;
+    /// while let Some(event) = reader.next().await? {
+    ///     println!("{} {} {:?}", event.sequence, event.subject, event.message_id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`PublishError::NotConnected`]; [`PublishError::Refused`], where there is no such stream (10059)
     /// or it takes no second reader (10098 to 10101: a work queue); [`PublishError::PermissionDenied`];
