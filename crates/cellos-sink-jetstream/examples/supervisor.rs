@@ -97,16 +97,15 @@ struct Reporter {
 impl Reporter {
     /// Fails only where an event can be neither reported nor kept.
     async fn report(&mut self, cell: &str, tenant: &str, what: &str) -> std::io::Result<()> {
-        let event = CloudEventV1 {
-            specversion: "1.0".to_owned(),
-            id: format!("{cell}-{what}-{}", std::process::id()),
-            source: "examples/supervisor".to_owned(),
-            ty: format!("dev.cellos.events.cell.lifecycle.v1.{what}"),
-            datacontenttype: Some("application/json".to_owned()),
-            data: Some(json!({ "cellId": cell, "tenantId": tenant })),
-            time: None,
-            traceparent: None,
-        };
+        // From JSON, since cellos-core 0.8 has a field more than 0.7.
+        let event: CloudEventV1 = serde_json::from_value(json!({
+            "specversion": "1.0",
+            "id": format!("{cell}-{what}-{}", std::process::id()),
+            "source": "examples/supervisor",
+            "type": format!("dev.cellos.events.cell.lifecycle.v1.{what}"),
+            "datacontenttype": "application/json",
+            "data": { "cellId": cell, "tenantId": tenant },
+        }))?;
         if let Err(error) = self.sink.emit(&event).await {
             // No second try here: the sink has made those that the deadline leaves room for. The text
             // says what is known. After "outcome unknown" the event may be stored: whoever sends the

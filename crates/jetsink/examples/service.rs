@@ -1,16 +1,20 @@
 //! A service that reports what it does: emits events at a steady rate, tells of changes of its sink's
-//! status, and serves its metrics.
+//! status, and serves its metrics to Prometheus.
 //!
 //! ```text
+//! nats-server -js &
+//! jetsink stream apply --name EXAMPLES --subject 'examples.>'
 //! cargo run -p jetsink --example service -- NATS_URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]
-//! cargo run -p jetsink --example service -- nats://127.0.0.1:4222 events.demo 10 127.0.0.1:9465 /tmp/spool
+//! cargo run -p jetsink --example service -- nats://127.0.0.1:4222 examples.demo 10 127.0.0.1:9465 /tmp/spool
+//! curl 127.0.0.1:9465/metrics
 //! ```
 //!
-//! prints a line for each change of its status (`connected for 0 s`), an error for each event that was not
-//! stored or spooled, and on Ctrl-C the receipt: `Receipt { delivered: 120, … }`. A stream has to capture the
-//! subject. Without a broker it starts all the same; with a spool no emit fails then.
+//! prints `metrics at http://127.0.0.1:9465`, a line at each change, such as `connected for 0 s` or, without a
+//! broker, `reconnecting for 2 s, 4 probes failed; last failure: no connection to the broker`, and on Ctrl-C its
+//! receipt. What can't be stored is told on stderr, each event in one line that says why.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +25,27 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (settings, spool) = match &arguments[..] {
-        [url, subject, rate, metrics] => ((url, subject, rate, metrics), None),
-        [url, subject, rate, metrics, spool] => ((url, subject, rate, metrics), Some(spool)),
-        _ => return Err("URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]".into()),
-    };
+    let (settings, spool) =
+        match &arguments[..] {
+            [url, subject, rate, metrics] => ((url, subject, rate, metrics), None),
+            [url, subject, rate, metrics, spool] => ((url, subject, rate, metrics), Some(spool)),
+            _ => return Err(
+                "usage: service NATS_URL SUBJECT EVENTS_PER_SECOND METRICS_ADDRESS [SPOOL_FOLDER]"
+                    .into(),
+            ),
+        };
     let (url, subject, rate, metrics) = settings;
 
     // Before the sink is made: it asks for its counters then.
@@ -37,7 +55,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &seconds)?
         .install_recorder()?;
-    tokio::spawn(serve(TcpListener::bind(metrics).await?, recorder));
+    let listener = TcpListener::bind(metrics).await?;
+    println!("metrics at http://{}", listener.local_addr()?);
+    tokio::spawn(serve(listener, recorder));
 
     // The service starts whether the broker is there or not.
     let connect = ConnectSettings::new(url)?.start_disconnected();
