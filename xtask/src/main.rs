@@ -19,7 +19,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   demo [FILE]        publish a file of CloudEvents to a throwaway broker, and audit the stream
   test               all tests, of both manifests of the CellOS drop-in
-  supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
+  supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20];
+                     then through outages, with its wrappers and with a spool
+  clients            the same with the published sink beside it, cellos-server and other languages;
+                     writes docs/clients.md
   clients languages  have Python and JavaScript read back what jetsink publishes
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
@@ -43,6 +46,7 @@ async fn main() -> ExitCode {
             Ok(runs) => supervisor::run(runs).await,
             Err(_) => Err(format!("{runs:?} is no number of runs")),
         },
+        ["clients"] => clients::run().await,
         ["clients", "languages"] => clients::languages::run().await,
         ["msrv"] => checks::msrv(),
         ["deny"] => checks::deny(),
