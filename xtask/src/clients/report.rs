@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nats_fixture::NATS_SERVER_VERSION;
 
-use super::install::VERSION;
+use super::install::{VERSION, Whose};
 use super::scenarios::{Row, Scenario};
 use super::server::View;
 use crate::root;
@@ -33,7 +33,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
             tally.out_of_place.len(),
         );
     }
-    for scenario in Scenario::ALL.iter().filter(|scenario| scenario.has_spool()) {
+    let both = rows.iter().any(|row| row.whose == Whose::Published);
+    let not_played = |scenario: &&Scenario| both && scenario.has_spool();
+    for scenario in Scenario::ALL.iter().filter(not_played) {
         let _ = writeln!(
             text,
             "| {} | published | not available: it has no spool | | | | | | |",
