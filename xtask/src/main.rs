@@ -2,6 +2,7 @@
 
 mod alerts;
 mod checks;
+mod clients;
 mod dashboard;
 mod demo;
 mod growth;
@@ -19,7 +20,11 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   demo [FILE]        publish a file of CloudEvents to a throwaway broker, and audit the stream
   test               all tests, of both manifests of the CellOS drop-in
-  supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20]
+  supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20];
+                     then through outages, with its wrappers and with a spool
+  clients            the same with the published sink beside it, cellos-server and other languages;
+                     writes docs/clients.md
+  clients languages  have Python and JavaScript read back what jetsink publishes
   msrv               check that no dependency needs a newer Rust than we state
   deny               check licences, sources and bans of both lock files
   dashboard [PNG]    run a drill under a real Prometheus and plot the dashboard [docs/dashboard.png]
@@ -43,6 +48,8 @@ async fn main() -> ExitCode {
             Ok(runs) => supervisor::run(runs).await,
             Err(_) => Err(format!("{runs:?} is no number of runs")),
         },
+        ["clients"] => clients::run().await,
+        ["clients", "languages"] => clients::languages::run().await,
         ["msrv"] => checks::msrv(),
         ["deny"] => checks::deny(),
         ["dashboard"] => dashboard::picture(&root().join("docs/dashboard.png")).await,

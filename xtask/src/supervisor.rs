@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nats_fixture::{NatsServer, StoredMessage, stored};
 use serde_json::Value;
 
+use crate::clients::{self, Whose, command, supervisor as supervisor_with};
+
 const CLIENT: &str = "cellos-supervisor";
-const VERSION: &str = "=0.6.0-pre";
 const STREAM: &str = "CELLOS_EVENTS";
 
 /// What one run of `tests/clients/cell-spec.json` emits, in this order: the type without the prefix
@@ -34,7 +34,8 @@ const EVENTS_OF_A_RUN: [(&str, &str); 11] = [
 
 const TYPE_PREFIX: &str = "dev.cellos.events.cell.";
 
-/// Builds the supervisor with our sink, runs it `runs` times and audits the stream after each.
+/// Builds the supervisor with our sink, runs it `runs` times and audits the stream after each; then has
+/// the worse happen to it.
 ///
 /// # Errors
 /// What could not be built or run, or which events of which run are not stored.
@@ -45,7 +46,7 @@ pub(crate) async fn run(runs: u32) -> Result<(), String> {
     fs::create_dir_all(&folder).map_err(at("creating", &folder))?;
 
     let started = Instant::now();
-    let supervisor = build(&root, &folder)?;
+    let supervisor = supervisor_with(Whose::Ours)?;
     println!("built in {:.0} s", started.elapsed().as_secs_f64());
 
     let server = NatsServer::start().await.map_err(|e| e.to_string())?;
@@ -75,59 +76,22 @@ pub(crate) async fn run(runs: u32) -> Result<(), String> {
         runs as usize * EVENTS_OF_A_RUN.len(),
         longest.as_millis()
     );
-    Ok(())
+    clients::ours(&supervisor).await
 }
 
-/// The supervisor's own build folder is kept, so that a change of ours compiles only what it touches.
-fn build(root: &Path, folder: &Path) -> Result<PathBuf, String> {
-    let sink = root.join("crates/cellos-sink-jetstream/pre");
-    let log = folder.join("build.log");
-    println!("building {CLIENT} {VERSION} with {} …", sink.display());
-    let status = Command::new(env!("CARGO"))
-        .args(["install", CLIENT, "--version", VERSION, "--force"])
-        .arg("--root")
-        .arg(folder)
-        .arg("--config")
-        .arg(format!(
-            "patch.crates-io.cellos-sink-jetstream.path={sink:?}"
-        ))
-        .env("CARGO_TARGET_DIR", folder.join("build"))
-        .stderr(File::create(&log).map_err(at("creating", &log))?)
-        .status()
-        .map_err(|e| format!("cargo install: {e}"))?;
-    let text = fs::read_to_string(&log).map_err(at("reading", &log))?;
-    if !status.success() {
-        return Err(format!(
-            "cargo install: {status}; its log is {}",
-            log.display()
-        ));
-    }
-    // Cargo only warns of a patch that fits nothing.
-    if text.contains("was not used in the crate graph") {
-        return Err(format!("the patch was not used; see {}", log.display()));
-    }
-    Ok(folder.join("bin").join(CLIENT))
+/// Whose the subject of an event is, by its type without the prefix.
+pub(crate) fn tenant_of(kind: &str) -> &'static str {
+    let known = EVENTS_OF_A_RUN.iter().find(|(known, _)| *known == kind);
+    known.map_or("single", |(_, tenant)| tenant)
 }
 
 fn supervise(supervisor: &Path, spec: &Path, url: &str, log: &Path) -> Result<(), String> {
     let output = || File::create(log).map_err(at("creating", log));
-    let mut child = Command::new(supervisor)
+    let mut child = command(supervisor)
         .arg(spec)
-        .env_clear()
-        .envs(
-            ["PATH", "HOME"]
-                .iter()
-                .filter_map(|&name| Some((name, std::env::var_os(name)?))),
-        )
-        .env("CELLOS_CELL_BACKEND", "stub")
-        .env("CELLOS_BROKER", "env")
-        .env("CELLOS_DEPLOYMENT_PROFILE", "portable")
         .env("NATS_URL", url)
-        // Without it a failed connect would end in silence, not in an error.
-        .env("CELL_OS_REQUIRE_JETSTREAM", "1")
         // Passed on as it stands, so that it is our sink that fills in each event's tenant.
         .env("CELL_OS_EVENTS_SUBJECT", "cellos.events.{tenantId}")
-        .stdin(Stdio::null())
         .stdout(output()?)
         .stderr(output()?)
         .spawn()

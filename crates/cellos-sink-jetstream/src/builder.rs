@@ -9,6 +9,7 @@ use jetsink::{
 };
 
 use crate::port::Port;
+use crate::shared::{Engine, SharedBy};
 use crate::sink::{JetStreamEventSink, failed};
 
 /// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
@@ -42,6 +43,7 @@ pub struct JetStreamEventSinkBuilder {
     deadline: Option<Duration>,
     tenant_policy: TenantPolicy,
     spool: Option<SpoolSettings>,
+    shared_by: Option<SharedBy>,
 }
 
 impl JetStreamEventSinkBuilder {
@@ -52,6 +54,7 @@ impl JetStreamEventSinkBuilder {
             deadline: None,
             tenant_policy: TenantPolicy::default(),
             spool: None,
+            shared_by: None,
         }
     }
 
@@ -75,6 +78,13 @@ impl JetStreamEventSinkBuilder {
         self
     }
 
+    /// A spool that all sinks with the same `shared_by` write to, in this process.
+    pub(crate) fn shared_spool(mut self, shared_by: SharedBy) -> Self {
+        self.spool = Some(SpoolSettings::new(&shared_by.spool));
+        self.shared_by = Some(shared_by);
+        self
+    }
+
     /// Connects. With a spool it does so in the background: the service starts, broker or not. Dropping the future
     /// gives up.
     ///
@@ -88,21 +98,33 @@ impl JetStreamEventSinkBuilder {
         if let Some(deadline) = self.deadline {
             settings = settings.deadline(deadline).map_err(failed)?;
         }
-        let connect = match &self.spool {
-            None => self.connect,
-            Some(_) => self.connect.start_disconnected(),
-        };
-        let port = Port::Nats(NatsPublisher::connect(connect).await.map_err(failed)?);
-        let sink = match self.spool {
-            None => Sink::new(port, settings),
-            Some(spool) => Sink::with_spool(port, settings, spool)
-                .await
-                .map_err(failed)?,
+        let open = open(self.connect, settings, self.spool);
+        let engine = match self.shared_by {
+            None => Engine::own(open.await?),
+            Some(by) => Engine::shared(by, open).await?,
         };
         Ok(JetStreamEventSink::new(
-            sink,
+            engine,
             Ok(template),
             self.tenant_policy,
         ))
+    }
+}
+
+async fn open(
+    connect: ConnectSettings,
+    settings: SinkSettings,
+    spool: Option<SpoolSettings>,
+) -> Result<Sink<Port>, CellosError> {
+    let connect = match &spool {
+        None => connect,
+        Some(_) => connect.start_disconnected(),
+    };
+    let port = Port::Nats(NatsPublisher::connect(connect).await.map_err(failed)?);
+    match spool {
+        None => Ok(Sink::new(port, settings)),
+        Some(spool) => Sink::with_spool(port, settings, spool)
+            .await
+            .map_err(failed),
     }
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod port;
+mod shared;
 mod sink;
 mod tenant;
 

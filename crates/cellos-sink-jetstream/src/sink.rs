@@ -11,13 +11,14 @@ use jetsink::binding::structured_headers;
 use jetsink::circuit::State;
 use jetsink::subject::TemplateValues;
 use jetsink::{
-    ConnectSettings, EmitError, Envelope, Sink, SinkSettings, SpoolSettings, Subject, SubjectError,
+    ConnectSettings, EmitError, Envelope, Sink, SinkSettings, Subject, SubjectError,
     SubjectTemplate, TenantPolicy,
 };
 use tokio::time::Instant;
 
 use crate::builder::JetStreamEventSinkBuilder;
 use crate::port::{Port, Publisher};
+use crate::shared::{Engine, SharedBy};
 use crate::tenant::tenant;
 
 /// Publishes events to JetStream, behind a circuit breaker. One for a process; `emit` takes `&self`.
@@ -53,7 +54,7 @@ use crate::tenant::tenant;
 ///
 /// A whole loop, with a place for what could not be reported: `examples/supervisor.rs`.
 pub struct JetStreamEventSink {
-    sink: Sink<Port>,
+    sink: Engine,
     /// An error of the template's where the constructor could not return it.
     template: Result<SubjectTemplate, SubjectError>,
     tenant_policy: TenantPolicy,
@@ -78,7 +79,8 @@ impl JetStreamEventSink {
     /// Connects to `nats_url` (several, separated by commas) and publishes to `subject`, in which
     /// `{tenantId}` stands for the event's tenant. Login and TLS come from the variables of the
     /// `nats` command. Where `CELLOS_JETSTREAM_SPOOL_DIR` names a folder, events that can't be sent
-    /// now are kept in a spool there, and this succeeds with no broker in sight.
+    /// now are kept in a spool there, and this succeeds with no broker in sight; the sinks of a
+    /// process that are given the same folder and servers share that spool.
     ///
     /// # Errors
     /// `CellosError::EventSink`: no broker let us in within the connect timeout of 5 s a server, a
@@ -105,7 +107,11 @@ impl JetStreamEventSink {
         }
         let mut builder = Self::builder(settings, subject);
         if let Some(folder) = variable(SPOOL_VARIABLE).filter(|folder| !folder.is_empty()) {
-            builder = builder.spool(SpoolSettings::new(folder));
+            builder = builder.shared_spool(SharedBy {
+                spool: std::path::absolute(folder).map_err(failed)?,
+                servers: nats_url.to_owned(),
+                root_ca: root_ca_pem_file.map(Path::to_owned),
+            });
         }
         builder.connect().await
     }
@@ -124,7 +130,7 @@ impl JetStreamEventSink {
     pub fn from_publisher(publisher: Arc<dyn Publisher>, subject: impl Into<String>) -> Self {
         let sink = Sink::new(Port::Scripted(publisher), SinkSettings::default());
         let template = SubjectTemplate::new(subject);
-        Self::new(sink, template, TenantPolicy::default())
+        Self::new(Engine::own(sink), template, TenantPolicy::default())
     }
 
     /// For tests: the circuit at this moment.
@@ -145,7 +151,7 @@ impl JetStreamEventSink {
     }
 
     pub(crate) fn new(
-        sink: Sink<Port>,
+        sink: Engine,
         template: Result<SubjectTemplate, SubjectError>,
         tenant_policy: TenantPolicy,
     ) -> Self {

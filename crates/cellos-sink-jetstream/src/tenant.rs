@@ -6,9 +6,16 @@ use jetsink::subject::{
 };
 use serde_json::Value;
 
-/// `data.tenantId` where that is a string, else `data.correlation.tenantId` where that is one.
+/// The type of the envelope in which a supervisor that signs sends each event, whole, as `data.event`.
+const SIGNED_ENVELOPE: &str = "dev.cellos.events.signed_envelope.v1";
+
+/// `data.tenantId` where that is a string, else `data.correlation.tenantId` where that is one; of a signed
+/// event its own, or signing would send all tenants' events to one subject.
 pub(crate) fn tenant(event: &CloudEventV1) -> Option<&str> {
-    let data = event.data.as_ref()?;
+    let mut data = event.data.as_ref()?;
+    if event.ty == SIGNED_ENVELOPE {
+        data = data.get("event")?.get("data")?;
+    }
     let own = data.get("tenantId").and_then(Value::as_str);
     own.or_else(|| data.get("correlation")?.get("tenantId")?.as_str())
 }

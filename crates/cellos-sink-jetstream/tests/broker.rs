@@ -242,6 +242,60 @@ async fn child_emits_and_exits() {
 }
 
 #[tokio::test]
+async fn the_sinks_of_a_process_share_the_spool_that_the_variable_names() {
+    let mut server = broker(NatsServer::builder()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let child = |url: String| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_with_three_sinks", "--nocapture"])
+            .env("CELLOS_JETSTREAM_SPOOL_DIR", folder.path())
+            .env(CHILD_URL, url)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    };
+    child(server.url());
+    server.kill().unwrap();
+    child(server.url());
+    server.start_again().await.unwrap();
+
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let sink = JetStreamEventSink::builder(settings, TEMPLATE)
+        .spool(SpoolSettings::new(folder.path()))
+        .connect()
+        .await
+        .unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while stored_by(&server).await.len() < 8 {
+        assert!(Instant::now() < give_up, "{sink:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let messages = stored_by(&server).await;
+    let ids = messages.iter().map(|m| m.message_id.clone().unwrap());
+    let numbers: Vec<String> = ids
+        .map(|id| id.rsplit_once('.').unwrap().1.to_owned())
+        .collect();
+    assert_eq!(numbers.concat(), "12341234", "one engine in each child");
+}
+
+#[tokio::test]
+async fn child_with_three_sinks() {
+    let Ok(url) = std::env::var(CHILD_URL) else {
+        return; // Not the child.
+    };
+    let connect = || JetStreamEventSink::connect(&url, TEMPLATE);
+    let (first, second) = tokio::join!(connect(), connect());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    first.emit(&event("acme")).await.unwrap();
+    second.emit(&event("acme")).await.unwrap();
+    drop(first);
+    let third = connect().await.unwrap();
+    third.emit(&event("acme")).await.unwrap();
+    second.emit(&event("acme")).await.unwrap();
+    std::process::exit(0);
+}
+
+#[tokio::test]
 async fn a_private_authority_is_trusted_where_its_file_is_given() {
     let files = TlsFiles::generate(false).unwrap();
     let server = broker(NatsServer::builder().tls(&files)).await;

@@ -136,3 +136,22 @@ fn the_tenant_is_the_datas_else_the_correlations_else_single() {
         "a.a"
     );
 }
+
+#[test]
+fn a_signed_event_goes_to_its_own_tenant() {
+    let resolve = |event_type: &str, data| {
+        let mut event = event_with(data);
+        event.ty = event_type.to_owned();
+        resolve_tenant_subject("{tenantId}", &event)
+    };
+    let signed = "dev.cellos.events.signed_envelope.v1";
+    let data =
+        json!({ "event": { "data": { "correlation": { "tenantId": "a" } } }, "tenantId": "b" });
+    assert_eq!(resolve(signed, data.clone()), "a");
+    assert_eq!(resolve("other", data), "b");
+    assert_eq!(
+        resolve(signed, json!({ "event": { "data": null } })),
+        "single"
+    );
+    assert_eq!(resolve(signed, json!({})), "single");
+}

@@ -1,0 +1,164 @@
+// Reads a stream by the NATS client for Node, parses each message by the CloudEvents SDK, and holds it
+// against the line that it was published from.
+//
+// usage: node read.mjs URL STREAM structured|binary FILE...
+//
+// The SDK has no NATS binding. Theirs: connecting, reading, headers (@nats-io); the JSON format, the `ce-`
+// headers, validation (the SDK's HTTP binding). Ours, and so not tested by them: header values are
+// percent-decoded by `decodeURIComponent`, since the SDK does not; `ce-datacontenttype` is handed over as
+// `content-type`, where HTTP has it; members that are null are left out first, as the JSON format has null
+// mean absent; the body is handed over as text where its type says JSON, else as bytes. What the SDK can't
+// represent is compared without it: times finer than a millisecond, integers beyond 2^53, and data whose
+// type it doesn't know to be JSON (any but the bare `application/json` and none) are compared as bytes.
+
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
+
+// From the folder that the test installs into, so that this one stays as it is in the repository.
+const require = createRequire(`${process.env.CLIENT_MODULES ?? process.cwd()}/`);
+const { connect } = require("@nats-io/transport-node");
+const { jetstream } = require("@nats-io/jetstream");
+const { HTTP } = require("cloudevents");
+
+const STRUCTURED = "application/cloudevents+json";
+
+async function readStream(url, stream) {
+  const connection = await connect({ servers: url, timeout: 5000 });
+  const client = jetstream(connection);
+  const manager = await client.jetstreamManager();
+  const wanted = (await manager.streams.info(stream)).state.messages;
+  const consumer = await client.consumers.get(stream);
+  const messages = [];
+  while (messages.length < wanted) {
+    const message = await consumer.next({ expires: 10_000 });
+    if (message === null) break;
+    const names = message.headers?.keys() ?? [];
+    const headers = Object.fromEntries(names.map((name) => [name, message.headers.get(name)]));
+    messages.push({ subject: message.subject, headers, payload: Buffer.from(message.data) });
+  }
+  await connection.close();
+  return messages;
+}
+
+function emitted(file) {
+  const lines = readFileSync(file, "utf8").split("\n").map((line) => line.replace(/\r$/, ""));
+  return lines.filter(Boolean).map((line, index) => ({ place: `${file}:${index + 1}`, line }));
+}
+
+function withoutNulls(event) {
+  return Object.fromEntries(Object.entries(event).filter(([, value]) => value !== null));
+}
+
+function isJson(mediaType) {
+  const subtype = mediaType.split(";")[0].trim().split("/").at(-1).toLowerCase();
+  return subtype === "json" || subtype.endsWith("+json");
+}
+
+// The tenant's subject, by the rule that the README states.
+function subjectToken(event) {
+  const tenants = [event.data?.tenantId, event.data?.correlation?.tenantId];
+  return tenants.find((tenant) => typeof tenant === "string") ?? "single";
+}
+
+function parseStructured({ headers, payload }) {
+  const event = JSON.parse(payload.toString());
+  const nulls = Object.values(event).includes(null);
+  const body = nulls ? JSON.stringify(withoutNulls(event)) : payload.toString();
+  return HTTP.toEvent({ headers: { "content-type": headers["content-type"] }, body });
+}
+
+function parseBinary({ headers, payload }) {
+  const decoded = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (!name.startsWith("ce-")) continue;
+    const there = name === "ce-datacontenttype" ? "content-type" : name;
+    decoded[there] = decodeURIComponent(value);
+  }
+  const json = isJson(decoded["content-type"] ?? "application/json");
+  return HTTP.toEvent({ headers: decoded, body: json ? payload.toString() : payload });
+}
+
+// Each way in which the message is not the line's event.
+function differences(mode, line, message) {
+  const found = [];
+  const differ = (what, expected, is) => {
+    if (!isDeepStrictEqual(expected, is)) {
+      found.push(`${what} is ${JSON.stringify(is)}, not ${JSON.stringify(expected)}`);
+    }
+  };
+  const event = withoutNulls(JSON.parse(line));
+  const { data, data_base64: encoded, ...attributes } = event;
+  const marked = Object.keys(message.headers).filter((name) => name.toLowerCase().startsWith("ce-"));
+  differ("subject token", subjectToken(event), message.subject.split(".").at(-1));
+  differ("header traceparent", event.traceparent, message.headers.traceparent);
+  if (!message.headers["Nats-Msg-Id"]) found.push("there is no message id");
+
+  if (mode === "structured") {
+    differ("content-type", STRUCTURED, message.headers["content-type"]);
+    differ("ce- headers", [], marked);
+    differ("payload", line, message.payload.toString());
+  } else {
+    const names = Object.keys(attributes).map((name) => `ce-${name}`);
+    differ("ce- headers", names.sort(), marked.sort());
+    for (const name of marked) {
+      if (!/^[\x21\x23-\x7e]*$/.test(message.headers[name])) {
+        found.push(`header ${name} is not encoded: ${JSON.stringify(message.headers[name])}`);
+      }
+    }
+  }
+  const parsed = mode === "structured" ? parseStructured(message) : parseBinary(message);
+
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "time") differ(name, Date.parse(value), Date.parse(parsed.time));
+    // A header holds a boolean's or an integer's JSON.
+    else differ(`attribute ${name}`, mode === "binary" ? `${value}` : value, parsed[name]);
+  }
+  const known = ["specversion", "id", "source", "type", "subject", "dataschema", "datacontenttype"];
+  const more = Object.keys(parsed).filter((name) => !["time", "data", "data_base64"].includes(name));
+  for (const name of new Set([...known, ...more])) {
+    if (!(name in attributes)) differ(`attribute ${name}`, undefined, parsed[name]);
+  }
+
+  const bytes = encoded === undefined ? undefined : Buffer.from(encoded, "base64");
+  if (mode === "structured") {
+    if (bytes) differ("data", [...bytes], [...parsed.data]);
+    else differ("data", data, parsed.data);
+  } else if (bytes) {
+    differ("payload", bytes, message.payload);
+  } else if (data === undefined) {
+    differ("payload", "", message.payload.toString());
+  } else if (isJson(event.datacontenttype ?? "application/json")) {
+    differ("payload", data, JSON.parse(message.payload.toString()));
+    if (event.datacontenttype === "application/json") differ("data", data, parsed.data);
+  } else {
+    differ("payload", data, message.payload.toString());
+    differ("data", data, Buffer.from(parsed.data).toString());
+  }
+  return found;
+}
+
+const [url, stream, mode, ...files] = process.argv.slice(2);
+const lines = files.flatMap(emitted);
+const messages = await readStream(url, stream);
+let wrong = 0;
+if (lines.length !== messages.length) {
+  wrong += 1;
+  console.log(`${messages.length} messages for ${lines.length} events`);
+}
+for (const [index, message] of messages.slice(0, lines.length).entries()) {
+  const { place, line } = lines[index];
+  let found;
+  try {
+    found = differences(mode, line, message);
+  } catch (error) {
+    // An SDK that can't parse it is a finding, too.
+    found = [`can't be parsed: ${error}`];
+  }
+  wrong += found.length > 0 ? 1 : 0;
+  for (const difference of found) console.log(`${place}: ${difference}`);
+}
+console.log(
+  `javascript, ${mode}: ${messages.length} messages of ${lines.length} events, ${wrong} wrong`,
+);
+process.exit(wrong > 0 || lines.length === 0 ? 1 : 0);

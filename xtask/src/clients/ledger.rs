@@ -1,0 +1,201 @@
+//! What supervisors were told `Ok` for, against what the stream holds.
+
+use std::collections::{HashMap, HashSet};
+
+use nats_fixture::StoredMessage;
+use serde_json::Value;
+
+/// What all types share.
+pub(crate) const TYPE_PREFIX: &str = "dev.cellos.events.cell.";
+
+/// One event that a supervisor was told `Ok` for, and where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Emitted {
+    pub(crate) key: String,
+    pub(crate) subject: String,
+}
+
+/// What came of the events of a scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) emitted: usize,
+    pub(crate) stored: usize,
+    /// Kept by the supervisor's own dead letter queue: neither stored nor lost.
+    pub(crate) dead_letters: usize,
+    pub(crate) lost: Vec<String>,
+    pub(crate) duplicated: Vec<String>,
+    /// At another subject than its own, or behind a later one of its subject.
+    pub(crate) out_of_place: Vec<String>,
+    pub(crate) unexpected: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn is_clean(&self) -> bool {
+        let bad = [
+            &self.lost,
+            &self.duplicated,
+            &self.out_of_place,
+            &self.unexpected,
+        ];
+        self.emitted > 0 && bad.iter().all(|list| list.is_empty())
+    }
+}
+
+/// The event itself: what a supervisor that signs has put into an envelope, whole.
+pub(crate) fn unsigned(event: &Value) -> &Value {
+    let signed = event["type"] == "dev.cellos.events.signed_envelope.v1";
+    if signed {
+        &event["data"]["event"]
+    } else {
+        event
+    }
+}
+
+/// The type of an event, without what all share.
+pub(crate) fn kind(event: &Value) -> &str {
+    let event_type = unsigned(event)["type"].as_str().unwrap_or_default();
+    event_type.strip_prefix(TYPE_PREFIX).unwrap_or(event_type)
+}
+
+/// What makes an event this one: all that is in it, whatever the order of its members. The two receipts
+/// from before a run are in no log of the supervisor's, and known by what they are.
+pub(crate) fn key(event: &Value) -> String {
+    let kind = kind(event);
+    match kind {
+        BASELINE => BASELINE.to_owned(),
+        ADMISSION => admission(
+            unsigned(event)["data"]["runId"]
+                .as_str()
+                .unwrap_or_default(),
+        ),
+        _ => format!("{kind} {event}"),
+    }
+}
+
+/// The receipt that each run sends first, byte for byte the same one.
+pub(crate) const BASELINE: &str = "host.v1.baseline-attestation";
+
+/// The receipt that each run sends second.
+pub(crate) const ADMISSION: &str = "admission.v1.allowed";
+
+/// The key of the admission of a run.
+pub(crate) fn admission(run: &str) -> String {
+    format!("{ADMISSION} {run}")
+}
+
+/// # Errors
+/// A stored message that is no JSON.
+pub(crate) fn compare(
+    emitted: &[Emitted],
+    dead: &[Value],
+    stored: &[StoredMessage],
+) -> Result<Tally, String> {
+    let mut tally = Tally {
+        emitted: emitted.len(),
+        stored: stored.len(),
+        dead_letters: dead.len(),
+        ..Tally::default()
+    };
+    let dead: HashSet<String> = dead.iter().map(key).collect();
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, event) in emitted.iter().enumerate() {
+        places.entry(&event.key).or_default().push(place);
+    }
+    let mut found = vec![0_usize; emitted.len()];
+    let mut last_of_subject: HashMap<&str, usize> = HashMap::new();
+    for message in stored {
+        let sequence = message.sequence;
+        let event: Value = serde_json::from_slice(&message.payload)
+            .map_err(|error| format!("message {sequence} is no JSON: {error}"))?;
+        let key = key(&event);
+        let Some(places) = places.get(key.as_str()) else {
+            tally.unexpected.push(key);
+            continue;
+        };
+        // Of equal ones, the first that is not there yet.
+        let free = places.iter().find(|&&place| found[place] == 0);
+        let Some(&place) = free else {
+            tally.duplicated.push(key);
+            continue;
+        };
+        found[place] += 1;
+        let own = &emitted[place].subject;
+        let last = last_of_subject.entry(own).or_default();
+        if message.subject != *own || place < *last {
+            tally
+                .out_of_place
+                .push(format!("{} {key}", message.subject));
+        }
+        *last = place.max(*last);
+    }
+    for (event, found) in emitted.iter().zip(found) {
+        if found == 0 && !dead.contains(&event.key) {
+            tally.lost.push(event.key.clone());
+        }
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: u32) -> String {
+        format!(r#"{{"type":"{TYPE_PREFIX}command.v1.completed","id":"{number}"}}"#)
+    }
+
+    fn baseline() -> String {
+        format!(r#"{{"type":"{TYPE_PREFIX}{BASELINE}"}}"#)
+    }
+
+    fn emitted() -> Vec<Emitted> {
+        let events = [event(1), event(2), baseline(), baseline()];
+        let one = |text: &String| Emitted {
+            key: key(&serde_json::from_str(text).unwrap()),
+            subject: "s".to_owned(),
+        };
+        events.iter().map(one).collect()
+    }
+
+    fn stored(events: &[String]) -> Vec<StoredMessage> {
+        let messages = events.iter().zip(1..);
+        messages
+            .map(|(payload, sequence)| StoredMessage {
+                sequence,
+                subject: "s".to_owned(),
+                message_id: None,
+                headers: Default::default(),
+                payload: payload.clone().into(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_planted_loss_duplicate_swap_stranger_and_wrong_subject_are_each_found() {
+        let tally = |events: &[String]| compare(&emitted(), &[], &stored(events)).unwrap();
+        assert!(tally(&[event(1), event(2), baseline(), baseline()]).is_clean());
+        assert_eq!(tally(&[event(1), event(2), baseline()]).lost, [BASELINE]);
+        let twice = [event(1), event(1), event(2), baseline(), baseline()];
+        assert_eq!(tally(&twice).duplicated.len(), 1);
+        let swapped = [event(2), event(1), baseline(), baseline()];
+        assert_eq!(tally(&swapped).out_of_place.len(), 1);
+        let stranger = [event(1), event(2), baseline(), baseline(), event(3)];
+        assert_eq!(tally(&stranger).unexpected.len(), 1);
+        let mut elsewhere = stored(&[event(1), event(2), baseline(), baseline()]);
+        elsewhere[1].subject = "other".to_owned();
+        let elsewhere = compare(&emitted(), &[], &elsewhere).unwrap();
+        assert_eq!(elsewhere.out_of_place.len(), 1);
+        assert!(!Tally::default().is_clean(), "nothing at all is no success");
+    }
+
+    #[test]
+    fn a_dead_letter_is_not_lost_and_members_may_change_places() {
+        let dead = [
+            serde_json::json!({ "id": "2", "type": format!("{TYPE_PREFIX}command.v1.completed") }),
+        ];
+        let there = stored(&[event(1), baseline(), baseline()]);
+        let tally = compare(&emitted(), &dead, &there).unwrap();
+        assert!(tally.is_clean(), "{tally:?}");
+        assert_eq!(tally.dead_letters, 1);
+    }
+}

@@ -1,0 +1,123 @@
+//! The table, for the screen and for `docs/clients.md`.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use nats_fixture::NATS_SERVER_VERSION;
+
+use super::install::{VERSION, Whose};
+use super::scenarios::{Row, Scenario};
+use super::server::View;
+use crate::root;
+
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| what happens | sink | runs that ended well | told `Ok` | stored | in the DLQ | lost | twice | out of place |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for row in rows {
+        let tally = &row.tally;
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} of {} | {} | {} | {} | {} | {} | {} |",
+            row.scenario.title(),
+            row.whose.name(),
+            row.succeeded,
+            row.runs,
+            tally.emitted,
+            tally.stored,
+            tally.dead_letters,
+            tally.lost.len(),
+            tally.duplicated.len(),
+            tally.out_of_place.len(),
+        );
+    }
+    let both = rows.iter().any(|row| row.whose == Whose::Published);
+    let not_played = |scenario: &&Scenario| both && scenario.has_spool();
+    for scenario in Scenario::ALL.iter().filter(not_played) {
+        let _ = writeln!(
+            text,
+            "| {} | published | not available: it has no spool | | | | | | |",
+            scenario.title()
+        );
+    }
+    text
+}
+
+pub(crate) fn views(views: &[View]) -> String {
+    let mut text = String::from(
+        "| sink | cells run | shown from start to end | messages in the stream | listed as stored |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    for view in views {
+        let View {
+            whose,
+            cells,
+            complete,
+            stored,
+            listed,
+        } = view;
+        let whose = whose.name();
+        let _ = writeln!(
+            text,
+            "| {whose} | {cells} | {complete} | {stored} | {listed} |"
+        );
+    }
+    text
+}
+
+/// The page, with the figures of this very run.
+///
+/// # Errors
+/// The page can't be written.
+pub(crate) fn write(rows: &[Row], seen: &[View]) -> Result<(), String> {
+    let page = format!(
+        "{HEAD}\
+         Versions: cellos-supervisor and cellos-server {VERSION}, unchanged, out of the registry; nats-server \
+         {NATS_SERVER_VERSION}; our sink at commit {}.\n\n{}\n{TAIL}\n{}",
+        commit(),
+        table(rows),
+        views(seen)
+    );
+    let file = root().join("docs/clients.md");
+    std::fs::write(&file, page).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+fn commit() -> String {
+    let mut git = Command::new("git");
+    let output = git
+        .args(["describe", "--always", "--dirty", "--exclude=*"])
+        .current_dir(root())
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok()
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+const HEAD: &str = "# Real clients
+
+What programs that are not ours make of what we publish. Written by `cargo xtask clients`; the figures are those of
+its last run.
+
+| command | what it does | in CI |
+| --- | --- | --- |
+| `cargo xtask clients` | all of this, builds included | no: three builds |
+| `cargo xtask supervisor` | the supervisor with our sink, all that happens to it below | yes |
+| `cargo xtask clients languages` | `nats-py`, `@nats-io`, and the CloudEvents SDKs of Python and JavaScript read both modes, field by field | yes |
+
+## cellos-supervisor
+
+Each run of a cell emits eleven events. Told `Ok`: what the supervisor's own log has, which takes an event once the sink
+has said `Ok` for it, and the two receipts from before each run. Out of place: at another subject than its own, or
+behind a later event of its subject. The published sink goes by `data.tenantId` alone, which seven of the eleven have
+not: that makes up its `out of place` where each event's tenant gives the subject.
+
+";
+
+const TAIL: &str = "## cellos-server
+
+Its view, rebuilt from the stream at its start, and of one more cell while it runs. With our sink the broker was away for
+three of the cells, with the spool on; with the published sink it was there all the time.
+";
