@@ -69,6 +69,16 @@ pub(crate) const TRIALS: &[Trial] = &[
         counts: Counts::All("states"),
     },
     Trial {
+        name: "scopes",
+        passes: "histories of up to 200 steps of the broker's circuit and three subjects': one probe of the broker at a time; whoever is dropped wedges neither",
+        test: unit_test(
+            "trials::scope_histories::no_dropped_admission_wedges_the_broker_or_a_subject",
+        ),
+        full: 200_000,
+        quick: 20_000,
+        counts: Counts::Random("histories"),
+    },
+    Trial {
         name: "interleavings",
         passes: "loom: probes race, a trip against a success, a drop against a failure, a shutdown against an emit; all interleavings (with three threads of two steps: up to three preemptions)",
         test: Test {
