@@ -79,6 +79,16 @@ pub(crate) const TRIALS: &[Trial] = &[
         counts: Counts::Random("histories"),
     },
     Trial {
+        name: "connection",
+        passes: "histories of connections, publishes and answers go as in a plain list: nothing is sent while there is none, or over one that was left; each gets its own answer, or fails with its connection; nothing stays behind",
+        test: unit_test(
+            "nats::answers_trial::nothing_is_sent_over_a_connection_that_is_gone_and_each_gets_its_own_answer",
+        ),
+        full: 200_000,
+        quick: 20_000,
+        counts: Counts::Random("histories"),
+    },
+    Trial {
         name: "interleavings",
         passes: "loom: probes race, a trip against a success, a drop against a failure, a shutdown against an emit; all interleavings (with three threads of two steps: up to three preemptions)",
         test: Test {
