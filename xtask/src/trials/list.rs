@@ -29,7 +29,7 @@ pub(crate) enum Counts {
     Random(&'static str),
     /// All that there are.
     All(&'static str),
-    /// The tests of a file, each of which looks at all there is. They print no line of their own.
+    /// The tests of a file, each of them once. They print no line of their own.
     Tests(&'static str),
 }
 
@@ -191,5 +191,41 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 5_000,
         quick: 60,
         counts: Counts::Random("hours"),
+    },
+    Trial {
+        name: "kills",
+        passes: "a process that emits into a spool is killed with SIGKILL at random moments while a real broker is killed, started again, frozen and thawed: each event told Ok is stored once, in order",
+        test: Test {
+            package: "jetsink",
+            file: Some("spool_crashes"),
+            path: Some("a_process_killed_at_random_loses_nothing_it_was_told_ok_for"),
+        },
+        full: 1_000,
+        quick: 100,
+        counts: Counts::Random("kills"),
+    },
+    Trial {
+        name: "outages",
+        passes: "one real server killed and frozen, for 6 s and longer, under an event each 2 ms, without a spool: no Ok lost, no emit past its deadline, back within a second",
+        test: Test {
+            package: "jetsink",
+            file: Some("outages"),
+            path: None,
+        },
+        full: 1,
+        quick: 1,
+        counts: Counts::Tests("outages"),
+    },
+    Trial {
+        name: "cluster",
+        passes: "three real servers: leader killed, lame duck, rolling restart, leader cut off from the others and from everybody, quorum lost and back; with and without a spool",
+        test: Test {
+            package: "jetsink",
+            file: Some("cluster"),
+            path: None,
+        },
+        full: 1,
+        quick: 1,
+        counts: Counts::Tests("faults"),
     },
 ];

@@ -83,7 +83,8 @@ fn list() {
         let unit = trial.counts.unit();
         match trial.counts {
             list::Counts::Random(_) => println!("{}: {full} {unit} ({quick})", trial.name),
-            list::Counts::All(_) | list::Counts::Tests(_) => println!("{}: all {unit}", trial.name),
+            list::Counts::All(_) => println!("{}: all {unit}", trial.name),
+            list::Counts::Tests(_) => println!("{}: {unit}, each once", trial.name),
         }
         println!("    {}", trial.passes);
     }
