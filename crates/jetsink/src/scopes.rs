@@ -200,6 +200,11 @@ impl ScopedAdmission<'_> {
         self.broker.iter().chain(subject).any(Admission::is_probe)
     }
 
+    #[cfg(test)]
+    pub(crate) fn probes_broker(&self) -> bool {
+        self.broker.as_ref().is_some_and(Admission::is_probe)
+    }
+
     /// `failure` is `None` for a success.
     pub(crate) fn settle(
         mut self,

@@ -1,8 +1,8 @@
 //! A process that emits into a spool is killed at random moments, while its broker is killed and
 //! frozen at random: every event that it was told Ok for is stored once, in order.
 //!
-//! `JETSINK_CRASHES=1000 cargo test -p jetsink --test spool_crashes -- --nocapture` for more than the
-//! usual 100; `JETSINK_SEED` repeats a run as far as the machine's timing lets it.
+//! `cargo xtask trials --only kills --count 1000` for more than the usual 100; `--seed` with the same count
+//! repeats a run as far as the machine's timing lets it.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -18,11 +18,10 @@ use bytes::Bytes;
 use common::*;
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use nats_fixture::{NatsServer, audit, stored};
-use proptest::prelude::Rng as _;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
+use trial::{Dice, Trial};
 
 const CHILD: &str = "JETSINK_CRASHING_CHILD";
 
@@ -56,22 +55,11 @@ async fn the_child_emits_until_it_is_killed() {
     }
 }
 
-struct Dice(TestRng);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0.next_u64() % limit
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
-    let crashes: u64 = variable("JETSINK_CRASHES").unwrap_or(100);
-    let seed: u64 = variable("JETSINK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("{crashes} crashes, JETSINK_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let trial = Trial::new("kills", 100);
+    let crashes = trial.count();
+    let mut dice = Dice::new(trial.seed());
 
     let mut server = NatsServer::start().await.unwrap();
     let config = Config {
@@ -154,4 +142,5 @@ async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
         acknowledged.len() as u64 > crashes,
         "the children did nothing"
     );
+    trial.passed(crashes);
 }

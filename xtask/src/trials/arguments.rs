@@ -4,7 +4,7 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask trials [--quick] [--only NAME]... [--seed N] [--count N] [--list]
   no arguments   the full run: an hour on 2 cores; writes docs/reliability.md
   --quick        fewer of each, in minutes, from what `cargo test` has built
-  --only NAME    only this trial; again for more than one
+  --only NAME    only this trial; again for more than one; teeth/BUG is one planted bug
   --seed N       with --only: the history of this seed alone, as a failure names it
   --count N      with --only: so many, from the seed if one is given
   --list         the trials, their counts and what passes";

@@ -33,7 +33,7 @@ pub(crate) enum Counts {
     Time(&'static str),
     /// All that there are.
     All(&'static str),
-    /// The tests of a file, each of which looks at all there is. They print no line of their own.
+    /// The tests of a file, each of them once. They print no line of their own.
     Tests(&'static str),
 }
 
@@ -82,6 +82,26 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 0,
         quick: 0,
         counts: Counts::All("states"),
+    },
+    Trial {
+        name: "scopes",
+        passes: "histories of up to 200 steps of the broker's circuit and three subjects': one probe of the broker at a time; whoever is dropped wedges neither",
+        test: unit_test(
+            "trials::scope_histories::no_dropped_admission_wedges_the_broker_or_a_subject",
+        ),
+        full: 200_000,
+        quick: 20_000,
+        counts: Counts::Random("histories"),
+    },
+    Trial {
+        name: "connection",
+        passes: "histories of connections, publishes and answers go as in a plain list: nothing is sent while there is none, or over one that was left; each gets its own answer, or fails with its connection; nothing stays behind",
+        test: unit_test(
+            "nats::answers_trial::nothing_is_sent_over_a_connection_that_is_gone_and_each_gets_its_own_answer",
+        ),
+        full: 200_000,
+        quick: 20_000,
+        counts: Counts::Random("histories"),
     },
     Trial {
         name: "interleavings",
@@ -182,6 +202,19 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 5_000,
         quick: 60,
         counts: Counts::Random("hours"),
+    },
+    Trial {
+        name: "kills",
+        passes: "a process that emits into a spool is killed with SIGKILL at random moments while a real broker is killed, started again, frozen and thawed: each event told Ok is stored once, in order",
+        test: Test {
+            package: "jetsink",
+            file: Some("spool_crashes"),
+            path: Some("a_process_killed_at_random_loses_nothing_it_was_told_ok_for"),
+            features: &[],
+        },
+        full: 1_000,
+        quick: 100,
+        counts: Counts::Random("kills"),
     },
     Trial {
         name: "crashes",

@@ -21,7 +21,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
         list();
         return Ok(());
     }
-    let teeth = arguments.only.iter().any(|name| name == teeth::NAME) || arguments.is_full();
+    let mut bugs: Vec<&str> = arguments
+        .only
+        .iter()
+        .filter_map(|name| teeth::named(name))
+        .collect();
+    if arguments.is_full() {
+        bugs.push("");
+    }
     let trials = chosen(&arguments)?;
     let started = Instant::now();
     let place = Place::here(arguments.quick);
@@ -43,18 +50,25 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
         let minutes = started.elapsed().as_secs_f64() / 60.0;
         println!("\n{}\n{minutes:.1} min", table::plain(&runs));
     }
-    let bitten = if teeth { Some(teeth::run()?) } else { None };
-    if let Some(bitten) = &bitten {
+    let mut bites = Vec::new();
+    for bug in bugs {
+        let bitten = teeth::run(bug)?;
         println!("\n{}", bitten.plain());
+        bites.push(bitten);
     }
-    if let (true, Some(bitten)) = (arguments.is_full(), &bitten) {
+    if let (true, [bitten]) = (arguments.is_full(), bites.as_slice()) {
         report::write(&runs, bitten, started.elapsed())?;
     }
     let failed: Vec<&str> = runs
         .iter()
         .filter(|run| !run.is_passed())
         .map(|run| run.trial.name)
-        .chain(bitten.filter(|b| !b.all_caught()).map(|_| teeth::NAME))
+        .chain(
+            bites
+                .iter()
+                .filter(|b| !b.all_caught())
+                .map(|_| teeth::NAME),
+        )
         .collect();
     if failed.is_empty() {
         Ok(())
@@ -71,7 +85,8 @@ fn list() {
             list::Counts::Random(_) | list::Counts::Time(_) => {
                 println!("{}: {full} {unit} ({quick})", trial.name)
             }
-            list::Counts::All(_) | list::Counts::Tests(_) => println!("{}: all {unit}", trial.name),
+            list::Counts::All(_) => println!("{}: all {unit}", trial.name),
+            list::Counts::Tests(_) => println!("{}: {unit}, each once", trial.name),
         }
         println!("    {}", trial.passes);
     }
@@ -83,7 +98,11 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Trial>, String> {
         return Ok(TRIALS.to_vec());
     }
     let mut chosen = Vec::new();
-    for name in arguments.only.iter().filter(|name| *name != teeth::NAME) {
+    for name in arguments
+        .only
+        .iter()
+        .filter(|name| teeth::named(name).is_none())
+    {
         let trial = TRIALS.iter().find(|trial| trial.name == name);
         chosen.push(*trial.ok_or_else(|| format!("there is no trial {name:?}; see --list"))?);
     }

@@ -29,7 +29,8 @@ impl Outcome {
     pub(crate) fn bound(self, counts: Counts) -> String {
         match (self.failures, counts) {
             (0, _) if self.count == 0 => "nothing: nothing ran".to_owned(),
-            (0, Counts::All(_) | Counts::Tests(_)) => match self.of {
+            (0, Counts::Tests(_)) => "each once".to_owned(),
+            (0, Counts::All(_)) => match self.of {
                 None => "all there are".to_owned(),
                 Some(all) => format!("a sample of {}", thousands(all)),
             },

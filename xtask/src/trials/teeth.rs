@@ -91,9 +91,19 @@ impl Bites {
     }
 }
 
-/// Plants each bug and runs its trial.
-pub(crate) fn run() -> Result<Bites, String> {
-    let planted = planted(&root().join("tests/teeth"))?;
+/// Which of them is meant by `teeth` or `teeth/NAME`; `None` where a name means a trial.
+pub(crate) fn named(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(NAME)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix('/')
+}
+
+/// Plants each bug, or the one of this name, and runs its trial.
+pub(crate) fn run(only: &str) -> Result<Bites, String> {
+    let mut planted = planted(&root().join("tests/teeth"))?;
+    planted.retain(|bug| only.is_empty() || bug.file.file_stem().is_some_and(|stem| stem == only));
     let tree = target().join("teeth");
     copy_of_the_tree(&tree)?;
     let bites: Result<Vec<Bite>, String> = planted.iter().map(|bug| bite(bug, &tree)).collect();
@@ -203,8 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn every_patch_names_a_trial_that_there_is() {
+    fn every_patch_applies_and_names_a_trial_that_there_is() {
         let planted = planted(&root().join("tests/teeth")).unwrap();
         assert!(!planted.is_empty());
+        for bug in planted {
+            let mut check = git(&root());
+            let status = check.args(["apply", "--check"]).arg(&bug.file).status();
+            assert!(
+                status.unwrap().success(),
+                "{} is out of date",
+                bug.file.display()
+            );
+        }
+    }
+
+    #[test]
+    fn one_of_the_teeth_has_a_name() {
+        assert_eq!(named("teeth"), Some(""));
+        assert_eq!(named("teeth/no-epoch"), Some("no-epoch"));
+        assert_eq!((named("retry"), named("teethless")), (None, None));
     }
 }

@@ -2,6 +2,8 @@
 //! async-nats.
 
 mod answers;
+#[cfg(test)]
+mod answers_trial;
 mod api;
 mod inspect;
 mod link;

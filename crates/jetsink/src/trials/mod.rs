@@ -8,5 +8,6 @@ mod emitters;
 mod fuzz;
 mod plain_circuit;
 mod retries;
+mod scope_histories;
 mod scripted_broker;
 mod sink_hours;
