@@ -12,6 +12,8 @@
 mod accounts;
 mod backend;
 mod closing;
+#[cfg(test)]
+mod damage_tests;
 mod damaged;
 mod dead;
 #[cfg(test)]
