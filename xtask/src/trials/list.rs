@@ -174,6 +174,26 @@ pub(crate) const TRIALS: &[Trial] = &[
         counts: Counts::Random("records"),
     },
     Trial {
+        name: "spool-cuts",
+        passes: "a closed spool's file with a log of more than 64 KiB cut at every byte: no event invented or altered, damage told with what it cost, the rest delivered",
+        test: unit_test(
+            "spool::damage_tests::a_file_cut_at_any_byte_invents_nothing_and_tells_its_loss",
+        ),
+        full: 10_000_000,
+        quick: 2_000,
+        counts: Counts::All("lengths"),
+    },
+    Trial {
+        name: "spool-flips",
+        passes: "the same file with bits flipped, sectors and pages zeroed: as above",
+        test: unit_test(
+            "spool::damage_tests::a_file_with_flipped_bits_and_zeroed_sectors_invents_nothing_and_tells_its_loss",
+        ),
+        full: 100_000,
+        quick: 2_000,
+        counts: Counts::Random("files"),
+    },
+    Trial {
         name: "spool-failing-calls",
         passes: "each call of the spool's store to its disk fails in turn (EIO, ENOSPC, half a write; once and for good): what was told Ok is there, what was refused is not, and after a failed sync nothing more is written",
         test: unit_test(

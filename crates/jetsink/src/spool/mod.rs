@@ -12,6 +12,9 @@
 mod accounts;
 mod backend;
 mod closing;
+mod commit;
+#[cfg(test)]
+mod damage_tests;
 mod damaged;
 mod dead;
 #[cfg(test)]

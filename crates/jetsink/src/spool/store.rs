@@ -23,9 +23,7 @@ use super::closing::ClosingNote;
 use super::dead::DeadLetter;
 use super::error::SpoolError;
 use super::record::{Damage, Record};
-use super::tables::{
-    Batch, Contents, DEAD, EVENTS, FORMAT, apply, count, decode, decode_shared, set_up, sync,
-};
+use super::tables::{Contents, DEAD, EVENTS, FORMAT, count, decode, decode_shared, set_up};
 use crate::crash;
 use crate::subject::Subject;
 
@@ -59,7 +57,7 @@ type Opener = Box<dyn Fn(&Builder, SharedWrites) -> Result<Database, DatabaseErr
 pub(crate) struct Store {
     path: PathBuf,
     opener: Opener,
-    writes: SharedWrites,
+    pub(super) writes: SharedWrites,
     /// None after a failure, until it is opened anew.
     database: RwLock<Option<Database>>,
 }
@@ -133,45 +131,6 @@ impl Store {
             Ok(Err(error)) => Err(OpenError::Damaged(error.to_string())),
             Err(panic) => Err(OpenError::Damaged(panic)),
         }
-    }
-
-    /// Makes all changes of `batch`, synced to the disk.
-    pub(crate) fn commit(&self, batch: &Batch) -> Result<(), SpoolError> {
-        self.writes.begin();
-        let written = self.use_database("writing", |database| {
-            let transaction = database.begin_write()?;
-            apply(&transaction, batch)?;
-            transaction.commit()?;
-            Ok(())
-        });
-        match written {
-            Err(error @ SpoolError::Io { .. }) if self.writes.may_be_made() => {
-                self.what_became_of(batch, error)
-            }
-            certain => certain,
-        }
-    }
-
-    /// Whether a commit that failed at its end is in the file, by opening that again.
-    fn what_became_of(&self, batch: &Batch, error: SpoolError) -> Result<(), SpoolError> {
-        let Some((subject, index, _)) = batch.append.last() else {
-            // What was not taken away, or not noted, is so again later.
-            return Err(error);
-        };
-        let key = (subject.as_str().as_bytes(), *index);
-        let is_there = self.use_database("reading", |database| {
-            let events = database.begin_read()?.open_table(EVENTS)?;
-            Ok(events.get(key)?.is_some())
-        });
-        let synced = match is_there {
-            Ok(false) => return Err(error),
-            Ok(true) => self.use_database("writing", sync),
-            Err(error) => Err(error),
-        };
-        synced.map_err(|error| {
-            self.writes.fail_for_good(&error.to_string());
-            self.half_written(&error.to_string())
-        })
     }
 
     /// Events of one subject, from index `from` on: up to `limit`, and no more once they hold
@@ -298,7 +257,7 @@ impl Store {
     }
 
     /// Runs `operation` on the open file; a failure closes it.
-    fn use_database<T>(
+    pub(super) fn use_database<T>(
         &self,
         doing: &'static str,
         operation: impl Fn(&Database) -> Result<T, redb::Error>,
@@ -355,13 +314,6 @@ impl Store {
         self.database
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn half_written(&self, reason: &str) -> SpoolError {
-        SpoolError::HalfWritten {
-            path: self.path.clone(),
-            reason: reason.replace(char::is_control, " "),
-        }
     }
 
     fn io(&self, doing: &'static str, error: &std::io::Error) -> SpoolError {

@@ -10,17 +10,17 @@ use tokio::time::Instant;
 use super::{Baselines, Place, Spool, SpoolError, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
 
-fn subject(text: &str) -> Subject {
+pub(super) fn subject(text: &str) -> Subject {
     Subject::new(text).unwrap()
 }
 
-fn envelope(subject_text: &str, number: usize) -> Envelope {
+pub(super) fn envelope(subject_text: &str, number: usize) -> Envelope {
     let payload = format!(r#"{{"number":{number},"filler":"{}"}}"#, "x".repeat(300));
     Envelope::new(subject(subject_text), payload.into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
@@ -28,12 +28,12 @@ fn settings(folder: &Path) -> SpoolSettings {
     SpoolSettings::new(folder)
 }
 
-fn open(folder: &Path) -> Spool {
+pub(super) fn open(folder: &Path) -> Spool {
     Spool::open(&settings(folder)).unwrap()
 }
 
 /// Puts `count` events of two subjects in, one sync each group of 32.
-async fn fill(spool: &Spool, count: usize) {
+pub(super) async fn fill(spool: &Spool, count: usize) {
     for start in (0..count).step_by(32) {
         let appends = (start..count.min(start + 32)).map(|number| async move {
             let subject = if number % 3 == 0 { "b" } else { "a" };
@@ -48,7 +48,7 @@ async fn fill(spool: &Spool, count: usize) {
 }
 
 /// The numbers of what can be read of a subject, in its order.
-async fn numbers(spool: &Spool, subject_text: &str) -> Vec<usize> {
+pub(super) async fn numbers(spool: &Spool, subject_text: &str) -> Vec<usize> {
     let mut entries = Vec::new();
     let mut next = 0;
     loop {
@@ -179,73 +179,6 @@ async fn a_format_of_another_version_is_refused() {
     );
 }
 
-/// Opens a file that was tampered with: what is read must be what was written, in order, and what
-/// is missing must be told.
-async fn check_damaged(folder: &Path, written: usize) -> bool {
-    let spool = open(folder);
-    let mut found = 0;
-    for name in ["a", "b"] {
-        let numbers = numbers(&spool, name).await;
-        assert!(numbers.is_sorted());
-        found += numbers.len();
-    }
-    match spool.loss() {
-        None => assert_eq!(found, written, "a loss that nobody told"),
-        Some(loss) => {
-            assert_eq!(loss.salvaged as usize, found);
-            assert!(loss.set_aside.as_ref().is_none_or(|path| path.exists()));
-            if let Some(lost) = loss.lost {
-                assert_eq!(lost as usize + found, written);
-            }
-        }
-    }
-    // And it goes on.
-    spool
-        .append_event(&envelope("c", 0), None, soon())
-        .await
-        .unwrap();
-    spool.loss().is_some()
-}
-
-/// A spool of so many events, closed in good order.
-async fn written(events: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path());
-    fill(&spool, events).await;
-    drop(spool);
-    folder
-}
-
-/// The folder again, with other bytes in its file.
-fn with_bytes(original: &Path, bytes: &[u8]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(original).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-    }
-    std::fs::write(file_in(folder.path()), bytes).unwrap();
-    folder
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_500_flipped_bytes_none_gives_a_wrong_event_and_each_loss_is_told() {
-    const EVENTS: usize = 300;
-    let original = written(EVENTS).await;
-    let bytes = std::fs::read(file_in(original.path())).unwrap();
-    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut told = 0;
-    for _ in 0..500 {
-        let position = random.next_u64() as usize % bytes.len();
-        let mut flipped = bytes.clone();
-        flipped[position] ^= 1 << (random.next_u32() % 8);
-        let folder = with_bytes(original.path(), &flipped);
-        println!("byte {position}");
-        told += usize::from(check_damaged(folder.path(), EVENTS).await);
-    }
-    println!("{told} of 500 flips were damage");
-    assert!(told > 0);
-}
-
 /// After a crash there is no closing note, so a damaged header looks like a last commit that was
 /// torn: that one group may be gone without a word. Nothing else may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -281,19 +214,6 @@ async fn of_200_bytes_flipped_after_a_crash_each_loss_is_told_and_most_is_kept()
     }
     println!("{told} of 200 flips were damage; {kept} of these cost at most {LAST_GROUP} events");
     assert!(told > 0 && kept * 10 >= told * 9, "{kept} of {told}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_300_cut_files_none_gives_a_wrong_event_and_each_loss_is_told() {
-    const EVENTS: usize = 300;
-    let original = written(EVENTS).await;
-    let bytes = std::fs::read(file_in(original.path())).unwrap();
-    for cut in 0..300 {
-        let length = bytes.len() * cut / 300;
-        let folder = with_bytes(original.path(), &bytes[..length]);
-        println!("cut to {length}");
-        check_damaged(folder.path(), EVENTS).await;
-    }
 }
 
 #[tokio::test]
