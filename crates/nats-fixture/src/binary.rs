@@ -32,28 +32,35 @@ pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
 /// # Errors
 /// [`FixtureError::NoBinary`], with what was tried.
 pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, FixtureError> {
-    if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
-        let path = PathBuf::from(path);
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            let text = format!("NATS_SERVER_BIN names {}, which is no file", path.display());
-            Err(FixtureError::NoBinary(text))
-        };
-    }
-    let on_path = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path)
-            .map(|folder| folder.join("nats-server"))
-            .find(|candidate| candidate.is_file())
-    });
-    if let Some(found) = on_path {
-        return Ok(found);
+    if let Some(installed) = nats_server_installed()? {
+        return Ok(installed);
     }
     let binary = folder.join(format!("nats-server-{NATS_SERVER_VERSION}"));
     if !binary.is_file() {
         fetch(folder, &binary)?;
     }
     Ok(binary)
+}
+
+/// The path of a nats-server that need not be fetched: `NATS_SERVER_BIN`, else one on `PATH`.
+///
+/// # Errors
+/// [`FixtureError::NoBinary`] where `NATS_SERVER_BIN` names no file.
+pub fn nats_server_installed() -> Result<Option<PathBuf>, FixtureError> {
+    if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
+        let path = PathBuf::from(path);
+        return if path.is_file() {
+            Ok(Some(path))
+        } else {
+            let text = format!("NATS_SERVER_BIN names {}, which is no file", path.display());
+            Err(FixtureError::NoBinary(text))
+        };
+    }
+    Ok(std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("nats-server"))
+            .find(|candidate| candidate.is_file())
+    }))
 }
 
 fn fetch(folder: &Path, binary: &Path) -> Result<(), FixtureError> {

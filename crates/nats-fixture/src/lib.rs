@@ -28,7 +28,9 @@ mod server;
 mod tls;
 
 pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
-pub use binary::{NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in};
+pub use binary::{
+    NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in, nats_server_installed,
+};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
 pub use example::example;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use nats_fixture::{FixtureError, NatsCluster, NatsServer, nats_server_binary_in};
+use nats_fixture::{
+    FixtureError, NatsCluster, NatsServer, nats_server_binary_in, nats_server_installed,
+};
 use tokio::time::{sleep, timeout};
 
 use super::script::Kind;
@@ -44,7 +46,13 @@ impl Broker {
     /// Finds or fetches a server, starts it, and makes a stream for each lane.
     pub(super) async fn start(cluster: bool, lanes: usize) -> Result<Self, Failure> {
         // It may be fetched, which blocks.
-        let binary = tokio::task::spawn_blocking(|| nats_server_binary_in(&cache_folder()));
+        let binary = tokio::task::spawn_blocking(|| match cache_folder() {
+            Some(folder) => nats_server_binary_in(&folder),
+            None => nats_server_installed()?.ok_or_else(|| {
+                let text = "neither XDG_CACHE_HOME nor HOME names a folder to fetch one into";
+                FixtureError::NoBinary(text.to_owned())
+            }),
+        });
         let binary = match binary.await {
             Ok(binary) => binary?,
             Err(error) => return Err(Failure::Drill(format!("fetching nats-server: {error}"))),
@@ -184,12 +192,13 @@ impl Broker {
                 }
             }
         }
-        if std::mem::take(&mut self.streams_touched) {
+        if self.streams_touched {
             let jetstream = self.jetstream().await?;
             for stream in &self.streams {
                 let made = jetstream.create_or_update_stream(stream.clone()).await;
                 made.map_err(refused("making a stream anew"))?;
             }
+            self.streams_touched = false;
         }
         if self.size() > 1 {
             for lane in 0..self.streams.len() {
@@ -238,13 +247,10 @@ fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
     }
 }
 
-/// Where a server that was fetched is kept for the next drill.
-fn cache_folder() -> PathBuf {
+/// Where a server that was fetched is kept for the next drill. Nowhere that others can write to: it is run.
+fn cache_folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
-        (Some(cache), _) => PathBuf::from(cache),
-        (None, Some(home)) => PathBuf::from(home).join(".cache"),
-        (None, None) => std::env::temp_dir(),
-    };
-    cache.join("jetsink")
+    let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
+    Some(cache?.join("jetsink"))
 }

@@ -1,12 +1,13 @@
 //! A drill from its first event to the verdict: the load, the faults, the samples, all at a time.
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jetsink::NatsPublisher;
+use jetsink::{Known, NatsPublisher};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,7 +31,8 @@ mod sampling;
 const TICK: Duration = Duration::from_millis(100);
 /// A caller that gets no answer for so long after the end is not waited for.
 const LAST_ANSWER: Duration = Duration::from_secs(15);
-/// How long a lane may take to deliver again, and a spool to empty, until the drill goes on.
+/// How long a lane is waited for at the least, until it delivers again; and a spool, until it is empty; and
+/// the broker, until it tells what it holds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Course {
@@ -42,7 +44,11 @@ pub(super) struct Course {
     lanes: Vec<Arc<Lane>>,
     /// By lane; the same one for all where it is somebody else's.
     streams: Vec<String>,
+    /// The last message that was in the stream before the drill.
+    behind: u64,
     reader: NatsPublisher,
+    events: Events,
+    interrupted: watch::Sender<bool>,
     shows: bool,
     quiet: bool,
     started: Instant,
@@ -64,13 +70,22 @@ struct Happened {
     read: Vec<Stored>,
 }
 
+impl Happened {
+    fn longest_fault(&self) -> Duration {
+        let times = self.faults.iter().map(|fault| fault.until - fault.from);
+        Duration::try_from_secs_f64(times.fold(0.0, f64::max)).unwrap_or_default()
+    }
+}
+
 impl Course {
     pub(super) fn new(
         arguments: &Drill,
         about: About,
         lanes: Vec<Arc<Lane>>,
         streams: Vec<String>,
+        behind: u64,
         reader: NatsPublisher,
+        events: Events,
     ) -> Self {
         let longest = arguments.deadline + Duration::from_millis(500);
         let happened = Happened {
@@ -85,8 +100,14 @@ impl Course {
             between: Duration::from_secs(1) / arguments.rate,
             lanes,
             streams,
+            behind,
             reader,
-            shows: arguments.progress.applies() && !arguments.quiet,
+            events,
+            interrupted: watch::Sender::new(false),
+            // Nobody can draw over a pipe.
+            shows: arguments.progress.applies()
+                && !arguments.quiet
+                && std::io::stderr().is_terminal(),
             quiet: arguments.quiet,
             started: Instant::now(),
             happened: RefCell::new(happened),
@@ -95,41 +116,36 @@ impl Course {
 
     /// With the faults of a script.
     pub(super) async fn through(
-        self,
-        script: Script,
-        broker: Broker,
-        events: Events,
+        &self,
+        script: &Script,
+        mut broker: Broker,
+        signals: &mut Signals,
     ) -> Result<(Record, Option<Interrupt>), Failure> {
-        let end = script.time();
-        let broker = tokio::sync::Mutex::new(broker);
-        let play = async || self.play(&script, &mut *broker.lock().await, &events).await;
-        // Whatever was done when it was interrupted.
-        let heal = async || broker.lock().await.heal().await;
-        self.run(end, false, play, heal, &events).await
+        let play = self.play(script, &mut broker);
+        self.run(script.time(), false, play, signals).await
     }
 
     /// With the faults that somebody else causes.
     pub(super) async fn watching(
-        self,
+        &self,
         time: Duration,
-        events: Events,
+        signals: &mut Signals,
     ) -> Result<(Record, Option<Interrupt>), Failure> {
-        let wait = async || {
-            sleep(time).await;
+        let wait = async {
+            self.goes_on_for(time).await;
             Ok(())
         };
-        self.run(time, true, wait, async || Ok(()), &events).await
+        self.run(time, true, wait, signals).await
     }
 
+    /// `play` ends early, and in good order, once it is interrupted.
     async fn run(
         &self,
         end: Duration,
         observes: bool,
-        play: impl AsyncFn() -> Result<(), Failure>,
-        heal: impl AsyncFn() -> Result<(), Failure>,
-        events: &Events,
+        play: impl Future<Output = Result<(), Failure>>,
+        signals: &mut Signals,
     ) -> Result<(Record, Option<Interrupt>), Failure> {
-        let mut signals = Signals::new()?;
         let (stop, stopped) = watch::channel(false);
         let mut load = JoinSet::new();
         for lane in &self.lanes {
@@ -138,51 +154,53 @@ impl Course {
         }
         let mut recorder = Recorder::new(TICK, self.lanes.len());
         let course = async {
-            let interrupt = tokio::select! {
-                played = play() => played.map(|()| None)?,
-                interrupt = signals.next() => Some(interrupt),
-            };
-            if interrupt.is_some() {
-                self.note("interrupted: what was begun is brought to its end".to_owned());
-            }
-            let rest = async {
-                if interrupt.is_some() {
-                    heal().await?;
-                }
-                // It is heard as long as one caller is there.
-                let _ = stop.send(true);
-                let _ = timeout(LAST_ANSWER, async {
-                    while load.join_next().await.is_some() {}
-                })
-                .await;
-                self.drain().await;
-                Ok(interrupt)
-            };
+            play.await?;
+            // It is heard as long as one caller is there.
+            let _ = stop.send(true);
+            let ended = async { while load.join_next().await.is_some() {} };
+            let _ = timeout(LAST_ANSWER, ended).await;
+            self.drain().await;
+            Ok::<_, Failure>(())
+        };
+        let record = async {
             tokio::select! {
-                interrupt = rest => interrupt,
-                interrupt = signals.next() => Err(Failure::Interrupted(interrupt)),
+                ended = course => ended?,
+                () = self.watch(&mut recorder, end, observes) => {}
             }
+            self.finish(recorder).await
         };
+        let mut record = std::pin::pin!(record);
         let interrupt = tokio::select! {
-            interrupt = course => interrupt?,
-            () = self.watch(&mut recorder, end, observes) => None,
+            record = &mut record => return Ok((record?, None)),
+            interrupt = signals.next() => interrupt,
         };
-        let record = self.finish(recorder, events).await?;
-        Ok((record, interrupt))
+        self.note("interrupted: what was begun is brought to its end".to_owned());
+        self.interrupted.send_replace(true);
+        tokio::select! {
+            record = record => Ok((record?, Some(interrupt))),
+            interrupt = signals.next() => Err(Failure::Interrupted(interrupt)),
+        }
     }
 
-    async fn play(
-        &self,
-        script: &Script,
-        broker: &mut Broker,
-        events: &Events,
-    ) -> Result<(), Failure> {
-        sleep(script.pause).await;
+    /// False, and at once, if it is interrupted.
+    async fn goes_on_for(&self, time: Duration) -> bool {
+        let mut interrupted = self.interrupted.subscribe();
+        // Its sender is ours.
+        let interrupted = interrupted.wait_for(|interrupted| *interrupted);
+        timeout(time, interrupted).await.is_err()
+    }
+
+    /// Faults are begun and undone whatever happens: only the time between them is cut short.
+    async fn play(&self, script: &Script, broker: &mut Broker) -> Result<(), Failure> {
+        let mut goes_on = self.goes_on_for(script.pause).await;
         for &fault in &script.faults {
+            if !goes_on {
+                break;
+            }
             let name = fault.name(script.cluster);
             // Of what is gone nobody can say anything any more.
             let settled = match fault {
-                Kind::Delete => Some(self.read_settled(events).await?),
+                Kind::Delete => Some(self.read_settled().await?),
                 _ => None,
             };
             let since = Instant::now();
@@ -194,7 +212,7 @@ impl Course {
                 lanes.for_each(|((lane, settled), excused)| excused.push(settled..lane.begun()));
             }
             if !fault.is_momentary() {
-                sleep(script.outage).await;
+                self.goes_on_for(script.outage).await;
             }
             broker.heal().await?;
             self.ends();
@@ -206,22 +224,22 @@ impl Course {
             });
             let recovered = async {
                 let lanes = self.lanes.iter().zip(before);
-                let times = join_all(lanes.map(|(lane, before)| delivers_again(lane, before)));
-                self.recovered(name, &times.await, bound);
+                let again = lanes.map(|(lane, before)| delivers_again(lane, before, bound));
+                self.recovered(name, &join_all(again).await, bound);
             };
-            tokio::join!(recovered, sleep(script.pause));
+            ((), goes_on) = tokio::join!(recovered, self.goes_on_for(script.pause));
         }
         Ok(())
     }
 
     /// Waits until the spools are empty, and keeps what the streams hold then. Gives by lane how many events
     /// that answers for.
-    async fn read_settled(&self, events: &Events) -> Result<Vec<u64>, Failure> {
+    async fn read_settled(&self) -> Result<Vec<u64>, Failure> {
         self.drain().await;
         // One emit of each may be under way.
         let begun = self.lanes.iter().map(|lane| lane.begun().saturating_sub(1));
         let settled: Vec<u64> = begun.collect();
-        let mut read = self.read_back(events).await?;
+        let mut read = self.read_back().await?;
         read.retain(|stored| {
             settled
                 .get(stored.lane)
@@ -231,14 +249,24 @@ impl Course {
         Ok(settled)
     }
 
-    /// What of this drill the streams hold.
-    async fn read_back(&self, events: &Events) -> Result<Vec<Stored>, Failure> {
+    /// What of this drill the streams hold. Whoever reads need not be connected again yet.
+    async fn read_back(&self) -> Result<Vec<Stored>, Failure> {
         let mut streams = self.streams.clone();
         streams.dedup();
         let mut all = Vec::new();
         for stream in streams {
-            let read = read_back(&self.reader, &stream, events).await;
-            all.append(&mut read.map_err(|error| Failure::Read { stream, error })?);
+            let give_up = Instant::now() + PATIENCE;
+            let mut read = loop {
+                match read_back(&self.reader, &stream, self.behind, &self.events).await {
+                    Err(Failure::Read { error, .. })
+                        if error.known() != Known::Refused && Instant::now() < give_up =>
+                    {
+                        sleep(TICK).await;
+                    }
+                    read => break read?,
+                }
+            };
+            all.append(&mut read);
         }
         Ok(all)
     }
@@ -282,18 +310,17 @@ impl Course {
         self.happened.borrow_mut().past.push(text);
     }
 
+    /// Waits for the spools. What is left then is told by the verdict.
     async fn drain(&self) {
         let empty = async {
-            while self
-                .lanes
-                .iter()
-                .any(|lane| lane.spooled().is_some_and(|events| events > 0))
-            {
+            let left = |lane: &Arc<Lane>| lane.spooled().is_some_and(|events| events > 0);
+            while self.lanes.iter().any(left) {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        // What is left then is told by the verdict.
-        let _ = timeout(PATIENCE, empty).await;
+        // A subject is tried again after at most as long as it failed.
+        let longest = self.happened.borrow().longest_fault();
+        let _ = timeout(PATIENCE + longest, empty).await;
     }
 
     /// What was told, before anybody looks at what is stored.
@@ -317,11 +344,11 @@ impl Course {
     }
 
     /// The verdict, once nothing is under way any more.
-    async fn finish(&self, mut recorder: Recorder, events: &Events) -> Result<Record, Failure> {
+    async fn finish(&self, mut recorder: Recorder) -> Result<Record, Failure> {
         self.ends();
         let (faults, mut evidence) = self.evidence();
         let before = std::mem::take(&mut self.happened.borrow_mut().read);
-        for stored in before.into_iter().chain(self.read_back(events).await?) {
+        for stored in before.into_iter().chain(self.read_back().await?) {
             if let Some(evidence) = evidence.get_mut(stored.lane) {
                 evidence.stored(stored.number, stored.intact);
             }
@@ -354,7 +381,7 @@ impl Course {
 }
 
 /// How long until a lane delivers once more.
-async fn delivers_again(lane: &Lane, before: u64) -> Option<Duration> {
+async fn delivers_again(lane: &Lane, before: u64, bound: Duration) -> Option<Duration> {
     let since = Instant::now();
     let again = async {
         while lane.delivered() <= before {
@@ -362,7 +389,7 @@ async fn delivers_again(lane: &Lane, before: u64) -> Option<Duration> {
         }
         since.elapsed()
     };
-    timeout(PATIENCE, again).await.ok()
+    timeout(PATIENCE.max(bound), again).await.ok()
 }
 
 /// Such as `83.4 s`.

@@ -22,7 +22,7 @@ use jetsink::{
 };
 use tempfile::TempDir;
 
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Signals};
 use crate::output;
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
@@ -45,14 +45,15 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     let sink = SinkSettings::default().deadline(arguments.deadline)?;
     // Before anything is run: an hour's drill that can't be written down is for nothing.
     for path in arguments.report.iter().chain(&arguments.picture) {
-        touch(path)?;
+        try_file(path)?;
     }
     let runtime = runtime()?;
     let (record, interrupt) = runtime.block_on(async {
+        let mut signals = Signals::new()?;
         if is_theirs {
-            theirs(arguments, sink).await
+            theirs(arguments, sink, &mut signals).await
         } else {
-            ours(arguments, sink).await
+            ours(arguments, sink, &mut signals).await
         }
     })?;
     // A caller whose broker never answered is not waited for.
@@ -64,67 +65,93 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     })
 }
 
+/// What ends early if it is interrupted: nothing is under way yet.
+async fn until_interrupted<T>(
+    signals: &mut Signals,
+    set_up: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        ready = set_up => ready,
+        interrupt = signals.next() => Err(Failure::Interrupted(interrupt)),
+    }
+}
+
 /// Against a broker of the drill's own.
 async fn ours(
     arguments: &Drill,
     sink: SinkSettings,
+    signals: &mut Signals,
 ) -> Result<(Record, Option<Interrupt>), Failure> {
     let (outage, pause) = (arguments.outage, arguments.pause);
     let script = Script::new(&arguments.faults, outage, pause, arguments.cluster)?;
-    let names = lanes(arguments);
-    let broker = Broker::start(arguments.cluster, names.len()).await?;
-    let connect =
-        || ConnectSettings::new(&broker.urls()).map(|connect| connect.name("jetsink drill"));
-    let (events, folder) = (events(arguments), spool_folder()?);
-    let mut lanes = Vec::new();
-    for (index, &name) in names.iter().enumerate() {
-        let outlet = match name {
-            Name::Plain => Outlet::Plain(Box::new(broker.jetstream().await?)),
-            Name::Direct | Name::Spooled => {
-                let spool = (name == Name::Spooled).then_some(folder.path());
-                outlet(connect()?, sink.clone(), spool).await?
-            }
+    let folder = spool_folder()?;
+    let set_up = async {
+        let names = lanes(arguments);
+        let broker = Broker::start(arguments.cluster, names.len()).await?;
+        let connect = || {
+            let connect = ConnectSettings::new(&broker.urls())?;
+            Ok::<_, Failure>(connect.name("jetsink drill"))
         };
-        let binding = Binding::new(SubjectTemplate::new(broker::subject(index))?);
-        let lane = Lane::new(index, name.text(), outlet, binding, events.clone());
-        lanes.push(Arc::new(lane));
-    }
-    let streams = (0..lanes.len()).map(broker::stream_name).collect();
-    let about = outcome::about(arguments, broker.version().await?, broker.size());
-    let reader = NatsPublisher::connect(connect()?).await?;
-    let course = Course::new(arguments, about, lanes, streams, reader);
-    course.through(script, broker, events).await
+        let events = events(arguments);
+        let mut lanes = Vec::new();
+        for (index, &name) in names.iter().enumerate() {
+            let outlet = match name {
+                Name::Plain => Outlet::Plain(Box::new(broker.jetstream().await?)),
+                Name::Direct | Name::Spooled => {
+                    let spool = (name == Name::Spooled).then_some(folder.path());
+                    outlet(connect()?, sink.clone(), spool).await?
+                }
+            };
+            let binding = Binding::new(SubjectTemplate::new(broker::subject(index))?);
+            let lane = Lane::new(index, name.text(), outlet, binding, events.clone());
+            lanes.push(Arc::new(lane));
+        }
+        let streams = (0..lanes.len()).map(broker::stream_name).collect();
+        let about = outcome::about(arguments, broker.version().await?, broker.size());
+        let reader = NatsPublisher::connect(connect()?).await?;
+        let course = Course::new(arguments, about, lanes, streams, 0, reader, events);
+        Ok((course, broker))
+    };
+    let (course, broker) = until_interrupted(signals, set_up).await?;
+    course.through(&script, broker, signals).await
 }
 
 /// Against a broker that somebody else looks after.
 async fn theirs(
     arguments: &Drill,
     sink: SinkSettings,
+    signals: &mut Signals,
 ) -> Result<(Record, Option<Interrupt>), Failure> {
     let Some(subject) = &arguments.subject else {
         let text = "--subject SUBJECT is needed with --server or --context: where the load goes";
         return Err(Failure::Drill(text.to_owned()));
     };
-    let connect = || {
-        let connect = resolve_connection(&arguments.connection, environment)?;
-        Ok::<_, Failure>(connect.name("jetsink drill"))
+    let folder = spool_folder()?;
+    let set_up = async {
+        let connect = || {
+            let connect = resolve_connection(&arguments.connection, environment)?;
+            Ok::<_, Failure>(connect.name("jetsink drill"))
+        };
+        let binding = Binding::new(SubjectTemplate::new(subject.clone())?);
+        let events = events(arguments);
+        let reader = NatsPublisher::connect(connect()?).await?;
+        let stream = outcome::stream_of(&reader, &binding, &events).await?;
+        let behind = outcome::last_of(&reader, &stream).await?;
+        let mut lanes = Vec::new();
+        for (index, &name) in lanes_of_ours(arguments).iter().enumerate() {
+            let spool = (name == Name::Spooled).then_some(folder.path());
+            let outlet = outlet(connect()?, sink.clone(), spool).await?;
+            let lane = Lane::new(index, name.text(), outlet, binding.clone(), events.clone());
+            lanes.push(Arc::new(lane));
+        }
+        let streams = vec![stream; lanes.len()];
+        let about = outcome::about(arguments, record::OF_YOURS.to_owned(), 0);
+        let course = Course::new(arguments, about, lanes, streams, behind, reader, events);
+        Ok(course)
     };
-    let binding = Binding::new(SubjectTemplate::new(subject.clone())?);
-    let (events, folder) = (events(arguments), spool_folder()?);
-    let reader = NatsPublisher::connect(connect()?).await?;
-    let stream = outcome::stream_of(&reader, &binding, &events).await?;
-    let mut lanes = Vec::new();
-    for (index, &name) in lanes_of_ours(arguments).iter().enumerate() {
-        let spool = (name == Name::Spooled).then_some(folder.path());
-        let outlet = outlet(connect()?, sink.clone(), spool).await?;
-        let lane = Lane::new(index, name.text(), outlet, binding.clone(), events.clone());
-        lanes.push(Arc::new(lane));
-    }
-    let streams = vec![stream; lanes.len()];
-    let about = outcome::about(arguments, "of yours".to_owned(), 0);
-    let course = Course::new(arguments, about, lanes, streams, reader);
+    let course = until_interrupted(signals, set_up).await?;
     let duration = arguments.duration.unwrap_or(Duration::from_secs(60));
-    course.watching(duration, events).await
+    course.watching(duration, signals).await
 }
 
 /// A way of publishing.
@@ -186,31 +213,27 @@ fn spool_folder() -> Result<TempDir, Failure> {
     })
 }
 
-fn touch(path: &Path) -> Result<(), Failure> {
+/// Whether a file can be written, without leaving one.
+fn try_file(path: &Path) -> Result<(), Failure> {
+    let failed = |source| Failure::File {
+        path: path.to_owned(),
+        source,
+    };
+    let is_new = !path.exists();
     let file = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .open(path);
-    file.map(drop).map_err(|source| Failure::File {
-        path: path.to_owned(),
-        source,
-    })
+    drop(file.map_err(failed)?);
+    if is_new {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    Ok(())
 }
 
-/// Writes what was asked for, and prints the verdict.
+/// Prints the verdict, and writes what was asked for.
 fn tell(arguments: &Drill, record: &Record) -> Result<(), Failure> {
-    let write = |path: &Path, text: String| {
-        std::fs::write(path, text).map_err(|source| Failure::File {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    if let Some(path) = &arguments.report {
-        write(path, report::html(record))?;
-    }
-    if let Some(path) = &arguments.picture {
-        write(path, report::picture(record))?;
-    }
+    // First, since a disk may be full.
     if arguments.json {
         let mut json = serde_json::json!(record);
         json["kept"] = record.is_kept().into();
@@ -220,8 +243,20 @@ fn tell(arguments: &Drill, record: &Record) -> Result<(), Failure> {
             .iter()
             .all(|line| output::print(line));
     }
-    if let (Some(path), false) = (&arguments.report, arguments.quiet) {
-        output::note(&format!("the report is in {}", path.display()));
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).map_err(|source| Failure::File {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    if let Some(path) = &arguments.picture {
+        write(path, report::picture(record))?;
+    }
+    if let Some(path) = &arguments.report {
+        write(path, report::html(record))?;
+        if !arguments.quiet {
+            output::note(&format!("the report is in {}", path.display()));
+        }
     }
     Ok(())
 }

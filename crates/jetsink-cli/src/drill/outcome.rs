@@ -1,6 +1,8 @@
 //! What a drill begins and ends with: what was run, what the streams hold, the verdict in words.
 
-use jetsink::{Binding, NatsPublisher, PublishError, StreamReading};
+use std::ffi::OsString;
+
+use jetsink::{Binding, NatsPublisher, StreamQuery, StreamReading, StreamStart};
 use jiff::Timestamp;
 
 use super::arguments::Drill;
@@ -18,7 +20,7 @@ impl Record {
 
 pub(super) fn about(arguments: &Drill, nats_server: String, servers: usize) -> About {
     About {
-        command: command_line(std::env::args()),
+        command: command_line(std::env::args_os()),
         started: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         jetsink: env!("CARGO_PKG_VERSION").to_owned(),
         nats_server,
@@ -32,19 +34,23 @@ pub(super) fn about(arguments: &Drill, nats_server: String, servers: usize) -> A
 }
 
 /// As it would be typed, without what is secret in it.
-fn command_line(arguments: impl Iterator<Item = String>) -> String {
-    const SECRET: [&str; 2] = ["--password", "--token"];
+fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
+    // A user by itself is a token.
+    const SECRET: [&str; 3] = ["--password", "--token", "--user"];
+    const SERVER: [&str; 2] = ["--server", "-s"];
     let mut words = vec!["jetsink".to_owned()];
-    let mut is_secret = false;
+    let mut before = String::new();
     for argument in arguments.skip(1) {
-        let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
-        let word = if std::mem::take(&mut is_secret) {
-            "***".to_owned()
-        } else if SECRET.contains(&name) && !value.is_empty() {
-            format!("{name}=***")
-        } else {
-            is_secret = SECRET.contains(&argument.as_str());
-            without_login(&argument)
+        let argument = argument.to_string_lossy().into_owned();
+        let word = match argument.split_once('=') {
+            _ if SECRET.contains(&before.as_str()) => "***".to_owned(),
+            _ if SERVER.contains(&before.as_str()) => without_login(&argument),
+            Some((name, _)) if SECRET.contains(&name) => format!("{name}=***"),
+            Some(("--server", servers)) => format!("--server={}", without_login(servers)),
+            _ => match argument.strip_prefix("-s") {
+                Some(servers) => format!("-s{}", without_login(servers)),
+                None => argument.clone(),
+            },
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@*+%".contains(c);
         words.push(if !word.is_empty() && word.chars().all(plain) {
@@ -52,22 +58,19 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
         } else {
             format!("'{}'", word.replace('\'', r"'\''"))
         });
+        before = argument;
     }
     words.join(" ")
 }
 
-/// `nats://user:password@host` as `nats://***@host`; of several, each.
-fn without_login(argument: &str) -> String {
-    let servers = argument.split(',').map(|server| {
-        let Some((scheme, rest)) = server.split_once("://") else {
-            return server.to_owned();
-        };
-        match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}"),
-            None => server.to_owned(),
-        }
-    });
-    servers.collect::<Vec<_>>().join(",")
+/// `nats://user:password@host` as `***@host`; of several, each. What stands before the host may be part of
+/// a login, whatever it looks like.
+fn without_login(servers: &str) -> String {
+    let server = |server: &str| match server.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => server.to_owned(),
+    };
+    servers.split(',').map(server).collect::<Vec<_>>().join(",")
 }
 
 /// The stream that captures the load's subject.
@@ -92,15 +95,43 @@ pub(super) async fn stream_of(
     }
 }
 
-/// The events of a drill that a stream holds, in its order.
+/// How many messages the stream has had so far, if it keeps what nobody has read.
+pub(super) async fn last_of(reader: &NatsPublisher, stream: &str) -> Result<u64, Failure> {
+    let info = reader.stream_info(stream).await;
+    let info = info.map_err(|error| Failure::Read {
+        stream: stream.to_owned(),
+        error,
+    })?;
+    match info["config"]["retention"].as_str() {
+        None | Some("limits") => Ok(info["state"]["last_seq"].as_u64().unwrap_or(0)),
+        Some(retention) => Err(Failure::Drill(format!(
+            "stream {stream} has {retention} retention: others take its messages, so that nobody can tell what \
+             is lost; give the load a stream of its own"
+        ))),
+    }
+}
+
+/// The events of a drill that a stream holds behind a message, in its order.
 pub(super) async fn read_back(
     reader: &NatsPublisher,
     stream: &str,
+    behind: u64,
     events: &Events,
-) -> Result<Vec<Stored>, PublishError> {
-    let mut messages = reader.read_stream(stream, StreamReading::Whole).await?;
+) -> Result<Vec<Stored>, Failure> {
+    let failed = |error| Failure::Read {
+        stream: stream.to_owned(),
+        error,
+    };
+    let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(behind + 1));
+    let mut messages = reader.read_stream(stream, query).await.map_err(failed)?;
+    if behind > 0 && messages.first_sequence() > behind + 1 {
+        return Err(Failure::Drill(format!(
+            "stream {stream} has removed messages since the drill began, by its limits or a purge, so that \
+             nobody can tell what is lost; give the load a stream that keeps them"
+        )));
+    }
     let mut stored = Vec::new();
-    while let Some(message) = messages.next().await? {
+    while let Some(message) = messages.next().await.map_err(failed)? {
         stored.extend(events.recognize(&message.payload));
     }
     Ok(stored)
@@ -144,17 +175,21 @@ mod tests {
             "/usr/bin/jetsink",
             "drill",
             "--server",
-            "nats://me:hidden@n1:4222,nats://n2",
+            "nats://me:hidden@n1:4222,hidden@n2,nats://n3",
             "--password",
             "hidden",
+            "--user",
+            "hidden",
             "--token=hidden",
+            "--server=hidden@n4",
+            "-shidden@n5",
             "--subject",
             "a.{tenantId}",
         ];
         assert_eq!(
-            command_line(typed.iter().map(|&word| word.to_owned())),
-            "jetsink drill --server nats://***@n1:4222,nats://n2 --password *** --token=*** \
-             --subject 'a.{tenantId}'"
+            command_line(typed.iter().map(OsString::from)),
+            "jetsink drill --server ***@n1:4222,***@n2,nats://n3 --password *** --user *** --token=*** \
+             --server=***@n4 -s***@n5 --subject 'a.{tenantId}'"
         );
     }
 }

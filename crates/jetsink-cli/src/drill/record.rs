@@ -12,6 +12,9 @@ pub(crate) struct Record {
     pub(crate) lanes: Vec<Lane>,
 }
 
+/// Of a broker that somebody else looks after nothing more is told.
+pub(crate) const OF_YOURS: &str = "of yours";
+
 /// What was run, and with what.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct About {
@@ -20,9 +23,9 @@ pub(crate) struct About {
     /// RFC 3339, UTC.
     pub(crate) started: String,
     pub(crate) jetsink: String,
-    /// As the broker tells it, such as `2.15.1`.
+    /// As the broker tells it, such as `2.15.1`; [`OF_YOURS`] where it is somebody else's.
     pub(crate) nats_server: String,
-    /// How many of them.
+    /// How many of them; 0 where they are somebody else's.
     pub(crate) servers: usize,
     /// Events per second and lane.
     pub(crate) rate: f64,

@@ -115,6 +115,14 @@ impl Evidence {
         self.count(|told, times, number| told.is_ok() && times == 0 && self.is_excused(number))
     }
 
+    /// Told Ok, and neither there nor waiting on the disk. What waits there was told to be spooled.
+    fn lost(&self) -> u64 {
+        let missing = |what| {
+            self.count(|told, times, number| told == what && times == 0 && !self.is_excused(number))
+        };
+        missing(Told::Stored) + missing(Told::Spooled).saturating_sub(self.left.unwrap_or(0))
+    }
+
     fn count(&self, which: impl Fn(Told, u32, u64) -> bool) -> u64 {
         let all = self.told.iter().zip(&self.found.times).zip(0..);
         all.filter(|&((told, times), number)| which(*told, *times, number))
@@ -149,12 +157,7 @@ impl Evidence {
         if !self.excused.is_empty() {
             checks.push(seen("deleted with the stream", count(self.gone())));
         }
-        checks.push(none(
-            "lost",
-            self.count(|told, times, number| {
-                told.is_ok() && times == 0 && !self.is_excused(number)
-            }),
-        ));
+        checks.push(none("lost", self.lost()));
         checks.push(none("duplicated", self.count(|_, times, _| times > 1)));
         checks.push(none("out of order", self.found.out_of_order));
         checks.push(none("altered", self.found.altered));
@@ -274,6 +277,18 @@ mod tests {
         let mut spooled = evidence(&[Told::Spooled, Told::NotStored], &[0]);
         spooled.left = Some(3);
         assert_eq!(broken(&spooled), ["told Err", "left in the spool"]);
+    }
+
+    #[test]
+    fn what_waits_on_the_disk_is_left_and_not_lost() {
+        let mut waiting = evidence(&[Told::Stored, Told::Spooled, Told::Spooled], &[0]);
+        waiting.left = Some(2);
+        assert_eq!(broken(&waiting), ["left in the spool"]);
+        waiting.left = Some(1);
+        assert_eq!(broken(&waiting), ["lost", "left in the spool"]);
+        let mut stored = evidence(&[Told::Stored], &[]);
+        stored.left = Some(1);
+        assert_eq!(broken(&stored), ["lost", "left in the spool"]);
     }
 
     #[test]

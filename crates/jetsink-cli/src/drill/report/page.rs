@@ -92,6 +92,8 @@ fn unbroken(text: &str) -> String {
 fn about(record: &Record) -> String {
     let about = &record.about;
     let servers = match about.servers {
+        // They are somebody else's.
+        0 => "which the drill did nothing to".to_owned(),
         1 => "one server".to_owned(),
         servers => format!("{servers} servers"),
     };
