@@ -371,3 +371,28 @@ async fn of_many_sinks_those_with_findings_are_listed() {
         stdout(&output)
     );
 }
+
+/// Regression: the server's flow control counts bytes and the client's queue messages, so that small ones
+/// were dropped by the client: "messages were lost on their way".
+#[tokio::test]
+async fn a_stream_of_very_small_messages_is_read_to_its_end() {
+    const MESSAGES: usize = 400_000;
+    let server = server().await;
+    let client = server.client().await.unwrap();
+    for _ in 0..MESSAGES {
+        client.publish("events.a", Bytes::new()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let jetstream = server.jetstream().await.unwrap();
+    let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
+    while stream.info().await.unwrap().state.messages < MESSAGES as u64 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let output = audit(&server, &[]);
+    assert_code(&output, 1);
+    assert!(
+        stdout(&output).starts_with("EVENTS: 0 sinks; 400,000 messages without an id of one"),
+        "{}",
+        stdout(&output)
+    );
+}

@@ -26,6 +26,11 @@ use crate::spans;
 /// The longest that telling a client to end may take.
 const TIME_TO_HANG_UP: Duration = Duration::from_secs(5);
 
+/// What comes in for a subscription and is not taken yet; past it the client drops. The server sends a
+/// consumer's messages up to 32 MiB ahead of its flow control, and none has less than 60 bytes: the
+/// client's usual 65,536 were too few for small ones.
+const MOST_UNREAD: usize = 1 << 20;
+
 pub(super) struct Session {
     /// No two sessions of a publisher share it.
     pub(super) number: u64,
@@ -65,6 +70,7 @@ impl Session {
             // A `Subject` is one; the API's and the inboxes are ours.
             .skip_subject_validation(true)
             .ignore_discovered_servers()
+            .subscription_capacity(MOST_UNREAD)
             .max_reconnects(servers.len())
             .reconnect_to_server_callback(select)
             .event_callback(move |event| {
