@@ -111,8 +111,9 @@ its last run.
 
 Each run of a cell emits eleven events. Told `Ok`: what the supervisor's own log has, which takes an event once the sink
 has said `Ok` for it, and the two receipts from before each run. Out of place: at another subject than its own, or
-behind a later event of its subject. The published sink goes by `data.tenantId` alone, which seven of the eleven have
-not: that makes up its `out of place` where each event's tenant gives the subject.
+behind a later event of its subject. With the published sink seven of the eleven, and all that are signed, go to
+`single` where each event's tenant should give the subject: that makes up most of its `out of place`. What it loses is
+what is on its way when the process or the broker ends, and so differs from run to run.
 
 ";
 
