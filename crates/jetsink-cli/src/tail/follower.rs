@@ -63,8 +63,8 @@ impl<'a> Follower<'a> {
                     if was_lost(&error) || (self.created.is_some() && error.is_transient()) =>
                 {
                     let place = match self.start {
-                        Start::At(StreamStart::Sequence(next)) => {
-                            format!("going on behind message {}", next.saturating_sub(1))
+                        Start::At(StreamStart::Sequence(next)) if next > 1 => {
+                            format!("going on behind message {}", next - 1)
                         }
                         Start::At(_) | Start::Last(_) => "beginning again".to_owned(),
                     };
