@@ -449,6 +449,12 @@ async fn what_can_not_be_followed_is_told_in_one_line() {
         2,
         "'>' is the last token",
     );
+    let misspelt = ["--no-follow", "--subject", "e.{tenantId}.{tyep}"];
+    told(
+        &tail(&server, &[&misspelt[..], &["--tenant", "a"]].concat()),
+        2,
+        "{tyep}",
+    );
     told(
         &tail(&server, &["--since", "1m", "--until", "2m"]),
         2,
