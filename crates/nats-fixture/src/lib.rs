@@ -21,6 +21,7 @@ mod audit;
 mod binary;
 mod builder;
 mod cluster;
+#[cfg(feature = "examples")]
 mod example;
 mod jwt;
 mod proxy;
@@ -31,6 +32,7 @@ pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
 pub use binary::{NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in};
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
+#[cfg(feature = "examples")]
 pub use example::example;
 pub use jwt::{JwtAccount, JwtUser};
 pub use proxy::{TcpProxy, Way};
@@ -71,6 +73,7 @@ pub enum FixtureError {
         reason: String,
     },
     /// An example could not be built.
+    #[cfg(feature = "examples")]
     #[error("example {0} could not be built")]
     Example(String),
     /// The broker refused an operation of the fixture's own.
