@@ -48,6 +48,13 @@ impl jetsink::Publisher for Port {
         }
     }
 
+    fn keeps_deadline(&self) -> bool {
+        match self {
+            Self::Nats(publisher) => publisher.keeps_deadline(),
+            Self::Scripted(_) => false,
+        }
+    }
+
     async fn publish_over(
         &self,
         connection: u64,
@@ -79,10 +86,37 @@ impl jetsink::Publisher for Port {
         }
     }
 
+    fn try_elsewhere(&self) {
+        match self {
+            Self::Nats(publisher) => publisher.try_elsewhere(),
+            Self::Scripted(_) => {}
+        }
+    }
+
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         match self {
             Self::Nats(publisher) => publisher.connection(),
             Self::Scripted(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+    use jetsink::{ConnectSettings, Publisher as _};
+    use nats_fixture::NatsServer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_keeps_deadlines_as_what_is_behind_it_does() {
+        let server = NatsServer::start().await.unwrap();
+        let settings = ConnectSettings::new(&server.url()).unwrap();
+        let publisher = NatsPublisher::connect(settings).await.unwrap();
+        let keeps = publisher.keeps_deadline();
+        assert!(keeps);
+        assert_eq!(Port::Nats(publisher).keeps_deadline(), keeps);
     }
 }

@@ -28,10 +28,10 @@ use crate::tenant::tenant;
 /// (2 s by default). Dropping its future gives up the wait: the event may be stored or not.
 ///
 /// # Errors of `emit`
-/// `CellosError::EventSink`, whose text is one line without credentials. Behind cellos-core's own `event sink: ` it
-/// begins with what is known of the event:
+/// `CellosError::EventSink`, whose text is one line without credentials. Displayed, it begins with cellos-core's own
+/// `event sink: `; behind that comes first what is known of the event:
 ///
-/// | it begins with | it is stored | what to do |
+/// | behind `event sink: ` | it is stored | what to do |
 /// | --- | --- | --- |
 /// | `not sent: the broker's circuit is open` | no | keep it, or do without it; at once, nothing was tried |
 /// | `not sent: tenant id has …` | no | mend the event; others are not affected |

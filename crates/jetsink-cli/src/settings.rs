@@ -63,6 +63,9 @@ pub(crate) enum Failure {
     Tail(String),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]
     Read { stream: String, error: PublishError },
+    /// It was being read, and there is no time to wait until that is possible again.
+    #[error("stream {stream}: {error}; not all of it was read")]
+    BrokenOff { stream: String, error: PublishError },
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -73,7 +76,7 @@ impl Failure {
             Self::Connect(ConnectError::Refused { .. }) => 3,
             Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
             Self::Read { error, .. } if error.known() != Known::Refused => 3,
-            Self::Broker(_) => 3,
+            Self::Broker(_) | Self::BrokenOff { .. } => 3,
             Self::Interrupted(interrupt) => interrupt.exit_code(),
             Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)

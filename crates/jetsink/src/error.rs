@@ -75,7 +75,7 @@ impl fmt::Display for Refusal {
 /// | [`AckTimeout`](Self::AckTimeout) | broker; the subject, where `broker_answers` | unknown | no |
 /// | [`NoLeader`](Self::NoLeader), [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
 /// | [`NoStream`](Self::NoStream) | subject | refused | yes |
-/// | [`PermissionDenied`](Self::PermissionDenied) | subject | refused | no |
+/// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
 /// | [`Refused`](Self::Refused) | by the server's code | refused | by the server's code |
@@ -113,6 +113,13 @@ pub enum PublishError {
     /// This user may not publish to the subject.
     #[error("this user may not publish to the subject; grant it, or correct the subject")]
     PermissionDenied,
+    /// This user may not answer the flow control of a stream that is read; of a look-up, never of a
+    /// publish.
+    #[error(
+        "the stream can't be read: its flow control hears nothing from us; grant this user to publish \
+         to $JS.FC.>"
+    )]
+    FlowControlDenied,
     /// This user may not receive answers.
     #[error("this user may not subscribe to the inbox {inbox}; grant it, or set an inbox prefix")]
     InboxDenied {
@@ -197,6 +204,7 @@ impl PublishError {
             }
             | Self::NoStream
             | Self::PermissionDenied
+            | Self::FlowControlDenied
             | Self::WrongStream { .. }
             | Self::NotAnAcknowledgement(_) => Scope::Subject,
             Self::TooLarge { .. } | Self::HeadersTooLarge { .. } => Scope::Event,
@@ -218,6 +226,7 @@ impl PublishError {
             | Self::NoLeader
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
+            | Self::FlowControlDenied
             | Self::Refused(_) => Known::Refused,
             Self::ConnectionLost
             | Self::AckTimeout { .. }
@@ -253,6 +262,7 @@ impl PublishError {
             | Self::Stopped
             | Self::AckTimeout { .. }
             | Self::PermissionDenied
+            | Self::FlowControlDenied
             | Self::InboxDenied { .. }
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }

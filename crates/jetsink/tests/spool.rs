@@ -270,6 +270,75 @@ async fn a_work_queue_is_replayed_too() {
     assert_eq!(stream.cached_info().state.messages, 2);
 }
 
+/// Regression: such a stream was taken for one that can't be read at the moment, and waited for, for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_answer_flow_control_has_its_spool_drained_all_the_same() {
+    let may = |flow_control: &str| {
+        format!(
+            r#"permissions: {{ subscribe: ["_INBOX.>"], publish: ["events.>", "$JS.API.STREAM.NAMES",
+               "$JS.API.CONSUMER.CREATE.>"{flow_control}] }}"#
+        )
+    };
+    let (denied, granted) = (may(""), may(r#", "$JS.FC.>""#));
+    let server = NatsServer::builder()
+        .config(&format!(
+            "authorization {{ users = [ {{ user: admin, password: admin }}, \
+             {{ user: denied, password: denied, {denied} }}, \
+             {{ user: granted, password: granted, {granted} }} ] }}"
+        ))
+        .start()
+        .await
+        .unwrap();
+    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into());
+    let jetstream = async_nats::jetstream::new(admin.connect(server.url()).await.unwrap());
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        ..Config::default()
+    };
+    let mut stream = jetstream.create_stream(config).await.unwrap();
+    // More than a consumer sends before it wants to hear that it arrived, headers alone.
+    let large = "x".repeat(60_000);
+    for number in 0..60 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", number.to_string());
+        headers.insert("large", large.as_str());
+        let sent = jetstream.publish_with_headers("events.a", headers, "x".into());
+        sent.await.unwrap().await.unwrap();
+    }
+    let publisher_of = async |user: &str| {
+        let connect = ConnectSettings::new(&server.url())
+            .unwrap()
+            .user_and_password(user, user);
+        NatsPublisher::connect(connect).await.unwrap()
+    };
+    // Otherwise this shows nothing: with the permission all of it is read.
+    let subjects = [Subject::new("events.a").unwrap()];
+    for (user, all) in [("granted", true), ("denied", false)] {
+        let mut read = 0;
+        let mut visit = |_: &str| read += 1;
+        let publisher = publisher_of(user).await;
+        let nothing = HashMap::new();
+        let looked_up = publisher.stored_ids(&subjects, &nothing, &mut visit);
+        assert_eq!(looked_up.await, Ok(StoredIds::Visited), "{user}");
+        assert_eq!(read == 60, all, "{user} read {read}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let spool = SpoolSettings::new(folder.path());
+    let denied = publisher_of("denied").await;
+    let sink = Sink::with_spool(denied, SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    // One whose outcome is not known, which is looked up before it is sent again.
+    server.freeze().unwrap();
+    let unknown = sink.emit(event("events.a", "unknown")).await.unwrap();
+    assert_eq!(unknown, Delivery::Spooled);
+    server.thaw().unwrap();
+    drained(&sink).await;
+    assert_eq!(stream.info().await.unwrap().state.messages, 61);
+}
+
 /// What was counted as pending when the reading began need not be there when its turn comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {

@@ -1,43 +1,112 @@
 //! A crate's examples, as programs to run.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::FixtureError;
 
-/// The program of an example of the package in `package` (`env!("CARGO_MANIFEST_DIR")`).
+/// The program of an example of the package in the folder `package` (`env!("CARGO_MANIFEST_DIR")`).
 ///
-/// `cargo test` builds the examples beside the tests. `cargo test --test NAME` doesn't, so one that is
-/// missing, or older than its source, is built here.
+/// `cargo test` builds the examples beside the tests, but `cargo test --test NAME` doesn't; and only cargo
+/// knows all that one is made of. So it is asked each time, and builds what is not up to date.
 ///
 /// # Errors
 /// [`FixtureError::Io`], and [`FixtureError::Example`] where it does not build.
 pub fn example(package: &str, name: &str) -> Result<PathBuf, FixtureError> {
     let what = || format!("example {name}");
     let test = std::env::current_exe().map_err(FixtureError::io(what()))?;
-    // target/PROFILE/deps/TEST
-    let folder = test.ancestors().nth(2).unwrap_or(Path::new("."));
-    let program = folder.join("examples").join(name);
-    let source = Path::new(package)
-        .join("examples")
-        .join(format!("{name}.rs"));
-    let changed = source.metadata().and_then(|m| m.modified());
-    let changed = changed.map_err(FixtureError::io(source.display().to_string()))?;
-    let built = program.metadata().and_then(|m| m.modified());
-    if built.is_ok_and(|built| built >= changed) {
-        return Ok(program);
-    }
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let mut build = Command::new(cargo);
-    build
-        .args(["build", "--quiet", "--example", name])
-        .current_dir(package);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--example", name])
+        .args(["--profile", profile(&test)])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(package)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(FixtureError::io(what()))?;
+    let program = String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .find_map(|line| program(line, name));
+    match program {
+        Some(program) if built.status.success() => Ok(program),
+        _ => Err(FixtureError::Example(name.to_owned())),
     }
-    let status = build.status().map_err(FixtureError::io(what()))?;
-    if !status.success() || !program.exists() {
-        return Err(FixtureError::Example(name.to_owned()));
+}
+
+/// The profile that a test was built with, which is at target/FOLDER/deps/TEST.
+fn profile(test: &Path) -> &str {
+    let folder = test.ancestors().nth(2).and_then(Path::file_name);
+    match folder.and_then(|folder| folder.to_str()) {
+        None | Some("debug") => "dev",
+        Some(profile) => profile,
     }
-    Ok(program)
+}
+
+/// What cargo's message says of the example.
+fn program(message: &str, name: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let target = &message["target"];
+    let is_it = target["name"] == name && target["kind"][0] == "example";
+    let program = message["executable"].as_str().filter(|_| is_it)?;
+    Some(PathBuf::from(program))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_profile_is_that_of_the_running_test() {
+        for (test, expected) in [
+            ("/t/debug/deps/broker-1f", "dev"),
+            ("/t/release/deps/broker-1f", "release"),
+            (
+                "/t/x86_64-unknown-linux-gnu/careful/deps/broker-1f",
+                "careful",
+            ),
+        ] {
+            assert_eq!(profile(Path::new(test)), expected);
+        }
+    }
+
+    /// Regression: it was as old as the example's own source allowed, whatever became of the crate.
+    #[test]
+    fn an_example_is_built_again_when_the_crate_behind_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let says = |word: &str| format!("pub const WORD: &str = {word:?};\n");
+        write(
+            "Cargo.toml",
+            "[package]\nname = \"fixture-sample\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+        );
+        write(
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"fixture-sample\"\nversion = \"0.1.0\"\n",
+        );
+        write(
+            "examples/fixture_sample_word.rs",
+            "fn main() { print!(\"{}\", fixture_sample::WORD) }\n",
+        );
+        for word in ["old", "new"] {
+            write("src/lib.rs", &says(word));
+            let package = folder.path().to_str().unwrap();
+            let program = example(package, "fixture_sample_word").unwrap();
+            let output = Command::new(program).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+        assert!(matches!(
+            example(folder.path().to_str().unwrap(), "none"),
+            Err(FixtureError::Example(name)) if name == "none"
+        ));
+    }
 }

@@ -21,6 +21,7 @@ mod audit;
 mod binary;
 mod builder;
 mod cluster;
+#[cfg(feature = "examples")]
 mod example;
 mod jwt;
 mod proxy;
@@ -33,6 +34,7 @@ pub use binary::{
 };
 pub use builder::NatsServerBuilder;
 pub use cluster::NatsCluster;
+#[cfg(feature = "examples")]
 pub use example::example;
 pub use jwt::{JwtAccount, JwtUser};
 pub use proxy::{TcpProxy, Way};
@@ -73,6 +75,7 @@ pub enum FixtureError {
         reason: String,
     },
     /// An example could not be built.
+    #[cfg(feature = "examples")]
     #[error("example {0} could not be built")]
     Example(String),
     /// The broker refused an operation of the fixture's own.

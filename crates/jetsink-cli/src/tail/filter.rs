@@ -11,6 +11,9 @@ use super::content::Content;
 /// With more the request for a consumer grows large; they are looked for here then.
 const MOST_AT_THE_BROKER: usize = 64;
 
+/// Of a template.
+const PLACEHOLDERS: [&str; 3] = ["{tenantId}", "{type}", "{source}"];
+
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) tenants: Vec<String>,
@@ -58,6 +61,7 @@ impl Filter {
 /// The subjects that `template` gives for `tenants`, or for all where none is named: a token with
 /// another placeholder can be any.
 pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<String>, String> {
+    check_placeholders(template)?;
     let mut ids = BTreeSet::new();
     for tenant in tenants {
         // As `--tenant-policy encode` files it; and by itself, as an id with a % is where nothing is
@@ -82,13 +86,30 @@ fn fill(token: &str, tenant: Option<&str>) -> String {
         Some(tenant) => token.replace("{tenantId}", tenant),
         None => token.to_owned(),
     };
-    let placeholders = ["{tenantId}", "{type}", "{source}"];
     // A tenant id may look like a placeholder; it is one token all the same.
-    let known = tenant.map_or(&placeholders[..], |_| &placeholders[1..]);
+    let known = tenant.map_or(&PLACEHOLDERS[..], |_| &PLACEHOLDERS[1..]);
     if known.iter().any(|placeholder| token.contains(placeholder)) {
         return "*".to_owned();
     }
     filled
+}
+
+/// Of the template itself: a tenant id may have braces.
+fn check_placeholders(template: &str) -> Result<(), String> {
+    for token in template.split('.') {
+        let mut rest = token;
+        while let Some(at) = rest.find('{') {
+            rest = &rest[at..];
+            let Some(known) = PLACEHOLDERS.iter().find(|known| rest.starts_with(**known)) else {
+                let unknown = rest.find('}').map_or(rest, |end| &rest[..=end]);
+                return Err(format!(
+                    "--subject {template:?}: {unknown:?} is no placeholder; those are {{tenantId}}, {{type}} and {{source}}"
+                ));
+            };
+            rest = &rest[known.len()..];
+        }
+    }
+    Ok(())
 }
 
 fn check(subject: String, template: &str) -> Result<String, String> {
@@ -99,9 +120,6 @@ fn check(subject: String, template: &str) -> Result<String, String> {
     }
     if subject.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return wrong("white space and control characters are in no subject");
-    }
-    if template.contains('{') && subject == *template {
-        return wrong("an unknown placeholder; known are {tenantId}, {type} and {source}");
     }
     for (index, token) in tokens.iter().enumerate() {
         let last = index + 1 == tokens.len();
@@ -221,6 +239,28 @@ mod tests {
         for wrong in ["", "a..b", "a b", "a.>.b", "a.b*", "e.{tenant}", ">a"] {
             assert!(subjects(wrong, &[]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_placeholder_is_named_and_an_id_that_looks_like_one_is_none() {
+        for (wrong, name) in [
+            ("e.{tenantId}.{tyep}", "\"{tyep}\""),
+            ("e.{tenant}", "\"{tenant}\""),
+            ("e.{type}-{TYPE}.x", "\"{TYPE}\""),
+            ("e.{tenantId}.{type", "\"{type\""),
+            ("e.{te{type}nantId}", "\"{te{type}\""),
+        ] {
+            for tenants in [&[][..], &["a".to_owned()]] {
+                let error = subjects(wrong, tenants).unwrap_err();
+                assert!(error.contains(name), "{wrong}: {error}");
+            }
+        }
+        let of_tenant = of("e.{tenantId}", &["{tenantId}"]);
+        assert!(
+            of_tenant.contains(&"e.{tenantId}".to_owned()),
+            "{of_tenant:?}"
+        );
+        assert!(of("e.{tenantId}", &["{tyep}"]).contains(&"e.{tyep}".to_owned()));
     }
 
     #[test]

@@ -62,12 +62,10 @@ impl<'a> Follower<'a> {
                 Err(error)
                     if was_lost(&error) || (self.created.is_some() && error.is_transient()) =>
                 {
-                    let place = match self.start {
-                        Start::At(StreamStart::Sequence(next)) if next > 1 => {
-                            format!("going on behind message {}", next - 1)
-                        }
-                        Start::At(_) | Start::Last(_) => "beginning again".to_owned(),
-                    };
+                    if self.is_over() {
+                        return Err(self.broken_off(error));
+                    }
+                    let place = place(self.start);
                     output::note(&format!("{error}; {place} once that is possible"));
                     self.wait_until_it_is_there().await?;
                     output::note(&place);
@@ -100,6 +98,21 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// As `failed`, of what is a matter of time that there is none for.
+    fn broken_off(&self, error: PublishError) -> Failure {
+        Failure::BrokenOff {
+            stream: self.plan.stream.clone(),
+            error,
+        }
+    }
+
+    /// Whether nothing is shown any more that is not stored yet, so that nobody waits for the broker.
+    fn is_over(&self) -> bool {
+        let until = self.plan.filter.until;
+        let since = until.and_then(|until| SystemTime::now().duration_since(until).ok());
+        !self.plan.follows || since.is_some_and(|since| since > GRACE)
+    }
+
     /// Makes a reader, and gives it the place of the one before.
     pub(super) async fn open(
         &mut self,
@@ -130,7 +143,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Tries in growing intervals; what is not a matter of time is an error.
+    /// Tries in growing intervals, until `--until`; what is not a matter of time is an error.
     async fn wait_until_it_is_there(&mut self) -> Result<(), Failure> {
         self.reader = None;
         let mut wait = WAITS.0;
@@ -140,7 +153,11 @@ impl<'a> Follower<'a> {
             wait = (wait * 2).min(WAITS.1);
             match self.open(StreamStart::New, false).await {
                 Ok(_) => return self.same_stream(),
-                Err(error) if was_lost(&error) || error.is_transient() => {}
+                Err(error) if was_lost(&error) || error.is_transient() => {
+                    if self.is_over() {
+                        return Err(self.broken_off(error));
+                    }
+                }
                 Err(error) => return Err(self.failed(error)),
             }
             // A login that is no longer good, for instance; the reason why nothing is there is told once.
@@ -261,6 +278,17 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// Where it goes on.
+fn place(start: Start) -> String {
+    match start {
+        Start::At(StreamStart::Sequence(next)) if next > 1 => {
+            format!("going on behind message {}", next - 1)
+        }
+        Start::At(StreamStart::Sequence(_)) => "going on from the beginning".to_owned(),
+        Start::At(_) | Start::Last(_) => "beginning again".to_owned(),
+    }
+}
+
 /// Whether it says nothing but that there is no connection, or a broken one.
 fn was_lost(error: &PublishError) -> bool {
     matches!(
@@ -270,4 +298,18 @@ fn was_lost(error: &PublishError) -> bool {
             | PublishError::ClientBusy
             | PublishError::AckTimeout { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_no_message_0_to_go_on_behind() {
+        let behind = |next| place(Start::At(StreamStart::Sequence(next)));
+        assert_eq!(behind(0), "going on from the beginning");
+        assert_eq!(behind(1), "going on from the beginning");
+        assert_eq!(behind(2), "going on behind message 1");
+        assert_eq!(place(Start::Last(3)), "beginning again");
+    }
 }

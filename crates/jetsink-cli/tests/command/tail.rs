@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use nats_fixture::NatsServer;
+use nats_fixture::{NatsServer, TcpProxy, Way};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -70,6 +70,18 @@ impl Running {
 
     fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// Of one that might go on for ever.
+    async fn code_soon(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -377,6 +389,44 @@ async fn a_restarted_broker_is_gone_on_with_and_nothing_is_shown_twice() {
     assert_eq!(consumers(&server).await, 0);
 }
 
+/// Regression: it waited for the broker for ever, with an end or without one.
+#[tokio::test]
+async fn who_waits_until_a_time_ends_then_though_the_broker_is_gone() {
+    let mut server = server().await;
+    let until = (jiff::Timestamp::now() + Duration::from_secs(4)).to_string();
+    let mut running = Running::start(tail_command(&server, &["--until", &until]));
+    await_consumer(&server).await;
+    server.kill().unwrap();
+    let note = running.note();
+    assert!(note.contains("going on from the beginning once"), "{note}");
+    assert_eq!(running.code_soon().await, Some(3));
+    let mut notes = String::new();
+    running.notes.read_to_string(&mut notes).unwrap();
+    assert!(notes.contains("stream EVENTS: no connection"), "{notes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_follow_does_not_wait_for_a_broker_that_is_gone() {
+    let mut server = server().await;
+    let large = "x".repeat(100_000);
+    for _ in 0..60 {
+        store(&server, "events.a", &[], &large).await;
+    }
+    let proxy = TcpProxy::to(server.port()).await.unwrap();
+    // So that the broker is gone before all of it has come.
+    proxy.set(Way::Slow(Duration::from_millis(50)));
+    let url = format!("nats://127.0.0.1:{}", proxy.port());
+    let arguments = ["--stream", "EVENTS", "-s", &url, "--all", "--no-follow"];
+    let mut running = Running::start(command("tail", &arguments));
+    let mut line = String::new();
+    running.lines.read_line(&mut line).unwrap();
+    server.kill().unwrap();
+    proxy.set(Way::Reset);
+    assert_eq!(running.code_soon().await, Some(3));
+    let note = running.note();
+    assert!(note.contains("not all of it was read"), "{note}");
+}
+
 #[tokio::test]
 async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
     let mut server = server().await;
@@ -448,6 +498,12 @@ async fn what_can_not_be_followed_is_told_in_one_line() {
         &tail(&server, &["--subject", "a.>.b"]),
         2,
         "'>' is the last token",
+    );
+    let misspelt = ["--no-follow", "--subject", "e.{tenantId}.{tyep}"];
+    told(
+        &tail(&server, &[&misspelt[..], &["--tenant", "a"]].concat()),
+        2,
+        "{tyep}",
     );
     told(
         &tail(&server, &["--since", "1m", "--until", "2m"]),

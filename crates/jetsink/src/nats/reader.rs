@@ -223,14 +223,15 @@ impl StreamReader {
     /// Cancellation-safe: dropped and called again, it goes on where it was.
     ///
     /// # Errors
-    /// [`PublishError`], where the connection is lost, messages are lost on their way, or the stream
-    /// says nothing for 5 seconds. Nothing more comes then: begin again, behind the last that came.
+    /// [`PublishError`], where the connection is lost, messages are lost on their way, the stream says
+    /// nothing for 5 seconds, or the user may not answer its flow control
+    /// ([`PublishError::FlowControlDenied`]). Nothing more comes then: begin again, behind the last that came.
     pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         if self.ended {
             return Ok(None);
         }
         let message = loop {
-            match next(&self.session, &mut self.messages).await? {
+            match next(&self.shared, &self.session, &mut self.messages).await? {
                 Next::Stored(message) => break message,
                 Next::Idle { delivered } if delivered > self.received => {
                     return Err(cant_read("messages were lost on their way"));

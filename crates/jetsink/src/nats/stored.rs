@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::{Message, StatusCode, Subscriber};
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::api::ask;
+use super::api::{ANSWER_TIME, ask};
 use super::publisher::Shared;
 use super::session::Session;
 use super::wire::MESSAGE_ID;
@@ -26,9 +26,13 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
 pub(super) const IDLE_AT_THE_END: u32 = 2;
 
-/// So many heartbeats in a row, a second apart, that ask for a word which was given each time: it does
-/// not get through, which the server tells nobody but its log and an event without a place.
-const STALLED_FOR_GOOD: u32 = 5;
+/// After so many heartbeats in a row, a second apart, that ask for a word which was given each time, it
+/// is found out whether the server answers anything.
+const STALLED_IN_DOUBT: u32 = 5;
+
+/// So many more from a server that does: it refuses the word, which it tells nobody but its log and an
+/// event without a place. The first may have been on its way together with the answer.
+const STALLED_FOR_GOOD: u32 = 2;
 
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
 /// back; all at once, it would fill the queue of the API.
@@ -95,10 +99,13 @@ fn is_the_streams(error: &PublishError) -> bool {
 
 /// Whether it will be no better in a minute: waiting for ever would be worse than a duplicate. A
 /// work-queue stream takes no second reader (10098 to 10101), another one has all that it may have
-/// (10026).
+/// (10026), and a permission stays as it is.
 fn is_for_good(error: &PublishError) -> bool {
-    matches!(error, PublishError::Refused(refusal)
-        if matches!(refusal.code, 10_026 | 10_098..=10_101))
+    match error {
+        PublishError::Refused(refusal) => matches!(refusal.code, 10_026 | 10_098..=10_101),
+        PublishError::FlowControlDenied => true,
+        _ => false,
+    }
 }
 
 async fn streams_of(
@@ -153,7 +160,7 @@ async fn read(
     .await?;
     let (mut received, mut idle) = (0, 0);
     while received < created.num_pending && idle < IDLE_AT_THE_END {
-        match next(session, &mut messages).await? {
+        match next(shared, session, &mut messages).await? {
             Next::Stored(message) => {
                 if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
                     visit(id.as_str());
@@ -198,39 +205,56 @@ pub(super) enum Next {
     },
 }
 
+/// What is known of heartbeats that ask again for a word that was given.
+enum Stall {
+    /// So many in a row; the server may be slow, or cut off.
+    InDoubt(u32),
+    /// So many in a row that were sent by a server which has answered since.
+    Answered(u32),
+}
+
 /// The next stored message, or the word that there is none; answers flow control on the way.
 pub(super) async fn next(
+    shared: &Shared,
     session: &Session,
     messages: &mut Subscriber,
 ) -> Result<Next, PublishError> {
-    let mut stalled = 0;
+    let mut stall = Stall::InDoubt(0);
+    let mut at_hand = None;
     loop {
-        let message = timeout(LONGEST_SILENCE, messages.next())
-            .await
-            .map_err(|_| cant_read("the stream fell silent"))?
-            .ok_or(PublishError::ConnectionLost)?;
+        let message = match at_hand.take() {
+            Some(message) => message,
+            None => timeout(LONGEST_SILENCE, messages.next())
+                .await
+                .map_err(|_| cant_read("the stream fell silent"))?
+                .ok_or(PublishError::ConnectionLost)?,
+        };
         match message.status {
             None => return Ok(Next::Stored(message)),
             Some(StatusCode::IDLE_HEARTBEAT) => {}
             Some(status) => return Err(cant_read(&format!("the consumer ended ({status})"))),
         }
-        let header = |name| {
-            let headers = message.headers.as_ref();
-            headers
-                .and_then(|headers| headers.get(name))
-                .map(|value| value.as_str())
-        };
-        let reply = match (&message.reply, header("Nats-Consumer-Stalled")) {
+        let reply = match (&message.reply, stalled(&message)) {
             (Some(reply), _) => reply.to_string(),
-            (None, Some(_)) if stalled == STALLED_FOR_GOOD => return Err(no_flow_control()),
             (None, Some(reply)) => {
-                stalled += 1;
+                stall = match stall {
+                    Stall::InDoubt(STALLED_IN_DOUBT) => {
+                        find_out_whether_it_answers(shared, session).await?;
+                        at_hand = skip_stalled(messages);
+                        Stall::Answered(0)
+                    }
+                    Stall::InDoubt(so_far) => Stall::InDoubt(so_far + 1),
+                    Stall::Answered(STALLED_FOR_GOOD) => {
+                        return Err(PublishError::FlowControlDenied);
+                    }
+                    Stall::Answered(so_far) => Stall::Answered(so_far + 1),
+                };
                 reply.to_owned()
             }
             (None, None) => {
-                let delivered = header("Nats-Last-Consumer").and_then(|text| text.parse().ok());
+                let delivered = header(&message, "Nats-Last-Consumer");
                 return Ok(Next::Idle {
-                    delivered: delivered.unwrap_or(0),
+                    delivered: delivered.and_then(|text| text.parse().ok()).unwrap_or(0),
                 });
             }
         };
@@ -242,15 +266,53 @@ pub(super) async fn next(
     }
 }
 
-/// No matter of time, unlike what else is in the way of reading.
-fn no_flow_control() -> PublishError {
-    PublishError::Other {
-        text:
-            "the stream can't be read: its flow control hears nothing from us; grant this user to \
-               publish to $JS.FC.>"
-                .to_owned(),
-        scope: Scope::Subject,
-        known: Known::Refused,
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    let value = message.headers.as_ref()?.get(name)?;
+    Some(value.as_str())
+}
+
+/// Where the word is to go which the heartbeat asks for again.
+fn stalled(message: &Message) -> Option<&str> {
+    header(message, "Nats-Consumer-Stalled")
+}
+
+/// Heartbeats may have piled up, of a server that hears nothing or of one that we did not listen to: what
+/// was sent before its answer says nothing of the permission.
+async fn find_out_whether_it_answers(
+    shared: &Shared,
+    session: &Session,
+) -> Result<(), PublishError> {
+    let subject = shared.api_subject("INFO");
+    let deadline = Instant::now() + ANSWER_TIME;
+    let answer = shared
+        .request(
+            session,
+            subject.into(),
+            HeaderMap::new(),
+            Bytes::new(),
+            deadline,
+        )
+        .await;
+    match answer {
+        // A refusal is an answer too, and so is that of a later question.
+        Ok(_)
+        | Err(
+            PublishError::PermissionDenied
+            | PublishError::AckTimeout {
+                broker_answers: true,
+            },
+        ) => Ok(()),
+        Err(_) => Err(PublishError::ConnectionLost),
+    }
+}
+
+/// Skips the heartbeats that are here already; gives the first message that is none of those.
+fn skip_stalled(messages: &mut Subscriber) -> Option<Message> {
+    loop {
+        let message = messages.next().now_or_never()??;
+        if message.status.is_none() || stalled(&message).is_none() {
+            return Some(message);
+        }
     }
 }
 
