@@ -30,7 +30,9 @@ struct World {
 }
 
 impl World {
+    /// On a disk that is well at the moment: what fails while it is opened is another trial's.
     fn open(&self) -> Arc<ScriptedSink> {
+        self.disk.fail(None);
         let spool = Spool::at_once(&self.disk, 1 << 30).unwrap();
         let settings = SpoolSettings::new("in memory").window(6).unwrap();
         let sink = Sink::over(
@@ -44,8 +46,8 @@ impl World {
 
     /// One process, from its start to its end.
     async fn life(&self, dice: &mut Dice, end: Instant) {
-        self.disk_failed.store(false, Ordering::Relaxed);
         let sink = self.open();
+        self.disk_failed.store(false, Ordering::Relaxed);
         let mut callers = JoinSet::new();
         for subject in 0..SUBJECTS.len() {
             let emitter = Emitter {
