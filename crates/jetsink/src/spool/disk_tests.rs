@@ -119,10 +119,19 @@ fn spool(folder: &Path, faults: &Faults) -> Spool {
 }
 
 async fn append(spool: &Spool, number: usize) -> Result<(), SpoolError> {
+    append_sent(spool, number, None).await
+}
+
+/// It was sent before, above these sequence numbers.
+async fn append_sent(
+    spool: &Spool,
+    number: usize,
+    sent: Option<&Baselines>,
+) -> Result<(), SpoolError> {
     let envelope = Envelope::new(Subject::new("a").unwrap(), vec![b'x'; 10_000].into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
-    spool.append_event(&envelope, None, deadline).await
+    spool.append_event(&envelope, sent, deadline).await
 }
 
 async fn ids(spool: &Spool) -> Vec<String> {
@@ -251,6 +260,22 @@ async fn an_append_that_can_not_be_asked_after_at_once_is_there_when_it_is() {
     append(&spool, 301).await.unwrap();
     assert_eq!(ids(&spool).await, ["sink.0", "sink.300", "sink.301"]);
     assert_adds_up(spool, folder.path());
+}
+
+#[tokio::test]
+async fn one_that_may_be_stored_and_may_be_here_is_looked_up_from_where_it_was_sent() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Faults::default());
+    let (spool, ..) = with_one_that_may_go(folder.path(), &faults).await;
+    let above = |sequence| Baselines::from([("S".to_owned(), sequence)]);
+    faults.openings.store(1, Ordering::Relaxed);
+    let error = append_sent(&spool, 300, Some(&above(5))).await.unwrap_err();
+    assert_says_nothing_untrue(&error);
+    append_sent(&spool, 301, Some(&above(10))).await.unwrap();
+    assert_eq!(ids(&spool).await, ["sink.0", "sink.300", "sink.301"]);
+    assert_eq!(spool.unsettled().1, above(5));
+    drop(spool);
+    let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+    assert_eq!(spool.unsettled().1, above(5));
 }
 
 /// A spool of one event, whose next commit makes its file smaller, and fails at that.
