@@ -1,9 +1,17 @@
 //! Points at which a trial ends the process, as `kill -9` would, at the very moment that matters.
 //!
-//! They do something only with the feature `crash-points`, which no build for others has:
-//! `JETSINK_CRASH_AT=replay.sent JETSINK_CRASH_AFTER=3` ends it the fourth time that it comes by.
+//! They do something only with the feature `crash-points`, which is off unless a build asks for it and
+//! is no part of the interface; without it the module is private, and does nothing. With it,
+//! `JETSINK_CRASH_AT=replay.sent JETSINK_CRASH_AFTER=3` ends the process the fourth time that it comes
+//! by, so a program that others run must not be built with it.
+
+#![cfg_attr(
+    not(feature = "crash-points"),
+    expect(unreachable_pub, reason = "public with the feature alone")
+)]
 
 /// All of them.
+#[cfg(any(feature = "crash-points", debug_assertions))]
 pub const POINTS: &[&str] = &[
     "spool.before-commit",
     "spool.after-commit",
@@ -20,8 +28,13 @@ pub const POINTS: &[&str] = &[
 
 /// Ends the process here, if that is what it was told: nothing is flushed, no destructor runs.
 #[inline]
+#[cfg_attr(
+    not(any(feature = "crash-points", debug_assertions)),
+    expect(unused_variables, reason = "there is nothing to do")
+)]
 pub fn point(name: &'static str) {
-    debug_assert!(POINTS.contains(&name), "{name} is not in the list");
+    #[cfg(debug_assertions)]
+    assert!(POINTS.contains(&name), "{name} is not in the list");
     #[cfg(feature = "crash-points")]
     end_at(name);
 }

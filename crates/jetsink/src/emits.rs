@@ -55,7 +55,8 @@ impl Emits {
         let _ = timeout_at(deadline, idle).await;
     }
 
-    /// Changes the count by nothing, since a mere load might be older than an emit that saw no close.
+    /// Changes the count by nothing where a load would do under `SeqCst`: loom, which checks this, does
+    /// not model that order for loads, and would let one miss an emit that saw no close.
     pub(crate) fn is_idle(&self) -> bool {
         self.under_way.fetch_add(0, Ordering::SeqCst) == 0
     }

@@ -10,6 +10,9 @@ pub mod backoff;
 pub mod binding;
 pub mod circuit;
 pub mod connect;
+#[cfg(not(feature = "crash-points"))]
+mod crash;
+#[cfg(feature = "crash-points")]
 #[doc(hidden)]
 pub mod crash;
 mod direct;

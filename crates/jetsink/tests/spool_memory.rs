@@ -17,6 +17,7 @@ use common::*;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use nats_fixture::NatsServer;
 use tokio::task::JoinSet;
+use trial::variable;
 
 const CHILD: &str = "JETSINK_MEMORY_CHILD";
 const CALLERS: u64 = 256;

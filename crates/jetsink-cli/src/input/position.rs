@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jetsink::{Envelope, MessageId, crash};
+use jetsink::{Envelope, MessageId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -220,9 +220,11 @@ impl PositionFile {
             serde_json::to_writer(&mut file, &position)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
-            crash::point("position.written");
+            #[cfg(feature = "crash-points")]
+            jetsink::crash::point("position.written");
             fs::rename(&beside, &self.path)?;
-            crash::point("position.renamed");
+            #[cfg(feature = "crash-points")]
+            jetsink::crash::point("position.renamed");
             let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };

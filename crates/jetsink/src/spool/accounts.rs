@@ -94,14 +94,7 @@ impl Accounts {
         if committed {
             self.used_bytes
                 .fetch_sub(batch.freed_bytes, Ordering::AcqRel);
-            if !batch.bury.is_empty() {
-                let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-                for letter in &batch.bury {
-                    let bytes = letter.encode().len() as u64;
-                    dead.add(bytes);
-                    self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
-                }
-            }
+            self.add_letters(batch);
             if !batch.append.is_empty() {
                 self.came_in.notify_one();
             }
@@ -109,6 +102,43 @@ impl Accounts {
             for (subject, _, record) in &batch.append {
                 self.give_back(subject, record.len() as u64);
             }
+        }
+    }
+
+    /// Nobody knows yet what a commit came to: its events count among those that wait, so that later
+    /// ones queue behind them. Whoever reads finds out.
+    pub(super) fn leave_open(&self, batch: &Batch) {
+        if !batch.append.is_empty() {
+            self.came_in.notify_one();
+        }
+    }
+
+    /// What a commit came to that was left open. Removals were told as failed and are made again,
+    /// which frees their bytes.
+    pub(super) fn settle_late(&self, batch: &Batch, committed: bool) {
+        if committed {
+            for letter in &batch.bury {
+                let bytes = letter.record.encoded_len() as u64;
+                self.give_back(letter.record.envelope.subject(), bytes);
+            }
+            self.add_letters(batch);
+            self.leave_open(batch);
+        } else {
+            for (subject, _, record) in &batch.append {
+                self.give_back(subject, record.len() as u64);
+            }
+        }
+    }
+
+    fn add_letters(&self, batch: &Batch) {
+        if batch.bury.is_empty() {
+            return;
+        }
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        for letter in &batch.bury {
+            let bytes = letter.encode().len() as u64;
+            dead.add(bytes);
+            self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
     }
 

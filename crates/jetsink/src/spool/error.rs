@@ -46,18 +46,20 @@ pub enum SpoolError {
         /// The system's words.
         reason: String,
     },
-    /// The disk failed when this very event was all but written, at its sync say, and nobody knows
-    /// whether it is there. It may be spooled, and will then be sent once the spool is opened again.
+    /// The disk failed when this very event was all but written, and nobody knows whether it is there.
+    /// It may be spooled, and is then sent once the file can be opened again: by this sink as soon as
+    /// the disk lets it, or after a failed sync by a new one.
     #[error("the spool {}: it is not known whether the event is in it ({reason}); \
-             mend the disk and open it again", .path.display())]
+             mend the disk: if it is, it is sent once the spool opens again", .path.display())]
     HalfWritten {
         /// Its file.
         path: PathBuf,
         /// What failed.
         reason: String,
     },
-    /// A sync failed before: what the disk holds of the last writes is not known, so nothing more is
-    /// built upon it. What was acknowledged before is untouched.
+    /// A sync failed, an earlier one or one of this very read, removal or note: what the disk holds of
+    /// the last writes is not known, so nothing more is built upon it. No new event is in it; what was
+    /// acknowledged before is untouched.
     #[error("the spool {} takes nothing more after a failed sync ({reason}); \
              mend the disk and open it again", .path.display())]
     Poisoned {

@@ -40,8 +40,10 @@ impl Inlet {
         sent_above: &Baselines,
         batch: &mut Batch,
     ) {
+        // Where the mark of one that failed is missing, that one may be in the file all the same.
+        let is_first = !self.replay_began && self.unsettled.is_empty();
         self.unsettled.insert(subject.clone(), index);
-        if !self.replay_began {
+        if is_first {
             self.baselines.clone_from(sent_above);
         } else {
             self.baselines

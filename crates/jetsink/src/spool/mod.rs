@@ -19,6 +19,7 @@ mod damaged;
 mod dead;
 #[cfg(test)]
 mod disk_tests;
+mod doubt;
 #[cfg(test)]
 mod driver;
 mod error;
@@ -192,6 +193,8 @@ impl Spool {
         }
         let store = Arc::new(store);
         let accounts = Arc::new(Accounts::new(&contents, limit_bytes));
+        let listener = Arc::clone(&accounts);
+        store.tell(move |batch, made| listener.settle_late(batch, made));
         let writer =
             writer(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| SpoolError::Io {
                 path: store.path().to_owned(),

@@ -6,7 +6,8 @@
 //! 2. After a failed sync nothing more is written, until the file is opened again by a new process.
 //! 3. After any other failure (no space left, say) the file is opened anew before the next use:
 //!    redb refuses to go on from a half-written state, and its recovery finds the last commit. Where that
-//!    may be the one that failed, it is looked for, so that no error says of an event what is not so.
+//!    may be the one that failed, it is looked for before anything else is done, at once or as soon as
+//!    the file opens, so that no error says of an event what is not so.
 //! 4. No panic of redb's over a damaged file passes this module.
 
 use std::fs::{File, OpenOptions};
@@ -21,6 +22,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError
 use super::backend::{Guarded, SharedWrites};
 use super::closing::ClosingNote;
 use super::dead::DeadLetter;
+use super::doubt::Doubt;
 use super::error::SpoolError;
 use super::record::{Damage, Record};
 use super::tables::{Contents, DEAD, EVENTS, FORMAT, count, decode, decode_shared, set_up};
@@ -60,6 +62,7 @@ pub(crate) struct Store {
     pub(super) writes: SharedWrites,
     /// None after a failure, until it is opened anew.
     database: RwLock<Option<Database>>,
+    pub(super) doubt: Doubt,
 }
 
 impl Store {
@@ -92,6 +95,7 @@ impl Store {
             path: path.to_owned(),
             writes,
             database: RwLock::new(None),
+            doubt: Doubt::default(),
             opener,
         };
         let database = store.open_database()?;
@@ -262,13 +266,7 @@ impl Store {
         doing: &'static str,
         operation: impl Fn(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, SpoolError> {
-        if let Some(reason) = self.writes.final_failure() {
-            return Err(SpoolError::Poisoned {
-                path: self.path.clone(),
-                reason: reason.to_owned(),
-            });
-        }
-        self.open_again()?;
+        self.ready()?;
         let result = {
             let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
             match &*guard {
@@ -285,13 +283,16 @@ impl Store {
         let closing = self.write_lock().take();
         let _ = caught(|| drop(closing));
         match self.writes.final_failure() {
-            // There was none before: it was this operation's.
-            Some(reason) => Err(self.half_written(reason)),
+            Some(reason) => Err(self.poisoned(reason)),
             None => Err(self.failed(doing, &reason)),
         }
     }
 
-    fn open_again(&self) -> Result<(), SpoolError> {
+    /// Opens the file where it is closed, unless a sync has failed.
+    pub(super) fn ready(&self) -> Result<(), SpoolError> {
+        if let Some(reason) = self.writes.final_failure() {
+            return Err(self.poisoned(reason));
+        }
         if self
             .database
             .read()
@@ -302,10 +303,15 @@ impl Store {
         }
         let mut guard = self.write_lock();
         if guard.is_none() {
-            *guard = Some(self.open_database().map_err(|error| match error {
-                OpenError::Spool(error) => error,
-                OpenError::Damaged(reason) => self.failed("opening it again", &reason),
-            })?);
+            let database = self.open_database().map_err(|error| {
+                match (self.writes.final_failure(), error) {
+                    // A sync that fails while it opens is as final.
+                    (Some(reason), _) => self.poisoned(reason),
+                    (None, OpenError::Spool(error)) => error,
+                    (None, OpenError::Damaged(reason)) => self.failed("opening it again", &reason),
+                }
+            })?;
+            *guard = Some(self.without_doubt(database)?);
         }
         Ok(())
     }
@@ -316,11 +322,18 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn poisoned(&self, reason: &str) -> SpoolError {
+        SpoolError::Poisoned {
+            path: self.path.clone(),
+            reason: reason.replace(char::is_control, " "),
+        }
+    }
+
     fn io(&self, doing: &'static str, error: &std::io::Error) -> SpoolError {
         self.failed(doing, &error.to_string())
     }
 
-    fn failed(&self, doing: &'static str, reason: &str) -> SpoolError {
+    pub(super) fn failed(&self, doing: &'static str, reason: &str) -> SpoolError {
         SpoolError::Io {
             path: self.path.clone(),
             doing,

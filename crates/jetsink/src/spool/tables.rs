@@ -26,7 +26,7 @@ const META_NEXT_INDEX: &[u8] = b"next index";
 const META_REPLAY_BEGAN: &[u8] = b"replay began";
 
 /// Changes that are made together or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Batch {
     /// Subject, index and encoded record.
     pub(crate) append: Vec<(Subject, u64, Vec<u8>)>,

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::accounts::Accounts;
+use super::commit::Outcome;
 use super::error::SpoolError;
 use super::store::Store;
 use super::tables::Batch;
@@ -108,16 +109,29 @@ fn make(
     batch: &Batch,
     waiting: impl IntoIterator<Item = Done>,
 ) {
-    let result = if batch.is_empty() {
-        Ok(())
+    let outcome = if batch.is_empty() {
+        Outcome::Made
     } else {
         crash::point("spool.before-commit");
-        let result = store.commit(batch);
+        let outcome = store.make(batch);
         crash::point("spool.after-commit");
-        result
+        outcome
     };
     // Before the callers go on: what they ask next must see it.
-    accounts.settle(batch, result.is_ok());
+    let result = match outcome {
+        Outcome::Made => {
+            accounts.settle(batch, true);
+            Ok(())
+        }
+        Outcome::Failed(error) => {
+            accounts.settle(batch, false);
+            Err(error)
+        }
+        Outcome::InDoubt(error) => {
+            accounts.leave_open(batch);
+            Err(error)
+        }
+    };
     let emptied = !batch.remove.is_empty() && accounts.is_empty();
     for done in waiting {
         // A caller that has gone away has given up on the answer, not on the event.

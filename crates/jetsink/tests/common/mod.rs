@@ -174,8 +174,3 @@ pub async fn steady_load_on<T>(
     };
     tokio::join!(load, fault)
 }
-
-/// A number that is given by the environment.
-pub fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
