@@ -32,6 +32,11 @@ impl Writes {
         self.final_failure.get().map(String::as_str)
     }
 
+    /// From now on nothing more is written.
+    pub(super) fn fail_for_good(&self, reason: &str) {
+        let _ = self.final_failure.set(reason.to_owned());
+    }
+
     /// A commit begins.
     pub(super) fn begin(&self) {
         self.header_touched.store(false, Ordering::Relaxed);
@@ -125,7 +130,7 @@ impl<B: StorageBackend> StorageBackend for Guarded<B> {
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
         self.inner.sync_data().inspect_err(|error| {
-            let _ = self.writes.final_failure.set(error.to_string());
+            self.writes.fail_for_good(&error.to_string());
         })
     }
 
