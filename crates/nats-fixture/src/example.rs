@@ -10,7 +10,8 @@ use crate::FixtureError;
 /// The program of an example of the package in the folder `package` (`env!("CARGO_MANIFEST_DIR")`).
 ///
 /// `cargo test` builds the examples beside the tests, but `cargo test --test NAME` doesn't; and only cargo
-/// knows all that one is made of. So it is asked each time, and builds what is not up to date.
+/// knows all that one is made of. So it is asked each time, and builds what is not up to date. It is asked for
+/// the whole workspace, as the tests are: for one package alone, features differ, and all is built again.
 ///
 /// # Errors
 /// [`FixtureError::Io`], and [`FixtureError::Example`] where it does not build.
@@ -19,7 +20,14 @@ pub fn example(package: &str, name: &str) -> Result<PathBuf, FixtureError> {
     let test = std::env::current_exe().map_err(FixtureError::io(what()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--example", name])
+        .args([
+            "build",
+            "--workspace",
+            "--quiet",
+            "--locked",
+            "--example",
+            name,
+        ])
         .args(["--profile", profile(&test)])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(package)
