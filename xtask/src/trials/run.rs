@@ -1,6 +1,7 @@
 //! Running one trial: its test by cargo, with its count and seed in the environment.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -100,7 +101,10 @@ impl Place {
             command.args(["--exact", path]);
         }
         let started = Instant::now();
-        let mut child = command.spawn().map_err(|e| format!("cargo: {e}"))?;
+        let mut child = command
+            .process_group(0)
+            .spawn()
+            .map_err(|e| format!("cargo: {e}"))?;
         let status = wait(&mut child, self.longest)?;
         let took = started.elapsed();
         let printed = std::fs::read(&log).map_err(told)?;
@@ -131,7 +135,10 @@ fn wait(child: &mut Child, longest: Duration) -> Result<ExitStatus, String> {
             return Ok(status);
         }
         if started.elapsed() > longest {
-            child.kill().map_err(told)?;
+            // The test, too, which would go on beside the next trial. Its servers end with it.
+            let group = format!("-{}", child.id());
+            let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+            killed.map_err(|e| format!("kill: {e}"))?;
             return child.wait().map_err(told);
         }
         std::thread::sleep(Duration::from_millis(50));
