@@ -39,6 +39,17 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A stream's name, which is part of the subjects that ask for it.
+pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+    match text.is_empty() || text.contains(unfit) {
+        true => Err(format!(
+            "{text:?} is no stream name: it has no space and none of . * > / \\"
+        )),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// The number, and what stands behind it.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
@@ -58,6 +69,14 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         for wrong in ["", "5", "s", "-1s", "1y", "1.2.3s", "99999999999999999999h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_stream_name_is_one_token() {
+        assert!(parse_stream_name("CELLOS_EVENTS").is_ok());
+        for wrong in ["", "a.b", "a b", "a*", ">"] {
+            assert!(parse_stream_name(wrong).is_err(), "{wrong}");
         }
     }
 

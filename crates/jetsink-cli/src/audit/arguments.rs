@@ -41,7 +41,7 @@ pub(crate) struct Audit {
     pub(crate) files: Vec<PathBuf>,
 
     /// Stream to look through
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::units::parse_stream_name)]
     pub(crate) stream: String,
 
     /// File of further JSON lines that may be stored or not, such as those of emits whose outcome is

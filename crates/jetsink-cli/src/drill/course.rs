@@ -278,17 +278,24 @@ impl Course {
     }
 
     fn ends(&self) {
+        if self.is_over() {
+            self.note(format!("{}: whole again", moment(self.started.elapsed())));
+        }
+    }
+
+    /// What goes on ends here, for the record. True if something did.
+    fn is_over(&self) -> bool {
         let at = self.started.elapsed();
         let mut happened = self.happened.borrow_mut();
-        if let Some((name, from)) = happened.now.take() {
-            happened.faults.push(Fault {
-                name,
-                from: from.as_secs_f64(),
-                until: at.as_secs_f64(),
-            });
-            drop(happened);
-            self.note(format!("{}: whole again", moment(at)));
-        }
+        let Some((name, from)) = happened.now.take() else {
+            return false;
+        };
+        happened.faults.push(Fault {
+            name,
+            from: from.as_secs_f64(),
+            until: at.as_secs_f64(),
+        });
+        true
     }
 
     fn recovered(&self, fault: &'static str, times: &[Option<Duration>], bound: Duration) {
@@ -345,7 +352,12 @@ impl Course {
 
     /// The verdict, once nothing is under way any more.
     async fn finish(&self, mut recorder: Recorder) -> Result<Record, Failure> {
-        self.ends();
+        if self.is_over() {
+            let wait = PATIENCE.as_secs();
+            self.note(format!(
+                "the broker is not whole: it has {wait} s to tell what it holds"
+            ));
+        }
         let (faults, mut evidence) = self.evidence();
         let before = std::mem::take(&mut self.happened.borrow_mut().read);
         for stored in before.into_iter().chain(self.read_back().await?) {
@@ -358,6 +370,7 @@ impl Course {
         let last = last.map(|(lane, evidence)| (lane.tick(), Some(evidence.ever_stored())));
         recorder.record(self.started.elapsed(), last.collect());
         let mut about = self.about.clone();
+        about.interrupted = *self.interrupted.borrow();
         about.seconds = self.started.elapsed().as_secs_f64();
         about.tick_seconds = recorder.tick_seconds();
         let lanes = self.lanes.iter().zip(evidence).zip(recorder.finish());

@@ -42,6 +42,20 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
         let text = "--subject and --duration are for a broker of yours: --server or --context";
         return Err(Failure::Drill(text.to_owned()));
     }
+    let login = [
+        &connection.user,
+        &connection.password,
+        &connection.token,
+        &connection.creds,
+    ];
+    if !is_theirs && login.iter().any(|flag| flag.is_some()) {
+        let text = "a login is for a broker of yours: --server or --context";
+        return Err(Failure::Drill(text.to_owned()));
+    }
+    if arguments.report.is_some() && arguments.report == arguments.picture {
+        let text = "--report and --picture name the same file";
+        return Err(Failure::Drill(text.to_owned()));
+    }
     let sink = SinkSettings::default().deadline(arguments.deadline)?;
     // Before anything is run: an hour's drill that can't be written down is for nothing.
     for path in arguments.report.iter().chain(&arguments.picture) {

@@ -30,6 +30,7 @@ pub(super) fn about(arguments: &Drill, nats_server: String, servers: usize) -> A
         seconds: 0.0,
         tick_seconds: 0.0,
         deadline_seconds: arguments.deadline.as_secs_f64(),
+        interrupted: false,
     }
 }
 
@@ -149,7 +150,7 @@ pub(super) fn lines(record: &Record) -> Vec<String> {
                 _ => ("", ""),
             };
             let line = format!(
-                "  {:<32} {:>24}  {bound:<14} {mark}",
+                "  {:<30} {:>24}  {bound:<15} {mark}",
                 check.name, check.seen
             );
             lines.push(line.trim_end().to_owned());
@@ -157,6 +158,12 @@ pub(super) fn lines(record: &Record) -> Vec<String> {
     }
     let checks = record.lanes.iter().flat_map(|lane| &lane.checks);
     let broken = checks.filter(|check| check.kept == Some(false)).count();
+    if record.about.interrupted {
+        let faults = record.faults.len();
+        lines.push(format!(
+            "interrupted after {faults} of its faults; as far as it came:"
+        ));
+    }
     lines.push(match broken {
         0 => "every promise was kept".to_owned(),
         1 => "1 promise was BROKEN".to_owned(),

@@ -36,6 +36,8 @@ pub(crate) struct About {
     pub(crate) tick_seconds: f64,
     /// Of one emit, at the most.
     pub(crate) deadline_seconds: f64,
+    /// Whether it ended before its script did.
+    pub(crate) interrupted: bool,
 }
 
 /// Something that was done to the broker, or that was seen to happen to it.

@@ -35,7 +35,7 @@ Exit codes:
 #[command(after_help = NOTES)]
 pub(crate) struct Tail {
     /// Stream to look at
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::units::parse_stream_name)]
     pub(crate) stream: String,
 
     /// Only events of this tenant; repeat for several
@@ -99,7 +99,13 @@ pub(crate) enum Moment {
 impl Moment {
     pub(super) fn resolve(self, now: SystemTime) -> SystemTime {
         match self {
-            Self::Ago(time) => now.checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH),
+            // No stream is older, and a server takes no such time.
+            Self::Ago(time) => {
+                let ago = now.checked_sub(time);
+                ago.map_or(SystemTime::UNIX_EPOCH, |ago| {
+                    ago.max(SystemTime::UNIX_EPOCH)
+                })
+            }
             Self::At(time) => time,
         }
     }

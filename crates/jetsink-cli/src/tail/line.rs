@@ -162,7 +162,7 @@ mod tests {
         );
         assert_eq!(
             on_terminal(&long, 80, false),
-            "11-27 21:57:40 acme     …ents.cell.lifecycle.v1.destroyed cellos-supervi… 9d1b6a52-…"
+            "11-27 21:57:40 acme     …s.cell.lifecycle.v1.destroyed cellos-supervi… 9d1b6a52…"
         );
         for width in [60, 80, 100, 120, 150, 200, 400] {
             let line = on_terminal(&long, width, false);

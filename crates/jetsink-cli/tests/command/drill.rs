@@ -198,7 +198,10 @@ fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
     });
     assert_code(&output, 130);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.ends_with("every promise was kept\n"), "{text}");
+    assert!(
+        text.ends_with("as far as it came:\nevery promise was kept\n"),
+        "{text}"
+    );
 }
 
 /// It has read the stream before it deletes it, and must not take that for a second copy.
@@ -222,10 +225,16 @@ fn an_interrupt_while_the_stream_is_gone_finds_nothing_twice() {
 async fn what_can_not_be_is_told_with_what_to_do() {
     let server = server().await;
     let url = server.url();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["--faults=quorum"], 2, "needs --cluster"),
         (&["--faults=flood"], 2, "possible values"),
         (&["--subject=events.a"], 2, "--server"),
+        (&["--token=t"], 2, "--server"),
+        (
+            &["--report=/tmp/x.svg", "--picture=/tmp/x.svg"],
+            2,
+            "the same file",
+        ),
         (&["--server", &url], 2, "--subject SUBJECT is needed"),
         (
             &["--server", &url, "--subject=nowhere.a"],

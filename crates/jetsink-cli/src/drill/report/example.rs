@@ -75,6 +75,7 @@ pub(super) fn drill() -> Record {
             seconds: SECONDS + 1.3,
             tick_seconds: TICK,
             deadline_seconds: 2.0,
+            interrupted: false,
         },
         faults: vec![fault("killed", KILLED), fault("frozen", FROZEN), fault("stream full", FULL)],
         lanes: vec![direct(), spooling(), plain()],

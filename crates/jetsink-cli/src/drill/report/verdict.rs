@@ -58,6 +58,12 @@ pub(super) fn headline(record: &Record) -> String {
         .map(|(lane, _)| lane.name.as_str())
         .collect();
     let mut parts = Vec::new();
+    if record.about.interrupted {
+        parts.push(format!(
+            "interrupted after {} of its faults",
+            record.faults.len()
+        ));
+    }
     if !kept.is_empty() {
         parts.push(format!("{} kept every bound", listed(&kept)));
     }
