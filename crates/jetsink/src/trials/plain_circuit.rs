@@ -1,7 +1,7 @@
 //! The circuit as one would write it without a thought for atomics, from its description alone: it
 //! shares no code with `circuit.rs`, nor the table of waits with `backoff.rs`.
 
-/// A ten-thousandth of a second's tenth: the clock's unit here.
+/// The unit of time here, as fine as the circuit's own.
 pub(super) const TICK_MICROS: u64 = 10;
 
 const MILLISECOND: u64 = 1_000 / TICK_MICROS;
