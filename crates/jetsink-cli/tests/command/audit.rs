@@ -379,14 +379,18 @@ async fn a_stream_of_very_small_messages_is_read_to_its_end() {
     const MESSAGES: usize = 400_000;
     let server = server().await;
     let client = server.client().await.unwrap();
-    for _ in 0..MESSAGES {
-        client.publish("events.a", Bytes::new()).await.unwrap();
-    }
-    client.flush().await.unwrap();
     let jetstream = server.jetstream().await.unwrap();
     let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
-    while stream.info().await.unwrap().state.messages < MESSAGES as u64 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    // A server drops, without a word, what a stream has not stored yet past its 10,000th message.
+    const AT_ONCE: usize = 5_000;
+    for sent in (AT_ONCE..=MESSAGES).step_by(AT_ONCE) {
+        for _ in 0..AT_ONCE {
+            client.publish("events.a", Bytes::new()).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        while stream.info().await.unwrap().state.messages < sent as u64 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
     let output = audit(&server, &[]);
     assert_code(&output, 1);
