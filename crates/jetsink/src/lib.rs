@@ -1,10 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-/// The samples of the repository's front page. It is no part of the package, and of no other build.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct FrontPage;
-
 mod acknowledged;
 pub mod backoff;
 pub mod binding;
