@@ -95,7 +95,7 @@ impl Publisher for Scripted {
             End::Never => Err(PublishError::PermissionDenied),
             End::Unknown => Err(PublishError::ConnectionLost),
             End::UnknownForNow => Err(PublishError::Other {
-                text: "for now".to_owned(),
+                text: "it may pass".to_owned(),
                 scope: crate::Scope::Broker,
                 known: Known::OutcomeUnknown,
             }),
