@@ -179,6 +179,16 @@ async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
     assert_eq!(stored, there(&server).await.len());
 }
 
+/// What it prints if it is interrupted once it has told of a fault.
+fn interrupted(arguments: &[&str], fault: &str) -> String {
+    let output = once_told(started(&[arguments, &PATIENT].concat()), fault, |child| {
+        let child = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        kill(child, Signal::SIGINT).unwrap();
+    });
+    assert_code(&output, 130);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
     // Without a spool nothing is waited for but the broker.
@@ -188,16 +198,7 @@ fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
         "--pause=500ms",
         "--spool=without",
     ];
-    let child = started(&[&drill[..], &PATIENT].concat());
-    let output = once_told(child, ": killed", |child| {
-        kill(
-            Pid::from_raw(i32::try_from(child.id()).unwrap()),
-            Signal::SIGINT,
-        )
-        .unwrap();
-    });
-    assert_code(&output, 130);
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = interrupted(&drill, ": killed");
     assert!(
         text.ends_with("as far as it came:\nevery promise was kept\n"),
         "{text}"
@@ -208,16 +209,7 @@ fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
 #[test]
 fn an_interrupt_while_the_stream_is_gone_finds_nothing_twice() {
     let drill = ["--faults=delete", "--outage=60s", "--pause=500ms"];
-    let child = started(&[&drill[..], &PATIENT].concat());
-    let output = once_told(child, ": stream deleted", |child| {
-        kill(
-            Pid::from_raw(i32::try_from(child.id()).unwrap()),
-            Signal::SIGINT,
-        )
-        .unwrap();
-    });
-    assert_code(&output, 130);
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = interrupted(&drill, ": stream deleted");
     assert!(text.ends_with("every promise was kept\n"), "{text}");
 }
 
