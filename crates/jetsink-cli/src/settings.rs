@@ -51,16 +51,13 @@ pub(crate) enum Failure {
         address: SocketAddr,
         source: std::io::Error,
     },
+    /// What can't be done as it was asked for, and what to ask for.
     #[error("{0}")]
-    Audit(String),
-    #[error("{0}")]
-    Drill(String),
+    Usage(String),
     #[error("{0}")]
     Broker(#[from] FixtureError),
     #[error("ended at once; nothing was checked")]
     Interrupted(Interrupt),
-    #[error("{0}")]
-    Tail(String),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]
     Read { stream: String, error: PublishError },
     /// It was being read, and there is no time to wait until that is possible again.
@@ -85,9 +82,7 @@ impl Failure {
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
             | Self::Follow(_)
-            | Self::Audit(_)
-            | Self::Drill(_)
-            | Self::Tail(_)
+            | Self::Usage(_)
             | Self::Read { .. }
             | Self::MetricsListen { .. }
             | Self::Toml { .. }

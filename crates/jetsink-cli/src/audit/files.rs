@@ -95,7 +95,7 @@ impl Source {
         while let Some((raw, length)) = lines.next().map_err(failed)? {
             number += 1;
             progress.add(length);
-            let wrong = |what| Failure::Audit(format!("{}:{number}: {what}", path.display()));
+            let wrong = |what| Failure::Usage(format!("{}:{number}: {what}", path.display()));
             let bytes = match bare(raw, number) {
                 Bare::Line(bytes) => bytes,
                 Bare::Empty => continue,

@@ -60,7 +60,7 @@ fn open_all(arguments: &Audit) -> Result<Files, Failure> {
             from_standard_input += usize::from(path == Path::new("-"));
             if from_standard_input > 1 {
                 let text = "standard input (-) can be read once only".to_owned();
-                return Err(Failure::Audit(text));
+                return Err(Failure::Usage(text));
             }
             files.push((kind, Source::open(path)?));
         }
@@ -85,7 +85,7 @@ fn read_ledger(arguments: &Audit, files: &Files) -> Result<Ledger, Failure> {
             let added = ledger.add(*kind, &line.bytes, meaning, identity);
             added.map_err(|error| {
                 let (path, number) = (line.path.display(), line.number);
-                Failure::Audit(format!("{path}:{number}: {error}"))
+                Failure::Usage(format!("{path}:{number}: {error}"))
             })?;
             Ok(true)
         })?;
@@ -239,7 +239,7 @@ fn name_lines(
 
 fn changed(path: &Path) -> Failure {
     let path = path.display();
-    Failure::Audit(format!("{path} was changed while it was read: begin again"))
+    Failure::Usage(format!("{path} was changed while it was read: begin again"))
 }
 
 async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<bool, Failure> {

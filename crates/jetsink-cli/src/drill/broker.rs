@@ -55,7 +55,7 @@ impl Broker {
         });
         let binary = match binary.await {
             Ok(binary) => binary?,
-            Err(error) => return Err(Failure::Drill(format!("fetching nats-server: {error}"))),
+            Err(error) => return Err(Failure::Usage(format!("fetching nats-server: {error}"))),
         };
         let builder = NatsServer::builder().binary(binary);
         let servers = match cluster {

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     let is_theirs = connection.server.is_some() || connection.context.is_some();
     if !is_theirs && (arguments.subject.is_some() || arguments.duration.is_some()) {
         let text = "--subject and --duration are for a broker of yours: --server or --context";
-        return Err(Failure::Drill(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     }
     let login = [
         &connection.user,
@@ -50,11 +50,11 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     ];
     if !is_theirs && login.iter().any(|flag| flag.is_some()) {
         let text = "a login is for a broker of yours: --server or --context";
-        return Err(Failure::Drill(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     }
     if arguments.report.is_some() && arguments.report == arguments.picture {
         let text = "--report and --picture name the same file";
-        return Err(Failure::Drill(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     }
     let sink = SinkSettings::default().deadline(arguments.deadline)?;
     // Before anything is run: an hour's drill that can't be written down is for nothing.
@@ -138,7 +138,7 @@ async fn theirs(
 ) -> Result<(Record, Option<Interrupt>), Failure> {
     let Some(subject) = &arguments.subject else {
         let text = "--subject SUBJECT is needed with --server or --context: where the load goes";
-        return Err(Failure::Drill(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     };
     let folder = spool_folder()?;
     let set_up = async {

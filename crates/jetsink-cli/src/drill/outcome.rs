@@ -81,7 +81,7 @@ pub(super) async fn stream_of(
     events: &Events,
 ) -> Result<String, Failure> {
     let event = binding.envelope(events.event(0, 0).into());
-    let event = event.map_err(|error| Failure::Drill(format!("--subject: {error}")))?;
+    let event = event.map_err(|error| Failure::Usage(format!("--subject: {error}")))?;
     let subject = event.subject().as_str();
     let failed = |error| Failure::Read {
         stream: format!("for {subject}"),
@@ -90,7 +90,7 @@ pub(super) async fn stream_of(
     let mut names = reader.stream_names(subject).await.map_err(failed)?;
     match (names.pop(), names.pop()) {
         (Some(stream), None) => Ok(stream),
-        _ => Err(Failure::Drill(format!(
+        _ => Err(Failure::Usage(format!(
             "--subject: no stream captures {subject}; jetsink stream apply makes one"
         ))),
     }
@@ -105,7 +105,7 @@ pub(super) async fn last_of(reader: &NatsPublisher, stream: &str) -> Result<u64,
     })?;
     match info["config"]["retention"].as_str() {
         None | Some("limits") => Ok(info["state"]["last_seq"].as_u64().unwrap_or(0)),
-        Some(retention) => Err(Failure::Drill(format!(
+        Some(retention) => Err(Failure::Usage(format!(
             "stream {stream} has {retention} retention: others take its messages, so that nobody can tell what \
              is lost; give the load a stream of its own"
         ))),
@@ -126,7 +126,7 @@ pub(super) async fn read_back(
     let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(behind + 1));
     let mut messages = reader.read_stream(stream, query).await.map_err(failed)?;
     if behind > 0 && messages.first_sequence() > behind + 1 {
-        return Err(Failure::Drill(format!(
+        return Err(Failure::Usage(format!(
             "stream {stream} has removed messages since the drill began, by its limits or a purge, so that \
              nobody can tell what is lost; give the load a stream that keeps them"
         )));

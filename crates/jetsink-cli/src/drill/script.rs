@@ -105,7 +105,7 @@ impl Script {
             .iter()
             .find(|fault| fault.needs_a_cluster() && !cluster)
         {
-            return Err(Failure::Drill(format!("--faults {fault} needs --cluster")));
+            return Err(Failure::Usage(format!("--faults {fault} needs --cluster")));
         }
         Ok(Self {
             faults,

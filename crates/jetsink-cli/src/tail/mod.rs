@@ -84,11 +84,11 @@ impl Plan {
         if let (Some(since), Some(until)) = (since, until)
             && since > until
         {
-            return Err(Failure::Tail("--until is before --since".to_owned()));
+            return Err(Failure::Usage("--until is before --since".to_owned()));
         }
         let mut wanted = Vec::new();
         for template in &arguments.subject {
-            let subjects = subjects(template, &arguments.tenant).map_err(Failure::Tail)?;
+            let subjects = subjects(template, &arguments.tenant).map_err(Failure::Usage)?;
             wanted.extend(subjects);
         }
         wanted.sort_unstable();
