@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jetsink::streams::StreamSpec;
+
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m, 1h or 3d");
     let (number, unit) = split(text).ok_or_else(wrong)?;
@@ -39,15 +41,10 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A stream's name, which is part of the subjects that ask for it.
+/// A stream's name, which is part of the subjects that ask for it: what `jetsink stream` would make.
 pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
-    let unfit = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
-    match text.is_empty() || text.contains(unfit) {
-        true => Err(format!(
-            "{text:?} is no stream name: it has no space and none of . * > / \\"
-        )),
-        false => Ok(text.to_owned()),
-    }
+    let spec = StreamSpec::new(text, ["any"]).map_err(|error| error.to_string())?;
+    Ok(spec.name().to_owned())
 }
 
 /// The number, and what stands behind it.
