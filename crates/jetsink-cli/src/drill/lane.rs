@@ -163,19 +163,19 @@ impl Lane {
 
     /// What happened since the last tick.
     pub(super) fn tick(&self) -> Tick {
-        let circuit = match &self.outlet {
+        let (circuit, spooled) = match &self.outlet {
             Outlet::Sink(sink) => {
                 let status = sink.status();
                 let closed =
                     status.broker == State::Connected && status.failing_subjects.is_empty();
-                Some(match closed {
+                let circuit = match closed {
                     true => CircuitState::Connected,
                     false => CircuitState::Reconnecting,
-                })
+                };
+                (Some(circuit), status.spool.map(|spool| spool.events))
             }
-            Outlet::Plain(_) => None,
+            Outlet::Plain(_) => (None, None),
         };
-        let spooled = self.spooled();
         let mut state = self.state();
         Tick {
             emitted: state.ok + state.failed,
