@@ -193,14 +193,10 @@ async fn trouble(server: &mut NatsServer, end: End, dice: &mut Dice) {
     };
     match kind {
         0 => {
-            server.kill().unwrap();
-            sleep(outage).await;
-            server.start_again().await.unwrap();
+            server.kill_for(outage).await.unwrap();
         }
         1 => {
-            server.freeze().unwrap();
-            sleep(outage).await;
-            server.thaw().unwrap();
+            server.freeze_for(outage).await.unwrap();
         }
         _ => {}
     }

@@ -18,9 +18,7 @@ async fn killed_for(outage: Duration) {
     let mut server = server_with_stream().await;
     let sink = Arc::new(sink_to(&server).await);
     let (ledger, back) = steady_load(&sink, async {
-        server.kill().unwrap();
-        sleep(outage).await;
-        server.start_again().await.unwrap();
+        server.kill_for(outage).await.unwrap();
         Instant::now()
     })
     .await;

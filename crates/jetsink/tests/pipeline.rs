@@ -62,13 +62,12 @@ async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
         for round in 0..4 {
             tokio::time::sleep(Duration::from_millis(400)).await;
             if round % 2 == 0 {
-                server.kill().unwrap();
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                server.start_again().await.unwrap();
+                server.kill_for(Duration::from_millis(300)).await.unwrap();
             } else {
-                server.freeze().unwrap();
-                tokio::time::sleep(Duration::from_millis(2_500)).await;
-                server.thaw().unwrap();
+                server
+                    .freeze_for(Duration::from_millis(2_500))
+                    .await
+                    .unwrap();
             }
         }
     };

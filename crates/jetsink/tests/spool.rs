@@ -99,19 +99,13 @@ async fn an_outage_longer_than_the_duplicate_window_leaves_no_loss_no_duplicate_
         sleep(Duration::from_secs(1)).await;
         match fault {
             "kill" => {
-                server.kill().unwrap();
-                sleep(Duration::from_secs(3)).await;
-                server.start_again().await.unwrap();
+                server.kill_for(Duration::from_secs(3)).await.unwrap();
             }
             "freeze" => {
-                server.freeze().unwrap();
-                sleep(Duration::from_secs(3)).await;
-                server.thaw().unwrap();
+                server.freeze_for(Duration::from_secs(3)).await.unwrap();
             }
             _ => {
-                server.freeze().unwrap();
-                sleep(Duration::from_secs(9)).await;
-                server.thaw().unwrap();
+                server.freeze_for(Duration::from_secs(9)).await.unwrap();
             }
         }
         let (emitted, spooled) = load.await.unwrap();

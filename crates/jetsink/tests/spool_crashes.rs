@@ -93,14 +93,10 @@ async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
             let outage = Duration::from_millis(dice.below(400));
             match dice.below(4) {
                 0 => {
-                    server.kill().unwrap();
-                    sleep(outage).await;
-                    server.start_again().await.unwrap();
+                    server.kill_for(outage).await.unwrap();
                 }
                 1 => {
-                    server.freeze().unwrap();
-                    sleep(outage).await;
-                    server.thaw().unwrap();
+                    server.freeze_for(outage).await.unwrap();
                 }
                 _ => {}
             }

@@ -135,6 +135,26 @@ impl NatsServer {
         Ok(())
     }
 
+    /// Kills it, and starts it again after a time.
+    ///
+    /// # Errors
+    /// As [`kill`](Self::kill) and [`start_again`](Self::start_again).
+    pub async fn kill_for(&mut self, time: Duration) -> Result<(), FixtureError> {
+        self.kill()?;
+        tokio::time::sleep(time).await;
+        self.start_again().await
+    }
+
+    /// Freezes it, and thaws it after a time.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze) and [`thaw`](Self::thaw).
+    pub async fn freeze_for(&self, time: Duration) -> Result<(), FixtureError> {
+        self.freeze()?;
+        tokio::time::sleep(time).await;
+        self.thaw()
+    }
+
     /// Has it send its clients away before it shuts down (lame duck mode).
     ///
     /// # Errors

@@ -156,9 +156,7 @@ async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
     while there(&server).await.len() < 50 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    server.kill().unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    server.start_again().await.unwrap();
+    server.kill_for(Duration::from_millis(500)).await.unwrap();
     let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
     let output = output.await.unwrap();
     assert_code(&output, 0);

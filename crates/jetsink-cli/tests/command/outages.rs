@@ -54,9 +54,7 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     ]);
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        server.kill().unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        server.start_again().await.unwrap();
+        server.kill_for(Duration::from_millis(300)).await.unwrap();
     }
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);

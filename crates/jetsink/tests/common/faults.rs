@@ -99,14 +99,10 @@ async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inf
     remember(server, matches!(fault, Fault::Way(..))).await;
     match fault {
         Fault::Killed(time) => {
-            server.kill().unwrap();
-            sleep(time).await;
-            server.start_again().await.unwrap();
+            server.kill_for(time).await.unwrap();
         }
         Fault::Frozen(time) => {
-            server.freeze().unwrap();
-            sleep(time).await;
-            server.thaw().unwrap();
+            server.freeze_for(time).await.unwrap();
         }
         Fault::Way(way, time) => {
             proxy.set(way);
