@@ -7,6 +7,7 @@ mod dashboard;
 mod demo;
 mod growth;
 mod instructions;
+mod mutants;
 mod packaging;
 mod plot;
 mod supervisor;
@@ -33,7 +34,9 @@ usage: cargo xtask COMMAND
   alerts             check and test the Prometheus rules and the dashboard in deploy/
   instructions       count the instructions per event, and hold them against benches/instructions.json
                      (--write: write that file)
-  trials [OPTION]... try to break the promise, and tell what that showed (--list; --quick; --only NAME)";
+  trials [OPTION]... try to break the promise, and tell what that showed (--list; --quick; --only NAME)
+  mutants            change circuit, retry, subject, envelope and spool in small ways, each of which a test must
+                     notice (hours; --iterate: only what the last run did not catch); writes docs/mutants.md";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,6 +63,8 @@ async fn main() -> ExitCode {
         ["alerts"] => alerts::check(),
         ["instructions"] => instructions::check(),
         ["instructions", "--write"] => instructions::write(),
+        ["mutants"] => mutants::run(false),
+        ["mutants", "--iterate"] => mutants::run(true),
         ["trials", options @ ..] => trials::run(options),
         _ => {
             eprintln!("{USAGE}");

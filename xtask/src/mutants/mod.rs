@@ -1,0 +1,118 @@
+//! `cargo xtask mutants`: each small change of the code that the promise rests on must make a test fail.
+//! `docs/mutants.md` tells how many there are, and of those that no test notices why that is right.
+
+mod ledger;
+mod report;
+mod survivors;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::checks::target;
+use crate::{root, succeed};
+use ledger::Ledger;
+
+const VERSION: &str = "27.1.0";
+
+/// The modules whose mistakes would break the promise without a sound.
+const FILES: [&str; 5] = [
+    "crates/jetsink/src/circuit.rs",
+    "crates/jetsink/src/envelope.rs",
+    "crates/jetsink/src/retry.rs",
+    "crates/jetsink/src/subject.rs",
+    "crates/jetsink/src/spool/**",
+];
+
+/// One go through all that are not caught yet.
+struct Pass {
+    /// Of each trial; its own default where there is none.
+    trial_count: Option<&'static str>,
+    /// What is after cargo test's `--`.
+    arguments: &'static [&'static str],
+}
+
+/// What takes seconds and meets few of them comes last, for those that are left.
+const PASSES: [Pass; 2] = [
+    Pass {
+        trial_count: Some("100"),
+        arguments: &[
+            "--skip=random_histories",
+            "--skip=torn_tests",
+            "--skip=sink_hours",
+            "--skip=over_lost_connections",
+            "--skip=growth_tests",
+            "--skip=thorough_reader",
+            "--skip=nats::",
+            "--skip=connect::",
+            "--skip=streams::",
+        ],
+    },
+    Pass {
+        trial_count: None,
+        arguments: &[],
+    },
+];
+
+/// Runs all, or, with `iterate`, what was not caught in the last run.
+///
+/// # Errors
+/// What could not be run, or which mutants survived without a reason, or did not although there is one.
+pub(crate) fn run(iterate: bool) -> Result<(), String> {
+    let binary = cargo_mutants()?;
+    let folder = target().join("mutants");
+    if !iterate && folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut ledger = Ledger::open(folder.join("ledger.json"))?;
+    // Of a run that was interrupted.
+    ledger.take_from(&folder)?;
+    for pass in &PASSES {
+        test(&binary, &folder, pass)?;
+        ledger.take_from(&folder)?;
+    }
+    let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
+    report::write(&ledger, &survivors)?;
+    println!("{}", ledger.summary());
+    survivors::compare(&ledger.survivors(), &survivors)
+}
+
+fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
+    let mut command = Command::new(binary);
+    command
+        .current_dir(root())
+        // Each of its two copies of the tree has its own.
+        .env_remove("CARGO_TARGET_DIR")
+        .args(["mutants", "--package", "jetsink", "--jobs", "2", "--iterate"])
+        .args(["--no-shuffle", "--minimum-test-timeout", "30"])
+        // Benchmarks, examples and tests with a broker are no part of it.
+        .args(["--cargo-arg", "--lib", "--output"])
+        .arg(folder);
+    for file in FILES {
+        command.args(["--file", file]);
+    }
+    if let Some(count) = pass.trial_count {
+        command.env("JETSINK_TRIAL_COUNT", count);
+    }
+    command.args(["--", "--"]).args(pass.arguments);
+    let status = command
+        .status()
+        .map_err(|e| format!("cargo mutants: {e}"))?;
+    match status.code() {
+        // All were caught; some were not; some took too long.
+        Some(0 | 2 | 3) => Ok(()),
+        _ => Err(format!("cargo mutants: {status}")),
+    }
+}
+
+fn cargo_mutants() -> Result<PathBuf, String> {
+    let tools = target().join("tools");
+    let binary = tools.join("bin/cargo-mutants");
+    if !binary.is_file() {
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["install", "cargo-mutants", "--quiet", "--locked"]);
+        install.args(["--version", VERSION, "--root"]).arg(&tools);
+        succeed(&mut install)?;
+    }
+    Ok(binary)
+}
