@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::io::{Seek as _, copy, stdin};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -116,6 +118,12 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Whether somebody may mean to give a file by a pipe.
+pub(super) fn is_piped_in() -> bool {
+    let metadata = || File::from(stdin().as_fd().try_clone_to_owned()?).metadata();
+    metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// Into a file without a name, which goes away with its descriptor.

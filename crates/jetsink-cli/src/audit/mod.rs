@@ -19,7 +19,7 @@ use crate::output;
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
 use arguments::Audit;
-use files::{Identity, Source};
+use files::{Identity, Source, is_piped_in};
 use findings::{Event, Findings, Message, Seen, print_minted};
 use index::{Index, hash};
 use ledger::{Ended, Key, Ledger, Line, Verdict, identity};
@@ -33,6 +33,9 @@ pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
     // Before anybody is connected to: a line that is no event is told at once.
     let files = open_all(arguments)?;
     let ledger = read_ledger(arguments, &files)?;
+    if arguments.files.is_empty() && is_piped_in() {
+        output::note("standard input is not read: - as a file takes it");
+    }
     let clean = runtime()?.block_on(async {
         let publisher = NatsPublisher::connect(connect).await?;
         if arguments.files.is_empty() {

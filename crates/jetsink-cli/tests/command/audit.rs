@@ -276,9 +276,10 @@ async fn lines_are_read_as_publish_reads_them_also_from_standard_input() {
     let url = server.url();
     let published = with_input(&["-s", &url, "--subject", "events.all"], text.as_bytes());
     assert_code(&published, 0);
-    let audit_of = |text: &str| {
+    let piped = |text: &str, files: &[&str]| {
         use std::io::Write as _;
-        let mut child = command("audit", &["--stream", "EVENTS", "-s", &url, "-"])
+        let mut child = command("audit", &["--stream", "EVENTS", "-s", &url])
+            .args(files)
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
@@ -292,9 +293,14 @@ async fn lines_are_read_as_publish_reads_them_also_from_standard_input() {
             .unwrap();
         child.wait_with_output().unwrap()
     };
-    let output = audit_of(&text);
+    let output = piped(&text, &["-"]);
     assert_code(&output, 0);
-    let output = audit_of(&format!("{text}\n{}", event(7)));
+    assert!(output.stderr.is_empty());
+    let output = piped("", &[]);
+    assert_code(&output, 0);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("standard input is not read"), "{told}");
+    let output = piped(&format!("{text}\n{}", event(7)), &["-"]);
     assert_code(&output, 1);
     assert!(
         stdout(&output).contains("lost: -:6, source /test, id 7"),
