@@ -37,7 +37,8 @@ Exit codes:
   0    every promise was kept (plain async-nats makes none)
   1    one was broken
   2    wrong usage: a flag, a file
-  3    no broker: none can be run or reached, or it did not come back
+  3    no broker: none can be run or reached, or it did not come back: what was told and how long it took
+       is printed all the same
   130  interrupted (Ctrl-C), after the verdict on what was run; 143 by SIGTERM. A second one ends at once";
 
 #[derive(Debug, Args)]

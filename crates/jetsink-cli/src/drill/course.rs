@@ -35,6 +35,15 @@ const LAST_ANSWER: Duration = Duration::from_secs(15);
 /// the broker, until it tells what it holds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a drill came to.
+pub(super) struct Ended {
+    pub(super) record: Record,
+    /// What ended it early.
+    pub(super) interrupt: Option<Interrupt>,
+    /// Why nobody could tell what the streams hold.
+    pub(super) unread: Option<Failure>,
+}
+
 pub(super) struct Course {
     about: About,
     longest_emit: Duration,
@@ -120,7 +129,7 @@ impl Course {
         script: &Script,
         mut broker: Broker,
         signals: &mut Signals,
-    ) -> Result<(Record, Option<Interrupt>), Failure> {
+    ) -> Result<Ended, Failure> {
         let play = self.play(script, &mut broker);
         self.run(script.time(), false, play, signals).await
     }
@@ -130,7 +139,7 @@ impl Course {
         &self,
         time: Duration,
         signals: &mut Signals,
-    ) -> Result<(Record, Option<Interrupt>), Failure> {
+    ) -> Result<Ended, Failure> {
         let wait = async {
             self.goes_on_for(time).await;
             Ok(())
@@ -145,7 +154,7 @@ impl Course {
         observes: bool,
         play: impl Future<Output = Result<(), Failure>>,
         signals: &mut Signals,
-    ) -> Result<(Record, Option<Interrupt>), Failure> {
+    ) -> Result<Ended, Failure> {
         let (stop, stopped) = watch::channel(false);
         let mut load = JoinSet::new();
         for lane in &self.lanes {
@@ -171,13 +180,13 @@ impl Course {
         };
         let mut record = std::pin::pin!(record);
         let interrupt = tokio::select! {
-            record = &mut record => return Ok((record?, None)),
+            ended = &mut record => return ended,
             interrupt = signals.next() => interrupt,
         };
         self.note("interrupted: what was begun is brought to its end".to_owned());
         self.interrupted.send_replace(true);
         tokio::select! {
-            record = record => Ok((record?, Some(interrupt))),
+            ended = record => Ok(Ended { interrupt: Some(interrupt), ..ended? }),
             interrupt = signals.next() => Err(Failure::Interrupted(interrupt)),
         }
     }
@@ -351,7 +360,7 @@ impl Course {
     }
 
     /// The verdict, once nothing is under way any more.
-    async fn finish(&self, mut recorder: Recorder) -> Result<Record, Failure> {
+    async fn finish(&self, mut recorder: Recorder) -> Result<Ended, Failure> {
         if self.is_over() {
             let wait = PATIENCE.as_secs();
             self.note(format!(
@@ -360,16 +369,29 @@ impl Course {
         }
         let (faults, mut evidence) = self.evidence();
         let before = std::mem::take(&mut self.happened.borrow_mut().read);
-        for stored in before.into_iter().chain(self.read_back().await?) {
+        let (read, unread) = match self.read_back().await {
+            Ok(read) => (read, None),
+            // What was told and how long it took is known all the same.
+            Err(failure @ Failure::Read { .. }) => (Vec::new(), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        evidence
+            .iter_mut()
+            .for_each(|evidence| evidence.unread = unread.is_some());
+        for stored in before.into_iter().chain(read) {
             if let Some(evidence) = evidence.get_mut(stored.lane) {
                 evidence.stored(stored.number, stored.intact);
             }
         }
         // The samples end with what is known now.
         let last = self.lanes.iter().zip(&evidence);
-        let last = last.map(|(lane, evidence)| (lane.tick(), Some(evidence.ever_stored())));
+        let last = last.map(|(lane, evidence)| {
+            let stored = (!evidence.unread).then(|| evidence.ever_stored());
+            (lane.tick(), stored)
+        });
         recorder.record(self.started.elapsed(), last.collect());
         let mut about = self.about.clone();
+        about.unread = unread.is_some();
         about.interrupted = *self.interrupted.borrow();
         about.seconds = self.started.elapsed().as_secs_f64();
         about.tick_seconds = recorder.tick_seconds();
@@ -385,10 +407,14 @@ impl Course {
                 },
             }
         });
-        Ok(Record {
-            about,
-            faults,
-            lanes: lanes.collect(),
+        Ok(Ended {
+            record: Record {
+                about,
+                faults,
+                lanes: lanes.collect(),
+            },
+            interrupt: None,
+            unread,
         })
     }
 }

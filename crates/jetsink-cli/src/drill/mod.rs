@@ -22,13 +22,13 @@ use jetsink::{
 };
 use tempfile::TempDir;
 
-use crate::interrupt::{Interrupt, Signals};
+use crate::interrupt::Signals;
 use crate::output;
 use crate::settings::{Failure, resolve_connection};
 use crate::{environment, runtime};
 use arguments::{Compare, Drill, Spool};
 use broker::Broker;
-use course::Course;
+use course::{Course, Ended};
 use event::Events;
 use lane::{Lane, Outlet};
 use record::Record;
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
         try_file(path)?;
     }
     let runtime = runtime()?;
-    let (record, interrupt) = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         if is_theirs {
             theirs(arguments, sink, &mut signals).await
@@ -72,11 +72,12 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     })?;
     // A caller whose broker never answered is not waited for.
     runtime.shutdown_background();
-    tell(arguments, &record)?;
-    Ok(match interrupt {
-        Some(interrupt) => interrupt.exit_code(),
-        None => u8::from(!record.is_kept()),
-    })
+    tell(arguments, &ended.record)?;
+    match (ended.interrupt, ended.unread) {
+        (Some(interrupt), _) => Ok(interrupt.exit_code()),
+        (None, Some(unread)) => Err(unread),
+        (None, None) => Ok(u8::from(!ended.record.is_kept())),
+    }
 }
 
 /// What ends early if it is interrupted: nothing is under way yet.
@@ -95,10 +96,13 @@ async fn ours(
     arguments: &Drill,
     sink: SinkSettings,
     signals: &mut Signals,
-) -> Result<(Record, Option<Interrupt>), Failure> {
+) -> Result<Ended, Failure> {
     let (outage, pause) = (arguments.outage, arguments.pause);
     let script = Script::new(&arguments.faults, outage, pause, arguments.cluster)?;
     let folder = spool_folder()?;
+    if arguments.cluster && !arguments.quiet {
+        output::note("starting three servers, and a replica of each stream on each");
+    }
     let set_up = async {
         let names = lanes(arguments);
         let broker = Broker::start(arguments.cluster, names.len()).await?;
@@ -135,7 +139,7 @@ async fn theirs(
     arguments: &Drill,
     sink: SinkSettings,
     signals: &mut Signals,
-) -> Result<(Record, Option<Interrupt>), Failure> {
+) -> Result<Ended, Failure> {
     let Some(subject) = &arguments.subject else {
         let text = "--subject SUBJECT is needed with --server or --context: where the load goes";
         return Err(Failure::Usage(text.to_owned()));
@@ -250,7 +254,9 @@ fn tell(arguments: &Drill, record: &Record) -> Result<(), Failure> {
     // First, since a disk may be full.
     if arguments.json {
         let mut json = serde_json::json!(record);
-        json["kept"] = record.is_kept().into();
+        let (kept, unread) = (record.is_kept(), record.about.unread);
+        // Of what was not read nobody can say that all was kept.
+        json["kept"] = (!kept || !unread).then_some(kept).into();
         output::print(&json.to_string());
     } else {
         outcome::lines(record)

@@ -31,6 +31,7 @@ pub(super) fn about(arguments: &Drill, nats_server: String, servers: usize) -> A
         tick_seconds: 0.0,
         deadline_seconds: arguments.deadline.as_secs_f64(),
         interrupted: false,
+        unread: false,
     }
 }
 
@@ -165,6 +166,9 @@ pub(super) fn lines(record: &Record) -> Vec<String> {
         ));
     }
     lines.push(match broken {
+        0 if record.about.unread => {
+            "no verdict: what the broker holds could not be read".to_owned()
+        }
         0 => "every promise was kept".to_owned(),
         1 => "1 promise was BROKEN".to_owned(),
         broken => format!("{broken} promises were BROKEN"),

@@ -38,6 +38,8 @@ pub(crate) struct About {
     pub(crate) deadline_seconds: f64,
     /// Whether it ended before its script did.
     pub(crate) interrupted: bool,
+    /// Whether the streams could not be read at the end: what they hold is not known.
+    pub(crate) unread: bool,
 }
 
 /// Something that was done to the broker, or that was seen to happen to it.

@@ -41,6 +41,8 @@ pub(super) struct Evidence {
     pub(super) recoveries: Vec<Recovery>,
     /// Where there is a spool: what is left in it.
     pub(super) left: Option<u64>,
+    /// Whether the stream could not be read, so that nobody knows what it holds.
+    pub(super) unread: bool,
     found: Found,
 }
 
@@ -148,11 +150,34 @@ impl Evidence {
         });
         let unknown = told(Told::Unknown) + told(Told::Nothing);
         if unknown > 0 {
-            let there = self
-                .count(|told, times, _| matches!(told, Told::Unknown | Told::Nothing) && times > 0);
-            let text = format!("{}, {} of them stored", count(unknown), count(there));
+            let text = match self.unread {
+                true => count(unknown),
+                false => {
+                    let there = self.count(|told, times, _| {
+                        matches!(told, Told::Unknown | Told::Nothing) && times > 0
+                    });
+                    format!("{}, {} of them stored", count(unknown), count(there))
+                }
+            };
             checks.push(seen("outcome unknown", text));
         }
+        match self.unread {
+            true => checks.push(seen("stored, lost, out of order", "not known".to_owned())),
+            false => self.check_stored(&mut checks),
+        }
+        if let Some(left) = self.left {
+            checks.push(none("left in the spool", left));
+        }
+        checks.push(at_most("longest emit", Some(self.longest), longest_emit));
+        checks.extend(self.recoveries.iter().map(|recovery| {
+            let name = format!("delivers again, {}", recovery.fault);
+            at_most(&name, recovery.time, recovery.bound)
+        }));
+        checks
+    }
+
+    /// What only the streams can tell.
+    fn check_stored(&self, checks: &mut Vec<Check>) {
         checks.push(seen("stored", count(self.found.stored)));
         if !self.excused.is_empty() {
             checks.push(seen("deleted with the stream", count(self.gone())));
@@ -165,15 +190,6 @@ impl Evidence {
             "told not stored, and stored",
             self.count(|told, times, _| told == Told::NotStored && times > 0),
         ));
-        if let Some(left) = self.left {
-            checks.push(none("left in the spool", left));
-        }
-        checks.push(at_most("longest emit", Some(self.longest), longest_emit));
-        checks.extend(self.recoveries.iter().map(|recovery| {
-            let name = format!("delivers again, {}", recovery.fault);
-            at_most(&name, recovery.time, recovery.bound)
-        }));
-        checks
     }
 }
 
@@ -277,6 +293,19 @@ mod tests {
         let mut spooled = evidence(&[Told::Spooled, Told::NotStored], &[0]);
         spooled.left = Some(3);
         assert_eq!(broken(&spooled), ["told Err", "left in the spool"]);
+    }
+
+    #[test]
+    fn of_a_stream_that_was_not_read_nothing_is_said() {
+        let told = [Told::Stored, Told::NotStored, Told::Unknown];
+        let mut unread = evidence(&told, &[]);
+        assert_eq!(broken(&unread), ["lost"]);
+        unread.unread = true;
+        assert!(broken(&unread).is_empty());
+        let checks = unread.checks(LONGEST_EMIT);
+        let seen = |name| checks.iter().find(|check| check.name == name);
+        assert_eq!(seen("told Err").map(|check| check.seen.as_str()), Some("2"));
+        assert!(seen("lost").is_none());
     }
 
     #[test]

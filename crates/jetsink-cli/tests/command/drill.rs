@@ -177,6 +177,36 @@ async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
     assert_eq!(stored, there(&server).await.len());
 }
 
+#[tokio::test]
+async fn a_broker_that_is_gone_at_the_end_leaves_no_verdict_but_what_was_told() {
+    let mut server = server().await;
+    let url = server.url();
+    let arguments = [
+        "--server",
+        &url,
+        "--subject=events.drill",
+        "--duration=2s",
+        "--spool=without",
+        "--json",
+    ];
+    let child = started(&arguments);
+    while there(&server).await.len() < 50 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.kill().unwrap();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    assert_code(&output, 3);
+    let record = json(&output);
+    assert_eq!(record["about"]["unread"], true);
+    assert!(record["kept"].is_null());
+    assert_eq!(
+        seen(&record, "jetsink", "stored, lost, out of order")["seen"],
+        "not known"
+    );
+    assert_eq!(seen(&record, "jetsink", "longest emit")["kept"], true);
+}
+
 /// What it prints if it is interrupted once it has told of a fault.
 fn interrupted(arguments: &[&str], fault: &str) -> String {
     let output = once_told(started(&[arguments, &PATIENT].concat()), fault, |child| {

@@ -76,6 +76,7 @@ pub(super) fn drill() -> Record {
             tick_seconds: TICK,
             deadline_seconds: 2.0,
             interrupted: false,
+            unread: false,
         },
         faults: vec![fault("killed", KILLED), fault("frozen", FROZEN), fault("stream full", FULL)],
         lanes: vec![direct(), spooling(), plain()],

@@ -66,7 +66,7 @@ pub(super) fn lane(record: &Record, axes: &Axes, index: usize, lane: &Lane) -> S
         Some(latency(record, axes, index, lane)),
         circuit(record, axes, index, lane),
         Some(counts(record, axes, index, lane)),
-        Some(not_stored(record, axes, index, lane)),
+        shows_what_is_behind(lane).then(|| not_stored(record, axes, index, lane)),
     ]
     .into_iter()
     .flatten()
@@ -211,6 +211,15 @@ fn stored_in_words(lane: &Lane) -> String {
         }
         Some((stored, _)) => format!("stored, {}", count(stored)),
     }
+}
+
+/// Where the stream is asked at the end only, there is nothing to draw.
+fn shows_what_is_behind(lane: &Lane) -> bool {
+    let known = lane
+        .samples
+        .iter()
+        .filter(|sample| behind(sample).is_some());
+    known.count() > 1 || peak(lane, spooled).is_some()
 }
 
 fn not_stored<'a>(record: &'a Record, axes: &'a Axes, index: usize, lane: &Lane) -> Plot<'a> {

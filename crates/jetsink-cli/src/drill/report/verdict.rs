@@ -64,7 +64,9 @@ pub(super) fn headline(record: &Record) -> String {
             record.faults.len()
         ));
     }
-    if !kept.is_empty() {
+    if record.about.unread {
+        parts.push("no verdict: what the broker holds could not be read".to_owned());
+    } else if !kept.is_empty() {
         parts.push(format!("{} kept every bound", listed(&kept)));
     }
     parts.extend(outcomes.iter().filter_map(|(lane, outcome)| match outcome {
