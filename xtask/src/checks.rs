@@ -106,6 +106,13 @@ fn cargo_deny() -> Result<PathBuf, String> {
     Ok(binary)
 }
 
+/// The `jetsink` command, built as the tests build it: it is known to be right from a run, not to be fast.
+pub(crate) fn jetsink_command() -> Result<PathBuf, String> {
+    let build = ["build", "--quiet", "--locked", "--package", "jetsink-cli"];
+    succeed(&mut cargo(&build))?;
+    Ok(target().join("debug/jetsink"))
+}
+
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

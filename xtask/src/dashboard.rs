@@ -11,7 +11,7 @@ use nats_fixture::NatsServer;
 use tokio::time::sleep;
 
 use crate::alerts::prometheus;
-use crate::checks::target;
+use crate::checks::{jetsink_command, target};
 use crate::{cargo, plot, root, succeed};
 
 /// Ends with what started it.
@@ -28,13 +28,7 @@ pub(crate) async fn picture(output: &Path) -> Result<(), String> {
     let folder = target().join("dashboard");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    succeed(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "jetsink-cli",
-    ]))?;
+    let jetsink = jetsink_command()?;
     succeed(&mut cargo(&[
         "build",
         "--quiet",
@@ -64,7 +58,7 @@ pub(crate) async fn picture(output: &Path) -> Result<(), String> {
     let _spooling = service("events.spooled", &spooling, &[&spool])?;
     let events = folder.join("events.jsonl");
     let _writer = tokio::spawn(write(events.clone()));
-    let mut publish = Command::new(debug.join("jetsink"));
+    let mut publish = Command::new(&jetsink);
     publish
         .args([
             "publish",

@@ -7,7 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use nats_fixture::{NatsServer, audit, stored};
 
-use crate::{cargo, root, succeed};
+use crate::checks::jetsink_command;
+use crate::succeed;
 
 const STREAM: &str = "CELLOS_EVENTS";
 const SUBJECT: &str = "cellos.events.{tenantId}";
@@ -21,14 +22,7 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
         .map(Bytes::copy_from_slice)
         .collect();
 
-    succeed(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "jetsink-cli",
-    ]))?;
+    let jetsink = jetsink_command()?;
     let server = NatsServer::start().await.map_err(|e| e.to_string())?;
     let created = server.create_stream(STREAM, &["cellos.events.>"]).await;
     created.map_err(|e| e.to_string())?;
@@ -38,10 +32,8 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
     );
     println!("jetsink publish --subject '{SUBJECT}' {}", file.display());
 
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| root().join("target"), Into::into);
     let published = succeed(
-        std::process::Command::new(target.join("release/jetsink"))
+        std::process::Command::new(jetsink)
             .args([
                 "publish",
                 "--subject",

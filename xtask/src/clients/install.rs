@@ -51,8 +51,8 @@ pub(crate) fn server() -> Result<PathBuf, String> {
     install("cellos-server", "server", &[]).map(|(binary, _)| binary)
 }
 
-/// The programs share a build folder, which is kept, so that a change of ours compiles only what it
-/// touches. Returns cargo's log, too.
+/// All build into our folder, so that what they share with each other and with our tests is compiled
+/// once. Returns cargo's log, too.
 fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, String), String> {
     let at = |path: &Path| {
         let path = path.display().to_string();
@@ -62,12 +62,14 @@ fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, St
     fs::create_dir_all(&folder).map_err(at(&folder))?;
     let log = folder.join("build.log");
     let status = Command::new(env!("CARGO"))
-        .args(["install", program, "--force", "--version"])
+        .args(["install", program, "--debug", "--force", "--version"])
         .arg(format!("={VERSION}"))
         .args(arguments)
         .arg("--root")
         .arg(&folder)
-        .env("CARGO_TARGET_DIR", target().join("clients/build"))
+        .env("CARGO_TARGET_DIR", target())
+        // As in our Cargo.toml, without which nothing is shared.
+        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
         .stderr(File::create(&log).map_err(at(&log))?)
         .status()
         .map_err(|error| format!("cargo install: {error}"))?;

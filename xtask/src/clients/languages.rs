@@ -6,8 +6,8 @@ use std::process::Command;
 
 use nats_fixture::NatsServer;
 
-use crate::checks::target;
-use crate::{cargo, root, succeed, tools};
+use crate::checks::{jetsink_command, target};
+use crate::{root, succeed, tools};
 
 /// A stream for each mode, so that a reader meets only the one that it is told of.
 const MODES: [(&str, &str); 2] = [("structured", "STRUCTURED"), ("binary", "BINARY")];
@@ -22,7 +22,7 @@ const OLDEST_NODE: u32 = 20;
 pub(crate) async fn run() -> Result<(), String> {
     let files = ["samples/cellos-events.jsonl", "tests/clients/events.jsonl"];
     let files = files.map(|file| root().join(file));
-    let jetsink = command()?;
+    let jetsink = jetsink_command()?;
     let server = NatsServer::start().await.map_err(|e| e.to_string())?;
     for (mode, stream) in MODES {
         let subjects = format!("{mode}.>");
@@ -49,13 +49,6 @@ pub(crate) async fn run() -> Result<(), String> {
             Ok(())
         }
     }
-}
-
-/// The `jetsink` command, built as the demo builds it.
-pub(crate) fn command() -> Result<PathBuf, String> {
-    let build = ["build", "--quiet", "--release", "--locked", "--package"];
-    succeed(cargo(&build).arg("jetsink-cli"))?;
-    Ok(target().join("release/jetsink"))
 }
 
 fn read(

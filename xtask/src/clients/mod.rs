@@ -10,6 +10,8 @@ mod stage;
 
 use std::path::Path;
 
+use crate::checks::jetsink_command;
+
 pub(crate) use install::{Whose, supervisor};
 use scenarios::{Row, Scenario};
 pub(crate) use stage::command;
@@ -22,7 +24,7 @@ pub(crate) use stage::command;
 pub(crate) async fn run() -> Result<(), String> {
     languages::run().await?;
     let server = install::server()?;
-    let jetsink = languages::command()?;
+    let jetsink = jetsink_command()?;
     let mut rows = Vec::new();
     let mut views = Vec::new();
     for whose in [Whose::Ours, Whose::Published] {
@@ -44,7 +46,7 @@ pub(crate) async fn run() -> Result<(), String> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn ours(supervisor: &Path) -> Result<(), String> {
-    let jetsink = languages::command()?;
+    let jetsink = jetsink_command()?;
     let rows = play(Whose::Ours, supervisor, &jetsink).await?;
     println!("\n{}", report::table(&rows));
     judge(&rows)

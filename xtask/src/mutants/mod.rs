@@ -83,7 +83,14 @@ fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
         .current_dir(root())
         // Each of its two copies of the tree has its own.
         .env_remove("CARGO_TARGET_DIR")
-        .args(["mutants", "--package", "jetsink", "--jobs", "2", "--iterate"])
+        .args([
+            "mutants",
+            "--package",
+            "jetsink",
+            "--jobs",
+            "2",
+            "--iterate",
+        ])
         .args(["--no-shuffle", "--minimum-test-timeout", "30"])
         // Benchmarks, examples and tests with a broker are no part of it.
         .args(["--cargo-arg", "--lib", "--output"])

@@ -55,7 +55,9 @@ pub(crate) fn compare(
         Ok(())
     } else {
         let wrong = wrong.join("\n  ");
-        Err(format!("tests/mutants.toml is not what was seen:\n  {wrong}"))
+        Err(format!(
+            "tests/mutants.toml is not what was seen:\n  {wrong}"
+        ))
     }
 }
 
@@ -74,8 +76,15 @@ mod tests {
         let survived = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]);
         let compare = |listed: &[Survivor]| compare(&survived, listed);
         assert_eq!(compare(&[listed("a", 2), listed("b", 1)]), Ok(()));
-        assert_eq!(compare(&[listed("a", 1), listed("b", 1), listed("a", 1)]), Ok(()));
-        assert!(compare(&[listed("a", 2)]).unwrap_err().contains("b: 1 survived, 0 listed"));
+        assert_eq!(
+            compare(&[listed("a", 1), listed("b", 1), listed("a", 1)]),
+            Ok(())
+        );
+        assert!(
+            compare(&[listed("a", 2)])
+                .unwrap_err()
+                .contains("b: 1 survived, 0 listed")
+        );
         assert!(compare(&[listed("a", 1), listed("b", 1)]).is_err());
         let more = [listed("a", 2), listed("b", 1), listed("c", 1)];
         assert!(compare(&more).unwrap_err().contains("c: listed"));
