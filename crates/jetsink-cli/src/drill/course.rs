@@ -367,6 +367,11 @@ impl Course {
                 "the broker is not whole: it has {wait} s to tell what it holds"
             ));
         }
+        if self.shows {
+            // The view is gone, and with it what it showed.
+            let happened = self.happened.borrow();
+            happened.past.iter().for_each(|text| output::note(text));
+        }
         let (faults, mut evidence) = self.evidence();
         let before = std::mem::take(&mut self.happened.borrow_mut().read);
         let (read, unread) = match self.read_back().await {
