@@ -3,10 +3,10 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
+use tempfile::TempDir;
 use trial::Dice;
 
 use super::backend::Guarded;
@@ -60,8 +60,21 @@ struct State {
     after_failed_sync: u64,
 }
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+#[derive(Debug, Clone)]
+pub(crate) struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+    /// A real one, for the note that a closing leaves beside the file: no other disk's.
+    folder: Arc<TempDir>,
+}
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+        }
+    }
+}
 
 /// The disk as one process has it open.
 #[derive(Debug, Clone)]
@@ -88,10 +101,8 @@ impl SimulatedDisk {
                 opening: state.openings,
             }
         };
-        // Its folder is synced; the file is not there.
-        let path = std::env::temp_dir().join("a disk in memory");
         Store::open_with(
-            Path::new(&path),
+            &self.folder.path().join("a disk in memory"),
             Box::new(move |builder, failure| {
                 builder.create_with_backend(Guarded::new(disk.clone(), failure))
             }),
@@ -165,7 +176,7 @@ impl SimulatedDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 }
 
