@@ -67,8 +67,9 @@ pub(crate) enum Spool {
 }
 
 const EXPORT_NOTES: &str = "\
-Lines come subject by subject, each in its order. The events stay in the spool: who publishes the
-lines elsewhere empties the spool by discard, or each event is stored twice, under another message id.";
+Lines come subject by subject, each in its order. The events stay in the
+spool: who publishes the lines elsewhere empties the spool by discard, or each
+event is stored twice, under another message id.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -126,7 +127,8 @@ pub(crate) struct Dead {
 const REPLAY_EXIT_CODES: &str = "\
 Exit codes:
   0    the spool is empty
-  1    the broker refused events for good, now dead letters; or damage was found
+  1    the broker refused events for good, now dead letters; or damage was
+       found
   2    wrong usage, or a spool that can't be opened
   4    events are left in the spool
   130  interrupted (Ctrl-C); 143 by SIGTERM";
@@ -158,17 +160,20 @@ Examples:
   jetsink publish --subject events.all --dry-run events.jsonl
   jetsink publish --subject events.all --on-bad-line skip --rejected bad.jsonl in.jsonl
 
-Lines are published as they stand, without their line end (LF or CRLF). Empty ones
-are skipped, and so is a byte order mark at a file's start. Ctrl-C stops reading,
-finishes what is in flight and says where to resume; a second one ends at once.
+Lines are published as they stand, without their line end (LF or CRLF). Empty
+ones are skipped, and so is a byte order mark at a file's start. Ctrl-C stops
+reading, finishes what is in flight and says where to resume; a second one
+ends at once.
 
 Exit codes:
   0    every event is stored
   1    some are not: bad lines, refused events
   2    wrong usage: a flag, a file, a URL, a template; nothing was published
   3    the broker can't be reached, or went away for longer than --max-outage
-  4    with --spool: every event is stored or in the spool, and some are there still
-  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0, if what was read is stored";
+  4    with --spool: every event is stored or in the spool, and some are there
+       still
+  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0, if what was read
+       is stored";
 
 /// Flags of `jetsink publish`.
 #[derive(Debug, Args)]

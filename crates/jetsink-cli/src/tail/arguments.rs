@@ -15,20 +15,26 @@ Examples:
   jetsink tail --stream CELLOS_EVENTS --since 10m --no-follow --json | jq .event.data
   jetsink tail --stream CELLOS_EVENTS --subject 'cellos.events.{tenantId}' --tenant acme
 
-A line is: when the stream stored the event (UTC), tenant, type, source, id. The tenant is the event's:
-data.tenantId, else data.correlation.tenantId, else `single`. On a terminal the columns are cut to its
-width; elsewhere they are whole, with a tab between them. Characters that would act on a terminal are
-escaped. Messages that are no CloudEvents are shown as such: their subject, and how they begin.
+A line is: when the stream stored the event (UTC), tenant, type, source, id.
+The tenant is the event's: data.tenantId, else data.correlation.tenantId, else
+`single`. On a terminal the columns are cut to its width; elsewhere they are
+whole, with a tab between them. Characters that would act on a terminal are
+escaped. Messages that are no CloudEvents are shown as such: their subject,
+and how they begin.
 
-Nothing is acknowledged, and no consumer is left behind. When the connection is lost while it follows,
-it goes on behind the last message that came, and says so on standard error. With --no-follow, or past
---until, it ends. Ctrl-C ends it, and so does a closed pipe.
+Nothing is acknowledged, and no consumer is left behind. When the connection
+is lost while it follows, it goes on behind the last message that came, and
+says so on standard error. With --no-follow, or past --until, it ends. Ctrl-C
+ends it, and so does a closed pipe.
 
 Exit codes:
-  0         ended by --no-follow, --count, --until, a closed pipe, or while following by a signal
+  0         ended by --no-follow, --count, --until, a closed pipe, or while
+            following by a signal
   1         standard output can't be written
-  2         wrong usage; or the broker says no: no such stream, no JetStream, no permission
-  3         the broker can't be reached, or was lost with --no-follow or past --until
+  2         wrong usage; or the broker says no: no such stream, no JetStream,
+            no permission
+  3         the broker can't be reached, or was lost with --no-follow or past
+            --until
   130, 143  with --no-follow: interrupted by Ctrl-C, by SIGTERM";
 
 #[derive(Debug, Args)]
