@@ -95,6 +95,8 @@ fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
         .current_dir(root())
         // Each of its two copies of the tree has its own.
         .env_remove("CARGO_TARGET_DIR")
+        // It is built some hundred times, and nobody reads a backtrace.
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .args([
             "mutants",
             "--package",
