@@ -9,6 +9,7 @@ mod growth;
 mod instructions;
 mod mutants;
 mod packaging;
+mod page;
 mod plot;
 mod supervisor;
 mod tools;

@@ -68,7 +68,7 @@ fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, St
         .arg("--root")
         .arg(&folder)
         .env("CARGO_TARGET_DIR", target())
-        // As in our Cargo.toml, without which nothing is shared.
+        // As in our Cargo.toml, which is not looked at here; otherwise nothing is shared.
         .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
         .stderr(File::create(&log).map_err(at(&log))?)
         .status()

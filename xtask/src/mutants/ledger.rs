@@ -1,9 +1,14 @@
 //! What became of each mutant. cargo-mutants forgets at each pass what it does not try again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+/// What cargo-mutants calls a mutant whose tests never end: nobody can miss it.
+const TIMEOUT: &str = "Timeout";
 
 /// Kept in a file, so that a run can go on where it was interrupted.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ impl Counts {
     fn add(&mut self, end: &str) {
         match end {
             "CaughtMutant" => self.caught += 1,
-            "Timeout" => self.timed_out += 1,
+            TIMEOUT => self.timed_out += 1,
             "Unviable" => self.unviable += 1,
             // Whatever else it is called, nobody caught it.
             _ => self.missed += 1,
@@ -45,11 +50,24 @@ impl Ledger {
         Ok(Self { file, ends })
     }
 
-    /// Adds what cargo-mutants left in `folder`, where there is anything.
+    /// Adds what cargo-mutants left in `folder`, where there is anything, and has it leave out from now on
+    /// what never ended: it would try that again.
     pub(crate) fn take_from(&mut self, folder: &Path) -> Result<(), String> {
         let outcomes = folder.join("mutants.out/outcomes.json");
         if outcomes.exists() {
             self.add(&json(&outcomes)?);
+            let file = folder.join("mutants.out/previously_caught.txt");
+            let told = |e: std::io::Error| format!("{}: {e}", file.display());
+            let mut names = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&file)
+                .map_err(told)?;
+            for (name, end) in &self.ends {
+                if end == TIMEOUT {
+                    writeln!(names, "{name}").map_err(told)?;
+                }
+            }
         }
         let text = serde_json::json!(self.ends).to_string();
         std::fs::write(&self.file, text).map_err(|e| format!("{}: {e}", self.file.display()))
@@ -63,6 +81,11 @@ impl Ledger {
                 self.ends.insert(name.to_owned(), end.to_owned());
             }
         }
+    }
+
+    /// Forgets what is no mutant of the tree any more.
+    pub(crate) fn keep_only(&mut self, names: &HashSet<String>) {
+        self.ends.retain(|name, _| names.contains(name));
     }
 
     /// By file.
@@ -147,5 +170,7 @@ mod tests {
         let of_a = ledger.counts()["src/a.rs"];
         assert_eq!((of_a.caught, of_a.missed), (2, 1));
         assert_eq!(ledger.total().timed_out, 1);
+        ledger.keep_only(&HashSet::from([name(3)]));
+        assert_eq!((ledger.total().caught, ledger.ends.len()), (1, 1));
     }
 }

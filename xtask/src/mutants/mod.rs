@@ -5,6 +5,7 @@ mod ledger;
 mod report;
 mod survivors;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -83,35 +84,45 @@ pub(crate) fn run(iterate: bool) -> Result<(), String> {
         test(&binary, &folder, pass)?;
         ledger.take_from(&folder)?;
     }
+    ledger.keep_only(&names(&binary)?);
     let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
     report::write(&ledger, &survivors)?;
     println!("{}", ledger.summary());
     survivors::compare(&ledger.survivors(), &survivors)
 }
 
-fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
+/// cargo-mutants over our files.
+fn over_our_files(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     command
         .current_dir(root())
+        .args(["mutants", "--package", "jetsink"]);
+    for file in FILES {
+        command.args(["--file", file]);
+    }
+    command
+}
+
+/// All mutants of this tree.
+fn names(binary: &Path) -> Result<HashSet<String>, String> {
+    let list = over_our_files(binary).arg("--list").output();
+    let list = list.map_err(|e| format!("cargo mutants: {e}"))?;
+    let text = String::from_utf8_lossy(&list.stdout);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
+    let mut command = over_our_files(binary);
+    command
         // Each of its two copies of the tree has its own.
         .env_remove("CARGO_TARGET_DIR")
-        // It is built some hundred times, and nobody reads a backtrace.
+        // It is built several hundred times, and nobody reads a backtrace.
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .args([
-            "mutants",
-            "--package",
-            "jetsink",
-            "--jobs",
-            "2",
-            "--iterate",
-        ])
+        .args(["--jobs", "2", "--iterate"])
         .args(["--no-shuffle", "--minimum-test-timeout", "20"])
         // Benchmarks, examples and tests with a broker are no part of it.
         .args(["--cargo-arg", "--lib", "--output"])
         .arg(folder);
-    for file in FILES {
-        command.args(["--file", file]);
-    }
     if let Some(count) = pass.trial_count {
         command.env("JETSINK_TRIAL_COUNT", count);
     }
@@ -127,7 +138,7 @@ fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
 }
 
 fn cargo_mutants() -> Result<PathBuf, String> {
-    let tools = target().join("tools");
+    let tools = target().join(format!("tools/cargo-mutants-{VERSION}"));
     let binary = tools.join("bin/cargo-mutants");
     if !binary.is_file() {
         let mut install = Command::new(env!("CARGO"));
@@ -136,4 +147,17 @@ fn cargo_mutants() -> Result<PathBuf, String> {
         succeed(&mut install)?;
     }
     Ok(binary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_that_are_changed_are_there() {
+        for file in FILES {
+            let path = root().join(file.trim_end_matches("/**"));
+            assert!(path.exists(), "{file}");
+        }
+    }
 }

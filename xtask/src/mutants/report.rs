@@ -2,44 +2,51 @@
 
 use super::ledger::Ledger;
 use super::survivors::Survivor;
-use crate::root;
+use crate::page;
 
 const TEXT: &str = include_str!("mutants.md");
 
 /// Where it goes.
 const FILE: &str = "docs/mutants.md";
 
-pub(crate) fn write(ledger: &Ledger, survivors: &[Survivor]) -> Result<(), String> {
-    let mut counts = "| file | caught | never ended | do not compile | survived |\n".to_owned();
-    counts.push_str("| --- | ---: | ---: | ---: | ---: |\n");
+/// Left out of every name.
+const FOLDER: &str = "crates/jetsink/src/";
+
+pub(crate) fn write(ledger: &Ledger, listed: &[Survivor]) -> Result<(), String> {
+    let values = [
+        ("version", super::VERSION.to_owned()),
+        ("summary", ledger.summary()),
+        ("counts", counts(ledger)),
+        ("survivors", survivors(ledger, listed)),
+    ];
+    page::write(FILE, TEXT, &values)
+}
+
+fn counts(ledger: &Ledger) -> String {
+    let mut text = "| file | caught | never ended | do not compile | survived |\n\
+                    | --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
     for (file, of_file) in ledger.counts() {
-        counts.push_str(&format!(
+        text.push_str(&format!(
             "| {} | {} | {} | {} | {} |\n",
-            file.trim_start_matches("crates/jetsink/src/"),
+            file.trim_start_matches(FOLDER),
             of_file.caught,
             of_file.timed_out,
             of_file.unviable,
             of_file.missed
         ));
     }
-    let mut reasons = "| mutant | times | why no test fails |\n| --- | ---: | --- |\n".to_owned();
-    for survivor in survivors {
-        reasons.push_str(&format!(
-            "| `{}` | {} | {} |\n",
-            survivor
-                .mutant
-                .trim_start_matches("crates/jetsink/src/")
-                .replace('|', "\\|"),
-            survivor.times,
-            survivor.reason
-        ));
+    text
+}
+
+fn survivors(ledger: &Ledger, listed: &[Survivor]) -> String {
+    let mut text = "| mutant | times | why no test fails |\n| --- | ---: | --- |\n".to_owned();
+    for (mutant, times) in ledger.survivors() {
+        let reason = listed.iter().find(|survivor| survivor.mutant == mutant);
+        let reason = reason.map_or("**no reason is known**", |survivor| &survivor.reason);
+        // A bar in code ends a cell, too.
+        let mutant = mutant.trim_start_matches(FOLDER).replace('|', "\\|");
+        text.push_str(&format!("| `{mutant}` | {times} | {reason} |\n"));
     }
-    let text = TEXT
-        .replace("{version}", super::VERSION)
-        .replace("{summary}", &ledger.summary())
-        .replace("{counts}", &counts)
-        .replace("{reasons}", &reasons);
-    std::fs::write(root().join(FILE), text).map_err(|e| format!("{FILE}: {e}"))?;
-    println!("{FILE} is written");
-    Ok(())
+    text
 }

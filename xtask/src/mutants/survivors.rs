@@ -44,9 +44,9 @@ pub(crate) fn compare(
     }
     let mut wrong = Vec::new();
     for (mutant, &times) in survived {
-        let expected: usize = expected.remove(mutant.as_str()).unwrap_or(0);
-        if times != expected {
-            wrong.push(format!("{mutant}: {times} survived, {expected} listed"));
+        let listed: usize = expected.remove(mutant.as_str()).unwrap_or(0);
+        if times != listed {
+            wrong.push(format!("{mutant}: {times} survived, {listed} listed"));
         }
     }
     let caught = expected.into_keys();

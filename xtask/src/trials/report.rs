@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::run::Run;
 use super::table;
 use super::teeth::Bites;
+use crate::page::{self, said};
 use crate::{root, succeed};
 
 const TEXT: &str = include_str!("reliability.md");
@@ -19,8 +20,6 @@ pub(crate) fn write(runs: &[Run], teeth: &Bites, took: Duration) -> Result<(), S
     let server = nats_fixture::nats_server_binary().map_err(|e| e.to_string())?;
     let server = said(Command::new(server).arg("--version"))?;
     let values = [
-        ("date", said(Command::new("date").args(["-u", "+on %F"]))?),
-        ("commit", commit()?),
         ("minutes", format!("{:.0}", took.as_secs_f64() / 60.0)),
         ("cores", cores.to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -32,34 +31,12 @@ pub(crate) fn write(runs: &[Run], teeth: &Bites, took: Duration) -> Result<(), S
         ("teeth_summary", teeth.summary()),
         ("teeth", teeth.markdown()),
     ];
-    let text = filled(TEXT, &values);
-    std::fs::write(root().join(FILE), text).map_err(|e| format!("{FILE}: {e}"))?;
-    println!("{FILE} is written");
+    page::write(FILE, TEXT, &values)?;
     succeed(
         Command::new("git")
             .current_dir(root())
             .args(["diff", "--stat", "--", FILE]),
     )
-}
-
-fn commit() -> Result<String, String> {
-    let git = |arguments: &[&str]| said(Command::new("git").current_dir(root()).args(arguments));
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    let changed = changed.lines().any(|line| !line.ends_with(FILE));
-    Ok(if changed {
-        format!("{commit} with changes that are not committed")
-    } else {
-        commit
-    })
-}
-
-fn said(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("{command:?}: {}", output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The version of a package in the lock file.
@@ -73,14 +50,6 @@ fn locked(lock: &str, package: &str) -> Result<String, String> {
     Ok(version.trim_end_matches('"').to_owned())
 }
 
-fn filled(text: &str, values: &[(&str, String)]) -> String {
-    let mut text = text.to_owned();
-    for (name, value) in values {
-        text = text.replace(&format!("{{{name}}}"), value);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,14 +59,5 @@ mod tests {
         let lock = "[[package]]\nname = \"redb-x\"\nversion = \"1\"\n\n[[package]]\nname = \"redb\"\nversion = \"4.6.0\"\n";
         assert_eq!(locked(lock, "redb"), Ok("4.6.0".to_owned()));
         assert!(locked(lock, "red").is_err());
-    }
-
-    #[test]
-    fn values_take_the_place_of_their_names() {
-        let values = [("commit", "abc".to_owned())];
-        assert_eq!(
-            filled("from {commit}, {other}", &values),
-            "from abc, {other}"
-        );
     }
 }
