@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
     let files = open_all(arguments)?;
     let ledger = read_ledger(arguments, &files)?;
     if arguments.files.is_empty() && is_piped_in() {
-        output::note("standard input is not read: - as a file takes it");
+        output::note("standard input is a pipe and is not read; give - as a file to read it");
     }
     let clean = runtime()?.block_on(async {
         let publisher = NatsPublisher::connect(connect).await?;

@@ -43,9 +43,8 @@ Exit codes:
   0    every promise was kept (plain async-nats makes none)
   1    one was broken
   2    wrong usage: a flag, a file
-  3    no broker: none can be run or reached, or it did not come back: what
-       was told and how long it took
-       is printed all the same
+  3    no broker: none can be run or reached; or it did not come back, and
+       what was told and how long it took is printed all the same
   130  interrupted (Ctrl-C), after the verdict on what was run; 143 by
        SIGTERM. A second one ends at once";
 
@@ -118,7 +117,8 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "FILE")]
     pub(super) picture: Option<PathBuf>,
 
-    /// Print all that was recorded as one JSON object on standard output, and no verdict in words
+    /// Print all that was recorded as one JSON object on standard output, and no verdict in words; `kept`
+    /// says whether every promise was, and is null where the stream could not be read
     #[arg(long)]
     pub(super) json: bool,
 

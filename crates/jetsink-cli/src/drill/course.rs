@@ -1,6 +1,6 @@
 //! A drill from its first event to the verdict: the load, the faults, the samples, all at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ pub(super) struct Ended {
     pub(super) record: Record,
     /// What ended it early.
     pub(super) interrupt: Option<Interrupt>,
-    /// Why nobody could tell what the streams hold.
-    pub(super) unread: Option<Failure>,
+    /// Why it is not all that it was to be: a fault could not be begun or undone, or nobody could tell what
+    /// the streams hold.
+    pub(super) failure: Option<Failure>,
 }
 
 pub(super) struct Course {
@@ -58,7 +59,8 @@ pub(super) struct Course {
     reader: NatsPublisher,
     events: Events,
     interrupted: watch::Sender<bool>,
-    shows: bool,
+    /// Whether there is a view, which shows all that there is to say.
+    shows: Cell<bool>,
     quiet: bool,
     started: Instant,
     happened: RefCell<Happened>,
@@ -114,9 +116,9 @@ impl Course {
             events,
             interrupted: watch::Sender::new(false),
             // Nobody can draw over a pipe.
-            shows: arguments.progress.applies()
-                && !arguments.quiet
-                && std::io::stderr().is_terminal(),
+            shows: Cell::new(
+                arguments.progress.applies() && !arguments.quiet && std::io::stderr().is_terminal(),
+            ),
             quiet: arguments.quiet,
             started: Instant::now(),
             happened: RefCell::new(happened),
@@ -163,30 +165,30 @@ impl Course {
         }
         let mut recorder = Recorder::new(TICK, self.lanes.len());
         let course = async {
-            play.await?;
+            let played = play.await;
             // It is heard as long as one caller is there.
             let _ = stop.send(true);
             let ended = async { while load.join_next().await.is_some() {} };
             let _ = timeout(LAST_ANSWER, ended).await;
             self.drain().await;
-            Ok::<_, Failure>(())
+            played.err()
         };
         let record = async {
-            tokio::select! {
-                ended = course => ended?,
-                () = self.watch(&mut recorder, end, observes) => {}
-            }
-            self.finish(recorder).await
+            let failure = tokio::select! {
+                failure = course => failure,
+                () = self.watch(&mut recorder, end, observes) => None,
+            };
+            self.finish(recorder, failure).await
         };
         let mut record = std::pin::pin!(record);
         let interrupt = tokio::select! {
-            ended = &mut record => return ended,
+            ended = &mut record => return Ok(ended),
             interrupt = signals.next() => interrupt,
         };
         self.note("interrupted: what was begun is brought to its end".to_owned());
         self.interrupted.send_replace(true);
         tokio::select! {
-            ended = record => Ok(Ended { interrupt: Some(interrupt), ..ended? }),
+            ended = record => Ok(Ended { interrupt: Some(interrupt), ..ended }),
             interrupt = signals.next() => Err(Failure::Interrupted(interrupt)),
         }
     }
@@ -320,7 +322,7 @@ impl Course {
     }
 
     fn note(&self, text: String) {
-        if !self.shows && !self.quiet {
+        if !self.shows.get() && !self.quiet {
             output::note(&text);
         }
         self.happened.borrow_mut().past.push(text);
@@ -360,25 +362,24 @@ impl Course {
     }
 
     /// The verdict, once nothing is under way any more.
-    async fn finish(&self, mut recorder: Recorder) -> Result<Ended, Failure> {
+    async fn finish(&self, mut recorder: Recorder, failure: Option<Failure>) -> Ended {
+        if self.shows.take() {
+            // The view is gone, and with it what it showed.
+            let happened = self.happened.borrow();
+            happened.past.iter().for_each(|text| output::note(text));
+        }
         if self.is_over() {
             let wait = PATIENCE.as_secs();
             self.note(format!(
                 "the broker is not whole: it has {wait} s to tell what it holds"
             ));
         }
-        if self.shows {
-            // The view is gone, and with it what it showed.
-            let happened = self.happened.borrow();
-            happened.past.iter().for_each(|text| output::note(text));
-        }
         let (faults, mut evidence) = self.evidence();
         let before = std::mem::take(&mut self.happened.borrow_mut().read);
+        // What was told, and how long it took, is known all the same.
         let (read, unread) = match self.read_back().await {
             Ok(read) => (read, None),
-            // What was told and how long it took is known all the same.
-            Err(failure @ Failure::Read { .. }) => (Vec::new(), Some(failure)),
-            Err(failure) => return Err(failure),
+            Err(unread) => (Vec::new(), Some(unread)),
         };
         evidence
             .iter_mut()
@@ -412,15 +413,15 @@ impl Course {
                 },
             }
         });
-        Ok(Ended {
+        Ended {
             record: Record {
                 about,
                 faults,
                 lanes: lanes.collect(),
             },
             interrupt: None,
-            unread,
-        })
+            failure: failure.or(unread),
+        }
     }
 }
 

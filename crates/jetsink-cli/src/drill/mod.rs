@@ -73,9 +73,12 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     // A caller whose broker never answered is not waited for.
     runtime.shutdown_background();
     tell(arguments, &ended.record)?;
-    match (ended.interrupt, ended.unread) {
-        (Some(interrupt), _) => Ok(interrupt.exit_code()),
-        (None, Some(unread)) => Err(unread),
+    match (ended.interrupt, ended.failure) {
+        (Some(interrupt), failure) => {
+            failure.iter().for_each(output::failure);
+            Ok(interrupt.exit_code())
+        }
+        (None, Some(failure)) => Err(failure),
         (None, None) => Ok(u8::from(!ended.record.is_kept())),
     }
 }
@@ -254,9 +257,11 @@ fn tell(arguments: &Drill, record: &Record) -> Result<(), Failure> {
     // First, since a disk may be full.
     if arguments.json {
         let mut json = serde_json::json!(record);
-        let (kept, unread) = (record.is_kept(), record.about.unread);
-        // Of what was not read nobody can say that all was kept.
-        json["kept"] = (!kept || !unread).then_some(kept).into();
+        json["kept"] = match (record.is_kept(), record.about.unread) {
+            // Of what was not read nobody can say that all was kept.
+            (true, true) => serde_json::Value::Null,
+            (kept, _) => kept.into(),
+        };
         output::print(&json.to_string());
     } else {
         outcome::lines(record)

@@ -165,8 +165,11 @@ impl Evidence {
             true => checks.push(seen("stored, lost, out of order", "not known".to_owned())),
             false => self.check_stored(&mut checks),
         }
-        if let Some(left) = self.left {
-            checks.push(none("left in the spool", left));
+        match self.left {
+            None => {}
+            // It is there for a broker that may come back.
+            Some(left) if self.unread => checks.push(seen("left in the spool", count(left))),
+            Some(left) => checks.push(none("left in the spool", left)),
         }
         checks.push(at_most("longest emit", Some(self.longest), longest_emit));
         checks.extend(self.recoveries.iter().map(|recovery| {
@@ -306,6 +309,9 @@ mod tests {
         let seen = |name| checks.iter().find(|check| check.name == name);
         assert_eq!(seen("told Err").map(|check| check.seen.as_str()), Some("2"));
         assert!(seen("lost").is_none());
+        unread.told.retain(|told| told.is_ok());
+        unread.left = Some(1);
+        assert!(broken(&unread).is_empty());
     }
 
     #[test]

@@ -299,7 +299,10 @@ async fn lines_are_read_as_publish_reads_them_also_from_standard_input() {
     let output = piped("", &[]);
     assert_code(&output, 0);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("standard input is not read"), "{told}");
+    assert!(
+        told.contains("standard input is a pipe and is not read"),
+        "{told}"
+    );
     let output = piped(&format!("{text}\n{}", event(7)), &["-"]);
     assert_code(&output, 1);
     assert!(

@@ -185,7 +185,8 @@ async fn a_broker_that_is_gone_at_the_end_leaves_no_verdict_but_what_was_told() 
         "--server",
         &url,
         "--subject=events.drill",
-        "--duration=2s",
+        "--duration=6s",
+        "--longest-emit=60s",
         "--spool=without",
         "--json",
     ];

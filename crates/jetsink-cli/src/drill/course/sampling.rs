@@ -19,7 +19,7 @@ const SHOWN: usize = 10;
 impl Course {
     /// Takes a sample each tick, for ever.
     pub(super) async fn watch(&self, recorder: &mut Recorder, end: Duration, observes: bool) {
-        let mut view = self.shows.then(View::new);
+        let mut view = self.shows.get().then(View::new);
         let mut due = interval(TICK);
         let mut latest: VecDeque<Vec<Tick>> = VecDeque::new();
         let stored = RefCell::new(vec![None; self.lanes.len()]);

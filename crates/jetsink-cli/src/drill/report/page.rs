@@ -13,7 +13,12 @@ pub(crate) fn html(record: &Record) -> String {
     let headline = headline(record);
     let axes = Axes::of(record);
     let started = Text(&record.about.started);
-    let verdicts: String = record.lanes.iter().enumerate().map(verdict).collect();
+    let verdicts: String = record
+        .lanes
+        .iter()
+        .enumerate()
+        .map(|(index, lane)| verdict(record, index, lane))
+        .collect();
     let overview = plots::overview(record, &axes);
     let lanes: String = record
         .lanes
@@ -41,8 +46,8 @@ pub(crate) fn html(record: &Record) -> String {
     )
 }
 
-fn verdict((index, lane): (usize, &Lane)) -> String {
-    let outcome = Outcome::of(lane);
+fn verdict(record: &Record, index: usize, lane: &Lane) -> String {
+    let outcome = Outcome::of(record, lane);
     let (class, name) = (lane_class(index), Text(&lane.name));
     let (kind, words) = (outcome.class(), outcome.in_words());
     let rows: String = lane.checks.iter().map(check).collect();

@@ -213,7 +213,7 @@ fn stored_in_words(lane: &Lane) -> String {
     }
 }
 
-/// Where the stream is asked at the end only, there is nothing to draw.
+/// Of a stream that is asked at the end only there is nothing to draw, unless a spool was seen to fill.
 fn shows_what_is_behind(lane: &Lane) -> bool {
     let known = lane
         .samples

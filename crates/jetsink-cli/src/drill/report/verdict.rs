@@ -14,14 +14,17 @@ pub(super) enum Outcome {
     },
     /// Nothing was bounded: the lane is there to be compared with.
     OnlyTold,
+    /// What was seen is within its bounds, and the stream was not.
+    NotKnown,
 }
 
 impl Outcome {
-    pub(super) fn of(lane: &Lane) -> Self {
+    pub(super) fn of(record: &Record, lane: &Lane) -> Self {
         let marks = || lane.checks.iter().filter_map(|check| check.kept);
         let bounds = marks().count();
         match marks().filter(|kept| !kept).count() {
             _ if bounds == 0 => Self::OnlyTold,
+            0 if record.about.unread => Self::NotKnown,
             0 => Self::Kept { bounds },
             broken => Self::Broken { broken, bounds },
         }
@@ -33,6 +36,7 @@ impl Outcome {
             Self::Kept { bounds } => format!("✓ kept all {bounds} bounds"),
             Self::Broken { broken, bounds } => format!("✗ broke {broken} of {bounds}"),
             Self::OnlyTold => "– no bounds, to compare".to_owned(),
+            Self::NotKnown => "– what is stored is not known".to_owned(),
         }
     }
 
@@ -40,7 +44,7 @@ impl Outcome {
         match self {
             Self::Kept { .. } => "kept",
             Self::Broken { .. } => "broken",
-            Self::OnlyTold => "told",
+            Self::OnlyTold | Self::NotKnown => "told",
         }
     }
 }
@@ -50,7 +54,7 @@ pub(super) fn headline(record: &Record) -> String {
     let outcomes: Vec<_> = record
         .lanes
         .iter()
-        .map(|lane| (lane, Outcome::of(lane)))
+        .map(|lane| (lane, Outcome::of(record, lane)))
         .collect();
     let kept: Vec<_> = outcomes
         .iter()
@@ -66,14 +70,15 @@ pub(super) fn headline(record: &Record) -> String {
     }
     if record.about.unread {
         parts.push("no verdict: what the broker holds could not be read".to_owned());
-    } else if !kept.is_empty() {
+    }
+    if !kept.is_empty() {
         parts.push(format!("{} kept every bound", listed(&kept)));
     }
     parts.extend(outcomes.iter().filter_map(|(lane, outcome)| match outcome {
         Outcome::Broken { broken, bounds } => {
             Some(format!("{} broke {broken} of {bounds}", lane.name))
         }
-        Outcome::Kept { .. } | Outcome::OnlyTold => None,
+        Outcome::Kept { .. } | Outcome::OnlyTold | Outcome::NotKnown => None,
     }));
     if parts.is_empty() {
         "Nothing was held against a bound".to_owned()
@@ -104,7 +109,8 @@ mod tests {
         record.lanes[0].checks = checks(&[None, Some(true)]);
         record.lanes[1].checks = checks(&[Some(true), Some(false), None]);
         record.lanes[2].checks = checks(&[None]);
-        let outcomes: Vec<_> = record.lanes.iter().map(Outcome::of).collect();
+        let outcome = |lane| Outcome::of(&record, lane);
+        let outcomes: Vec<_> = record.lanes.iter().map(outcome).collect();
         let broken = Outcome::Broken {
             broken: 1,
             bounds: 2,
@@ -120,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_kept_are_named_together() {
+    fn lanes_that_kept_are_named_together_where_the_stream_was_read() {
         let mut record = example::drill();
         for lane in &mut record.lanes {
             lane.checks = checks(&[Some(true)]);
@@ -129,6 +135,14 @@ mod tests {
             headline(&record),
             "jetsink, jetsink with a spool and plain async-nats kept every bound"
         );
+        record.about.unread = true;
+        assert_eq!(
+            headline(&record),
+            "no verdict: what the broker holds could not be read"
+        );
+        record.lanes[0].checks = checks(&[Some(false)]);
+        assert!(headline(&record).ends_with("; jetsink broke 1 of 1"));
+        record.about.unread = false;
         record.lanes.clear();
         assert_eq!(headline(&record), "Nothing was held against a bound");
     }
