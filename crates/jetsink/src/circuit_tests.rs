@@ -111,6 +111,26 @@ fn a_late_outcome_does_not_move_a_circuit_that_has_changed() {
 }
 
 #[test]
+fn a_failure_from_an_earlier_time_of_being_connected_is_late() {
+    let start = Instant::now();
+    let circuit = Circuit::new(start);
+    let mut now = start;
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        late.push(circuit.admit(now).unwrap());
+        let opens = circuit.admit(now).unwrap();
+        circuit.settle(now, opens, Outcome::Failure);
+        now += 100 * MS;
+        let probe = circuit.admit(now).unwrap();
+        circuit.settle(now, probe, Outcome::Success);
+    }
+    for late in late {
+        assert_eq!(circuit.settle(now, late, Outcome::Failure), None);
+    }
+    assert_eq!(circuit.state(now), State::Connected, "invariant 4");
+}
+
+#[test]
 fn a_sign_of_life_makes_a_probe_due_and_starts_the_schedule_again() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);

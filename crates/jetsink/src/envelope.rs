@@ -217,6 +217,8 @@ mod tests {
         for bad in ["", " a", "a ", "a\nb", "ü", "\u{7f}"] {
             assert!(MessageId::new(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(MessageId::new("a b").unwrap().as_str(), "a b");
+        let id = MessageId::new("a b").unwrap();
+        assert_eq!(id.as_str(), "a b");
+        assert_eq!(format!("{id} {id:?}"), r#"a b "a b""#);
     }
 }

@@ -105,6 +105,14 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_that_would_begin_at_the_deadline_does_not_fit() {
+        let now = Instant::now();
+        let wait = wait_before_retry(1);
+        assert!(!fits(1, now, now + wait));
+        assert!(fits(1, now, now + wait + Duration::from_nanos(1)));
+    }
+
+    #[test]
     fn waits_never_overflow() {
         assert_eq!(wait_before_retry(0), Duration::from_millis(100));
         assert_eq!(wait_before_retry(2), Duration::from_millis(1_600));

@@ -95,6 +95,23 @@ async fn a_second_owner_is_told() {
 }
 
 #[tokio::test]
+async fn room_that_is_not_used_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let (envelope, other) = (envelope("a", 0), envelope("a", 1));
+    let room = spool.reserve(&envelope).unwrap();
+    assert_eq!(spool.status().events, 1, "it counts as soon as it has room");
+    drop(room);
+    assert_eq!((spool.status().events, spool.status().used_bytes), (0, 0));
+    let limited = settings(folder.path()).limit_bytes(1_000).unwrap();
+    drop(spool);
+    let spool = Spool::open(&limited).unwrap();
+    assert!(spool.can_hold(&other));
+    let large = Envelope::new(subject("a"), vec![b'x'; 1_001].into());
+    assert!(!spool.can_hold(&large));
+}
+
+#[tokio::test]
 async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path()).limit_bytes(1_000).unwrap();
