@@ -10,6 +10,8 @@ pub(crate) struct Trial {
     pub(crate) full: u64,
     pub(crate) quick: u64,
     pub(crate) counts: Counts,
+    /// How many processes share it: more than one where most of the time is spent waiting.
+    pub(crate) processes: u64,
 }
 
 /// Where its test is.
@@ -72,6 +74,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 200_000,
         quick: 50_000,
         counts: Counts::Random("histories"),
+        processes: 1,
     },
     Trial {
         name: "circuit-states",
@@ -82,6 +85,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 0,
         quick: 0,
         counts: Counts::All("states"),
+        processes: 1,
     },
     Trial {
         name: "scopes",
@@ -92,6 +96,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 200_000,
         quick: 20_000,
         counts: Counts::Random("histories"),
+        processes: 1,
     },
     Trial {
         name: "connection",
@@ -102,6 +107,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 200_000,
         quick: 20_000,
         counts: Counts::Random("histories"),
+        processes: 1,
     },
     Trial {
         name: "interleavings",
@@ -110,6 +116,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1,
         quick: 1,
         counts: Counts::Tests("models"),
+        processes: 1,
     },
     Trial {
         name: "retry",
@@ -118,6 +125,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 200_000,
         quick: 20_000,
         counts: Counts::Random("emits"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-event-lines",
@@ -128,6 +136,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("lines"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-templates",
@@ -138,6 +147,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("templates"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-tenants",
@@ -146,6 +156,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("ids"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-server-urls",
@@ -154,6 +165,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("URLs"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-settings",
@@ -162,6 +174,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("settings"),
+        processes: 1,
     },
     Trial {
         name: "fuzz-spool-records",
@@ -172,6 +185,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("records"),
+        processes: 1,
     },
     Trial {
         name: "spool-cuts",
@@ -182,6 +196,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 10_000_000,
         quick: 2_000,
         counts: Counts::All("lengths"),
+        processes: 1,
     },
     Trial {
         name: "spool-flips",
@@ -192,6 +207,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 100_000,
         quick: 2_000,
         counts: Counts::Random("files"),
+        processes: 1,
     },
     Trial {
         name: "spool-failing-calls",
@@ -202,6 +218,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000_000,
         quick: 500,
         counts: Counts::All("sites"),
+        processes: 1,
     },
     Trial {
         name: "spool-power-cuts",
@@ -212,6 +229,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 10_000,
         quick: 500,
         counts: Counts::Random("histories"),
+        processes: 1,
     },
     Trial {
         name: "whole-sink",
@@ -222,6 +240,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 5_000,
         quick: 60,
         counts: Counts::Random("hours"),
+        processes: 1,
     },
     Trial {
         name: "kills",
@@ -235,6 +254,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000,
         quick: 100,
         counts: Counts::Random("kills"),
+        processes: 2,
     },
     Trial {
         name: "crashes",
@@ -248,6 +268,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 1_000,
         quick: 40,
         counts: Counts::Random("ends"),
+        processes: 2,
     },
     Trial {
         name: "faults-of-one-server",
@@ -256,6 +277,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 260,
         quick: 10,
         counts: Counts::Random("rounds"),
+        processes: 2,
     },
     Trial {
         name: "faults-of-a-cluster",
@@ -264,6 +286,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 60,
         quick: 2,
         counts: Counts::Random("rounds"),
+        processes: 2,
     },
     Trial {
         name: "soak",
@@ -272,5 +295,6 @@ pub(crate) const TRIALS: &[Trial] = &[
         full: 300,
         quick: 0,
         counts: Counts::Time("seconds"),
+        processes: 1,
     },
 ];

@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arguments::Arguments;
 use list::{TRIALS, Trial};
-use run::{Place, Run};
+use run::{Part, Place};
 
 /// Runs what was asked for; an error where anything failed.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
@@ -40,9 +40,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     for trial in &trials {
         let count = count(trial, &arguments);
         println!("{} …", trial.name);
-        let run = place.run(trial, first_seed, count)?;
+        // What is repeated is repeated by itself.
+        let processes = arguments.seed.map_or(trial.processes, |_| 1);
+        let run = place.run(trial, first_seed, count, processes)?;
         if !run.is_passed() {
-            tell_failure(&run, &arguments);
+            let failed = run.parts.iter().filter(|part| !part.is_passed());
+            failed.for_each(|part| tell_failure(trial, part, &arguments));
         }
         runs.push(run);
     }
@@ -120,18 +123,18 @@ fn count(trial: &Trial, arguments: &Arguments) -> u64 {
     arguments.count.or(alone).unwrap_or(usual)
 }
 
-fn tell_failure(run: &Run, arguments: &Arguments) {
-    let text = std::fs::read_to_string(&run.log).unwrap_or_default();
+fn tell_failure(trial: &Trial, part: &Part, arguments: &Arguments) {
+    let text = std::fs::read_to_string(&part.log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let quick = if arguments.quick { " --quick" } else { "" };
     println!(
         "{}\n{} FAILED; all of it is in {}; all of it again: cargo xtask trials{quick} --only {} --seed {} --count {}",
         lines[lines.len().saturating_sub(30)..].join("\n"),
-        run.trial.name,
-        run.log.display(),
-        run.trial.name,
-        run.seed,
-        count(&run.trial, arguments)
+        trial.name,
+        part.log.display(),
+        trial.name,
+        part.seed,
+        part.count
     );
 }
 

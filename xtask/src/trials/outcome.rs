@@ -21,6 +21,15 @@ impl Outcome {
         }
     }
 
+    /// This and another part of the same trial.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            failures: self.failures + other.failures,
+            of: self.of,
+        }
+    }
+
     pub(crate) fn is_passed(self) -> bool {
         self.failures == 0 && self.count > 0
     }

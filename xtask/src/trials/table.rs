@@ -7,7 +7,7 @@ const HEAD: [&str; 6] = ["trial", "count", "failures", "bound", "seed", "time"];
 /// One row's cells.
 fn cells(run: &Run) -> [String; 6] {
     let unit = run.trial.counts.unit();
-    let (count, failures, bound) = match run.outcome {
+    let (count, failures, bound) = match run.outcome() {
         None => ("-".to_owned(), "did not end".to_owned(), "-".to_owned()),
         Some(outcome) => (
             format!("{} {unit}", thousands(outcome.count)),
@@ -20,9 +20,18 @@ fn cells(run: &Run) -> [String; 6] {
         count,
         failures,
         bound,
-        run.seed.to_string(),
+        seeds(run),
         format!("{:.0} s", run.took.as_secs_f64()),
     ]
+}
+
+/// Of a trial in parts the first and the last.
+fn seeds(run: &Run) -> String {
+    match run.parts.as_slice() {
+        [] => "-".to_owned(),
+        [part] => part.seed.to_string(),
+        [first, .., last] => format!("{} to {}", first.seed, last.seed),
+    }
 }
 
 /// In columns.

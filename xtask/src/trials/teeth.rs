@@ -129,12 +129,12 @@ fn bite(bug: &Planted, tree: &Path) -> Result<Bite, String> {
     // A bug that does not compile is none.
     place.build(&bug.trial.test)?;
     let started = Instant::now();
-    let run = place.run(&bug.trial, SEED, bug.count)?;
+    let run = place.run(&bug.trial, SEED, bug.count, 1)?;
     Ok(Bite {
         bug: bug.bug.clone(),
         trial: bug.trial.name,
         count: bug.count,
-        caught: run.outcome.is_some_and(|outcome| outcome.failures > 0),
+        caught: run.outcome().is_some_and(|outcome| outcome.failures > 0),
         took: started.elapsed(),
     })
 }
