@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::subject::{
-    LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TemplateValues, TenantPolicy,
-    check_tenant_id,
+    LONGEST_SUBJECT, LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TemplateValues,
+    TenantPolicy, check_tenant_id,
 };
 
 fn resolve(template: &str, tenant: &str, policy: TenantPolicy) -> Result<Subject, SubjectError> {
@@ -15,6 +15,18 @@ fn resolve(template: &str, tenant: &str, policy: TenantPolicy) -> Result<Subject
         source: "/s",
     };
     template.resolve(&values, policy)
+}
+
+#[test]
+fn a_subject_is_shown_as_it_is_and_has_a_longest() {
+    let subject = Subject::new("events.acme").unwrap();
+    assert_eq!(
+        format!("{subject} {subject:?}"),
+        r#"events.acme "events.acme""#
+    );
+    assert!(Subject::new("x".repeat(LONGEST_SUBJECT)).is_ok());
+    let error = Subject::new("x".repeat(LONGEST_SUBJECT + 1)).unwrap_err();
+    assert!(error.to_string().contains("2049 bytes long"), "{error}");
 }
 
 #[test]

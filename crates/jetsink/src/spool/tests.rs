@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
-use super::{Baselines, Place, Spool, SpoolError, SpoolSettings, file_in};
+use super::store::Store;
+use super::{Baselines, Place, Spool, SpoolError, SpoolLoss, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
 
 pub(super) fn subject(text: &str) -> Subject {
@@ -147,6 +149,78 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
         .await
         .unwrap();
     assert_eq!(numbers(&spool, "a").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_by_subject_until_it_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    assert!(spool.is_empty());
+    fill(&spool, 6).await;
+    assert!(!spool.is_empty());
+    let waiting = || ["a", "b"].map(|text| spool.waiting(&subject(text)));
+    assert_eq!(waiting(), [4, 2]);
+    let b = subject("b");
+    assert!(!spool.drained(&b, Instant::now()).await);
+    let leave = async {
+        let chunk = spool.read(&b, 0, 9).await.unwrap();
+        for (index, bytes, _) in chunk.entries {
+            let subject = b.clone();
+            spool.left(Place {
+                subject,
+                index,
+                bytes,
+            });
+        }
+    };
+    let (drained, ()) = tokio::join!(spool.drained(&b, soon()), leave);
+    assert!(drained);
+    assert_eq!(waiting(), [4, 0]);
+}
+
+#[tokio::test]
+async fn who_waits_for_an_event_is_woken_by_it_and_by_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let mut came_in = std::pin::pin!(spool.came_in());
+    assert_eq!(came_in.as_mut().now_or_never(), None);
+    fill(&spool, 1).await;
+    tokio::time::timeout_at(soon(), came_in).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_oldest_event_becomes_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    assert_eq!(spool.oldest_age(), Ok(Duration::ZERO));
+    fill(&spool, 1).await;
+    let older = async {
+        while spool.oldest_age().unwrap().is_zero() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout_at(soon(), older).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_file_that_lost_something_all_may_be_stored_also_at_the_next_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 1).await;
+    drop(spool);
+    let (store, contents) = Store::open(&file_in(folder.path())).unwrap();
+    let loss = SpoolLoss {
+        reason: "damaged".to_owned(),
+        set_aside: None,
+        salvaged: 1,
+        lost: None,
+        dead_letters_salvaged: 0,
+        dead_letters_lost: None,
+    };
+    let spool = Spool::over(store, contents, Some(loss), u64::MAX).unwrap();
+    assert!(spool.is_unsettled(&subject("b")));
+    drop(spool);
+    assert!(open(folder.path()).is_unsettled(&subject("b")));
 }
 
 #[tokio::test]
