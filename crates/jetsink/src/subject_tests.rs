@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::subject::{
     LONGEST_SUBJECT, LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TemplateValues,
-    TenantPolicy, check_tenant_id,
+    TenantPolicy, check_tenant_id, encode_token,
 };
 
 fn resolve(template: &str, tenant: &str, policy: TenantPolicy) -> Result<Subject, SubjectError> {
@@ -27,6 +27,30 @@ fn a_subject_is_shown_as_it_is_and_has_a_longest() {
     assert!(Subject::new("x".repeat(LONGEST_SUBJECT)).is_ok());
     let error = Subject::new("x".repeat(LONGEST_SUBJECT + 1)).unwrap_err();
     assert!(error.to_string().contains("2049 bytes long"), "{error}");
+    let template: SubjectTemplate = "e.{tenantId}".parse().unwrap();
+    assert_eq!(
+        format!("{template} {}", template.as_str()),
+        "e.{tenantId} e.{tenantId}"
+    );
+}
+
+#[test]
+fn only_what_offends_is_encoded_and_what_is_too_long_for_an_id_is_none() {
+    for (text, token) in [
+        ("acme", "acme"),
+        ("a$b", "a$b"),
+        ("$a", "%24a"),
+        ("a.b", "a%2Eb"),
+        ("", "%"),
+    ] {
+        assert_eq!(encode_token(text), token);
+    }
+    let encoded = |id: &str| resolve("e.{tenantId}", id, TenantPolicy::Encode);
+    let longest = format!("{}.", "x".repeat(LONGEST_TENANT_ID - 1));
+    assert!(encoded(&longest).unwrap().as_str().ends_with("x%2E"));
+    let longer = "x".repeat(LONGEST_TENANT_ID + 1);
+    let error = encoded(&longer).unwrap_err();
+    assert!(error.to_string().contains("129 bytes long"), "{error}");
 }
 
 #[test]

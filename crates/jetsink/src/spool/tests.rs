@@ -100,17 +100,28 @@ async fn a_second_owner_is_told() {
 async fn room_that_is_not_used_is_given_back() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
-    let (envelope, other) = (envelope("a", 0), envelope("a", 1));
+    let envelope = envelope("a", 0);
     let room = spool.reserve(&envelope).unwrap();
-    assert_eq!(spool.status().events, 1, "it counts as soon as it has room");
+    let status = spool.status();
+    assert_eq!(status.events, 1, "it counts as soon as it has room");
     drop(room);
     assert_eq!((spool.status().events, spool.status().used_bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
+    let folder = tempfile::tempdir().unwrap();
     let limited = settings(folder.path()).limit_bytes(1_000).unwrap();
-    drop(spool);
     let spool = Spool::open(&limited).unwrap();
-    assert!(spool.can_hold(&other));
-    let large = Envelope::new(subject("a"), vec![b'x'; 1_001].into());
-    assert!(!spool.can_hold(&large));
+    let of = |bytes: usize| Envelope::new(subject("a"), vec![b'x'; bytes].into());
+    let around = spool.reserve(&of(0)).unwrap();
+    let around_bytes = spool.status().used_bytes as usize;
+    drop(around);
+    let (largest, larger) = (of(1_000 - around_bytes), of(1_001 - around_bytes));
+    assert!(spool.can_hold(&largest) && !spool.can_hold(&larger));
+    assert!(spool.reserve(&larger).is_err());
+    let _room = spool.reserve(&largest).unwrap();
+    assert!(spool.can_hold(&largest), "if it were empty");
 }
 
 #[tokio::test]
