@@ -174,3 +174,178 @@ impl<B> fmt::Debug for Guarded<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in memory that writes down what it is asked, and fails and answers as it is told.
+    #[derive(Debug, Default)]
+    struct Inner {
+        bytes: Mutex<Vec<u8>>,
+        asked: Mutex<Vec<&'static str>>,
+        fails: AtomicBool,
+        /// A write that fails has changed the file all the same.
+        changes_at_failure: AtomicBool,
+        answer: AtomicBool,
+    }
+
+    impl Inner {
+        fn asked(&self, what: &'static str) {
+            self.asked.lock().unwrap().push(what);
+        }
+
+        fn result(&self) -> io::Result<()> {
+            match self.fails.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        }
+
+        fn answer(&self) -> Result<bool, BackendError> {
+            Ok(self.answer.load(Ordering::Relaxed))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Shared(Arc<Inner>);
+
+    impl StorageBackend for Shared {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.bytes.lock().unwrap().len() as u64)
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let bytes = self.0.bytes.lock().unwrap();
+            let from = offset as usize;
+            let there = bytes.get(from..from + out.len());
+            out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.asked("set_len");
+            self.0.result()?;
+            self.0.bytes.lock().unwrap().resize(len as usize, 0);
+            Ok(())
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.asked("sync");
+            self.0.result()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.asked("write");
+            let result = self.0.result();
+            if result.is_ok() || self.0.changes_at_failure.load(Ordering::Relaxed) {
+                let from = offset as usize;
+                self.0.bytes.lock().unwrap()[from..from + data.len()].copy_from_slice(data);
+            }
+            result
+        }
+        fn close(&self) -> io::Result<()> {
+            self.0.asked("close");
+            self.0.result()
+        }
+        fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+            self.0.answer()
+        }
+        fn try_lock_shared_range(
+            &self,
+            _: Bound<u64>,
+            _: Bound<u64>,
+        ) -> Result<bool, BackendError> {
+            self.0.answer()
+        }
+        fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+            self.0.asked("unlock");
+            Ok(())
+        }
+        fn query_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+            self.0.answer()
+        }
+    }
+
+    fn guarded() -> (Arc<Inner>, SharedWrites, Guarded<Shared>) {
+        let (inner, writes) = (Arc::new(Inner::default()), SharedWrites::default());
+        inner.bytes.lock().unwrap().resize(8, 0);
+        let guarded = Guarded::new(Shared(Arc::clone(&inner)), Arc::clone(&writes));
+        (inner, writes, guarded)
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_file_is_asked_nothing_more() {
+        let (inner, writes, guarded) = guarded();
+        guarded.sync_data().unwrap();
+        inner.fails.store(true, Ordering::Relaxed);
+        assert!(guarded.sync_data().is_err());
+        assert!(writes.final_failure().is_some());
+        inner.fails.store(false, Ordering::Relaxed);
+        for refused in [
+            guarded.write(HEADER, b"a"),
+            guarded.write(4, b"a"),
+            guarded.set_len(4),
+            guarded.sync_data(),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(
+                error.to_string().contains("a sync failed before"),
+                "{error}"
+            );
+        }
+        assert_eq!(*inner.asked.lock().unwrap(), ["sync", "sync"]);
+        assert!(format!("{guarded:?}").starts_with("Guarded"));
+    }
+
+    #[test]
+    fn a_commit_may_be_made_once_its_header_may_be_there() {
+        let (inner, writes, guarded) = guarded();
+        guarded.write(HEADER, b"one").unwrap();
+        assert!(writes.may_be_made());
+        inner.fails.store(true, Ordering::Relaxed);
+        for (changes, may_be_made) in [(false, false), (true, true)] {
+            writes.begin();
+            inner.changes_at_failure.store(changes, Ordering::Relaxed);
+            assert!(guarded.write(HEADER, b"two").is_err());
+            assert_eq!(writes.may_be_made(), may_be_made);
+        }
+        writes.begin();
+        assert!(guarded.write(4, b"data").is_err());
+        assert!(!writes.may_be_made(), "that was no header");
+    }
+
+    #[test]
+    fn a_header_that_was_never_written_by_this_process_is_known_from_the_file() {
+        let (inner, writes, guarded) = guarded();
+        inner.fails.store(true, Ordering::Relaxed);
+        assert!(guarded.write(HEADER, b"one").is_err());
+        assert!(!writes.may_be_made());
+        inner.bytes.lock().unwrap().clear();
+        let new = Guarded::new(Shared(Arc::clone(&inner)), Arc::clone(&writes));
+        assert!(new.write(HEADER, b"one").is_err());
+        assert!(writes.may_be_made(), "of a new file nobody can say");
+    }
+
+    #[test]
+    fn only_making_the_file_smaller_comes_after_the_commit() {
+        let (inner, writes, guarded) = guarded();
+        inner.fails.store(true, Ordering::Relaxed);
+        for (length, may_be_made) in [(9, false), (8, false), (7, true)] {
+            writes.begin();
+            assert!(guarded.set_len(length).is_err());
+            assert_eq!(writes.may_be_made(), may_be_made, "{length}");
+        }
+    }
+
+    #[test]
+    fn locks_and_the_end_are_the_files_own() {
+        let (inner, _, guarded) = guarded();
+        let (start, end) = (Bound::Included(0), Bound::Unbounded);
+        for answer in [true, false] {
+            inner.answer.store(answer, Ordering::Relaxed);
+            assert_eq!(guarded.try_lock_range(start, end).unwrap(), answer);
+            assert_eq!(guarded.try_lock_shared_range(start, end).unwrap(), answer);
+            assert_eq!(guarded.query_lock_range(start, end).unwrap(), answer);
+        }
+        guarded.unlock_range(start, end).unwrap();
+        guarded.close().unwrap();
+        assert_eq!(*inner.asked.lock().unwrap(), ["unlock", "close"]);
+    }
+}
