@@ -260,6 +260,14 @@ async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
 }
 
 #[tokio::test]
+async fn a_closing_note_that_can_not_be_read_stops_the_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("spool.closed")).unwrap();
+    let error = Spool::open(&settings(folder.path())).unwrap_err();
+    assert!(error.to_string().contains("closing note"), "{error}");
+}
+
+#[tokio::test]
 async fn a_format_of_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = redb::Database::create(file_in(folder.path())).unwrap();
