@@ -244,5 +244,5 @@ async fn a_command_that_is_killed_over_and_over_stores_each_line_once() {
         let missing: Vec<_> = missing.collect();
         assert!(missing.is_empty(), "never ended at {missing:?}");
     }
-    trial.passed(trial.count());
+    trial.passed_over(trial.count(), sent.len());
 }

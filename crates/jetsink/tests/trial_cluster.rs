@@ -156,5 +156,5 @@ async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
         all.merge(&round);
     }
     println!("all: {all}");
-    trial.passed(trial.count());
+    trial.passed_over(trial.count(), all.emitted);
 }

@@ -31,10 +31,10 @@ async fn round_after_round_of_faults_breaks_no_promise() {
         let fault = Fault::of_round(number, &mut dice);
         // Told before, so that a round that fails can be read.
         println!("round {number}: {fault:?}");
-        let round = broker.run(Duration::from_millis(200), fault).await;
+        let round = broker.run(Duration::from_millis(400), fault).await;
         println!("    {round}");
         all.merge(&round);
     }
     println!("all: {all}");
-    trial.passed(trial.count());
+    trial.passed_over(trial.count(), all.emitted);
 }

@@ -130,19 +130,24 @@ impl Trial {
                 name = self.name
             );
         }
-        self.end(next.into_inner().min(count), failed.len() as u64, all);
+        let of = all.map_or_else(String::new, |all| format!(" of={all}"));
+        self.end(next.into_inner().min(count), failed.len() as u64, &of);
     }
 
     /// Ends a trial that ran its `count` rounds by itself, and of which a failure is a panic.
     pub fn passed(&self, count: u64) {
-        self.end(count, 0, None);
+        self.end(count, 0, "");
     }
 
-    fn end(&self, count: u64, failures: u64, all: Option<u64>) {
+    /// The same, where so many events were looked for one by one.
+    pub fn passed_over(&self, count: u64, events: usize) {
+        self.end(count, 0, &format!(" events={events}"));
+    }
+
+    fn end(&self, count: u64, failures: u64, more: &str) {
         let (name, seed) = (self.name, self.seed);
-        let of = all.map_or_else(String::new, |all| format!(" of={all}"));
         // A test's own output may stand before it on the line.
-        println!("\ntrial {name} count={count} failures={failures} seed={seed}{of}");
+        println!("\ntrial {name} count={count} failures={failures} seed={seed}{more}");
         assert!(failures == 0, "{failures} of {count} failed in {name}");
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: u64,
     /// How many there are, where that is known and not all of them ran.
     pub(crate) of: Option<u64>,
+    /// How many events were looked for one by one.
+    pub(crate) events: Option<u64>,
 }
 
 impl Outcome {
@@ -27,6 +29,7 @@ impl Outcome {
             count: self.count + other.count,
             failures: self.failures + other.failures,
             of: self.of,
+            events: self.events.and_then(|events| Some(events + other.events?)),
         }
     }
 
@@ -66,6 +69,7 @@ fn own_line(output: &str, trial: &str) -> Option<Outcome> {
         count,
         failures: number("failures=")?,
         of: number("of=").filter(|of| *of != count),
+        events: number("events="),
     })
 }
 
@@ -89,6 +93,7 @@ fn test_result(output: &str) -> Option<Outcome> {
         count: passed + failures,
         failures,
         of: None,
+        events: None,
     })
 }
 
@@ -99,14 +104,17 @@ mod tests {
     #[test]
     fn the_trials_own_line_is_found_among_others() {
         let output = "running 1 test\ntrial retry-not count=1 failures=1 seed=1\n\
-                      trial retry count=20 failures=3 seed=7\ntest … ok\n";
+                      trial retry count=20 failures=3 seed=7 events=90\ntest … ok\n";
         let read = |trial| Outcome::read(output, trial, Counts::Random("x"));
         let expected = Outcome {
             count: 20,
             failures: 3,
             of: None,
+            events: Some(90),
         };
         assert_eq!(read("retry"), Some(expected));
+        let both = expected.and(expected);
+        assert_eq!((both.count, both.failures, both.events), (40, 6, Some(180)));
         assert_eq!(read("other"), None);
         assert!(!expected.is_passed());
     }
@@ -118,6 +126,7 @@ mod tests {
             count: 7,
             failures: 1,
             of: None,
+            events: None,
         };
         let read = |output| Outcome::read(output, "x", Counts::Tests("models"));
         assert_eq!(read(output), Some(expected));
@@ -130,6 +139,7 @@ mod tests {
             count,
             failures,
             of: None,
+            events: None,
         };
         let bound = |count, failures| outcome(count, failures).bound(Counts::Random("x"));
         assert_eq!(bound(200_000, 0), "at most 1.5e-5");

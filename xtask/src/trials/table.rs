@@ -1,5 +1,6 @@
 //! The table, for people and for `docs/reliability.md`.
 
+use super::outcome::Outcome;
 use super::run::Run;
 
 const HEAD: [&str; 6] = ["trial", "count", "failures", "bound", "seed", "time"];
@@ -10,7 +11,7 @@ fn cells(run: &Run) -> [String; 6] {
     let (count, failures, bound) = match run.outcome() {
         None => ("-".to_owned(), "did not end".to_owned(), "-".to_owned()),
         Some(outcome) => (
-            format!("{} {unit}", thousands(outcome.count)),
+            counted(outcome, unit),
             outcome.failures.to_string(),
             outcome.bound(run.trial.counts),
         ),
@@ -23,6 +24,14 @@ fn cells(run: &Run) -> [String; 6] {
         seeds(run),
         format!("{:.0} s", run.took.as_secs_f64()),
     ]
+}
+
+fn counted(outcome: Outcome, unit: &str) -> String {
+    let count = thousands(outcome.count);
+    match outcome.events {
+        None => format!("{count} {unit}"),
+        Some(events) => format!("{count} {unit}, {} events", thousands(events)),
+    }
 }
 
 /// Of a trial in parts the first and the last.
