@@ -354,3 +354,7 @@ fn time(millis: u64) -> SystemTime {
         .checked_add(Duration::from_millis(millis))
         .unwrap_or(UNIX_EPOCH)
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
