@@ -182,3 +182,92 @@ pub(super) struct Totals {
     pub(super) limit_bytes: u64,
     pub(super) dead_letters: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::spool::dead::DeadLetter;
+    use crate::spool::record::Record;
+    use crate::spool::tests::envelope;
+
+    /// One event that was taken in, and the batch that appends it.
+    fn taken_in() -> (Accounts, Subject, Batch, Record) {
+        let accounts = Accounts::new(&Contents::default(), 10_000);
+        let record = Record {
+            index: 0,
+            spooled_at: 0,
+            may_be_stored: false,
+            envelope: envelope("a", 0),
+        };
+        let subject = record.envelope.subject().clone();
+        let bytes = record.encode();
+        accounts.take_in(&subject, bytes.len() as u64).unwrap();
+        let batch = Batch {
+            append: vec![(subject.clone(), 0, bytes)],
+            ..Batch::default()
+        };
+        (accounts, subject, batch, record)
+    }
+
+    fn wakes(accounts: &Accounts) -> bool {
+        pin!(accounts.came_in.notified()).now_or_never().is_some()
+    }
+
+    const AT_ONCE_AND_LATE: [fn(&Accounts, &Batch, bool); 2] =
+        [Accounts::settle, Accounts::settle_late];
+
+    #[test]
+    fn who_reads_is_woken_where_an_event_is_or_may_be() {
+        let (accounts, _, batch, _) = taken_in();
+        for settle in AT_ONCE_AND_LATE {
+            settle(&accounts, &Batch::default(), true);
+            assert!(!wakes(&accounts), "nothing came in");
+            settle(&accounts, &batch, true);
+            assert!(wakes(&accounts));
+        }
+        accounts.leave_open(&Batch::default());
+        assert!(!wakes(&accounts));
+        accounts.leave_open(&batch);
+        assert!(wakes(&accounts));
+        assert_eq!(accounts.totals().events, 1);
+    }
+
+    #[test]
+    fn what_was_not_made_gives_its_room_back() {
+        for settle in AT_ONCE_AND_LATE {
+            let (accounts, subject, batch, _) = taken_in();
+            settle(&accounts, &batch, false);
+            let totals = accounts.totals();
+            let left = (totals.events, totals.subjects, totals.used_bytes);
+            assert_eq!(left, (0, 0, 0));
+            assert_eq!(accounts.lane(&subject), Lane::default());
+            assert!(!wakes(&accounts));
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_takes_the_room_that_it_needs() {
+        let (accounts, subject, _, record) = taken_in();
+        let letter = DeadLetter {
+            record,
+            code: 0,
+            died_at: 0,
+            reason: "refused".to_owned(),
+        };
+        let bytes = letter.encode().len() as u64;
+        let batch = Batch {
+            bury: vec![letter],
+            ..Batch::default()
+        };
+        // Late, since a burial that is told at once is counted by who asked for it.
+        accounts.settle_late(&batch, true);
+        let totals = accounts.totals();
+        assert_eq!((totals.events, totals.dead_letters), (0, 1));
+        assert_eq!(totals.used_bytes, bytes);
+        assert_eq!(accounts.lane(&subject).events, 0);
+    }
+}
