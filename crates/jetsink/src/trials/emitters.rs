@@ -120,7 +120,8 @@ impl Ledger {
             );
             let kept: Vec<&u64> = numbers.iter().filter(|n| !events[n].given_up).collect();
             if let Some(pair) = kept.windows(2).find(|pair| pair[0] > pair[1]) {
-                panic!("{name}: {} stands before {}", pair[0], pair[1]);
+                let [before, behind] = [pair[0], pair[1]].map(|number| &events[number]);
+                panic!("{name}: {before:?} stands before {behind:?}");
             }
         }
     }
