@@ -10,9 +10,8 @@ use super::tables::{Batch, apply, sync};
 #[derive(Debug)]
 pub(super) enum Outcome {
     Made,
-    /// Not made; or by a failed sync, after which the file is not opened again to find out.
     Failed(SpoolError),
-    /// Looked up once the file opens again, and told then.
+    /// Looked up once the file opens again, and told then; after a failed sync by whoever opens it next.
     InDoubt(SpoolError),
 }
 
@@ -50,7 +49,7 @@ impl Store {
             Ok(()) => Outcome::Made,
             // There was no failed sync before: it may be this commit's.
             Err(SpoolError::Poisoned { reason, .. }) if !batch.append.is_empty() => {
-                Outcome::Failed(self.half_written(&reason))
+                Outcome::InDoubt(self.half_written(&reason))
             }
             Err(error) => Outcome::Failed(error),
         }

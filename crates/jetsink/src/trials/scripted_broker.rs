@@ -20,7 +20,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// A subject's stream changes its mind only when nothing was sent to it for so long: one that does so
 /// between two messages of a window breaks their order, whoever sends.
-const PAUSE: Duration = Duration::from_secs(4);
+pub(super) const PAUSE: Duration = Duration::from_secs(4);
 
 /// What becomes of what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use trial::{Dice, Trial};
 
 use super::emitters::{Emitter, Ledger, SUBJECTS, ScriptedSink};
-use super::scripted_broker::{Answers, ScriptedBroker};
+use super::scripted_broker::{Answers, PAUSE, ScriptedBroker};
 use crate::sink::Delivery;
 use crate::spool::Spool;
 use crate::spool::simulated_disk::{Failing, Fault, SimulatedDisk};
@@ -164,6 +164,8 @@ impl World {
             );
             sleep(Duration::from_millis(100)).await;
         }
+        // Only now each stream has changed its mind.
+        sleep(PAUSE).await;
         for name in SUBJECTS {
             let last = Envelope::new(Subject::new(name).unwrap(), "999999999".into());
             let result = sink.emit(last).await;
