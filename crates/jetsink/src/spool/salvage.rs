@@ -220,3 +220,77 @@ fn free_name(directory: &Path) -> PathBuf {
     }
     name(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::tests::{fill, open as spool_in, subject};
+
+    #[test]
+    fn a_loss_is_one_line_that_says_what_is_known() {
+        let mut loss = SpoolLoss {
+            reason: "torn".to_owned(),
+            set_aside: None,
+            salvaged: 7,
+            lost: Some(2),
+            dead_letters_salvaged: 0,
+            dead_letters_lost: Some(0),
+        };
+        let events = "the spool was damaged (torn); events: 7 kept, 2 lost";
+        assert_eq!(loss.to_string(), events);
+        loss.dead_letters_lost = Some(3);
+        let with_letters = format!("{events}; dead letters: 0 kept, 3 lost");
+        assert_eq!(loss.to_string(), with_letters);
+        (loss.dead_letters_salvaged, loss.dead_letters_lost) = (1, Some(0));
+        let with_letters = format!("{events}; dead letters: 1 kept, 0 lost");
+        assert_eq!(loss.to_string(), with_letters);
+        (loss.lost, loss.set_aside) = (None, Some("/aside".into()));
+        assert_eq!(
+            loss.to_string(),
+            "the spool was damaged (torn); events: 7 kept, and nobody can say how many are lost; \
+             dead letters: 1 kept, 0 lost; the damaged file is /aside"
+        );
+    }
+
+    #[test]
+    fn how_many_are_lost_is_told_only_where_that_is_known() {
+        for (closed, held, kept, expected) in [
+            (None, None, 3, None),
+            (None, Some(5), 3, Some(2)),
+            (None, Some(2), 3, Some(0)),
+            (Some(5), None, 0, Some(5)),
+            (Some(5), Some(9), 0, Some(5)),
+            (Some(5), Some(5), 3, Some(2)),
+            (Some(5), Some(6), 3, None),
+            (Some(5), None, 3, None),
+        ] {
+            let told = lost(closed, held, kept);
+            assert_eq!(told, expected, "{closed:?} {held:?} {kept}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_set_aside_takes_nobodys_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |number: u32| folder.path().join(format!("{SET_ASIDE}{number}"));
+        for number in 1..=4 {
+            assert_eq!(free_name(folder.path()), name(number));
+            fs::write(name(number), "").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_salvaged_file_is_put_in_place_only_where_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fill(&spool_in(folder.path()), 3).await;
+        let (path, new) = (
+            file_in(folder.path()),
+            folder.path().join("spool.redb.salvaged"),
+        );
+        fs::rename(&path, &new).unwrap();
+        assert_eq!(spool_in(folder.path()).waiting(&subject("a")), 2);
+        assert!(path.exists() && !new.exists());
+        fs::write(&new, "half written").unwrap();
+        assert_eq!(spool_in(folder.path()).waiting(&subject("a")), 2);
+    }
+}
