@@ -123,3 +123,33 @@ fn setting(what: &'static str, reason: &str) -> SpoolError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_what_replay_goes_by_and_nonsense_is_refused() {
+        let settings = || SpoolSettings::new("folder");
+        let usual = settings();
+        assert_eq!(usual.directory(), Path::new("folder"));
+        assert_eq!((usual.replay_rate(), usual.age_limit()), (None, None));
+        let set = settings().window(WIDEST_WINDOW).unwrap();
+        let set = set.events_per_second(7).unwrap();
+        let set = set.max_age(Duration::from_secs(9)).unwrap();
+        let set = set.limit_bytes(5).unwrap();
+        assert_eq!((set.replay_window().get(), set.limit()), (WIDEST_WINDOW, 5));
+        assert_eq!(set.replay_rate(), Some(7));
+        assert_eq!(set.age_limit(), Some(Duration::from_secs(9)));
+        for (refused, what) in [
+            (settings().window(0), "window"),
+            (settings().window(WIDEST_WINDOW + 1), "window"),
+            (settings().events_per_second(0), "rate"),
+            (settings().max_age(Duration::ZERO), "age"),
+            (settings().limit_bytes(0), "limit"),
+        ] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}
