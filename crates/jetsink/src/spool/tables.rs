@@ -241,3 +241,7 @@ fn under_its_key(subject: &[u8], index: u64, record: Record) -> Result<Record, D
         Err(Damage::Fields)
     }
 }
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;
