@@ -1,8 +1,6 @@
 //! What became of each mutant. cargo-mutants forgets at each pass what it does not try again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -29,6 +27,12 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    fn of(end: &str) -> Self {
+        let mut one = Self::default();
+        one.add(end);
+        one
+    }
+
     fn add(&mut self, end: &str) {
         match end {
             "CaughtMutant" => self.caught += 1,
@@ -50,27 +54,28 @@ impl Ledger {
         Ok(Self { file, ends })
     }
 
-    /// Adds what cargo-mutants left in `folder`, where there is anything, and has it leave out from now on
-    /// what never ended: it would try that again.
+    /// Adds what cargo-mutants left in `folder`, where there is anything.
     pub(crate) fn take_from(&mut self, folder: &Path) -> Result<(), String> {
         let outcomes = folder.join("mutants.out/outcomes.json");
         if outcomes.exists() {
             self.add(&json(&outcomes)?);
-            let file = folder.join("mutants.out/previously_caught.txt");
-            let told = |e: std::io::Error| format!("{}: {e}", file.display());
-            let mut names = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&file)
-                .map_err(told)?;
-            for (name, end) in &self.ends {
-                if end == TIMEOUT {
-                    writeln!(names, "{name}").map_err(told)?;
-                }
-            }
         }
         let text = serde_json::json!(self.ends).to_string();
         std::fs::write(&self.file, text).map_err(|e| format!("{}: {e}", self.file.display()))
+    }
+
+    /// Has cargo-mutants leave out what no test missed: it forgets that of a run that was interrupted, and
+    /// would try what never ended again and again.
+    pub(crate) fn leave_out(&self, folder: &Path) -> Result<(), String> {
+        let file = folder.join("mutants.out/previously_caught.txt");
+        let told = |e: std::io::Error| format!("{}: {e}", file.display());
+        let noticed = self
+            .ends
+            .iter()
+            .filter(|(_, end)| Counts::of(end).missed == 0);
+        let lines: String = noticed.map(|(name, _)| format!("{name}\n")).collect();
+        std::fs::create_dir_all(folder.join("mutants.out")).map_err(told)?;
+        std::fs::write(&file, lines).map_err(told)
     }
 
     fn add(&mut self, outcomes: &Value) {
@@ -120,9 +125,7 @@ impl Ledger {
     pub(crate) fn survivors(&self) -> BTreeMap<String, usize> {
         let mut survivors = BTreeMap::new();
         for (name, end) in &self.ends {
-            let mut counts = Counts::default();
-            counts.add(end);
-            if counts.missed > 0 {
+            if Counts::of(end).missed > 0 {
                 *survivors.entry(without_place(name)).or_default() += 1;
             }
         }

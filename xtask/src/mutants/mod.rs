@@ -81,6 +81,7 @@ pub(crate) fn run(iterate: bool) -> Result<(), String> {
     // Of a run that was interrupted.
     ledger.take_from(&folder)?;
     for pass in &PASSES {
+        ledger.leave_out(&folder)?;
         test(&binary, &folder, pass)?;
         ledger.take_from(&folder)?;
     }
