@@ -4,25 +4,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::checks::target;
-use crate::{cargo, root, tools};
+use crate::{cargo, root, succeed, tools};
 
 const FIGURES: &str = "benches/instructions.json";
 
-/// What is counted, and the crate whose benchmark `instructions` does it.
-const WORKLOADS: [(&str, &str); 7] = [
-    ("envelope", "jetsink"),
-    ("rejected", "jetsink"),
-    ("drop-in-rejected", "cellos-sink-jetstream"),
-    ("emit", "jetsink"),
-    ("pipeline", "jetsink"),
+const WORKLOADS: [&str; 7] = [
+    "envelope",
+    "rejected",
+    "drop-in-rejected",
+    "emit",
+    "pipeline",
     // Through the client, against a real nats-server, whose own instructions are not counted.
-    ("nats-emit", "jetsink"),
-    ("nats-pipeline", "jetsink"),
+    "nats-emit",
+    "nats-pipeline",
 ];
 
 /// Done in one run and in the other; both make ready the larger number. Enough that what differs by
@@ -105,54 +104,17 @@ fn percent(counted: u64, expected: u64) -> f64 {
 
 fn count() -> Result<Figures, String> {
     let valgrind = Valgrind::find()?;
-    let programs = build()?;
+    let build = ["build", "--quiet", "--release", "--locked", "--package"];
+    succeed(cargo(&build).arg("instructions"))?;
+    let program = target().join("release/instructions");
     let mut figures = Figures::new();
-    for (workload, package) in WORKLOADS {
-        let program = programs
-            .get(package)
-            .ok_or_else(|| format!("cargo built no benchmark `instructions` of {package}"))?;
-        let few = valgrind.count(program, workload, FEW)?;
-        let many = valgrind.count(program, workload, MANY)?;
+    for workload in WORKLOADS {
+        let few = valgrind.count(&program, workload, FEW)?;
+        let many = valgrind.count(&program, workload, MANY)?;
         let per_event = many.saturating_sub(few) / (MANY - FEW);
         figures.insert(workload.to_owned(), per_event);
     }
     Ok(figures)
-}
-
-/// The benchmark of each crate.
-fn build() -> Result<BTreeMap<String, PathBuf>, String> {
-    let mut build = cargo(&[
-        "bench",
-        "--quiet",
-        "--locked",
-        "--bench",
-        "instructions",
-        "--no-run",
-    ]);
-    build.args([
-        "--message-format",
-        "json",
-        "-p",
-        "jetsink",
-        "-p",
-        "cellos-sink-jetstream",
-    ]);
-    let output = build.stderr(Stdio::inherit()).output();
-    let output = output.map_err(|e| format!("cargo bench: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo bench: {}", output.status));
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    Ok(messages
-        .filter_map(|message: Value| {
-            let manifest = Path::new(message["manifest_path"].as_str()?);
-            let package = manifest.parent()?.file_name()?.to_str()?.to_owned();
-            Some((package, PathBuf::from(message["executable"].as_str()?)))
-        })
-        .collect())
 }
 
 fn rustc() -> Result<String, String> {

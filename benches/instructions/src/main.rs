@@ -6,7 +6,9 @@
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
 
-#[path = "common/scripts.rs"]
+#[path = "../../../crates/cellos-sink-jetstream/benches/common/scripts.rs"]
+mod drop_in;
+#[path = "../../../crates/jetsink/benches/common/scripts.rs"]
 mod scripts;
 
 use std::hint::black_box;
@@ -20,11 +22,7 @@ use scripts::{AtOnce, binding, emit_rejected, event, open_sink};
 const WINDOW: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
 fn main() {
-    // `cargo bench` adds `--bench`.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [workload, prepared, done] = &arguments[..] else {
         println!("`cargo xtask instructions` runs this and counts");
         return;
@@ -41,6 +39,12 @@ fn main() {
             let sink = open_sink();
             for envelope in envelopes(prepared, done) {
                 black_box(emit_rejected(&sink, envelope));
+            }
+        }
+        "drop-in-rejected" => {
+            let (sink, event) = (drop_in::open_sink(), drop_in::event());
+            for _ in 0..done {
+                black_box(drop_in::emit_rejected(&sink, &event));
             }
         }
         "emit" => block_on(async {
