@@ -13,11 +13,12 @@ mod rounds;
 
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
 use common::*;
 use nats_fixture::NatsCluster;
 use rounds::{Inflicted, Lanes, Round, between, streams};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use trial::{Dice, Trial};
 
 /// What is done to the cluster. Where one server is concerned, it is the leader of a stream.
@@ -69,7 +70,7 @@ fn replicated(network_holds_back: bool) -> [Config; 2] {
 async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Inflicted {
     let jetstream = cluster.jetstream().await.unwrap();
     for stream in replicated(fault.network_holds_back()) {
-        jetstream.update_stream(stream).await.unwrap();
+        set_up(&jetstream, stream).await;
     }
     sleep(Duration::from_millis(200)).await;
     let leader = cluster.leader(stream).await.unwrap();
@@ -120,6 +121,15 @@ async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Infli
     // The next round's fault is for a cluster that is whole.
     whole(cluster).await;
     Inflicted::until_now()
+}
+
+/// The servers may be about to choose who answers, on a busy machine for longer than a request waits.
+async fn set_up(jetstream: &Context, stream: Config) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = jetstream.update_stream(&stream).await {
+        assert!(Instant::now() < give_up, "{}: {error}", stream.name);
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn whole(cluster: &NatsCluster) {
