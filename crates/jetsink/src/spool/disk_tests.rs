@@ -177,6 +177,20 @@ async fn a_disk_that_fails_for_a_while_costs_what_was_refused_and_nothing_else()
 }
 
 #[tokio::test]
+async fn a_mark_that_the_disk_does_not_take_is_missing_until_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
+    let spool = spool(folder.path(), &faults);
+    append(&spool, 0).await.unwrap();
+    faults.set_writes(Some(io::ErrorKind::StorageFull));
+    assert!(spool.replay_begins(&Baselines::new()).await.is_err());
+    assert!(!spool.replay_began());
+    faults.set_writes(None);
+    spool.replay_begins(&Baselines::new()).await.unwrap();
+    assert!(spool.replay_began());
+}
+
+#[tokio::test]
 async fn after_a_failed_sync_nothing_more_is_written_and_what_was_synced_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let faults = Faults::default();

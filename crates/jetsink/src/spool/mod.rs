@@ -82,7 +82,7 @@ use crate::subject::Subject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolStatus {
-    /// Events that wait for a stream.
+    /// Events that wait for a stream, with those of which a failed disk leaves open whether they are here.
     pub events: u64,
     /// The subjects that they belong to.
     pub subjects: u64,

@@ -235,6 +235,62 @@ async fn of_a_file_that_lost_something_all_may_be_stored_also_at_the_next_openin
 }
 
 #[tokio::test]
+async fn once_replay_begins_all_that_waits_may_be_stored_also_after_a_crash() {
+    let [folder, crashed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let spool = open(folder.path());
+    fill(&spool, 1).await;
+    assert!(!spool.replay_began());
+    let above = Baselines::from([("S".to_owned(), 7)]);
+    spool.replay_begins(&above).await.unwrap();
+    assert!(spool.replay_began());
+    spool.copy_unclosed(crashed.path()).await;
+    let spool = open(crashed.path());
+    assert!(spool.replay_began() && spool.is_unsettled(&subject("b")));
+    assert_eq!(spool.unsettled().1, above);
+}
+
+#[tokio::test]
+async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let a = subject("a");
+    spool.unsettle([a.clone()]);
+    assert!(spool.is_unsettled(&a) && !spool.is_unsettled(&subject("b")));
+    let (before, _) = spool.unsettled();
+    spool.unsettle([a.clone()]);
+    spool.settled(&a, &before);
+    assert!(spool.is_unsettled(&a), "more was sent since");
+    let (before, _) = spool.unsettled();
+    spool.settled(&a, &before);
+    assert!(!spool.is_unsettled(&a));
+}
+
+#[tokio::test]
+async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 4).await;
+    let (b, mut places) = (subject("b"), Vec::new());
+    for (index, bytes, _) in spool.read(&b, 0, 9).await.unwrap().entries {
+        let subject = b.clone();
+        places.push(Place {
+            subject,
+            index,
+            bytes,
+        });
+    }
+    spool.left(places.remove(0));
+    spool.damaged(places.remove(0));
+    assert_eq!((spool.leaving_events(), spool.status().damaged), (2, 1));
+    let acknowledged = Baselines::from([("S".to_owned(), 9)]);
+    spool.remove_left(&acknowledged).await.unwrap();
+    assert_eq!((spool.leaving_events(), spool.status().events), (0, 2));
+    assert_eq!(spool.unsettled().1, acknowledged);
+    drop(spool);
+    assert_eq!(open(folder.path()).unsettled().1, acknowledged);
+}
+
+#[tokio::test]
 async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());

@@ -65,3 +65,40 @@ impl Unsettled {
         self.subjects.contains_key(subject)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::tests::subject;
+
+    #[test]
+    fn a_subject_is_settled_unless_more_of_it_came_in_since() {
+        let (a, b) = (subject("a"), subject("b"));
+        let mut unsettled = Unsettled::default();
+        unsettled.insert(a.clone(), 5);
+        let before = unsettled.clone();
+        // The same event once more is more, too.
+        unsettled.insert(a.clone(), 5);
+        unsettled.remove(&a, &before);
+        assert!(unsettled.contains(&a) && !unsettled.is_empty());
+        let before = unsettled.clone();
+        unsettled.remove(&b, &before);
+        assert!(unsettled.contains(&a));
+        unsettled.remove(&a, &before);
+        assert!(!unsettled.contains(&a) && unsettled.is_empty());
+    }
+
+    #[test]
+    fn the_last_that_was_sent_is_the_highest_of_its_subject() {
+        let (a, b) = (subject("a"), subject("b"));
+        let mut unsettled = Unsettled::default();
+        for (index, last) in [(3, 3), (7, 7), (0, 7)] {
+            unsettled.insert(a.clone(), index);
+            assert_eq!(unsettled.last_sent(&a), last);
+        }
+        assert_eq!(unsettled.last_sent(&b), 0);
+        let left = Unsettled::left_by_another([b.clone()].into_iter());
+        assert_eq!(left.last_sent(&b), u64::MAX, "nobody knows which");
+        assert_eq!(left.subjects().collect::<Vec<_>>(), [&b]);
+    }
+}
