@@ -3,7 +3,7 @@
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask trials [--quick] [--only NAME]... [--seed N] [--count N] [--list]
   no arguments   the full run: an hour on 2 cores; writes docs/reliability.md
-  --quick        fewer of each, in minutes, from what `cargo test` has built
+  --quick        fewer of each, in minutes, the same in each run, from what `cargo test` has built
   --only NAME    only this trial; again for more than one; teeth/BUG is one planted bug
   --seed N       with --only: the history of this seed alone, as a failure names it; against a real broker
                  the first round, or with --count N the first N, of that seed

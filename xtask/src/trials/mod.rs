@@ -35,7 +35,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     for trial in &trials {
         place.build(&trial.test)?;
     }
-    let first_seed = arguments.seed.unwrap_or_else(of_the_clock);
+    // CI is to fail for what has changed, not for its luck.
+    let usual = if arguments.quick { 1 } else { of_the_clock() };
+    let first_seed = arguments.seed.unwrap_or(usual);
     let mut runs = Vec::new();
     for trial in &trials {
         let count = count(trial, &arguments);
@@ -138,7 +140,7 @@ fn tell_failure(trial: &Trial, part: &Part, arguments: &Arguments) {
     );
 }
 
-/// Another one for each run; it stands in the table.
+/// Another one for each full run; it stands in the table.
 fn of_the_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(1, |since| since.as_secs())
