@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::checks::target;
+use crate::page;
 use crate::{root, succeed};
 use ledger::Ledger;
 
@@ -85,7 +86,14 @@ pub(crate) fn run(iterate: bool) -> Result<(), String> {
         test(&binary, &folder, pass)?;
         ledger.take_from(&folder)?;
     }
-    ledger.keep_only(&names(&binary)?);
+    let names = names(&binary)?;
+    ledger.keep_only(&names);
+    if ledger.len() < names.len() {
+        let untried = names.len() - ledger.len();
+        return Err(format!(
+            "{untried} mutants were not tried: --iterate goes on"
+        ));
+    }
     let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
     report::write(&ledger, &survivors)?;
     println!("{}", ledger.summary());
@@ -106,10 +114,8 @@ fn over_our_files(binary: &Path) -> Command {
 
 /// All mutants of this tree.
 fn names(binary: &Path) -> Result<HashSet<String>, String> {
-    let list = over_our_files(binary).arg("--list").output();
-    let list = list.map_err(|e| format!("cargo mutants: {e}"))?;
-    let text = String::from_utf8_lossy(&list.stdout);
-    Ok(text.lines().map(str::to_owned).collect())
+    let list = page::said(over_our_files(binary).arg("--list"))?;
+    Ok(list.lines().map(str::to_owned).collect())
 }
 
 fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
