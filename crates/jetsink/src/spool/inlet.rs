@@ -77,8 +77,11 @@ impl Spool {
                 return Ok(());
             }
             inlet.replay_began = true;
-            for (stream, sequence) in acknowledged {
-                inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+            // Where something is unsettled, a stream that is not named may hold it anywhere.
+            if inlet.unsettled.is_empty() {
+                for (stream, sequence) in acknowledged {
+                    inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+                }
             }
             let baselines = inlet.baselines.clone().into_iter().collect();
             inlet.change(Batch {

@@ -250,6 +250,19 @@ async fn once_replay_begins_all_that_waits_may_be_stored_also_after_a_crash() {
 }
 
 #[tokio::test]
+async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let (event, nothing_known) = (envelope("a", 0), Baselines::new());
+    let appended = spool.append_event(&event, Some(&nothing_known), soon());
+    appended.await.unwrap();
+    spool.mark_is_missing();
+    let acknowledged = Baselines::from([("S".to_owned(), 9)]);
+    spool.replay_begins(&acknowledged).await.unwrap();
+    assert_eq!(spool.unsettled().1, nothing_known);
+}
+
+#[tokio::test]
 async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
