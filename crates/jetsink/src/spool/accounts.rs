@@ -190,19 +190,12 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::spool::dead::DeadLetter;
-    use crate::spool::record::Record;
-    use crate::spool::tests::envelope;
+    use crate::spool::tests::{letter, record};
 
     /// One event that was taken in, and the batch that appends it.
-    fn taken_in() -> (Accounts, Subject, Batch, Record) {
+    fn taken_in() -> (Accounts, Subject, Batch) {
         let accounts = Accounts::new(&Contents::default(), 10_000);
-        let record = Record {
-            index: 0,
-            spooled_at: 0,
-            may_be_stored: false,
-            envelope: envelope("a", 0),
-        };
+        let record = record("a", 0);
         let subject = record.envelope.subject().clone();
         let bytes = record.encode();
         accounts.take_in(&subject, bytes.len() as u64).unwrap();
@@ -210,7 +203,7 @@ mod tests {
             append: vec![(subject.clone(), 0, bytes)],
             ..Batch::default()
         };
-        (accounts, subject, batch, record)
+        (accounts, subject, batch)
     }
 
     fn wakes(accounts: &Accounts) -> bool {
@@ -222,7 +215,7 @@ mod tests {
 
     #[test]
     fn who_reads_is_woken_where_an_event_is_or_may_be() {
-        let (accounts, _, batch, _) = taken_in();
+        let (accounts, _, batch) = taken_in();
         for settle in AT_ONCE_AND_LATE {
             settle(&accounts, &Batch::default(), true);
             assert!(!wakes(&accounts), "nothing came in");
@@ -239,7 +232,7 @@ mod tests {
     #[test]
     fn what_was_not_made_gives_its_room_back() {
         for settle in AT_ONCE_AND_LATE {
-            let (accounts, subject, batch, _) = taken_in();
+            let (accounts, subject, batch) = taken_in();
             settle(&accounts, &batch, false);
             let totals = accounts.totals();
             let left = (totals.events, totals.subjects, totals.used_bytes);
@@ -251,13 +244,8 @@ mod tests {
 
     #[test]
     fn a_dead_letter_takes_the_room_that_it_needs() {
-        let (accounts, subject, _, record) = taken_in();
-        let letter = DeadLetter {
-            record,
-            code: 0,
-            died_at: 0,
-            reason: "refused".to_owned(),
-        };
+        let (accounts, subject, _) = taken_in();
+        let letter = letter("a", 0);
         let bytes = letter.encode().len() as u64;
         let batch = Batch {
             bury: vec![letter],

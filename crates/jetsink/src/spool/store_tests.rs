@@ -5,15 +5,13 @@ use std::io::ErrorKind;
 use super::*;
 use crate::spool::simulated_disk::SimulatedDisk;
 use crate::spool::tables::Batch;
-use crate::spool::tests::{envelope, subject};
+use crate::spool::tests::{letter, record, subject};
 use crate::{Envelope, MessageId};
 
-fn record(text: &str, index: u64, spooled_at: u64) -> Record {
+fn since(spooled_at: u64, record: Record) -> Record {
     Record {
-        index,
         spooled_at,
-        may_be_stored: false,
-        envelope: envelope(text, index as usize),
+        ..record
     }
 }
 
@@ -37,7 +35,7 @@ fn indexes(chunk: &Chunk) -> Vec<u64> {
 
 #[test]
 fn a_lane_is_read_in_pieces_of_so_many_events() {
-    let store = store_of((0..5).map(|index| record("a", index, 0)));
+    let store = store_of((0..5).map(|index| record("a", index)));
     let read = |from, limit| store.lane(&subject("a"), from, limit).unwrap();
     let first = read(0, 2);
     assert_eq!(
@@ -58,7 +56,7 @@ fn a_lane_is_read_in_pieces_of_so_many_bytes() {
     let large = |index| Record {
         envelope: Envelope::new(subject("a"), vec![b'x'; READ_BYTES / 2].into())
             .with_message_id(MessageId::new("id").unwrap()),
-        ..record("a", index, 0)
+        ..record("a", index)
     };
     let store = store_of((0..4).map(large));
     let chunk = store.lane(&subject("a"), 0, 9).unwrap();
@@ -67,9 +65,13 @@ fn a_lane_is_read_in_pieces_of_so_many_bytes() {
 
 #[test]
 fn the_oldest_is_found_among_all_subjects() {
-    let store = store_of([record("b", 0, 5), record("a", 1, 9), record("c", 2, 3)]);
+    let store = store_of([
+        since(5, record("b", 0)),
+        since(9, record("a", 1)),
+        since(3, record("c", 2)),
+    ]);
     assert_eq!(store.oldest(), Ok(Some(3)));
-    assert_eq!(store_of([record("a", 0, 7)]).oldest(), Ok(Some(7)));
+    assert_eq!(store_of([since(7, record("a", 0))]).oldest(), Ok(Some(7)));
     let none = store_of([]);
     assert_eq!(none.oldest(), Ok(None));
     assert!(format!("{none:?}").starts_with("Store { path: "));
@@ -78,14 +80,8 @@ fn the_oldest_is_found_among_all_subjects() {
 #[test]
 fn dead_letters_are_read_in_pieces() {
     let store = store_of([]);
-    let letter = |index| DeadLetter {
-        record: record("a", index, 0),
-        code: 1,
-        died_at: 2,
-        reason: "refused".to_owned(),
-    };
     let batch = Batch {
-        bury: [3, 5, 8].map(letter).to_vec(),
+        bury: [3, 5, 8].map(|index| letter("a", index)).to_vec(),
         ..Batch::default()
     };
     store.commit(&batch).unwrap();

@@ -3,16 +3,7 @@
 use super::*;
 use crate::spool::simulated_disk::SimulatedDisk;
 use crate::spool::store::Store;
-use crate::spool::tests::{envelope, subject};
-
-fn record(text: &str, index: u64) -> Record {
-    Record {
-        index,
-        spooled_at: 0,
-        may_be_stored: false,
-        envelope: envelope(text, index as usize),
-    }
-}
+use crate::spool::tests::{letter, record, subject};
 
 fn appends(places: &[(&str, u64)]) -> Batch {
     let append = places.iter().map(|(text, index)| {
@@ -22,15 +13,6 @@ fn appends(places: &[(&str, u64)]) -> Batch {
     Batch {
         append: append.collect(),
         ..Batch::default()
-    }
-}
-
-fn letter(text: &str, index: u64) -> DeadLetter {
-    DeadLetter {
-        record: record(text, index),
-        code: 0,
-        died_at: 0,
-        reason: "refused".to_owned(),
     }
 }
 

@@ -8,6 +8,8 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
+use super::dead::DeadLetter;
+use super::record::Record;
 use super::store::Store;
 use super::{Baselines, Place, Spool, SpoolError, SpoolLoss, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
@@ -20,6 +22,36 @@ pub(super) fn envelope(subject_text: &str, number: usize) -> Envelope {
     let payload = format!(r#"{{"number":{number},"filler":"{}"}}"#, "x".repeat(300));
     Envelope::new(subject(subject_text), payload.into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
+}
+
+pub(super) fn record(subject_text: &str, index: u64) -> Record {
+    Record {
+        index,
+        spooled_at: 0,
+        may_be_stored: false,
+        envelope: envelope(subject_text, index as usize),
+    }
+}
+
+pub(super) fn letter(subject_text: &str, index: u64) -> DeadLetter {
+    DeadLetter {
+        record: record(subject_text, index),
+        code: 0,
+        died_at: 0,
+        reason: "refused".to_owned(),
+    }
+}
+
+/// The places of the first so many events of a subject.
+async fn places(spool: &Spool, subject_text: &str, limit: usize) -> Vec<Place> {
+    let subject = subject(subject_text);
+    let chunk = spool.read(&subject, 0, limit).await.unwrap();
+    let place = |(index, bytes, _)| Place {
+        subject: subject.clone(),
+        index,
+        bytes,
+    };
+    chunk.entries.into_iter().map(place).collect()
 }
 
 pub(super) fn soon() -> Instant {
@@ -147,13 +179,7 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
         limit_bytes: 1_000,
     };
     assert_eq!(error, expected);
-    let (index, bytes, _) = spool.read(&subject("a"), 0, 1).await.unwrap().entries[0].clone();
-    let place = super::Place {
-        subject: subject("a"),
-        index,
-        bytes,
-    };
-    spool.left(place);
+    spool.left(places(&spool, "a", 1).await.remove(0));
     spool.remove_left(&Baselines::new()).await.unwrap();
     spool
         .append_event(&envelope("a", 2), None, soon())
@@ -174,15 +200,8 @@ async fn what_waits_is_counted_by_subject_until_it_has_left() {
     let b = subject("b");
     assert!(!spool.drained(&b, Instant::now()).await);
     let leave = async {
-        let chunk = spool.read(&b, 0, 9).await.unwrap();
-        for (index, bytes, _) in chunk.entries {
-            let subject = b.clone();
-            spool.left(Place {
-                subject,
-                index,
-                bytes,
-            });
-        }
+        let places = places(&spool, "b", 9).await;
+        places.into_iter().for_each(|place| spool.left(place));
     };
     let (drained, ()) = tokio::join!(spool.drained(&b, soon()), leave);
     assert!(drained);
@@ -283,15 +302,7 @@ async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 4).await;
-    let (b, mut places) = (subject("b"), Vec::new());
-    for (index, bytes, _) in spool.read(&b, 0, 9).await.unwrap().entries {
-        let subject = b.clone();
-        places.push(Place {
-            subject,
-            index,
-            bytes,
-        });
-    }
+    let mut places = places(&spool, "b", 9).await;
     spool.left(places.remove(0));
     spool.damaged(places.remove(0));
     assert_eq!((spool.leaving_events(), spool.status().damaged), (2, 1));
