@@ -18,7 +18,7 @@ use crate::{Envelope, MessageId, Subject};
 
 /// What fails, and how.
 #[derive(Debug, Clone, Default)]
-struct Faults {
+pub(super) struct Faults {
     writes: Arc<Mutex<Option<io::ErrorKind>>>,
     syncs: Arc<AtomicBool>,
     /// The header is written all the same.
@@ -32,7 +32,7 @@ struct Faults {
 }
 
 impl Faults {
-    fn set_writes(&self, fault: Option<io::ErrorKind>) {
+    pub(super) fn set_writes(&self, fault: Option<io::ErrorKind>) {
         *self.writes.lock().unwrap() = fault;
     }
 
@@ -113,17 +113,17 @@ fn io_file(path: &Path) -> io::Result<std::fs::File> {
     options.open(path)
 }
 
-fn spool(folder: &Path, faults: &Faults) -> Spool {
+pub(super) fn spool(folder: &Path, faults: &Faults) -> Spool {
     let (store, contents) = open(folder, faults).unwrap();
     Spool::over(store, contents, None, 1 << 20).unwrap()
 }
 
-async fn append(spool: &Spool, number: usize) -> Result<(), SpoolError> {
+pub(super) async fn append(spool: &Spool, number: usize) -> Result<(), SpoolError> {
     append_sent(spool, number, None).await
 }
 
 /// It was sent before, above these sequence numbers.
-async fn append_sent(
+pub(super) async fn append_sent(
     spool: &Spool,
     number: usize,
     sent: Option<&Baselines>,

@@ -17,8 +17,17 @@ pub(super) struct Inlet {
     /// Subjects with events that may be stored (invariant 4).
     pub(super) unsettled: Unsettled,
     pub(super) baselines: Baselines,
-    /// What the file says of invariant 4, once the writer has come to it.
-    pub(super) replay_began: bool,
+    pub(super) mark: Mark,
+}
+
+/// What the file says of invariant 4, once the writer has come to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Nothing, and nothing here may be stored.
+    NotNeeded,
+    /// Perhaps nothing, though something here may be stored: again before the next replay sends.
+    Missing,
+    Made,
 }
 
 impl Inlet {
@@ -40,23 +49,22 @@ impl Inlet {
         sent_above: &Baselines,
         batch: &mut Batch,
     ) {
-        // Where the mark of one that failed is missing, that one may be in the file all the same.
-        let is_first = !self.replay_began && self.unsettled.is_empty();
         self.unsettled.insert(subject.clone(), index);
-        if is_first {
-            self.baselines.clone_from(sent_above);
-        } else {
-            self.baselines
-                .retain(|stream, sequence| match sent_above.get(stream) {
-                    // Not heard of when it was sent: it may be stored anywhere in that stream.
-                    None => false,
-                    Some(above) => {
-                        *sequence = (*sequence).min(*above);
-                        true
-                    }
-                });
+        match self.mark {
+            Mark::NotNeeded => self.baselines.clone_from(sent_above),
+            Mark::Missing | Mark::Made => {
+                self.baselines
+                    .retain(|stream, sequence| match sent_above.get(stream) {
+                        // Not heard of when it was sent: it may be stored anywhere in that stream.
+                        None => false,
+                        Some(above) => {
+                            *sequence = (*sequence).min(*above);
+                            true
+                        }
+                    });
+            }
         }
-        self.replay_began = true;
+        self.mark = Mark::Made;
         batch.replay_began = Some(true);
         batch.baselines = Some(self.baselines.clone().into_iter().collect());
     }
@@ -65,7 +73,7 @@ impl Inlet {
 impl Spool {
     /// Whether the file says that something in it may be stored.
     pub(crate) fn replay_began(&self) -> bool {
-        self.lock().replay_began
+        self.lock().mark == Mark::Made
     }
 
     /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
@@ -73,16 +81,17 @@ impl Spool {
     pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
         let answer = {
             let mut inlet = self.lock();
-            if inlet.replay_began {
-                return Ok(());
-            }
-            inlet.replay_began = true;
-            // Where something is unsettled, a stream that is not named may hold it anywhere.
-            if inlet.unsettled.is_empty() {
-                for (stream, sequence) in acknowledged {
-                    inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+            match inlet.mark {
+                Mark::Made => return Ok(()),
+                Mark::NotNeeded => {
+                    for (stream, sequence) in acknowledged {
+                        inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+                    }
                 }
+                // A stream that is not named may hold what may be stored anywhere.
+                Mark::Missing => {}
             }
+            inlet.mark = Mark::Made;
             let baselines = inlet.baselines.clone().into_iter().collect();
             inlet.change(Batch {
                 baselines: Some(baselines),
@@ -97,9 +106,9 @@ impl Spool {
         marked
     }
 
-    /// The file does not say what it was to say: again before the next replay sends.
+    /// The file may not say what it was to say.
     pub(super) fn mark_is_missing(&self) {
-        self.lock().replay_began = false;
+        self.lock().mark = Mark::Missing;
     }
 
     /// Waits until what the writer was given up to now is on the disk.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::dead::DeadLetter;
 use super::error::SpoolError;
+use super::inlet::Mark;
 use super::tables::Batch;
 use super::{Baselines, Place, Spool};
 
@@ -95,7 +96,8 @@ impl Spool {
         let mut inlet = self.lock();
         if inlet.unsettled.is_empty() {
             if self.accounts.is_empty() {
-                inlet.replay_began = false;
+                // Until that is on the disk, what has left is still there.
+                inlet.mark = Mark::Missing;
                 batch.replay_began = Some(false);
             }
             // Ours follow once that is on the disk, or they would be above what is still there.
@@ -108,9 +110,14 @@ impl Spool {
 
     /// Unless something came in meanwhile that may be stored.
     fn raise_baselines(&self, acknowledged: Baselines) {
+        let nothing_is_leaving = self.leaving().is_empty();
         let mut inlet = self.lock();
         if inlet.unsettled.is_empty() {
             inlet.baselines.extend(acknowledged);
+            // What came in since then and may be stored would have made it again.
+            if inlet.mark == Mark::Missing && nothing_is_leaving {
+                inlet.mark = Mark::NotNeeded;
+            }
         }
     }
 

@@ -31,6 +31,8 @@ mod leaving;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod marks_tests;
+#[cfg(test)]
 mod power_tests;
 mod record;
 mod salvage;
@@ -62,7 +64,7 @@ use accounts::Accounts;
 pub(crate) use dead::DeadLetter;
 pub use error::SpoolError;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
-use inlet::Inlet;
+use inlet::{Inlet, Mark};
 use leaving::Leaving;
 pub(crate) use record::Record;
 pub use salvage::SpoolLoss;
@@ -211,7 +213,11 @@ impl Spool {
                 writer,
                 unsettled,
                 baselines: contents.baselines,
-                replay_began: everything,
+                mark: if everything {
+                    Mark::Made
+                } else {
+                    Mark::NotNeeded
+                },
             }),
             loss,
             leaving: Mutex::default(),

@@ -43,7 +43,7 @@ pub(super) fn letter(subject_text: &str, index: u64) -> DeadLetter {
 }
 
 /// The places of the first so many events of a subject.
-async fn places(spool: &Spool, subject_text: &str, limit: usize) -> Vec<Place> {
+pub(super) async fn places(spool: &Spool, subject_text: &str, limit: usize) -> Vec<Place> {
     let subject = subject(subject_text);
     let chunk = spool.read(&subject, 0, limit).await.unwrap();
     let place = |(index, bytes, _)| Place {
