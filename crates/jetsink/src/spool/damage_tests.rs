@@ -1,18 +1,23 @@
 //! A closed spool's file, cut at any byte, with bits flipped and sectors zeroed: no event is invented or
 //! altered, what is missing is told, and the rest is there.
 
+use std::ops::Range;
 use std::path::Path;
 
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use trial::{Dice, Trial};
 
-use super::file_in;
-use super::tests::{envelope, fill, numbers, open, soon};
+use super::store::Store;
+use super::tables::Batch;
+use super::tests::{envelope, fill, letter, numbers, open, record, soon, subject};
+use super::{file_in, salvage};
 
 /// A log of more than 64 KiB.
 const EVENTS: usize = 200;
 const SECTOR: usize = 512;
+/// Of the store.
+const PAGE: usize = 4_096;
 
 /// In memory, where the system has that: this is no matter of syncs.
 fn folder() -> TempDir {
@@ -85,7 +90,7 @@ fn damage(dice: &mut Dice, bytes: &mut [u8]) {
         }
         1 => {
             for _ in 0..8 {
-                let near = (at + dice.index(4_096)).min(bytes.len() - 1);
+                let near = (at + dice.index(PAGE)).min(bytes.len() - 1);
                 bytes[near] ^= 1 << dice.below(8);
             }
         }
@@ -112,4 +117,74 @@ fn a_file_cut_at_any_byte_invents_nothing_and_tells_its_loss() {
         let folder = with_bytes(original.path(), &bytes[..*length]);
         runtime().block_on(check(folder.path()));
     });
+}
+
+/// Events and dead letters of these indexes in a file as a crash leaves it, without each page that names
+/// one of the message ids.
+fn without_pages_of(message_ids: &[&str], events: Range<u64>, letters: Range<u64>) -> TempDir {
+    let folder = folder();
+    let (store, _) = Store::open(&file_in(folder.path())).unwrap();
+    let append = events.map(|index| {
+        let record = record("a", index);
+        (subject("a"), index, record.encode())
+    });
+    let batch = Batch {
+        append: append.collect(),
+        bury: letters.map(|index| letter("b", index)).collect(),
+        ..Batch::default()
+    };
+    store.commit(&batch).unwrap();
+    // By one commit the store goes back.
+    let mark = Batch {
+        replay_began: Some(true),
+        ..Batch::default()
+    };
+    store.commit(&mark).unwrap();
+    let mut bytes = std::fs::read(file_in(folder.path())).unwrap();
+    for page in bytes.chunks_mut(PAGE) {
+        let names = |id: &&str| page.windows(id.len()).any(|part| part == id.as_bytes());
+        if message_ids.iter().any(names) {
+            page.fill(0);
+        }
+    }
+    with_bytes(folder.path(), &bytes)
+}
+
+/// How many are missing of `all`: those of one page, among them the one in the middle.
+fn missing(all: Range<u64>, kept: &[u64]) -> u64 {
+    let middle = (all.start + all.end) / 2;
+    assert!(!kept.contains(&middle), "{kept:?}");
+    assert!(kept.is_sorted(), "{kept:?}");
+    let missing = all.filter(|index| !kept.contains(index)).count();
+    // Each is longer than 300 bytes.
+    assert!(missing <= PAGE / 300, "{kept:?}");
+    missing as u64
+}
+
+fn dead_indexes(store: &Store) -> Vec<u64> {
+    let letters = store.dead(0, EVENTS).unwrap();
+    letters.iter().map(|(index, _)| *index).collect()
+}
+
+#[test]
+fn what_stands_before_and_behind_a_damaged_page_is_kept() {
+    let (events, letters) = (0..200, 200..400);
+    let damaged = without_pages_of(&["sink.100", "sink.300"], events.clone(), letters.clone());
+    let (store, _, loss) = salvage::open(damaged.path()).unwrap();
+    let loss = loss.unwrap();
+    let kept = store.lane(&subject("a"), 0, EVENTS).unwrap();
+    let kept: Vec<u64> = kept.entries.iter().map(|(index, ..)| *index).collect();
+    assert_eq!(loss.salvaged, kept.len() as u64);
+    assert_eq!(loss.lost, Some(missing(events, &kept)));
+    let kept = dead_indexes(&store);
+    assert_eq!(loss.dead_letters_salvaged, kept.len() as u64);
+    assert_eq!(loss.dead_letters_lost, Some(missing(letters, &kept)));
+}
+
+#[test]
+fn dead_letters_alone_are_kept_like_events() {
+    let damaged = without_pages_of(&["sink.100"], 0..0, 0..200);
+    let (store, _, loss) = salvage::open(damaged.path()).unwrap();
+    let lost = loss.unwrap().dead_letters_lost;
+    assert_eq!(lost, Some(missing(0..200, &dead_indexes(&store))));
 }

@@ -1,8 +1,11 @@
 //! What a transaction does to the tables, and what is counted of them.
 
+use redb::TableHandle as _;
+
 use super::*;
+use crate::spool::SpoolError;
 use crate::spool::simulated_disk::SimulatedDisk;
-use crate::spool::store::Store;
+use crate::spool::store::{OpenError, Store};
 use crate::spool::tests::{letter, record, subject};
 
 fn appends(places: &[(&str, u64)]) -> Batch {
@@ -183,4 +186,24 @@ fn a_record_under_anothers_key_is_damage() {
     assert_eq!(shared("a", 3), Ok(record("a", 3)));
     assert_eq!(shared("a", 4), Err(Damage::Fields));
     assert_eq!(shared("b", 3), Err(Damage::Fields));
+}
+
+#[test]
+fn a_file_of_another_format_is_refused_whatever_its_tables_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut meta = transaction.open_table(META).unwrap();
+        meta.insert(META_FORMAT, FORMAT + 1).unwrap();
+        let other = TableDefinition::<&str, &str>::new(EVENTS.name());
+        transaction.open_table(other).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    match Store::open(&path).map(|_| ()).unwrap_err() {
+        OpenError::Spool(SpoolError::Format { found, .. }) => assert_eq!(found, FORMAT + 1),
+        other => panic!("{other}"),
+    }
 }
