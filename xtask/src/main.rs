@@ -37,7 +37,8 @@ usage: cargo xtask COMMAND
                      (--write: write that file)
   trials [OPTION]... try to break the promise, and tell what that showed (--list; --quick; --only NAME)
   mutants            change circuit, retry, subject, envelope and spool in small ways, each of which a test must
-                     notice (hours; --iterate: only what the last run did not catch); writes docs/mutants.md";
+                     notice; writes docs/mutants.md (hours; --iterate: what was not tried, or survived without
+                     a reason)";
 
 #[tokio::main]
 async fn main() -> ExitCode {

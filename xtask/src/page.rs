@@ -5,26 +5,48 @@ use std::process::Command;
 use crate::root;
 
 /// Writes `file`: `text` with each `{name}` replaced by its value, and `{date}` and `{commit}` by this run's.
-pub(crate) fn write(file: &str, text: &str, values: &[(&str, String)]) -> Result<(), String> {
+///
+/// # Errors
+/// What can't be written; or that this is not the tree of the run's start, of which the page would speak.
+pub(crate) fn write(
+    file: &str,
+    text: &str,
+    values: &[(&str, String)],
+    start: &Tree,
+) -> Result<(), String> {
+    if Tree::now(file)? != *start {
+        return Err(format!(
+            "{file} is not written: this tree was changed while the run went on"
+        ));
+    }
     let date = said(Command::new("date").args(["-u", "+on %F"]))?;
-    let run = [("date", date), ("commit", commit(file)?)];
+    let run = [("date", date), ("commit", start.commit.clone())];
     let text = filled(&filled(text, values), &run);
     std::fs::write(root().join(file), text).map_err(|e| format!("{file}: {e}"))?;
     println!("{file} is written");
     Ok(())
 }
 
-/// The commit of this tree. That `file` has changed is no other tree: it is what is written.
-fn commit(file: &str) -> Result<String, String> {
-    let git = |arguments: &[&str]| said(Command::new("git").current_dir(root()).args(arguments));
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    let changed = changed.lines().any(|line| !line.ends_with(file));
-    Ok(if changed {
-        format!("{commit} with changes that are not committed")
-    } else {
-        commit
-    })
+/// What a run is a run of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Tree {
+    commit: String,
+    /// What is not committed.
+    changes: String,
+}
+
+impl Tree {
+    /// That `file` has changed is no other tree: it is what is written.
+    pub(crate) fn now(file: &str) -> Result<Self, String> {
+        let git =
+            |arguments: &[&str]| said(Command::new("git").current_dir(root()).args(arguments));
+        let mut commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+        let changes = git(&["diff", "HEAD", "--", ".", &format!(":!{file}")])?;
+        if !changes.is_empty() {
+            commit.push_str(" with changes that are not committed");
+        }
+        Ok(Self { commit, changes })
+    }
 }
 
 /// What a command prints, without the white space around it.

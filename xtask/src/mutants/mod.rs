@@ -67,11 +67,12 @@ const PASSES: [Pass; 3] = [
     },
 ];
 
-/// Runs all, or, with `iterate`, what was not caught in the last run.
+/// Runs all, or, with `iterate`, what the last run did not try, and what survived it without a reason.
 ///
 /// # Errors
 /// What could not be run, or which mutants survived without a reason, or did not although there is one.
 pub(crate) fn run(iterate: bool) -> Result<(), String> {
+    let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
     let binary = cargo_mutants()?;
     let folder = target().join("mutants");
     if !iterate && folder.exists() {
@@ -81,11 +82,14 @@ pub(crate) fn run(iterate: bool) -> Result<(), String> {
     let mut ledger = Ledger::open(folder.join("ledger.json"))?;
     // Of a run that was interrupted.
     ledger.take_from(&folder)?;
+    ledger.begin_run();
+    let tree = page::Tree::now(report::FILE)?;
     for pass in &PASSES {
-        ledger.leave_out(&folder)?;
+        ledger.leave_out(&folder, &survivors)?;
         test(&binary, &folder, pass)?;
         ledger.take_from(&folder)?;
     }
+    ledger.end_last_pass()?;
     let names = names(&binary)?;
     ledger.keep_only(&names);
     if ledger.len() < names.len() {
@@ -94,8 +98,7 @@ pub(crate) fn run(iterate: bool) -> Result<(), String> {
             "{untried} mutants were not tried: --iterate goes on"
         ));
     }
-    let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
-    report::write(&ledger, &survivors)?;
+    report::write(&ledger, &survivors, &tree)?;
     println!("{}", ledger.summary());
     survivors::compare(&ledger.survivors(), &survivors)
 }

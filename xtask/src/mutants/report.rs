@@ -2,24 +2,31 @@
 
 use super::ledger::Ledger;
 use super::survivors::Survivor;
-use crate::page;
+use crate::page::{self, Tree};
 
 const TEXT: &str = include_str!("mutants.md");
 
 /// Where it goes.
-const FILE: &str = "docs/mutants.md";
+pub(super) const FILE: &str = "docs/mutants.md";
 
 /// Left out of every name.
 const FOLDER: &str = "crates/jetsink/src/";
 
-pub(crate) fn write(ledger: &Ledger, listed: &[Survivor]) -> Result<(), String> {
+pub(crate) fn write(ledger: &Ledger, listed: &[Survivor], tree: &Tree) -> Result<(), String> {
+    let earlier = match ledger.of_earlier_runs() {
+        0 => String::new(),
+        some => format!(
+            " {some} of them were tried by earlier runs, which this one went on with (`--iterate`), and not again."
+        ),
+    };
     let values = [
         ("version", super::VERSION.to_owned()),
         ("summary", ledger.summary()),
+        ("earlier", earlier),
         ("counts", counts(ledger)),
         ("survivors", survivors(ledger, listed)),
     ];
-    page::write(FILE, TEXT, &values)
+    page::write(FILE, TEXT, &values, tree)
 }
 
 fn counts(ledger: &Ledger) -> String {

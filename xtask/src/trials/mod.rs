@@ -14,6 +14,8 @@ use arguments::Arguments;
 use list::{TRIALS, Trial};
 use run::{Part, Place};
 
+use crate::page::Tree;
+
 /// Runs what was asked for; an error where anything failed.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     let arguments = Arguments::read(arguments)?;
@@ -31,6 +33,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     }
     let trials = chosen(&arguments)?;
     let started = Instant::now();
+    let tree = arguments
+        .is_full()
+        .then(|| Tree::now(report::FILE))
+        .transpose()?;
     let place = Place::here(arguments.quick);
     for trial in &trials {
         place.build(&trial.test)?;
@@ -61,8 +67,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
         println!("\n{}", bitten.plain());
         bites.push(bitten);
     }
-    if let (true, [bitten]) = (arguments.is_full(), bites.as_slice()) {
-        report::write(&runs, bitten, started.elapsed())?;
+    if let (Some(tree), [bitten]) = (tree, bites.as_slice()) {
+        report::write(&runs, bitten, started.elapsed(), &tree)?;
     }
     let failed: Vec<&str> = runs
         .iter()

@@ -6,15 +6,20 @@ use std::time::Duration;
 use super::run::Run;
 use super::table;
 use super::teeth::Bites;
-use crate::page::{self, said};
+use crate::page::{self, Tree, said};
 use crate::{root, succeed};
 
 const TEXT: &str = include_str!("reliability.md");
 
 /// Where it goes.
-const FILE: &str = "docs/reliability.md";
+pub(super) const FILE: &str = "docs/reliability.md";
 
-pub(crate) fn write(runs: &[Run], teeth: &Bites, took: Duration) -> Result<(), String> {
+pub(crate) fn write(
+    runs: &[Run],
+    teeth: &Bites,
+    took: Duration,
+    tree: &Tree,
+) -> Result<(), String> {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).map_err(|e| e.to_string())?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let server = nats_fixture::nats_server_binary().map_err(|e| e.to_string())?;
@@ -31,7 +36,7 @@ pub(crate) fn write(runs: &[Run], teeth: &Bites, took: Duration) -> Result<(), S
         ("teeth_summary", teeth.summary()),
         ("teeth", teeth.markdown()),
     ];
-    page::write(FILE, TEXT, &values)?;
+    page::write(FILE, TEXT, &values, tree)?;
     succeed(
         Command::new("git")
             .current_dir(root())
