@@ -63,6 +63,8 @@ pub(crate) struct Place {
     pub(crate) quick: bool,
     /// How long one trial may take.
     pub(crate) longest: Duration,
+    /// How the names of its logs begin.
+    pub(crate) logs: &'static str,
 }
 
 impl Place {
@@ -71,6 +73,7 @@ impl Place {
             tree: root(),
             quick,
             longest: LONGEST,
+            logs: "",
         }
     }
 
@@ -112,8 +115,8 @@ impl Place {
         let mut running = Vec::new();
         for (number, count) in (0..).zip(split(count, processes)) {
             let log = match number {
-                0 => format!("{}.log", trial.name),
-                _ => format!("{}-{}.log", trial.name, number + 1),
+                0 => format!("{}{}.log", self.logs, trial.name),
+                _ => format!("{}{}-{}.log", self.logs, trial.name, number + 1),
             };
             let part = Part {
                 seed: seed.wrapping_add(number),

@@ -106,7 +106,14 @@ pub(crate) fn run(only: &str) -> Result<Bites, String> {
     planted.retain(|bug| only.is_empty() || bug.file.file_stem().is_some_and(|stem| stem == only));
     let tree = target().join("teeth");
     copy_of_the_tree(&tree)?;
-    let bites: Result<Vec<Bite>, String> = planted.iter().map(|bug| bite(bug, &tree)).collect();
+    let place = Place {
+        tree: tree.clone(),
+        quick: true,
+        longest: LONGEST,
+        logs: "teeth-",
+    };
+    let bites = without_bugs(&planted, &place)
+        .and_then(|()| planted.iter().map(|bug| bite(bug, &place)).collect());
     let gone = git(&root())
         .args(["worktree", "remove", "--force"])
         .arg(&tree)
@@ -117,15 +124,30 @@ pub(crate) fn run(only: &str) -> Result<Bites, String> {
     bites.map(Bites)
 }
 
-fn bite(bug: &Planted, tree: &Path) -> Result<Bite, String> {
+/// What fails without a bug, too, catches none.
+fn without_bugs(planted: &[Planted], place: &Place) -> Result<(), String> {
+    for trial in TRIALS {
+        let by_it = planted.iter().filter(|bug| bug.trial.name == trial.name);
+        let Some(count) = by_it.map(|bug| bug.count).max() else {
+            continue;
+        };
+        println!("{} without a bug …", trial.name);
+        place.build(&trial.test)?;
+        if !place.run(trial, SEED, count, 1)?.is_passed() {
+            return Err(format!(
+                "{} of {count} from seed {SEED} fails without a bug",
+                trial.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn bite(bug: &Planted, place: &Place) -> Result<Bite, String> {
     println!("{} …", bug.bug);
+    let tree = &place.tree;
     succeed(git(tree).args(["checkout", "--quiet", "--force", "HEAD"]))?;
     succeed(git(tree).arg("apply").arg(&bug.file))?;
-    let place = Place {
-        tree: tree.to_owned(),
-        quick: true,
-        longest: LONGEST,
-    };
     // A bug that does not compile is none.
     place.build(&bug.trial.test)?;
     let started = Instant::now();
