@@ -81,6 +81,11 @@ impl Ledger {
         self.0.lock().unwrap().len()
     }
 
+    pub(super) fn told_ok(&self) -> usize {
+        let events = self.0.lock().unwrap();
+        events.values().filter(|e| e.told == Told::Ok).count()
+    }
+
     /// Holds the stream and the dead letters against what was told, once all is delivered.
     pub(super) fn audit(&self, stored: &[Message], dead: &[String]) {
         let events = self.0.lock().unwrap();
@@ -169,7 +174,8 @@ impl Emitter {
     fn check(&self, result: &Result<Delivery, EmitError>, poison: bool) {
         let Err(error) = result else { return };
         let excused = match error {
-            EmitError::Closed => true,
+            // It is closed once its callers have ended.
+            EmitError::Closed => false,
             EmitError::Spool(failed) => {
                 !matches!(failed.error, SpoolError::TooSlow { .. })
                     && self.disk_failed.load(std::sync::atomic::Ordering::Relaxed)

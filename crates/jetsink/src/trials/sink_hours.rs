@@ -78,6 +78,9 @@ impl World {
                 }
                 self.disk.fail(None);
                 self.disk.process_is_killed();
+                while let Some(ended) = callers.try_join_next() {
+                    ended.unwrap();
+                }
                 callers.shutdown().await;
                 drop(sink);
                 self.broker.disconnect(|most| dice.index(most));
@@ -209,7 +212,7 @@ async fn hour(dice: &mut Dice) {
     let _ = faults.await;
     world.disk.fail(None);
     let world = Arc::try_unwrap(world).unwrap_or_else(|_| panic!("someone has it"));
-    assert!(world.ledger.len() > 10);
+    assert!(world.ledger.len() > 10 && world.ledger.told_ok() > 0);
     world.end().await;
 }
 

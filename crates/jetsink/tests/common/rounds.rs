@@ -316,12 +316,18 @@ async fn at_a_steady_rate(
     subject: &'static str,
     mut stopped: watch::Receiver<()>,
 ) -> Ledger {
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut all) = (JoinSet::new(), Vec::new());
+    let mut emitted = 0;
     while timeout(PAUSE, stopped.changed()).await.is_err() {
-        let (sink, payload) = (Arc::clone(&sink), name(tasks.len() as u64));
+        let (sink, payload) = (Arc::clone(&sink), name(emitted));
         tasks.spawn(async move { emit(&sink, subject, payload).await });
+        emitted += 1;
+        // A task that has ended is in memory until it is joined.
+        while let Some(ended) = tasks.try_join_next() {
+            all.push(ended.unwrap());
+        }
     }
-    let mut all = tasks.join_all().await;
+    all.extend(tasks.join_all().await);
     all.sort_by_key(|e| e.started);
     Ledger(all)
 }
