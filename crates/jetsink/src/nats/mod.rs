@@ -10,6 +10,7 @@ mod link;
 mod place;
 mod publisher;
 mod query;
+mod reach;
 mod reader;
 mod session;
 mod stored;

@@ -12,8 +12,9 @@ use super::api::ask;
 use super::place::Place;
 use super::publisher::{NatsPublisher, Shared};
 use super::query::StreamQuery;
+use super::reach::{Cluster, Reach};
 use super::session::Session;
-use super::stored::{IDLE_AT_THE_END, Next, cant_read, consumer, next};
+use super::stored::{BEHIND, IDLE_AT_THE_END, Next, cant_read, consumer, next};
 use super::wire::MESSAGE_ID;
 use crate::error::PublishError;
 use crate::export::{ExportError, json_of_message};
@@ -102,6 +103,7 @@ pub struct StreamReader {
     stored: u64,
     waiting: u64,
     follows: bool,
+    reach: Reach,
     ended: bool,
 }
 
@@ -139,6 +141,7 @@ impl NatsPublisher {
         struct Info {
             created: String,
             state: State,
+            cluster: Option<Cluster>,
         }
         #[derive(Deserialize)]
         struct State {
@@ -149,6 +152,7 @@ impl NatsPublisher {
         struct Created {
             name: String,
             num_pending: u64,
+            cluster: Option<Cluster>,
         }
         let query = query.into();
         let shared = self.shared();
@@ -166,6 +170,8 @@ impl NatsPublisher {
         let details = json!({ "stream_name": stream, "config": config });
         let question = format!("CONSUMER.CREATE.{stream}");
         let consumer: Created = ask(shared, &session, &question, &details).await?;
+        let (leader, reader) = (info.cluster.as_ref(), consumer.cluster.as_ref());
+        let reach = Reach::new(info.state.last_seq, leader, reader);
         Ok(StreamReader {
             shared: Arc::clone(shared),
             session,
@@ -179,7 +185,8 @@ impl NatsPublisher {
             stored: consumer.num_pending,
             waiting: consumer.num_pending,
             follows: query.follows,
-            ended: !query.follows && consumer.num_pending == 0,
+            ended: !query.follows && consumer.num_pending == 0 && reach.is_complete(),
+            reach,
         })
     }
 }
@@ -224,7 +231,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`PublishError`], where the connection is lost, messages are lost on their way, the stream says
-    /// nothing for 5 seconds, or the user may not answer its flow control
+    /// nothing for 5 seconds, the cluster's server that reads it stays behind its leader, or the user may not answer its flow control
     /// ([`PublishError::FlowControlDenied`]). Nothing more comes then: begin again, behind the last that came.
     pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         if self.ended {
@@ -233,14 +240,18 @@ impl StreamReader {
         let message = loop {
             match next(&self.shared, &self.session, &mut self.messages).await? {
                 Next::Stored(message) => break message,
-                Next::Idle { delivered } if delivered > self.received => {
+                Next::Idle { delivered, .. } if delivered > self.received => {
                     return Err(cant_read("messages were lost on their way"));
                 }
                 Next::Idle { .. } if self.follows => self.waiting = 0,
-                Next::Idle { .. } => {
+                Next::Idle { passed, .. } => {
+                    self.reach.came_to(passed);
                     self.idle += 1;
                     if self.idle < IDLE_AT_THE_END {
                         continue;
+                    }
+                    if !self.reach.is_complete() {
+                        return Err(cant_read(BEHIND));
                     }
                     // The rest has been removed meanwhile.
                     self.ended = true;
@@ -255,8 +266,10 @@ impl StreamReader {
         if place.delivered != self.received {
             return Err(cant_read("messages were lost on their way"));
         }
+        self.reach.came_to(place.sequence);
         if !self.follows {
-            self.ended = place.sequence >= self.last || place.pending == 0;
+            let is_last = place.pending == 0 && self.reach.is_complete();
+            self.ended = place.sequence >= self.last || is_last;
             if place.sequence > self.last {
                 return Ok(None);
             }

@@ -13,7 +13,9 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::api::{ANSWER_TIME, ask};
+use super::place::Place;
 use super::publisher::Shared;
+use super::reach::{Cluster, Reach};
 use super::session::Session;
 use super::wire::MESSAGE_ID;
 use crate::error::{Known, PublishError, Scope};
@@ -37,6 +39,9 @@ const STALLED_FOR_GOOD: u32 = 2;
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
 /// back; all at once, it would fill the queue of the API.
 const QUESTIONS_AT_ONCE: usize = 64;
+
+/// Why nobody may take what was read for all of it.
+pub(super) const BEHIND: &str = "the server that reads it is behind its leader";
 
 /// With more, the stream is read whole: a consumer's filters have to fit its request.
 const MOST_FILTERS: usize = 64;
@@ -139,7 +144,20 @@ async fn read(
     #[derive(Deserialize)]
     struct Created {
         num_pending: u64,
+        cluster: Option<Cluster>,
     }
+    let info = match ask(
+        shared,
+        session,
+        &format!("STREAM.INFO.{stream}"),
+        &json!({}),
+    )
+    .await
+    {
+        // Then who reads is taken to have all of it, as it has without a cluster.
+        Err(PublishError::PermissionDenied) => Info::default(),
+        answer => answer?,
+    };
     let inbox = session.client.new_inbox();
     let mut messages = session
         .client
@@ -158,26 +176,50 @@ async fn read(
         &json!({ "stream_name": stream, "config": config }),
     )
     .await?;
+    let (leader, reader) = (info.cluster.as_ref(), created.cluster.as_ref());
+    let mut reach = Reach::new(info.state.last_seq, leader, reader);
     let (mut received, mut idle) = (0, 0);
-    while received < created.num_pending && idle < IDLE_AT_THE_END {
+    while (received < created.num_pending || !reach.is_complete()) && idle < IDLE_AT_THE_END {
         match next(shared, session, &mut messages).await? {
             Next::Stored(message) => {
                 if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
                     visit(id.as_str());
                 }
+                if let Some(place) = Place::of(&message) {
+                    reach.came_to(place.sequence);
+                }
                 received += 1;
                 idle = 0;
             }
-            Next::Idle { delivered } if delivered > received => {
+            Next::Idle { delivered, .. } if delivered > received => {
                 return Err(cant_read("messages were lost on their way"));
             }
             // What was pending has gone meanwhile: too old, too many, purged.
-            Next::Idle { .. } => idle += 1,
+            Next::Idle { passed, .. } => {
+                reach.came_to(passed);
+                idle += 1;
+            }
         }
     }
     // The server takes the consumer away once nobody listens.
     let _ = messages.unsubscribe().await;
-    Ok(())
+    if reach.is_complete() {
+        Ok(())
+    } else {
+        Err(cant_read(BEHIND))
+    }
+}
+
+/// What a stream's leader says of it, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+struct Info {
+    state: State,
+    cluster: Option<Cluster>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct State {
+    last_seq: u64,
 }
 
 /// One that sends all above a sequence number to `inbox`, acknowledges nothing, and goes away by itself.
@@ -202,6 +244,8 @@ pub(super) enum Next {
     /// It has nothing to send at the moment, and has sent so many.
     Idle {
         delivered: u64,
+        /// The stream's last message that it sent, or left out.
+        passed: u64,
     },
 }
 
@@ -252,9 +296,10 @@ pub(super) async fn next(
                 reply.to_owned()
             }
             (None, None) => {
-                let delivered = header(&message, "Nats-Last-Consumer");
+                let number = |name| -> Option<u64> { header(&message, name)?.parse().ok() };
                 return Ok(Next::Idle {
-                    delivered: delivered.and_then(|text| text.parse().ok()).unwrap_or(0),
+                    delivered: number("Nats-Last-Consumer").unwrap_or(0),
+                    passed: number("Nats-Last-Stream").unwrap_or(0),
                 });
             }
         };
