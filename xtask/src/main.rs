@@ -101,5 +101,15 @@ fn succeed(command: &mut Command) -> Result<(), String> {
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root());
+    // Of the cargo that runs us: build scripts that look at them would run again, and all that needs them.
+    for (name, _) in std::env::vars_os() {
+        let of_a_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if of_a_package
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }

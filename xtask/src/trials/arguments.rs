@@ -3,8 +3,9 @@
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask trials [--quick] [--only NAME]... [--seed N] [--count N] [--list]
   no arguments   the full run: an hour on 2 cores; writes docs/reliability.md
-  --quick        fewer of each, in minutes, the same in each run, from what `cargo test` has built
-  --only NAME    only this trial; again for more than one; teeth/BUG is one planted bug
+  --quick        fewer of each, in minutes, the same in each run, built as tests are; without it a release
+                 build with checks for overflow comes first
+  --only NAME    only this trial; again for more than one; teeth/BUG is one planted bug, by its file's name
   --seed N       with --only: the history of this seed alone, as a failure names it; against a real broker
                  the first round, or with --count N the first N, of that seed
   --count N      with --only: so many, from the seed if one is given
@@ -36,6 +37,9 @@ impl Arguments {
                 "--count" => read.count = Some(number(value()?)?),
                 other => return Err(format!("{other:?} is no option\n{USAGE}")),
             }
+        }
+        if read.count == Some(0) {
+            return Err(format!("--count 0 would try nothing\n{USAGE}"));
         }
         let single = read.seed.is_some() || read.count.is_some();
         if single && read.only.is_empty() {
@@ -73,6 +77,7 @@ mod tests {
             &["--only"],
             &["--fast"],
             &["--only", "a", "--seed", "x"],
+            &["--only", "a", "--count", "0"],
         ] {
             assert!(Arguments::read(wrong).is_err(), "{wrong:?}");
         }

@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
         .then(|| Tree::now(report::FILE))
         .transpose()?;
     let place = Place::here(arguments.quick);
+    println!("building …");
     for trial in &trials {
         place.build(&trial.test)?;
     }

@@ -3,6 +3,9 @@
 use super::list::Counts;
 use super::table::thousands;
 
+/// The rule of three says nothing of fewer.
+const FEW: u64 = 30;
+
 /// What one trial came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -48,6 +51,7 @@ impl Outcome {
             },
             // The rule of three: where none of n fails, at most 3 in n do, with 95 % confidence.
             (0, Counts::Time(_)) => "-".to_owned(),
+            (0, Counts::Random(_)) if self.count < FEW => "-".to_owned(),
             (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
             (failures, _) => format!("{:.1e} failed", failures as f64 / self.count.max(1) as f64),
         }
@@ -143,6 +147,7 @@ mod tests {
         };
         let bound = |count, failures| outcome(count, failures).bound(Counts::Random("x"));
         assert_eq!(bound(200_000, 0), "at most 1.5e-5");
+        assert_eq!(bound(29, 0), "-");
         assert_eq!(bound(200, 2), "1.0e-2 failed");
         assert_eq!(bound(0, 0), "nothing: nothing ran");
         let all = outcome(9, 0);

@@ -63,6 +63,9 @@ pub(crate) struct Place {
     pub(crate) quick: bool,
     /// How long one trial may take.
     pub(crate) longest: Duration,
+    /// What is compiled goes there: cargo takes two copies of a tree for the same packages, and what one of them
+    /// built, bugs and all, for the other's.
+    pub(crate) target: PathBuf,
     /// How the names of its logs begin.
     pub(crate) logs: &'static str,
 }
@@ -73,15 +76,16 @@ impl Place {
             tree: root(),
             quick,
             longest: LONGEST,
+            target: target(),
             logs: "",
         }
     }
 
     fn cargo_test(&self, test: &Test) -> Command {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = crate::cargo(&[]);
         command
             .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", target())
+            .env("CARGO_TARGET_DIR", &self.target)
             .args(["test", "--quiet", "--locked", "--package", test.package]);
         if !self.quick {
             command.args(["--profile", FULL_PROFILE]);

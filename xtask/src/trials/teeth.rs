@@ -104,12 +104,18 @@ pub(crate) fn named(name: &str) -> Option<&str> {
 pub(crate) fn run(only: &str) -> Result<Bites, String> {
     let mut planted = planted(&root().join("tests/teeth"))?;
     planted.retain(|bug| only.is_empty() || bug.file.file_stem().is_some_and(|stem| stem == only));
+    if planted.is_empty() {
+        return Err(format!(
+            "there is no planted bug {only:?}: see tests/teeth/*.patch"
+        ));
+    }
     let tree = target().join("teeth");
     copy_of_the_tree(&tree)?;
     let place = Place {
         tree: tree.clone(),
         quick: true,
         longest: LONGEST,
+        target: target().join("teeth-target"),
         logs: "teeth-",
     };
     let bites = without_bugs(&planted, &place)
