@@ -2,11 +2,35 @@
 
 use serde::Deserialize;
 
+use super::stored::cant_read;
+use crate::error::PublishError;
+
 /// What the JetStream API says of a stream's or a consumer's servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Cluster {
     #[serde(default)]
     leader: Option<String>,
+}
+
+/// What a stream's leader says of it (`STREAM.INFO`), as far as its readers ask.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct StreamInfo {
+    pub(super) created: String,
+    pub(super) state: State,
+    cluster: Option<Cluster>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct State {
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+}
+
+impl StreamInfo {
+    /// How far a consumer on these servers must come that was made since.
+    pub(super) fn reach(&self, consumer: Option<&Cluster>) -> Reach {
+        Reach::new(self.state.last_seq, self.cluster.as_ref(), consumer)
+    }
 }
 
 /// How far a consumer must come, and has.
@@ -21,7 +45,7 @@ pub(super) struct Reach {
 
 impl Reach {
     /// `last`: the stream's last sequence number and `stream`, by its leader, before the consumer was made.
-    pub(super) fn new(last: u64, stream: Option<&Cluster>, consumer: Option<&Cluster>) -> Self {
+    fn new(last: u64, stream: Option<&Cluster>, consumer: Option<&Cluster>) -> Self {
         let leader = stream.and_then(|stream| stream.leader.as_ref());
         let has_all = match consumer {
             None => true,
@@ -38,6 +62,15 @@ impl Reach {
 
     pub(super) fn is_complete(&self) -> bool {
         self.seen >= self.last
+    }
+
+    /// An error where nobody may take what was read for all of it.
+    pub(super) fn check(&self) -> Result<(), PublishError> {
+        if self.is_complete() {
+            Ok(())
+        } else {
+            Err(cant_read("the server that reads it is behind its leader"))
+        }
     }
 }
 

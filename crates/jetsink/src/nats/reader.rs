@@ -12,9 +12,9 @@ use super::api::ask;
 use super::place::Place;
 use super::publisher::{NatsPublisher, Shared};
 use super::query::StreamQuery;
-use super::reach::{Cluster, Reach};
+use super::reach::{Cluster, Reach, StreamInfo};
 use super::session::Session;
-use super::stored::{BEHIND, IDLE_AT_THE_END, Next, cant_read, consumer, next};
+use super::stored::{IDLE_AT_THE_END, Next, cant_read, consumer, next};
 use super::wire::MESSAGE_ID;
 use crate::error::PublishError;
 use crate::export::{ExportError, json_of_message};
@@ -138,17 +138,6 @@ impl NatsPublisher {
         query: impl Into<StreamQuery>,
     ) -> Result<StreamReader, PublishError> {
         #[derive(Deserialize)]
-        struct Info {
-            created: String,
-            state: State,
-            cluster: Option<Cluster>,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            first_seq: u64,
-            last_seq: u64,
-        }
-        #[derive(Deserialize)]
         struct Created {
             name: String,
             num_pending: u64,
@@ -158,7 +147,7 @@ impl NatsPublisher {
         let shared = self.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let question = format!("STREAM.INFO.{stream}");
-        let info: Info = ask(shared, &session, &question, &json!({})).await?;
+        let info: StreamInfo = ask(shared, &session, &question, &json!({})).await?;
         let inbox = session.client.new_inbox();
         let messages = session
             .client
@@ -170,8 +159,7 @@ impl NatsPublisher {
         let details = json!({ "stream_name": stream, "config": config });
         let question = format!("CONSUMER.CREATE.{stream}");
         let consumer: Created = ask(shared, &session, &question, &details).await?;
-        let (leader, reader) = (info.cluster.as_ref(), consumer.cluster.as_ref());
-        let reach = Reach::new(info.state.last_seq, leader, reader);
+        let reach = info.reach(consumer.cluster.as_ref());
         Ok(StreamReader {
             shared: Arc::clone(shared),
             session,
@@ -231,8 +219,9 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`PublishError`], where the connection is lost, messages are lost on their way, the stream says
-    /// nothing for 5 seconds, the cluster's server that reads it stays behind its leader, or the user may not answer its flow control
-    /// ([`PublishError::FlowControlDenied`]). Nothing more comes then: begin again, behind the last that came.
+    /// nothing for 5 seconds, the cluster's server that reads it stays behind its leader, or the user may
+    /// not answer its flow control ([`PublishError::FlowControlDenied`]). Nothing more comes then: begin
+    /// again, behind the last that came.
     pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         if self.ended {
             return Ok(None);
@@ -250,9 +239,7 @@ impl StreamReader {
                     if self.idle < IDLE_AT_THE_END {
                         continue;
                     }
-                    if !self.reach.is_complete() {
-                        return Err(cant_read(BEHIND));
-                    }
+                    self.reach.check()?;
                     // The rest has been removed meanwhile.
                     self.ended = true;
                     return Ok(None);

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::api::{ANSWER_TIME, ask};
 use super::place::Place;
 use super::publisher::Shared;
-use super::reach::{Cluster, Reach};
+use super::reach::{Cluster, StreamInfo};
 use super::session::Session;
 use super::wire::MESSAGE_ID;
 use crate::error::{Known, PublishError, Scope};
@@ -39,9 +39,6 @@ const STALLED_FOR_GOOD: u32 = 2;
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
 /// back; all at once, it would fill the queue of the API.
 const QUESTIONS_AT_ONCE: usize = 64;
-
-/// Why nobody may take what was read for all of it.
-pub(super) const BEHIND: &str = "the server that reads it is behind its leader";
 
 /// With more, the stream is read whole: a consumer's filters have to fit its request.
 const MOST_FILTERS: usize = 64;
@@ -146,16 +143,10 @@ async fn read(
         num_pending: u64,
         cluster: Option<Cluster>,
     }
-    let info = match ask(
-        shared,
-        session,
-        &format!("STREAM.INFO.{stream}"),
-        &json!({}),
-    )
-    .await
-    {
+    let question = format!("STREAM.INFO.{stream}");
+    let info = match ask(shared, session, &question, &json!({})).await {
         // Then who reads is taken to have all of it, as it has without a cluster.
-        Err(PublishError::PermissionDenied) => Info::default(),
+        Err(PublishError::PermissionDenied) => StreamInfo::default(),
         answer => answer?,
     };
     let inbox = session.client.new_inbox();
@@ -176,8 +167,7 @@ async fn read(
         &json!({ "stream_name": stream, "config": config }),
     )
     .await?;
-    let (leader, reader) = (info.cluster.as_ref(), created.cluster.as_ref());
-    let mut reach = Reach::new(info.state.last_seq, leader, reader);
+    let mut reach = info.reach(created.cluster.as_ref());
     let (mut received, mut idle) = (0, 0);
     while (received < created.num_pending || !reach.is_complete()) && idle < IDLE_AT_THE_END {
         match next(shared, session, &mut messages).await? {
@@ -203,23 +193,7 @@ async fn read(
     }
     // The server takes the consumer away once nobody listens.
     let _ = messages.unsubscribe().await;
-    if reach.is_complete() {
-        Ok(())
-    } else {
-        Err(cant_read(BEHIND))
-    }
-}
-
-/// What a stream's leader says of it, as far as it matters here.
-#[derive(Debug, Default, Deserialize)]
-struct Info {
-    state: State,
-    cluster: Option<Cluster>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct State {
-    last_seq: u64,
+    reach.check()
 }
 
 /// One that sends all above a sequence number to `inbox`, acknowledges nothing, and goes away by itself.
