@@ -11,10 +11,10 @@ use trial::{Dice, Trial};
 
 use super::store::Store;
 use super::tables::Batch;
-use super::tests::{envelope, letter, numbers, open, record, soon, subject};
+use super::tests::{appending, envelope, letter, numbers, open, record, soon, subject};
 use super::{file_in, salvage};
 
-/// A log of more than 64 KiB: each is longer than 350 bytes.
+/// A log of more than 64 KiB.
 const EVENTS: usize = 200;
 const SECTOR: usize = 512;
 /// Of the store.
@@ -31,14 +31,7 @@ fn runtime() -> Runtime {
 
 /// Every third one of another subject.
 fn append(indexes: Range<u64>) -> Batch {
-    let append = indexes.map(|index| {
-        let name = if index % 3 == 0 { "b" } else { "a" };
-        (subject(name), index, record(name, index).encode())
-    });
-    Batch {
-        append: append.collect(),
-        ..Batch::default()
-    }
+    appending(indexes.map(|index| record(if index % 3 == 0 { "b" } else { "a" }, index)))
 }
 
 /// A spool that was closed in good order, the same each time: its file's bytes, and the folder.
@@ -48,6 +41,8 @@ fn written() -> (Vec<u8>, TempDir) {
     for first in (0..EVENTS as u64).step_by(8) {
         store.commit(&append(first..first + 8)).unwrap();
     }
+    let lanes = store.contents().unwrap().lanes;
+    assert!(lanes.values().map(|lane| lane.bytes).sum::<u64>() > 64 << 10);
     store.close().unwrap();
     (std::fs::read(file_in(folder.path())).unwrap(), folder)
 }

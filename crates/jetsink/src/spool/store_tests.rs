@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::*;
 use crate::spool::simulated_disk::SimulatedDisk;
 use crate::spool::tables::Batch;
-use crate::spool::tests::{letter, record, subject};
+use crate::spool::tests::{appending, letter, record, subject};
 use crate::{Envelope, MessageId};
 
 fn since(spooled_at: u64, record: Record) -> Record {
@@ -17,15 +17,7 @@ fn since(spooled_at: u64, record: Record) -> Record {
 
 fn store_of(records: impl IntoIterator<Item = Record>) -> Store {
     let (store, _) = SimulatedDisk::default().open().unwrap();
-    let append = records.into_iter().map(|record| {
-        let subject = record.envelope.subject().clone();
-        (subject, record.index, record.encode())
-    });
-    let batch = Batch {
-        append: append.collect(),
-        ..Batch::default()
-    };
-    store.commit(&batch).unwrap();
+    store.commit(&appending(records)).unwrap();
     store
 }
 

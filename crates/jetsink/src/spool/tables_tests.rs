@@ -6,17 +6,10 @@ use super::*;
 use crate::spool::SpoolError;
 use crate::spool::simulated_disk::SimulatedDisk;
 use crate::spool::store::{OpenError, Store};
-use crate::spool::tests::{letter, record, subject};
+use crate::spool::tests::{appending, letter, record, subject};
 
 fn appends(places: &[(&str, u64)]) -> Batch {
-    let append = places.iter().map(|(text, index)| {
-        let record = record(text, *index);
-        (subject(text), *index, record.encode())
-    });
-    Batch {
-        append: append.collect(),
-        ..Batch::default()
-    }
+    appending(places.iter().map(|(text, index)| record(text, *index)))
 }
 
 fn store() -> Store {

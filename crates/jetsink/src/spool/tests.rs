@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::dead::DeadLetter;
 use super::record::Record;
 use super::store::Store;
+use super::tables::Batch;
 use super::{Baselines, Place, Spool, SpoolError, SpoolLoss, SpoolSettings, file_in};
 use crate::{Envelope, MessageId, Subject};
 
@@ -30,6 +31,18 @@ pub(super) fn record(subject_text: &str, index: u64) -> Record {
         spooled_at: 0,
         may_be_stored: false,
         envelope: envelope(subject_text, index as usize),
+    }
+}
+
+/// A batch that appends these.
+pub(super) fn appending(records: impl IntoIterator<Item = Record>) -> Batch {
+    let append = records.into_iter().map(|record| {
+        let subject = record.envelope.subject().clone();
+        (subject, record.index, record.encode())
+    });
+    Batch {
+        append: append.collect(),
+        ..Batch::default()
     }
 }
 

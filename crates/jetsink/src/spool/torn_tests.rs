@@ -11,6 +11,7 @@ use super::backend::Guarded;
 use super::record::Record;
 use super::store::{OpenError, Store};
 use super::tables::Batch;
+use super::tests::appending;
 use crate::{Envelope, MessageId, Subject};
 
 const PAGE: u64 = 4_096;
@@ -136,23 +137,19 @@ fn open(disk: &InMemory) -> Result<Store, OpenError> {
 
 fn batch(indexes: std::ops::Range<u64>, removed: &[u64]) -> Batch {
     let subject = Subject::new("a").unwrap();
-    let append = indexes.map(|index| {
-        let record = Record {
-            index,
-            spooled_at: 0,
-            may_be_stored: false,
-            envelope: Envelope::new(subject.clone(), format!("event {index}").into())
-                .with_message_id(MessageId::new(format!("sink.{index}")).unwrap()),
-        };
-        (subject.clone(), index, record.encode())
+    let records = indexes.map(|index| Record {
+        index,
+        spooled_at: 0,
+        may_be_stored: false,
+        envelope: Envelope::new(subject.clone(), format!("event {index}").into())
+            .with_message_id(MessageId::new(format!("sink.{index}")).unwrap()),
     });
     Batch {
-        append: append.collect(),
         remove: removed
             .iter()
             .map(|index| (subject.clone(), *index))
             .collect(),
-        ..Batch::default()
+        ..appending(records)
     }
 }
 
