@@ -2,10 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::checks::target;
-use crate::root;
+use crate::{cargo, root};
 
 /// The version of all of them.
 pub(crate) const VERSION: &str = "0.6.0-pre";
@@ -61,15 +60,16 @@ fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, St
     let folder = target().join("clients").join(name);
     fs::create_dir_all(&folder).map_err(at(&folder))?;
     let log = folder.join("build.log");
-    let status = Command::new(env!("CARGO"))
-        .args(["install", program, "--debug", "--force", "--version"])
+    // As in our Cargo.toml, which is not looked at here, or as CI has it; otherwise nothing is shared.
+    let debug = std::env::var_os("CARGO_PROFILE_DEV_DEBUG");
+    let debug = debug.unwrap_or_else(|| "line-tables-only".into());
+    let status = cargo(&["install", program, "--debug", "--force", "--version"])
         .arg(format!("={VERSION}"))
         .args(arguments)
         .arg("--root")
         .arg(&folder)
         .env("CARGO_TARGET_DIR", target())
-        // As in our Cargo.toml, which is not looked at here; otherwise nothing is shared.
-        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_DEV_DEBUG", debug)
         .stderr(File::create(&log).map_err(at(&log))?)
         .status()
         .map_err(|error| format!("cargo install: {error}"))?;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::checks::target;
 use crate::page;
-use crate::{root, succeed};
+use crate::{cargo, root, succeed};
 use ledger::Ledger;
 
 const VERSION: &str = "27.1.0";
@@ -151,8 +151,7 @@ fn cargo_mutants() -> Result<PathBuf, String> {
     let tools = target().join(format!("tools/cargo-mutants-{VERSION}"));
     let binary = tools.join("bin/cargo-mutants");
     if !binary.is_file() {
-        let mut install = Command::new(env!("CARGO"));
-        install.args(["install", "cargo-mutants", "--quiet", "--locked"]);
+        let mut install = cargo(&["install", "cargo-mutants", "--quiet", "--locked"]);
         install.args(["--version", VERSION, "--root"]).arg(&tools);
         succeed(&mut install)?;
     }
