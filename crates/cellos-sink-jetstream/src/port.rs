@@ -76,12 +76,12 @@ impl jetsink::Publisher for Port {
 
     async fn stored_ids(
         &self,
-        subjects: &[Subject],
+        events: &[Envelope],
         after: &HashMap<String, u64>,
-        visit: &mut (dyn FnMut(&str) + Send),
+        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         match self {
-            Self::Nats(publisher) => publisher.stored_ids(subjects, after, visit).await,
+            Self::Nats(publisher) => publisher.stored_ids(events, after, visit).await,
             Self::Scripted(_) => Ok(StoredIds::Unsupported),
         }
     }

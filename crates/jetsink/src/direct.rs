@@ -63,22 +63,6 @@ impl<P: Publisher> Direct<P> {
         }
     }
 
-    /// One publish: admitted by the circuits or rejected at once.
-    pub(crate) async fn publish(
-        &self,
-        envelope: Envelope,
-        now: Instant,
-        deadline: Instant,
-    ) -> Result<Delivery, EmitError> {
-        let admission = self
-            .admit(now, envelope.subject())
-            .map_err(EmitError::CircuitOpen)?;
-        // Only now, since a rejection should cost nothing.
-        let envelope = self.identified(envelope);
-        self.publish_admitted(&envelope, admission, now, deadline)
-            .await
-    }
-
     /// One publish that was admitted at `now`; `Ok` means stored.
     pub(crate) async fn publish_admitted(
         &self,

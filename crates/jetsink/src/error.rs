@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
-/// | [`Refused`](Self::Refused) | by the server's code | refused | by the server's code |
+/// | [`Refused`](Self::Refused) | by the server's code | refused; unknown for 10158 | by the server's code |
 /// | [`Other`](Self::Other) | its own | its own | where the broker's |
 ///
 /// A transient one is tried again within the emit, as often as [`SinkSettings`](crate::SinkSettings) and the
@@ -147,6 +147,8 @@ pub enum PublishError {
     /// 10071, 10164). The broker's: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a
     /// full ingest queue (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not
     /// enabled (10039, 10076). Any other is the subject's: a full stream (10077), a sealed one (10109) …
+    ///
+    /// 10158 says that an earlier publish of the same message id may be about to be stored.
     #[error("{0}")]
     Refused(Refusal),
     /// It was stored by another stream than the one expected.
@@ -226,8 +228,9 @@ impl PublishError {
             | Self::NoLeader
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
-            | Self::FlowControlDenied
-            | Self::Refused(_) => Known::Refused,
+            | Self::FlowControlDenied => Known::Refused,
+            Self::Refused(refusal) if refusal.code == BEING_PROCESSED => Known::OutcomeUnknown,
+            Self::Refused(_) => Known::Refused,
             Self::ConnectionLost
             | Self::AckTimeout { .. }
             | Self::InboxDenied { .. }
@@ -253,7 +256,7 @@ impl PublishError {
             // Being processed; queue full; unavailable, not leader, offline; a flap.
             Self::Refused(refusal) => matches!(
                 refusal.code,
-                10158 | 10167 | 10008 | 10009 | 10118 | 10194 | 10076
+                BEING_PROCESSED | 10167 | 10008 | 10009 | 10118 | 10194 | 10076
             ),
             Self::Other { scope, .. } => *scope == Scope::Broker,
             Self::NotConnected
@@ -271,6 +274,9 @@ impl PublishError {
         }
     }
 }
+
+/// `duplicate message id is in process`: one is proposed to the replicas, and not stored yet.
+const BEING_PROCESSED: u64 = 10_158;
 
 /// Source: `server/errors.json` of nats-server 2.15.1.
 fn scope_of(refusal: &Refusal) -> Scope {
@@ -318,7 +324,10 @@ mod tests {
             Scope::Subject,
             "an unknown refusal harms its subject alone"
         );
-        assert!(refused(10158, "").is_transient());
+        let earlier_one = refused(10158, "duplicate message id is in process");
+        assert!(earlier_one.is_transient());
+        assert_eq!(earlier_one.known(), Known::OutcomeUnknown);
+        assert_eq!(refused(10077, "").known(), Known::Refused);
         assert!(!refused(10077, "").is_transient());
     }
 

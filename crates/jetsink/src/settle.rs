@@ -1,9 +1,8 @@
 //! Before replay: of the events that may be stored, which are?
 //!
 //! The stream's duplicate window is no help after an hour, so the ids that it stored since the last
-//! acknowledged sequence number are read, and the events found are done. Then the first that was not
-//! found is sent alone: its acknowledgement is a barrier, whatever was sent before it on this
-//! connection is stored by then; and what was still on its way is found by reading once more.
+//! acknowledged sequence number are read, and the events found are done: all others may be sent, since
+//! the publisher sees to it that nothing which was sent before is still to be stored (decision 7).
 //!
 //! A subject whose stream can't be read stays unsettled, and nothing of it is sent; others go on.
 
@@ -17,7 +16,8 @@ use tracing::{Instrument as _, info, warn};
 use crate::backoff::wait_after;
 use crate::crash;
 use crate::direct::Direct;
-use crate::error::{EmitError, Known, PublishError, Scope};
+use crate::envelope::Envelope;
+use crate::error::PublishError;
 use crate::pipeline::WIDEST_WINDOW;
 use crate::publisher::{Publisher, StoredIds};
 use crate::replay::MOST_DELIVERED;
@@ -46,8 +46,6 @@ pub(crate) enum Unsettleable {
     Spool(#[from] SpoolError),
     #[error("{0}")]
     Lookup(#[from] PublishError),
-    #[error("{0}")]
-    Barrier(EmitError),
 }
 
 /// When to look again for what could not be looked up.
@@ -174,67 +172,50 @@ async fn settle_some<P: Publisher>(
     unsettled: &Unsettled,
     baselines: &Baselines,
 ) -> Result<HashSet<Subject>, Unsettleable> {
-    let mut candidates = candidates(spool, subjects, unsettled).await?;
-    let mut unread = HashSet::new();
-    match look_up(direct, spool, subjects, baselines, &mut candidates).await? {
-        StoredIds::Visited => {}
-        StoredIds::VisitedExcept(subjects) => unread.extend(subjects),
-        StoredIds::Unsupported => return Ok(unread),
-    }
-    let mut not_taken = HashSet::new();
-    loop {
-        // The oldest of those that were not found.
-        let places = candidates
-            .iter()
-            .flat_map(|(id, places)| places.iter().map(move |place| (id, place)));
-        let readable = places.filter(|(_, place)| {
-            !unread.contains(&place.subject) && !not_taken.contains(&place.subject)
-        });
-        let oldest = readable.min_by_key(|(_, place)| place.index);
-        let Some((id, place)) = oldest.map(|(id, place)| (id.clone(), place.clone())) else {
-            break;
-        };
-        match send_alone(direct, spool, &place).await? {
-            Barrier::Stored => {
-                let stored = candidates.remove(&id).into_iter().flatten();
-                for twin in stored.filter(|twin| twin.index != place.index) {
-                    spool.left(twin);
-                }
-                break;
-            }
-            // No barrier; another subject's event may be one.
-            Barrier::NotTaken => {
-                not_taken.insert(place.subject);
-            }
-            Barrier::Unanswered => {
-                unread.insert(place.subject);
+    let (mut candidates, oldest) = candidates(spool, subjects, unsettled).await?;
+    let visited = look_up(direct, spool, &oldest, baselines, &mut candidates).await?;
+    crash::point("settle.looked-up");
+    let unread: HashSet<Subject> = match visited {
+        StoredIds::Visited | StoredIds::Unsupported => HashSet::new(),
+        StoredIds::VisitedExcept(subjects) => subjects.into_iter().collect(),
+    };
+    // Replay sends the first of what stands there twice.
+    let mut twins = Vec::new();
+    for places in candidates.into_values() {
+        let mut seen = HashSet::new();
+        for place in places {
+            if !unread.contains(&place.subject) && !seen.insert(place.subject.clone()) {
+                twins.push(place);
             }
         }
     }
-    let readable: Vec<Subject> = subjects
-        .iter()
-        .filter(|subject| !unread.contains(subject))
-        .cloned()
-        .collect();
-    let again = look_up(direct, spool, &readable, baselines, &mut candidates).await?;
-    crash::point("settle.looked-up");
-    if let StoredIds::VisitedExcept(subjects) = again {
-        unread.extend(subjects);
-    }
+    take_out(spool, twins).await?;
     Ok(unread)
+}
+
+async fn take_out(spool: &Spool, places: Vec<Place>) -> Result<(), SpoolError> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    for place in places {
+        spool.left(place);
+    }
+    spool.remove_left(&Baselines::new()).await
 }
 
 /// The ids of what may have been sent, and where they stand; one that was given to the sink again by a
 /// caller who did not know stands there twice. They are the first of each subject, which replay
 /// may have sent, and those that were sent before they were spooled, which may stand behind newer
-/// ones of other callers.
+/// ones of other callers. Also the oldest event of each subject that has any.
 async fn candidates(
     spool: &Spool,
     subjects: &[Subject],
     unsettled: &Unsettled,
-) -> Result<Candidates, SpoolError> {
+) -> Result<(Candidates, Vec<Envelope>), SpoolError> {
     let mut candidates = Candidates::new();
+    let mut oldest = Vec::new();
     for subject in subjects {
+        let mut first = None;
         let last_sent = unsettled.last_sent(subject);
         let mut next = 0;
         let mut read = 0;
@@ -254,6 +235,7 @@ async fn candidates(
                     };
                     let places = candidates.entry(id.as_str().to_owned()).or_default();
                     places.push(place);
+                    first.get_or_insert(record.envelope);
                 }
             }
             next = chunk.next;
@@ -261,27 +243,33 @@ async fn candidates(
                 break;
             }
         }
+        oldest.extend(first);
     }
-    Ok(candidates)
+    Ok((candidates, oldest))
 }
 
 /// Takes those out that are stored.
 async fn look_up<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
-    subjects: &[Subject],
+    oldest: &[Envelope],
     baselines: &Baselines,
     candidates: &mut Candidates,
 ) -> Result<StoredIds, Unsettleable> {
-    if candidates.is_empty() {
+    if oldest.is_empty() {
         return Ok(StoredIds::Visited);
     }
     let mut found = Vec::new();
-    let mut visit = |id: &str| found.extend(candidates.remove(id).into_iter().flatten());
-    let span = spans::look_up(subjects.len());
+    let mut visit = |subjects: &[&Subject], id: &str| {
+        if let Some(places) = candidates.get_mut(id) {
+            // An id is known to one stream; another one may have been sent an event by the same name.
+            found.extend(places.extract_if(.., |place| subjects.contains(&&place.subject)));
+        }
+    };
+    let span = spans::look_up(oldest.len());
     let answer = direct
         .publisher()
-        .stored_ids(subjects, baselines, &mut visit)
+        .stored_ids(oldest, baselines, &mut visit)
         .instrument(span.clone())
         .await;
     span.record("found", found.len());
@@ -305,48 +293,9 @@ async fn look_up<P: Publisher>(
             events = found.len(),
             "spooled events were stored before the outage"
         );
-        for place in found {
-            spool.left(place);
-        }
-        spool.remove_left(&Baselines::new()).await?;
     }
+    take_out(spool, found).await?;
     Ok(visited)
-}
-
-/// What came of sending one event alone.
-enum Barrier {
-    /// It is stored, and out of the spool.
-    Stored,
-    /// Somebody said no to it, or it was not sent at all: replay deals with it.
-    NotTaken,
-    /// Its stream does not answer.
-    Unanswered,
-}
-
-async fn send_alone<P: Publisher>(
-    direct: &Direct<P>,
-    spool: &Spool,
-    place: &Place,
-) -> Result<Barrier, Unsettleable> {
-    let chunk = spool.read(&place.subject, place.index, 1).await?;
-    let Some((index, _, Ok(record))) = chunk.entries.into_iter().next() else {
-        return Ok(Barrier::NotTaken);
-    };
-    if index != place.index {
-        return Ok(Barrier::NotTaken);
-    }
-    let started = Instant::now();
-    let deadline = started + direct.settings().deadline;
-    match direct.publish(record.envelope, started, deadline).await {
-        Ok(_) => {
-            spool.left(place.clone());
-            spool.remove_left(&Baselines::new()).await?;
-            Ok(Barrier::Stored)
-        }
-        Err(error) if error.scope() == Scope::Broker => Err(Unsettleable::Barrier(error)),
-        Err(error) if error.known() == Known::OutcomeUnknown => Ok(Barrier::Unanswered),
-        Err(_) => Ok(Barrier::NotTaken),
-    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,39 @@ async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
     }
 }
 
+/// A stream knows an id of its own messages only. Whoever sends one event to two of them may give it the
+/// same id in both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_another_stream_has_stored_takes_nothing_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(folder.path());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let spool = Spool::open(&settings).unwrap();
+    let id = MessageId::new("sink.0").unwrap();
+    let elsewhere =
+        Envelope::new(Subject::new("b").unwrap(), "elsewhere".into()).with_message_id(id);
+    let above = Baselines::new();
+    for sent in [&event(0), &elsewhere] {
+        spool.append_event(sent, Some(&above), soon).await.unwrap();
+    }
+    drop(spool);
+
+    let broker = Simulated::new();
+    broker.with(|broker| {
+        broker.streams = |subject| if subject == "a" { "A" } else { "B" };
+        let stored = ("a".to_owned(), "sink.0".to_owned(), "0".to_owned());
+        broker.stream.push(stored);
+    });
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
+        .await
+        .unwrap();
+    let receipt = sink.close(Duration::from_secs(60)).await;
+    assert_eq!(receipt.spooled, 0);
+    let stored = broker.with(|broker| broker.stream.clone());
+    let payloads: Vec<&str> = stored.iter().map(|(_, _, p)| p.as_str()).collect();
+    assert_eq!(payloads, ["0", "elsewhere"]);
+}
+
 /// In a minute's outage under load, reading all that might be stored again and again took half a
 /// core, and replay was in the midst of it when the broker returned.
 #[tokio::test]

@@ -32,6 +32,8 @@ pub(crate) enum Leader {
 pub(crate) struct Broker {
     /// Subject, id, payload.
     pub(crate) stream: Vec<(String, String, String)>,
+    /// The names of the streams, by subject. Their sequence numbers are one count.
+    pub(crate) streams: fn(&str) -> &'static str,
     refusing: HashSet<String>,
     /// What `refusing` is to be. A stream that changed its mind between two messages of one window
     /// would break the order, whoever sends; here it does so only in a pause of the subject.
@@ -67,6 +69,7 @@ impl Simulated {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Broker {
             stream: Vec::new(),
+            streams: |_| "S",
             refusing: HashSet::new(),
             to_refuse: HashSet::new(),
             received: HashMap::new(),
@@ -160,7 +163,7 @@ impl Publisher for Simulated {
             broker
                 .silent
                 .is_none()
-                .then(|| Ok(Acknowledgement::new("S", sequence)))
+                .then(|| Ok(Acknowledgement::new((broker.streams)(subject), sequence)))
         });
         if let Some(answer) = answer {
             return answer;
@@ -175,21 +178,26 @@ impl Publisher for Simulated {
 
     async fn stored_ids(
         &self,
-        subjects: &[Subject],
+        events: &[Envelope],
         after: &HashMap<String, u64>,
-        visit: &mut (dyn FnMut(&str) + Send),
+        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         self.with(|broker| {
             if !broker.connection.borrow().up || broker.silent.is_some() {
                 return Err(PublishError::NotConnected);
             }
-            let (there, gone): (Vec<&Subject>, Vec<&Subject>) = subjects
+            let (there, gone): (Vec<&Subject>, Vec<&Subject>) = events
                 .iter()
+                .map(Envelope::subject)
                 .partition(|subject| broker.leader(subject.as_str()) == Leader::There);
-            let above = after.get("S").copied().unwrap_or(0) as usize;
-            for (subject, id, _) in &broker.stream[above.min(broker.stream.len())..] {
-                if there.iter().any(|wanted| wanted.as_str() == subject) {
-                    visit(id);
+            for (sequence, (subject, id, _)) in (1..).zip(&broker.stream) {
+                let stream = (broker.streams)(subject);
+                let of_the_stream = |other: &Subject| (broker.streams)(other.as_str()) == stream;
+                if sequence > after.get(stream).copied().unwrap_or(0)
+                    && there.iter().any(|wanted| wanted.as_str() == subject)
+                {
+                    let captured = there.iter().copied().filter(|other| of_the_stream(other));
+                    visit(&captured.collect::<Vec<_>>(), id);
                 }
             }
             Ok(if gone.is_empty() {

@@ -307,13 +307,13 @@ async fn a_user_who_may_not_answer_flow_control_has_its_spool_drained_all_the_sa
         NatsPublisher::connect(connect).await.unwrap()
     };
     // Otherwise this shows nothing: with the permission all of it is read.
-    let subjects = [Subject::new("events.a").unwrap()];
+    let events = [event("events.a", "")];
     for (user, all) in [("granted", true), ("denied", false)] {
         let mut read = 0;
-        let mut visit = |_: &str| read += 1;
+        let mut visit = |_: &[&Subject], _: &str| read += 1;
         let publisher = publisher_of(user).await;
         let nothing = HashMap::new();
-        let looked_up = publisher.stored_ids(&subjects, &nothing, &mut visit);
+        let looked_up = publisher.stored_ids(&events, &nothing, &mut visit);
         assert_eq!(looked_up.await, Ok(StoredIds::Visited), "{user}");
         assert_eq!(read == 60, all, "{user} read {read}");
     }
@@ -350,13 +350,13 @@ async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
     }
     let connect = ConnectSettings::new(&server.url()).unwrap();
     let publisher = NatsPublisher::connect(connect).await.unwrap();
-    let subjects = [Subject::new("events.a").unwrap()];
+    let events = [event("events.a", "")];
     let mut read = 0;
     let after = HashMap::new();
     // The messages have no id: what is visited is counted by nobody.
-    let mut visit = |_: &str| read += 1;
+    let mut visit = |_: &[&Subject], _: &str| read += 1;
     let started = Instant::now();
-    let looking = publisher.stored_ids(&subjects, &after, &mut visit);
+    let looking = publisher.stored_ids(&events, &after, &mut visit);
     let purging = async {
         sleep(Duration::from_millis(20)).await;
         let stream = jetstream.get_stream("EVENTS").await.unwrap();

@@ -5,6 +5,7 @@ mod answers;
 #[cfg(test)]
 mod answers_trial;
 mod api;
+mod end;
 mod inspect;
 mod link;
 mod place;

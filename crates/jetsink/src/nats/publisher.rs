@@ -291,19 +291,31 @@ impl Shared {
         session: &Session,
         envelope: &Envelope,
     ) -> Result<HeaderMap, PublishError> {
-        let (headers, header_bytes) = wire::headers(envelope, self.expected_stream())?;
-        let bytes = header_bytes + envelope.payload().len();
-        let limit = session.client.max_payload();
-        if bytes > limit {
-            return Err(PublishError::TooLarge { bytes, limit });
+        let headers = wire::headers(envelope, self.expected_stream())?;
+        if_taken(session, envelope, headers)
+    }
+
+    /// The last sequence number of the stream that captures the envelope's subject once it has stored all
+    /// that it has taken so far, what was sent before over this connection above all. The envelope is
+    /// sent, in a way that no stream stores it. `None` where the stream has another reason to refuse it.
+    pub(super) async fn last_taken(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Option<u64>, PublishError> {
+        let headers = wire::headers_of_a_question(envelope, self.expected_stream())?;
+        let headers = if_taken(session, envelope, headers)?;
+        let subject = envelope.subject().to_shared();
+        let payload = envelope.payload().clone();
+        let answer = self
+            .request(session, subject, headers, payload, deadline)
+            .await?;
+        match wire::acknowledgement(&answer, None) {
+            Ok(acknowledgement) => Ok(Some(acknowledgement.sequence)),
+            Err(PublishError::Refused(refusal)) => Ok(wire::last_sequence(&refusal)),
+            Err(error) => Err(error),
         }
-        if header_bytes > MOST_HEADER_BYTES {
-            return Err(PublishError::HeadersTooLarge {
-                bytes: header_bytes,
-                limit: MOST_HEADER_BYTES,
-            });
-        }
-        Ok(headers)
     }
 
     async fn publish_in(
@@ -363,12 +375,12 @@ impl Publisher for NatsPublisher {
 
     async fn stored_ids(
         &self,
-        subjects: &[Subject],
+        events: &[Envelope],
         after: &HashMap<String, u64>,
-        visit: &mut (dyn FnMut(&str) + Send),
+        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         let session = self.shared.session().ok_or(PublishError::NotConnected)?;
-        stored_ids(&self.shared, &session, subjects, after, visit).await
+        stored_ids(&self.shared, &session, events, after, visit).await
     }
 
     fn try_elsewhere(&self) {
@@ -395,6 +407,26 @@ impl fmt::Debug for NatsPublisher {
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
+}
+
+/// The headers, unless the broker takes no message of their size and the payload's.
+fn if_taken(
+    session: &Session,
+    envelope: &Envelope,
+    (headers, header_bytes): (HeaderMap, usize),
+) -> Result<HeaderMap, PublishError> {
+    let bytes = header_bytes + envelope.payload().len();
+    let limit = session.client.max_payload();
+    if bytes > limit {
+        return Err(PublishError::TooLarge { bytes, limit });
+    }
+    if header_bytes > MOST_HEADER_BYTES {
+        return Err(PublishError::HeadersTooLarge {
+            bytes: header_bytes,
+            limit: MOST_HEADER_BYTES,
+        });
+    }
+    Ok(headers)
 }
 
 /// A place in the table of answers, given back when dropped.

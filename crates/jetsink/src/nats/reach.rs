@@ -27,6 +27,18 @@ pub(super) struct State {
 }
 
 impl StreamInfo {
+    /// Of a stream of which no more is known than its last sequence number.
+    pub(super) fn up_to(last_seq: u64) -> Self {
+        let state = State {
+            last_seq,
+            ..State::default()
+        };
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
     /// How far a consumer on these servers must come that was made since.
     pub(super) fn reach(&self, consumer: Option<&Cluster>) -> Reach {
         Reach::new(self.state.last_seq, self.cluster.as_ref(), consumer)

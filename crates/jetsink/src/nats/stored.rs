@@ -13,11 +13,13 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::api::{ANSWER_TIME, ask};
+use super::end::end_of;
 use super::place::Place;
 use super::publisher::Shared;
-use super::reach::{Cluster, StreamInfo};
+use super::reach::Cluster;
 use super::session::Session;
 use super::wire::MESSAGE_ID;
+use crate::envelope::Envelope;
 use crate::error::{Known, PublishError, Scope};
 use crate::publisher::StoredIds;
 use crate::subject::Subject;
@@ -43,28 +45,32 @@ const QUESTIONS_AT_ONCE: usize = 64;
 /// With more, the stream is read whole: a consumer's filters have to fit its request.
 const MOST_FILTERS: usize = 64;
 
-/// Visits the ids of what is stored under `subjects`, in whatever streams capture them.
+/// Visits the ids of what is stored under the subjects of `events`, in whatever streams capture them.
 pub(super) async fn stored_ids(
     shared: &Shared,
     session: &Session,
-    subjects: &[Subject],
+    events: &[Envelope],
     after: &HashMap<String, u64>,
-    visit: &mut (dyn FnMut(&str) + Send),
+    visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
 ) -> Result<StoredIds, PublishError> {
-    let mut by_stream: HashMap<String, Vec<&Subject>> = HashMap::new();
-    for subjects in subjects.chunks(QUESTIONS_AT_ONCE) {
-        let questions = subjects.iter().map(|s| streams_of(shared, session, s));
+    let mut by_stream: HashMap<String, Vec<&Envelope>> = HashMap::new();
+    for events in events.chunks(QUESTIONS_AT_ONCE) {
+        let questions = events
+            .iter()
+            .map(|event| streams_of(shared, session, event.subject()));
         let answers = try_join_all(questions).await?;
-        for (subject, streams) in subjects.iter().zip(answers) {
+        for (event, streams) in events.iter().zip(answers) {
             for stream in streams {
-                by_stream.entry(stream).or_default().push(subject);
+                by_stream.entry(stream).or_default().push(event);
             }
         }
     }
     let mut unread = Vec::new();
-    for (stream, subjects) in by_stream {
+    for (stream, events) in by_stream {
         let above = after.get(&stream).copied().unwrap_or(0);
-        match read(shared, session, &stream, &subjects, above, visit).await {
+        let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
+        let mut visit = |id: &str| visit(&subjects, id);
+        match read(shared, session, &stream, &events, above, &mut visit).await {
             Ok(()) => {}
             Err(error) if is_for_good(&error) => warn!(
                 %stream, %error,
@@ -134,7 +140,7 @@ async fn read(
     shared: &Shared,
     session: &Session,
     stream: &str,
-    subjects: &[&Subject],
+    events: &[&Envelope],
     above: u64,
     visit: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), PublishError> {
@@ -143,12 +149,7 @@ async fn read(
         num_pending: u64,
         cluster: Option<Cluster>,
     }
-    let question = format!("STREAM.INFO.{stream}");
-    let info = match ask(shared, session, &question, &json!({})).await {
-        // Then who reads is taken to have all of it, as it has without a cluster.
-        Err(PublishError::PermissionDenied) => StreamInfo::default(),
-        answer => answer?,
-    };
+    let end = end_of(shared, session, stream, events).await?;
     let inbox = session.client.new_inbox();
     let mut messages = session
         .client
@@ -157,8 +158,8 @@ async fn read(
         .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
     let mut config = consumer(&inbox, above);
     config["headers_only"] = true.into();
-    if subjects.len() <= MOST_FILTERS {
-        config["filter_subjects"] = subjects.iter().map(|s| s.as_str()).collect();
+    if events.len() <= MOST_FILTERS {
+        config["filter_subjects"] = events.iter().map(|e| e.subject().as_str()).collect();
     }
     let created: Created = ask(
         shared,
@@ -167,7 +168,7 @@ async fn read(
         &json!({ "stream_name": stream, "config": config }),
     )
     .await?;
-    let mut reach = info.reach(created.cluster.as_ref());
+    let mut reach = end.reach(created.cluster.as_ref());
     let (mut received, mut idle) = (0, 0);
     while (received < created.num_pending || !reach.is_complete()) && idle < IDLE_AT_THE_END {
         match next(shared, session, &mut messages).await? {

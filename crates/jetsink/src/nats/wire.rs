@@ -15,6 +15,12 @@ const HEADER_FRAME: usize = 12;
 /// `: ` and the line break of each header.
 const HEADER_OVERHEAD: usize = 4;
 
+/// `wrong last sequence: 42` (`server/errors.json` of nats-server 2.15.1).
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+
+/// A last sequence number that no stream has, and the greatest that a server reads.
+const NO_SEQUENCE: &str = "9223372036854775807";
+
 /// The envelope's headers as the client takes them, and their size on the wire.
 ///
 /// # Errors
@@ -24,13 +30,45 @@ pub(super) fn headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
+    let (mut map, mut size) = headers_without_id(envelope, expected_stream)?;
+    if let Some(id) = envelope.message_id() {
+        size += append(&mut map, MESSAGE_ID, id.as_str())?;
+    }
+    Ok((map, size))
+}
+
+/// Those of an envelope that its stream shall refuse, and tell how far it is: what it has stored, and what
+/// it has taken and not stored yet (the check of `Nats-Expected-Last-Sequence` counts both).
+///
+/// Without the message id, whose check comes first and would be an answer of another kind.
+pub(super) fn headers_of_a_question(
+    envelope: &Envelope,
+    expected_stream: Option<&str>,
+) -> Result<(HeaderMap, usize), PublishError> {
+    let (mut map, size) = headers_without_id(envelope, expected_stream)?;
+    let name = header::NATS_EXPECTED_LAST_SEQUENCE;
+    let name_text: &str = name.as_ref();
+    let added = name_text.len() + NO_SEQUENCE.len() + HEADER_OVERHEAD;
+    // In the place of the caller's, should there be one.
+    map.insert(name, NO_SEQUENCE);
+    Ok((map, size + added))
+}
+
+/// What the refusal of such an envelope tells.
+pub(super) fn last_sequence(refusal: &Refusal) -> Option<u64> {
+    (refusal.code == WRONG_LAST_SEQUENCE)
+        .then(|| refusal.text.rsplit(' ').next()?.parse().ok())
+        .flatten()
+}
+
+fn headers_without_id(
+    envelope: &Envelope,
+    expected_stream: Option<&str>,
+) -> Result<(HeaderMap, usize), PublishError> {
     let mut map = HeaderMap::new();
     let mut size = HEADER_FRAME;
     for (name, value) in envelope.headers().iter() {
         size += append(&mut map, header_name(name)?, value)?;
-    }
-    if let Some(id) = envelope.message_id() {
-        size += append(&mut map, MESSAGE_ID, id.as_str())?;
     }
     if let Some(stream) = expected_stream {
         size += append(&mut map, EXPECTED_STREAM, stream)?;
@@ -181,6 +219,35 @@ mod tests {
         let written = "NATS/1.0\r\nce-id: 1\r\nNats-Msg-Id: s.1\r\nNats-Expected-Stream: S\r\n\r\n";
         assert_eq!(size, written.len());
         assert_eq!(map.get("Nats-Msg-Id").map(|v| v.as_str()), Some("s.1"));
+    }
+
+    #[test]
+    fn a_question_has_no_id_and_expects_what_cannot_be_whatever_the_caller_expects() {
+        let mut extra = Headers::default();
+        extra.push("Nats-Expected-Last-Sequence", "7").unwrap();
+        let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
+            .with_headers(extra)
+            .with_message_id(MessageId::new("s.1").unwrap());
+        let (map, _) = headers_of_a_question(&envelope, None).unwrap();
+        let expected = map.get_all("Nats-Expected-Last-Sequence");
+        let expected: Vec<&str> = expected.map(HeaderValue::as_str).collect();
+        assert_eq!(expected, [i64::MAX.to_string()]);
+        assert_eq!(map.get("Nats-Msg-Id"), None);
+    }
+
+    #[test]
+    fn a_last_sequence_is_read_from_its_refusal_only() {
+        let of = |code, text: &str| {
+            last_sequence(&Refusal {
+                code,
+                text: text.to_owned(),
+            })
+        };
+        assert_eq!(of(10_071, "wrong last sequence: 42"), Some(42));
+        assert_eq!(of(10_071, "wrong last sequence: 0"), Some(0));
+        assert_eq!(of(10_164, "wrong last sequence"), None);
+        assert_eq!(of(10_071, "wrong last sequence"), None);
+        assert_eq!(of(10_077, "maximum messages exceeded: 7"), None);
     }
 
     #[test]

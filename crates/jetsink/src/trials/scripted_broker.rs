@@ -292,9 +292,9 @@ impl Publisher for ScriptedBroker {
 
     async fn stored_ids(
         &self,
-        subjects: &[Subject],
+        events: &[Envelope],
         after: &HashMap<String, u64>,
-        visit: &mut (dyn FnMut(&str) + Send),
+        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         sleep(Duration::from_millis(3)).await;
         let mut state = self.state();
@@ -306,16 +306,17 @@ impl Publisher for ScriptedBroker {
                 broker_answers: false,
             });
         }
-        for subject in subjects {
-            state.change_mind(subject.as_str());
+        for event in events {
+            state.change_mind(event.subject().as_str());
         }
-        let (gone, there): (Vec<&Subject>, Vec<&Subject>) = subjects
+        let (gone, there): (Vec<&Subject>, Vec<&Subject>) = events
             .iter()
+            .map(Envelope::subject)
             .partition(|subject| state.leaderless.contains(subject.as_str()));
         let above = after.get("S").copied().unwrap_or(0) as usize;
         for message in state.stream.iter().skip(above) {
             if there.iter().any(|s| s.as_str() == message.subject) {
-                visit(&message.id);
+                visit(&there, &message.id);
             }
         }
         if gone.is_empty() {

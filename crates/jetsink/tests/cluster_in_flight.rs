@@ -1,0 +1,90 @@
+//! What a stream's leader has proposed to its replicas, and can't store before they are back.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config;
+use common::*;
+use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use nats_fixture::{NatsCluster, stored};
+use tokio::time::{Instant, sleep};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Enough that the event is looked up several times in it; a leader that hears of no replica for 10 s
+/// gives up, and with it what it has proposed.
+const ALONE: Duration = Duration::from_secs(6);
+
+const STREAM: &str = "EVENTS";
+
+/// What the server that leads the cluster's own group writes into its log.
+const LEADS_ALL: &str = "Self is new JetStream cluster metadata leader";
+
+/// Makes a stream on two of the three servers, so that its leader can store nothing without the replica,
+/// while the cluster goes on: the leader answers questions and can be read. Gives both their numbers.
+///
+/// The replica does not lead the cluster's own group: while it is frozen nothing could be asked.
+async fn stream_of_two(cluster: &mut NatsCluster) -> (usize, usize) {
+    let jetstream = cluster.jetstream().await.unwrap();
+    for _ in 0..20 {
+        let config = Config {
+            name: STREAM.to_owned(),
+            subjects: vec!["events.>".to_owned()],
+            num_replicas: 2,
+            // Such that it is no help.
+            duplicate_window: Duration::from_millis(100),
+            ..Config::default()
+        };
+        cluster.create_stream_with(config).await.unwrap();
+        let leader = cluster.leader(STREAM).await.unwrap();
+        let stream = jetstream.get_stream(STREAM).await.unwrap();
+        let group = stream.cached_info().cluster.clone().unwrap();
+        let name = &group.replicas[0].name;
+        let replica = (0..NatsCluster::SIZE).find(|&n| cluster.server(n).name() == name);
+        let replica = replica.unwrap();
+        if !cluster.server(replica).log().contains(LEADS_ALL) {
+            return (leader, replica);
+        }
+        jetstream.delete_stream(STREAM).await.unwrap();
+    }
+    panic!("the server that leads the cluster is always the replica");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_leader_is_about_to_store_is_not_sent_again() {
+    let mut cluster = NatsCluster::start().await.unwrap();
+    let (leader, replica) = stream_of_two(&mut cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ConnectSettings::new(&cluster.url(leader)).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let spool = SpoolSettings::new(folder.path());
+    let sink = Sink::with_spool(publisher, SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    let first = sink.emit(event("events.a", "first")).await.unwrap();
+    assert!(matches!(first, Delivery::Stored { .. }), "{first:?}");
+
+    cluster.server(replica).freeze().unwrap();
+    for payload in ["second", "third"] {
+        let delivery = sink.emit(event("events.a", payload)).await.unwrap();
+        assert_eq!(delivery, Delivery::Spooled);
+    }
+    sleep(ALONE).await;
+    println!("{}", sink.status());
+    cluster.server(replica).thaw().unwrap();
+
+    let thawed = Instant::now();
+    while sink.spool_status().unwrap().events > 0 {
+        assert!(thawed.elapsed() < PATIENCE, "{}", sink.status());
+        sleep(Duration::from_millis(20)).await;
+    }
+    println!("drained {:?} after the thaw", thawed.elapsed());
+    let jetstream = cluster.jetstream().await.unwrap();
+    let there = stored(&jetstream, STREAM).await.unwrap();
+    let payloads: Vec<_> = there.iter().map(|m| m.payload.clone()).collect();
+    assert_eq!(payloads, ["first", "second", "third"]);
+}
