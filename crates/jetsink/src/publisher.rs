@@ -129,14 +129,14 @@ pub trait Publisher: Send + Sync {
         Box::new(EachAlone::new(self, connection))
     }
 
-    /// Gives `visit` the message ids of what streams have stored under the subjects of `events`, above
-    /// the sequence numbers in `after` (by stream; from the beginning where it names none), each with those
-    /// of the subjects that its stream captures. Ids of others may come too. By default it can't.
+    /// Gives `visit` the message ids of what streams have stored under the subjects of `events`, one event
+    /// for each subject, above the sequence numbers in `after` (by stream; from the beginning where it names
+    /// none). Each id comes with those of the subjects that its stream captures. Ids of others may come
+    /// too. By default it can't.
     ///
-    /// What was sent by this publisher before counts, though it be not stored yet: a stream that has taken
+    /// What was sent by this publisher before counts even if it is not stored yet: a stream that has taken
     /// something and neither stored nor refused it is one that does not answer. To find that out a
-    /// publisher may send one of `events` again, which are one for each subject, in a way that no stream
-    /// stores it.
+    /// publisher may send one of `events` again, in a way that no stream stores it.
     ///
     /// # Errors
     /// [`PublishError`], where the broker as a whole does not say now.

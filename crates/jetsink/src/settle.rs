@@ -179,7 +179,7 @@ async fn settle_some<P: Publisher>(
         StoredIds::Visited | StoredIds::Unsupported => HashSet::new(),
         StoredIds::VisitedExcept(subjects) => subjects.into_iter().collect(),
     };
-    // Replay sends the first of what stands there twice.
+    // Replay sends the first of what stands there twice, which was just read and is whole.
     let mut twins = Vec::new();
     for places in candidates.into_values() {
         let mut seen = HashSet::new();
@@ -188,6 +188,12 @@ async fn settle_some<P: Publisher>(
                 twins.push(place);
             }
         }
+    }
+    if !twins.is_empty() {
+        info!(
+            events = twins.len(),
+            "spooled events of which an earlier one has the message id"
+        );
     }
     take_out(spool, twins).await?;
     Ok(unread)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
 use bytes::Bytes;
 use common::*;
+use futures_util::StreamExt as _;
 use jetsink::{
     ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolError,
     SpoolSettings, StoredIds, Subject,
@@ -366,4 +367,32 @@ async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
     let looked = looked.await.expect("it ends");
     assert_eq!(looked, Ok(StoredIds::Visited));
     println!("{:?}", started.elapsed());
+}
+
+/// What a stream has taken is asked by a message that it does not store; who subscribes to the subject sees
+/// an event that it may have seen before, and an empty one only where the event would not fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_up_stores_nothing() {
+    const LIMIT: usize = 1_024;
+    let server = NatsServer::builder().max_payload(LIMIT);
+    let server = server.start().await.unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let connect = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let client = server.client().await.unwrap();
+    let mut seen = client.subscribe("events.a").await.unwrap();
+    client.flush().await.unwrap();
+    let (short, long) = ("short".to_owned(), "x".repeat(LIMIT - 20));
+    for (payload, expected) in [(&short, "short"), (&long, "")] {
+        let events = [event("events.a", payload.clone())];
+        let mut visit = |_: &[&Subject], _: &str| panic!("there is nothing");
+        let nothing = HashMap::new();
+        let looked_up = publisher.stored_ids(&events, &nothing, &mut visit).await;
+        assert_eq!(looked_up, Ok(StoredIds::Visited));
+        let message = tokio::time::timeout(PATIENCE, seen.next()).await;
+        assert_eq!(message.unwrap().unwrap().payload, expected);
+    }
+    let jetstream = server.jetstream().await.unwrap();
+    let there = stored(&jetstream, "EVENTS").await.unwrap();
+    assert!(there.is_empty(), "{there:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -39,19 +40,27 @@ pub(super) async fn end_of(
             return Ok(info);
         }
         if Instant::now() >= give_up {
-            return Err(cant_read("its leader has yet to store what it has taken"));
+            return Err(cant_read(
+                "its leader has yet to store what it has taken; should it have all its replicas, let \
+                 another one lead (nats stream cluster step-down)",
+            ));
         }
         sleep(PAUSE).await;
     }
 }
 
-/// By the first of the events that is refused for its sequence number and nothing else.
+/// By the first of the events that is refused for its sequence number and nothing else. Should all be too
+/// large, say, an empty message is: a plain subscriber would rather have an event twice.
 async fn last_taken(
     shared: &Shared,
     session: &Session,
     events: &[&Envelope],
 ) -> Result<Option<u64>, PublishError> {
-    for event in events {
+    let empty = events.first().map(|event| {
+        let subject = event.subject().clone();
+        Envelope::new(subject, Bytes::new())
+    });
+    for event in events.iter().copied().chain(&empty) {
         let deadline = Instant::now() + ANSWER_TIME;
         match shared.last_taken(session, event, deadline).await {
             Ok(Some(sequence)) => return Ok(Some(sequence)),

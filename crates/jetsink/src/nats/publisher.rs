@@ -13,6 +13,7 @@ use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use super::answers::Answer;
 use super::link::Link;
@@ -22,7 +23,7 @@ use super::window::NatsWindow;
 use super::wire;
 use crate::connect::{ConnectError, ConnectSettings};
 use crate::envelope::Envelope;
-use crate::error::PublishError;
+use crate::error::{PublishError, Scope};
 use crate::publisher::{Acknowledgement, Connection, Publisher, StoredIds};
 use crate::subject::Subject;
 use crate::window::Window;
@@ -297,7 +298,8 @@ impl Shared {
 
     /// The last sequence number of the stream that captures the envelope's subject once it has stored all
     /// that it has taken so far, what was sent before over this connection above all. The envelope is
-    /// sent, in a way that no stream stores it. `None` where the stream has another reason to refuse it.
+    /// sent, in a way that no stream stores it. `None` where the stream refuses it for another reason that
+    /// lies with the envelope or the subject.
     pub(super) async fn last_taken(
         &self,
         session: &Session,
@@ -312,8 +314,21 @@ impl Shared {
             .request(session, subject, headers, payload, deadline)
             .await?;
         match wire::acknowledgement(&answer, None) {
-            Ok(acknowledgement) => Ok(Some(acknowledgement.sequence)),
-            Err(PublishError::Refused(refusal)) => Ok(wire::last_sequence(&refusal)),
+            Ok(stored) => {
+                warn!(stream = %stored.stream, sequence = stored.sequence,
+                    "the stream has stored a message that expected an impossible last sequence");
+                Ok(Some(stored.sequence))
+            }
+            // Who asks has just been told that a stream captures the subject.
+            Err(PublishError::NoStream) => Err(PublishError::NoLeader),
+            Err(PublishError::Refused(refusal)) => match wire::last_sequence(&refusal) {
+                Some(sequence) => Ok(Some(sequence)),
+                None => {
+                    let error = PublishError::Refused(refusal);
+                    let will_pass = error.scope() == Scope::Broker || error.is_transient();
+                    if will_pass { Err(error) } else { Ok(None) }
+                }
+            },
             Err(error) => Err(error),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
-    let (mut map, mut size) = headers_without_id(envelope, expected_stream)?;
+    let (mut map, mut size) = headers_without_id(envelope.headers().iter(), expected_stream)?;
     if let Some(id) = envelope.message_id() {
         size += append(&mut map, MESSAGE_ID, id.as_str())?;
     }
@@ -38,19 +38,18 @@ pub(super) fn headers(
 }
 
 /// Those of an envelope that its stream shall refuse, and tell how far it is: what it has stored, and what
-/// it has taken and not stored yet (the check of `Nats-Expected-Last-Sequence` counts both).
+/// it has taken and not stored yet. The check of `Nats-Expected-Last-Sequence` counts both (nats-server 2.12
+/// on; an older one checks when its turn to be stored has come).
 ///
-/// Without the message id, whose check comes first and would be an answer of another kind.
+/// Without the message id and whatever the caller tells the server, whose checks may come first.
 pub(super) fn headers_of_a_question(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
-    let (mut map, size) = headers_without_id(envelope, expected_stream)?;
-    let name = header::NATS_EXPECTED_LAST_SEQUENCE;
-    let name_text: &str = name.as_ref();
-    let added = name_text.len() + NO_SEQUENCE.len() + HEADER_OVERHEAD;
-    // In the place of the caller's, should there be one.
-    map.insert(name, NO_SEQUENCE);
+    let to_readers = envelope.headers().iter();
+    let to_readers = to_readers.filter(|(name, _)| !name.starts_with("Nats-"));
+    let (mut map, size) = headers_without_id(to_readers, expected_stream)?;
+    let added = append(&mut map, header::NATS_EXPECTED_LAST_SEQUENCE, NO_SEQUENCE)?;
     Ok((map, size + added))
 }
 
@@ -61,13 +60,13 @@ pub(super) fn last_sequence(refusal: &Refusal) -> Option<u64> {
         .flatten()
 }
 
-fn headers_without_id(
-    envelope: &Envelope,
+fn headers_without_id<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a str)>,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
     let mut map = HeaderMap::new();
     let mut size = HEADER_FRAME;
-    for (name, value) in envelope.headers().iter() {
+    for (name, value) in headers {
         size += append(&mut map, header_name(name)?, value)?;
     }
     if let Some(stream) = expected_stream {
@@ -224,15 +223,22 @@ mod tests {
     #[test]
     fn a_question_has_no_id_and_expects_what_cannot_be_whatever_the_caller_expects() {
         let mut extra = Headers::default();
-        extra.push("Nats-Expected-Last-Sequence", "7").unwrap();
+        extra.push("ce-id", "1").unwrap();
+        for name in ["Nats-Expected-Last-Sequence", "Nats-Msg-Id", "Nats-TTL"] {
+            extra.push(name, "7").unwrap();
+        }
         let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
             .with_headers(extra)
             .with_message_id(MessageId::new("s.1").unwrap());
-        let (map, _) = headers_of_a_question(&envelope, None).unwrap();
+        let (map, size) = headers_of_a_question(&envelope, None).unwrap();
         let expected = map.get_all("Nats-Expected-Last-Sequence");
         let expected: Vec<&str> = expected.map(HeaderValue::as_str).collect();
         assert_eq!(expected, [i64::MAX.to_string()]);
-        assert_eq!(map.get("Nats-Msg-Id"), None);
+        assert_eq!(map.get("ce-id").map(HeaderValue::as_str), Some("1"));
+        assert_eq!(map.len(), 2, "{map:?}");
+        let written =
+            "NATS/1.0\r\nce-id: 1\r\nNats-Expected-Last-Sequence: 9223372036854775807\r\n\r\n";
+        assert_eq!(size, written.len());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Invariants:
 //! 1. An append that returned `Ok` is synced to the disk.
 //! 2. Indexes go to the disk in their order, so who reads a subject's events forward misses none.
-//! 3. An event leaves when a stream has acknowledged it, when its id is found stored, or into the
-//!    dead letters with the broker's reason; never otherwise.
+//! 3. An event leaves when a stream has acknowledged it, when its id is found stored, when an earlier
+//!    one of its subject has the same id and was just read, or into the dead letters with the broker's
+//!    reason; never otherwise.
 //! 4. From before the first event that may be stored in spite of standing here, until the last one
 //!    has left, the file says so (`replay began`), with sequence numbers (baselines) below which
 //!    none of them is stored.
