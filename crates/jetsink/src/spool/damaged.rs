@@ -22,6 +22,11 @@ use super::tables::{DEAD, EVENTS, decode};
 const FLAGS: u64 = 9;
 const REPAIR: u8 = 2;
 
+/// Where it holds the version of its format, once for each of its two commits, and the only one that we
+/// have written (likewise). Held by `a_bit_of_the_stores_version_costs_nothing`.
+pub(super) const VERSIONS: [u64; 2] = [64, 192];
+const VERSION: u8 = 3;
+
 /// How many events and dead letters a file says it holds.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -31,7 +36,7 @@ pub(super) struct Held {
 
 /// Gives each event and dead letter of `copy` that can be read to `keep`. Changes the copy.
 pub(super) fn read_damaged(copy: &Path, mut keep: impl FnMut(Salvaged)) -> Held {
-    let database = hide_repair_mark(copy)
+    let database = make_readable(copy)
         .ok()
         .and_then(|()| caught(|| open(copy)).ok()?.ok());
     let Some(database) = database else {
@@ -73,13 +78,20 @@ fn open(copy: &Path) -> Result<ReadOnlyDatabase, redb::DatabaseError> {
         .open_read_only(copy)
 }
 
-fn hide_repair_mark(copy: &Path) -> io::Result<()> {
+/// Takes the mark away that asks for a repair, and mends the versions: one of another format would not be
+/// read at all, and what is read has checksums.
+fn make_readable(copy: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(copy)?;
     let mut flags = [0];
     file.seek(SeekFrom::Start(FLAGS))?;
     file.read_exact(&mut flags)?;
     file.seek(SeekFrom::Start(FLAGS))?;
-    file.write_all(&[flags[0] & !REPAIR])
+    file.write_all(&[flags[0] & !REPAIR])?;
+    for version in VERSIONS {
+        file.seek(SeekFrom::Start(version))?;
+        file.write_all(&[VERSION])?;
+    }
+    Ok(())
 }
 
 /// Visits what can be read of a table, up to the damage from one side, and back to it from the other;

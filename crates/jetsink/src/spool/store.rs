@@ -119,19 +119,13 @@ impl Store {
                     path: self.path.clone(),
                 }))
             }
-            Ok(Err(DatabaseError::UpgradeRequired(found))) => {
-                Err(OpenError::Spool(SpoolError::Format {
-                    path: self.path.clone(),
-                    found: found.into(),
-                    expected: FORMAT,
-                }))
-            }
             Ok(Err(DatabaseError::Storage(StorageError::Io(error))))
                 if error.kind() != std::io::ErrorKind::InvalidData
                     && error.kind() != std::io::ErrorKind::UnexpectedEof =>
             {
                 Err(OpenError::Spool(self.io("opening it", &error)))
             }
+            // Also where it seems to be of an earlier version of redb's, which no spool ever was.
             Ok(Err(error)) => Err(OpenError::Damaged(error.to_string())),
             Err(panic) => Err(OpenError::Damaged(panic)),
         }
