@@ -465,6 +465,7 @@ async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
             bytes,
         });
     }
+    assert!(numbers(&spool, "a").await.is_empty(), "it is sent once");
     // As where replay is aborted in the middle of it, and `close` does it again.
     drop(spool.remove_left(&Baselines::new()));
     spool.remove_left(&Baselines::new()).await.unwrap();
