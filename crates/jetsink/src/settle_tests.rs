@@ -18,6 +18,17 @@ fn event(number: usize) -> Envelope {
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
 }
 
+/// Opens a sink on the spool and closes it once all has left: what the broker has then, as subject, id and
+/// payload.
+async fn replayed(broker: &Simulated, spool: SpoolSettings) -> Vec<(String, String, String)> {
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    let receipt = sink.close(Duration::from_secs(60)).await;
+    assert_eq!(receipt.spooled, 0);
+    broker.with(|broker| broker.stream.clone())
+}
+
 /// Of a thousand callers at a broker that falls silent, some still wait for their answers while
 /// newer events of others go to the spool at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,16 +61,10 @@ async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() 
         broker.stream.push(stored);
     });
     let started = SystemInstant::now();
-    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
-        .await
-        .unwrap();
-    let receipt = sink.close(Duration::from_secs(60)).await;
+    let stored = replayed(&broker, settings).await;
     println!("replayed in {:?}", started.elapsed());
-    assert_eq!(receipt.spooled, 0);
-    let stored: Vec<usize> = broker.with(|broker| {
-        let payloads = broker.stream.iter().map(|(_, _, payload)| payload);
-        payloads.map(|payload| payload.parse().unwrap()).collect()
-    });
+    let payloads = stored.iter().map(|(_, _, payload)| payload);
+    let stored: Vec<usize> = payloads.map(|payload| payload.parse().unwrap()).collect();
     assert_eq!(stored, (0..=NEWER).collect::<Vec<_>>());
 }
 
@@ -87,12 +92,7 @@ async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
                 broker.stream.push(stored);
             });
         }
-        let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
-            .await
-            .unwrap();
-        let receipt = sink.close(Duration::from_secs(60)).await;
-        assert_eq!(receipt.spooled, 0);
-        let stored = broker.with(|broker| broker.stream.clone());
+        let stored = replayed(&broker, settings).await;
         let ids: Vec<&str> = stored.iter().map(|(_, id, _)| id.as_str()).collect();
         assert_eq!(ids, ["sink.0", "sink.1"]);
     }
@@ -121,12 +121,7 @@ async fn an_id_that_another_stream_has_stored_takes_nothing_out() {
         let stored = ("a".to_owned(), "sink.0".to_owned(), "0".to_owned());
         broker.stream.push(stored);
     });
-    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings)
-        .await
-        .unwrap();
-    let receipt = sink.close(Duration::from_secs(60)).await;
-    assert_eq!(receipt.spooled, 0);
-    let stored = broker.with(|broker| broker.stream.clone());
+    let stored = replayed(&broker, settings).await;
     let payloads: Vec<&str> = stored.iter().map(|(_, _, p)| p.as_str()).collect();
     assert_eq!(payloads, ["0", "elsewhere"]);
 }
