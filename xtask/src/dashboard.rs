@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::time::sleep;
 
 use crate::alerts::prometheus;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use nats_fixture::{NatsServer, audit, stored};
+use nats_local::{NatsServer, audit, stored};
 
 use crate::checks::jetsink_command;
 use crate::succeed;

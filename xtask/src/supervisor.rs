@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nats_fixture::{NatsServer, StoredMessage, stored};
+use nats_local::{NatsServer, StoredMessage, stored};
 use serde_json::Value;
 
 use crate::clients::{self, Whose, command, supervisor as supervisor_with};

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::stream::Config;
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::events;

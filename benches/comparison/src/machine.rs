@@ -69,7 +69,7 @@ fn commit() -> String {
 }
 
 fn nats_server() -> String {
-    match nats_fixture::nats_server_binary() {
+    match nats_local::nats_server_binary() {
         Ok(binary) => said(&binary.to_string_lossy(), &["--version"]),
         Err(_) => String::new(),
     }

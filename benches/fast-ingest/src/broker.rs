@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use async_nats::jetstream::stream::Config;
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::Result;
 use crate::report::{Sample, cpu_time};

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use jetsink::{ConnectSettings, Envelope, NatsPublisher, Publisher, Sink, SinkSettings};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use scripts::{AtOnce, binding, emit_rejected, event, open_sink};
 
 const WINDOW: NonZeroUsize = NonZeroUsize::new(512).unwrap();

@@ -106,7 +106,7 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
     use jetsink::{ConnectSettings, Publisher as _};
-    use nats_fixture::NatsServer;
+    use nats_local::NatsServer;
 
     use super::*;
 

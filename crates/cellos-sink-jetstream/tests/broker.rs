@@ -13,7 +13,7 @@ use cellos_sink_jetstream::{
     ConnectSettings, JetStreamEventSink, SpoolSettings, TenantPolicy, resolve_tenant_subject,
 };
 use common::*;
-use nats_fixture::{NatsServer, NatsServerBuilder, StoredMessage, TlsFiles, stored};
+use nats_local::{NatsServer, NatsServerBuilder, StoredMessage, TlsFiles, stored};
 
 const TEMPLATE: &str = "cellos.events.{tenantId}";
 

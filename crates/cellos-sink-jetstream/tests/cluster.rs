@@ -10,7 +10,7 @@ use std::time::Duration;
 use cellos_core::ports::EventSink;
 use cellos_sink_jetstream::{ConnectSettings, JetStreamEventSink};
 use common::event;
-use nats_fixture::NatsCluster;
+use nats_local::NatsCluster;
 use tokio::time::{Instant, sleep};
 
 /// For how long the server is cut off.

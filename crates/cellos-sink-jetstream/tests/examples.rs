@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use nats_fixture::{NatsServer, example, stored};
+use nats_local::{NatsServer, example, stored};
 use tokio::process::Command;
 use tokio::time::timeout;
 

@@ -22,7 +22,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
 use bytes::Bytes;
 use common::{Rounds, cpu_time, figure, from_environment, shown};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 /// The size of a usual lifecycle event.
 const EVENT_BYTES: usize = 574;

@@ -15,7 +15,7 @@ use jetsink::{
     TenantPolicy,
 };
 
-use nats_fixture::FixtureError;
+use nats_local::NatsLocalError;
 
 use crate::arguments::{Connection, IdRule, Mode, OnBadLine, Policy, Publish, When};
 use crate::interrupt::Interrupt;
@@ -55,7 +55,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
-    Broker(#[from] FixtureError),
+    Broker(#[from] NatsLocalError),
     #[error("ended at once; nothing was checked")]
     Interrupted(Interrupt),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]

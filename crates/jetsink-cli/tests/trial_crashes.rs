@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nats_fixture::{NatsServer, audit};
+use nats_local::{NatsServer, audit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::*;

@@ -25,7 +25,7 @@ use common::{Rounds, cpu_time, figure, from_environment, quantile, shown};
 use jetsink::{
     ConnectSettings, Delivery, Envelope, MessageId, NatsPublisher, Sink, SinkSettings, Subject,
 };
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::task::JoinSet;
 
 /// The size of a usual lifecycle event.

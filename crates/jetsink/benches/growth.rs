@@ -26,7 +26,7 @@ use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, NatsPublisher, Publisher, Sink, SinkSettings,
     SpoolSettings, Subject,
 };
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 /// The size of a usual lifecycle event.
 const PAYLOAD_BYTES: u64 = 574;

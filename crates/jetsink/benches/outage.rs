@@ -30,7 +30,7 @@ use std::time::Duration;
 use common::{cpu_time, figure, from_environment, quantile};
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use load::{CALLERS, EVENTS_PER_SECOND, Load, NatsSink, Outcome};
-use nats_fixture::{Audit, NatsServer, audit, stored};
+use nats_local::{Audit, NatsServer, audit, stored};
 use tally::{Moments, Phase, Slow, counted, shown};
 use tempfile::TempDir;
 use tokio::sync::oneshot;

@@ -28,7 +28,7 @@ use jetsink::{
     ConnectSettings, Delivery, Envelope, MessageId, NatsPublisher, Sink, SinkSettings,
     SpoolSettings, Subject,
 };
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 

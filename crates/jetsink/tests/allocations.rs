@@ -15,7 +15,7 @@ use std::alloc::System;
 
 use alloc_tracker::{Allocator, Session};
 use jetsink::{ConnectSettings, Envelope, NatsPublisher, Publisher, Sink, SinkSettings};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use scripts::{AtOnce, emit_rejected, envelopes, open_sink};
 use tokio::runtime::{Builder, Runtime};
 

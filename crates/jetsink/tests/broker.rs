@@ -16,7 +16,7 @@ use jetsink::circuit::State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, MessageId, PublishError, Scope, Subject,
 };
-use nats_fixture::{NatsServer, stored};
+use nats_local::{NatsServer, stored};
 use tokio::task::JoinSet;
 
 fn failure(result: Result<Delivery, EmitError>) -> PublishError {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::*;
 use jetsink::circuit::State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_fixture::NatsCluster;
+use nats_local::NatsCluster;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -124,7 +124,7 @@ impl Drill {
                 .collect(),
         );
         all.assert_promise_kept_over(&jetstream).await;
-        let there = nats_fixture::stored(&jetstream, "EVENTS").await.unwrap();
+        let there = nats_local::stored(&jetstream, "EVENTS").await.unwrap();
         let there: Vec<_> = there
             .iter()
             .filter(|m| m.subject == "events.ordered")

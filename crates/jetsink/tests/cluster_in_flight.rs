@@ -14,7 +14,7 @@ use jetsink::{
     ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolSettings,
     StoredIds, Subject,
 };
-use nats_fixture::{NatsCluster, stored};
+use nats_local::{NatsCluster, stored};
 use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamQuery, StreamReading};
-use nats_fixture::NatsCluster;
+use nats_local::NatsCluster;
 use tokio::time::Instant;
 
 /// Enough that a server which was away takes a while to fetch them.

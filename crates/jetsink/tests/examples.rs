@@ -7,7 +7,7 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use nats_fixture::{NatsServer, StoredMessage, example, stored};
+use nats_local::{NatsServer, StoredMessage, example, stored};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

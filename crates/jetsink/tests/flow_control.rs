@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamReader, StreamReading};
-use nats_fixture::{NatsServer, TcpProxy, Way};
+use nats_local::{NatsServer, TcpProxy, Way};
 use tokio::time::sleep;
 
 /// Together more than a consumer sends before it wants to hear that it arrived.

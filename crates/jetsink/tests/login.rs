@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use common::*;
 use jetsink::{ConnectSettings, NatsPublisher};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use nats_fixture::{JwtAccount, NatsServer, TlsFiles};
+use nats_local::{JwtAccount, NatsServer, TlsFiles};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

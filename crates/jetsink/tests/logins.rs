@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::*;
 use jetsink::streams::StreamSpec;
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings};
-use nats_fixture::{JwtAccount, NatsServer, TlsFiles};
+use nats_local::{JwtAccount, NatsServer, TlsFiles};
 use tokio::time::{Instant, sleep};
 
 /// A sink that logs in so, with a stream to emit to.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::*;
 use jetsink::circuit::State;
 use jetsink::{Known, PublishError, Scope};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::time::{Instant, sleep};
 
 async fn killed_for(outage: Duration) {
@@ -143,7 +143,7 @@ async fn nothing_is_handed_to_the_client_while_there_is_no_connection() {
     let after = emit(&sink, "events.a", "after".into()).await;
     after.result.unwrap();
     let jetstream = server.jetstream().await.unwrap();
-    let there = nats_fixture::stored(&jetstream, "EVENTS").await.unwrap();
+    let there = nats_local::stored(&jetstream, "EVENTS").await.unwrap();
     let payloads: Vec<_> = there.iter().map(|m| &m.payload[..]).collect();
     assert_eq!(payloads, [&b"before"[..], b"after"]);
 }

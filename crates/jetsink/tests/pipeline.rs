@@ -12,7 +12,7 @@ use bytes::Bytes;
 use common::*;
 use jetsink::pipeline::WIDEST_WINDOW;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Pipeline, Sink, SinkSettings};
-use nats_fixture::stored;
+use nats_local::stored;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +103,7 @@ async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
     let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
         .await
         .unwrap();
-    let audit = nats_fixture::audit(&acknowledged, &[], &there);
+    let audit = nats_local::audit(&acknowledged, &[], &there);
     assert!(audit.is_clean(), "{audit}");
 }
 

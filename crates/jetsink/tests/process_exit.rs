@@ -6,7 +6,7 @@
 mod common;
 
 use common::*;
-use nats_fixture::stored;
+use nats_local::stored;
 
 const URL: &str = "JETSINK_TEST_CHILD_URL";
 const EVENTS: usize = 1_000;

@@ -18,7 +18,7 @@ use jetsink::{
     ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolError,
     SpoolSettings, StoredIds, Subject,
 };
-use nats_fixture::{NatsServer, audit, stored};
+use nats_local::{NatsServer, audit, stored};
 use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::*;
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_fixture::{NatsServer, audit, stored};
+use nats_local::{NatsServer, audit, stored};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::memory::{resident, run_in_a_child};
 use common::*;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tokio::task::JoinSet;
 use trial::variable;
 

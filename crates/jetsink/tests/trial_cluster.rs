@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
 use common::*;
-use nats_fixture::NatsCluster;
+use nats_local::NatsCluster;
 use rounds::{Inflicted, Lanes, Round, between, streams};
 use tokio::time::{Instant, sleep};
 use trial::{Dice, Trial};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::checks::{jetsink_command, target};
 use crate::{root, succeed, tools};

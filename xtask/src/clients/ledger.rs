@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nats_fixture::StoredMessage;
+use nats_local::StoredMessage;
 use serde_json::Value;
 
 /// What all types share.

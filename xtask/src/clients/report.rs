@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use nats_fixture::NATS_SERVER_VERSION;
+use nats_local::NATS_SERVER_VERSION;
 
 use super::install::{VERSION, Whose};
 use super::scenarios::{Row, Scenario};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use nats_fixture::stored;
+use nats_local::stored;
 use serde_json::Value;
 
 use super::install::Whose;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nats_fixture::{NatsServer, stored};
+use nats_local::{NatsServer, stored};
 use serde_json::Value;
 
 use super::ledger::{self, Emitted, Tally};

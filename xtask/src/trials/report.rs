@@ -22,7 +22,7 @@ pub(crate) fn write(
 ) -> Result<(), String> {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).map_err(|e| e.to_string())?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let server = nats_fixture::nats_server_binary().map_err(|e| e.to_string())?;
+    let server = nats_local::nats_server_binary().map_err(|e| e.to_string())?;
     let server = said(Command::new(server).arg("--version"))?;
     let values = [
         ("minutes", format!("{:.0}", took.as_secs_f64() / 60.0)),

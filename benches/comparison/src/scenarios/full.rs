@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use super::{longest, open, promise};
 use crate::Result;

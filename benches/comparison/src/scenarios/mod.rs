@@ -21,7 +21,7 @@ use crate::findings::{Findings, Value};
 use crate::ledger::{Ledger, Tally};
 use crate::load::GIVEN_UP_AFTER;
 use crate::{Child, Result};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 /// One scenario for one contender may take so long.
 const LONGEST: Duration = Duration::from_secs(300);

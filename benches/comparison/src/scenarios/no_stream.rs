@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use super::{longest, open, promise};
 use crate::Result;

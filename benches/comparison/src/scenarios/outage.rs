@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use nats_fixture::{
-    FixtureError, NatsCluster, NatsServer, nats_server_binary_in, nats_server_installed,
+use nats_local::{
+    NatsCluster, NatsLocalError, NatsServer, nats_server_binary_in, nats_server_installed,
 };
 use tokio::time::{sleep, timeout};
 
@@ -50,7 +50,7 @@ impl Broker {
             Some(folder) => nats_server_binary_in(&folder),
             None => nats_server_installed()?.ok_or_else(|| {
                 let text = "neither XDG_CACHE_HOME nor HOME names a folder to fetch one into";
-                FixtureError::NoBinary(text.to_owned())
+                NatsLocalError::NoBinary(text.to_owned())
             }),
         });
         let binary = match binary.await {
@@ -103,14 +103,14 @@ impl Broker {
     }
 
     /// JetStream over a client of its own.
-    pub(super) async fn jetstream(&self) -> Result<Context, FixtureError> {
+    pub(super) async fn jetstream(&self) -> Result<Context, NatsLocalError> {
         match &self.servers {
             Servers::One(server) => server.jetstream().await,
             Servers::Three(cluster) => cluster.jetstream().await,
         }
     }
 
-    pub(super) async fn version(&self) -> Result<String, FixtureError> {
+    pub(super) async fn version(&self) -> Result<String, NatsLocalError> {
         let jetstream = self.jetstream().await?;
         Ok(jetstream.client().server_info().version)
     }
@@ -222,7 +222,7 @@ impl Broker {
             }
         };
         timeout(PATIENCE, stored).await.map_err(|_| {
-            Failure::Broker(FixtureError::Broker {
+            Failure::Broker(NatsLocalError::Broker {
                 what: format!("waiting for {} to store again", stream_name(lane)),
                 reason: format!("it does not within {} s", PATIENCE.as_secs()),
             })
@@ -230,7 +230,7 @@ impl Broker {
     }
 }
 
-async fn heal(server: &mut NatsServer) -> Result<(), FixtureError> {
+async fn heal(server: &mut NatsServer) -> Result<(), NatsLocalError> {
     if server.pid().is_none() {
         return server.start_again().await;
     }
@@ -240,7 +240,7 @@ async fn heal(server: &mut NatsServer) -> Result<(), FixtureError> {
 fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
     let what = what.to_owned();
     move |error| {
-        Failure::Broker(FixtureError::Broker {
+        Failure::Broker(NatsLocalError::Broker {
             what,
             reason: error.to_string(),
         })

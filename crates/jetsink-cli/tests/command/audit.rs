@@ -4,7 +4,7 @@ use std::process::Output;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::support::*;
 

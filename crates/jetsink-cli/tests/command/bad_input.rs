@@ -1,7 +1,7 @@
 //! Lines, flags and streams that are not as they should be.
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use std::path::Path;
 

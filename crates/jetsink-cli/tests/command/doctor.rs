@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use nats_fixture::{NatsServer, TlsFiles};
+use nats_local::{NatsServer, TlsFiles};
 
 use crate::support::*;
 

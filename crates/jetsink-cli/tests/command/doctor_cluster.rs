@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
-use nats_fixture::{NatsCluster, NatsServer, TcpProxy};
+use nats_local::{NatsCluster, NatsServer, TcpProxy};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 

@@ -13,10 +13,7 @@ use crate::support::*;
 fn drill(arguments: &[&str]) -> Command {
     let mut command = command("drill", arguments);
     // As the other tests have it, and not in the cache of whoever runs them.
-    command.env(
-        "NATS_SERVER_BIN",
-        nats_fixture::nats_server_binary().unwrap(),
-    );
+    command.env("NATS_SERVER_BIN", nats_local::nats_server_binary().unwrap());
     command
 }
 

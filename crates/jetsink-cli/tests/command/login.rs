@@ -1,6 +1,6 @@
 //! Logging in, by flags, variables and contexts.
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::support::*;
 
@@ -52,7 +52,7 @@ async fn logins_come_from_flags_and_variables_and_are_never_shown() {
 /// Who trusts an authority means TLS; a password must not go out without it.
 #[tokio::test]
 async fn with_root_certificates_nothing_is_said_to_a_server_without_tls() {
-    let files = nats_fixture::TlsFiles::generate(false).unwrap();
+    let files = nats_local::TlsFiles::generate(false).unwrap();
     let server = server().await;
     let root = as_text(&files.root);
     let output = run(&[

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nats_fixture::audit;
+use nats_local::audit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -105,12 +105,7 @@ async fn the_command_lines_of_the_unit_and_of_the_pod_publish_what_is_written() 
         }
         let stream = if cellos { "CELLOS_EVENTS" } else { "EVENTS" };
         let jetstream = server.jetstream().await.unwrap();
-        while nats_fixture::stored(&jetstream, stream)
-            .await
-            .unwrap()
-            .len()
-            < lines.len()
-        {
+        while nats_local::stored(&jetstream, stream).await.unwrap().len() < lines.len() {
             assert!(started.elapsed() < Duration::from_secs(20), "{words:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nats_fixture::audit;
+use nats_local::audit;
 
 use crate::support::*;
 

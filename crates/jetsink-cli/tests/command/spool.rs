@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::support::*;
 

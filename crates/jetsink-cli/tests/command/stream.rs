@@ -4,7 +4,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
-use nats_fixture::NatsServer;
+use nats_local::NatsServer;
 
 use crate::support::*;
 

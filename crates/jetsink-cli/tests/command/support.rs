@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use bytes::Bytes;
-use nats_fixture::{NatsServer, StoredMessage, stored};
+use nats_local::{NatsServer, StoredMessage, stored};
 use tempfile::TempDir;
 
 pub(crate) const SAMPLES: &str = concat!(

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
-use nats_fixture::{NatsServer, TcpProxy, Way};
+use nats_local::{NatsServer, TcpProxy, Way};
 use tokio::time::{Instant, sleep};
 
 use super::rounds::{Inflicted, Lanes, Round, between, streams};

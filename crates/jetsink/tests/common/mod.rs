@@ -13,7 +13,7 @@ use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink, SinkSettings,
     Subject,
 };
-use nats_fixture::{Audit, NatsServer, audit, stored};
+use nats_local::{Audit, NatsServer, audit, stored};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 

@@ -16,7 +16,7 @@ use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, NatsPublisher, Sink, SinkSettings, SpoolError,
     SpoolSettings,
 };
-use nats_fixture::{StoredMessage, audit, stored_after};
+use nats_local::{StoredMessage, audit, stored_after};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};

@@ -1,11 +1,11 @@
-//! The fixture does what it says: a test that leans on it must be able to.
+//! Tests of the local servers and their faults, which every other broker test depends on.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
 use std::time::Duration;
 
-use nats_fixture::{NatsServer, TlsFiles, stored};
+use nats_local::{NatsServer, TlsFiles, stored};
 use tokio::time::timeout;
 
 async fn publish(server: &NatsServer, payload: &'static str) {

@@ -1,10 +1,10 @@
 //! Real nats-server processes on loopback, and the faults that happen to them: for tests and drills.
 //!
 //! ```no_run
-//! use nats_fixture::NatsServer;
+//! use nats_local::NatsServer;
 //!
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), nats_fixture::FixtureError> {
+//! # async fn main() -> Result<(), nats_local::NatsLocalError> {
 //! let mut server = NatsServer::start().await?;
 //! server.create_stream("EVENTS", &["events.>"]).await?;
 //! server.freeze()?;
@@ -43,10 +43,10 @@ pub use tls::TlsFiles;
 
 use std::path::PathBuf;
 
-/// Why the fixture can't do what a test asks.
+/// Why an operation on a local server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FixtureError {
+pub enum NatsLocalError {
     /// There is no nats-server and none could be fetched.
     #[error("no nats-server: {0}; install one, or set NATS_SERVER_BIN to its path")]
     NoBinary(String),
@@ -78,7 +78,7 @@ pub enum FixtureError {
     #[cfg(feature = "examples")]
     #[error("example {0} could not be built")]
     Example(String),
-    /// The broker refused an operation of the fixture's own.
+    /// The server refused a request of this crate.
     #[error("{what}: {reason}")]
     Broker {
         /// What was tried.
@@ -88,7 +88,7 @@ pub enum FixtureError {
     },
 }
 
-impl FixtureError {
+impl NatsLocalError {
     fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -1,11 +1,11 @@
-//! How a server of the fixture is to run.
+//! How a server is to run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::server::NatsServer;
-use crate::{FixtureError, TlsFiles, nats_server_binary};
+use crate::{NatsLocalError, TlsFiles, nats_server_binary};
 
 /// Ports are chosen by the system and may be taken again before the server binds them.
 pub(crate) const MOST_PORTS_TRIED: u32 = 5;
@@ -76,13 +76,13 @@ impl NatsServerBuilder {
     /// Starts it, and waits until it answers.
     ///
     /// # Errors
-    /// [`FixtureError`] where there is no binary, or the server doesn't come up within 20 s.
-    pub async fn start(self) -> Result<NatsServer, FixtureError> {
+    /// [`NatsLocalError`] where there is no binary, or the server doesn't come up within 20 s.
+    pub async fn start(self) -> Result<NatsServer, NatsLocalError> {
         let mut server = self.prepare()?;
         let mut tries = 1;
         loop {
             match server.start_again().await {
-                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
+                Err(NatsLocalError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
                 started => return started.map(|()| server),
             }
             server.port = free_port()?;
@@ -91,7 +91,7 @@ impl NatsServerBuilder {
     }
 
     /// With a name, a folder and a port, and not started.
-    pub(crate) fn prepare(self) -> Result<NatsServer, FixtureError> {
+    pub(crate) fn prepare(self) -> Result<NatsServer, NatsLocalError> {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let server = NatsServer {
@@ -99,11 +99,11 @@ impl NatsServerBuilder {
                 Some(binary) => binary.clone(),
                 None => nats_server_binary()?,
             },
-            name: format!("fixture-{}-{number}", std::process::id()),
+            name: format!("local-{}-{number}", std::process::id()),
             port: free_port()?,
             process: None,
             settings: self,
-            folder: tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?,
+            folder: tempfile::tempdir().map_err(NatsLocalError::io("creating a folder"))?,
         };
         server.write_config()?;
         Ok(server)
@@ -153,8 +153,10 @@ impl NatsServerBuilder {
     }
 }
 
-pub(crate) fn free_port() -> Result<u16, FixtureError> {
+pub(crate) fn free_port() -> Result<u16, NatsLocalError> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
     let address = listener.and_then(|l| l.local_addr());
-    Ok(address.map_err(FixtureError::io("finding a port"))?.port())
+    Ok(address
+        .map_err(NatsLocalError::io("finding a port"))?
+        .port())
 }

@@ -9,7 +9,7 @@ use async_nats::jetstream::{self, consumer};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use crate::FixtureError;
+use crate::NatsLocalError;
 
 /// One message of a stream.
 #[derive(Debug, Clone)]
@@ -29,11 +29,11 @@ pub struct StoredMessage {
 /// Reads a whole stream, first to last. Leaves no consumer behind.
 ///
 /// # Errors
-/// [`FixtureError::Broker`], also where a message does not come within 10 s.
+/// [`NatsLocalError::Broker`], also where a message does not come within 10 s.
 pub async fn stored(
     jetstream: &jetstream::Context,
     stream: &str,
-) -> Result<Vec<StoredMessage>, FixtureError> {
+) -> Result<Vec<StoredMessage>, NatsLocalError> {
     stored_after(jetstream, stream, 0).await
 }
 
@@ -45,16 +45,16 @@ pub async fn stored_after(
     jetstream: &jetstream::Context,
     stream: &str,
     after: u64,
-) -> Result<Vec<StoredMessage>, FixtureError> {
+) -> Result<Vec<StoredMessage>, NatsLocalError> {
     let reading = || format!("reading stream {stream}");
     let mut handle = jetstream
         .get_stream(stream)
         .await
-        .map_err(FixtureError::broker(reading()))?;
+        .map_err(NatsLocalError::broker(reading()))?;
     let state = handle
         .info()
         .await
-        .map_err(FixtureError::broker(reading()))?
+        .map_err(NatsLocalError::broker(reading()))?
         .state
         .clone();
     let mut messages = Vec::new();
@@ -70,18 +70,18 @@ pub async fn stored_after(
     let consumer = handle
         .create_consumer(ordered)
         .await
-        .map_err(FixtureError::broker(reading()))?;
+        .map_err(NatsLocalError::broker(reading()))?;
     let mut incoming = consumer
         .messages()
         .await
-        .map_err(FixtureError::broker(reading()))?;
+        .map_err(NatsLocalError::broker(reading()))?;
     let mut seen = after;
     loop {
         let next = tokio::time::timeout(Duration::from_secs(10), incoming.next()).await;
         let message = match next {
-            Ok(Some(message)) => message.map_err(FixtureError::broker(reading()))?,
+            Ok(Some(message)) => message.map_err(NatsLocalError::broker(reading()))?,
             Ok(None) | Err(_) => {
-                return Err(FixtureError::Broker {
+                return Err(NatsLocalError::Broker {
                     what: reading(),
                     reason: format!("{} of {} messages came", messages.len(), state.messages),
                 });
@@ -89,7 +89,7 @@ pub async fn stored_after(
         };
         let sequence = message
             .info()
-            .map_err(FixtureError::broker(reading()))?
+            .map_err(NatsLocalError::broker(reading()))?
             .stream_sequence;
         // The client makes a consumer anew that it has lost, and then from the stream's beginning if
         // nothing had come by then.

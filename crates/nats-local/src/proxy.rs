@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::FixtureError;
+use crate::NatsLocalError;
 
 /// What becomes of the bytes on a [`TcpProxy`]'s way. What is held back passes once the way lets it, as
 /// TCP would send it again.
@@ -60,13 +60,13 @@ impl TcpProxy {
     /// Leads to a port of 127.0.0.1.
     ///
     /// # Errors
-    /// [`FixtureError::Io`] where there is no port for it.
-    pub async fn to(port: u16) -> Result<Self, FixtureError> {
+    /// [`NatsLocalError::Io`] where there is no port for it.
+    pub async fn to(port: u16) -> Result<Self, NatsLocalError> {
         let target = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.map_err(FixtureError::io("binding a proxy"))?;
+        let listener = listener.map_err(NatsLocalError::io("binding a proxy"))?;
         let address = listener.local_addr();
-        let address = address.map_err(FixtureError::io("binding a proxy"))?;
+        let address = address.map_err(NatsLocalError::io("binding a proxy"))?;
         let (way, gate) = watch::channel(Way::Open);
         let acceptor = tokio::spawn(accept(listener, target, gate)).abort_handle();
         Ok(Self {

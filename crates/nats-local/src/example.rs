@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::FixtureError;
+use crate::NatsLocalError;
 
 /// The program of an example of the package in the folder `package` (`env!("CARGO_MANIFEST_DIR")`).
 ///
@@ -14,10 +14,10 @@ use crate::FixtureError;
 /// the whole workspace, as the tests are: for one package alone, features differ, and all is built again.
 ///
 /// # Errors
-/// [`FixtureError::Io`], and [`FixtureError::Example`] where it does not build.
-pub fn example(package: &str, name: &str) -> Result<PathBuf, FixtureError> {
+/// [`NatsLocalError::Io`], and [`NatsLocalError::Example`] where it does not build.
+pub fn example(package: &str, name: &str) -> Result<PathBuf, NatsLocalError> {
     let what = || format!("example {name}");
-    let test = std::env::current_exe().map_err(FixtureError::io(what()))?;
+    let test = std::env::current_exe().map_err(NatsLocalError::io(what()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let built = Command::new(cargo)
         .args([
@@ -33,13 +33,13 @@ pub fn example(package: &str, name: &str) -> Result<PathBuf, FixtureError> {
         .current_dir(package)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(FixtureError::io(what()))?;
+        .map_err(NatsLocalError::io(what()))?;
     let program = String::from_utf8_lossy(&built.stdout)
         .lines()
         .find_map(|line| program(line, name));
     match program {
         Some(program) if built.status.success() => Ok(program),
-        _ => Err(FixtureError::Example(name.to_owned())),
+        _ => Err(NatsLocalError::Example(name.to_owned())),
     }
 }
 
@@ -95,26 +95,26 @@ mod tests {
         let says = |word: &str| format!("pub const WORD: &str = {word:?};\n");
         write(
             "Cargo.toml",
-            "[package]\nname = \"fixture-sample\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+            "[package]\nname = \"nats-local-sample\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
         );
         write(
             "Cargo.lock",
-            "version = 4\n\n[[package]]\nname = \"fixture-sample\"\nversion = \"0.1.0\"\n",
+            "version = 4\n\n[[package]]\nname = \"nats-local-sample\"\nversion = \"0.1.0\"\n",
         );
         write(
-            "examples/fixture_sample_word.rs",
-            "fn main() { print!(\"{}\", fixture_sample::WORD) }\n",
+            "examples/nats_local_sample_word.rs",
+            "fn main() { print!(\"{}\", nats_local_sample::WORD) }\n",
         );
         for word in ["old", "new"] {
             write("src/lib.rs", &says(word));
             let package = folder.path().to_str().unwrap();
-            let program = example(package, "fixture_sample_word").unwrap();
+            let program = example(package, "nats_local_sample_word").unwrap();
             let output = Command::new(program).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), word);
         }
         assert!(matches!(
             example(folder.path().to_str().unwrap(), "none"),
-            Err(FixtureError::Example(name)) if name == "none"
+            Err(NatsLocalError::Example(name)) if name == "none"
         ));
     }
 }

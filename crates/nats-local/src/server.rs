@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{FixtureError, NatsServerBuilder};
+use crate::{NatsLocalError, NatsServerBuilder};
 
 /// How long a server may take to end by itself.
 const TIME_TO_END: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ impl NatsServer {
     ///
     /// # Errors
     /// As [`NatsServerBuilder::start`].
-    pub async fn start() -> Result<Self, FixtureError> {
+    pub async fn start() -> Result<Self, NatsLocalError> {
         Self::builder().start().await
     }
 
@@ -97,24 +97,24 @@ impl NatsServer {
     /// Ends it at once (SIGKILL), and waits for its end.
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
-    pub fn kill(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run.
+    pub fn kill(&mut self) -> Result<(), NatsLocalError> {
         self.end(Signal::SIGKILL)
     }
 
     /// Asks it to stop in good order (SIGTERM), and waits for its end.
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
-    pub fn stop(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run.
+    pub fn stop(&mut self) -> Result<(), NatsLocalError> {
         self.end(Signal::SIGTERM)
     }
 
     /// Stops its clock (SIGSTOP): connections stay open, and from the return on nothing is answered.
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
-    pub fn freeze(&self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run.
+    pub fn freeze(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGSTOP)?;
         match &self.process {
             // The system tells of each stop once: a second wait for it would last for ever.
@@ -126,8 +126,8 @@ impl NatsServer {
     /// Lets it go on after [`freeze`](Self::freeze).
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
-    pub fn thaw(&self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run.
+    pub fn thaw(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGCONT)?;
         if let Some(running) = &self.process {
             running.frozen.store(false, Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl NatsServer {
     ///
     /// # Errors
     /// As [`kill`](Self::kill) and [`start_again`](Self::start_again).
-    pub async fn kill_for(&mut self, time: Duration) -> Result<(), FixtureError> {
+    pub async fn kill_for(&mut self, time: Duration) -> Result<(), NatsLocalError> {
         self.kill()?;
         tokio::time::sleep(time).await;
         self.start_again().await
@@ -149,7 +149,7 @@ impl NatsServer {
     ///
     /// # Errors
     /// As [`freeze`](Self::freeze) and [`thaw`](Self::thaw).
-    pub async fn freeze_for(&self, time: Duration) -> Result<(), FixtureError> {
+    pub async fn freeze_for(&self, time: Duration) -> Result<(), NatsLocalError> {
         self.freeze()?;
         tokio::time::sleep(time).await;
         self.thaw()
@@ -158,20 +158,20 @@ impl NatsServer {
     /// Has it send its clients away before it shuts down (lame duck mode).
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run.
-    pub fn lame_duck(&self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run.
+    pub fn lame_duck(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGUSR2)
     }
 
     /// Waits until it has ended by itself, as after [`lame_duck`](Self::lame_duck).
     ///
     /// # Errors
-    /// [`FixtureError`] where it does not run, or goes on for a minute.
-    pub async fn await_end(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it does not run, or goes on for a minute.
+    pub async fn await_end(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_END;
         loop {
             if Instant::now() > give_up {
-                return Err(FixtureError::NotReady {
+                return Err(NatsLocalError::NotReady {
                     reason: "it does not end".to_owned(),
                     log_end: self.log_end(),
                 });
@@ -181,7 +181,7 @@ impl NatsServer {
             };
             let ended = running.server.try_wait();
             if ended
-                .map_err(FixtureError::io("waiting for nats-server to end"))?
+                .map_err(NatsLocalError::io("waiting for nats-server to end"))?
                 .is_some()
             {
                 running.dismiss_watchdog();
@@ -196,8 +196,8 @@ impl NatsServer {
     /// and waits until it answers.
     ///
     /// # Errors
-    /// [`FixtureError`] where it runs already, or doesn't come up within 20 s.
-    pub async fn start_again(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it runs already, or doesn't come up within 20 s.
+    pub async fn start_again(&mut self) -> Result<(), NatsLocalError> {
         self.launch()?;
         self.await_answer().await
     }
@@ -205,8 +205,8 @@ impl NatsServer {
     /// Waits until it answers, after [`launch`](Self::launch).
     ///
     /// # Errors
-    /// [`FixtureError::NotReady`] where it ended, or doesn't come up within 20 s.
-    pub async fn await_answer(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError::NotReady`] where it ended, or doesn't come up within 20 s.
+    pub async fn await_answer(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_START;
         loop {
             if self.answers().await {
@@ -223,7 +223,7 @@ impl NatsServer {
                     "it does not answer"
                 };
                 let _ = self.kill();
-                return Err(FixtureError::NotReady {
+                return Err(NatsLocalError::NotReady {
                     reason: reason.to_owned(),
                     log_end: self.log_end(),
                 });
@@ -235,8 +235,8 @@ impl NatsServer {
     /// Replaces the lines that [`config`](NatsServerBuilder::config) added, from the next start on.
     ///
     /// # Errors
-    /// [`FixtureError`] where the file can't be written.
-    pub fn reconfigure(&mut self, lines: &str) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where the file can't be written.
+    pub fn reconfigure(&mut self, lines: &str) -> Result<(), NatsLocalError> {
         self.settings.config = format!("{lines}\n");
         self.write_config()
     }
@@ -244,13 +244,13 @@ impl NatsServer {
     /// Launches the process without waiting for it.
     ///
     /// # Errors
-    /// [`FixtureError`] where it can't be run.
-    pub fn launch(&mut self) -> Result<(), FixtureError> {
+    /// [`NatsLocalError`] where it can't be run.
+    pub fn launch(&mut self) -> Result<(), NatsLocalError> {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(self.path("server.log"))
-            .map_err(FixtureError::io("opening the log"))?;
+            .map_err(NatsLocalError::io("opening the log"))?;
         let server = Command::new(&self.binary)
             .arg("--config")
             .arg(self.path("server.conf"))
@@ -260,7 +260,7 @@ impl NatsServer {
             // Ctrl-C at a terminal is for us, who end it when its time has come.
             .process_group(0)
             .spawn()
-            .map_err(FixtureError::io("running nats-server"))?;
+            .map_err(NatsLocalError::io("running nats-server"))?;
         let watchdog = Command::new("sh")
             .args(["-c", "read -r _; kill -9 \"$0\" 2>/dev/null"])
             .arg(server.id().to_string())
@@ -269,7 +269,7 @@ impl NatsServer {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(FixtureError::io("running the watchdog"))?;
+            .map_err(NatsLocalError::io("running the watchdog"))?;
         self.process = Some(Running {
             server,
             watchdog,
@@ -281,8 +281,8 @@ impl NatsServer {
     /// A client with the right login and certificates.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
-    pub async fn client(&self) -> Result<async_nats::Client, FixtureError> {
+    /// [`NatsLocalError::Broker`].
+    pub async fn client(&self) -> Result<async_nats::Client, NatsLocalError> {
         let mut options = async_nats::ConnectOptions::new();
         if let Some((user, password)) = self.settings.login() {
             options = options.user_and_password(user.to_owned(), password.to_owned());
@@ -295,22 +295,22 @@ impl NatsServer {
         options
             .connect(self.url())
             .await
-            .map_err(FixtureError::broker("connecting to the fixture's server"))
+            .map_err(NatsLocalError::broker("connecting to the local server"))
     }
 
     /// JetStream over a client of its own.
     ///
     /// # Errors
     /// As [`client`](Self::client).
-    pub async fn jetstream(&self) -> Result<jetstream::Context, FixtureError> {
+    pub async fn jetstream(&self) -> Result<jetstream::Context, NatsLocalError> {
         Ok(jetstream::new(self.client().await?))
     }
 
     /// Creates a stream in files with the server's defaults.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
-    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), FixtureError> {
+    /// [`NatsLocalError::Broker`].
+    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), NatsLocalError> {
         self.create_stream_with(jetstream::stream::Config {
             name: name.to_owned(),
             subjects: subjects.iter().map(|&s| s.to_owned()).collect(),
@@ -322,11 +322,11 @@ impl NatsServer {
     /// Creates a stream.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
+    /// [`NatsLocalError::Broker`].
     pub async fn create_stream_with(
         &self,
         config: jetstream::stream::Config,
-    ) -> Result<(), FixtureError> {
+    ) -> Result<(), NatsLocalError> {
         create_stream(&self.jetstream().await?, config).await
     }
 
@@ -334,11 +334,11 @@ impl NatsServer {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn write_config(&self) -> Result<(), FixtureError> {
+    pub(crate) fn write_config(&self) -> Result<(), NatsLocalError> {
         let store = self.path("store");
         let config = self.settings.text(&self.name, self.port, &store);
         std::fs::write(self.path("server.conf"), config)
-            .map_err(FixtureError::io("writing the configuration"))
+            .map_err(NatsLocalError::io("writing the configuration"))
     }
 
     /// Whether the process at our port is ours, and greets. A server greets once its streams are
@@ -362,17 +362,17 @@ impl NatsServer {
             .is_some_and(|line| line.contains(&name))
     }
 
-    fn end(&mut self, signal: Signal) -> Result<(), FixtureError> {
+    fn end(&mut self, signal: Signal) -> Result<(), NatsLocalError> {
         self.signal(signal)?;
         if let Some(mut running) = self.process.take() {
             let ended = running.server.wait();
             running.dismiss_watchdog();
-            ended.map_err(FixtureError::io("waiting for nats-server to end"))?;
+            ended.map_err(NatsLocalError::io("waiting for nats-server to end"))?;
         }
         Ok(())
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), FixtureError> {
+    fn signal(&self, signal: Signal) -> Result<(), NatsLocalError> {
         let Some(running) = &self.process else {
             return Err(not_running());
         };
@@ -398,8 +398,8 @@ impl Running {
         Pid::from_raw(i32::try_from(self.server.id()).unwrap_or(i32::MAX))
     }
 
-    fn failed(&self, reason: &str) -> FixtureError {
-        FixtureError::Signal {
+    fn failed(&self, reason: &str) -> NatsLocalError {
+        NatsLocalError::Signal {
             pid: self.pid().as_raw(),
             reason: reason.to_owned(),
         }
@@ -407,7 +407,7 @@ impl Running {
 
     /// `kill` returns when the signal is queued; on a busy machine the server goes on answering until
     /// the last of its threads has taken notice.
-    fn await_stop(&self) -> Result<(), FixtureError> {
+    fn await_stop(&self) -> Result<(), NatsLocalError> {
         match waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Stopped(..)) => Ok(()),
             Ok(_) => Err(self.failed("it ended")),
@@ -428,8 +428,8 @@ impl Drop for NatsServer {
     }
 }
 
-fn not_running() -> FixtureError {
-    FixtureError::Signal {
+fn not_running() -> NatsLocalError {
+    NatsLocalError::Signal {
         pid: 0,
         reason: "it does not run".to_owned(),
     }
@@ -438,8 +438,8 @@ fn not_running() -> FixtureError {
 pub(crate) async fn create_stream(
     jetstream: &jetstream::Context,
     config: jetstream::stream::Config,
-) -> Result<(), FixtureError> {
+) -> Result<(), NatsLocalError> {
     let what = format!("creating stream {}", config.name);
     let created = jetstream.create_stream(config).await;
-    created.map(drop).map_err(FixtureError::broker(what))
+    created.map(drop).map_err(NatsLocalError::broker(what))
 }

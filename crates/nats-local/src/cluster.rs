@@ -6,7 +6,7 @@ use async_nats::{ServerAddr, jetstream};
 
 use crate::builder::{MOST_PORTS_TRIED, free_port};
 use crate::server::create_stream;
-use crate::{FixtureError, NatsServer, NatsServerBuilder, TcpProxy};
+use crate::{NatsLocalError, NatsServer, NatsServerBuilder, TcpProxy};
 
 /// How long a cluster may take to agree on anything: two elections, on a busy machine.
 const TIME_TO_AGREE: Duration = Duration::from_secs(60);
@@ -37,8 +37,8 @@ impl NatsCluster {
     /// Starts it, and waits until it can hold streams.
     ///
     /// # Errors
-    /// [`FixtureError`] where a server does not come up, or the three do not agree within a minute.
-    pub async fn start() -> Result<Self, FixtureError> {
+    /// [`NatsLocalError`] where a server does not come up, or the three do not agree within a minute.
+    pub async fn start() -> Result<Self, NatsLocalError> {
         Self::start_from(NatsServer::builder()).await
     }
 
@@ -46,18 +46,18 @@ impl NatsCluster {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub async fn start_from(builder: NatsServerBuilder) -> Result<Self, FixtureError> {
+    pub async fn start_from(builder: NatsServerBuilder) -> Result<Self, NatsLocalError> {
         let mut tries = 1;
         loop {
             match Self::start_once(&builder).await {
                 // A port that was free was taken meanwhile.
-                Err(FixtureError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
+                Err(NatsLocalError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
                 started => return started,
             }
         }
     }
 
-    async fn start_once(builder: &NatsServerBuilder) -> Result<Self, FixtureError> {
+    async fn start_once(builder: &NatsServerBuilder) -> Result<Self, NatsLocalError> {
         let mut cluster = Self { nodes: Vec::new() };
         let ports: Vec<u16> = (0..Self::SIZE)
             .map(|_| free_port())
@@ -129,24 +129,24 @@ impl NatsCluster {
     /// JetStream over a client of its own.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
-    pub async fn jetstream(&self) -> Result<jetstream::Context, FixtureError> {
+    /// [`NatsLocalError::Broker`].
+    pub async fn jetstream(&self) -> Result<jetstream::Context, NatsLocalError> {
         const WHAT: &str = "connecting to the cluster";
         let servers = (0..Self::SIZE).map(|number| self.url(number).parse());
         let servers: Vec<ServerAddr> = servers
             .collect::<Result<_, _>>()
-            .map_err(FixtureError::broker(WHAT))?;
+            .map_err(NatsLocalError::broker(WHAT))?;
         let client = async_nats::connect(servers)
             .await
-            .map_err(FixtureError::broker(WHAT))?;
+            .map_err(NatsLocalError::broker(WHAT))?;
         Ok(jetstream::new(client))
     }
 
     /// Creates a stream in files with a replica on each server.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
-    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), FixtureError> {
+    /// [`NatsLocalError::Broker`].
+    pub async fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<(), NatsLocalError> {
         let config = jetstream::stream::Config {
             name: name.to_owned(),
             subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
@@ -160,19 +160,19 @@ impl NatsCluster {
     /// Creates a stream.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`].
+    /// [`NatsLocalError::Broker`].
     pub async fn create_stream_with(
         &self,
         config: jetstream::stream::Config,
-    ) -> Result<(), FixtureError> {
+    ) -> Result<(), NatsLocalError> {
         create_stream(&self.jetstream().await?, config).await
     }
 
     /// Waits until a stream has a leader, and gives its number.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`] where it has none within a minute.
-    pub async fn leader(&self, stream: &str) -> Result<usize, FixtureError> {
+    /// [`NatsLocalError::Broker`] where it has none within a minute.
+    pub async fn leader(&self, stream: &str) -> Result<usize, NatsLocalError> {
         let jetstream = self.jetstream().await?;
         agreed("a leader", async || {
             let name = cluster_info(&jetstream, stream).await?.leader;
@@ -187,8 +187,8 @@ impl NatsCluster {
     /// Waits until all replicas of a stream are there and up to date.
     ///
     /// # Errors
-    /// [`FixtureError::Broker`] where they aren't within a minute.
-    pub async fn await_replicas(&self, stream: &str) -> Result<(), FixtureError> {
+    /// [`NatsLocalError::Broker`] where they aren't within a minute.
+    pub async fn await_replicas(&self, stream: &str) -> Result<(), NatsLocalError> {
         let jetstream = self.jetstream().await?;
         agreed("replicas that are up to date", async || {
             let replicas = cluster_info(&jetstream, stream).await?.replicas;
@@ -205,7 +205,7 @@ impl Node {
         builder: &NatsServerBuilder,
         number: usize,
         ports: &[u16],
-    ) -> Result<Self, FixtureError> {
+    ) -> Result<Self, NatsLocalError> {
         let mut server = builder.clone().prepare()?;
         let entrance = TcpProxy::to(server.port()).await?;
         let mut routes = Vec::new();
@@ -220,7 +220,7 @@ impl Node {
             .collect();
         server.reconfigure(&format!(
             "client_advertise: \"127.0.0.1:{}\"\n\
-             cluster {{ name: fixture, listen: \"127.0.0.1:{}\", advertise: \"{NOWHERE}\", \
+             cluster {{ name: local, listen: \"127.0.0.1:{}\", advertise: \"{NOWHERE}\", \
              routes: [{}] }}",
             entrance.port(),
             ports[number],
@@ -248,13 +248,13 @@ async fn cluster_info(
 async fn agreed<T>(
     what: &str,
     mut ask: impl AsyncFnMut() -> Result<T, String>,
-) -> Result<T, FixtureError> {
+) -> Result<T, NatsLocalError> {
     let give_up = Instant::now() + TIME_TO_AGREE;
     loop {
         match ask().await {
             Ok(answer) => return Ok(answer),
             Err(reason) if Instant::now() > give_up => {
-                return Err(FixtureError::Broker {
+                return Err(NatsLocalError::Broker {
                     what: format!("waiting for {what}"),
                     reason,
                 });
