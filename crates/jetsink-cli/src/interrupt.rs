@@ -1,8 +1,8 @@
 //! The signals that end the command in good order.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::io;
 
-use crate::settings::Failure;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A signal that ends the command in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
-            terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
         })
     }
 

@@ -1,17 +1,17 @@
-//! The command `jetsink`. Here: run, print, exit.
+//! The command `jetsink`: runs a subcommand, prints its failure, exits.
 
-mod arguments;
 mod audit;
+mod commands;
+mod connection;
 mod doctor;
 mod drill;
-mod input;
+mod failure;
 mod interrupt;
-mod metrics;
+mod lines;
 mod output;
 mod packaging;
 mod publish;
-mod report;
-mod settings;
+mod runtime;
 mod spool;
 mod stream;
 mod tail;
@@ -19,23 +19,20 @@ mod units;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
-use clap::Parser as _;
-use report::Report;
-use settings::{Failure, Settings};
-use tokio::runtime::Runtime;
+use clap::{CommandFactory as _, Parser as _};
+use commands::{Arguments, Command};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Publish(arguments) => publish(*arguments),
+        Command::Publish(arguments) => publish::run(*arguments),
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
-        Command::Completions(arguments) => packaging::completions(&arguments),
-        Command::Man(arguments) => packaging::manual_pages(&arguments),
+        Command::Completions(arguments) => packaging::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => packaging::manual_pages(&arguments, Arguments::command()),
     };
     match result {
         Ok(code) => match output::output_failure() {
@@ -50,27 +47,4 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
-}
-
-fn publish(arguments: arguments::Publish) -> Result<u8, Failure> {
-    let settings = Settings::resolve(arguments, environment)?;
-    output::start_log(settings.verbose, settings.show_progress || settings.quiet);
-    let input = input::open(&settings)?;
-    let report = Report::new(&settings, input.total_bytes);
-    let runtime = runtime()?;
-    let code = runtime.block_on(publish::publish(&settings, input, report))?;
-    // The thread that reads may hang in a read of standard input; it has nothing to tidy up.
-    runtime.shutdown_background();
-    Ok(code)
-}
-
-fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)
-}
-
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }

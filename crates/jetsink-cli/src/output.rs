@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use jetsink::{LastFailure, NatsPublisher, Sink};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::settings::Failure;
+use crate::failure::Failure;
 
 /// Logs go to standard error, only errors and what `-v` asks for where they would be in the way.
 pub(crate) fn start_log(verbose: u8, in_the_way: bool) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::arguments::{Connection, When};
+use crate::connection::{Connection, When};
 
 const NOTES: &str = "\
 Examples:

@@ -11,9 +11,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::progress::Progress;
-use crate::input::lines::Lines;
-use crate::input::{Bare, bare};
-use crate::settings::Failure;
+use crate::failure::Failure;
+use crate::lines::{Bare, Lines, bare};
 
 /// What an event is known by.
 #[derive(Deserialize)]

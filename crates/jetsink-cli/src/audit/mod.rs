@@ -15,9 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamReading};
 
+use crate::connection::{environment, resolve_connection};
+use crate::failure::Failure;
 use crate::output;
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
 use arguments::Audit;
 use files::{Identity, Source, is_piped_in};
 use findings::{Event, Findings, Message, Seen, print_minted};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::arguments::When;
+use crate::connection::When;
 use crate::output;
 
 /// The bar is moved once for so many steps.

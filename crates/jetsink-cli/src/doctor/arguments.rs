@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::arguments::Connection;
+use crate::connection::Connection;
 use crate::units::parse_duration;
 
 const EXAMPLES: &str = "\

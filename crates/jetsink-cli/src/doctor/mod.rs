@@ -14,9 +14,10 @@ use jetsink::{
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::connection::{environment, resolve_connection};
+use crate::failure::Failure;
 use crate::output::{self, counted};
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
 use arguments::Doctor;
 use finding::{Finding, Level};
 use network::{Address, Greeting};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::script::Kind;
-use crate::arguments::{Connection, When};
+use crate::connection::{Connection, When};
 use crate::units::parse_duration;
 
 const NOTES: &str = "\

@@ -11,7 +11,7 @@ use nats_local::{
 use tokio::time::{sleep, timeout};
 
 use super::script::Kind;
-use crate::settings::Failure;
+use crate::failure::Failure;
 
 /// A stream that stores answers within this, or is asked again.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);

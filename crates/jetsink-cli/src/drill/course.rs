@@ -22,9 +22,9 @@ use super::recorder::Recorder;
 use super::report::words::duration;
 use super::script::{Kind, Script};
 use super::verdict::{Evidence, Recovery, to_compare};
+use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
 use crate::output;
-use crate::settings::Failure;
 
 mod sampling;
 

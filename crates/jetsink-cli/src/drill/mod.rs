@@ -22,10 +22,11 @@ use jetsink::{
 };
 use tempfile::TempDir;
 
+use crate::connection::{environment, resolve_connection};
+use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output;
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
 use arguments::{Compare, Drill, Spool};
 use broker::Broker;
 use course::{Course, Ended};
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
     }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         if is_theirs {
             theirs(arguments, sink, &mut signals).await
         } else {

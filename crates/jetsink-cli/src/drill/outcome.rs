@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::arguments::Drill;
 use super::event::{Events, Stored};
 use super::record::{About, Record};
-use crate::settings::Failure;
+use crate::failure::Failure;
 
 impl Record {
     /// Whether every promise was kept.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::arguments::Connection;
+use crate::connection::Connection;
 use crate::units::{parse_bytes, parse_duration};
 
 const EXAMPLES: &str = "\

@@ -7,7 +7,7 @@ use jetsink::streams::StreamSpec;
 use serde::{Deserialize, Deserializer};
 
 use super::arguments::{Limits, StorageKind};
-use crate::settings::Failure;
+use crate::failure::Failure;
 use crate::units::{parse_bytes, parse_duration};
 
 #[derive(Debug, Deserialize)]

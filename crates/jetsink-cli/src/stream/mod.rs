@@ -7,9 +7,10 @@ use jetsink::streams::{ChangeKind, Storage, StreamError, StreamPlan, StreamSpec}
 use jetsink::{Known, NatsPublisher};
 use serde_json::json;
 
+use crate::connection::{environment, resolve_connection};
+use crate::failure::Failure;
 use crate::output;
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
 use arguments::{Limits, Preset, StorageKind, Stream, Wanted};
 
 pub(crate) fn run(command: Stream) -> Result<u8, Failure> {

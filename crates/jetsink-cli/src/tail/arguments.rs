@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::arguments::Connection;
+use crate::connection::Connection;
 use crate::units::parse_duration;
 
 const NOTES: &str = "\

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::content::Content;
 use super::line::line;
 use super::{GRACE, Plan, Start, history, screen};
-use crate::environment;
+use crate::connection::environment;
+use crate::failure::Failure;
 use crate::output;
-use crate::settings::Failure;
 
 /// The first and the longest wait between two tries to go on.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

@@ -13,10 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use jetsink::{ConnectSettings, NatsPublisher, StreamStart};
 
+use crate::connection::{environment, resolve_connection};
+use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output;
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
 use arguments::Tail;
 use filter::{Filter, subjects};
 use follower::Follower;
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &Tail) -> Result<u8, Failure> {
 }
 
 async fn tail(plan: &Plan, connect: ConnectSettings) -> Result<u8, Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
     let interrupted = |code: u8| if plan.follows { 0 } else { code };
     let publisher = tokio::select! {
         publisher = NatsPublisher::connect(connect) => publisher?,

@@ -1,155 +1,13 @@
-//! The command line as it is typed.
+//! Arguments of `jetsink publish`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use crate::audit::arguments::Audit;
-use crate::doctor::arguments::Doctor;
-use crate::drill::arguments::Drill;
-use crate::packaging::{Completions, ManualPages};
-use crate::stream::arguments::Stream;
-use crate::tail::arguments::Tail;
+use crate::connection::{Connection, When};
 use crate::units::{parse_bytes, parse_duration};
-
-/// Hands CloudEvents to NATS JetStream, and says which are stored.
-#[derive(Debug, Parser)]
-#[command(name = "jetsink", version, max_term_width = 100)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Publish JSON lines of CloudEvents, each stored once, in order
-    Publish(Box<Publish>),
-    /// Look after a spool: what waits in it, what is dead, deliver it
-    #[command(subcommand)]
-    Spool(Spool),
-    /// Create and check the streams that events go to
-    #[command(subcommand)]
-    Stream(Stream),
-    /// Look at servers, login and streams, and say what is wrong and how to mend it
-    Doctor(Box<Doctor>),
-    /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
-    Audit(Box<Audit>),
-    /// Rehearse an outage: a broker of its own, a load, faults, and a verdict on each event
-    Drill(Box<Drill>),
-    /// Show a stream's events as they are stored, or those that are there
-    Tail(Box<Tail>),
-    /// Print a script that completes the command in a shell
-    Completions(Completions),
-    /// Print the manual page, or write all of them to a folder
-    Man(ManualPages),
-}
-
-/// `jetsink spool …`; while no sink has the spool open.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Spool {
-    /// How much is in it
-    Status(InSpool),
-    /// One line for each event that waits: index, time, subject, message id, bytes
-    List(InSpool),
-    /// Read all of it, from a copy; exit code 1 if anything is damaged
-    Verify(InSpool),
-    /// Deliver what waits, in order, each once
-    Replay(Box<Replay>),
-    /// The events that the broker refused for good, and why
-    Dead(Dead),
-    /// Write what waits as JSON lines that `jetsink publish` reads; nothing is removed
-    #[command(after_help = EXPORT_NOTES)]
-    Export(Export),
-    /// Delete waiting events that nobody will ever take
-    Discard(Discard),
-}
-
-const EXPORT_NOTES: &str = "\
-Lines come subject by subject, each in its order. The events stay in the
-spool: who publishes the lines elsewhere empties the spool by discard, or each
-event is stored twice, under another message id.";
-
-#[derive(Debug, Args)]
-pub(crate) struct Export {
-    /// Folder of the spool
-    pub(crate) directory: PathBuf,
-
-    /// Write an object for each event instead: index, times, subject, message id, and the event
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Write the dead letters instead
-    #[arg(long)]
-    pub(crate) dead: bool,
-}
-
-#[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = true, args = ["subject", "index"])]
-pub(crate) struct Discard {
-    #[command(flatten)]
-    pub(crate) spool: InSpool,
-
-    /// Those of this subject
-    #[arg(long, value_name = "SUBJECT")]
-    pub(crate) subject: Option<String>,
-
-    /// The one with this index, as `list` shows it; repeat for several
-    #[arg(long, value_name = "N")]
-    pub(crate) index: Vec<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InSpool {
-    /// Folder of the spool
-    pub(crate) directory: PathBuf,
-
-    /// Print JSON on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Dead {
-    #[command(flatten)]
-    pub(crate) spool: InSpool,
-
-    /// Put them back among those that wait, behind the others of their subjects
-    #[arg(long, conflicts_with = "delete")]
-    pub(crate) revive: bool,
-
-    /// Delete them for good
-    #[arg(long)]
-    pub(crate) delete: bool,
-}
-
-const REPLAY_EXIT_CODES: &str = "\
-Exit codes:
-  0    the spool is empty
-  1    the broker refused events for good, now dead letters; or damage was
-       found
-  2    wrong usage, or a spool that can't be opened
-  4    events are left in the spool
-  130  interrupted (Ctrl-C); 143 by SIGTERM";
-
-#[derive(Debug, Args)]
-#[command(after_help = REPLAY_EXIT_CODES)]
-pub(crate) struct Replay {
-    #[command(flatten)]
-    pub(crate) spool: InSpool,
-
-    #[command(flatten)]
-    pub(crate) connection: Connection,
-
-    /// How long to go on while there is something left
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) wait: Duration,
-
-    /// Log to standard error: -v info, -vv debug, -vvv everything
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -294,63 +152,6 @@ pub(crate) struct Publish {
     pub(crate) verbose: u8,
 }
 
-/// Where the broker is and how to log in.
-#[derive(Debug, Args)]
-pub(crate) struct Connection {
-    /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
-    #[arg(short, long, value_name = "URL")]
-    pub(crate) server: Option<String>,
-
-    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
-    /// one that `nats context select` chose]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
-
-    /// User, or a token if there is no password [env: NATS_USER]
-    #[arg(long)]
-    pub(crate) user: Option<String>,
-
-    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
-    #[arg(long)]
-    pub(crate) password: Option<String>,
-
-    /// Token; better given by the variable [env: NATS_TOKEN]
-    #[arg(long, conflicts_with = "user")]
-    pub(crate) token: Option<String>,
-
-    /// Credentials file (JWT and seed) [env: NATS_CREDS]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) creds: Option<String>,
-
-    /// File with an NKey seed [env: NATS_NKEY]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) nkey: Option<String>,
-
-    /// Client certificate, PEM [env: NATS_CERT]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlscert: Option<String>,
-
-    /// Client key, PEM [env: NATS_KEY]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlskey: Option<String>,
-
-    /// Root certificates to trust, PEM [env: NATS_CA]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tlsca: Option<String>,
-
-    /// Speak TLS before the server greets, for servers with `handshake_first`
-    #[arg(long)]
-    pub(crate) tlsfirst: bool,
-
-    /// Receive answers under this prefix instead of `_INBOX`
-    #[arg(long, value_name = "PREFIX")]
-    pub(crate) inbox_prefix: Option<String>,
-
-    /// JetStream domain
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) js_domain: Option<String>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IdRule {
     /// none: each line is an event of its own
@@ -383,25 +184,4 @@ pub(crate) enum OnBadLine {
     Fail,
     /// count it and go on
     Skip,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    /// on a terminal
-    Auto,
-    /// also in a pipe
-    Always,
-    /// nowhere
-    Never,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_flags_hold_together() {
-        use clap::CommandFactory as _;
-        Arguments::command().debug_assert();
-    }
 }

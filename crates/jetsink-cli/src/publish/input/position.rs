@@ -12,7 +12,7 @@ use jetsink::{Envelope, MessageId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::settings::Failure;
+use crate::failure::Failure;
 
 const VERSION: u32 = 1;
 

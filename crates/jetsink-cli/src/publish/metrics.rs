@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::settings::Failure;
+use crate::failure::Failure;
 
 /// Who scrapes is one, or two for a moment.
 const MOST_CONNECTIONS: usize = 16;

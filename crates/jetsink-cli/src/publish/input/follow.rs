@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
-use super::lines::Lines;
 use super::position::{Followed, HEAD, Position, head};
 use super::{Batch, Place, Reader, Start, Stopped};
+use crate::lines::Lines;
 
 /// How often the end of a file is looked at.
 const POLL: Duration = Duration::from_millis(100);

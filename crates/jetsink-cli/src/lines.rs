@@ -5,7 +5,9 @@ use std::io::{ErrorKind, Read, Result};
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::LONGEST_LINE;
+/// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
+/// default).
+pub(crate) const LONGEST_LINE: usize = 8 << 20;
 
 /// How much is asked for at a time.
 const BLOCK: usize = 128 << 10;
@@ -28,7 +30,7 @@ impl Lines {
     }
 
     /// Whether the next line is here as a whole, so that asking for it does not block.
-    pub(super) fn has_next(&mut self) -> bool {
+    pub(crate) fn has_next(&mut self) -> bool {
         self.find_end().is_some()
     }
 
@@ -89,6 +91,31 @@ impl Lines {
             .truncate(filled + read.as_ref().map_or(0, |read| *read));
         read
     }
+}
+
+/// What a line is without its end, and a file's first one without a byte order mark.
+pub(crate) enum Bare {
+    Line(Bytes),
+    Empty,
+    TooLong,
+}
+
+/// The line with this number, counted from 1.
+pub(crate) fn bare(mut raw: Bytes, number: u64) -> Bare {
+    if let Some(line) = raw.strip_suffix(b"\n") {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        raw.truncate(line.len());
+    }
+    if raw.len() > LONGEST_LINE {
+        return Bare::TooLong;
+    }
+    if number == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
+        raw.advance(3);
+    }
+    if raw.iter().all(u8::is_ascii_whitespace) {
+        return Bare::Empty;
+    }
+    Bare::Line(raw)
 }
 
 #[cfg(test)]

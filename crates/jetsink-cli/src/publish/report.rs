@@ -10,9 +10,9 @@ use jetsink::circuit::State;
 use jetsink::{Delivery, EmitError, NatsPublisher, Receipt, Sink, Subject};
 use serde::Serialize;
 
-use crate::input::{BadLine, Place};
+use super::input::{BadLine, Place};
+use super::settings::Settings;
 use crate::output::{counted, print, to_stderr, why_left};
-use crate::settings::Settings;
 
 /// How often the progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);

@@ -5,23 +5,19 @@ use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
 
-use crate::settings::{Failure, Settings};
+use super::settings::Settings;
+use crate::failure::Failure;
+use crate::lines::{Bare, LONGEST_LINE, Lines, bare};
 
 mod follow;
-pub(crate) mod lines;
 mod position;
 
-use lines::Lines;
 use position::{Followed, Position};
 pub(crate) use position::{Mark, PositionFile};
-
-/// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
-/// default).
-pub(crate) const LONGEST_LINE: usize = 8 << 20;
 
 /// A batch is handed over when it holds this many bytes, or when the next read would block.
 const BATCH_BYTES: usize = 128 << 10;
@@ -305,31 +301,6 @@ impl Reader {
         }
         Ok((offset, place.line - 1))
     }
-}
-
-/// What a line is without its end, and a file's first one without a byte order mark.
-pub(crate) enum Bare {
-    Line(Bytes),
-    Empty,
-    TooLong,
-}
-
-/// The line with this number, counted from 1.
-pub(crate) fn bare(mut raw: Bytes, number: u64) -> Bare {
-    if let Some(line) = raw.strip_suffix(b"\n") {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        raw.truncate(line.len());
-    }
-    if raw.len() > LONGEST_LINE {
-        return Bare::TooLong;
-    }
-    if number == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
-        raw.advance(3);
-    }
-    if raw.iter().all(u8::is_ascii_whitespace) {
-        return Bare::Empty;
-    }
-    Bare::Line(raw)
 }
 
 /// `None` for an empty line.

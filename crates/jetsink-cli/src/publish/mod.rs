@@ -1,4 +1,10 @@
-//! The loop: lines into the pipeline, results out of it, in order.
+//! `jetsink publish`: lines into the pipeline, results out of it, in order.
+
+pub(crate) mod arguments;
+mod input;
+mod metrics;
+mod report;
+mod settings;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -12,11 +18,16 @@ use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
 use tokio::time::MissedTickBehavior;
 
-use crate::input::{Batch, Input, Line, Mark, Place, PositionFile};
+use crate::connection::{environment, wait_for_connection};
+use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
-use crate::metrics::MetricsServer;
-use crate::report::Report;
-use crate::settings::{Failure, Settings};
+use crate::output;
+use crate::runtime::runtime;
+use arguments::Publish;
+use input::{Batch, Input, Line, Mark, Place, PositionFile};
+use metrics::MetricsServer;
+use report::Report;
+use settings::Settings;
 
 /// Why reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +42,20 @@ pub(crate) enum Ending {
     Interrupted(Interrupt),
 }
 
+pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
+    let settings = Settings::resolve(arguments, environment)?;
+    output::start_log(settings.verbose, settings.show_progress || settings.quiet);
+    let input = input::open(&settings)?;
+    let report = Report::new(&settings, input.total_bytes);
+    let runtime = runtime()?;
+    let code = runtime.block_on(publish(&settings, input, report))?;
+    // The thread that reads may hang in a read of standard input; it has nothing to tidy up.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
 /// Publishes the input, and gives the exit code.
-pub(crate) async fn publish(
-    settings: &Settings,
-    input: Input,
-    report: Report,
-) -> Result<u8, Failure> {
+async fn publish(settings: &Settings, input: Input, report: Report) -> Result<u8, Failure> {
     let rejected = settings
         .rejected
         .as_deref()
@@ -106,18 +125,11 @@ async fn open_sink(settings: &Settings) -> Result<Sink<NatsPublisher>, Failure> 
     Ok(Sink::with_spool(publisher, settings.sink.clone(), spool.clone()).await?)
 }
 
-/// A moment, so that a broker that is there is used from the first event on.
-pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
-    if let Some(mut connection) = publisher.connection() {
-        let up = connection.wait_for(|connection| connection.up);
-        let _ = tokio::time::timeout(MOMENT, up).await;
-    }
-}
-
 /// The widest window that is chosen without being asked for.
 const WIDEST_BY_ITSELF: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-const MOMENT: Duration = Duration::from_secs(1);
+/// How often the progress is drawn while the spool empties.
+const FRAME: Duration = Duration::from_millis(100);
 
 /// How often the position is written. What is dealt with in between is read again after a crash, and
 /// recognized by its message ids.
@@ -175,7 +187,7 @@ impl Run<'_> {
         sink: &Sink<P>,
         mut pipeline: Pipeline<'_, P>,
     ) -> Result<(), Failure> {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         let mut waiting: VecDeque<Next> = VecDeque::new();
         let mut at_end = false;
         let mut saving = tokio::time::interval(BETWEEN_SAVES);
@@ -260,13 +272,13 @@ impl Run<'_> {
         sink: &Sink<NatsPublisher>,
         dead_before: u64,
     ) -> Result<(), Failure> {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         let waits = match self.ending {
             Ending::Interrupted(_) => Duration::ZERO,
             _ => self.settings.max_outage,
         };
         let mut closing = std::pin::pin!(sink.close(waits));
-        let mut frames = tokio::time::interval(MOMENT / 10);
+        let mut frames = tokio::time::interval(FRAME);
         let receipt = loop {
             tokio::select! {
                 receipt = &mut closing => break receipt,

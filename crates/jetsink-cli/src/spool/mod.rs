@@ -1,5 +1,7 @@
 //! `jetsink spool …`: looking after a spool that no sink has open.
 
+pub(crate) mod arguments;
+
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -13,12 +15,12 @@ use jetsink::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::arguments::{Dead, Discard, Export, InSpool, Replay, Spool};
+use crate::connection::{environment, resolve_connection, wait_for_connection};
+use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output::{self, counted};
-use crate::publish::wait_for_connection;
-use crate::settings::{Failure, resolve_connection};
-use crate::{environment, runtime};
+use crate::runtime::runtime;
+use arguments::{Dead, Discard, Export, InSpool, Replay, Spool};
 
 /// How often the progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -292,7 +294,7 @@ async fn replay(arguments: Replay) -> Result<u8, Failure> {
     wait_for_connection(&publisher).await;
     let spool = SpoolSettings::new(directory);
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
     let mut interrupted = None;
     let progress = left_progress(&sink);
     let receipt = tokio::select! {

@@ -1,0 +1,55 @@
+//! The command line: one subcommand per folder, each with its own arguments.
+
+use clap::{Parser, Subcommand};
+
+use crate::audit::arguments::Audit;
+use crate::doctor::arguments::Doctor;
+use crate::drill::arguments::Drill;
+use crate::packaging::arguments::{Completions, ManualPages};
+use crate::publish::arguments::Publish;
+use crate::spool::arguments::Spool;
+use crate::stream::arguments::Stream;
+use crate::tail::arguments::Tail;
+
+/// Hands CloudEvents to NATS JetStream, and says which are stored.
+#[derive(Debug, Parser)]
+#[command(name = "jetsink", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish JSON lines of CloudEvents, each stored once, in order
+    Publish(Box<Publish>),
+    /// Look after a spool: what waits in it, what is dead, deliver it
+    #[command(subcommand)]
+    Spool(Spool),
+    /// Create and check the streams that events go to
+    #[command(subcommand)]
+    Stream(Stream),
+    /// Look at servers, login and streams, and say what is wrong and how to mend it
+    Doctor(Box<Doctor>),
+    /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
+    Audit(Box<Audit>),
+    /// Rehearse an outage: a broker of its own, a load, faults, and a verdict on each event
+    Drill(Box<Drill>),
+    /// Show a stream's events as they are stored, or those that are there
+    Tail(Box<Tail>),
+    /// Print a script that completes the command in a shell
+    Completions(Completions),
+    /// Print the manual page, or write all of them to a folder
+    Man(ManualPages),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_hold_together() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

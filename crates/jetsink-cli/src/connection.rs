@@ -1,0 +1,142 @@
+//! The connection's flags, and the environment and contexts of the `nats` command behind them.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jetsink::environment::selected_context;
+use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _};
+
+/// How long a start waits for the first connection.
+const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+
+/// Where the broker is and how to log in.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
+    /// one that `nats context select` chose]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// User, or a token if there is no password [env: NATS_USER]
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+
+    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
+    #[arg(long)]
+    pub(crate) password: Option<String>,
+
+    /// Token; better given by the variable [env: NATS_TOKEN]
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) token: Option<String>,
+
+    /// Credentials file (JWT and seed) [env: NATS_CREDS]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) creds: Option<String>,
+
+    /// File with an NKey seed [env: NATS_NKEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nkey: Option<String>,
+
+    /// Client certificate, PEM [env: NATS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<String>,
+
+    /// Client key, PEM [env: NATS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<String>,
+
+    /// Root certificates to trust, PEM [env: NATS_CA]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlsca: Option<String>,
+
+    /// Speak TLS before the server greets, for servers with `handshake_first`
+    #[arg(long)]
+    pub(crate) tlsfirst: bool,
+
+    /// Receive answers under this prefix instead of `_INBOX`
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) inbox_prefix: Option<String>,
+
+    /// JetStream domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) js_domain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// on a terminal
+    Auto,
+    /// also in a pipe
+    Always,
+    /// nowhere
+    Never,
+}
+
+impl When {
+    pub(crate) fn applies(self) -> bool {
+        match self {
+            Self::Auto => std::io::stderr().is_terminal(),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The connection's flags, and behind them the environment and contexts of the `nats` command.
+pub(crate) fn resolve_connection(
+    connection: &Connection,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<ConnectSettings, ConnectError> {
+    let flags = [
+        ("NATS_CONTEXT", &connection.context),
+        ("NATS_USER", &connection.user),
+        ("NATS_PASSWORD", &connection.password),
+        ("NATS_TOKEN", &connection.token),
+        ("NATS_CREDS", &connection.creds),
+        ("NATS_NKEY", &connection.nkey),
+        ("NATS_CERT", &connection.tlscert),
+        ("NATS_KEY", &connection.tlskey),
+        ("NATS_CA", &connection.tlsca),
+    ];
+    // A flag answers before the environment.
+    let given = |name: &str| {
+        let flag = flags.iter().find(|(variable, _)| *variable == name);
+        flag.and_then(|(_, value)| (*value).clone())
+            .or_else(|| environment(name).filter(|value| !value.is_empty()))
+    };
+    let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
+    let lookup = |name: &str| match given(name) {
+        // As the `nats` command does; but its login never goes to a server that it doesn't name.
+        None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
+        value => value,
+    };
+    let mut connect = ConnectSettings::from_environment(connection.server.as_deref(), lookup)?;
+    if connection.tlsfirst {
+        connect = connect.tls_first();
+    }
+    if let Some(prefix) = &connection.inbox_prefix {
+        connect = connect.inbox_prefix(prefix);
+    }
+    if let Some(domain) = &connection.js_domain {
+        connect = connect.jetstream_domain(domain)?;
+    }
+    Ok(connect)
+}
+
+/// Reads a variable of the environment; `None` if it is not set or not Unicode.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A moment, so that a broker that is there is used from the first event on.
+pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
+    if let Some(mut connection) = publisher.connection() {
+        let up = connection.wait_for(|connection| connection.up);
+        let _ = tokio::time::timeout(FIRST_CONNECTION, up).await;
+    }
+}

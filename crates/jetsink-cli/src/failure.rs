@@ -1,0 +1,99 @@
+//! The errors that end the command, and their exit codes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jetsink::streams::{StreamError, StreamSpecError};
+use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
+use nats_local::NatsLocalError;
+
+use crate::interrupt::Interrupt;
+
+/// What ends the command before or while it publishes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("--subject: {0}")]
+    Subject(#[from] SubjectError),
+    #[error("--deadline: {0}")]
+    Sink(#[from] SettingsError),
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
+    #[error("{}: {source}", .path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("--rejected: {} is one of the files to publish", .0.display())]
+    RejectedIsInput(PathBuf),
+    #[error("--follow: {0}")]
+    Follow(String),
+    #[error("{place}: {reason}")]
+    Toml { place: String, reason: String },
+    #[error("{0}")]
+    StreamSpec(#[from] StreamSpecError),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    #[error("--metrics-listen {address}: {source}")]
+    MetricsListen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    /// What can't be done as it was asked for, and what to ask for.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Broker(#[from] NatsLocalError),
+    #[error("ended at once; nothing was checked")]
+    Interrupted(Interrupt),
+    #[error("stream {stream}: {}", why_unread(.stream, .error))]
+    Read { stream: String, error: PublishError },
+    /// It was being read, and there is no time to wait until that is possible again.
+    #[error("stream {stream}: {error}; not all of it was read")]
+    BrokenOff { stream: String, error: PublishError },
+    #[error("the runtime does not start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect(ConnectError::Refused { .. }) => 3,
+            Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
+            Self::Read { error, .. } if error.known() != Known::Refused => 3,
+            Self::Broker(_) | Self::BrokenOff { .. } => 3,
+            Self::Interrupted(interrupt) => interrupt.exit_code(),
+            Self::Runtime(_) | Self::Stream(_) => 1,
+            Self::Subject(_)
+            | Self::Sink(_)
+            | Self::Connect(_)
+            | Self::Spool(_)
+            | Self::RejectedIsInput(_)
+            | Self::Follow(_)
+            | Self::Usage(_)
+            | Self::Read { .. }
+            | Self::MetricsListen { .. }
+            | Self::Toml { .. }
+            | Self::StreamSpec(_)
+            | Self::File { .. } => 2,
+        }
+    }
+}
+
+/// An error of reading is told with what to do about it.
+fn why_unread(stream: &str, error: &PublishError) -> String {
+    match error {
+        PublishError::PermissionDenied => format!(
+            "this user may not read it; grant it to publish to the JetStream API's STREAM.INFO.{stream} \
+             and CONSUMER.CREATE.{stream}, and to $JS.FC.>"
+        ),
+        PublishError::Refused(refusal) if refusal.code == NO_SUCH_STREAM => {
+            format!("{error}; create it, or correct --stream")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The server's code.
+const NO_SUCH_STREAM: u64 = 10_059;

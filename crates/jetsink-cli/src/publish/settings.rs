@@ -1,0 +1,107 @@
+//! The arguments of `jetsink publish`, checked and resolved.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jetsink::{
+    Binding, ConnectSettings, ContentMode, MessageIdRule, SinkSettings, SpoolSettings,
+    SubjectTemplate, TenantPolicy,
+};
+
+use super::arguments::{IdRule, Mode, OnBadLine, Policy, Publish};
+use crate::connection::{When, resolve_connection};
+use crate::failure::Failure;
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) binding: Binding,
+    pub(crate) connect: ConnectSettings,
+    pub(crate) sink: SinkSettings,
+    /// None to have it found.
+    pub(crate) window: Option<NonZeroUsize>,
+    pub(crate) max_outage: Duration,
+    pub(crate) spool: Option<SpoolSettings>,
+    pub(crate) max_failures: u64,
+    pub(crate) stop_at_bad_line: bool,
+    pub(crate) rejected: Option<PathBuf>,
+    pub(crate) from_line: u64,
+    pub(crate) follow: bool,
+    pub(crate) position: Option<PathBuf>,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
+    pub(crate) show_progress: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+}
+
+impl Settings {
+    pub(crate) fn resolve(
+        arguments: Publish,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let mut connect =
+            resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
+        if let Some(stream) = &arguments.stream {
+            connect = connect.expected_stream(stream)?;
+        }
+        let binding = Binding::new(SubjectTemplate::new(arguments.subject)?)
+            .message_id(match arguments.id {
+                IdRule::Emit => MessageIdRule::PerEmit,
+                IdRule::SourceId => MessageIdRule::SourceAndId,
+                IdRule::Content => MessageIdRule::Content,
+            })
+            .mode(match arguments.mode {
+                Mode::Structured => ContentMode::Structured,
+                Mode::Binary => ContentMode::Binary,
+            })
+            .tenant_policy(match arguments.tenant_policy {
+                Policy::Refuse => TenantPolicy::Refuse,
+                Policy::Encode => TenantPolicy::Encode,
+            });
+        let show_progress = match arguments.progress {
+            When::Auto if arguments.dry_run => false,
+            when => when.applies(),
+        };
+        let spool = match arguments.spool {
+            None => None,
+            Some(directory) => {
+                let spool = SpoolSettings::new(directory).limit_bytes(arguments.spool_limit)?;
+                Some(match arguments.spool_max_age {
+                    None => spool,
+                    Some(age) => spool.max_age(age)?,
+                })
+            }
+        };
+        let mut files = arguments.files;
+        if files.is_empty() {
+            files.push(PathBuf::from("-"));
+        }
+        Ok(Self {
+            files,
+            binding,
+            connect,
+            sink: SinkSettings::default().deadline(arguments.deadline)?,
+            window: arguments
+                .window
+                .and_then(|window| NonZeroUsize::new(window.into())),
+            max_outage: arguments.max_outage,
+            spool,
+            max_failures: arguments.max_failures,
+            stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
+            rejected: arguments.rejected,
+            from_line: arguments.from_line,
+            follow: arguments.follow,
+            position: arguments.position,
+            dry_run: arguments.dry_run,
+            json: arguments.json,
+            show_progress,
+            quiet: arguments.quiet,
+            verbose: arguments.verbose,
+            metrics_listen: arguments.metrics_listen,
+        })
+    }
+}

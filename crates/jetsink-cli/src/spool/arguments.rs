@@ -1,0 +1,114 @@
+//! Arguments of `jetsink spool`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::connection::Connection;
+use crate::units::parse_duration;
+
+/// `jetsink spool …`; while no sink has the spool open.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Spool {
+    /// How much is in it
+    Status(InSpool),
+    /// One line for each event that waits: index, time, subject, message id, bytes
+    List(InSpool),
+    /// Read all of it, from a copy; exit code 1 if anything is damaged
+    Verify(InSpool),
+    /// Deliver what waits, in order, each once
+    Replay(Box<Replay>),
+    /// The events that the broker refused for good, and why
+    Dead(Dead),
+    /// Write what waits as JSON lines that `jetsink publish` reads; nothing is removed
+    #[command(after_help = EXPORT_NOTES)]
+    Export(Export),
+    /// Delete waiting events that nobody will ever take
+    Discard(Discard),
+}
+
+const EXPORT_NOTES: &str = "\
+Lines come subject by subject, each in its order. The events stay in the
+spool: who publishes the lines elsewhere empties the spool by discard, or each
+event is stored twice, under another message id.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Folder of the spool
+    pub(crate) directory: PathBuf,
+
+    /// Write an object for each event instead: index, times, subject, message id, and the event
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write the dead letters instead
+    #[arg(long)]
+    pub(crate) dead: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = true, args = ["subject", "index"])]
+pub(crate) struct Discard {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    /// Those of this subject
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) subject: Option<String>,
+
+    /// The one with this index, as `list` shows it; repeat for several
+    #[arg(long, value_name = "N")]
+    pub(crate) index: Vec<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InSpool {
+    /// Folder of the spool
+    pub(crate) directory: PathBuf,
+
+    /// Print JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    /// Put them back among those that wait, behind the others of their subjects
+    #[arg(long, conflicts_with = "delete")]
+    pub(crate) revive: bool,
+
+    /// Delete them for good
+    #[arg(long)]
+    pub(crate) delete: bool,
+}
+
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes:
+  0    the spool is empty
+  1    the broker refused events for good, now dead letters; or damage was
+       found
+  2    wrong usage, or a spool that can't be opened
+  4    events are left in the spool
+  130  interrupted (Ctrl-C); 143 by SIGTERM";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXIT_CODES)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) spool: InSpool,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// How long to go on while there is something left
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
+
+    /// Log to standard error: -v info, -vv debug, -vvv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
