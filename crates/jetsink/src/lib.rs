@@ -43,7 +43,7 @@ mod window;
 #[doc(inline)]
 pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
 #[doc(inline)]
-pub use connect::{ConnectError, ConnectSettings};
+pub use connect::{ConnectCause, ConnectError, ConnectSettings};
 pub use envelope::{Envelope, HeaderError, Headers, MessageId};
 pub use error::{
     CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope, SpoolFailed,

@@ -1,9 +1,10 @@
 //! Why there is no connection: one line, without credentials.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use async_nats::ConnectErrorKind;
+use async_nats::rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::DEFAULT_SERVER;
 
@@ -44,9 +45,31 @@ pub enum ConnectError {
     Refused {
         /// The servers, without credentials.
         servers: String,
+        /// The cause, for programs that choose a remedy by it.
+        cause: ConnectCause,
         /// What happened, and what to look at.
         reason: String,
     },
+}
+
+/// The cause of [`ConnectError::Refused`], as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectCause {
+    /// The server refuses this login: user and password, token, NKey or JWT.
+    LoginRefused,
+    /// The login cannot be used, such as a malformed seed or credentials file.
+    LoginUnusable,
+    /// The authority of the server's certificate is not trusted.
+    UntrustedAuthority,
+    /// The server requires a client certificate.
+    ClientCertificateRequired,
+    /// No server answered in time.
+    TimedOut,
+    /// The host name has no address.
+    UnresolvedName,
+    /// Any other cause, such as a closed port or a failed TLS handshake.
+    Other,
 }
 
 pub(super) const NO_ANSWER: &str = "no server answered in time";
@@ -69,6 +92,42 @@ pub(super) fn reason(error: &async_nats::ConnectError) -> String {
         }
     };
     text.to_owned()
+}
+
+/// The cause by the client's error kind; for TLS by the alert or the certificate's fault.
+pub(super) fn cause(error: &async_nats::ConnectError) -> ConnectCause {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation => ConnectCause::LoginRefused,
+        ConnectErrorKind::Authentication => ConnectCause::LoginUnusable,
+        ConnectErrorKind::TimedOut => ConnectCause::TimedOut,
+        ConnectErrorKind::Dns => ConnectCause::UnresolvedName,
+        // TLS 1.3 reports a missing client certificate after the handshake, as an I/O error.
+        ConnectErrorKind::Tls | ConnectErrorKind::Io => match tls_error(error) {
+            Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                ConnectCause::UntrustedAuthority
+            }
+            Some(TlsError::AlertReceived(AlertDescription::CertificateRequired)) => {
+                ConnectCause::ClientCertificateRequired
+            }
+            _ => ConnectCause::Other,
+        },
+        ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects => ConnectCause::Other,
+    }
+}
+
+/// Finds the TLS error that caused another. `io::Error::source` skips the error that it wraps.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a TlsError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 pub(super) fn file_error(

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
 
-pub use error::ConnectError;
-use error::{NO_ANSWER, file_error, reason};
+pub use error::{ConnectCause, ConnectError};
+use error::{NO_ANSWER, cause, file_error, reason};
 use servers::parse_server;
 pub(crate) use servers::random_byte;
 pub(crate) use servers::reconnect_delay;
@@ -271,7 +271,7 @@ impl ConnectSettings {
 
     pub(crate) fn parse_address(&self, text: &str) -> Result<ServerAddr, ConnectError> {
         text.parse()
-            .map_err(|error: std::io::Error| self.refused(error.to_string()))
+            .map_err(|error: std::io::Error| self.refused(ConnectCause::Other, error.to_string()))
     }
 
     pub(crate) fn starts_disconnected(&self) -> bool {
@@ -351,20 +351,22 @@ impl ConnectSettings {
     }
 
     pub(crate) fn timed_out(&self) -> ConnectError {
-        self.refused(NO_ANSWER.to_owned())
+        self.refused(ConnectCause::TimedOut, NO_ANSWER.to_owned())
     }
 
     pub(crate) fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
-        self.refused(reason(error))
+        self.refused(cause(error), reason(error))
     }
 
     pub(crate) fn inbox_failed(&self, error: &async_nats::SubscribeError) -> ConnectError {
-        self.refused(format!("no inbox for acknowledgements: {error}"))
+        let reason = format!("no inbox for acknowledgements: {error}");
+        self.refused(ConnectCause::Other, reason)
     }
 
-    fn refused(&self, reason: String) -> ConnectError {
+    fn refused(&self, cause: ConnectCause, reason: String) -> ConnectError {
         ConnectError::Refused {
             servers: self.server_list(),
+            cause,
             reason,
         }
     }
