@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use async_nats::jetstream::ErrorCode;
 use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
 use nats_local::NatsLocalError;
@@ -88,12 +89,9 @@ fn why_unread(stream: &str, error: &PublishError) -> String {
             "this user may not read it; grant it to publish to the JetStream API's STREAM.INFO.{stream} \
              and CONSUMER.CREATE.{stream}, and to $JS.FC.>"
         ),
-        PublishError::Refused(refusal) if refusal.code == NO_SUCH_STREAM => {
+        PublishError::Refused(refusal) if refusal.code == ErrorCode::STREAM_NOT_FOUND.0 => {
             format!("{error}; create it, or correct --stream")
         }
         error => error.to_string(),
     }
 }
-
-/// The server's code.
-const NO_SUCH_STREAM: u64 = 10_059;

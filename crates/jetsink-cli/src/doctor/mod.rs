@@ -8,8 +8,10 @@ mod stream;
 
 use std::collections::BTreeSet;
 
+use async_nats::jetstream::ErrorCode;
 use jetsink::{
-    ConnectError, ConnectSettings, NatsPublisher, PublishError, Refusal, Subject, SubjectTemplate,
+    ConnectCause, ConnectError, ConnectSettings, NatsPublisher, PublishError, Refusal, Subject,
+    SubjectTemplate,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -101,9 +103,8 @@ async fn examine(
     }
     let publisher = match NatsPublisher::connect(connect).await {
         Ok(publisher) => publisher,
-        Err(ConnectError::Refused { reason, .. }) => {
-            // A certificate or an address was named already; then this is its consequence.
-            if let Some(finding) = login_failed(&reason, named) {
+        Err(ConnectError::Refused { cause, reason, .. }) => {
+            if let Some(finding) = login_failed(cause, &reason, named) {
                 told.tell(&finding);
             }
             return Ok(());
@@ -126,31 +127,25 @@ async fn examine(
     Ok(())
 }
 
-fn login_failed(reason: &str, named: bool) -> Option<Finding> {
-    let says = |words: &str| reason.contains(words);
-    let finding = |code, remedy: &str| Some(Finding::problem(code, reason, remedy));
-    if says("UnknownIssuer") || says("unknown issuer") {
-        return finding(
+/// `named` says that a finding about an address or a certificate names the cause already.
+fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Option<Finding> {
+    let (code, remedy) = match cause {
+        ConnectCause::UntrustedAuthority => (
             "tls.untrusted",
             "give the authority's certificate: --tlsca FILE, or NATS_CA",
-        );
-    }
-    if says("CertificateRequired") || says("certificate required") {
-        return finding(
+        ),
+        ConnectCause::ClientCertificateRequired => (
             "tls.client-certificate",
-            "the server wants to see a certificate: --tlscert FILE --tlskey FILE",
-        );
-    }
-    if says("this login") || says("the login") {
-        return finding(
+            "present a client certificate: --tlscert FILE --tlskey FILE",
+        ),
+        ConnectCause::LoginRefused | ConnectCause::LoginUnusable => (
             "login.refused",
             "check user and password, token, --creds or --nkey against the server's configuration",
-        );
-    }
-    if named {
-        return None;
-    }
-    finding("connect.failed", "look at the server's log")
+        ),
+        _ if named => return None,
+        _ => ("connect.failed", "look at the server's log"),
+    };
+    Some(Finding::problem(code, reason, remedy))
 }
 
 /// JetStream, and what the account may still use; false where there is nobody to ask further.
@@ -174,11 +169,15 @@ async fn account(publisher: &NatsPublisher, told: &mut Told) -> bool {
             format!("this user may not subscribe to {inbox}, so no acknowledgement can come"),
             "grant subscribe on _INBOX.>, or use --inbox-prefix with one that is granted",
         ),
-        Err(PublishError::Refused(Refusal { code: 10_039, .. })) => Finding::problem(
-            "jetstream.account",
-            "JetStream is not enabled for this account",
-            "jetstream: enabled in the account's block, or nsc edit account --js-enable 1",
-        ),
+        Err(PublishError::Refused(Refusal { code, .. }))
+            if code == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT.0 =>
+        {
+            Finding::problem(
+                "jetstream.account",
+                "JetStream is not enabled for this account",
+                "jetstream: enabled in the account's block, or nsc edit account --js-enable 1",
+            )
+        }
         Err(PublishError::JetStreamUnavailable) => Finding::problem(
             "jetstream.disabled",
             "the server has no JetStream, or the account may not use it",
