@@ -1,71 +1,71 @@
 #![doc = include_str!("../README.md")]
 
-mod acknowledged;
-pub mod backoff;
-pub mod binding;
+// From the top layer to the bottom one: a layer uses only those below it.
+mod admin;
 pub mod circuit;
-pub mod connect;
+mod message;
+mod nats;
+mod observe;
+mod outcome;
+pub mod pipeline;
+mod publish;
+mod publisher;
+mod replay;
+mod sink;
+mod spool;
+
 #[cfg(not(feature = "crash-points"))]
 mod crash;
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]
 pub mod crash;
-mod direct;
-mod elsewhere;
-mod emits;
-mod envelope;
-pub mod environment;
-mod error;
-pub mod event;
-mod expiry;
-mod export;
-mod history;
-mod meters;
-mod nats;
-pub mod pipeline;
-mod publisher;
-mod replay;
-mod reporter;
-pub mod retry;
-mod routing;
-mod scopes;
-mod settle;
-mod sink;
-mod sink_settings;
-mod spans;
-mod spool;
-mod status;
-pub mod streams;
-pub mod subject;
+mod random;
 mod sync;
-mod window;
 
+// Emitting an event: connect, make the sink, bind the event, emit it, read the result.
 #[doc(inline)]
-pub use binding::{Binding, BindingError, ContentMode, MessageIdRule};
+pub use message::binding::{Binding, BindingError, ContentMode, MessageIdRule};
+pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
 #[doc(inline)]
-pub use connect::{ConnectCause, ConnectError, ConnectSettings};
-pub use envelope::{Envelope, HeaderError, Headers, MessageId};
-pub use error::{
-    CircuitOpen, EmitError, FailedEmit, Known, PublishError, Refusal, Scope, SpoolFailed,
+pub use message::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
+#[doc(inline)]
+pub use message::{binding, event, subject};
+pub use nats::NatsPublisher;
+#[doc(inline)]
+pub use nats::connect;
+#[doc(inline)]
+pub use nats::connect::environment;
+#[doc(inline)]
+pub use nats::connect::{ConnectCause, ConnectError, ConnectSettings};
+pub use outcome::{
+    Acknowledgement, CircuitOpen, Delivery, EmitError, FailedEmit, Known, LastFailure,
+    PublishError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
 };
-pub use export::{ExportError, event_json};
-pub use nats::{NatsPublisher, StoredEvent, StreamQuery, StreamReader, StreamReading, StreamStart};
 #[doc(inline)]
 pub use pipeline::Pipeline;
-pub use publisher::{Acknowledgement, Connection, Publisher, StoredIds};
-#[doc(inline)]
-pub use retry::with_retry;
-pub use scopes::MOST_FAILING_SUBJECTS;
-pub use sink::{Delivery, Receipt, Sink};
-pub use sink_settings::{SettingsError, SinkSettings};
+pub use publish::admission::MOST_FAILING_SUBJECTS;
+pub use publish::settings::{SettingsError, SinkSettings};
+pub use sink::Sink;
+pub use sink::status::{Status, StatusWatch};
+
 pub use spool::{
-    BuriedEvent, SpoolCheck, SpoolError, SpoolFile, SpoolLoss, SpoolSettings, SpoolStatus,
-    SpooledEvent,
+    BuriedEvent, SpoolCheck, SpoolFile, SpoolLoss, SpoolSettings, SpoolStatus, SpooledEvent,
 };
-pub use status::{LastFailure, Status, StatusWatch};
+
 #[doc(inline)]
-pub use subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
-pub use window::{EachAlone, Sent, Window};
+pub use circuit::backoff;
+#[doc(inline)]
+pub use publish::retry;
+#[doc(inline)]
+pub use publish::retry::with_retry;
+pub use publisher::window::{Sent, Window};
+pub use publisher::{Connection, EachAlone, Publisher, StoredIds};
+
+pub use admin::query::{StreamQuery, StreamReading, StreamStart};
+pub use admin::reader::{StoredEvent, StreamReader};
+#[doc(inline)]
+pub use admin::streams;
+pub use message::export::{ExportError, event_json};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]
@@ -73,27 +73,7 @@ pub use window::{EachAlone, Sent, Window};
 struct FrontPage;
 
 #[cfg(test)]
-mod circuit_tests;
-#[cfg(test)]
-mod expiry_tests;
-#[cfg(test)]
-mod growth_tests;
-#[cfg(test)]
-mod hand_over_tests;
-#[cfg(test)]
-mod pipeline_tests;
-#[cfg(test)]
-mod replay_tests;
-#[cfg(test)]
-mod settle_tests;
-#[cfg(test)]
-mod simulated_broker;
-#[cfg(test)]
-mod sink_tests;
-#[cfg(test)]
-mod subject_tests;
-#[cfg(test)]
-mod trials;
+mod tests;
 
 /// The fuzzing counts what an input makes us allocate.
 #[cfg(test)]

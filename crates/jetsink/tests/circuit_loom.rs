@@ -6,27 +6,22 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
 
-#[path = "../src/backoff.rs"]
-mod backoff;
-#[path = "../src/circuit.rs"]
+#[path = "../src/circuit/mod.rs"]
 mod circuit;
-#[path = "../src/emits.rs"]
-mod emits;
+#[path = "../src/publish/in_flight.rs"]
+mod in_flight;
 
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
-mod error {
-    pub(crate) use jetsink::{EmitError, Known};
-}
-mod sink {
-    pub(crate) use jetsink::Delivery;
+mod outcome {
+    pub(crate) use jetsink::{Delivery, EmitError, Known};
 }
 
 use std::time::Duration;
 
 use circuit::{Admission, Circuit, Outcome, State, Transition};
-use emits::Emits;
+use in_flight::Emits;
 use loom::sync::Arc;
 use loom::thread;
 use tokio::time::Instant;
@@ -174,11 +169,11 @@ fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
         let circuit = Arc::new(Circuit::opened(start));
         let mut now = start;
         for attempt in 0..5 {
-            now += backoff::wait_after(attempt);
+            now += circuit::backoff::wait_after(attempt);
             let probe = circuit.admit(now).unwrap();
             circuit.settle(now, probe, Outcome::Failure);
         }
-        now += backoff::wait_after(5);
+        now += circuit::backoff::wait_after(5);
         let probe = circuit.admit(now).unwrap();
         let sign = {
             let circuit = Arc::clone(&circuit);

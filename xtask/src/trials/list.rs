@@ -70,7 +70,9 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "circuit-model",
         passes: "histories of up to 200 steps go as in a plain circuit written apart: same verdicts, one probe at a time, outcomes of another epoch ignored, a dropped admission wedges nothing",
-        test: unit_test("trials::circuit_histories::every_history_goes_as_in_the_plain_circuit"),
+        test: unit_test(
+            "tests::trials::circuit_histories::every_history_goes_as_in_the_plain_circuit",
+        ),
         full: 200_000,
         quick: 50_000,
         counts: Counts::Random("histories"),
@@ -80,7 +82,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "circuit-states",
         passes: "each step from each reachable state of a circuit with four callers goes as in the plain one, to the last state",
         test: unit_test(
-            "trials::circuit_states::every_reachable_state_goes_on_as_in_the_plain_circuit",
+            "tests::trials::circuit_states::every_reachable_state_goes_on_as_in_the_plain_circuit",
         ),
         full: 0,
         quick: 0,
@@ -91,7 +93,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "scopes",
         passes: "histories of up to 200 steps of the broker's circuit and three subjects': one probe of the broker at a time; whoever is dropped wedges neither",
         test: unit_test(
-            "trials::scope_histories::no_dropped_admission_wedges_the_broker_or_a_subject",
+            "tests::trials::scope_histories::no_dropped_admission_wedges_the_broker_or_a_subject",
         ),
         full: 200_000,
         quick: 20_000,
@@ -121,7 +123,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "retry",
         passes: "attempts, waits, message id and deadline are as the script says, to the millisecond; no wait overflows",
-        test: unit_test("trials::retries::attempts_waits_and_the_deadline_are_as_scripted"),
+        test: unit_test("tests::trials::retries::attempts_waits_and_the_deadline_are_as_scripted"),
         full: 200_000,
         quick: 20_000,
         counts: Counts::Random("emits"),
@@ -131,7 +133,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "fuzz-event-lines",
         passes: "lines that are almost events: no panic, memory by length, tenant and subject as a plain reading has them, both readers agree",
         test: unit_test(
-            "trials::fuzz::event_lines::no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it",
+            "tests::trials::fuzz::event_lines::no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it",
         ),
         full: 1_000_000,
         quick: 50_000,
@@ -142,7 +144,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "fuzz-templates",
         passes: "subject templates and what is filled in: no panic, and never another level, wildcard or tenant",
         test: unit_test(
-            "trials::fuzz::subjects::no_template_panics_and_nothing_filled_in_adds_a_level",
+            "tests::trials::fuzz::subjects::no_template_panics_and_nothing_filled_in_adds_a_level",
         ),
         full: 1_000_000,
         quick: 50_000,
@@ -152,7 +154,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "fuzz-tenants",
         passes: "tenant ids: one token or refused, as a plain rule says; encoded ids come back the same",
-        test: unit_test("trials::fuzz::subjects::a_tenant_id_is_one_token_or_refused"),
+        test: unit_test("tests::trials::fuzz::subjects::a_tenant_id_is_one_token_or_refused"),
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("ids"),
@@ -161,7 +163,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "fuzz-server-urls",
         passes: "server URLs: no panic, and no password in settings, addresses or errors",
-        test: unit_test("trials::fuzz::server_urls::no_url_panics_or_shows_its_password"),
+        test: unit_test("tests::trials::fuzz::server_urls::no_url_panics_or_shows_its_password"),
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("URLs"),
@@ -170,7 +172,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "fuzz-settings",
         passes: "contexts and variables of the nats command, settings of sink and spool: no panic, no secret shown, ranges kept",
-        test: unit_test("trials::fuzz::settings::no_setting_panics_or_shows_a_secret"),
+        test: unit_test("tests::trials::fuzz::settings::no_setting_panics_or_shows_a_secret"),
         full: 1_000_000,
         quick: 50_000,
         counts: Counts::Random("settings"),
@@ -180,7 +182,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "fuzz-spool-records",
         passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing made up",
         test: unit_test(
-            "trials::fuzz::spool_records::no_record_panics_and_what_is_taken_is_what_was_there",
+            "tests::trials::fuzz::spool_records::no_record_panics_and_what_is_taken_is_what_was_there",
         ),
         full: 1_000_000,
         quick: 50_000,
@@ -191,7 +193,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "spool-cuts",
         passes: "a closed spool's file with a log of more than 64 KiB cut at every byte: no event invented or altered, damage told with what it cost, what can be read delivered (seldom anything: what leads to the events stands near the end)",
         test: unit_test(
-            "spool::damage_tests::a_file_cut_at_any_byte_invents_nothing_and_tells_its_loss",
+            "spool::tests::damage::a_file_cut_at_any_byte_invents_nothing_and_tells_its_loss",
         ),
         full: 10_000_000,
         quick: 2_000,
@@ -202,7 +204,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "spool-flips",
         passes: "the same file with bits flipped, sectors and pages zeroed: as above; nine tenths of the events delivered of nine tenths of the damaged files",
         test: unit_test(
-            "spool::damage_tests::a_file_with_flipped_bits_and_zeroed_sectors_invents_nothing_and_tells_its_loss",
+            "spool::tests::damage::a_file_with_flipped_bits_and_zeroed_sectors_invents_nothing_and_tells_its_loss",
         ),
         full: 100_000,
         quick: 2_000,
@@ -213,7 +215,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "spool-failing-calls",
         passes: "each call of the spool's store to its disk in six histories fails in turn, in six ways where it has as many (EIO, ENOSPC, half a write; once and for good): what was told Ok is there, what was refused is not, and after a failed sync nothing more is written",
         test: unit_test(
-            "spool::failing_calls_tests::whichever_call_fails_what_was_told_ok_is_there_and_what_was_refused_is_not",
+            "spool::tests::failing_calls::whichever_call_fails_what_was_told_ok_is_there_and_what_was_refused_is_not",
         ),
         full: 1_000_000,
         quick: 500,
@@ -224,7 +226,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "spool-power-cuts",
         passes: "power cut at a random step, three times in a row; writes since the last sync kept, lost, torn by sectors or in another order: what was told Ok is there",
         test: unit_test(
-            "spool::power_tests::a_power_cut_at_any_step_loses_nothing_that_was_told_ok",
+            "spool::tests::power::a_power_cut_at_any_step_loses_nothing_that_was_told_ok",
         ),
         full: 10_000,
         quick: 500,
@@ -235,7 +237,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "whole-sink",
         passes: "an hour of the whole sink in virtual time, from a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), over a disk that fails, with processes killed and power cut: told Ok is stored once in order or a dead letter, told Err is not, no single emit past its deadline, drained within 10 minutes of the last fault",
         test: unit_test(
-            "trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
+            "tests::trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
         ),
         full: 5_000,
         quick: 60,

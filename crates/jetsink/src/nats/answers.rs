@@ -21,11 +21,11 @@ use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
-use crate::error::PublishError;
-use crate::subject::Subject;
+use crate::message::subject::Subject;
+use crate::outcome::PublishError;
 
 /// What a waiter gets: the broker's message, or why there will be none.
-pub(super) type Answer = Result<Message, PublishError>;
+pub(crate) type Answer = Result<Message, PublishError>;
 
 #[derive(Debug)]
 struct Waiting {
@@ -56,7 +56,7 @@ impl Waiter {
 
 /// The answers to what a window has in flight, as they come in.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     answers: Mutex<Vec<(u64, Answer)>>,
     reader: AtomicWaker,
 }
@@ -68,7 +68,7 @@ impl Arrivals {
     }
 
     /// Takes all that are here; where there are none, the context's task is woken by the next.
-    pub(super) fn take(&self, context: &Context<'_>, into: &mut Vec<(u64, Answer)>) {
+    pub(crate) fn take(&self, context: &Context<'_>, into: &mut Vec<(u64, Answer)>) {
         std::mem::swap(&mut *self.lock(), into);
         if into.is_empty() {
             self.reader.register(context.waker());
@@ -117,7 +117,7 @@ struct Table {
 
 /// What an answer meant to the table.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// Someone was waiting, or it was the liveness check's.
     Expected,
     /// Nobody waits any more: the broker is slow, or was away, and is there now.
@@ -125,7 +125,7 @@ pub(super) enum Arrival {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<Table>);
+pub(crate) struct Answers(Mutex<Table>);
 
 impl Answers {
     /// Registers a publish to `subject` over that session.
@@ -133,7 +133,7 @@ impl Answers {
     /// # Errors
     /// [`PublishError::NotConnected`] unless that session is there (invariant 1), and
     /// [`PublishError::InboxDenied`].
-    pub(super) fn register(
+    pub(crate) fn register(
         &self,
         session: u64,
         subject: Arc<str>,
@@ -147,7 +147,7 @@ impl Answers {
     ///
     /// # Errors
     /// As [`register`](Self::register).
-    pub(super) fn register_in(
+    pub(crate) fn register_in(
         &self,
         session: u64,
         subject: &Subject,
@@ -179,12 +179,12 @@ impl Answers {
     }
 
     /// Gives up waiting for `token`.
-    pub(super) fn forget(&self, token: u64) {
+    pub(crate) fn forget(&self, token: u64) {
         self.lock().waiting.remove(&token);
     }
 
     /// Takes a token for a liveness check over that session, unless one that was sent after `token` is out already.
-    pub(super) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
+    pub(crate) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
         let mut table = self.lock();
         if table.session != Some(session) || table.check.is_some_and(|check| check > token) {
             return None;
@@ -195,12 +195,12 @@ impl Answers {
     }
 
     /// Whether the broker answered something that was sent after `token`.
-    pub(super) fn answered_since(&self, token: u64) -> bool {
+    pub(crate) fn answered_since(&self, token: u64) -> bool {
         self.lock().highest_answered > token
     }
 
     /// An answer came in for `token`.
-    pub(super) fn arrived(&self, token: u64, message: Message) -> Arrival {
+    pub(crate) fn arrived(&self, token: u64, message: Message) -> Arrival {
         let mut table = self.lock();
         table.highest_answered = table.highest_answered.max(token);
         if table.check.take_if(|check| *check == token).is_some() {
@@ -216,14 +216,14 @@ impl Answers {
     }
 
     /// The connection is there (again).
-    pub(super) fn up(&self, session: u64) {
+    pub(crate) fn up(&self, session: u64) {
         let mut table = self.lock();
         table.session = Some(session);
         table.inbox_denied = None;
     }
 
     /// The connection is gone; what is in flight is unknown (invariant 2).
-    pub(super) fn down(&self) {
+    pub(crate) fn down(&self) {
         let mut table = self.lock();
         table.session = None;
         table.check = None;
@@ -233,7 +233,7 @@ impl Answers {
     }
 
     /// The broker refused publishes to `subject`.
-    pub(super) fn publish_denied(&self, subject: &str) {
+    pub(crate) fn publish_denied(&self, subject: &str) {
         let mut table = self.lock();
         // The refusal is an answer, though it has no token: the check, if it was refused, is settled.
         if let Some(check) = table.check.take() {
@@ -253,7 +253,7 @@ impl Answers {
     }
 
     /// The broker refused us our inbox, until the next connection.
-    pub(super) fn inbox_denied(&self, inbox: &str) {
+    pub(crate) fn inbox_denied(&self, inbox: &str) {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
         for (_, waiting) in table.waiting.drain() {
@@ -264,7 +264,7 @@ impl Answers {
     }
 
     /// How many publishes wait for an answer.
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.lock().waiting.len()
     }
 

@@ -8,16 +8,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::publisher::Shared;
 use super::session::Session;
+use super::shared::Shared;
 use super::wire::ApiError;
-use crate::error::{Known, PublishError, Scope};
+use crate::outcome::{Known, PublishError, Scope};
 
 /// The longest that one question may take.
-pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Asks `question`, such as `STREAM.INFO.NAME`.
-pub(super) async fn ask<T: DeserializeOwned>(
+pub(crate) async fn ask<T: DeserializeOwned>(
     shared: &Shared,
     session: &Session,
     question: &str,
@@ -46,5 +46,14 @@ pub(super) async fn ask<T: DeserializeOwned>(
             scope: Scope::Broker,
             known: Known::NotSent,
         }),
+    }
+}
+
+/// The error of a stream that can't be read.
+pub(crate) fn cant_read(reason: &str) -> PublishError {
+    PublishError::Other {
+        text: format!("the stream can't be read: {reason}"),
+        scope: Scope::Broker,
+        known: Known::NotSent,
     }
 }

@@ -22,8 +22,8 @@ use crate::publisher::Connection;
 const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) answers: Answers,
+pub(crate) struct Link {
+    pub(crate) answers: Answers,
     connection: watch::Sender<Connection>,
     /// The session whose events and answers count; those of earlier ones come too late to matter.
     session: AtomicU64,
@@ -35,7 +35,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             answers: Answers::default(),
             connection: watch::Sender::default(),
@@ -46,17 +46,17 @@ impl Link {
         })
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Connection> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Connection> {
         self.connection.subscribe()
     }
 
     /// The number of a new session, which counts once it is [`up`](Self::up).
-    pub(super) fn number_session(&self) -> u64 {
+    pub(crate) fn number_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The callback of a session's client.
-    pub(super) fn on_event(&self, session: u64, event: &Event) {
+    pub(crate) fn on_event(&self, session: u64, event: &Event) {
         if session != self.session.load(Ordering::Acquire) {
             return;
         }
@@ -75,7 +75,7 @@ impl Link {
     }
 
     /// The session is ready.
-    pub(super) fn up(&self, session: u64) {
+    pub(crate) fn up(&self, session: u64) {
         self.session.store(session, Ordering::Release);
         self.answers.up(session);
         self.connection.send_modify(|connection| {
@@ -86,14 +86,14 @@ impl Link {
     }
 
     /// There is no connection.
-    pub(super) fn down(&self) {
+    pub(crate) fn down(&self) {
         // Before the answers fail: whoever is failed by it must find the circuit's evidence there.
         self.connection
             .send_modify(|connection| connection.up = false);
         self.answers.down();
     }
 
-    pub(super) fn arrived(&self, session: u64, token: u64, message: async_nats::Message) {
+    pub(crate) fn arrived(&self, session: u64, token: u64, message: async_nats::Message) {
         // The life of a server that was left is no sign for the one we are with.
         if session == self.session.load(Ordering::Acquire)
             && self.answers.arrived(token, message) == Arrival::GivenUp
@@ -104,14 +104,14 @@ impl Link {
     }
 
     /// Wakes the watchdog if it sleeps. One load where it doesn't.
-    pub(super) fn in_use(&self) {
+    pub(crate) fn in_use(&self) {
         if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel) {
             self.wake.notify_one();
         }
     }
 
     /// Ends when the client has no connection any more, and says so.
-    pub(super) async fn watch_over(&self, client: &Client) {
+    pub(crate) async fn watch_over(&self, client: &Client) {
         loop {
             if client.connection_state() != State::Connected {
                 self.down();

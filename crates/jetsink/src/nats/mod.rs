@@ -1,24 +1,26 @@
-//! Publishing to NATS JetStream. Below this module, and in `connect.rs`, is all that names
-//! async-nats.
+//! NATS JetStream: the only folder, with `admin/`, that uses async-nats.
+//!
+//! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). An envelope passes it
+//! so: `shared` checks its size and registers a token in `answers`; the message goes out over the current
+//! `session` with a reply subject that ends in the token; the acknowledgement comes in through `link` and
+//! is read by `wire`. `window` does the same for many messages in flight.
+//!
+//! `session` is one client with one connection, `reconnect` opens the next one. `connect/` has the settings
+//! and their errors, `api` the requests to the JetStream API, `read/` the look-up before replay.
 
 mod answers;
 #[cfg(test)]
+#[path = "../tests/answers_trial.rs"]
 mod answers_trial;
-mod api;
-mod end;
-mod inspect;
+pub(crate) mod api;
+pub mod connect;
 mod link;
-mod place;
-mod publisher;
-mod query;
-mod reach;
-mod reader;
-mod session;
-mod stored;
-mod streams;
+pub(crate) mod publisher;
+pub(crate) mod read;
+mod reconnect;
+pub(crate) mod session;
+pub(crate) mod shared;
 mod window;
-mod wire;
+pub(crate) mod wire;
 
 pub use publisher::NatsPublisher;
-pub use query::{StreamQuery, StreamReading, StreamStart};
-pub use reader::{StoredEvent, StreamReader};

@@ -1,4 +1,4 @@
-//! One connection, one client; and the task that opens the next when it ends.
+//! One connection, one client.
 //!
 //! async-nats would reconnect by itself, but its queue survives the connection: what was handed over
 //! in the moment of the disconnect leaves after the reconnect, before anything that is sent again, and
@@ -6,7 +6,6 @@
 //! it (docs/decisions/0004-one-client-per-connection.md).
 
 use std::fmt::Write as _;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,13 +14,10 @@ use async_nats::connection::State;
 use async_nats::{Client, ReconnectToServer, ServerAddr};
 use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
-use tracing::{Instrument as _, debug, info, warn};
+use tokio::time::timeout;
 
+use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
-use super::publisher::Shared;
-use crate::connect::{ConnectError, ConnectSettings, reconnect_delay};
-use crate::spans;
 
 /// The longest that telling a client to end may take.
 const TIME_TO_HANG_UP: Duration = Duration::from_secs(5);
@@ -31,10 +27,10 @@ const TIME_TO_HANG_UP: Duration = Duration::from_secs(5);
 /// client's usual 65,536 were too few for small ones.
 const MOST_UNREAD: usize = 1 << 20;
 
-pub(super) struct Session {
+pub(crate) struct Session {
     /// No two sessions of a publisher share it.
-    pub(super) number: u64,
-    pub(super) client: Client,
+    pub(crate) number: u64,
+    pub(crate) client: Client,
     /// Where answers come in, with the dot at its end.
     inbox: String,
     reader: AbortHandle,
@@ -42,7 +38,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Tries each server once, in their order.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         settings: &ConnectSettings,
         servers_to_try: Vec<ServerAddr>,
         link: &Arc<Link>,
@@ -107,7 +103,7 @@ impl Session {
     }
 
     /// Where the answer for `token` comes in. Of its exact size, since the client would copy it otherwise.
-    pub(super) fn reply(&self, token: u64) -> async_nats::Subject {
+    pub(crate) fn reply(&self, token: u64) -> async_nats::Subject {
         let digits = token.checked_ilog10().unwrap_or(0) as usize + 1;
         let mut reply = String::with_capacity(self.inbox.len() + digits);
         // Writing to a String can't fail.
@@ -115,12 +111,12 @@ impl Session {
         reply.into()
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
     /// Ends a connection that is there, also where a pipeline at rest still holds the session.
-    fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         let client = self.client.clone();
         tokio::spawn(async move {
             // A queue that is full for so long goes to nobody: the connection ends with its holders.
@@ -129,7 +125,7 @@ impl Session {
     }
 
     /// The servers of the cluster that the broker told of.
-    fn discovered(&self, settings: &ConnectSettings) -> Vec<ServerAddr> {
+    pub(crate) fn discovered(&self, settings: &ConnectSettings) -> Vec<ServerAddr> {
         let urls = self.client.server_info().connect_urls;
         urls.iter()
             .filter_map(|url| settings.discovered_server(url))
@@ -146,107 +142,4 @@ impl Drop for Session {
 /// An address that refuses at once: nothing can listen on port 0.
 fn nowhere(settings: &ConnectSettings) -> Result<ServerAddr, ConnectError> {
     settings.parse_address("nats://127.0.0.1:0")
-}
-
-/// Watches over the session, and opens the next one when it ends; for ever.
-pub(super) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSettings) {
-    let mut discovered = Vec::new();
-    loop {
-        let mut next = None;
-        if let Some(session) = shared.session() {
-            // One that is cut off from its cluster names nobody but itself, and is not believed.
-            let told = session.discovered(&settings);
-            if told.len() > 1 || discovered.is_empty() {
-                discovered = told;
-            }
-            next = stay(&shared, &session, &settings, &discovered).await;
-            // What is in flight fails, and nothing is sent over this session from here on.
-            shared.link.down();
-            shared.set_session(None);
-            if next.is_some() {
-                session.hang_up();
-            }
-        }
-        let next = match next {
-            Some(elsewhere) => elsewhere,
-            None => reconnect(&shared, &settings, &discovered).await,
-        };
-        shared.set_connect_error(None);
-        shared.set_session(Some(next));
-    }
-}
-
-/// Ends with the session, or gives the one to go on with, which is with another server.
-async fn stay(
-    shared: &Shared,
-    session: &Session,
-    settings: &ConnectSettings,
-    discovered: &[ServerAddr],
-) -> Option<Arc<Session>> {
-    let mut ended = pin!(shared.link.watch_over(&session.client));
-    loop {
-        tokio::select! {
-            () = &mut ended => break,
-            () = shared.leave.notified() => {}
-        }
-        tokio::select! {
-            () = &mut ended => break,
-            other = elsewhere(shared, session, settings, discovered) => if other.is_some() {
-                warn!("nothing is stored by this server, going on with another one");
-                return other;
-            }
-        }
-    }
-    warn!("the connection is lost, reconnecting");
-    None
-}
-
-/// A session with another server than this one's, while this one goes on.
-async fn elsewhere(
-    shared: &Shared,
-    session: &Session,
-    settings: &ConnectSettings,
-    discovered: &[ServerAddr],
-) -> Option<Arc<Session>> {
-    let servers = settings.servers_to_try(discovered);
-    if servers.len() < 2 {
-        return None;
-    }
-    let here = session.client.server_info().server_id;
-    for (attempts, server) in (1..).zip(servers) {
-        let open = Session::open(settings, vec![server], &shared.link);
-        match open.instrument(spans::connect(attempts)).await {
-            Ok(other) if other.client.server_info().server_id != here => return Some(other),
-            Ok(_) => {}
-            Err(error) => debug!(attempts, %error, "no connection to another server"),
-        }
-    }
-    None
-}
-
-async fn reconnect(
-    shared: &Shared,
-    settings: &ConnectSettings,
-    discovered: &[ServerAddr],
-) -> Arc<Session> {
-    let mut attempts = 0;
-    loop {
-        sleep(reconnect_delay(attempts)).await;
-        attempts += 1;
-        let servers = settings.servers_to_try(discovered);
-        let open = Session::open(settings, servers, &shared.link);
-        match open.instrument(spans::connect(attempts)).await {
-            Ok(session) => {
-                info!(attempts, "connected");
-                return session;
-            }
-            Err(error) if shared.connect_error().as_ref() == Some(&error) => {
-                debug!(attempts, %error, "still no connection");
-            }
-            Err(error) => {
-                warn!(attempts, %error, "no connection");
-                shared.set_connect_error(Some(error));
-            }
-        }
-    }
 }

@@ -15,17 +15,17 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::answers::{Answer, Arrivals};
-use super::publisher::{Shared, not_taken};
 use super::session::Session;
+use super::shared::{Shared, not_taken};
 use super::wire;
-use crate::envelope::Envelope;
-use crate::error::PublishError;
-use crate::subject::Subject;
-use crate::window::{Sent, Window};
+use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
+use crate::outcome::PublishError;
+use crate::publisher::window::{Sent, Window};
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
 
-pub(super) struct NatsWindow<'a> {
+pub(crate) struct NatsWindow<'a> {
     shared: &'a Shared,
     /// `None` where the connection was gone before this began.
     session: Option<Arc<Session>>,
@@ -57,7 +57,7 @@ struct InFlight {
 }
 
 impl<'a> NatsWindow<'a> {
-    pub(super) fn new(shared: &'a Shared, session: Option<Arc<Session>>) -> Self {
+    pub(crate) fn new(shared: &'a Shared, session: Option<Arc<Session>>) -> Self {
         Self {
             shared,
             session,

@@ -3,12 +3,11 @@
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
-use crate::envelope::{CONTENT_TYPE, Envelope};
-use crate::error::{PublishError, Refusal};
-use crate::publisher::Acknowledgement;
+use crate::message::envelope::{CONTENT_TYPE, Envelope};
+use crate::outcome::{Acknowledgement, PublishError, Refusal};
 
-pub(super) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
-pub(super) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
+pub(crate) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
+pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
 
 /// `NATS/1.0` with its line break, and the empty line at the end.
 const HEADER_FRAME: usize = 12;
@@ -26,7 +25,7 @@ const NO_SEQUENCE: &str = "9223372036854775807";
 /// # Errors
 /// None in practice: an [`Envelope`] holds checked headers only. Should the client's rules be
 /// stricter some day, this says so instead of panicking.
-pub(super) fn headers(
+pub(crate) fn headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
@@ -42,7 +41,7 @@ pub(super) fn headers(
 /// on; an older one checks when its turn to be stored has come).
 ///
 /// Without the message id and whatever the caller tells the server, whose checks may come first.
-pub(super) fn headers_of_a_question(
+pub(crate) fn headers_of_a_question(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
@@ -54,7 +53,7 @@ pub(super) fn headers_of_a_question(
 }
 
 /// What the refusal of such an envelope tells.
-pub(super) fn last_sequence(refusal: &Refusal) -> Option<u64> {
+pub(crate) fn last_sequence(refusal: &Refusal) -> Option<u64> {
     (refusal.code == WRONG_LAST_SEQUENCE)
         .then(|| refusal.text.rsplit(' ').next()?.parse().ok())
         .flatten()
@@ -101,7 +100,7 @@ fn refused(name: &str, reason: &dyn std::fmt::Display) -> PublishError {
 }
 
 /// What an answer says. `NoStream` stands for every "no responders": who asked must find out more.
-pub(super) fn acknowledgement(
+pub(crate) fn acknowledgement(
     message: &Message,
     expected_stream: Option<&str>,
 ) -> Result<Acknowledgement, PublishError> {
@@ -151,9 +150,9 @@ struct PublishAnswer {
 
 /// The error of any answer by JetStream.
 #[derive(Debug, Deserialize)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     #[serde(default)]
-    pub(super) err_code: u64,
+    pub(crate) err_code: u64,
     #[serde(default)]
     description: String,
 }
@@ -171,7 +170,7 @@ impl From<ApiError> for Refusal {
 ///
 /// The server writes `Permissions Violation for Publish to "subject"`; the client hands it on as it
 /// stands.
-pub(super) fn violation(text: &str) -> Option<(&str, Violation)> {
+pub(crate) fn violation(text: &str) -> Option<(&str, Violation)> {
     let (kind, rest) = [
         ("ermissions Violation for Publish to \"", Violation::Publish),
         (
@@ -185,7 +184,7 @@ pub(super) fn violation(text: &str) -> Option<(&str, Violation)> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     Publish,
     Subscribe,
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::emits::UnderWay;
-use crate::envelope::Envelope;
-use crate::error::{EmitError, FailedEmit, Known, PublishError, Scope};
-use crate::scopes::ScopedAdmission;
-use crate::sink::Delivery;
+use crate::message::envelope::Envelope;
+use crate::outcome::{Delivery, EmitError, FailedEmit, Known, PublishError, Scope};
+use crate::publish::admission::ScopedAdmission;
+use crate::publish::in_flight::UnderWay;
 
 pub(super) struct Entry<'a> {
     pub(super) envelope: Arc<Envelope>,

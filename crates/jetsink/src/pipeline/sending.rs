@@ -10,13 +10,13 @@ use super::entry::State;
 use super::subjects::Counts;
 use super::{LOOK_AGAIN, LOOK_AT_HELD, Phase, Pipeline};
 use crate::circuit;
-use crate::emits::{Emits, UnderWay};
-use crate::error::{EmitError, Scope};
+use crate::message::subject::Subject;
+use crate::outcome::{EmitError, Scope, SpoolError};
+use crate::publish::admission::ScopedAdmission;
+use crate::publish::in_flight::{Emits, UnderWay};
+use crate::publish::spooling::{HAND_OVER, spool_event};
 use crate::publisher::Publisher;
-use crate::scopes::ScopedAdmission;
-use crate::sink::{HAND_OVER, spool_event};
-use crate::spool::{Spool, SpoolError};
-use crate::subject::Subject;
+use crate::spool::Spool;
 
 impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends what is queued, oldest first, as far as the circuits let it.

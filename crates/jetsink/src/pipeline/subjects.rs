@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::subject::Subject;
+use crate::message::subject::Subject;
 
 /// How many there are of each subject.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::error::SpoolError;
 use super::tables::{Batch, Contents, Lane};
-use crate::subject::Subject;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 #[derive(Debug)]
 pub(super) struct Accounts {

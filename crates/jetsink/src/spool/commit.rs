@@ -2,9 +2,9 @@
 
 use redb::Database;
 
-use super::error::SpoolError;
 use super::store::{Store, caught};
 use super::tables::{Batch, apply, sync};
+use crate::outcome::SpoolError;
 
 /// What a batch came to.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::{Database, ReadableDatabase as _};
 
 use super::tables::{Batch, DEAD, EVENTS};
-use crate::subject::Subject;
+use crate::message::subject::Subject;
 
 type Listener = Box<dyn Fn(&Batch, bool) + Send + Sync>;
 

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::closing;
 use super::dead::DeadLetter;
-use super::error::SpoolError;
 use super::record::Record;
 use super::salvage::{self, SpoolLoss};
 use super::store::Store;
 use super::tables::{Batch, Contents};
 use super::{SpoolStatus, file_in, now_in_millis};
-use crate::envelope::Envelope;
-use crate::subject::Subject;
+use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 /// Events read at a time.
 const CHUNK: usize = 1_000;
@@ -356,5 +356,5 @@ fn time(millis: u64) -> SystemTime {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
+#[path = "tests/file.rs"]
 mod tests;

@@ -2,12 +2,12 @@
 
 use tokio::sync::oneshot;
 
-use super::error::SpoolError;
 use super::tables::Batch;
 use super::unsettled::Unsettled;
 use super::writer::{Change, Done, Writer};
 use super::{Baselines, Spool};
-use crate::subject::Subject;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 /// Invariant 2: an index and its place in the writer's queue are given together.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use std::sync::{MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::dead::DeadLetter;
-use super::error::SpoolError;
 use super::inlet::Mark;
 use super::tables::Batch;
 use super::{Baselines, Place, Spool};
+use crate::outcome::SpoolError;
 
 /// An event that has left, and is still on the disk.
 #[derive(Debug)]

@@ -14,38 +14,19 @@ mod accounts;
 mod backend;
 mod closing;
 mod commit;
-#[cfg(test)]
-mod damage_tests;
 mod damaged;
 mod dead;
-#[cfg(test)]
-mod disk_tests;
 mod doubt;
-#[cfg(test)]
-mod driver;
-mod error;
-#[cfg(test)]
-mod failing_calls_tests;
 mod file;
 mod inlet;
 mod leaving;
-#[cfg(test)]
-mod ledger;
-#[cfg(test)]
-mod marks_tests;
-#[cfg(test)]
-mod power_tests;
 mod record;
 mod salvage;
 mod settings;
-#[cfg(test)]
-pub(crate) mod simulated_disk;
 mod store;
 mod tables;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod torn_tests;
+pub(crate) mod tests;
 mod unsettled;
 mod writer;
 
@@ -63,7 +44,6 @@ use tracing::warn;
 
 use accounts::Accounts;
 pub(crate) use dead::DeadLetter;
-pub use error::SpoolError;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
 use inlet::{Inlet, Mark};
 use leaving::Leaving;
@@ -78,8 +58,9 @@ use tables::{Batch, Contents};
 pub(crate) use unsettled::Unsettled;
 use writer::Writer;
 
-use crate::envelope::Envelope;
-use crate::subject::Subject;
+use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 /// What a spool holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +153,7 @@ impl Spool {
     /// A spool whose changes are made by who asks for them, for tests in virtual time.
     #[cfg(test)]
     pub(crate) fn at_once(
-        disk: &simulated_disk::SimulatedDisk,
+        disk: &tests::simulated_disk::SimulatedDisk,
         limit_bytes: u64,
     ) -> Result<Self, OpenError> {
         let (store, contents) = disk.open()?;

@@ -10,8 +10,8 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
-use crate::envelope::{Envelope, Headers, MessageId, without_copy};
-use crate::subject::Subject;
+use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
+use crate::message::subject::Subject;
 
 /// The version of the layout above.
 const VERSION: u8 = 1;

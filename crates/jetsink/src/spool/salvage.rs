@@ -12,10 +12,10 @@ use tracing::error;
 
 use super::closing::ClosingNote;
 use super::damaged::{Held, Salvaged, read_damaged};
-use super::error::SpoolError;
 use super::file_in;
 use super::store::{OpenError, Store};
 use super::tables::{Batch, Contents};
+use crate::outcome::SpoolError;
 
 /// How the names of damaged files begin, once they are set aside.
 pub(super) const SET_ASIDE: &str = "spool.redb.damaged-";

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::SpoolError;
-use crate::pipeline::WIDEST_WINDOW;
+use crate::outcome::SpoolError;
+use crate::publisher::window::WIDEST_WINDOW;
 
 /// How a spool behaves. Defaults: at most 1 GiB, of any age, replay with 512 events in flight, no rate
 /// limit.

@@ -23,11 +23,11 @@ use super::backend::{Guarded, SharedWrites};
 use super::closing::ClosingNote;
 use super::dead::DeadLetter;
 use super::doubt::Doubt;
-use super::error::SpoolError;
 use super::record::{Damage, Record};
 use super::tables::{Contents, DEAD, EVENTS, FORMAT, count, decode, decode_shared, set_up};
 use crate::crash;
-use crate::subject::Subject;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 /// redb's page cache: enough for a window of replay, little beside a service.
 pub(super) const CACHE_BYTES: usize = 8 << 20;
@@ -388,5 +388,5 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
+#[path = "tests/store.rs"]
 mod tests;

@@ -9,7 +9,7 @@ use redb::{
 
 use super::dead::DeadLetter;
 use super::record::{Damage, Record};
-use crate::subject::Subject;
+use crate::message::subject::Subject;
 
 /// The layout of the tables below.
 pub(super) const FORMAT: u64 = 1;
@@ -243,5 +243,5 @@ fn under_its_key(subject: &[u8], index: u64, record: Record) -> Result<Record, D
 }
 
 #[cfg(test)]
-#[path = "tables_tests.rs"]
+#[path = "tests/tables.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::subject::Subject;
+use crate::message::subject::Subject;
 
 /// The subjects of which something may be stored already.
 #[derive(Debug, Clone, Default)]

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::accounts::Accounts;
 use super::commit::Outcome;
-use super::error::SpoolError;
 use super::store::Store;
 use super::tables::Batch;
 use crate::crash;
+use crate::outcome::SpoolError;
 
 /// Enough that a sync is shared by all who wait, little enough that none waits for long.
 const MOST_BYTES: usize = 8 << 20;

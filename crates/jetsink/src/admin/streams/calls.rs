@@ -1,0 +1,86 @@
+//! Looking at a stream, and making it what it should be.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{StreamError, StreamPlan, StreamSpec};
+use crate::nats::publisher::NatsPublisher;
+use crate::outcome::{PublishError, Refusal};
+
+/// The server's code for a stream that is not there.
+const STREAM_NOT_FOUND: u64 = 10_059;
+
+#[derive(Deserialize)]
+struct Info {
+    config: Map<String, Value>,
+}
+
+impl NatsPublisher {
+    /// How the stream differs from what it should be. Changes nothing.
+    ///
+    /// Takes 2 seconds at the most; dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`StreamError::Broker`].
+    pub async fn plan_stream(&self, spec: &StreamSpec) -> Result<StreamPlan, StreamError> {
+        let found = self.stream_config(spec.name()).await?;
+        Ok(StreamPlan::new(spec, found))
+    }
+
+    /// Makes the changes of `plan`: creates the stream, or updates it. Those that shrink something
+    /// are made `by_force` only. Gives whether anything was changed.
+    ///
+    /// The plan is of when it was made: what somebody else changed since is undone. Takes 2 seconds at
+    /// the most. Dropping the future leaves it open whether the changes were made; so does
+    /// [`PublishError::AckTimeout`]. Plan again to see.
+    ///
+    /// # Errors
+    /// [`StreamError::Impossible`] where something stands in the way, [`StreamError::Broker`] where
+    /// the server refuses, such as replicas without a cluster.
+    pub async fn apply_stream(
+        &self,
+        plan: &StreamPlan,
+        by_force: bool,
+    ) -> Result<bool, StreamError> {
+        if let Some(reason) = plan.obstacle() {
+            return Err(StreamError::Impossible {
+                stream: plan.stream().to_owned(),
+                reason,
+            });
+        }
+        if plan.made(by_force).next().is_none() {
+            return Ok(false);
+        }
+        let verb = if plan.exists() { "UPDATE" } else { "CREATE" };
+        let question = format!("STREAM.{verb}.{}", plan.stream());
+        let config = Value::Object(plan.config(by_force));
+        self.ask_of::<Info>(plan.stream(), &question, &config)
+            .await?;
+        Ok(true)
+    }
+
+    async fn stream_config(&self, name: &str) -> Result<Option<Map<String, Value>>, StreamError> {
+        let question = format!("STREAM.INFO.{name}");
+        match self.ask_of::<Info>(name, &question, &json!({})).await {
+            Ok(info) => Ok(Some(info.config)),
+            Err(StreamError::Broker {
+                error: PublishError::Refused(Refusal { code, .. }),
+                ..
+            }) if code == STREAM_NOT_FOUND => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask_of<T: serde::de::DeserializeOwned>(
+        &self,
+        stream: &str,
+        question: &str,
+        details: &Value,
+    ) -> Result<T, StreamError> {
+        let answer = self.question(question, details).await;
+        answer.map_err(|error| StreamError::Broker {
+            stream: stream.to_owned(),
+            error,
+        })
+    }
+}

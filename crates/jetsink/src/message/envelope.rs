@@ -1,0 +1,224 @@
+//! What goes over the wire: a subject, headers, a payload, and the id that makes a retry harmless.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::subject::Subject;
+
+/// Why a header can't go out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// Not a header name.
+    #[error("header name {name:?} has a byte outside visible ASCII, or ':'")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A value with a line break or another control character would end the header.
+    #[error("the value of header {name} has a control character at byte {position}")]
+    Value {
+        /// The header's name.
+        name: String,
+        /// The offset of the character, in bytes.
+        position: usize,
+    },
+}
+
+/// Checked headers, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
+
+impl Headers {
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// [`HeaderError`] for a name or value that would not survive the wire; nothing is added.
+    pub fn push(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<(), HeaderError> {
+        let (name, value) = (name.into(), value.into());
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
+            let name = name.into_owned();
+            return Err(HeaderError::Name { name });
+        }
+        if let Some(position) = value.find(char::is_control) {
+            let name = name.into_owned();
+            return Err(HeaderError::Value { name, position });
+        }
+        self.0.push((name, value));
+        Ok(())
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (&**n, &**v))
+    }
+}
+
+pub(crate) const CONTENT_TYPE: &str = "content-type";
+pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+
+/// The text as a header takes it: that of each structured event is not copied each time.
+pub(crate) fn without_copy(text: &str) -> Cow<'static, str> {
+    match text {
+        CONTENT_TYPE => Cow::Borrowed(CONTENT_TYPE),
+        STRUCTURED => Cow::Borrowed(STRUCTURED),
+        other => Cow::Owned(other.to_owned()),
+    }
+}
+
+/// An id for the stream's duplicate window (`Nats-Msg-Id`): visible ASCII and inner spaces.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`HeaderError`] where it is empty, has spaces at an end, or anything outside visible ASCII.
+    pub fn new(text: impl Into<String>) -> Result<Self, HeaderError> {
+        let text = text.into();
+        let bad = text
+            .bytes()
+            .position(|b| !b.is_ascii_graphic() && b != b' ');
+        let padded = text.is_empty() || text.trim() != text;
+        match bad.or(padded.then_some(0)) {
+            None => Ok(Self(text)),
+            Some(position) => Err(HeaderError::Value {
+                name: "Nats-Msg-Id".to_owned(),
+                position,
+            }),
+        }
+    }
+
+    /// An id that the sink made of checked parts.
+    pub(crate) fn minted(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One event, ready to send.
+///
+/// ```
+/// use jetsink::{Envelope, Subject};
+///
+/// let envelope = Envelope::new(Subject::new("events.acme")?, "{}".into());
+/// assert_eq!(envelope.message_id(), None, "the sink mints one when it sends");
+/// # Ok::<(), jetsink::SubjectError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    subject: Subject,
+    message_id: Option<MessageId>,
+    headers: Headers,
+    payload: Bytes,
+}
+
+impl Envelope {
+    /// An envelope without headers; the sink mints its message id.
+    #[must_use]
+    pub fn new(subject: Subject, payload: Bytes) -> Self {
+        Self {
+            subject,
+            message_id: None,
+            headers: Headers::default(),
+            payload,
+        }
+    }
+
+    /// With these headers.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// With an id of the caller's: two envelopes with one id within the stream's duplicate window
+    /// are stored once.
+    #[must_use]
+    pub fn with_message_id(mut self, id: MessageId) -> Self {
+        self.message_id = Some(id);
+        self
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Its id, once it has one.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&MessageId> {
+        self.message_id.as_ref()
+    }
+
+    /// Its headers, without the ones that the publisher adds.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Its payload. Cloning it is cheap.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_could_break_out_of_a_header_gets_in() {
+        let mut headers = Headers::default();
+        for (name, value) in [
+            ("a", "x\r\ny"),
+            ("a", "\0"),
+            ("a", "\t"),
+            ("", "x"),
+            ("a b", "x"),
+            ("a:", "x"),
+            ("a\n", "x"),
+        ] {
+            assert!(headers.push(name, value).is_err(), "{name:?} {value:?}");
+        }
+        assert_eq!(headers.iter().count(), 0);
+        headers.push("ce-id", "ü ok").unwrap();
+        assert_eq!(headers.iter().next(), Some(("ce-id", "ü ok")));
+    }
+
+    #[test]
+    fn a_message_id_is_visible_ascii() {
+        for bad in ["", " a", "a ", "a\nb", "ü", "\u{7f}"] {
+            assert!(MessageId::new(bad).is_err(), "{bad:?}");
+        }
+        let id = MessageId::new("a b").unwrap();
+        assert_eq!(id.as_str(), "a b");
+        assert_eq!(format!("{id} {id:?}"), r#"a b "a b""#);
+    }
+}

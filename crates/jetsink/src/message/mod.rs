@@ -1,0 +1,13 @@
+//! From an event's JSON to the message that is published, and back. Pure: no I/O, no clock.
+//!
+//! An event enters here, before it reaches a sink. [`binding::Binding::envelope`] reads the attributes that
+//! it needs ([`routing`], or [`event`] for unusual input), fills the subject template ([`subject`]) and
+//! returns an [`envelope::Envelope`]. An invalid event ends here with its own error. [`export`] turns a
+//! message back into JSON.
+
+pub mod binding;
+pub(crate) mod envelope;
+pub mod event;
+pub(crate) mod export;
+pub(crate) mod routing;
+pub mod subject;

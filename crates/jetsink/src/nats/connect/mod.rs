@@ -1,0 +1,468 @@
+//! Where the broker is and how to log in. Settings are checked here; errors and `Debug` never hold
+//! a credential.
+
+pub mod environment;
+mod error;
+mod servers;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, ServerAddr};
+
+use crate::message::subject::Subject;
+use crate::publisher::window::WIDEST_WINDOW;
+use crate::random::random_byte;
+pub use error::{ConnectCause, ConnectError};
+use error::{NO_ANSWER, cause, file_error, reason};
+pub use servers::DEFAULT_SERVER;
+use servers::parse_server;
+pub(crate) use servers::reconnect_delay;
+
+/// The client's queue: twice the widest window, so that a pipeline never waits at it and its order of
+/// sending holds.
+const CLIENT_QUEUE: usize = 2 * WIDEST_WINDOW;
+
+#[derive(Clone, Default)]
+enum Login {
+    #[default]
+    None,
+    UserPassword(String, String),
+    Token(String),
+    NkeySeed(String),
+    CredentialsFile(PathBuf),
+}
+
+/// How to reach and enter the broker. Of several logins, the one set last counts.
+///
+/// Defaults: no login, the system's root certificates, a connect timeout of 5 s, a ping each 2 s
+/// (see [`ping_interval`](Self::ping_interval)), no stream expected, the first
+/// connection must succeed.
+///
+/// ```
+/// use jetsink::ConnectSettings;
+///
+/// let settings = ConnectSettings::new("nats://app:secret@10.0.0.1,nats://10.0.0.2:4223")?
+///     .expected_stream("CELLOS_EVENTS")?;
+/// assert!(!format!("{settings:?}").contains("secret"));
+/// # Ok::<(), jetsink::ConnectError>(())
+/// ```
+#[derive(Clone)]
+pub struct ConnectSettings {
+    servers: Vec<ServerAddr>,
+    login: Login,
+    root_certificates: Option<PathBuf>,
+    client_certificate: Option<(PathBuf, PathBuf)>,
+    tls_first: bool,
+    inbox_prefix: Option<String>,
+    name: String,
+    connect_timeout: Duration,
+    ping_interval: Duration,
+    expected_stream: Option<String>,
+    jetstream_domain: Option<String>,
+    start_disconnected: bool,
+}
+
+impl ConnectSettings {
+    /// Settings for one server, or several separated by commas. A user and password, or a token, in
+    /// the URLs is taken as login; it must be the same in all of them that have one.
+    ///
+    /// # Errors
+    /// [`ConnectError::Server`] for a URL that can't be read, by its place in the list;
+    /// [`ConnectError::Setting`] where the URLs hold different logins.
+    pub fn new(servers: &str) -> Result<Self, ConnectError> {
+        let mut settings = Self {
+            servers: Vec::new(),
+            login: Login::None,
+            root_certificates: None,
+            client_certificate: None,
+            tls_first: false,
+            inbox_prefix: None,
+            name: "jetsink".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(2),
+            expected_stream: None,
+            jetstream_domain: None,
+            start_disconnected: false,
+        };
+        let mut logins = Vec::new();
+        for (index, text) in servers.split(',').map(str::trim).enumerate() {
+            let (server, login) = parse_server(text).map_err(|reason| ConnectError::Server {
+                number: index + 1,
+                reason,
+            })?;
+            settings.servers.push(server);
+            logins.extend(login);
+        }
+        logins.dedup();
+        match (logins.pop(), logins.is_empty()) {
+            (None, _) => {}
+            (Some((user, Some(password))), true) => {
+                settings.login = Login::UserPassword(user, password);
+            }
+            (Some((token, None)), true) => settings.login = Login::Token(token),
+            (Some(_), false) => {
+                return Err(ConnectError::Setting {
+                    what: "servers",
+                    reason: "their URLs hold different logins; a sink has one".to_owned(),
+                });
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Logs in by user and password.
+    #[must_use]
+    pub fn user_and_password(mut self, user: &str, password: &str) -> Self {
+        self.login = Login::UserPassword(user.to_owned(), password.to_owned());
+        self
+    }
+
+    /// Logs in by token.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.login = Login::Token(token.to_owned());
+        self
+    }
+
+    /// Logs in by NKey, given its seed (`SU…`), which is not checked before connecting.
+    #[must_use]
+    pub fn nkey_seed(mut self, seed: &str) -> Self {
+        self.login = Login::NkeySeed(seed.trim().to_owned());
+        self
+    }
+
+    /// Logs in by the JWT and seed of a credentials file, as `nsc generate creds` writes it. It is read
+    /// again for each connection, so a new one is in use from the next connection on.
+    #[must_use]
+    pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.login = Login::CredentialsFile(path.into());
+        self
+    }
+
+    /// Trusts the root certificates in this PEM file instead of the system's, and speaks to brokers
+    /// with TLS only.
+    #[must_use]
+    pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
+        self.root_certificates = Some(path.into());
+        self
+    }
+
+    /// Shows this certificate to the broker (mutual TLS), and speaks to brokers with TLS only; both
+    /// files are PEM.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.client_certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Speaks TLS from the first byte, for servers with `handshake_first`.
+    #[must_use]
+    pub fn tls_first(mut self) -> Self {
+        self.tls_first = true;
+        self
+    }
+
+    /// Receives answers under this prefix instead of `_INBOX`, for users who may subscribe only
+    /// there.
+    #[must_use]
+    pub fn inbox_prefix(mut self, prefix: &str) -> Self {
+        self.inbox_prefix = Some(prefix.trim_end_matches('.').to_owned());
+        self
+    }
+
+    /// The connection's name in the broker's monitoring. Default: `jetsink`.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// The longest that connecting to one server may take. Default: 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often to ask the broker for a sign of life; the third that stays unanswered ends the
+    /// connection. Default: 2 s, so a broker that is gone without a word is noticed within about 6 s.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for zero.
+    pub fn ping_interval(mut self, interval: Duration) -> Result<Self, ConnectError> {
+        if interval.is_zero() {
+            return Err(ConnectError::Setting {
+                what: "ping interval",
+                reason: "it is zero".to_owned(),
+            });
+        }
+        self.ping_interval = interval;
+        Ok(self)
+    }
+
+    /// Accepts acknowledgements of this stream only, and has the broker refuse what another would
+    /// store.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for what can't be a stream's name.
+    pub fn expected_stream(mut self, stream: &str) -> Result<Self, ConnectError> {
+        check_name("expected stream", stream)?;
+        self.expected_stream = Some(stream.to_owned());
+        Ok(self)
+    }
+
+    /// The JetStream domain that the API is asked in (leaf nodes).
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for what can't be a domain.
+    pub fn jetstream_domain(mut self, domain: &str) -> Result<Self, ConnectError> {
+        check_name("JetStream domain", domain)?;
+        self.jetstream_domain = Some(domain.to_owned());
+        Ok(self)
+    }
+
+    /// Lets [`NatsPublisher::connect`](crate::NatsPublisher::connect) return at once, connected or
+    /// not, and connects in the background.
+    #[must_use]
+    pub fn start_disconnected(mut self) -> Self {
+        self.start_disconnected = true;
+        self
+    }
+
+    /// The servers: scheme (`nats`, `tls`, `ws` or `wss`), host and port of each.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(String, String, u16)> {
+        let servers = self.servers.iter();
+        servers
+            .map(|server| {
+                let host = server.host().trim_matches(['[', ']']).to_owned();
+                (server.scheme().to_owned(), host, server.port())
+            })
+            .collect()
+    }
+
+    /// Whether [`tls_first`](Self::tls_first) was called.
+    #[must_use]
+    pub fn is_tls_first(&self) -> bool {
+        self.tls_first
+    }
+
+    /// All servers in a new order, so that many clients spread over a cluster.
+    pub(crate) fn servers_to_try(&self, discovered: &[ServerAddr]) -> Vec<ServerAddr> {
+        let new = discovered
+            .iter()
+            .filter(|server| !self.servers.contains(server));
+        let mut servers: Vec<ServerAddr> = self.servers.iter().chain(new).cloned().collect();
+        let length = servers.len().max(1);
+        servers.rotate_left(random_byte() as usize % length);
+        servers
+    }
+
+    /// A server that the broker told of (`connect_urls`: host and port).
+    pub(crate) fn discovered_server(&self, host_and_port: &str) -> Option<ServerAddr> {
+        let scheme = self.servers.first()?.scheme();
+        format!("{scheme}://{host_and_port}").parse().ok()
+    }
+
+    pub(crate) fn parse_address(&self, text: &str) -> Result<ServerAddr, ConnectError> {
+        text.parse()
+            .map_err(|error: std::io::Error| self.refused(ConnectCause::Other, error.to_string()))
+    }
+
+    pub(crate) fn starts_disconnected(&self) -> bool {
+        self.start_disconnected
+    }
+
+    pub(crate) fn expected_stream_name(&self) -> Option<&str> {
+        self.expected_stream.as_deref()
+    }
+
+    /// `$JS.API.`, or the domain's.
+    pub(crate) fn api_prefix(&self) -> String {
+        match &self.jetstream_domain {
+            None => "$JS.API.".to_owned(),
+            Some(domain) => format!("$JS.{domain}.API."),
+        }
+    }
+
+    /// The connect timeout of each server, and a little for looking up names.
+    pub(crate) fn time_to_connect(&self, servers: usize) -> Duration {
+        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
+        self.connect_timeout
+            .saturating_mul(servers)
+            .saturating_add(Duration::from_secs(1))
+    }
+
+    pub(crate) async fn options(&self) -> Result<ConnectOptions, ConnectError> {
+        let mut options = ConnectOptions::new()
+            .name(&self.name)
+            .connection_timeout(self.connect_timeout)
+            .ping_interval(self.ping_interval)
+            .client_capacity(CLIENT_QUEUE)
+            // Within one attempt at all servers there is nothing to wait for.
+            .reconnect_delay_callback(|_| Duration::ZERO);
+        options = match &self.login {
+            Login::None => options,
+            Login::UserPassword(user, password) => {
+                options.user_and_password(user.clone(), password.clone())
+            }
+            Login::Token(token) => options.token(token.clone()),
+            Login::NkeySeed(seed) => options.nkey(seed.clone()),
+            Login::CredentialsFile(path) => {
+                const WHAT: &str = "credentials file";
+                check_file(WHAT, path).await?;
+                // The library's own text might quote the file.
+                let invalid = "it holds no JWT and seed, as `nsc generate creds` writes them";
+                options
+                    .credentials_file(path)
+                    .await
+                    .map_err(|_| file_error(WHAT, path, &invalid))?
+            }
+        };
+        if let Some(path) = &self.root_certificates {
+            check_file("root certificates", path).await?;
+            options = options
+                .add_root_certificates(path.clone())
+                .require_tls(true);
+        }
+        if let Some((certificate, key)) = &self.client_certificate {
+            check_file("client certificate", certificate).await?;
+            check_file("client key", key).await?;
+            options = options
+                .add_client_certificate(certificate.clone(), key.clone())
+                .require_tls(true);
+        }
+        if self.tls_first {
+            options = options.tls_first();
+        }
+        if let Some(prefix) = &self.inbox_prefix {
+            Subject::new(prefix).map_err(|error| ConnectError::Setting {
+                what: "inbox prefix",
+                reason: error.to_string(),
+            })?;
+            options = options.custom_inbox_prefix(prefix);
+        }
+        Ok(options)
+    }
+
+    pub(crate) fn timed_out(&self) -> ConnectError {
+        self.refused(ConnectCause::TimedOut, NO_ANSWER.to_owned())
+    }
+
+    pub(crate) fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
+        self.refused(cause(error), reason(error))
+    }
+
+    pub(crate) fn inbox_failed(&self, error: &async_nats::SubscribeError) -> ConnectError {
+        let reason = format!("no inbox for acknowledgements: {error}");
+        self.refused(ConnectCause::Other, reason)
+    }
+
+    fn refused(&self, cause: ConnectCause, reason: String) -> ConnectError {
+        ConnectError::Refused {
+            servers: self.server_list(),
+            cause,
+            reason,
+        }
+    }
+
+    fn server_list(&self) -> String {
+        let urls: Vec<&str> = self.servers.iter().map(ServerAddr::as_url_str).collect();
+        urls.join(",")
+    }
+}
+
+impl fmt::Debug for ConnectSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let login = match &self.login {
+            Login::None => "none",
+            Login::UserPassword(..) => "user and password",
+            Login::Token(_) => "token",
+            Login::NkeySeed(_) => "nkey",
+            Login::CredentialsFile(_) => "credentials file",
+        };
+        f.debug_struct("ConnectSettings")
+            .field("servers", &self.server_list())
+            .field("login", &login)
+            .field("root_certificates", &self.root_certificates)
+            .field(
+                "client_certificate",
+                &self.client_certificate.as_ref().map(|(c, _)| c),
+            )
+            .field("expected_stream", &self.expected_stream)
+            .field("start_disconnected", &self.start_disconnected)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names of streams and domains: one subject token, no path separators.
+fn check_name(what: &'static str, name: &str) -> Result<(), ConnectError> {
+    let error = |reason: String| ConnectError::Setting { what, reason };
+    if name.is_empty() {
+        return Err(error("it is empty".to_owned()));
+    }
+    let forbidden =
+        |c: char| matches!(c, '.' | '*' | '>' | '/' | '\\') || c.is_whitespace() || c.is_control();
+    match name.find(forbidden) {
+        None => Ok(()),
+        Some(position) => Err(error(format!(
+            "{name:?} has a character at byte {position} that can't be in a name"
+        ))),
+    }
+}
+
+async fn check_file(what: &'static str, path: &Path) -> Result<(), ConnectError> {
+    tokio::fs::File::open(path)
+        .await
+        .map(drop)
+        .map_err(|error| file_error(what, path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_in_the_url_is_taken_out_of_it() {
+        let settings =
+            ConnectSettings::new("nats://us%40er:p%3Ass@127.0.0.1, tls://127.0.0.2:1").unwrap();
+        assert!(
+            matches!(&settings.login, Login::UserPassword(u, p) if u == "us@er" && p == "p:ss")
+        );
+        assert_eq!(settings.server_list(), "nats://127.0.0.1,tls://127.0.0.2:1");
+        let token = ConnectSettings::new("nats://t0ken@127.0.0.1").unwrap();
+        assert!(matches!(&token.login, Login::Token(t) if t == "t0ken"));
+        assert!(ConnectSettings::new("nats://a:b@h1,nats://c:d@h2").is_err());
+    }
+
+    #[test]
+    fn a_bad_url_is_named_by_its_place_and_never_shown() {
+        for bad in [
+            "",
+            "nats://ok,",
+            "http://u:hunter2@h",
+            "nats://u:hunter2@h:99999",
+            "nats://u:hunter2@",
+            "nats://",
+        ] {
+            let error = ConnectSettings::new(bad).unwrap_err().to_string();
+            assert!(error.contains("server "), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let settings = ConnectSettings::new(DEFAULT_SERVER)
+            .unwrap()
+            .credentials_file("/no/such.creds");
+        let error = settings.options().await.err().unwrap().to_string();
+        assert!(error.contains("credentials file /no/such.creds"), "{error}");
+    }
+}

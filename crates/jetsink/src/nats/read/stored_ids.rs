@@ -1,0 +1,180 @@
+//! Which message ids have streams stored? Read by an ephemeral consumer that sends headers only.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+use serde::Deserialize;
+use serde_json::json;
+use tracing::warn;
+
+use super::catch_up::Cluster;
+use super::consumer::{IDLE_AT_THE_END, Next, consumer, next};
+use super::last_sequence::end_of;
+use super::message_info::Place;
+use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
+use crate::nats::api::{ask, cant_read};
+use crate::nats::session::Session;
+use crate::nats::shared::Shared;
+use crate::nats::wire::MESSAGE_ID;
+use crate::outcome::PublishError;
+use crate::publisher::StoredIds;
+
+/// One after another, a spool of many subjects would spend its replay on the way to the broker and
+/// back; all at once, it would fill the queue of the API.
+const QUESTIONS_AT_ONCE: usize = 64;
+
+/// With more, the stream is read whole: a consumer's filters have to fit its request.
+const MOST_FILTERS: usize = 64;
+
+/// Visits the ids of what is stored under the subjects of `events`, in whatever streams capture them.
+pub(crate) async fn stored_ids(
+    shared: &Shared,
+    session: &Session,
+    events: &[Envelope],
+    after: &HashMap<String, u64>,
+    visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+) -> Result<StoredIds, PublishError> {
+    let mut by_stream: HashMap<String, Vec<&Envelope>> = HashMap::new();
+    for events in events.chunks(QUESTIONS_AT_ONCE) {
+        let questions = events
+            .iter()
+            .map(|event| streams_of(shared, session, event.subject()));
+        let answers = try_join_all(questions).await?;
+        for (event, streams) in events.iter().zip(answers) {
+            for stream in streams {
+                by_stream.entry(stream).or_default().push(event);
+            }
+        }
+    }
+    let mut unread = Vec::new();
+    for (stream, events) in by_stream {
+        let above = after.get(&stream).copied().unwrap_or(0);
+        let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
+        let mut visit = |id: &str| visit(&subjects, id);
+        match read(shared, session, &stream, &events, above, &mut visit).await {
+            Ok(()) => {}
+            Err(error) if is_for_good(&error) => warn!(
+                %stream, %error,
+                "a stream can't be looked up: events past its duplicate window may be stored twice"
+            ),
+            Err(error) if is_the_streams(&error) => {
+                warn!(%stream, %error, "a stream can't be read at the moment");
+                unread.extend(subjects.into_iter().cloned());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(if unread.is_empty() {
+        StoredIds::Visited
+    } else {
+        StoredIds::VisitedExcept(unread)
+    })
+}
+
+/// Whether it says nothing of other streams.
+fn is_the_streams(error: &PublishError) -> bool {
+    !matches!(
+        error,
+        PublishError::NotConnected
+            | PublishError::ConnectionLost
+            | PublishError::ClientBusy
+            | PublishError::AckTimeout {
+                broker_answers: false
+            }
+            | PublishError::PermissionDenied
+            | PublishError::InboxDenied { .. }
+    )
+}
+
+/// Whether it will be no better in a minute: waiting for ever would be worse than a duplicate. A
+/// work-queue stream takes no second reader (10098 to 10101), another one has all that it may have
+/// (10026), and a permission stays as it is.
+fn is_for_good(error: &PublishError) -> bool {
+    match error {
+        PublishError::Refused(refusal) => matches!(refusal.code, 10_026 | 10_098..=10_101),
+        PublishError::FlowControlDenied => true,
+        _ => false,
+    }
+}
+
+async fn streams_of(
+    shared: &Shared,
+    session: &Session,
+    subject: &Subject,
+) -> Result<Vec<String>, PublishError> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        streams: Option<Vec<String>>,
+    }
+    let names: Names = ask(
+        shared,
+        session,
+        "STREAM.NAMES",
+        &json!({ "subject": subject.as_str() }),
+    )
+    .await?;
+    Ok(names.streams.unwrap_or_default())
+}
+
+async fn read(
+    shared: &Shared,
+    session: &Session,
+    stream: &str,
+    events: &[&Envelope],
+    above: u64,
+    visit: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), PublishError> {
+    #[derive(Deserialize)]
+    struct Created {
+        num_pending: u64,
+        cluster: Option<Cluster>,
+    }
+    let end = end_of(shared, session, stream, events).await?;
+    let inbox = session.client.new_inbox();
+    let mut messages = session
+        .client
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
+    let mut config = consumer(&inbox, above);
+    config["headers_only"] = true.into();
+    if events.len() <= MOST_FILTERS {
+        config["filter_subjects"] = events.iter().map(|e| e.subject().as_str()).collect();
+    }
+    let created: Created = ask(
+        shared,
+        session,
+        &format!("CONSUMER.CREATE.{stream}"),
+        &json!({ "stream_name": stream, "config": config }),
+    )
+    .await?;
+    let mut reach = end.reach(created.cluster.as_ref());
+    let (mut received, mut idle) = (0, 0);
+    while (received < created.num_pending || !reach.is_complete()) && idle < IDLE_AT_THE_END {
+        match next(shared, session, &mut messages).await? {
+            Next::Stored(message) => {
+                if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
+                    visit(id.as_str());
+                }
+                if let Some(place) = Place::of(&message) {
+                    reach.came_to(place.sequence);
+                }
+                received += 1;
+                idle = 0;
+            }
+            Next::Idle { delivered, .. } if delivered > received => {
+                return Err(cant_read("messages were lost on their way"));
+            }
+            // What was pending has gone meanwhile: too old, too many, purged.
+            Next::Idle { passed, .. } => {
+                reach.came_to(passed);
+                idle += 1;
+            }
+        }
+    }
+    // The server takes the consumer away once nobody listens.
+    let _ = messages.unsubscribe().await;
+    reach.check()
+}

@@ -1,0 +1,26 @@
+//! The acknowledgement of a stream.
+
+/// A stream's word that it has stored an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Acknowledgement {
+    /// The stream.
+    pub stream: String,
+    /// The event's sequence number in it.
+    pub sequence: u64,
+    /// Whether the stream already had a message with this id in its duplicate window, and so stored
+    /// nothing now; `sequence` is then the first one's.
+    pub duplicate: bool,
+}
+
+impl Acknowledgement {
+    /// An acknowledgement of a new message.
+    #[must_use]
+    pub fn new(stream: impl Into<String>, sequence: u64) -> Self {
+        Self {
+            stream: stream.into(),
+            sequence,
+            duplicate: false,
+        }
+    }
+}

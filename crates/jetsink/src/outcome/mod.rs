@@ -1,0 +1,19 @@
+//! The result of an emit: a delivery, or a typed error. Pure.
+//!
+//! A publish ends with an [`Acknowledgement`] or a [`PublishError`], which states the [`Scope`] of the
+//! failure and what is [`Known`] of the event. An emit ends with a [`Delivery`] or an [`EmitError`], which
+//! adds the circuits' rejections and the spool's errors.
+
+mod acknowledgement;
+mod delivery;
+mod emit_error;
+mod last_failure;
+mod publish_error;
+mod spool_error;
+
+pub use acknowledgement::Acknowledgement;
+pub use delivery::{Delivery, Receipt};
+pub use emit_error::{CircuitOpen, EmitError, FailedEmit, SpoolFailed};
+pub use last_failure::LastFailure;
+pub use publish_error::{Known, PublishError, Refusal, Scope};
+pub use spool_error::SpoolError;

@@ -1,0 +1,96 @@
+//! The errors of a spool.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the spool can't be opened, or did not take an event. An event that met one of these is not
+/// spooled, unless the error says that it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// Another process, or another sink of this one, has it open.
+    #[error("the spool {} is in use: stop the process that has it, or give each sink a folder of its own", .path.display())]
+    InUse {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// It was written by another version.
+    #[error(
+        "the spool {} has format {found}, and this version reads {expected}; \
+         replay it with the version that wrote it",
+        .path.display()
+    )]
+    Format {
+        /// Its file.
+        path: PathBuf,
+        /// The format that it says it has.
+        found: u64,
+        /// The format that this version reads and writes.
+        expected: u64,
+    },
+    /// There is no room left. Nothing was written.
+    #[error("the spool is full: {used_bytes} of {limit_bytes} bytes")]
+    Full {
+        /// Bytes of the events in it, dead letters included.
+        used_bytes: u64,
+        /// The limit it was opened with.
+        limit_bytes: u64,
+    },
+    /// The disk said no. The event is not in the spool.
+    #[error("the spool {}: {doing}: {reason}", .path.display())]
+    Io {
+        /// Its file or folder.
+        path: PathBuf,
+        /// What was under way.
+        doing: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// The disk failed when this very event was all but written, and nobody knows whether it is there.
+    /// It may be spooled, and is then sent once the file can be opened again: by this sink as soon as
+    /// the disk lets it, or after a failed sync by a new one.
+    #[error("the spool {}: it is not known whether the event is in it ({reason}); \
+             mend the disk: if it is, it is sent once the spool opens again", .path.display())]
+    HalfWritten {
+        /// Its file.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
+    /// A sync failed, an earlier one or one of this very read, removal or note: what the disk holds of
+    /// the last writes is not known, so nothing more is built upon it. No new event is in it; what was
+    /// acknowledged before is untouched.
+    #[error("the spool {} takes nothing more after a failed sync ({reason}); \
+             mend the disk and open it again", .path.display())]
+    Poisoned {
+        /// Its file.
+        path: PathBuf,
+        /// What the sync failed with.
+        reason: String,
+    },
+    /// The sync took longer than the emit's deadline. The event may be spooled all the same.
+    #[error("the spool's disk did not answer within {waited:?}")]
+    TooSlow {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The sink is closed, or closing.
+    #[error("the spool is closed")]
+    Closed,
+    /// A setting that doesn't hold.
+    #[error("spool: {what}: {reason}")]
+    Setting {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl SpoolError {
+    /// Whether the event may be in the spool in spite of the error.
+    #[must_use]
+    pub fn may_be_spooled(&self) -> bool {
+        matches!(self, Self::TooSlow { .. } | Self::HalfWritten { .. })
+    }
+}

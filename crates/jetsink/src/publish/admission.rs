@@ -1,0 +1,378 @@
+//! Two scopes of circuits: the broker's, and one for each subject that fails.
+//!
+//! A subject's circuit exists only while that subject fails, and there are at most
+//! [`MOST_FAILING_SUBJECTS`] of them: past that the one that has been failing longest without being
+//! asked for gives way. While no subject fails, a publish costs one load for all of this.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
+use crate::message::subject::Subject;
+use crate::observe::history::History;
+use crate::outcome::{CircuitOpen, PublishError, Scope};
+
+/// The most subjects that have a circuit of their own at one time.
+pub const MOST_FAILING_SUBJECTS: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) struct Scopes {
+    broker: Circuit,
+    subjects: Mutex<HashMap<Subject, FailingSubject>>,
+    /// The size of `subjects`, to keep the steady path off its lock.
+    failing: AtomicUsize,
+    /// Counts subjects that recovered: the epoch against which a late failure is recognized.
+    recoveries: AtomicU64,
+    history: History,
+}
+
+#[derive(Debug)]
+struct FailingSubject {
+    circuit: Arc<Circuit>,
+    last_asked: Instant,
+}
+
+impl Scopes {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            broker: Circuit::new(now),
+            subjects: Mutex::default(),
+            failing: AtomicUsize::new(0),
+            recoveries: AtomicU64::new(0),
+            history: History::new(now),
+        }
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The subjects with an open circuit of their own, in their order.
+    pub(crate) fn failing_subjects(&self, now: Instant) -> Vec<(Subject, State)> {
+        let mut failing: Vec<(Subject, State)> = self
+            .lock()
+            .iter()
+            .map(|(subject, failing)| (subject.clone(), failing.circuit.state(now)))
+            .collect();
+        failing.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        failing
+    }
+
+    /// Asks both circuits. The admission gives its places back when it is dropped.
+    pub(crate) fn admit(
+        &self,
+        now: Instant,
+        subject: &Subject,
+    ) -> Result<ScopedAdmission<'_>, CircuitOpen> {
+        let broker = self.broker.admit(now).map_err(|r| open(Scope::Broker, r))?;
+        let mut admission = ScopedAdmission {
+            scopes: self,
+            broker: Some(broker),
+            subject: None,
+            recoveries: self.recoveries.load(Ordering::Acquire),
+        };
+        if self.failing.load(Ordering::Acquire) > 0
+            && let Some(circuit) = self.circuit_of(subject, now)
+        {
+            // On a rejection the drop of `admission` gives the broker's probe back.
+            let subject = circuit.admit(now).map_err(|r| open(Scope::Subject, r))?;
+            admission.subject = Some((circuit, subject));
+        }
+        Ok(admission)
+    }
+
+    /// Why the broker's circuit would admit nobody at `now`; takes no place.
+    pub(crate) fn rejection(&self, now: Instant) -> Option<CircuitOpen> {
+        let rejected = self.broker.rejection(now)?;
+        Some(open(Scope::Broker, rejected))
+    }
+
+    pub(crate) fn broker_state(&self, now: Instant) -> State {
+        self.broker.state(now)
+    }
+
+    pub(crate) fn subject_state(&self, subject: &Subject, now: Instant) -> State {
+        match self.lock().get(subject) {
+            None => State::Connected,
+            Some(failing) => failing.circuit.state(now),
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&self, now: Instant) {
+        let transition = self.broker.trip(now);
+        if transition.is_some() {
+            let gone = PublishError::NotConnected;
+            self.history.failed(now, &gone, None);
+        }
+        self.history.moved(now, Scope::Broker, None, transition);
+    }
+
+    /// The broker gave a sign of life.
+    pub(crate) fn sign_of_life(&self, now: Instant) {
+        let transition = self.broker.probe_due();
+        self.history.moved(now, Scope::Broker, None, transition);
+    }
+
+    fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<Circuit>> {
+        let mut subjects = self.lock();
+        let failing = subjects.get_mut(subject)?;
+        failing.last_asked = now;
+        Some(Arc::clone(&failing.circuit))
+    }
+
+    fn subject_failed(&self, subject: &Subject, now: Instant, recoveries_at_admission: u64) {
+        let mut subjects = self.lock();
+        // Someone opened it meanwhile, or some subject recovered while this publish was out and it
+        // may have been this one: the next failure will tell.
+        if subjects.contains_key(subject)
+            || self.recoveries.load(Ordering::Acquire) != recoveries_at_admission
+        {
+            return;
+        }
+        if subjects.len() >= MOST_FAILING_SUBJECTS {
+            let longest = subjects
+                .iter()
+                .min_by_key(|(_, failing)| failing.last_asked);
+            if let Some(gives_way) = longest.map(|(subject, _)| subject.clone()) {
+                subjects.remove(&gives_way);
+                self.history.meters.forgotten(Scope::Subject, 1);
+            }
+        }
+        subjects.insert(
+            subject.clone(),
+            FailingSubject {
+                circuit: Arc::new(Circuit::opened(now)),
+                last_asked: now,
+            },
+        );
+        self.failing.store(subjects.len(), Ordering::Release);
+        drop(subjects);
+        let opened = Some(Transition::Opened);
+        self.history
+            .moved(now, Scope::Subject, Some(subject), opened);
+    }
+
+    /// Whether its circuit was still this one.
+    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) -> bool {
+        let mut subjects = self.lock();
+        let failing = subjects.get(subject);
+        let its_own = failing.is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit));
+        if its_own {
+            subjects.remove(subject);
+            self.recoveries.fetch_add(1, Ordering::AcqRel);
+            self.failing.store(subjects.len(), Ordering::Release);
+        }
+        its_own
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, FailingSubject>> {
+        // Nothing panics while holding it; if something ever does, the map is still a map.
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(scope: Scope, rejected: Rejected) -> CircuitOpen {
+    CircuitOpen {
+        scope,
+        attempt: rejected.attempt,
+        retry_after: rejected.retry_after,
+        probing: rejected.probing,
+    }
+}
+
+/// The right to publish once to a subject.
+#[derive(Debug)]
+pub(crate) struct ScopedAdmission<'a> {
+    scopes: &'a Scopes,
+    broker: Option<Admission>,
+    subject: Option<(Arc<Circuit>, Admission)>,
+    recoveries: u64,
+}
+
+impl ScopedAdmission<'_> {
+    /// Whether either circuit gave out its probe.
+    pub(crate) fn is_probe(&self) -> bool {
+        let subject = self.subject.as_ref().map(|(_, admission)| admission);
+        self.broker.iter().chain(subject).any(Admission::is_probe)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn probes_broker(&self) -> bool {
+        self.broker.as_ref().is_some_and(Admission::is_probe)
+    }
+
+    /// `failure` is `None` for a success.
+    pub(crate) fn settle(
+        mut self,
+        now: Instant,
+        subject: &Subject,
+        failure: Option<&PublishError>,
+    ) {
+        let scopes = self.scopes;
+        if let Some(error) = failure {
+            scopes.history.failed(now, error, Some(subject));
+        }
+        let failed = failure.map(PublishError::scope);
+        let broker = match failed {
+            // Whatever the broker said, it was there to say it.
+            None | Some(Scope::Subject) => Some(Outcome::Success),
+            Some(Scope::Broker) => Some(Outcome::Failure),
+            // Such events are mostly refused before they are sent, and then prove nothing.
+            Some(Scope::Event) => None,
+        };
+        if let (Some(outcome), Some(admission)) =
+            (broker, self.broker.take_if(|_| broker.is_some()))
+        {
+            let transition = scopes.broker.settle(now, admission, outcome);
+            scopes.history.moved(now, Scope::Broker, None, transition);
+        }
+        match (failed, self.subject.take()) {
+            (None, Some((circuit, admission))) => {
+                let transition = circuit.settle(now, admission, Outcome::Success);
+                if transition == Some(Transition::Closed)
+                    && !scopes.subject_recovered(subject, &circuit)
+                {
+                    return; // it had made room for another
+                }
+                let history = &scopes.history;
+                history.moved(now, Scope::Subject, Some(subject), transition);
+            }
+            (Some(Scope::Subject), Some((circuit, admission))) => {
+                let transition = circuit.settle(now, admission, Outcome::Failure);
+                let history = &scopes.history;
+                history.moved(now, Scope::Subject, Some(subject), transition);
+            }
+            (Some(Scope::Subject), None) => {
+                scopes.subject_failed(subject, now, self.recoveries);
+            }
+            (Some(Scope::Broker | Scope::Event), Some(taken)) => self.subject = Some(taken),
+            (None | Some(Scope::Broker | Scope::Event), None) => {}
+        }
+    }
+}
+
+impl Drop for ScopedAdmission<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.broker.take() {
+            self.scopes.broker.release(admission);
+        }
+        if let Some((circuit, admission)) = self.subject.take() {
+            circuit.release(admission);
+        }
+    }
+}
+
+impl Drop for Scopes {
+    /// The metrics count open circuits of what is there.
+    fn drop(&mut self) {
+        let failing = self.lock().len();
+        self.history.meters.forgotten(Scope::Subject, failing);
+        match self.broker.state(Instant::now()) {
+            State::Connected => {}
+            State::Reconnecting { .. } => self.history.meters.forgotten(Scope::Broker, 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn subject(text: &str) -> Subject {
+        Subject::new(text).unwrap()
+    }
+
+    fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
+        let subject = subject(text);
+        let admission = scopes.admit(now, &subject).unwrap();
+        let error = match scope {
+            Scope::Broker => PublishError::NotConnected,
+            Scope::Subject => PublishError::NoStream,
+            Scope::Event => PublishError::TooLarge { bytes: 2, limit: 1 },
+        };
+        admission.settle(now, &subject, Some(&error));
+    }
+
+    #[test]
+    fn a_dropped_admission_gives_both_probes_back() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        fail(&scopes, now, "b", Scope::Broker);
+        let later = now + Duration::from_millis(100);
+        let probe = scopes.admit(later, &subject("a")).unwrap();
+        assert!(probe.is_probe());
+        assert!(scopes.admit(later, &subject("a")).is_err());
+        drop(probe);
+        let again = scopes.admit(later, &subject("a")).unwrap();
+        assert!(again.is_probe());
+    }
+
+    #[test]
+    fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        assert_eq!(
+            scopes.admit(now, &subject("a")).unwrap_err().scope,
+            Scope::Subject
+        );
+        assert!(!scopes.admit(now, &subject("b")).unwrap().is_probe());
+        let later = now + Duration::from_millis(100);
+        scopes
+            .admit(later, &subject("a"))
+            .unwrap()
+            .settle(later, &subject("a"), None);
+        assert_eq!(scopes.subject_state(&subject("a"), later), State::Connected);
+        assert_eq!(scopes.failing.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_failing_event_moves_nothing() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Event);
+        assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
+        assert_eq!(scopes.broker_state(now), State::Connected);
+    }
+
+    #[test]
+    fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        fail(&scopes, now, "a", Scope::Subject);
+        let later = now + Duration::from_millis(50);
+        fail(&scopes, later, "b", Scope::Broker);
+        scopes.sign_of_life(later);
+        assert_eq!(
+            scopes.admit(later, &subject("a")).unwrap_err().scope,
+            Scope::Subject
+        );
+        assert!(scopes.admit(later, &subject("b")).unwrap().is_probe());
+    }
+
+    #[test]
+    fn the_subject_that_was_asked_for_longest_ago_gives_way() {
+        let now = Instant::now();
+        let scopes = Scopes::new(now);
+        for number in 0..MOST_FAILING_SUBJECTS {
+            let at = now + Duration::from_millis(number as u64);
+            fail(&scopes, at, &format!("s.{number}"), Scope::Subject);
+        }
+        let end = now + Duration::from_millis(MOST_FAILING_SUBJECTS as u64);
+        let _ = scopes.admit(end, &subject("s.0"));
+        fail(&scopes, end, "one.more", Scope::Subject);
+        assert_eq!(
+            scopes.failing.load(Ordering::Relaxed),
+            MOST_FAILING_SUBJECTS
+        );
+        assert_eq!(scopes.subject_state(&subject("s.1"), end), State::Connected);
+        assert_ne!(scopes.subject_state(&subject("s.0"), end), State::Connected);
+    }
+}

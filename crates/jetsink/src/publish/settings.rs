@@ -1,0 +1,93 @@
+//! How a sink behaves. Checked here.
+
+use std::time::Duration;
+
+use crate::message::envelope::{HeaderError, MessageId};
+
+/// Why settings of a sink don't hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The deadline is out of range.
+    #[error("the deadline is {0:?}; it must be from 1 ms to 1 hour")]
+    Deadline(Duration),
+    /// There would be no attempt.
+    #[error("max attempts is 0; it must be 1 or more")]
+    MaxAttempts,
+    /// The sink's id can't be part of a message id.
+    #[error("sink id: {0}")]
+    SinkId(#[from] HeaderError),
+}
+
+/// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is made of
+/// them.
+///
+/// ```
+/// use std::time::Duration;
+/// use jetsink::{SettingsError, SinkSettings};
+///
+/// let settings = SinkSettings::default()
+///     .deadline(Duration::from_millis(500))?
+///     .max_attempts(2)?;
+///
+/// let error = SinkSettings::default().deadline(Duration::ZERO).unwrap_err();
+/// assert_eq!(error.to_string(), "the deadline is 0ns; it must be from 1 ms to 1 hour");
+/// # Ok::<(), SettingsError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SinkSettings {
+    pub(crate) deadline: Duration,
+    pub(crate) max_attempts: u32,
+    /// None to have each sink take one of its own.
+    pub(crate) sink_id: Option<String>,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            max_attempts: 3,
+            sink_id: None,
+        }
+    }
+}
+
+impl SinkSettings {
+    /// The longest that one emit may take, all attempts and waits included.
+    ///
+    /// # Errors
+    /// [`SettingsError::Deadline`] outside 1 ms to 1 hour.
+    pub fn deadline(mut self, deadline: Duration) -> Result<Self, SettingsError> {
+        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&deadline) {
+            return Err(SettingsError::Deadline(deadline));
+        }
+        self.deadline = deadline;
+        Ok(self)
+    }
+
+    /// How often one emit may try while the circuit is closed: again only after a failure that is
+    /// [transient](crate::PublishError::is_transient), after waits of 100 ms, 400 ms, 1.6 s … where they fit into
+    /// the deadline. A probe is always one attempt. In a [`Pipeline`](crate::Pipeline) this counts for
+    /// a subject's failures; the broker's are tried again by its patience.
+    ///
+    /// # Errors
+    /// [`SettingsError::MaxAttempts`] for 0.
+    pub fn max_attempts(mut self, attempts: u32) -> Result<Self, SettingsError> {
+        if attempts == 0 {
+            return Err(SettingsError::MaxAttempts);
+        }
+        self.max_attempts = attempts;
+        Ok(self)
+    }
+
+    /// The first part of the message ids that the sink mints (`<id>.<n>`). Two sinks, or two runs
+    /// of one, must never share it: the stream would take their events for each other's. So don't clone
+    /// settings with an id for a second sink; without this, clones are safe.
+    ///
+    /// # Errors
+    /// [`SettingsError::SinkId`] where it can't stand in a header.
+    pub fn sink_id(mut self, id: impl Into<String>) -> Result<Self, SettingsError> {
+        self.sink_id = Some(MessageId::new(id)?.as_str().to_owned());
+        Ok(self)
+    }
+}

@@ -1,0 +1,128 @@
+//! What must not cost more for each event the more subjects there are; and waits that must not spin.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::outcome::Delivery;
+use crate::publish::settings::SinkSettings;
+use crate::sink::Sink;
+use crate::spool::SpoolSettings;
+use crate::tests::simulated_broker::{Leader, Simulated};
+use crate::{Envelope, Subject};
+
+const SUBJECTS: usize = 2_048;
+
+/// Unoptimized and on a busy machine this takes a second or two; what looks at all subjects for each
+/// event takes minutes.
+const LONG: Duration = Duration::from_secs(30);
+
+fn envelope(subject: usize) -> Envelope {
+    let payload = subject.to_string().into();
+    Envelope::new(Subject::new(format!("s.{subject}")).unwrap(), payload)
+}
+
+#[tokio::test]
+async fn a_window_of_failing_subjects_is_not_gone_through_for_each_of_them() {
+    let broker = Simulated::new();
+    broker.with(|broker| {
+        let names = (0..SUBJECTS).map(|subject| format!("s.{subject}"));
+        broker.to_refuse.extend(names);
+        // Nothing leaves the window before the first has its result.
+        broker.lead("s.0", Leader::GoneSilently);
+    });
+    let sink = Sink::new(broker, SinkSettings::default());
+    let window = NonZeroUsize::new(SUBJECTS).unwrap();
+    let mut pipeline = sink.direct().pipeline(window).holding_failed_subjects();
+    let started = Instant::now();
+    for subject in 0..SUBJECTS {
+        pipeline.push(envelope(subject)).unwrap();
+    }
+    while let Some(result) = pipeline.next().await {
+        result.unwrap_err();
+    }
+    assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replay_reads_each_of_many_subjects_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    let spool = SpoolSettings::new(folder.path()).window(SUBJECTS).unwrap();
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    let emits = (0..SUBJECTS).map(|subject| sink.emit(envelope(subject)));
+    for result in futures_util::future::join_all(emits).await {
+        assert_eq!(result.unwrap(), Delivery::Spooled);
+    }
+    let started = Instant::now();
+    broker.connect();
+    let receipt = sink.close(2 * LONG).await;
+    assert_eq!(
+        (receipt.delivered, receipt.spooled),
+        (SUBJECTS as u64, 0),
+        "{receipt:?}"
+    );
+    assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
+}
+
+/// The processor time of this thread (`schedstat` in proc(5)).
+fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = text.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// It once asked without a pause whether a subject was handed over whose time had long passed.
+#[tokio::test]
+async fn a_pipeline_that_waits_for_room_sleeps_also_after_a_broken_hand_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    let spool = SpoolSettings::new(folder.path())
+        .limit_bytes(4 << 10)
+        .unwrap()
+        .events_per_second(20)
+        .unwrap();
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
+        .await
+        .unwrap();
+    let event = |subject: &str, bytes: usize| {
+        Envelope::new(
+            Subject::new(subject).unwrap(),
+            format!("{:>bytes$}", 1).into(),
+        )
+    };
+    for _ in 0..20 {
+        sink.emit(event("b", 20)).await.unwrap();
+    }
+    broker.connect();
+    while sink.status().delivered == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let window = NonZeroUsize::new(8).unwrap();
+    let mut pipeline = sink.pipeline(window).patience(LONG);
+    pipeline.push(event("b", 20)).unwrap();
+    // It waits to be handed over.
+    let early = timeout(Duration::from_millis(50), pipeline.next()).await;
+    assert!(early.is_err());
+    broker.disconnect();
+    let spooled = pipeline.next().await.unwrap().unwrap();
+    assert_eq!(spooled, Delivery::Spooled);
+    sleep(Duration::from_millis(300)).await;
+    // There is no room for it before others have left.
+    pipeline.push(event("a", 3_000)).unwrap();
+    let before = thread_time();
+    let no_room = timeout(Duration::from_secs(1), pipeline.next()).await;
+    assert!(no_room.is_err());
+    let worked = thread_time() - before;
+    assert!(worked < Duration::from_millis(100), "{worked:?}");
+    broker.connect();
+    let result = timeout(LONG, pipeline.next()).await;
+    result.unwrap().unwrap().unwrap();
+    drop(pipeline);
+    assert_eq!(sink.close(LONG).await.spooled, 0);
+}

@@ -1,0 +1,14 @@
+//! Unit tests of more than one file, the simulated brokers they use, and the trials that need no server.
+
+mod circuit;
+mod expiry;
+mod growth;
+mod hand_over;
+mod pipeline;
+mod reconcile;
+mod replay;
+pub(crate) mod simulated_broker;
+mod sink;
+mod streams;
+mod subject;
+mod trials;

@@ -1,0 +1,214 @@
+//! A simulated broker, without a duplicate window, for tests of the whole sink.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::outcome::{Acknowledgement, PublishError};
+use crate::publisher::{Connection, Publisher, StoredIds};
+use crate::{Envelope, Subject};
+
+/// The beginning of a payload that no stream takes.
+pub(crate) const POISON: &str = "poison";
+
+/// A subject's stream changes its mind after such a pause only.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// Whether the streams have leaders, and what is told to those who publish where they don't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leader {
+    There,
+    /// Nobody listens on the subject: the server says so at once.
+    GoneAndTold,
+    /// The message is taken and comes to nothing.
+    GoneSilently,
+    /// The message is taken, and stored when there is a leader again.
+    GoneForNow,
+}
+
+pub(crate) struct Broker {
+    /// Subject, id, payload.
+    pub(crate) stream: Vec<(String, String, String)>,
+    /// The names of the streams, by subject. Their sequence numbers are one count.
+    pub(crate) streams: fn(&str) -> &'static str,
+    refusing: HashSet<String>,
+    /// What `refusing` is to be. A stream that changed its mind between two messages of one window
+    /// would break the order, whoever sends; here it does so only in a pause of the subject.
+    pub(crate) to_refuse: HashSet<String>,
+    received: HashMap<String, Instant>,
+    /// Nothing is answered, and what comes is stored or not.
+    pub(crate) silent: Option<bool>,
+    leaders: HashMap<String, Leader>,
+    /// What is stored when there is a leader.
+    taken: Vec<(String, String, String)>,
+    connection: watch::Sender<Connection>,
+}
+
+impl Broker {
+    fn leader(&self, subject: &str) -> Leader {
+        let leader = self.leaders.get(subject);
+        leader.copied().unwrap_or(Leader::There)
+    }
+
+    pub(crate) fn lead(&mut self, subject: &str, leader: Leader) {
+        self.leaders.insert(subject.to_owned(), leader);
+        if leader == Leader::There {
+            let stored = self.taken.extract_if(.., |(of, ..)| of == subject);
+            self.stream.extend(stored);
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Simulated(Arc<Mutex<Broker>>);
+
+impl Simulated {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Broker {
+            stream: Vec::new(),
+            streams: |_| "S",
+            refusing: HashSet::new(),
+            to_refuse: HashSet::new(),
+            received: HashMap::new(),
+            silent: None,
+            leaders: HashMap::new(),
+            taken: Vec::new(),
+            connection: watch::Sender::new(Connection {
+                up: true,
+                ..Connection::default()
+            }),
+        })))
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Broker) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    pub(crate) fn disconnect(&self) {
+        self.with(|broker| broker.connection.send_modify(|c| c.up = false));
+    }
+
+    pub(crate) fn connect(&self) {
+        self.with(|broker| {
+            broker.silent = None;
+            broker.connection.send_modify(|c| {
+                c.up = true;
+                c.number += 1;
+                c.signs_of_life += 1;
+            });
+        });
+    }
+}
+
+impl Publisher for Simulated {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let number = self.with(|broker| broker.connection.borrow().number);
+        self.publish_over(number, envelope, deadline).await
+    }
+
+    async fn publish_over(
+        &self,
+        connection: u64,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let mut changes = self.with(|broker| broker.connection.subscribe());
+        let here = |c: &Connection| c.up && c.number == connection;
+        let answer = self.with(|broker| {
+            if !here(&broker.connection.borrow()) {
+                return Some(Err(PublishError::NotConnected));
+            }
+            let subject = envelope.subject().as_str();
+            let payload = std::str::from_utf8(envelope.payload()).unwrap();
+            if payload.starts_with(POISON) {
+                return Some(Err(PublishError::TooLarge { bytes: 2, limit: 1 }));
+            }
+            let message = || {
+                let id = envelope.message_id().unwrap().to_string();
+                (subject.to_owned(), id, payload.to_owned())
+            };
+            match broker.leader(subject) {
+                Leader::There => {}
+                _ if broker.silent.is_some() => return None,
+                Leader::GoneAndTold => return Some(Err(PublishError::NoLeader)),
+                Leader::GoneSilently => return None,
+                Leader::GoneForNow => {
+                    broker.taken.push(message());
+                    return None;
+                }
+            }
+            let now = Instant::now();
+            let before = broker.received.insert(subject.to_owned(), now);
+            if before.is_none_or(|before| now - before > PAUSE) {
+                if broker.to_refuse.contains(subject) {
+                    broker.refusing.insert(subject.to_owned());
+                } else {
+                    broker.refusing.remove(subject);
+                }
+            }
+            if broker.silent.is_none() && broker.refusing.contains(subject) {
+                return Some(Err(PublishError::PermissionDenied));
+            }
+            if broker.silent != Some(false) {
+                broker.stream.push(message());
+            }
+            let sequence = broker.stream.len() as u64;
+            broker
+                .silent
+                .is_none()
+                .then(|| Ok(Acknowledgement::new((broker.streams)(subject), sequence)))
+        });
+        if let Some(answer) = answer {
+            return answer;
+        }
+        tokio::select! {
+            _ = changes.wait_for(|c| !here(c)) => Err(PublishError::ConnectionLost),
+            () = tokio::time::sleep_until(deadline) => Err(PublishError::AckTimeout {
+                broker_answers: self.with(|broker| broker.silent.is_none()),
+            }),
+        }
+    }
+
+    async fn stored_ids(
+        &self,
+        events: &[Envelope],
+        after: &HashMap<String, u64>,
+        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+    ) -> Result<StoredIds, PublishError> {
+        self.with(|broker| {
+            if !broker.connection.borrow().up || broker.silent.is_some() {
+                return Err(PublishError::NotConnected);
+            }
+            let (there, gone): (Vec<&Subject>, Vec<&Subject>) = events
+                .iter()
+                .map(Envelope::subject)
+                .partition(|subject| broker.leader(subject.as_str()) == Leader::There);
+            for (sequence, (subject, id, _)) in (1..).zip(&broker.stream) {
+                let stream = (broker.streams)(subject);
+                let of_the_stream = |other: &Subject| (broker.streams)(other.as_str()) == stream;
+                if sequence > after.get(stream).copied().unwrap_or(0)
+                    && there.iter().any(|wanted| wanted.as_str() == subject)
+                {
+                    let captured = there.iter().copied().filter(|other| of_the_stream(other));
+                    visit(&captured.collect::<Vec<_>>(), id);
+                }
+            }
+            Ok(if gone.is_empty() {
+                StoredIds::Visited
+            } else {
+                StoredIds::VisitedExcept(gone.into_iter().cloned().collect())
+            })
+        })
+    }
+
+    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        Some(self.with(|broker| broker.connection.subscribe()))
+    }
+}

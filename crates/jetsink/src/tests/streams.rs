@@ -1,0 +1,136 @@
+//! Plans, from the server's words.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::admin::streams::{ChangeKind, Storage, StreamPlan, StreamSpec};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn spec() -> StreamSpec {
+    StreamSpec::new("EVENTS", ["events.>"]).unwrap()
+}
+
+/// What a server has that was given the spec.
+fn as_made(spec: &StreamSpec) -> Map<String, Value> {
+    let mut config = StreamPlan::new(spec, None).config(false);
+    config.insert("a field of tomorrow".to_owned(), json!({"kept": true}));
+    config
+}
+
+fn with(field: &str, value: Value) -> Map<String, Value> {
+    let mut config = as_made(&spec());
+    config.insert(field.to_owned(), value);
+    config
+}
+
+#[test]
+fn the_preset_is_a_stream_that_can_be_made() {
+    let checked = StreamSpec::new("CELLOS_EVENTS", ["cellos.events.>"]);
+    assert_eq!(StreamSpec::cellos(), checked.unwrap());
+    let config = StreamPlan::new(&StreamSpec::cellos(), None).config(false);
+    assert_eq!(config["name"], "CELLOS_EVENTS");
+    assert_eq!(config["subjects"], json!(["cellos.events.>"]));
+    assert_eq!(config["max_age"], json!(7_776_000_000_000_000_u64));
+    assert_eq!(config["storage"], "file");
+}
+
+#[test]
+fn a_stream_that_was_made_so_needs_nothing_and_keeps_what_is_not_known_here() {
+    let plan = StreamPlan::new(&spec(), Some(as_made(&spec())));
+    assert!(plan.is_satisfied());
+    assert_eq!(plan.changes(), []);
+    assert_eq!(plan.config(true), as_made(&spec()));
+    assert_eq!(plan.to_string(), "stream EVENTS is as it should be");
+}
+
+/// Field, what is there, what is planned, and what it is after an apply without force.
+#[test]
+fn what_grows_is_made_and_what_shrinks_stays() {
+    let day = |days: u64| json!(days * 86_400_000_000_000);
+    let second = |seconds: u64| json!(seconds * 1_000_000_000);
+    let (safe, shrinks) = (ChangeKind::Safe, ChangeKind::Shrinks);
+    for (field, there, kind, after) in [
+        ("max_age", day(30), &safe, day(90)),
+        ("max_age", day(365), &shrinks, day(365)),
+        ("max_age", json!(0), &shrinks, json!(0)),
+        ("num_replicas", json!(3), &shrinks, json!(3)),
+        ("duplicate_window", second(1), &safe, second(120)),
+        ("duplicate_window", second(600), &shrinks, second(600)),
+        ("no_ack", json!(true), &safe, json!(false)),
+        (
+            "subjects",
+            json!(["other"]),
+            &safe,
+            json!(["events.>", "other"]),
+        ),
+        (
+            "subjects",
+            json!(["events.>", "other"]),
+            &shrinks,
+            json!(["events.>", "other"]),
+        ),
+    ] {
+        let plan = StreamPlan::new(&spec(), Some(with(field, there.clone())));
+        assert_eq!(&plan.changes()[0].kind, kind, "{field} {there}");
+        assert_eq!(plan.config(false)[field], after, "{field} {there}");
+        assert_eq!(plan.is_satisfied(), *kind == shrinks, "{field} {there}");
+        // Applied, there is nothing left to do; by force it is as asked for.
+        let again = StreamPlan::new(&spec(), Some(plan.config(false)));
+        assert!(again.is_satisfied(), "{field} {there}");
+        let forced = StreamPlan::new(&spec(), Some(plan.config(true)));
+        assert_eq!(forced.changes(), [], "{field} {there}");
+    }
+}
+
+#[test]
+fn a_limit_in_bytes_is_raised_and_not_lowered() {
+    let bounded = || spec().max_bytes(1_000);
+    let plan = |there: i64| {
+        let mut config = as_made(&bounded());
+        config.insert("max_bytes".to_owned(), json!(there));
+        StreamPlan::new(&bounded(), Some(config))
+    };
+    assert_eq!(plan(500).config(false)["max_bytes"], 1_000);
+    assert_eq!(plan(2_000).config(false)["max_bytes"], 2_000);
+    assert_eq!(plan(-1).config(false)["max_bytes"], -1);
+    assert_eq!(plan(-1).config(true)["max_bytes"], 1_000);
+    assert_eq!(as_made(&bounded())["discard"], "new");
+}
+
+#[test]
+fn what_no_change_can_make_is_told() {
+    for (field, there) in [
+        ("storage", json!("memory")),
+        ("retention", json!("workqueue")),
+        ("sealed", json!(true)),
+        ("mirror", json!({"name": "ORIGIN"})),
+    ] {
+        let plan = StreamPlan::new(&spec(), Some(with(field, there.clone())));
+        let obstacle = plan.obstacle().unwrap();
+        assert!(obstacle.starts_with(field), "{obstacle}");
+        assert!(!plan.is_satisfied());
+        assert_eq!(plan.config(true)[field], there);
+    }
+    let memory = spec().storage(Storage::Memory);
+    assert!(StreamPlan::new(&memory, Some(as_made(&memory))).is_satisfied());
+}
+
+#[test]
+fn settings_that_no_server_takes_are_refused() {
+    for name in ["", "a.b", "a b", "a*", "a/b", "a>"] {
+        assert!(StreamSpec::new(name, ["events.>"]).is_err(), "{name:?}");
+    }
+    for subject in ["", ".", "a..b", "a.>.b", "a b", ">.a"] {
+        assert!(StreamSpec::new("S", [subject]).is_err(), "{subject:?}");
+    }
+    assert!(StreamSpec::new("S", Vec::<String>::new()).is_err());
+    assert!(spec().replicas(0).is_err());
+    assert!(spec().replicas(6).is_err());
+    assert!(spec().duplicate_window(Duration::from_millis(99)).is_err());
+    assert!(spec().duplicate_window(91 * DAY).is_err());
+    assert!(spec().retention_floor(Duration::from_secs(60)).is_err());
+    let error = spec().replicas(6).unwrap_err();
+    assert_eq!(error.to_string(), "stream \"EVENTS\": replicas: 1 to 5");
+}
