@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jetsink::streams::StreamSpec;
-
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m, 1h or 3d");
     let (number, unit) = split(text).ok_or_else(wrong)?;
@@ -41,12 +39,6 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A stream's name, which is part of the subjects that ask for it: what `jetsink stream` would make.
-pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
-    let spec = StreamSpec::new(text, ["any"]).map_err(|error| error.to_string())?;
-    Ok(spec.name().to_owned())
-}
-
 /// The number, and what stands behind it.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
@@ -66,14 +58,6 @@ mod tests {
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         for wrong in ["", "5", "s", "-1s", "1y", "1.2.3s", "99999999999999999999h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_stream_name_is_one_token() {
-        assert!(parse_stream_name("CELLOS_EVENTS").is_ok());
-        for wrong in ["", "a.b", "a b", "a*", ">"] {
-            assert!(parse_stream_name(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -49,8 +49,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let publisher = NatsPublisher::connect(broker).await?;
     // An operator's work, done here so that this runs on a bare broker.
     let spec = StreamSpec::new("EXAMPLES", ["examples.>"])?;
-    let plan = publisher.plan_stream(&spec).await?;
-    publisher.apply_stream(&plan, false).await?;
+    let plan = publisher.admin().plan_stream(&spec).await?;
+    publisher.admin().apply_stream(&plan, false).await?;
 
     // The mode is all that differs: the event still comes in as JSON.
     let binding = Binding::new("examples.binary".parse()?).mode(ContentMode::Binary);

@@ -50,8 +50,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         Ok(publisher) => {
             // A sink makes no streams: an operator does. Done here so that this runs on a bare broker.
             let spec = StreamSpec::new("EXAMPLES", ["examples.>"])?;
-            let plan = publisher.plan_stream(&spec).await?;
-            publisher.apply_stream(&plan, false).await?;
+            let plan = publisher.admin().plan_stream(&spec).await?;
+            publisher.admin().apply_stream(&plan, false).await?;
             publisher
         }
         // Whoever has a spool starts also while the broker is down, and connects in the background.

@@ -1,8 +1,14 @@
 #![doc = include_str!("../README.md")]
 
-// From the top layer to the bottom one: a layer uses only those below it.
+// Layers, from the top: admin and sink; pipeline and replay; nats and publish; observe; spool; publisher (the
+// port); outcome and circuit; message. A folder imports from layers below it only.
 mod admin;
 pub mod circuit;
+#[cfg(not(feature = "crash-points"))]
+mod crash;
+#[cfg(feature = "crash-points")]
+#[doc(hidden)]
+pub mod crash;
 mod message;
 mod nats;
 mod observe;
@@ -10,62 +16,62 @@ mod outcome;
 pub mod pipeline;
 mod publish;
 mod publisher;
+mod random;
 mod replay;
 mod sink;
 mod spool;
-
-#[cfg(not(feature = "crash-points"))]
-mod crash;
-#[cfg(feature = "crash-points")]
-#[doc(hidden)]
-pub mod crash;
-mod random;
 mod sync;
 
-// Emitting an event: connect, make the sink, bind the event, emit it, read the result.
+// Connect to the broker.
 #[doc(inline)]
-pub use message::binding::{Binding, BindingError, ContentMode, MessageIdRule};
-pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
-#[doc(inline)]
-pub use message::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
-#[doc(inline)]
-pub use message::{binding, event, subject};
 pub use nats::NatsPublisher;
 #[doc(inline)]
-pub use nats::connect;
+pub use nats::connect::{self, ConnectCause, ConnectError, ConnectSettings, environment};
+
+// Make a sink, with a spool or without.
+pub use publish::settings::{SettingsError, SinkSettings};
+pub use sink::Sink;
+pub use spool::SpoolSettings;
+
+// Turn an event into an envelope.
 #[doc(inline)]
-pub use nats::connect::environment;
+pub use message::binding::{self, Binding, BindingError, ContentMode, MessageIdRule};
+pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
 #[doc(inline)]
-pub use nats::connect::{ConnectCause, ConnectError, ConnectSettings};
+pub use message::event;
+#[doc(inline)]
+pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantPolicy};
+
+// Emit it, and read the result.
 pub use outcome::{
-    Acknowledgement, CircuitOpen, Delivery, EmitError, FailedEmit, Known, LastFailure,
-    PublishError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
+    Acknowledgement, CircuitOpen, Delivery, EmitError, FailedEmit, Known, PublishError, Receipt,
+    Refusal, Scope, SpoolError, SpoolFailed,
 };
 #[doc(inline)]
 pub use pipeline::Pipeline;
+
+// Watch the sink.
+pub use outcome::LastFailure;
 pub use publish::admission::MOST_FAILING_SUBJECTS;
-pub use publish::settings::{SettingsError, SinkSettings};
-pub use sink::Sink;
 pub use sink::status::{Status, StatusWatch};
 
-pub use spool::{
-    BuriedEvent, SpoolCheck, SpoolFile, SpoolLoss, SpoolSettings, SpoolStatus, SpooledEvent,
-};
-
+// The port and its tools: another transport, retries of its own.
 #[doc(inline)]
 pub use circuit::backoff;
 #[doc(inline)]
-pub use publish::retry;
-#[doc(inline)]
-pub use publish::retry::with_retry;
+pub use publish::retry::{self, with_retry};
 pub use publisher::window::{Sent, Window};
 pub use publisher::{Connection, EachAlone, Publisher, StoredIds};
 
+// For operators: streams, what they hold, and a spool's file.
+pub use admin::Admin;
 pub use admin::query::{StreamQuery, StreamReading, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};
 #[doc(inline)]
 pub use admin::streams;
 pub use message::export::{ExportError, event_json};
+pub use nats::stream_name::{StreamName, StreamNameError};
+pub use spool::{BuriedEvent, SpoolCheck, SpoolFile, SpoolLoss, SpoolStatus, SpooledEvent};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]

@@ -22,7 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// How many events of the last subject there are; one was acknowledged.
 async fn read_last(publisher: &NatsPublisher) -> Result<usize, PublishError> {
     let query = StreamQuery::new(StreamReading::HeadersOnly).subjects(["events.last"]);
-    let mut reader = publisher.read_stream("EVENTS", query).await?;
+    let mut reader = publisher
+        .admin()
+        .read_stream(&"EVENTS".parse().unwrap(), query)
+        .await?;
     let mut found = 0;
     while reader.next().await?.is_some() {
         found += 1;

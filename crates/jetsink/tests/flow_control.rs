@@ -30,7 +30,10 @@ async fn large_stream() -> NatsServer {
 async fn reader(port: u16) -> (NatsPublisher, StreamReader) {
     let settings = ConnectSettings::new(&format!("nats://127.0.0.1:{port}")).unwrap();
     let publisher = NatsPublisher::connect(settings).await.unwrap();
-    let reader = publisher.read_stream("EVENTS", StreamReading::Whole).await;
+    let reader = publisher
+        .admin()
+        .read_stream(&"EVENTS".parse().unwrap(), StreamReading::Whole)
+        .await;
     (publisher, reader.unwrap())
 }
 

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 async fn logged_in(settings: ConnectSettings) -> NatsSink {
     let publisher = NatsPublisher::connect(settings).await.unwrap();
     let spec = StreamSpec::new("EVENTS", ["events.>"]).unwrap();
-    let plan = publisher.plan_stream(&spec).await.unwrap();
-    publisher.apply_stream(&plan, false).await.unwrap();
+    let plan = publisher.admin().plan_stream(&spec).await.unwrap();
+    publisher.admin().apply_stream(&plan, false).await.unwrap();
     let sink = Sink::new(publisher, SinkSettings::default());
     emit(&sink, "events.a", "in".into()).await.result.unwrap();
     sink

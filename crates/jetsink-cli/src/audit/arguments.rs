@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jetsink::StreamName;
 
 use crate::connection::{Connection, When};
 
@@ -46,8 +47,8 @@ pub(crate) struct Audit {
     pub(crate) files: Vec<PathBuf>,
 
     /// Stream to look through
-    #[arg(long, value_name = "NAME", value_parser = crate::units::parse_stream_name)]
-    pub(crate) stream: String,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: StreamName,
 
     /// File of further JSON lines that may be stored or not, such as those of emits whose outcome is
     /// unknown; repeat for several

@@ -1,6 +1,6 @@
 //! What an audit found, for people and for machines.
 
-use jetsink::StreamReader;
+use jetsink::{StreamName, StreamReader};
 use serde::Serialize;
 use serde_json::json;
 
@@ -65,9 +65,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(stream: &str, messages: u64, reader: &StreamReader) -> Self {
+    pub(super) fn new(stream: &StreamName, messages: u64, reader: &StreamReader) -> Self {
         Self {
-            stream: stream.to_owned(),
+            stream: stream.to_string(),
             messages,
             first_sequence: reader.first_sequence(),
             last_sequence: reader.last_sequence(),

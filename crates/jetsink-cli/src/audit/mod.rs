@@ -144,7 +144,9 @@ async fn by_ledger(
     files: Files,
 ) -> Result<bool, Failure> {
     let failed = |error| failure(arguments, error);
-    let reading = publisher.read_stream(&arguments.stream, StreamReading::Whole);
+    let reading = publisher
+        .admin()
+        .read_stream(&arguments.stream, StreamReading::Whole);
     let mut reader = reading.await.map_err(failed)?;
     let progress = Progress::of_messages(arguments.progress, reader.stored());
     let meanings = Meanings::new()?;
@@ -248,7 +250,9 @@ fn changed(path: &Path) -> Failure {
 
 async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<bool, Failure> {
     let failed = |error| failure(arguments, error);
-    let reading = publisher.read_stream(&arguments.stream, StreamReading::HeadersOnly);
+    let reading = publisher
+        .admin()
+        .read_stream(&arguments.stream, StreamReading::HeadersOnly);
     let mut reader = reading.await.map_err(failed)?;
     let progress = Progress::of_messages(arguments.progress, reader.stored());
     let mut minted = Minted::new(arguments.show);
@@ -266,7 +270,7 @@ async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<
 
 fn failure(arguments: &Audit, error: PublishError) -> Failure {
     Failure::Read {
-        stream: arguments.stream.clone(),
+        stream: arguments.stream.to_string(),
         error,
     }
 }

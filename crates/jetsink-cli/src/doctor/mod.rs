@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use async_nats::jetstream::ErrorCode;
 use jetsink::{
-    ConnectCause, ConnectError, ConnectSettings, NatsPublisher, PublishError, Refusal, Subject,
-    SubjectTemplate,
+    ConnectCause, ConnectError, ConnectSettings, NatsPublisher, PublishError, Refusal, StreamName,
+    Subject, SubjectTemplate,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -150,7 +150,7 @@ fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Option<Findin
 
 /// JetStream, and what the account may still use; false where there is nobody to ask further.
 async fn account(publisher: &NatsPublisher, told: &mut Told) -> bool {
-    let problem = match publisher.account_info().await {
+    let problem = match publisher.admin().account_info().await {
         Ok(info) => {
             told.tell_all(&limits(&info));
             return true;
@@ -222,14 +222,14 @@ async fn subject(
     publisher: &NatsPublisher,
     template: &str,
     expected: &Expected,
-    examined: &mut BTreeSet<String>,
+    examined: &mut BTreeSet<StreamName>,
     told: &mut Told,
 ) {
     let fields = ["{tenantId}", "{type}", "{source}"];
     let pattern = fields
         .iter()
         .fold(template.to_owned(), |t, f| t.replace(f, "*"));
-    match publisher.stream_names(&pattern).await {
+    match publisher.admin().stream_names(&pattern).await {
         Err(PublishError::PermissionDenied) => told.tell(&Finding::warning(
             "stream.names-denied",
             "this user may not ask which stream captures a subject, so errors say less, and a \
@@ -265,7 +265,7 @@ async fn subject(
     let Ok(sample) = Subject::new(&sample) else {
         return; // the template was checked
     };
-    match publisher.check_publish(&sample).await {
+    match publisher.admin().check_publish(&sample).await {
         Ok(()) => told.tell(&Finding::ok(
             "publish.allowed",
             format!("this user may publish to {sample} (asked; nothing was stored)"),
@@ -290,8 +290,12 @@ async fn subject(
     }
 }
 
-async fn stream_info(publisher: &NatsPublisher, name: &str, told: &mut Told) -> Option<Value> {
-    match publisher.stream_info(name).await {
+async fn stream_info(
+    publisher: &NatsPublisher,
+    name: &StreamName,
+    told: &mut Told,
+) -> Option<Value> {
+    match publisher.admin().stream_info(name).await {
         Ok(info) => return Some(info),
         Err(PublishError::PermissionDenied) => told.tell(&Finding::warning(
             "stream.info-denied",
@@ -313,7 +317,7 @@ fn capturing(info: &Value, pattern: &str) -> bool {
     subjects.any(|subject| stream::covers(subject, pattern))
 }
 
-fn captured(pattern: &str, names: &[String], all: bool) -> Vec<Finding> {
+fn captured(pattern: &str, names: &[StreamName], all: bool) -> Vec<Finding> {
     match names {
         [] => vec![Finding::problem(
             "subject.no-stream",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jetsink::{Known, NatsPublisher};
+use jetsink::{Known, NatsPublisher, StreamName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -53,7 +53,7 @@ pub(super) struct Course {
     between: Duration,
     lanes: Vec<Arc<Lane>>,
     /// By lane; the same one for all where it is somebody else's.
-    streams: Vec<String>,
+    streams: Vec<StreamName>,
     /// The last message that was in the stream before the drill.
     behind: u64,
     reader: NatsPublisher,
@@ -93,7 +93,7 @@ impl Course {
         arguments: &Drill,
         about: About,
         lanes: Vec<Arc<Lane>>,
-        streams: Vec<String>,
+        streams: Vec<StreamName>,
         behind: u64,
         reader: NatsPublisher,
         events: Events,

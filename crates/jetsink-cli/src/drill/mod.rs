@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, SubjectTemplate,
+    Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, StreamNameError,
+    SubjectTemplate,
 };
 use tempfile::TempDir;
 
@@ -128,7 +129,9 @@ async fn ours(
             let lane = Lane::new(index, name.text(), outlet, binding, events.clone());
             lanes.push(Arc::new(lane));
         }
-        let streams = (0..lanes.len()).map(broker::stream_name).collect();
+        let streams = (0..lanes.len()).map(|lane| broker::stream_name(lane).parse());
+        let streams: Result<_, StreamNameError> = streams.collect();
+        let streams = streams.map_err(|error| Failure::Usage(error.to_string()))?;
         let about = outcome::about(arguments, broker.version().await?, broker.size());
         let reader = NatsPublisher::connect(connect()?).await?;
         let course = Course::new(arguments, about, lanes, streams, 0, reader, events);

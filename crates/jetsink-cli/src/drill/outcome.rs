@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use jetsink::{Binding, NatsPublisher, StreamQuery, StreamReading, StreamStart};
+use jetsink::{Binding, NatsPublisher, StreamName, StreamQuery, StreamReading, StreamStart};
 use jiff::Timestamp;
 
 use super::arguments::Drill;
@@ -80,7 +80,7 @@ pub(super) async fn stream_of(
     reader: &NatsPublisher,
     binding: &Binding,
     events: &Events,
-) -> Result<String, Failure> {
+) -> Result<StreamName, Failure> {
     let event = binding.envelope(events.event(0, 0).into());
     let event = event.map_err(|error| Failure::Usage(format!("--subject: {error}")))?;
     let subject = event.subject().as_str();
@@ -88,7 +88,7 @@ pub(super) async fn stream_of(
         stream: format!("for {subject}"),
         error,
     };
-    let mut names = reader.stream_names(subject).await.map_err(failed)?;
+    let mut names = reader.admin().stream_names(subject).await.map_err(failed)?;
     match (names.pop(), names.pop()) {
         (Some(stream), None) => Ok(stream),
         _ => Err(Failure::Usage(format!(
@@ -98,10 +98,10 @@ pub(super) async fn stream_of(
 }
 
 /// How many messages the stream has had so far, if it keeps what nobody has read.
-pub(super) async fn last_of(reader: &NatsPublisher, stream: &str) -> Result<u64, Failure> {
-    let info = reader.stream_info(stream).await;
+pub(super) async fn last_of(reader: &NatsPublisher, stream: &StreamName) -> Result<u64, Failure> {
+    let info = reader.admin().stream_info(stream).await;
     let info = info.map_err(|error| Failure::Read {
-        stream: stream.to_owned(),
+        stream: stream.to_string(),
         error,
     })?;
     match info["config"]["retention"].as_str() {
@@ -116,16 +116,20 @@ pub(super) async fn last_of(reader: &NatsPublisher, stream: &str) -> Result<u64,
 /// The events of a drill that a stream holds behind a message, in its order.
 pub(super) async fn read_back(
     reader: &NatsPublisher,
-    stream: &str,
+    stream: &StreamName,
     behind: u64,
     events: &Events,
 ) -> Result<Vec<Stored>, Failure> {
     let failed = |error| Failure::Read {
-        stream: stream.to_owned(),
+        stream: stream.to_string(),
         error,
     };
     let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(behind + 1));
-    let mut messages = reader.read_stream(stream, query).await.map_err(failed)?;
+    let mut messages = reader
+        .admin()
+        .read_stream(stream, query)
+        .await
+        .map_err(failed)?;
     if behind > 0 && messages.first_sequence() > behind + 1 {
         return Err(Failure::Usage(format!(
             "stream {stream} has removed messages since the drill began, by its limits or a purge, so that \

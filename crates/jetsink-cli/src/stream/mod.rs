@@ -45,12 +45,12 @@ async fn one(
     verb: Verb,
     json: bool,
 ) -> Result<u8, Failure> {
-    let plan = publisher.plan_stream(spec).await?;
+    let plan = publisher.admin().plan_stream(spec).await?;
     let mut changed = false;
     let code = match verb {
         Verb::Plan => 0,
         Verb::Check => u8::from(!plan.is_satisfied()),
-        Verb::Apply { force } => match publisher.apply_stream(&plan, force).await {
+        Verb::Apply { force } => match publisher.admin().apply_stream(&plan, force).await {
             Ok(applied) => {
                 changed = applied;
                 0

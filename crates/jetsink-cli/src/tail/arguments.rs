@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use jetsink::StreamName;
 use jiff::Timestamp;
 
 use crate::connection::Connection;
@@ -41,8 +42,8 @@ Exit codes:
 #[command(after_help = NOTES)]
 pub(crate) struct Tail {
     /// Stream to look at
-    #[arg(long, value_name = "NAME", value_parser = crate::units::parse_stream_name)]
-    pub(crate) stream: String,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: StreamName,
 
     /// Only events of this tenant; repeat for several
     #[arg(long, value_name = "ID")]

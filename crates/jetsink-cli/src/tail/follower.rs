@@ -93,7 +93,7 @@ impl<'a> Follower<'a> {
 
     fn failed(&self, error: PublishError) -> Failure {
         Failure::Read {
-            stream: self.plan.stream.clone(),
+            stream: self.plan.stream.to_string(),
             error,
         }
     }
@@ -101,7 +101,7 @@ impl<'a> Follower<'a> {
     /// As `failed`, of what is a matter of time that there is none for.
     fn broken_off(&self, error: PublishError) -> Failure {
         Failure::BrokenOff {
-            stream: self.plan.stream.clone(),
+            stream: self.plan.stream.to_string(),
             error,
         }
     }
@@ -127,7 +127,8 @@ impl<'a> Follower<'a> {
             query = query.following();
         }
         let (publisher, stream) = (Arc::clone(&self.publisher), self.plan.stream.clone());
-        let opening = tokio::spawn(async move { publisher.read_stream(&stream, query).await });
+        let opening =
+            tokio::spawn(async move { publisher.admin().read_stream(&stream, query).await });
         let opened = self.opening.insert(opening).await;
         self.opening = None;
         let reader = opened.map_err(|_| PublishError::NotConnected)??;

@@ -11,7 +11,7 @@ mod text;
 
 use std::time::{Duration, SystemTime};
 
-use jetsink::{ConnectSettings, NatsPublisher, StreamStart};
+use jetsink::{ConnectSettings, NatsPublisher, StreamName, StreamStart};
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What to show, all times resolved.
 struct Plan {
-    stream: String,
+    stream: StreamName,
     filter: Filter,
     start: Start,
     follows: bool,

@@ -1,5 +1,5 @@
-//! What a broker says of itself, for those who look before events are lost. Changes nothing, stores
-//! nothing.
+//! Questions to the broker about the account, its streams and the user's permissions. They change and
+//! store nothing.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Admin;
 use crate::message::subject::Subject;
-use crate::nats::api::{ANSWER_TIME, ask};
-use crate::nats::publisher::NatsPublisher;
+use crate::nats::api::ANSWER_TIME;
+use crate::nats::question::Question;
+use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
 use crate::outcome::{PublishError, Refusal};
 
@@ -19,7 +21,7 @@ const NO_STREAM: &str = "jetsink asks whether it may publish";
 /// The server's code where another stream than the one expected captures the subject.
 const OTHER_STREAM: u64 = 10_060;
 
-impl NatsPublisher {
+impl Admin<'_> {
     /// What the JetStream API says of this account, in the server's JSON (`$JS.API.INFO`).
     ///
     /// Takes 2 seconds at the most, as the other questions here.
@@ -27,32 +29,32 @@ impl NatsPublisher {
     /// # Errors
     /// [`PublishError::JetStreamUnavailable`] where it is not enabled, [`PublishError::Refused`],
     /// [`PublishError::PermissionDenied`], and those of a broker that does not answer.
-    pub async fn account_info(&self) -> Result<Value, PublishError> {
-        self.question("INFO", &json!({})).await
+    pub async fn account_info(self) -> Result<Value, PublishError> {
+        self.ask(Question::AccountInfo, &json!({})).await
     }
 
     /// The names of the streams that capture something of `subjects`, which may hold `*` and `>`.
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
-    pub async fn stream_names(&self, subjects: &str) -> Result<Vec<String>, PublishError> {
+    pub async fn stream_names(self, subjects: &str) -> Result<Vec<StreamName>, PublishError> {
         #[derive(Deserialize)]
         struct Names {
             #[serde(default)]
             streams: Option<Vec<String>>,
         }
         let details = json!({ "subject": subjects });
-        let names: Names = self.question("STREAM.NAMES", &details).await?;
-        Ok(names.streams.unwrap_or_default())
+        let names: Names = self.ask(Question::StreamNames, &details).await?;
+        let names = names.streams.unwrap_or_default();
+        Ok(names.into_iter().map(StreamName::trusted).collect())
     }
 
     /// A stream's configuration and state, in the server's JSON.
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
-    pub async fn stream_info(&self, name: &str) -> Result<Value, PublishError> {
-        self.question(&format!("STREAM.INFO.{name}"), &json!({}))
-            .await
+    pub async fn stream_info(self, name: &StreamName) -> Result<Value, PublishError> {
+        self.ask(Question::StreamInfo(name), &json!({})).await
     }
 
     /// Whether an event of this subject would be taken, without storing one: a message that expects a
@@ -61,8 +63,8 @@ impl NatsPublisher {
     /// # Errors
     /// What an emit would fail with: [`PublishError::PermissionDenied`],
     /// [`PublishError::NoStream`] and so on.
-    pub async fn check_publish(&self, subject: &Subject) -> Result<(), PublishError> {
-        let shared = self.shared();
+    pub async fn check_publish(self, subject: &Subject) -> Result<(), PublishError> {
+        let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let mut headers = HeaderMap::new();
         headers.insert(wire::EXPECTED_STREAM, NO_STREAM);
@@ -87,15 +89,5 @@ impl NatsPublisher {
                 actual: ack.stream,
             }),
         }
-    }
-
-    pub(super) async fn question<T: serde::de::DeserializeOwned>(
-        &self,
-        question: &str,
-        details: &Value,
-    ) -> Result<T, PublishError> {
-        let shared = self.shared();
-        let session = shared.session().ok_or(PublishError::NotConnected)?;
-        ask(shared, &session, question, details).await
     }
 }

@@ -30,7 +30,7 @@ pub enum StreamStart {
     New,
 }
 
-/// What [`read_stream`](crate::NatsPublisher::read_stream) reads. By default all that is there, first
+/// What [`read_stream`](crate::Admin::read_stream) reads. By default all that is there, first
 /// to last, of all subjects. A [`StreamReading`] is one by itself.
 ///
 /// ```

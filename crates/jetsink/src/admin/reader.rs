@@ -1,4 +1,4 @@
-//! A stream's messages in their order, for those who look at what is stored.
+//! Reads a stream's messages in their order.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,15 +8,17 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Admin;
 use super::query::StreamQuery;
 use crate::message::export::{ExportError, json_of_message};
 use crate::nats::api::{ask, cant_read};
-use crate::nats::publisher::NatsPublisher;
+use crate::nats::question::Question;
 use crate::nats::read::catch_up::{Cluster, Reach, StreamInfo};
 use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, consumer, next};
 use crate::nats::read::message_info::Place;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
+use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::PublishError;
 
@@ -80,8 +82,11 @@ impl StoredEvent {
 /// Reads a stream, first to last, and holds one message at a time.
 ///
 /// ```no_run
-/// # async fn count(publisher: &jetsink::NatsPublisher) -> Result<(), jetsink::PublishError> {
-/// let mut reader = publisher.read_stream("CELLOS_EVENTS", jetsink::StreamReading::Whole).await?;
+/// # async fn count(
+/// #     publisher: &jetsink::NatsPublisher,
+/// #     stream: &jetsink::StreamName,
+/// # ) -> Result<(), jetsink::PublishError> {
+/// let mut reader = publisher.admin().read_stream(stream, jetsink::StreamReading::Whole).await?;
 /// while let Some(event) = reader.next().await? {
 ///     println!("{} {}", event.sequence, event.subject);
 /// }
@@ -93,8 +98,8 @@ pub struct StreamReader {
     shared: Arc<Shared>,
     session: Arc<Session>,
     messages: Subscriber,
-    /// The question that deletes its consumer.
-    farewell: String,
+    stream: StreamName,
+    consumer: String,
     /// By the consumer, so far.
     received: u64,
     idle: u32,
@@ -108,7 +113,7 @@ pub struct StreamReader {
     ended: bool,
 }
 
-impl NatsPublisher {
+impl Admin<'_> {
     /// A reader of what `stream` holds now, or of what a [`StreamQuery`] asks for, by an ephemeral
     /// consumer that acknowledges nothing. [`close`](StreamReader::close) deletes it; without that, the
     /// server does 10 seconds after nobody listens any more.
@@ -120,8 +125,9 @@ impl NatsPublisher {
     /// ```no_run
     /// use jetsink::{NatsPublisher, StreamReading};
     ///
-    /// # async fn example(publisher: &NatsPublisher) -> Result<(), jetsink::PublishError> {
-    /// let mut reader = publisher.read_stream("EVENTS", StreamReading::HeadersOnly).await?;
+    /// # async fn example(publisher: &NatsPublisher) -> Result<(), Box<dyn std::error::Error>> {
+    /// let stream = "EVENTS".parse()?;
+    /// let mut reader = publisher.admin().read_stream(&stream, StreamReading::HeadersOnly).await?;
     /// while let Some(event) = reader.next().await? {
     ///     println!("{} {} {:?}", event.sequence, event.subject, event.message_id);
     /// }
@@ -134,8 +140,8 @@ impl NatsPublisher {
     /// or it takes no second reader (10098 to 10101: a work queue); [`PublishError::PermissionDenied`];
     /// those of a broker that does not answer.
     pub async fn read_stream(
-        &self,
-        stream: &str,
+        self,
+        stream: &StreamName,
         query: impl Into<StreamQuery>,
     ) -> Result<StreamReader, PublishError> {
         #[derive(Deserialize)]
@@ -145,10 +151,10 @@ impl NatsPublisher {
             cluster: Option<Cluster>,
         }
         let query = query.into();
-        let shared = self.shared();
+        let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
-        let question = format!("STREAM.INFO.{stream}");
-        let info: StreamInfo = ask(shared, &session, &question, &json!({})).await?;
+        let info: StreamInfo =
+            ask(shared, &session, Question::StreamInfo(stream), &json!({})).await?;
         let inbox = session.client.new_inbox();
         let messages = session
             .client
@@ -157,15 +163,16 @@ impl NatsPublisher {
             .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
         let mut config = consumer(&inbox, 0);
         query.amend(&mut config, info.state.last_seq);
-        let details = json!({ "stream_name": stream, "config": config });
-        let question = format!("CONSUMER.CREATE.{stream}");
-        let consumer: Created = ask(shared, &session, &question, &details).await?;
+        let details = json!({ "stream_name": stream.as_str(), "config": config });
+        let consumer: Created =
+            ask(shared, &session, Question::ConsumerCreate(stream), &details).await?;
         let reach = info.reach(consumer.cluster.as_ref());
         Ok(StreamReader {
             shared: Arc::clone(shared),
             session,
             messages,
-            farewell: format!("CONSUMER.DELETE.{stream}.{}", consumer.name),
+            stream: stream.clone(),
+            consumer: consumer.name,
             received: 0,
             idle: 0,
             first: info.state.first_seq,
@@ -267,7 +274,10 @@ impl StreamReader {
 
     /// Deletes its consumer, in 2 seconds at the most. One that can't be deleted goes away by itself.
     pub async fn close(self) {
-        let _: Result<Value, _> =
-            ask(&self.shared, &self.session, &self.farewell, &json!({})).await;
+        let question = Question::ConsumerDelete {
+            stream: &self.stream,
+            consumer: &self.consumer,
+        };
+        let _: Result<Value, _> = ask(&self.shared, &self.session, question, &json!({})).await;
     }
 }

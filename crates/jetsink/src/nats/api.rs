@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::question::Question;
 use super::session::Session;
 use super::shared::Shared;
 use super::wire::ApiError;
@@ -16,11 +17,11 @@ use crate::outcome::{Known, PublishError, Scope};
 /// The longest that one question may take.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// Asks `question`, such as `STREAM.INFO.NAME`.
+/// Sends a request to the JetStream API and reads the answer.
 pub(crate) async fn ask<T: DeserializeOwned>(
     shared: &Shared,
     session: &Session,
-    question: &str,
+    question: Question<'_>,
     details: &Value,
 ) -> Result<T, PublishError> {
     #[derive(Deserialize)]

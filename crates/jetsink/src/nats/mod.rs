@@ -6,7 +6,8 @@
 //! is read by `wire`. `window` does the same for many messages in flight.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one. `connect/` has the settings
-//! and their errors, `api` the requests to the JetStream API, `read/` the look-up before replay.
+//! and their errors, `api` and
+//! `question` the requests to the JetStream API with names that `stream_name` has checked, `read/` the look-up before replay.
 
 mod answers;
 #[cfg(test)]
@@ -16,10 +17,12 @@ pub(crate) mod api;
 pub mod connect;
 mod link;
 pub(crate) mod publisher;
+pub(crate) mod question;
 pub(crate) mod read;
 mod reconnect;
 pub(crate) mod session;
 pub(crate) mod shared;
+pub(crate) mod stream_name;
 mod window;
 pub(crate) mod wire;
 

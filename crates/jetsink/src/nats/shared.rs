@@ -15,6 +15,7 @@ use tracing::warn;
 use super::answers::Answer;
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
+use super::question::Question;
 use super::session::Session;
 use super::wire;
 use crate::message::envelope::Envelope;
@@ -86,8 +87,8 @@ impl Shared {
         }
     }
 
-    /// The subject of a question to the JetStream API.
-    pub(crate) fn api_subject(&self, question: &str) -> String {
+    /// The subject of a request to the JetStream API.
+    pub(crate) fn api_subject(&self, question: Question<'_>) -> String {
         format!("{}{question}", self.api)
     }
 
@@ -145,7 +146,7 @@ impl Shared {
     pub(crate) async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(session.number, token) {
             let reply = session.reply(check);
-            let subject = self.api_subject("INFO");
+            let subject = self.api_subject(Question::AccountInfo);
             // A failure leaves the question unanswered, which is an answer too.
             let _ = session
                 .client
@@ -169,7 +170,7 @@ impl Shared {
         }
         let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
         let question = serde_json::json!({ "subject": subject }).to_string();
-        let names = self.api_subject("STREAM.NAMES");
+        let names = self.api_subject(Question::StreamNames);
         let answer = self
             .request(
                 session,

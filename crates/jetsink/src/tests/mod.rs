@@ -4,6 +4,7 @@ mod circuit;
 mod expiry;
 mod growth;
 mod hand_over;
+mod names;
 mod pipeline;
 mod reconcile;
 mod replay;

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{StreamError, StreamPlan, StreamSpec};
-use crate::nats::publisher::NatsPublisher;
+use crate::admin::Admin;
+use crate::nats::question::Question;
+use crate::nats::stream_name::StreamName;
 use crate::outcome::{PublishError, Refusal};
 
 /// The server's code for a stream that is not there.
@@ -15,15 +17,15 @@ struct Info {
     config: Map<String, Value>,
 }
 
-impl NatsPublisher {
+impl Admin<'_> {
     /// How the stream differs from what it should be. Changes nothing.
     ///
     /// Takes 2 seconds at the most; dropping the future gives up.
     ///
     /// # Errors
     /// [`StreamError::Broker`].
-    pub async fn plan_stream(&self, spec: &StreamSpec) -> Result<StreamPlan, StreamError> {
-        let found = self.stream_config(spec.name()).await?;
+    pub async fn plan_stream(self, spec: &StreamSpec) -> Result<StreamPlan, StreamError> {
+        let found = self.stream_config(&spec.name).await?;
         Ok(StreamPlan::new(spec, found))
     }
 
@@ -38,7 +40,7 @@ impl NatsPublisher {
     /// [`StreamError::Impossible`] where something stands in the way, [`StreamError::Broker`] where
     /// the server refuses, such as replicas without a cluster.
     pub async fn apply_stream(
-        &self,
+        self,
         plan: &StreamPlan,
         by_force: bool,
     ) -> Result<bool, StreamError> {
@@ -51,17 +53,23 @@ impl NatsPublisher {
         if plan.made(by_force).next().is_none() {
             return Ok(false);
         }
-        let verb = if plan.exists() { "UPDATE" } else { "CREATE" };
-        let question = format!("STREAM.{verb}.{}", plan.stream());
+        let stream = plan.name();
+        let question = if plan.exists() {
+            Question::StreamUpdate(stream)
+        } else {
+            Question::StreamCreate(stream)
+        };
         let config = Value::Object(plan.config(by_force));
-        self.ask_of::<Info>(plan.stream(), &question, &config)
-            .await?;
+        self.ask_of::<Info>(stream, question, &config).await?;
         Ok(true)
     }
 
-    async fn stream_config(&self, name: &str) -> Result<Option<Map<String, Value>>, StreamError> {
-        let question = format!("STREAM.INFO.{name}");
-        match self.ask_of::<Info>(name, &question, &json!({})).await {
+    async fn stream_config(
+        self,
+        name: &StreamName,
+    ) -> Result<Option<Map<String, Value>>, StreamError> {
+        let question = Question::StreamInfo(name);
+        match self.ask_of::<Info>(name, question, &json!({})).await {
             Ok(info) => Ok(Some(info.config)),
             Err(StreamError::Broker {
                 error: PublishError::Refused(Refusal { code, .. }),
@@ -72,14 +80,14 @@ impl NatsPublisher {
     }
 
     async fn ask_of<T: serde::de::DeserializeOwned>(
-        &self,
-        stream: &str,
-        question: &str,
+        self,
+        stream: &StreamName,
+        question: Question<'_>,
         details: &Value,
     ) -> Result<T, StreamError> {
-        let answer = self.question(question, details).await;
+        let answer = self.ask(question, details).await;
         answer.map_err(|error| StreamError::Broker {
-            stream: stream.to_owned(),
+            stream: stream.to_string(),
             error,
         })
     }

@@ -9,9 +9,9 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let publisher = NatsPublisher::connect(ConnectSettings::new("nats://127.0.0.1:4222")?).await?;
 //! let spec = StreamSpec::new("EVENTS", ["events.>"])?.replicas(3)?;
-//! let plan = publisher.plan_stream(&spec).await?;
+//! let plan = publisher.admin().plan_stream(&spec).await?;
 //! println!("{plan}");
-//! publisher.apply_stream(&plan, false).await?;
+//! publisher.admin().apply_stream(&plan, false).await?;
 //! # Ok(())
 //! # }
 //! ```

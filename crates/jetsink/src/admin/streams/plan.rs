@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::spec::StreamSpec;
+use crate::nats::stream_name::StreamName;
 
 /// What a change means for what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct StreamChange {
 /// How a stream differs from a [`StreamSpec`]. `Display` shows it in lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
-    name: String,
+    name: StreamName,
     found: Option<Map<String, Value>>,
     changes: Vec<StreamChange>,
 }
@@ -70,6 +71,10 @@ impl StreamPlan {
     /// The stream's name.
     #[must_use]
     pub fn stream(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub(crate) fn name(&self) -> &StreamName {
         &self.name
     }
 
@@ -114,7 +119,7 @@ impl StreamPlan {
     /// The configuration with the changes made.
     pub(crate) fn config(&self, by_force: bool) -> Map<String, Value> {
         let mut config = self.found.clone().unwrap_or_default();
-        config.insert("name".to_owned(), json!(self.name));
+        config.insert("name".to_owned(), json!(self.name.as_str()));
         for change in self.made(by_force) {
             config.insert(change.field.to_owned(), change.value.clone());
         }

@@ -1,6 +1,9 @@
 //! What a stream should be.
 
+use std::str::FromStr as _;
 use std::time::Duration;
+
+use crate::nats::stream_name::StreamName;
 
 /// Events are kept for this long, unless told otherwise: 90 days.
 const RETENTION_FLOOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -13,6 +16,9 @@ const MOST_REPLICAS: u8 = 5;
 
 /// The longest time that the server's signed nanoseconds hold is 292 years; this is plenty.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// How much of a name that is refused an error shows.
+const SHOWN: usize = 64;
 
 /// What a setting of a [`StreamSpec`] lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +54,7 @@ impl Storage {
 /// subjects is left so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSpec {
-    pub(super) name: String,
+    pub(super) name: StreamName,
     pub(super) subjects: Vec<String>,
     pub(super) retention_floor: Duration,
     pub(super) storage: Storage,
@@ -73,12 +79,13 @@ impl StreamSpec {
         subjects: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, StreamSpecError> {
         let subjects = subjects.into_iter().map(Into::into).collect();
-        let spec = Self::unchecked(name.into(), subjects);
-        let bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
-        if spec.name.is_empty() || spec.name.len() > 255 || spec.name.contains(bad) {
-            let reason = "must be 1 to 255 characters without white space and any of . * > / \\";
-            return Err(spec.error("name", reason));
-        }
+        let name: String = name.into();
+        let name = StreamName::from_str(&name).map_err(|error| StreamSpecError {
+            stream: name.chars().take(SHOWN).collect(),
+            what: "name",
+            reason: error.to_string(),
+        })?;
+        let spec = Self::unchecked(name, subjects);
         if spec.subjects.is_empty() {
             return Err(spec.error("subjects", "it needs at least one"));
         }
@@ -95,12 +102,12 @@ impl StreamSpec {
     #[must_use]
     pub fn cellos() -> Self {
         Self::unchecked(
-            "CELLOS_EVENTS".to_owned(),
+            StreamName::trusted("CELLOS_EVENTS"),
             vec!["cellos.events.>".to_owned()],
         )
     }
 
-    fn unchecked(name: String, subjects: Vec<String>) -> Self {
+    fn unchecked(name: StreamName, subjects: Vec<String>) -> Self {
         Self {
             name,
             subjects,
@@ -120,7 +127,7 @@ impl StreamSpec {
     /// The stream's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// Events are kept for at least this long.
@@ -221,7 +228,7 @@ impl StreamSpec {
 
     fn error(&self, what: &'static str, reason: &str) -> StreamSpecError {
         StreamSpecError {
-            stream: self.name.clone(),
+            stream: self.name.to_string(),
             what,
             reason: reason.to_owned(),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, ServerAddr};
 
 use crate::message::subject::Subject;
+use crate::nats::stream_name::{StreamName, StreamNameError, check_name};
 use crate::publisher::window::WIDEST_WINDOW;
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
@@ -59,7 +60,7 @@ pub struct ConnectSettings {
     name: String,
     connect_timeout: Duration,
     ping_interval: Duration,
-    expected_stream: Option<String>,
+    expected_stream: Option<StreamName>,
     jetstream_domain: Option<String>,
     start_disconnected: bool,
 }
@@ -210,19 +211,21 @@ impl ConnectSettings {
     /// store.
     ///
     /// # Errors
-    /// [`ConnectError::Setting`] for what can't be a stream's name.
+    /// [`ConnectError::Setting`] for a text that is not a [`StreamName`](crate::StreamName).
     pub fn expected_stream(mut self, stream: &str) -> Result<Self, ConnectError> {
-        check_name("expected stream", stream)?;
-        self.expected_stream = Some(stream.to_owned());
+        let stream = stream
+            .parse()
+            .map_err(|error| bad_name("expected stream", error))?;
+        self.expected_stream = Some(stream);
         Ok(self)
     }
 
     /// The JetStream domain that the API is asked in (leaf nodes).
     ///
     /// # Errors
-    /// [`ConnectError::Setting`] for what can't be a domain.
+    /// [`ConnectError::Setting`] for a text that breaks the rule of a [`StreamName`](crate::StreamName).
     pub fn jetstream_domain(mut self, domain: &str) -> Result<Self, ConnectError> {
-        check_name("JetStream domain", domain)?;
+        check_name(domain).map_err(|error| bad_name("JetStream domain", error))?;
         self.jetstream_domain = Some(domain.to_owned());
         Ok(self)
     }
@@ -280,7 +283,7 @@ impl ConnectSettings {
     }
 
     pub(crate) fn expected_stream_name(&self) -> Option<&str> {
-        self.expected_stream.as_deref()
+        self.expected_stream.as_ref().map(StreamName::as_str)
     }
 
     /// `$JS.API.`, or the domain's.
@@ -401,19 +404,10 @@ impl fmt::Debug for ConnectSettings {
     }
 }
 
-/// Names of streams and domains: one subject token, no path separators.
-fn check_name(what: &'static str, name: &str) -> Result<(), ConnectError> {
-    let error = |reason: String| ConnectError::Setting { what, reason };
-    if name.is_empty() {
-        return Err(error("it is empty".to_owned()));
-    }
-    let forbidden =
-        |c: char| matches!(c, '.' | '*' | '>' | '/' | '\\') || c.is_whitespace() || c.is_control();
-    match name.find(forbidden) {
-        None => Ok(()),
-        Some(position) => Err(error(format!(
-            "{name:?} has a character at byte {position} that can't be in a name"
-        ))),
+fn bad_name(what: &'static str, error: StreamNameError) -> ConnectError {
+    ConnectError::Setting {
+        what,
+        reason: error.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::nats::api::{ANSWER_TIME, cant_read};
+use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::outcome::PublishError;
@@ -132,7 +133,7 @@ async fn find_out_whether_it_answers(
     shared: &Shared,
     session: &Session,
 ) -> Result<(), PublishError> {
-    let subject = shared.api_subject("INFO");
+    let subject = shared.api_subject(Question::AccountInfo);
     let deadline = Instant::now() + ANSWER_TIME;
     let answer = shared
         .request(

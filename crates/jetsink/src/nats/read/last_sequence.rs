@@ -9,8 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::catch_up::StreamInfo;
 use crate::message::envelope::Envelope;
 use crate::nats::api::{ANSWER_TIME, ask, cant_read};
+use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
+use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
 
 /// Between two questions whether a leader has stored by now what it had taken.
@@ -24,17 +26,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn end_of(
     shared: &Shared,
     session: &Session,
-    stream: &str,
+    stream: &StreamName,
     events: &[&Envelope],
 ) -> Result<StreamInfo, PublishError> {
     let taken = last_taken(shared, session, events).await?.unwrap_or(0);
-    let question = format!("STREAM.INFO.{stream}");
     let give_up = Instant::now() + ANSWER_TIME;
     loop {
-        let info: StreamInfo = match ask(shared, session, &question, &json!({})).await {
-            Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(taken)),
-            answer => answer?,
-        };
+        let info: StreamInfo =
+            match ask(shared, session, Question::StreamInfo(stream), &json!({})).await {
+                Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(taken)),
+                answer => answer?,
+            };
         if info.state.last_seq >= taken {
             return Ok(info);
         }

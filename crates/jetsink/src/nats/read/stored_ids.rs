@@ -14,8 +14,10 @@ use super::message_info::Place;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::nats::api::{ask, cant_read};
+use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
+use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::PublishError;
 use crate::publisher::StoredIds;
@@ -35,7 +37,7 @@ pub(crate) async fn stored_ids(
     after: &HashMap<String, u64>,
     visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
 ) -> Result<StoredIds, PublishError> {
-    let mut by_stream: HashMap<String, Vec<&Envelope>> = HashMap::new();
+    let mut by_stream: HashMap<StreamName, Vec<&Envelope>> = HashMap::new();
     for events in events.chunks(QUESTIONS_AT_ONCE) {
         let questions = events
             .iter()
@@ -49,7 +51,7 @@ pub(crate) async fn stored_ids(
     }
     let mut unread = Vec::new();
     for (stream, events) in by_stream {
-        let above = after.get(&stream).copied().unwrap_or(0);
+        let above = after.get(stream.as_str()).copied().unwrap_or(0);
         let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
         let mut visit = |id: &str| visit(&subjects, id);
         match read(shared, session, &stream, &events, above, &mut visit).await {
@@ -102,7 +104,7 @@ async fn streams_of(
     shared: &Shared,
     session: &Session,
     subject: &Subject,
-) -> Result<Vec<String>, PublishError> {
+) -> Result<Vec<StreamName>, PublishError> {
     #[derive(Deserialize)]
     struct Names {
         #[serde(default)]
@@ -111,17 +113,18 @@ async fn streams_of(
     let names: Names = ask(
         shared,
         session,
-        "STREAM.NAMES",
+        Question::StreamNames,
         &json!({ "subject": subject.as_str() }),
     )
     .await?;
-    Ok(names.streams.unwrap_or_default())
+    let names = names.streams.unwrap_or_default();
+    Ok(names.into_iter().map(StreamName::trusted).collect())
 }
 
 async fn read(
     shared: &Shared,
     session: &Session,
-    stream: &str,
+    stream: &StreamName,
     events: &[&Envelope],
     above: u64,
     visit: &mut (dyn FnMut(&str) + Send),
@@ -146,8 +149,8 @@ async fn read(
     let created: Created = ask(
         shared,
         session,
-        &format!("CONSUMER.CREATE.{stream}"),
-        &json!({ "stream_name": stream, "config": config }),
+        Question::ConsumerCreate(stream),
+        &json!({ "stream_name": stream.as_str(), "config": config }),
     )
     .await?;
     let mut reach = end.reach(created.cluster.as_ref());
