@@ -1,7 +1,7 @@
 //! The circuit: one atomic word that says whether a publish may go out now.
 //!
 //! Pure: no I/O, no clock, no task. `now` comes in as an argument and what to do goes out as a
-//! value; the callers (see `scopes.rs`) enforce it.
+//! value; the callers (see `publish/admission`) enforce it.
 //!
 //! Invariants, each cited by the tests that hold it:
 //!

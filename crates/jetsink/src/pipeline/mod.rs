@@ -1,5 +1,8 @@
 //! The pipeline: many envelopes in flight, results in order, order kept on the stream.
 //!
+//! `push` queues an envelope as an `entry`; `sending` decides what is sent next and whether it goes to
+//! the broker or to the spool; `adaptive` finds a good window; `subjects` counts by subject.
+//!
 //! On one connection what is sent first is stored first, and a lost connection loses a tail, never a
 //! middle. So order breaks in one place only: where sending goes on while older envelopes are
 //! unsettled. Hence the one rule here: a failure that will be tried again ends the window. Nothing

@@ -1,5 +1,11 @@
-//! Publishing straight to the broker: admission by the circuits, bounded retry under one deadline,
-//! settling.
+//! Direct publishing: admission by the circuits, bounded retry under one deadline, settling.
+//!
+//! An envelope passes this folder in this order: `Direct::admit` asks the circuits of the broker and of the
+//! subject (`admission`); `Direct::identified` assigns the message id; `Direct::publish_admitted` publishes
+//! through the port and repeats transient failures (`retry`); the outcome settles the admission. `failover`
+//! decides when to leave a server that stores nothing, `high_water` remembers acknowledged sequence
+//! numbers for the look-up before replay, `in_flight` counts emits, `spooling` appends an event to the
+//! spool instead.
 
 pub(crate) mod admission;
 mod failover;

@@ -1,5 +1,9 @@
-//! The one task that empties the spool: settles what may be stored, then sends, in each subject's
-//! order, with a window in flight.
+//! The one task that empties the spool.
+//!
+//! An event leaves the spool in this order: `reconcile` looks up in the stream the events that may be stored
+//! already and removes those; `expiry` moves events that are too old to the dead letters; the `schedule`
+//! selects a subject, and its `subject_queue` reads events from the disk; a pipeline sends them; an
+//! acknowledged event is removed, a refused one becomes a dead letter.
 //!
 //! Subjects take turns. One that fails waits for its circuit and holds up nobody else. A failure of
 //! the broker ends the window; what was sent and not answered is looked up before it is sent again.

@@ -1,4 +1,10 @@
-//! The sink: straight to the broker, or behind what waits in the spool.
+//! The sink: publishes an event directly, or appends it to the spool.
+//!
+//! [`Sink::emit`] fixes the deadline and counts the emit as in flight. Without a spool, or if the spool holds
+//! no event of the subject, the event goes to `publish/`. If that fails for another reason than the event
+//! itself, or if events of the subject are in the spool, it is appended to the spool (`publish/spooling`)
+//! and `replay/` sends it later. `status` reports the state of the sink; the `reporter` task reports the
+//! spool to metrics and watchers.
 
 mod reporter;
 pub(crate) mod status;

@@ -1,4 +1,4 @@
-//! The circuit against its invariants; the numbers are those of `circuit.rs`. Whole histories and all
+//! The circuit against its invariants; the numbers are those of `circuit/mod.rs`. Whole histories and all
 //! states are in `trials/`.
 
 use std::time::Duration;

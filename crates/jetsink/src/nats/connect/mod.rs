@@ -1,5 +1,8 @@
-//! Where the broker is and how to log in. Settings are checked here; errors and `Debug` never hold
-//! a credential.
+//! Settings of the connection: servers, login, TLS, expected stream. They are checked here; errors and
+//! `Debug` never contain a credential.
+//!
+//! `servers` parses the server URLs, `error` has the reasons of a failed connection, [`environment`] reads
+//! the variables and contexts of the `nats` command.
 
 pub mod environment;
 mod error;

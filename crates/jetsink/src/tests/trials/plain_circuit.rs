@@ -1,5 +1,5 @@
 //! The circuit as one would write it without a thought for atomics, from its description alone: it
-//! shares no code with `circuit.rs`, nor the table of waits with `backoff.rs`.
+//! shares no code with `circuit/`, nor the table of waits with `circuit/backoff.rs`.
 
 /// The unit of time here, as fine as the circuit's own.
 pub(super) const TICK_MICROS: u64 = 10;
