@@ -63,7 +63,7 @@ pub use publish::retry::{self, with_retry};
 pub use publisher::window::{Sent, Window};
 pub use publisher::{Connection, EachAlone, Publisher, StoredIds};
 
-// For operators: streams, what they hold, and a spool's file.
+// Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;
 pub use admin::query::{StreamQuery, StreamReading, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};

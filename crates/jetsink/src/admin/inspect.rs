@@ -15,25 +15,24 @@ use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
 use crate::outcome::{PublishError, Refusal};
 
-/// No stream has this name: a stream's has no white space.
+/// An impossible name of a stream: it contains white space.
 const NO_STREAM: &str = "jetsink asks whether it may publish";
 
-/// The server's code where another stream than the one expected captures the subject.
+/// The server's code if another stream than the expected one captures the subject.
 const OTHER_STREAM: u64 = 10_060;
 
 impl Admin<'_> {
-    /// What the JetStream API says of this account, in the server's JSON (`$JS.API.INFO`).
-    ///
-    /// Takes 2 seconds at the most, as the other questions here.
+    /// Returns the account's limits and usage as the server's JSON (`$JS.API.INFO`). Takes at most 2 seconds.
     ///
     /// # Errors
-    /// [`PublishError::JetStreamUnavailable`] where it is not enabled, [`PublishError::Refused`],
-    /// [`PublishError::PermissionDenied`], and those of a broker that does not answer.
+    /// [`PublishError::JetStreamUnavailable`] if JetStream is not enabled, [`PublishError::Refused`],
+    /// [`PublishError::PermissionDenied`], [`PublishError::NotConnected`], [`PublishError::AckTimeout`].
     pub async fn account_info(self) -> Result<Value, PublishError> {
         self.ask(Question::AccountInfo, &json!({})).await
     }
 
-    /// The names of the streams that capture something of `subjects`, which may hold `*` and `>`.
+    /// Returns the names of the streams that capture any of `subjects`; `*` and `>` are allowed.
+    /// Takes at most 2 seconds.
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
@@ -49,7 +48,7 @@ impl Admin<'_> {
         Ok(names.into_iter().map(StreamName::trusted).collect())
     }
 
-    /// A stream's configuration and state, in the server's JSON.
+    /// Returns a stream's configuration and state as the server's JSON. Takes at most 2 seconds.
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
@@ -57,12 +56,12 @@ impl Admin<'_> {
         self.ask(Question::StreamInfo(name), &json!({})).await
     }
 
-    /// Whether an event of this subject would be taken, without storing one: a message that expects a
-    /// stream which can't be there is refused by the one that is.
+    /// Checks whether an event of this subject would be stored, without storing one. It sends a message
+    /// that expects an impossible stream, which the stream refuses. Takes at most 2 seconds.
     ///
     /// # Errors
-    /// What an emit would fail with: [`PublishError::PermissionDenied`],
-    /// [`PublishError::NoStream`] and so on.
+    /// The error that an emit would return, such as [`PublishError::PermissionDenied`] or
+    /// [`PublishError::NoStream`].
     pub async fn check_publish(self, subject: &Subject) -> Result<(), PublishError> {
         let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;

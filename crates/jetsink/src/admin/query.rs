@@ -1,10 +1,10 @@
-//! What a reader of a stream reads: from where, which subjects, how much of each message.
+//! Selection of messages: start, subjects, whole messages or headers only.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// How much of each message a [`StreamReader`](crate::StreamReader) gets.
+/// The part of each message that a [`StreamReader`](crate::StreamReader) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamReading {
     /// All of it.
@@ -13,25 +13,25 @@ pub enum StreamReading {
     HeadersOnly,
 }
 
-/// With which message of a stream reading begins.
+/// The first message that is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StreamStart {
-    /// The first one that is there.
+    /// The first message of the stream.
     #[default]
     First,
     /// The one with this sequence number, or the first one behind it.
     Sequence(u64),
     /// The first one that was stored at this time or later.
     Time(SystemTime),
-    /// The first one of so many sequence numbers up to the last, of which some may be no messages any
-    /// more, and some of other subjects than those that are asked for.
+    /// The message at this distance from the end, by sequence number: removed messages and messages of
+    /// other subjects count too.
     Last(u64),
     /// The first one that is stored after the reader was made.
     New,
 }
 
-/// What [`read_stream`](crate::Admin::read_stream) reads. By default all that is there, first
-/// to last, of all subjects. A [`StreamReading`] is one by itself.
+/// Selects the messages that [`read_stream`](crate::Admin::read_stream) reads. The default is all messages of
+/// all subjects, first to last. A [`StreamReading`] converts into that.
 ///
 /// ```
 /// use jetsink::{StreamQuery, StreamReading, StreamStart};
@@ -57,7 +57,7 @@ impl From<StreamReading> for StreamQuery {
 }
 
 impl StreamQuery {
-    /// All that the stream holds.
+    /// All messages of the stream.
     pub fn new(reading: StreamReading) -> Self {
         Self {
             reading,
@@ -67,7 +67,7 @@ impl StreamQuery {
         }
     }
 
-    /// Begins there.
+    /// Sets the first message.
     pub fn start(mut self, start: StreamStart) -> Self {
         self.start = start;
         self
@@ -80,7 +80,7 @@ impl StreamQuery {
         self
     }
 
-    /// Does not end with what is there: waits for more.
+    /// Waits for new messages instead of ending after the last one.
     pub fn following(mut self) -> Self {
         self.follows = true;
         self

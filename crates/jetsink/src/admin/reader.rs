@@ -25,7 +25,7 @@ use crate::outcome::PublishError;
 /// The header that every CloudEvent in binary mode has.
 const SPECVERSION: &str = "ce-specversion";
 
-/// One message of a stream, as [`StreamReader`] gives it.
+/// One message of a stream, by [`StreamReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEvent {
@@ -79,7 +79,7 @@ impl StoredEvent {
     }
 }
 
-/// Reads a stream, first to last, and holds one message at a time.
+/// Reads a stream, first to last, one message at a time.
 ///
 /// ```no_run
 /// # async fn count(
@@ -114,13 +114,13 @@ pub struct StreamReader {
 }
 
 impl Admin<'_> {
-    /// A reader of what `stream` holds now, or of what a [`StreamQuery`] asks for, by an ephemeral
-    /// consumer that acknowledges nothing. [`close`](StreamReader::close) deletes it; without that, the
-    /// server does 10 seconds after nobody listens any more.
+    /// Returns a reader of the messages that `query` selects, over an ephemeral consumer without
+    /// acknowledgements. [`close`](StreamReader::close) deletes the consumer; otherwise the server deletes it
+    /// 10 seconds after the reader is dropped.
     ///
-    /// Questions take 2 seconds at the most. What the user has to be allowed: to publish to the
-    /// JetStream API's `STREAM.INFO.<stream>` and `CONSUMER.CREATE.<stream>`, and to `$JS.FC.>`;
-    /// `CONSUMER.DELETE.<stream>.*` is good to have.
+    /// Each request takes at most 2 seconds. The user needs the permission to publish to the JetStream API's
+    /// `STREAM.INFO.<stream>` and `CONSUMER.CREATE.<stream>` and to `$JS.FC.>`;
+    /// `CONSUMER.DELETE.<stream>.*` is optional.
     ///
     /// ```no_run
     /// use jetsink::{NatsPublisher, StreamReading};
@@ -136,9 +136,9 @@ impl Admin<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`]; [`PublishError::Refused`], where there is no such stream (10059)
-    /// or it takes no second reader (10098 to 10101: a work queue); [`PublishError::PermissionDenied`];
-    /// those of a broker that does not answer.
+    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059) or is a
+    /// work queue with a consumer (10098 to 10101); [`PublishError::PermissionDenied`];
+    /// [`PublishError::AckTimeout`] if the broker does not answer.
     pub async fn read_stream(
         self,
         stream: &StreamName,

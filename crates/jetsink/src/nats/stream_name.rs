@@ -2,8 +2,8 @@
 //!
 //! Source: nats-server 2.15.1, `server/stream.go`: `isValidName`, no path separators, at most 255 bytes
 //! (`JSMaxNameLen`). All white space and all control characters are refused here, not only those that the
-//! server refuses: a line break in a subject would end the protocol line, and what follows would be read as
-//! the next one.
+//! server refuses: a line break in a subject would end the protocol line, and the server would read the
+//! rest as the next command.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The pipeline: many envelopes in flight, results in order, order kept on the stream.
 //!
-//! `push` queues an envelope as an `entry`; `sending` decides what is sent next and whether it goes to
+//! `push` queues an envelope as an `entry`; `sending` selects the next envelope and its way, to
 //! the broker or to the spool; `adaptive` finds a good window; `subjects` counts by subject.
 //!
 //! On one connection what is sent first is stored first, and a lost connection loses a tail, never a

@@ -1,4 +1,4 @@
-//! Looking at a stream, and making it what it should be.
+//! Plans and applies the changes of a stream.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::{PublishError, Refusal};
 
-/// The server's code for a stream that is not there.
+/// The server's code for a stream that does not exist.
 const STREAM_NOT_FOUND: u64 = 10_059;
 
 #[derive(Deserialize)]
@@ -18,9 +18,9 @@ struct Info {
 }
 
 impl Admin<'_> {
-    /// How the stream differs from what it should be. Changes nothing.
+    /// Compares the stream with its specification. Changes nothing.
     ///
-    /// Takes 2 seconds at the most; dropping the future gives up.
+    /// Takes at most 2 seconds. Dropping the future gives up the wait.
     ///
     /// # Errors
     /// [`StreamError::Broker`].
