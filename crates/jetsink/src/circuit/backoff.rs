@@ -10,7 +10,7 @@ use std::time::Duration;
 pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest wait; reached at attempt 11.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(180);
+pub const MAX_WAIT: Duration = Duration::from_secs(180);
 
 /// How long the circuit stays open after failure number `attempt`, counted from 0.
 ///
@@ -30,7 +30,7 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(180);
 pub const fn wait_after(attempt: u32) -> Duration {
     // 2^11 · 100 ms is already past the cap; stopping there keeps the shift in range.
     if attempt >= 11 {
-        return LONGEST_WAIT;
+        return MAX_WAIT;
     }
     Duration::from_millis((FIRST_WAIT.as_millis() as u64) << attempt)
 }

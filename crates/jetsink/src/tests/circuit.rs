@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::circuit::backoff::wait_after;
-use crate::circuit::{Circuit, HIGHEST_ATTEMPT, Outcome, State, Transition};
+use crate::circuit::{Circuit, MAX_ATTEMPT, Outcome, State, Transition};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -170,13 +170,13 @@ fn the_attempt_shown_stays_at_its_highest() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);
     let mut now = start;
-    for _ in 0..=HIGHEST_ATTEMPT {
+    for _ in 0..=MAX_ATTEMPT {
         now += wait_after(11);
         let probe = circuit.admit(now).unwrap();
         circuit.settle(now, probe, Outcome::Failure);
     }
     assert_eq!(
         due(&circuit, now).map(|(attempt, _)| attempt),
-        Some(HIGHEST_ATTEMPT)
+        Some(MAX_ATTEMPT)
     );
 }
