@@ -1,22 +1,22 @@
-//! Lines out of blocks: a line is a slice of the block that it was read with, not a copy.
+//! Reads lines in blocks: a line is a slice of its block, not a copy.
 
 use std::io::{ErrorKind, Read, Result};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memchr;
 
-/// Longer lines are bad ones: no broker takes them (`max_payload` is 64 MiB at the most, 1 MiB by
-/// default).
-pub(crate) const LONGEST_LINE: usize = 8 << 20;
+/// The maximum length of a line, in bytes: brokers refuse larger messages (`max_payload` is 1 MiB by
+/// default, at most 64 MiB).
+pub(crate) const MAX_LINE: usize = 8 << 20;
 
-/// How much is asked for at a time.
+/// The number of bytes per read.
 const BLOCK: usize = 128 << 10;
 
 pub(crate) struct Lines {
     source: Box<dyn Read + Send>,
-    /// Read, and not given out yet.
+    /// Bytes that were read and not returned yet.
     buffer: BytesMut,
-    /// No line ends before this place of it.
+    /// No line ends before this offset of the buffer.
     searched: usize,
 }
 
@@ -29,19 +29,19 @@ impl Lines {
         }
     }
 
-    /// Whether the next line is here as a whole, so that asking for it does not block.
+    /// Whether the next line is buffered, so that [`next`](Self::next) does not block.
     pub(crate) fn has_next(&mut self) -> bool {
         self.find_end().is_some()
     }
 
-    /// One line with its end, and its length; `None` at the end of the file. Of a line that is too long
-    /// only its first bytes are kept, but all are read.
+    /// Returns the next line with its end, and its length; `None` at the end of the file. A line that is
+    /// too long is read to its end, and only its first bytes are returned.
     pub(crate) fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
         loop {
             if let Some(end) = self.find_end() {
                 return Ok(Some(self.take(end + 1)));
             }
-            if self.buffer.len() > LONGEST_LINE {
+            if self.buffer.len() > MAX_LINE {
                 return self.take_start().map(Some);
             }
             if self.fill()? == 0 {
@@ -62,9 +62,9 @@ impl Lines {
         (self.buffer.split_to(length).freeze(), length as u64)
     }
 
-    /// The first bytes of a line that is too long, whose end is looked for.
+    /// Returns the first bytes of a line that is too long and skips the rest.
     fn take_start(&mut self) -> Result<(Bytes, u64)> {
-        let (start, mut length) = self.take(LONGEST_LINE + 1);
+        let (start, mut length) = self.take(MAX_LINE + 1);
         loop {
             let end = self.find_end();
             let skipped = end.map_or(self.buffer.len(), |end| end + 1);
@@ -93,29 +93,29 @@ impl Lines {
     }
 }
 
-/// What a line is without its end, and a file's first one without a byte order mark.
-pub(crate) enum Bare {
-    Line(Bytes),
+/// A line without its end (LF or CRLF) and, if it is the first one, without a byte order mark.
+pub(crate) enum LineContent {
+    Text(Bytes),
     Empty,
     TooLong,
 }
 
-/// The line with this number, counted from 1.
-pub(crate) fn bare(mut raw: Bytes, number: u64) -> Bare {
+/// The content of the line with this number, counted from 1.
+pub(crate) fn content(mut raw: Bytes, number: u64) -> LineContent {
     if let Some(line) = raw.strip_suffix(b"\n") {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         raw.truncate(line.len());
     }
-    if raw.len() > LONGEST_LINE {
-        return Bare::TooLong;
+    if raw.len() > MAX_LINE {
+        return LineContent::TooLong;
     }
     if number == 1 && raw.starts_with(b"\xEF\xBB\xBF") {
         raw.advance(3);
     }
     if raw.iter().all(u8::is_ascii_whitespace) {
-        return Bare::Empty;
+        return LineContent::Empty;
     }
-    Bare::Line(raw)
+    LineContent::Text(raw)
 }
 
 #[cfg(test)]
@@ -156,11 +156,11 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_bad_and_the_next_one_is_not() {
         for more in [0, 5, BLOCK, 3 * BLOCK + 1] {
-            let mut text = vec![b'x'; LONGEST_LINE + 1 + more];
+            let mut text = vec![b'x'; MAX_LINE + 1 + more];
             text.extend_from_slice(b"\nnext\n");
             let read = lines(text.leak(), BLOCK);
             assert_eq!(read.len(), 2, "{more}");
-            assert!(read[0].len() > LONGEST_LINE);
+            assert!(read[0].len() > MAX_LINE);
             assert_eq!(read[1], &b"next\n"[..]);
         }
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::progress::Progress;
 use crate::failure::Failure;
-use crate::lines::{Bare, Lines, bare};
+use crate::lines::{LineContent, Lines, content};
 
 /// What an event is known by.
 #[derive(Deserialize)]
@@ -97,10 +97,10 @@ impl Source {
             number += 1;
             progress.add(length);
             let wrong = |what| Failure::Usage(format!("{}:{number}: {what}", path.display()));
-            let bytes = match bare(raw, number) {
-                Bare::Line(bytes) => bytes,
-                Bare::Empty => continue,
-                Bare::TooLong => return Err(wrong("the line is too long")),
+            let bytes = match content(raw, number) {
+                LineContent::Text(bytes) => bytes,
+                LineContent::Empty => continue,
+                LineContent::TooLong => return Err(wrong("the line is too long")),
             };
             let Some(identity) = Identity::of(&bytes) else {
                 return Err(wrong("no event: JSON with source and id is needed"));

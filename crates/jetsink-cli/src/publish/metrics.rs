@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::failure::Failure;
 
 /// Who scrapes is one, or two for a moment.
-const MOST_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 
 /// For a request's headers to come in.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl MetricsServer {
                 upkeep.run_upkeep();
             }
         });
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return; // never closed

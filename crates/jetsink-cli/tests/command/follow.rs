@@ -1,4 +1,4 @@
-//! `--follow`: a file that grows, is rotated, is cut off; a FIFO; and `--position` over restarts.
+//! `--follow`: a file that grows, is rotated, is truncated; a FIFO; and `--position` over restarts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -106,7 +106,7 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     until_stored(&server, 60).await;
     let output = end(child, Signal::SIGTERM);
     assert_code(&output, 0);
-    assert!(stderr(&output).contains("is not there yet"));
+    assert!(stderr(&output).contains("does not exist yet"));
     let audit = audit(&lines, &[], &there(&server).await);
     assert!(audit.is_clean(), "{audit}");
 }

@@ -1,86 +1,85 @@
-//! Lines in, envelopes out: a thread of its own reads and checks, and hands over batches, so that
-//! memory stays flat at any file size and a slow pipe never keeps answers waiting.
+//! Reads lines and converts them to envelopes, on a thread of its own.
+//!
+//! The thread sends batches over a bounded channel: memory is constant for any file size, and a slow pipe
+//! does not delay results.
+
+mod follow;
+mod growing;
+mod position;
+mod reader;
+mod rotation;
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jetsink::{Binding, BindingError, Envelope};
+use jetsink::Envelope;
 use tokio::sync::mpsc;
 
 use super::settings::Settings;
 use crate::failure::Failure;
-use crate::lines::{Bare, LONGEST_LINE, Lines, bare};
+use crate::lines::Lines;
+use position::SavedPosition;
+pub(super) use position::{Checkpoint, PositionFile};
+use reader::{Reader, Start};
 
-mod follow;
-mod position;
-
-use position::{Followed, Position};
-pub(crate) use position::{Mark, PositionFile};
-
-/// A batch is handed over when it holds this many bytes, or when the next read would block.
-const BATCH_BYTES: usize = 128 << 10;
-
-/// Batches that wait to be published.
-const BATCHES_AHEAD: usize = 8;
-
-/// Where a line stands.
+/// The location of a line in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) file: Arc<Path>,
+pub(super) struct LineLocation {
+    pub(super) file: Arc<Path>,
     /// The file's place in the list, from 0.
-    pub(crate) index: usize,
+    pub(super) index: usize,
     /// From 1.
-    pub(crate) line: u64,
+    pub(super) line: u64,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for LineLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
 }
 
-/// A line that is no event.
+/// The reason why a line is not an event.
 #[derive(Debug)]
-pub(crate) struct BadLine {
+pub(super) struct BadLine {
     /// From 1, in bytes.
-    pub(crate) column: usize,
-    pub(crate) message: String,
+    pub(super) column: usize,
+    pub(super) message: String,
 }
 
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) place: Place,
-    /// As it stood, without its end; empty for one that was too long to keep.
-    pub(crate) raw: Bytes,
-    pub(crate) event: Result<Envelope, BadLine>,
-    /// Its end, with `--follow`.
-    pub(crate) mark: Option<Mark>,
+pub(super) struct Line {
+    pub(super) location: LineLocation,
+    /// The bytes of the line without its end; empty for a line that is too long.
+    pub(super) raw: Bytes,
+    pub(super) event: Result<Envelope, BadLine>,
+    /// With `--follow`: the end of the line.
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Batch {
+pub(super) enum Batch {
     Lines(Vec<Line>),
-    /// With `--follow`: the lines of this file come next, from there on.
-    Opened(Mark),
-    /// Something to tell.
+    /// With `--follow`: lines of this file come next, starting at this position.
+    Opened(Checkpoint),
+    /// A message to the user.
     Note(String),
     /// The file can't be read further.
-    Broken {
-        place: Place,
+    Failed {
+        location: LineLocation,
         reason: String,
     },
 }
 
-pub(crate) struct Input {
-    pub(crate) batches: mpsc::Receiver<Batch>,
-    /// None where a size is not known: pipes, standard input.
-    pub(crate) total_bytes: Option<u64>,
+pub(super) struct Input {
+    pub(super) batches: mpsc::Receiver<Batch>,
+    /// `None` for pipes and standard input.
+    pub(super) total_bytes: Option<u64>,
 }
 
-/// Opens all files, so that a missing one is found before anything is published, and starts reading.
-pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
+/// Opens all files, so that a missing file is an error before an event is published, and starts reading.
+pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
     if settings.follow {
         return follow(settings);
     }
@@ -111,14 +110,14 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
     std::thread::spawn(move || {
         for (index, (file, source)) in sources.into_iter().enumerate() {
             let first = if index == 0 { from_line } else { 1 };
-            let place = Place {
+            let location = LineLocation {
                 file,
                 index,
                 line: 0,
             };
-            // Nobody listens any more: the command has stopped.
+            // Stopped: the command has ended, or a file can't be read.
             if reader
-                .read(source, place, &Start::from_line(first))
+                .read(source, location, &Start::from_line(first))
                 .is_err()
             {
                 return;
@@ -131,7 +130,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Input, Failure> {
     })
 }
 
-/// Follows the one file there is, from where the last run got to.
+/// Follows one file from the saved position.
 fn follow(settings: &Settings) -> Result<Input, Failure> {
     let [path] = &settings.files[..] else {
         return Err(Failure::Follow("it takes one file".to_owned()));
@@ -159,7 +158,7 @@ fn follow(settings: &Settings) -> Result<Input, Failure> {
     }
     let position = match &settings.position {
         None => None,
-        Some(position) => Position::load(position)?,
+        Some(position) => SavedPosition::load(position)?,
     };
     let (reader, batches) = Reader::new(settings);
     let (path, from_line) = (path.clone(), settings.from_line);
@@ -185,183 +184,8 @@ fn check_file(metadata: &Metadata, path: &Path, settings: &Settings) -> Result<(
     Ok(())
 }
 
-/// Whatever the names.
+/// Whether two names mean one file.
 fn same_file(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[derive(Debug)]
-struct Stopped;
-
-/// Where reading begins in a file.
-#[derive(Debug, Default)]
-struct Start {
-    offset: u64,
-    /// Lines before this one are skipped, counted from 1.
-    from_line: u64,
-    followed: Option<Arc<Followed>>,
-}
-
-impl Start {
-    fn from_line(from_line: u64) -> Self {
-        Self {
-            from_line,
-            ..Self::default()
-        }
-    }
-}
-
-/// Reads lines and checks them.
-struct Reader {
-    binding: Binding,
-    /// Whether a line's place gives it its message id, so that it has the same one after a crash.
-    ids_by_place: bool,
-    sender: mpsc::Sender<Batch>,
-}
-
-impl Reader {
-    fn new(settings: &Settings) -> (Self, mpsc::Receiver<Batch>) {
-        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        let reader = Self {
-            binding: settings.binding.clone(),
-            ids_by_place: settings.position.is_some(),
-            sender,
-        };
-        (reader, batches)
-    }
-
-    fn send(&self, batch: Batch) -> Result<(), Stopped> {
-        self.sender.blocking_send(batch).map_err(|_| Stopped)
-    }
-
-    /// Reads to the end; gives the offset and the number of the last line.
-    fn read(
-        &self,
-        mut source: Lines,
-        mut place: Place,
-        start: &Start,
-    ) -> Result<(u64, u64), Stopped> {
-        let mut lines = Vec::new();
-        let mut bytes = 0;
-        let mut offset = start.offset;
-        let mark = |offset, line| {
-            let file = start.followed.clone()?;
-            Some(Mark { file, offset, line })
-        };
-        // Told with the first line, when its beginning is known.
-        let mut opened = mark(offset, place.line);
-        loop {
-            place.line += 1;
-            let (raw, length) = match source.next() {
-                Ok(Some(read)) => read,
-                Ok(None) => break,
-                Err(error) => {
-                    self.send(Batch::Lines(std::mem::take(&mut lines)))?;
-                    let reason = error.to_string();
-                    self.send(Batch::Broken { place, reason })?;
-                    return Err(Stopped);
-                }
-            };
-            if raw.last() != Some(&b'\n') && start.followed.as_ref().is_some_and(|f| f.is_cut()) {
-                break;
-            }
-            let began = offset;
-            offset += length;
-            if place.line >= start.from_line
-                && let Some(mut line) = check(raw, place.clone(), &self.binding)
-            {
-                if let (true, Some(file)) = (self.ids_by_place, &start.followed) {
-                    line.event = line.event.map(|event| file.identify(event, began));
-                }
-                line.mark = mark(offset, place.line);
-                bytes += line.raw.len();
-                lines.push(line);
-            }
-            // A line that came alone through a pipe goes out alone, at once.
-            if bytes >= BATCH_BYTES || (!source.has_next() && !lines.is_empty()) {
-                if let Some(mark) = opened.take() {
-                    self.send(Batch::Opened(mark))?;
-                }
-                self.send(Batch::Lines(std::mem::take(&mut lines)))?;
-                bytes = 0;
-            }
-        }
-        if place.line < start.from_line {
-            let from_line = start.from_line;
-            let reason = format!("it ends here, before --from-line {from_line}");
-            self.send(Batch::Broken { place, reason })?;
-            return Err(Stopped);
-        }
-        if !lines.is_empty() {
-            if let Some(mark) = opened {
-                self.send(Batch::Opened(mark))?;
-            }
-            self.send(Batch::Lines(lines))?;
-        }
-        Ok((offset, place.line - 1))
-    }
-}
-
-/// `None` for an empty line.
-fn check(raw: Bytes, place: Place, binding: &Binding) -> Option<Line> {
-    let raw = match bare(raw, place.line) {
-        Bare::Line(raw) => raw,
-        Bare::Empty => return None,
-        Bare::TooLong => {
-            return Some(Line {
-                place,
-                raw: Bytes::new(),
-                event: Err(BadLine {
-                    column: LONGEST_LINE + 1,
-                    message: format!("the line is longer than {LONGEST_LINE} bytes"),
-                }),
-                mark: None,
-            });
-        }
-    };
-    let event = binding.envelope(raw.clone()).map_err(|error| match error {
-        BindingError::Event(error) => BadLine {
-            column: error.column,
-            message: format!("not a CloudEvent: {}", error.message),
-        },
-        other => BadLine {
-            column: 1,
-            message: other.to_string(),
-        },
-    });
-    Some(Line {
-        place,
-        raw,
-        event,
-        mark: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bytes_between_line_ends_stay_as_they_are() {
-        let binding = Binding::new("e".parse().unwrap());
-        let place = |line| Place {
-            file: Path::new("f").into(),
-            index: 0,
-            line,
-        };
-        let event = r#"{ "specversion":"1.0","id":"1","source":"s","type":"t" } "#;
-        let crlf = format!("{event}\r\n");
-        let line = check(crlf.into(), place(2), &binding).unwrap();
-        assert_eq!(line.event.unwrap().payload(), event.as_bytes());
-        let marked = Bytes::from(format!("\u{feff}{event}\n"));
-        assert!(
-            check(marked.clone(), place(1), &binding)
-                .unwrap()
-                .event
-                .is_ok()
-        );
-        assert!(check(marked, place(2), &binding).unwrap().event.is_err());
-        assert!(check(Bytes::from_static(b" \t\r\n"), place(1), &binding).is_none());
-    }
 }

@@ -1,4 +1,4 @@
-//! `--position`: how far a followed file is dealt with, kept over restarts.
+//! `--position`: the position in a followed file, saved over restarts.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -16,28 +16,28 @@ use crate::failure::Failure;
 
 const VERSION: u32 = 1;
 
-/// A file is known again by its beginning: names change, and numbers are given out anew.
+/// The first bytes of a file that identify it: names change, and inode numbers are reused.
 pub(super) const HEAD: usize = 1024;
 
-/// A file that is followed, whatever its name is by now.
+/// A followed file, independent of its name.
 #[derive(Debug)]
-pub(crate) struct Followed {
+pub(super) struct FollowedFile {
     pub(super) device: u64,
     pub(super) inode: u64,
-    /// When it was made, in nanoseconds since 1970, where the file system knows: numbers of files that
-    /// were deleted are given out again.
+    /// Creation time in nanoseconds since 1970, if the file system knows it: inode numbers of deleted
+    /// files are reused.
     born: Option<u64>,
-    /// When this run began to read it.
+    /// Time at which this run began to read the file.
     pub(super) since: SystemTime,
     /// Part of the message ids of its lines; stays with the file over restarts.
     pub(super) name: String,
-    /// What was read of its first [`HEAD`] bytes.
+    /// The part of the first [`HEAD`] bytes that was read.
     pub(super) head: Mutex<Vec<u8>>,
-    /// Whether it was cut off: what was read behind its last line end is nothing then.
-    pub(super) cut: AtomicBool,
+    /// Whether the file was truncated: then bytes after the last line end are not a line.
+    pub(super) truncated: AtomicBool,
 }
 
-impl Followed {
+impl FollowedFile {
     pub(super) fn new(file: &File, name: String, head: Vec<u8>) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Followed {
             since: SystemTime::now(),
             name,
             head: Mutex::new(head),
-            cut: AtomicBool::new(false),
+            truncated: AtomicBool::new(false),
         })
     }
 
@@ -55,7 +55,7 @@ impl Followed {
         (self.device, self.inode) == (metadata.dev(), metadata.ino())
     }
 
-    /// Gives the line that begins there an id that it has again in the next run, unless it has one.
+    /// Sets the message id of the line at an offset, unless it has one: the next run derives the same id.
     pub(super) fn identify(&self, event: Envelope, offset: u64) -> Envelope {
         match MessageId::new(format!("{}.{offset}", self.name)) {
             Ok(id) if event.message_id().is_none() => event.with_message_id(id),
@@ -63,15 +63,15 @@ impl Followed {
         }
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+    pub(super) fn is_truncated(&self) -> bool {
+        self.truncated.load(Ordering::Acquire)
     }
 
-    /// What is dealt with of it, as [`Position`] keeps it.
-    pub(super) fn position(&self, offset: u64, line: u64) -> Position {
+    /// The position behind a line, to be saved.
+    pub(super) fn position(&self, offset: u64, line: u64) -> SavedPosition {
         // Nothing panics while holding it.
         let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        Position {
+        SavedPosition {
             version: VERSION,
             device: self.device,
             inode: self.inode,
@@ -85,18 +85,18 @@ impl Followed {
     }
 }
 
-/// Up to where a followed file is dealt with: behind a line.
+/// A position in a followed file, behind a line.
 #[derive(Debug, Clone)]
-pub(crate) struct Mark {
-    pub(crate) file: Arc<Followed>,
+pub(in crate::publish) struct Checkpoint {
+    pub(super) file: Arc<FollowedFile>,
     /// In bytes.
-    pub(crate) offset: u64,
-    /// The number of that line.
-    pub(crate) line: u64,
+    pub(super) offset: u64,
+    /// The number of the line before it.
+    pub(super) line: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
+pub(super) struct SavedPosition {
     version: u32,
     device: u64,
     inode: u64,
@@ -108,8 +108,8 @@ pub(super) struct Position {
     head: String,
 }
 
-impl Position {
-    /// `None` where there is no such file yet.
+impl SavedPosition {
+    /// Reads the file; `None` if it does not exist yet.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, Failure> {
         let failed = |source| Failure::File {
             path: path.to_owned(),
@@ -127,7 +127,7 @@ impl Position {
         Ok(Some(position))
     }
 
-    /// The beginning of a file that may be the one, with what is known of it; `None` for another.
+    /// The known first bytes of a file, if they match this position; `None` for another file.
     pub(super) fn head_of(&self, file: &File) -> io::Result<Option<Vec<u8>>> {
         if self.head_bytes > HEAD || file.metadata()?.len() < self.offset {
             return Ok(None);
@@ -137,17 +137,17 @@ impl Position {
         Ok(same.then_some(head))
     }
 
-    /// Whether it is of that very file, by its number.
+    /// Whether the position belongs to this file, by device, inode and creation time.
     pub(super) fn is_of(&self, metadata: &fs::Metadata) -> bool {
         (self.device, self.inode) == (metadata.dev(), metadata.ino()) && self.born == born(metadata)
     }
 
-    /// Whether the beginning says enough to know a copy by it: shorter ones are alike too often.
+    /// Whether the known first bytes are enough to identify a copy: shorter ones match too often.
     pub(super) fn knows_copies(&self) -> bool {
         self.head_bytes == HEAD
     }
 
-    /// Whether nothing was read of it.
+    /// Whether nothing of the file was read.
     pub(super) fn is_blank(&self) -> bool {
         self.head_bytes == 0
     }
@@ -177,52 +177,52 @@ fn digest(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Keeps the position on the disk.
+/// Saves the position to a file.
 #[derive(Debug)]
-pub(crate) struct PositionFile {
+pub(in crate::publish) struct PositionFile {
     path: PathBuf,
-    /// What is not written yet.
-    unsaved: Option<Mark>,
+    /// The position since the last save.
+    unsaved: Option<Checkpoint>,
 }
 
 impl PositionFile {
-    /// Finds out now whether it can be written.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, Failure> {
+    /// Checks that the file can be written.
+    pub(in crate::publish) fn open(path: PathBuf) -> Result<Self, Failure> {
         let file = Self {
             path,
             unsaved: None,
         };
-        let trial = file.beside();
+        let trial = file.new_path();
         let tried = File::create(&trial).and_then(|_| fs::remove_file(&trial));
         tried.map_err(|source| file.failed(source))?;
         Ok(file)
     }
 
-    /// All up to there is dealt with.
-    pub(crate) fn advance(&mut self, mark: Mark) {
-        self.unsaved = Some(mark);
+    /// Sets the position; all lines before it have results.
+    pub(in crate::publish) fn advance(&mut self, checkpoint: Checkpoint) {
+        self.unsaved = Some(checkpoint);
     }
 
-    /// Whether there is something to save.
-    pub(crate) fn is_behind(&self) -> bool {
+    /// Whether the position has changed since the last save.
+    pub(in crate::publish) fn is_unsaved(&self) -> bool {
         self.unsaved.is_some()
     }
 
-    /// Writes it, if it has changed, so that a crash leaves the old one or the new one.
-    pub(crate) fn save(&mut self) -> Result<(), Failure> {
-        let Some(mark) = self.unsaved.take() else {
+    /// Writes the position if it has changed. A crash leaves the old file or the new one.
+    pub(in crate::publish) fn save(&mut self) -> Result<(), Failure> {
+        let Some(checkpoint) = self.unsaved.take() else {
             return Ok(());
         };
-        let position = mark.file.position(mark.offset, mark.line);
-        let beside = self.beside();
+        let position = checkpoint.file.position(checkpoint.offset, checkpoint.line);
+        let new = self.new_path();
         let write = || -> io::Result<()> {
-            let mut file = File::create(&beside)?;
+            let mut file = File::create(&new)?;
             serde_json::to_writer(&mut file, &position)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
             #[cfg(feature = "crash-points")]
             jetsink::crash::point("position.written");
-            fs::rename(&beside, &self.path)?;
+            fs::rename(&new, &self.path)?;
             #[cfg(feature = "crash-points")]
             jetsink::crash::point("position.renamed");
             let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty());
@@ -231,7 +231,7 @@ impl PositionFile {
         write().map_err(|source| self.failed(source))
     }
 
-    fn beside(&self) -> PathBuf {
+    fn new_path(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         name.into()

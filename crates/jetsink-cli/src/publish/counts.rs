@@ -1,0 +1,91 @@
+//! The counts of a run: the fields of `--json`, and the numbers of the summary.
+
+use std::collections::BTreeMap;
+
+use jetsink::{Delivery, Receipt, Subject};
+use serde::Serialize;
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Counts {
+    /// Events that were read; bad lines are not included.
+    pub(super) read: u64,
+    /// Events that a stream acknowledged, including duplicates.
+    pub(super) stored: u64,
+    /// Stored events that the stream already contained.
+    pub(super) duplicates: u64,
+    /// Lines that are not events.
+    pub(super) bad_lines: u64,
+    /// Events that the broker or a limit refused.
+    pub(super) failed: u64,
+    /// Events that were not sent or not answered when the broker became unreachable.
+    pub(super) not_reached: u64,
+    /// Failed and unreached events whose outcome is unknown.
+    pub(super) unknown: u64,
+    /// With `--spool`: events that went into the spool.
+    pub(super) spooled: u64,
+    /// Events delivered from the spool, including those of earlier runs.
+    pub(super) delivered_from_spool: u64,
+    /// Events that remain in the spool, including those of earlier runs.
+    pub(super) left_in_spool: u64,
+    /// Dead letters in the spool: refused for good, or too old.
+    pub(super) dead_letters: u64,
+    /// Dead letters of this run.
+    pub(super) new_dead_letters: u64,
+    /// Bytes of the stored events.
+    pub(super) bytes: u64,
+    /// The last sequence number by stream.
+    pub(super) streams: BTreeMap<String, u64>,
+    /// With `--dry-run`: the number of events by subject.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) subjects: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Adds a line that `--dry-run` checked.
+    pub(super) fn checked(&mut self, subject: &Subject, bytes: usize) {
+        self.read += 1;
+        self.bytes += bytes as u64;
+        *self.subjects.entry(subject.to_string()).or_default() += 1;
+    }
+
+    /// Adds an event that is stored or spooled.
+    pub(super) fn delivered(&mut self, delivery: &Delivery, bytes: usize) {
+        self.bytes += bytes as u64;
+        if let Delivery::Spooled = delivery {
+            self.spooled += 1;
+        }
+        if let Delivery::Stored {
+            stream,
+            sequence,
+            duplicate,
+        } = delivery
+        {
+            self.stored += 1;
+            self.duplicates += u64::from(*duplicate);
+            match self.streams.get_mut(stream) {
+                Some(last) => *last = (*last).max(*sequence),
+                None => {
+                    self.streams.insert(stream.clone(), *sequence);
+                }
+            }
+        }
+    }
+
+    /// Adds the receipt of the closed sink; `dead_before` counts the dead letters of earlier runs.
+    pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
+        self.delivered_from_spool = receipt.delivered.saturating_sub(self.stored);
+        self.left_in_spool = receipt.spooled;
+        self.dead_letters = receipt.dead_letters;
+        self.new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
+    }
+
+    /// Whether each event is stored or in the spool.
+    pub(super) fn all_taken(&self) -> bool {
+        self.bad_lines + self.failed + self.not_reached + self.new_dead_letters == 0
+    }
+
+    /// Lines that `--rejected` keeps.
+    pub(super) fn rejected(&self) -> u64 {
+        self.bad_lines + self.failed
+    }
+}

@@ -1,0 +1,51 @@
+//! The file of `--rejected`: lines that were not stored because of their own content.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+
+/// Appends rejected lines to a file.
+pub(super) struct RejectedLines {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl RejectedLines {
+    /// Opens the file for appending; lines of earlier runs stay.
+    pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
+        match OpenOptions::new().append(true).create(true).open(&path) {
+            Ok(file) => Ok(Self {
+                path,
+                file: BufWriter::new(file),
+            }),
+            Err(source) => Err(Failure::File { path, source }),
+        }
+    }
+
+    pub(super) fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let written = self.file.write_all(line);
+        let written = written.and_then(|()| self.file.write_all(b"\n"));
+        written.map_err(|source| self.failed(source))
+    }
+
+    /// Writes the buffered lines to the file.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.file.flush().map_err(|source| self.failed(source))
+    }
+
+    /// Writes the buffered lines to the disk.
+    pub(super) fn sync(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let synced = self.file.get_ref().sync_data();
+        synced.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> Failure {
+        Failure::File {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! One run: lines go into the pipeline, results come out of it in the order of the lines.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
+use tokio::time::MissedTickBehavior;
+
+use super::input::{Batch, Checkpoint, Input, Line, LineLocation, PositionFile};
+use super::rejected::RejectedLines;
+use super::report::Report;
+use super::settings::Settings;
+use crate::failure::Failure;
+use crate::interrupt::{Interrupt, Signals};
+
+/// The interval between two writes of the position. After a crash the lines since the last write are
+/// read again; their message ids identify them.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The interval between two drawings of the progress while the spool empties.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// The reason why reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// At the end of the last file.
+    Complete,
+    /// At a bad line, at a read error, or after too many refusals.
+    Failed,
+    /// The broker was unreachable for too long.
+    Unreachable,
+    /// By a signal.
+    Interrupted(Interrupt),
+}
+
+/// A line in the pipeline.
+struct InFlight {
+    location: LineLocation,
+    raw: Bytes,
+    /// The position to advance to with its result.
+    checkpoint: Option<Checkpoint>,
+}
+
+/// The next thing that was read.
+enum Next {
+    Line(Line),
+    /// Another file begins. Its lines wait until all earlier lines have results: its name must be on the
+    /// disk before a message id contains it.
+    File(Checkpoint),
+}
+
+pub(super) struct Run<'a> {
+    settings: &'a Settings,
+    pub(super) report: Report,
+    rejected: Option<RejectedLines>,
+    position: Option<PositionFile>,
+    /// Pushed lines without a result.
+    in_flight: VecDeque<InFlight>,
+    /// Whether a line was not sent or its outcome is unknown: the position stays before it.
+    has_unsent: bool,
+    /// The first line without a final result, if reading ended early.
+    resume: Option<LineLocation>,
+    ending: Ending,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(settings: &'a Settings, report: Report) -> Result<Self, Failure> {
+        let rejected = settings.rejected.clone().map(RejectedLines::open);
+        let position = settings.position.clone().map(PositionFile::open);
+        Ok(Self {
+            settings,
+            report,
+            rejected: rejected.transpose()?,
+            position: position.transpose()?,
+            in_flight: VecDeque::new(),
+            has_unsent: false,
+            resume: None,
+            ending: Ending::Complete,
+        })
+    }
+
+    /// Checks all lines without a connection (`--dry-run`).
+    pub(super) async fn check(&mut self, mut input: Input) -> Result<(), Failure> {
+        while let Some(batch) = input.batches.recv().await {
+            for next in self.unpack(batch) {
+                let Next::Line(line) = next else { continue };
+                match line.event {
+                    Ok(envelope) => self.report.checked(envelope.subject(), line.raw.len()),
+                    Err(_) => self.bad_line(line)?,
+                }
+                if self.ending != Ending::Complete {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes all lines; returns when each has a result or reading ended early.
+    pub(super) async fn publish<P: Publisher>(
+        &mut self,
+        mut input: Input,
+        sink: &Sink<P>,
+        mut pipeline: Pipeline<'_, P>,
+    ) -> Result<(), Failure> {
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
+        let mut waiting: VecDeque<Next> = VecDeque::new();
+        let mut at_end = false;
+        let mut saving = tokio::time::interval(SAVE_INTERVAL);
+        saving.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.fill(&mut input, &mut waiting, &mut pipeline)?;
+            let reading = self.ending == Ending::Complete;
+            if pipeline.is_empty() && (!reading || (at_end && waiting.is_empty())) {
+                break;
+            }
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    if let Ending::Interrupted(_) = self.ending {
+                        // The second signal: exit at once.
+                        pipeline.stop();
+                        self.save_position()?;
+                        let first = self.in_flight.front().map(|first| &first.location);
+                        self.report.ended_at_once(self.settings, first);
+                        std::process::exit(signal.exit_code().into());
+                    }
+                    self.ending = Ending::Interrupted(signal);
+                    self.report.interrupted(self.in_flight.len());
+                }
+                Some(result) = pipeline.next(), if !pipeline.is_empty() => {
+                    self.record(result)?;
+                    if self.ending == Ending::Unreachable {
+                        pipeline.stop();
+                    }
+                    self.report.progress(|| sink.state());
+                }
+                batch = input.batches.recv(), if reading && waiting.is_empty() && !at_end => {
+                    match batch {
+                        Some(batch) => waiting.extend(self.unpack(batch)),
+                        None => at_end = true,
+                    }
+                }
+                () = self.report.tick() => self.report.progress(|| sink.state()),
+                _ = saving.tick(), if self.position.is_some() => self.save_position()?,
+            }
+        }
+        self.save_position()?;
+        if self.ending != Ending::Complete && self.resume.is_none() {
+            // Lines that were read but not pushed come before unread ones.
+            let read = waiting.into_iter().find_map(|next| match next {
+                Next::Line(line) => Some(line.location),
+                Next::File(_) => None,
+            });
+            self.resume = match read {
+                Some(location) => Some(location),
+                None => next_location(&mut input).await,
+            };
+        }
+        Ok(())
+    }
+
+    /// Pushes lines while the pipeline has room and lines have been read. Never waits: results that are
+    /// ready are handled before a batch that is still being read.
+    fn fill<P: Publisher>(
+        &mut self,
+        input: &mut Input,
+        waiting: &mut VecDeque<Next>,
+        pipeline: &mut Pipeline<'_, P>,
+    ) -> Result<(), Failure> {
+        while self.ending == Ending::Complete && pipeline.has_room() {
+            if waiting.is_empty()
+                && let Ok(batch) = input.batches.try_recv()
+            {
+                waiting.extend(self.unpack(batch));
+            }
+            match waiting.pop_front() {
+                None => return Ok(()),
+                Some(Next::Line(line)) => self.push(line, pipeline)?,
+                Some(Next::File(checkpoint)) if self.in_flight.is_empty() => {
+                    self.advance(Some(checkpoint));
+                    self.save_position()?;
+                }
+                Some(file @ Next::File(_)) => {
+                    waiting.push_front(file);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the spool to empty, or for a signal.
+    pub(super) async fn empty_spool(
+        &mut self,
+        sink: &Sink<NatsPublisher>,
+        dead_before: u64,
+    ) -> Result<(), Failure> {
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
+        let wait = match self.ending {
+            Ending::Interrupted(_) => Duration::ZERO,
+            _ => self.settings.max_outage,
+        };
+        let mut closing = std::pin::pin!(sink.close(wait));
+        let mut frames = tokio::time::interval(FRAME);
+        let receipt = loop {
+            tokio::select! {
+                receipt = &mut closing => break receipt,
+                signal = signals.next() => {
+                    if self.ending == Ending::Complete {
+                        self.report.interrupted_at_the_end();
+                    }
+                    self.ending = Ending::Interrupted(signal);
+                    // Stops waiting, and still writes what must be on the disk.
+                    break sink.close(Duration::ZERO).await;
+                }
+                _ = frames.tick() => self.report.progress(|| sink.state()),
+            }
+        };
+        self.report.closed(receipt, dead_before);
+        if receipt.spooled > 0 {
+            self.report.left_because(sink);
+        }
+        Ok(())
+    }
+
+    /// The lines of a batch. A read error ends the reading.
+    fn unpack(&mut self, batch: Batch) -> Vec<Next> {
+        match batch {
+            Batch::Lines(lines) => lines.into_iter().map(Next::Line).collect(),
+            Batch::Opened(checkpoint) => vec![Next::File(checkpoint)],
+            Batch::Note(text) => {
+                self.report.note(&text);
+                Vec::new()
+            }
+            Batch::Failed { location, reason } => {
+                self.report.read_failed(&location, &reason);
+                self.ending = Ending::Failed;
+                self.resume = Some(location);
+                Vec::new()
+            }
+        }
+    }
+
+    fn push<P: Publisher>(
+        &mut self,
+        line: Line,
+        pipeline: &mut Pipeline<'_, P>,
+    ) -> Result<(), Failure> {
+        match line.event {
+            Err(_) => self.bad_line(line),
+            Ok(envelope) => {
+                self.report.read();
+                // The caller has just checked that there is room.
+                if pipeline.push(envelope).is_ok() {
+                    self.in_flight.push_back(InFlight {
+                        location: line.location,
+                        raw: line.raw,
+                        checkpoint: line.checkpoint,
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn bad_line(&mut self, line: Line) -> Result<(), Failure> {
+        if let Err(bad) = &line.event {
+            self.report.bad_line(&line.location, bad, line.raw.len());
+        }
+        // The content of a line that was too long is not kept.
+        if !line.raw.is_empty() {
+            self.reject(&line.raw)?;
+        }
+        // The position passes the line together with the last line before it.
+        match self.in_flight.back_mut() {
+            Some(last) => last.checkpoint = line.checkpoint,
+            None => self.advance(line.checkpoint),
+        }
+        if self.settings.stop_at_bad_line {
+            self.ending = Ending::Failed;
+            // The line would be bad again: resume behind it.
+            self.resume = Some(LineLocation {
+                line: line.location.line + 1,
+                ..line.location
+            });
+        }
+        Ok(())
+    }
+
+    /// Records the result of the oldest line in flight.
+    fn record(&mut self, result: Result<Delivery, EmitError>) -> Result<(), Failure> {
+        let Some(InFlight {
+            location,
+            raw,
+            checkpoint,
+        }) = self.in_flight.pop_front()
+        else {
+            return Ok(());
+        };
+        let error = match result {
+            Ok(delivery) => {
+                self.report.stored(&delivery, raw.len());
+                self.advance(checkpoint);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let unknown = error.known() == Known::OutcomeUnknown;
+        match error.scope() {
+            Scope::Broker => {
+                if !matches!(self.ending, Ending::Interrupted(_)) {
+                    self.ending = Ending::Unreachable;
+                }
+                // A bad line may have set a later location.
+                let is_earlier = self.resume.as_ref().is_none_or(|resume| {
+                    (location.index, location.line) < (resume.index, resume.line)
+                });
+                if is_earlier {
+                    self.report.gave_up(&location, &error);
+                    self.resume = Some(location);
+                }
+                self.has_unsent = true;
+                self.report.not_reached(unknown);
+            }
+            Scope::Event | Scope::Subject => {
+                self.report.failed(&location, &error, unknown);
+                self.reject(&raw)?;
+                self.advance(checkpoint);
+                let max = self.settings.max_failures;
+                if max > 0 && self.report.failures() == max && self.ending == Ending::Complete {
+                    self.report.too_many_failures(max);
+                    self.ending = Ending::Failed;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Advances the position, unless an earlier line was not sent.
+    fn advance(&mut self, checkpoint: Option<Checkpoint>) {
+        if let (Some(position), Some(checkpoint), false) =
+            (&mut self.position, checkpoint, self.has_unsent)
+        {
+            position.advance(checkpoint);
+        }
+    }
+
+    /// Saves the position. Rejected lines before it are written to the disk first.
+    fn save_position(&mut self) -> Result<(), Failure> {
+        let Some(position) = &mut self.position else {
+            return Ok(());
+        };
+        if let (true, Some(rejected)) = (position.is_unsaved(), &mut self.rejected) {
+            rejected.sync()?;
+        }
+        position.save()
+    }
+
+    fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
+        self.rejected
+            .as_mut()
+            .map_or(Ok(()), |rejected| rejected.write(raw))
+    }
+
+    /// Reports the summary and returns the exit code.
+    pub(super) fn finish(mut self) -> Result<u8, Failure> {
+        if let Some(rejected) = &mut self.rejected {
+            // A position that was saved relies on them.
+            match self.position {
+                Some(_) => rejected.sync()?,
+                None => rejected.flush()?,
+            }
+        }
+        if let (true, Ending::Interrupted(_)) = (self.settings.follow, self.ending)
+            && !self.has_unsent
+        {
+            // A signal is the regular end of --follow.
+            self.ending = Ending::Complete;
+        }
+        if self.position.is_some() {
+            self.resume = None; // the next run reads the position
+        }
+        let code = match self.ending {
+            Ending::Interrupted(signal) => signal.exit_code(),
+            Ending::Unreachable => 3,
+            Ending::Failed => 1,
+            Ending::Complete if !self.report.all_taken() => 1,
+            Ending::Complete if self.report.left_in_spool() > 0 => 4,
+            Ending::Complete => 0,
+        };
+        self.report
+            .summary(self.settings, self.resume.as_ref(), code);
+        Ok(code)
+    }
+}
+
+/// The location of the next line that was read ahead. The channel is closed, so nothing more is read.
+async fn next_location(input: &mut Input) -> Option<LineLocation> {
+    input.batches.close();
+    while let Some(batch) = input.batches.recv().await {
+        match batch {
+            Batch::Lines(lines) => {
+                if let Some(line) = lines.into_iter().next() {
+                    return Some(line.location);
+                }
+            }
+            Batch::Failed { location, .. } => return Some(location),
+            Batch::Opened(_) | Batch::Note(_) => {}
+        }
+    }
+    None
+}
