@@ -9,7 +9,7 @@ use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
 use super::content::Content;
 
 /// With more the request for a consumer grows large; they are looked for here then.
-const MOST_AT_THE_BROKER: usize = 64;
+const MAX_FILTER_SUBJECTS: usize = 64;
 
 /// Of a template.
 const PLACEHOLDERS: [&str; 3] = ["{tenantId}", "{type}", "{source}"];
@@ -33,7 +33,7 @@ impl Filter {
                 .iter()
                 .any(|other| overlaps(other, &subjects[i]))
         });
-        if overlap || subjects.len() > MOST_AT_THE_BROKER {
+        if overlap || subjects.len() > MAX_FILTER_SUBJECTS {
             return &[];
         }
         subjects

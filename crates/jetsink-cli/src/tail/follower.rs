@@ -1,42 +1,36 @@
-//! Goes through a stream and on, over lost connections.
+//! Shows a stream's events and continues after lost connections.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jetsink::{
-    NatsPublisher, PublishError, StoredEvent, StreamQuery, StreamReader, StreamReading, StreamStart,
-};
-use tokio::task::JoinHandle;
+use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamStart};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::content::Content;
 use super::line::line;
-use super::{GRACE, Plan, Start, history, screen};
+use super::plan::{Plan, Start};
+use super::reading::Reading;
+use super::{history, screen};
 use crate::connection::environment;
 use crate::failure::Failure;
 use crate::output;
 
-/// The first and the longest wait between two tries to go on.
+/// The first and the longest wait between two tries to continue.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The longest that a consumer is waited for which is being made while the command ends.
-const TIME_TO_CLOSE: Duration = Duration::from_secs(1);
+/// The time that events stored just before `--until` have to arrive.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct Follower<'a> {
-    pub(super) plan: &'a Plan,
-    publisher: Arc<NatsPublisher>,
-    start: Start,
-    /// When the stream was created, as far as anything of it was seen.
-    created: Option<String>,
-    reader: Option<StreamReader>,
-    /// A task, so that a reader that is being made when the command ends is not lost sight of.
-    opening: Option<JoinHandle<Result<StreamReader, PublishError>>>,
+    plan: &'a Plan,
+    reading: Reading<'a>,
+    /// The position of the next message.
+    next: Start,
     shown: u64,
 }
 
-/// Whether there is more to do.
+/// Whether more messages are wanted.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn {
+enum Progress {
     More,
     Done,
 }
@@ -45,30 +39,28 @@ impl<'a> Follower<'a> {
     pub(super) fn new(publisher: NatsPublisher, plan: &'a Plan) -> Self {
         Self {
             plan,
-            publisher: Arc::new(publisher),
-            start: plan.start,
-            created: None,
-            reader: None,
-            opening: None,
+            reading: Reading::new(publisher, plan),
+            next: plan.start,
             shown: 0,
         }
     }
 
-    /// Until there is no more, or nobody who reads it.
+    /// Shows events until the last one, or until standard output is closed.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         loop {
-            match self.go_through().await {
+            match self.read().await {
                 Ok(()) => return Ok(()),
                 Err(error)
-                    if was_lost(&error) || (self.created.is_some() && error.is_transient()) =>
+                    if is_lost_connection(&error)
+                        || (self.reading.created.is_some() && error.is_transient()) =>
                 {
                     if self.is_over() {
                         return Err(self.broken_off(error));
                     }
-                    let place = place(self.start);
-                    output::note(&format!("{error}; {place} once that is possible"));
-                    self.wait_until_it_is_there().await?;
-                    output::note(&place);
+                    let resuming = resuming(self.next);
+                    output::note(&format!("{error}; {resuming} once that is possible"));
+                    self.wait_for_stream().await?;
+                    output::note(&resuming);
                 }
                 Err(error) => return Err(self.failed(error)),
             }
@@ -76,19 +68,8 @@ impl<'a> Follower<'a> {
     }
 
     /// Deletes the consumer.
-    pub(super) async fn close(mut self) {
-        if let Some(opening) = self.opening.take()
-            && let Ok(Ok(Ok(reader))) = timeout(TIME_TO_CLOSE, opening).await
-        {
-            self.reader = Some(reader);
-        }
-        self.close_reader().await;
-    }
-
-    pub(super) async fn close_reader(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.close().await;
-        }
+    pub(super) async fn close(self) {
+        self.reading.close().await;
     }
 
     fn failed(&self, error: PublishError) -> Failure {
@@ -98,7 +79,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// As `failed`, of what is a matter of time that there is none for.
+    /// The error of a reading that could continue later, but has no time left.
     fn broken_off(&self, error: PublishError) -> Failure {
         Failure::BrokenOff {
             stream: self.plan.stream.to_string(),
@@ -106,135 +87,106 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Whether nothing is shown any more that is not stored yet, so that nobody waits for the broker.
+    /// Whether all wanted events are stored already: then the command does not wait for the broker.
     fn is_over(&self) -> bool {
         let until = self.plan.filter.until;
         let since = until.and_then(|until| SystemTime::now().duration_since(until).ok());
         !self.plan.follows || since.is_some_and(|since| since > GRACE)
     }
 
-    /// Makes a reader, and gives it the place of the one before.
-    pub(super) async fn open(
-        &mut self,
-        start: StreamStart,
-        follows: bool,
-    ) -> Result<&mut StreamReader, PublishError> {
-        self.close_reader().await;
-        let mut query = StreamQuery::new(StreamReading::Whole)
-            .start(start)
-            .subjects(self.plan.filter.at_the_broker());
-        if follows {
-            query = query.following();
-        }
-        let (publisher, stream) = (Arc::clone(&self.publisher), self.plan.stream.clone());
-        let opening =
-            tokio::spawn(async move { publisher.admin().read_stream(&stream, query).await });
-        let opened = self.opening.insert(opening).await;
-        self.opening = None;
-        let reader = opened.map_err(|_| PublishError::NotConnected)??;
-        self.created
-            .get_or_insert_with(|| reader.stream_created().to_owned());
-        Ok(self.reader.insert(reader))
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
-        match &mut self.reader {
-            Some(reader) => reader.next().await,
-            None => Ok(None),
-        }
-    }
-
-    /// Tries in growing intervals, until `--until`; what is not a matter of time is an error.
-    async fn wait_until_it_is_there(&mut self) -> Result<(), Failure> {
-        self.reader = None;
+    /// Waits until the stream can be read, in growing intervals, at most until `--until`. Returns an error
+    /// that waiting does not resolve.
+    async fn wait_for_stream(&mut self) -> Result<(), Failure> {
+        self.reading.abandon();
         let mut wait = WAITS.0;
-        let mut told = None;
+        let mut noted = None;
         loop {
             sleep(wait).await;
             wait = (wait * 2).min(WAITS.1);
-            match self.open(StreamStart::New, false).await {
-                Ok(_) => return self.same_stream(),
-                Err(error) if was_lost(&error) || error.is_transient() => {
+            match self.reading.open(StreamStart::New, false).await {
+                Ok(_) => {
+                    self.check_stream();
+                    return Ok(());
+                }
+                Err(error) if is_lost_connection(&error) || error.is_transient() => {
                     if self.is_over() {
                         return Err(self.broken_off(error));
                     }
                 }
                 Err(error) => return Err(self.failed(error)),
             }
-            // A login that is no longer good, for instance; the reason why nothing is there is told once.
-            let reason = self
-                .publisher
-                .connect_error()
-                .map(|error| error.to_string());
+            // For instance a login that has been revoked. Each reason is reported once.
+            let reason = self.reading.connect_error();
             if let Some(text) = &reason
-                && reason != told
+                && reason != noted
             {
                 output::note(text);
-                told = reason;
+                noted = reason;
             }
         }
     }
 
-    /// Sequence numbers begin anew in a stream that was made anew, and one that lost its end (a power
-    /// cut) gives the numbers that were shown to others.
-    fn same_stream(&mut self) -> Result<(), Failure> {
-        let Some(reader) = &self.reader else {
-            return Ok(());
+    /// Corrects the position if it does not fit the stream any more. The sequence numbers of a stream that
+    /// was deleted and created again start at 1; a stream that lost its last messages, such as in a power
+    /// failure, assigns their numbers again.
+    fn check_stream(&mut self) {
+        let Some(reader) = self.reading.reader() else {
+            return;
         };
         let stream = &self.plan.stream;
         let created = Some(reader.stream_created().to_owned());
-        if self.created.is_some() && self.created != created {
+        if self.reading.created.is_some() && self.reading.created != created {
             output::note(&format!(
-                "{stream} was made anew meanwhile: from its first message"
+                "{stream} was deleted and created again: reading it from its first message"
             ));
-            self.created = created;
-            self.start = Start::At(StreamStart::First);
-        } else if let Start::At(StreamStart::Sequence(next)) = self.start
+            self.reading.created = created;
+            self.next = Start::At(StreamStart::First);
+        } else if let Start::At(StreamStart::Sequence(next)) = self.next
             && reader.last_sequence() < next.saturating_sub(1)
         {
             let last = reader.last_sequence();
             output::note(&format!(
-                "{stream} ends with message {last} now, what came behind it is lost"
+                "{stream} ends with message {last} now: it lost the messages after that one"
             ));
-            self.start = Start::At(StreamStart::Sequence(last + 1));
+            self.next = Start::At(StreamStart::Sequence(last + 1));
         }
-        Ok(())
     }
 
-    async fn go_through(&mut self) -> Result<(), PublishError> {
-        if let Start::Last(most) = self.start {
-            let (found, next) = history::last(self, most).await?;
-            self.start = Start::At(StreamStart::Sequence(next));
+    async fn read(&mut self) -> Result<(), PublishError> {
+        if let Start::Last(max) = self.next {
+            let (found, next) = history::last(&mut self.reading, max).await?;
+            self.next = Start::At(StreamStart::Sequence(next));
             for message in &found {
-                if self.show(message) == Turn::Done {
+                if self.show(message) == Progress::Done {
                     return Ok(());
                 }
             }
-            // What was stored meanwhile is behind the end that was looked for.
+            // Messages that were stored meanwhile come after them.
             if !self.plan.follows {
                 return Ok(());
             }
         }
-        let Start::At(start) = self.start else {
+        let Start::At(start) = self.next else {
             return Ok(());
         };
         let follows = self.plan.follows;
-        let reader = self.open(start, follows).await?;
+        let reader = self.reading.open(start, follows).await?;
         let behind = reader.last_sequence() + 1;
         if start == StreamStart::New {
-            self.start = Start::At(StreamStart::Sequence(behind));
+            self.next = Start::At(StreamStart::Sequence(behind));
         }
         let deadline = self.deadline();
         loop {
             let next = match deadline {
-                None => self.next().await?,
+                None => self.reading.next().await?,
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    // Where much is waiting, its end is told by the messages.
-                    let next = timeout(left.max(GRACE), self.next()).await;
-                    match next {
+                    match timeout(left.max(GRACE), self.reading.next()).await {
                         Ok(next) => next?,
-                        Err(_) if self.reader.as_ref().is_some_and(|r| r.waiting() > 0) => continue,
+                        // Messages are pending: their times decide.
+                        Err(_) if self.reading.reader().is_some_and(|r| r.waiting() > 0) => {
+                            continue;
+                        }
                         Err(_) => None,
                     }
                 }
@@ -242,56 +194,56 @@ impl<'a> Follower<'a> {
             let Some(message) = next else {
                 return Ok(());
             };
-            self.start = Start::At(StreamStart::Sequence(message.sequence + 1));
-            if self.show(&message) == Turn::Done {
+            self.next = Start::At(StreamStart::Sequence(message.sequence + 1));
+            if self.show(&message) == Progress::Done {
                 return Ok(());
             }
         }
     }
 
-    /// By our clock; the messages tell it by the server's.
+    /// `--until` by the local clock; message times are the server's.
     fn deadline(&self) -> Option<Instant> {
         let until = self.plan.filter.until.filter(|_| self.plan.follows)?;
         let left = until.duration_since(SystemTime::now()).unwrap_or_default();
         Instant::now().checked_add(left + GRACE)
     }
 
-    fn show(&mut self, message: &StoredEvent) -> Turn {
+    fn show(&mut self, message: &StoredEvent) -> Progress {
         let content = Content::of(message);
         if self.plan.filter.passes(message, &content) {
             let look = screen::look(self.plan.json, environment);
             if !output::print(&line(message, &content, look)) {
-                return Turn::Done;
+                return Progress::Done;
             }
             self.shown += 1;
         }
-        let enough = self.plan.most.is_some_and(|most| self.shown >= most);
+        let enough = self.plan.max.is_some_and(|max| self.shown >= max);
         let over = self
             .plan
             .filter
             .until
             .is_some_and(|until| message.stored_at > until);
         if enough || over {
-            Turn::Done
+            Progress::Done
         } else {
-            Turn::More
+            Progress::More
         }
     }
 }
 
-/// Where it goes on.
-fn place(start: Start) -> String {
-    match start {
+/// The position from which reading resumes, for the user.
+fn resuming(next: Start) -> String {
+    match next {
         Start::At(StreamStart::Sequence(next)) if next > 1 => {
-            format!("going on behind message {}", next - 1)
+            format!("resuming after message {}", next - 1)
         }
-        Start::At(StreamStart::Sequence(_)) => "going on from the beginning".to_owned(),
-        Start::At(_) | Start::Last(_) => "beginning again".to_owned(),
+        Start::At(StreamStart::Sequence(_)) => "resuming from the beginning".to_owned(),
+        Start::At(_) | Start::Last(_) => "starting again".to_owned(),
     }
 }
 
-/// Whether it says nothing but that there is no connection, or a broken one.
-fn was_lost(error: &PublishError) -> bool {
+/// Whether the error only says that there is no connection, or a broken one.
+fn is_lost_connection(error: &PublishError) -> bool {
     matches!(
         error,
         PublishError::NotConnected
@@ -306,11 +258,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_no_message_0_to_go_on_behind() {
-        let behind = |next| place(Start::At(StreamStart::Sequence(next)));
-        assert_eq!(behind(0), "going on from the beginning");
-        assert_eq!(behind(1), "going on from the beginning");
-        assert_eq!(behind(2), "going on behind message 1");
-        assert_eq!(place(Start::Last(3)), "beginning again");
+    fn resuming_at_the_first_message_names_the_beginning() {
+        let behind = |next| resuming(Start::At(StreamStart::Sequence(next)));
+        assert_eq!(behind(0), "resuming from the beginning");
+        assert_eq!(behind(1), "resuming from the beginning");
+        assert_eq!(behind(2), "resuming after message 1");
+        assert_eq!(resuming(Start::Last(3)), "starting again");
     }
 }

@@ -1,4 +1,4 @@
-//! It follows: from now on, over a broker that restarts or goes, a stream made anew, a closed pipe.
+//! Following: over a broker restart, a lost broker, a stream that is created again, a closed pipe.
 
 use super::*;
 
@@ -24,7 +24,7 @@ async fn a_restarted_broker_is_gone_on_with_and_nothing_is_shown_twice() {
     assert_eq!(running.event()["sequence"], 1);
     server.kill().unwrap();
     let note = running.note();
-    assert!(note.contains("going on behind message 1"), "{note}");
+    assert!(note.contains("resuming after message 1"), "{note}");
     server.start_again().await.unwrap();
     for number in 2..5 {
         store(&server, "events.a", &[], &event(number)).await;
@@ -46,7 +46,7 @@ async fn who_waits_until_a_time_ends_then_though_the_broker_is_gone() {
     await_consumer(&server).await;
     server.kill().unwrap();
     let note = running.note();
-    assert!(note.contains("going on from the beginning once"), "{note}");
+    assert!(note.contains("resuming from the beginning once"), "{note}");
     assert_eq!(running.code_soon().await, Some(3));
     let mut notes = String::new();
     running.notes.read_to_string(&mut notes).unwrap();
@@ -99,7 +99,7 @@ async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
     assert!(
         notes
             .iter()
-            .any(|note| note.contains("made anew meanwhile")),
+            .any(|note| note.contains("was deleted and created again")),
         "{notes:?}"
     );
 }
