@@ -31,7 +31,7 @@ use tokio::time::sleep;
 use trial::{Dice, Trial};
 
 /// A point that is not reached by then is not on this life's way.
-const LONGEST_LIFE: Duration = Duration::from_secs(4);
+const MAX_LIFETIME: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a life of the command ends.
@@ -134,7 +134,7 @@ async fn end(mut child: Child, end: End) -> Option<&'static str> {
         End::AtPoint { closing, .. } => {
             let started = Instant::now();
             let mut told = !closing;
-            while started.elapsed() < LONGEST_LIFE && child.try_wait().unwrap().is_none() {
+            while started.elapsed() < MAX_LIFETIME && child.try_wait().unwrap().is_none() {
                 // Once: a second one would end it without closing.
                 if !told && started.elapsed() > Duration::from_millis(200) {
                     told = true;

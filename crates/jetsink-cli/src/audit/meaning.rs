@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::index::{Hash, hash};
 
 /// As deep as serde_json reads. Below, text counts as it is.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 pub(super) struct Meanings {
     binding: Binding,
@@ -42,7 +42,7 @@ impl Meanings {
 /// Writes JSON without white space, keys in order; of equal keys the last counts.
 fn write(json: &str, depth: usize, into: &mut String) -> Option<()> {
     let json = json.trim();
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         into.push_str(json);
         return Some(());
     }

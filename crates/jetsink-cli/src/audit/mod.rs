@@ -3,10 +3,12 @@
 pub(crate) mod arguments;
 mod files;
 mod findings;
+mod found;
+mod gaps_report;
 mod index;
 mod ledger;
 mod meaning;
-mod minted;
+mod message_ids;
 mod progress;
 
 use std::path::Path;
@@ -21,11 +23,12 @@ use crate::output;
 use crate::runtime::runtime;
 use arguments::Audit;
 use files::{Identity, Source, is_piped_in};
-use findings::{Event, Findings, Message, Seen, print_minted};
+use findings::{Event, Findings, Message, StreamExtent};
+use gaps_report::print_gaps;
 use index::{Index, hash};
 use ledger::{Ended, Key, Ledger, Line, Verdict, identity};
 use meaning::Meanings;
-use minted::Minted;
+use message_ids::MessageIdGaps;
 use progress::Progress;
 
 pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
@@ -174,7 +177,7 @@ async fn by_ledger(
         });
     }
     progress.finish();
-    findings.seen = Seen::new(&arguments.stream, messages, &reader);
+    findings.extent = StreamExtent::new(&arguments.stream, messages, &reader);
     reader.close().await;
     let ended = ledger.finish();
     findings.add_unexpected(&ended.unexpected, arguments.show);
@@ -255,17 +258,17 @@ async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<
         .read_stream(&arguments.stream, StreamReading::HeadersOnly);
     let mut reader = reading.await.map_err(failed)?;
     let progress = Progress::of_messages(arguments.progress, reader.stored());
-    let mut minted = Minted::new(arguments.show);
+    let mut gaps = MessageIdGaps::new(arguments.show);
     let mut messages = 0;
     while let Some(event) = reader.next().await.map_err(failed)? {
-        minted.saw(event.message_id.as_deref(), &event.subject);
+        gaps.observe(event.message_id.as_deref(), &event.subject);
         messages += 1;
         progress.add(1);
     }
     progress.finish();
-    let seen = Seen::new(&arguments.stream, messages, &reader);
+    let extent = StreamExtent::new(&arguments.stream, messages, &reader);
     reader.close().await;
-    Ok(print_minted(&minted, &seen, arguments.show, arguments.json))
+    Ok(print_gaps(&gaps, &extent, arguments.show, arguments.json))
 }
 
 fn failure(arguments: &Audit, error: PublishError) -> Failure {

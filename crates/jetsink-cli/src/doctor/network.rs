@@ -15,7 +15,7 @@ use super::finding::Finding;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A server's first line is a few hundred bytes, and some more for each server of its cluster.
-const LONGEST_GREETING: u64 = 1 << 20;
+const MAX_GREETING_BYTES: u64 = 1 << 20;
 
 /// How a server greets.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -116,7 +116,7 @@ async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Findin
 async fn greeting(stream: &mut TcpStream) -> Option<Greeting> {
     let mut line = String::new();
     // It says nothing more before it is answered, so nothing is read past the line.
-    BufReader::new(stream.take(LONGEST_GREETING))
+    BufReader::new(stream.take(MAX_GREETING_BYTES))
         .read_line(&mut line)
         .await
         .ok()?;

@@ -6,7 +6,7 @@ use super::lane::Tick;
 use super::record::Sample;
 
 /// More than a picture has points; then every two become one.
-const MOST_SAMPLES: usize = 4_096;
+const MAX_SAMPLES: usize = 4_096;
 
 /// The samples of all lanes, equally far apart.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Recorder {
         if self
             .lanes
             .iter()
-            .any(|(_, samples)| samples.len() >= MOST_SAMPLES)
+            .any(|(_, samples)| samples.len() >= MAX_SAMPLES)
         {
             self.together *= 2;
             for (_, samples) in &mut self.lanes {
@@ -156,7 +156,7 @@ mod tests {
         }
         assert_eq!(recorder.tick_seconds(), 0.8);
         for samples in recorder.finish() {
-            assert!(samples.len() < MOST_SAMPLES && samples.len() > MOST_SAMPLES / 2);
+            assert!(samples.len() < MAX_SAMPLES && samples.len() > MAX_SAMPLES / 2);
             assert!(
                 samples
                     .iter()

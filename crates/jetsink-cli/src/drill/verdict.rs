@@ -238,7 +238,7 @@ pub(super) fn to_compare(checks: Vec<Check>) -> Vec<Check> {
 mod tests {
     use super::*;
 
-    const LONGEST_EMIT: Duration = Duration::from_secs(2);
+    const MAX_EMIT: Duration = Duration::from_secs(2);
 
     fn evidence(told: &[Told], stored: &[u64]) -> Evidence {
         let mut evidence = Evidence::new(told.to_vec());
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn broken(evidence: &Evidence) -> Vec<String> {
-        let checks = evidence.checks(LONGEST_EMIT).into_iter();
+        let checks = evidence.checks(MAX_EMIT).into_iter();
         checks
             .filter(|check| check.kept == Some(false))
             .map(|check| check.name)
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(broken(&unread), ["lost"]);
         unread.unread = true;
         assert!(broken(&unread).is_empty());
-        let checks = unread.checks(LONGEST_EMIT);
+        let checks = unread.checks(MAX_EMIT);
         let seen = |name| checks.iter().find(|check| check.name == name);
         assert_eq!(seen("told Err").map(|check| check.seen.as_str()), Some("2"));
         assert!(seen("lost").is_none());
@@ -339,7 +339,7 @@ mod tests {
             .to_vec();
         assert_eq!(broken(&late), ["longest emit", "delivers again, frozen"]);
         assert!(
-            to_compare(late.checks(LONGEST_EMIT))
+            to_compare(late.checks(MAX_EMIT))
                 .iter()
                 .all(|check| check.kept.is_none())
         );

@@ -120,7 +120,7 @@ async fn message_ids_alone_tell_what_is_missing_twice_and_late() {
     assert_code(&output, 1);
     assert_eq!(
         stdout(&output),
-        "EVENTS: 2 sinks; 1 message without an id of one: 4 missing, 0 duplicated, 1 out of order\n\
+        "EVENTS: 2 sinks; 1 message without a sink's message id: 4 missing, 0 duplicated, 1 out of order\n\
          one: 5 messages, 1 to 9: 4 (3, 6 to 8) missing, 0 duplicated, 1 (4) out of order\n\
          two: 1 message, 1 to 1: 0 missing, 0 duplicated, 0 out of order\n"
     );
@@ -365,7 +365,7 @@ async fn of_many_sinks_those_with_findings_are_listed() {
     assert_code(&output, 1);
     assert_eq!(
         stdout(&output),
-        "EVENTS: 30 sinks; 0 messages without an id of one: 1 missing, 0 duplicated, 0 out of order\n\
+        "EVENTS: 30 sinks; 0 messages without a sink's message id: 1 missing, 0 duplicated, 0 out of order\n\
          sink17: 2 messages, 1 to 3: 1 (2) missing, 0 duplicated, 0 out of order\n"
     );
     let found = json(&audit(&server, &["--json"]));
@@ -404,7 +404,8 @@ async fn a_stream_of_very_small_messages_is_read_to_its_end() {
     let output = audit(&server, &[]);
     assert_code(&output, 1);
     assert!(
-        stdout(&output).starts_with("EVENTS: 0 sinks; 400,000 messages without an id of one"),
+        stdout(&output)
+            .starts_with("EVENTS: 0 sinks; 400,000 messages without a sink's message id"),
         "{}",
         stdout(&output)
     );

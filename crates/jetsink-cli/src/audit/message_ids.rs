@@ -1,25 +1,23 @@
-//! What message ids `<sink>.<n>` tell by themselves. Pure.
+//! Gaps, duplicates and late messages by the message ids `<sink>.<n>` alone. Pure.
 //!
-//! Kept is a run of numbers for each gap, the highest number for each subject of a sink, and nothing for
-//! a message.
+//! Memory: one run of numbers per gap and the highest number per subject of a sink; nothing per message.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::findings::Found;
+use super::found::Found;
 
-/// One sink's numbers.
+/// The numbers of one sink.
 #[derive(Debug)]
-pub(crate) struct Sink {
-    pub(crate) messages: u64,
-    pub(crate) duplicated: Found<u64>,
-    pub(crate) out_of_order: Found<u64>,
-    /// The first to the last of each run of numbers that were seen, but the highest: few sinks have
-    /// several.
+pub(super) struct SinkNumbers {
+    pub(super) messages: u64,
+    pub(super) duplicated: Found<u64>,
+    pub(super) out_of_order: Found<u64>,
+    /// The first and last number of each observed run except the highest: most sinks have none.
     earlier: BTreeMap<u64, u64>,
     highest: (u64, u64),
 }
 
-impl Sink {
+impl SinkNumbers {
     fn new(number: u64) -> Self {
         Self {
             messages: 1,
@@ -30,8 +28,8 @@ impl Sink {
         }
     }
 
-    /// Whether it was not there yet.
-    fn saw(&mut self, number: u64) -> bool {
+    /// Adds a number. Returns whether it is new.
+    fn observe(&mut self, number: u64) -> bool {
         self.messages += 1;
         let (first, last) = self.highest;
         if (first..=last).contains(&number) {
@@ -65,23 +63,22 @@ impl Sink {
         true
     }
 
-    /// The first and the last that was seen.
-    pub(crate) fn ends(&self) -> (u64, u64) {
+    /// The lowest and the highest observed number.
+    pub(super) fn ends(&self) -> (u64, u64) {
         let first = self.earlier.first_key_value();
         let first = first.map_or(self.highest.0, |(&first, _)| first);
         (first, self.highest.1)
     }
 
-    /// The first to the last of each run of numbers that are missing, from 1 on where the stream's
-    /// beginning is still there.
-    pub(crate) fn missing(&self, from_the_first: bool, most: usize) -> Missing {
+    /// The missing numbers; from 1 if the stream still has its first messages.
+    pub(super) fn missing(&self, from_the_first: bool, max: usize) -> Missing {
         let mut missing = Missing::default();
         let mut next = if from_the_first { 1 } else { self.ends().0 };
         let earlier = self.earlier.iter().map(|(&first, &last)| (first, last));
         for (first, last) in earlier.chain([self.highest]) {
             if next < first {
                 missing.count += first - next;
-                missing.runs.add(most, || (next, first - 1));
+                missing.runs.add(max, || (next, first - 1));
             }
             next = last.saturating_add(1);
         }
@@ -89,32 +86,32 @@ impl Sink {
     }
 }
 
-/// Numbers that are missing.
+/// Missing numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missing {
-    /// How many numbers.
-    pub(crate) count: u64,
-    /// The first to the last of each run of them.
-    pub(crate) runs: Found<(u64, u64)>,
+pub(super) struct Missing {
+    /// The number of missing numbers.
+    pub(super) count: u64,
+    /// The first and last number of each run.
+    pub(super) runs: Found<(u64, u64)>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Minted {
-    /// Of each kind and sink so many findings are listed.
-    most: usize,
+pub(super) struct MessageIdGaps {
+    /// The number of listed findings per kind and sink.
+    max_listed: usize,
     names: BTreeMap<String, u32>,
-    sinks: Vec<Sink>,
+    sinks: Vec<SinkNumbers>,
     subjects: HashMap<String, u32>,
     /// The highest number so far, by sink and subject.
     highest: HashMap<(u32, u32), u64>,
-    /// Messages whose id is of another form, or that have none.
-    pub(crate) others: u64,
+    /// Messages with another form of id, or none.
+    pub(super) others: u64,
 }
 
-impl Minted {
-    pub(crate) fn new(most: usize) -> Self {
+impl MessageIdGaps {
+    pub(super) fn new(max_listed: usize) -> Self {
         Self {
-            most,
+            max_listed,
             names: BTreeMap::new(),
             sinks: Vec::new(),
             subjects: HashMap::new(),
@@ -123,7 +120,7 @@ impl Minted {
         }
     }
 
-    pub(crate) fn saw(&mut self, message_id: Option<&str>, subject: &str) {
+    pub(super) fn observe(&mut self, message_id: Option<&str>, subject: &str) {
         let Some((name, number)) = message_id.and_then(parse) else {
             self.others += 1;
             return;
@@ -141,47 +138,47 @@ impl Minted {
             None => {
                 let place = self.sinks.len() as u32;
                 self.names.insert(name.to_owned(), place);
-                self.sinks.push(Sink::new(number));
+                self.sinks.push(SinkNumbers::new(number));
                 self.highest.insert((place, subject), number);
                 return;
             }
         };
         let sink = &mut self.sinks[place as usize];
-        if !sink.saw(number) {
-            sink.duplicated.add(self.most, || number);
+        if !sink.observe(number) {
+            sink.duplicated.add(self.max_listed, || number);
             return;
         }
         let highest = self.highest.entry((place, subject)).or_insert(number);
         if number < *highest {
-            sink.out_of_order.add(self.most, || number);
+            sink.out_of_order.add(self.max_listed, || number);
         }
         *highest = number.max(*highest);
     }
 
-    /// By their names.
-    pub(crate) fn sinks(&self) -> impl ExactSizeIterator<Item = (&str, &Sink)> {
+    /// The sinks in the order of their names.
+    pub(super) fn sinks(&self) -> impl ExactSizeIterator<Item = (&str, &SinkNumbers)> {
         let sink = |(name, &place): (_, &u32)| (String::as_str(name), &self.sinks[place as usize]);
         self.names.iter().map(sink)
     }
 }
 
-/// A number as it is minted: from 1, without signs or leading zeros.
+/// Parses `<sink>.<n>`; the number starts at 1 and has no sign and no leading zeros.
 fn parse(message_id: &str) -> Option<(&str, u64)> {
     let (sink, number) = message_id.rsplit_once('.')?;
-    let minted = !sink.is_empty() && number.starts_with(|c: char| ('1'..='9').contains(&c));
-    Some((sink, number.parse().ok().filter(|_| minted)?))
+    let is_valid = !sink.is_empty() && number.starts_with(|c: char| ('1'..='9').contains(&c));
+    Some((sink, number.parse().ok().filter(|_| is_valid)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sink(numbers: &[u64]) -> Sink {
-        let mut minted = Minted::new(9);
+    fn sink(numbers: &[u64]) -> SinkNumbers {
+        let mut gaps = MessageIdGaps::new(9);
         for number in numbers {
-            minted.saw(Some(&format!("s.{number}")), "subject");
+            gaps.observe(Some(&format!("s.{number}")), "subject");
         }
-        minted.sinks.remove(0)
+        gaps.sinks.remove(0)
     }
 
     fn missing(numbers: &[u64], from_the_first: bool) -> Vec<(u64, u64)> {
@@ -217,14 +214,14 @@ mod tests {
             assert_eq!(runs, [(4, 5), (9, 9), (20, 20)], "{numbers:?}");
             assert_eq!(sink.earlier.len(), 3);
             for number in numbers {
-                assert!(!sink.saw(number), "{number}");
+                assert!(!sink.observe(number), "{number}");
             }
         }
     }
 
     #[test]
     fn order_is_told_by_subject_and_other_ids_are_counted() {
-        let mut minted = Minted::new(9);
+        let mut gaps = MessageIdGaps::new(9);
         for (id, subject) in [
             ("s.2", "a"),
             ("s.1", "b"),
@@ -232,11 +229,11 @@ mod tests {
             ("s.01", "a"),
             (".1", "a"),
         ] {
-            minted.saw(Some(id), subject);
+            gaps.observe(Some(id), subject);
         }
-        minted.saw(None, "a");
-        let sinks: Vec<_> = minted.sinks().collect();
-        assert_eq!((sinks.len(), minted.others), (1, 4));
+        gaps.observe(None, "a");
+        let sinks: Vec<_> = gaps.sinks().collect();
+        assert_eq!((sinks.len(), gaps.others), (1, 4));
         assert_eq!(sinks[0].1.out_of_order.count, 0);
     }
 }
