@@ -1,5 +1,5 @@
-//! The certificate that a server shows. Whether it is trusted is the login's business, which fails
-//! without a word of when or whose; so here it is only looked at, and nothing is sent.
+//! Checks the names and dates of a server's certificate. The login checks whether it is trusted, but does
+//! not report dates or names; this handshake accepts any certificate and sends nothing over it.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use x509_parser::parse_x509_certificate;
 
 use super::finding::Finding;
 
-/// Time enough to have another one made.
+/// The remaining lifetime, in seconds, below which a certificate is reported.
 const SOON: i64 = 30 * 24 * 60 * 60;
 
 const RENEW: &str =
     "renew the server's certificate, and reload the server (nats-server --signal reload)";
 
-/// Shakes hands over `stream`, and judges the certificate.
+/// Performs the TLS handshake over `stream` and judges the certificate.
 pub(super) async fn look_at(stream: &mut TcpStream, host: &str) -> Vec<Finding> {
     match shown(stream, host).await {
         Ok(certificate) => judge(&certificate, host, Timestamp::now().as_second()),
         Err(reason) => vec![Finding::problem(
             "tls.handshake",
-            format!("{host} does not shake hands for TLS: {reason}"),
+            format!("{host} fails the TLS handshake: {reason}"),
             "look at the server's tls block and its log",
         )],
     }

@@ -1,4 +1,4 @@
-//! What the doctor has to say: one finding for each thing looked at.
+//! Findings: the result of one check each.
 
 use serde_json::{Value, json};
 
@@ -22,10 +22,10 @@ impl Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    /// Stays the same from version to version: for scripts.
+    /// Stable over versions, for scripts.
     pub(super) code: &'static str,
     pub(super) text: String,
-    /// A command, or what to write where.
+    /// A command, or a change to a configuration.
     pub(super) remedy: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl Finding {
         })
     }
 
-    /// Two lines, where there is something to do.
+    /// Two lines if there is a remedy.
     pub(super) fn as_text(&self) -> String {
         let mark = match self.level {
             Level::Ok => "ok     ",

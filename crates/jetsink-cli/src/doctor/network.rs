@@ -1,4 +1,4 @@
-//! From a name to a server that says it is one: before anybody logs in.
+//! Checks addresses up to the server's greeting, without a login.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use super::certificate;
 use super::finding::Finding;
 
-/// For a connection, and again for the first line.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest wait for a connection, and again for the greeting.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A server's first line is a few hundred bytes, and some more for each server of its cluster.
+/// A greeting has a few hundred bytes, and some more per server of the cluster.
 const MAX_GREETING_BYTES: u64 = 1 << 20;
 
-/// How a server greets.
+/// A server's greeting (`INFO`).
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Greeting {
     #[serde(default)]
@@ -41,7 +41,7 @@ impl Address {
     }
 }
 
-/// What was found on the way, and the greeting, where there was one.
+/// Checks an address. Returns the findings, and the greeting if there was one.
 pub(super) async fn look_at(address: &Address) -> (Vec<Finding>, Option<Greeting>) {
     let mut found = Vec::new();
     let greeting = match knock(address).await {
@@ -56,7 +56,7 @@ pub(super) async fn look_at(address: &Address) -> (Vec<Finding>, Option<Greeting
                 || greeting.as_ref().is_some_and(|g| g.tls_required);
             if wants_tls {
                 let looked = certificate::look_at(&mut stream, &address.host);
-                found.extend(timeout(PATIENCE, looked).await.unwrap_or_default());
+                found.extend(timeout(TIMEOUT, looked).await.unwrap_or_default());
             }
             greeting
         }
@@ -77,7 +77,7 @@ async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Findin
             ));
         }
     };
-    let mut stream = match timeout(PATIENCE, TcpStream::connect(resolved.as_slice())).await {
+    let mut stream = match timeout(TIMEOUT, TcpStream::connect(resolved.as_slice())).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             return Err(Finding::problem(
@@ -89,7 +89,7 @@ async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Findin
         Err(_) => {
             return Err(Finding::problem(
                 "address.silent",
-                format!("{place} does not answer within {PATIENCE:?}"),
+                format!("{place} does not answer within {TIMEOUT:?}"),
                 "look at firewalls and routes, and whether the server's process hangs",
             ));
         }
@@ -98,7 +98,7 @@ async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Findin
         let finding = Finding::ok("address.reached", format!("{place} takes connections"));
         return Ok((stream, None, finding));
     }
-    match timeout(PATIENCE, greeting(&mut stream)).await {
+    match timeout(TIMEOUT, greeting(&mut stream)).await {
         Ok(Some(greeting)) => {
             let text = format!("{place} is nats-server {}", greeting.version);
             let finding = Finding::ok("address.reached", text);
@@ -115,7 +115,7 @@ async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Findin
 
 async fn greeting(stream: &mut TcpStream) -> Option<Greeting> {
     let mut line = String::new();
-    // It says nothing more before it is answered, so nothing is read past the line.
+    // The server sends nothing more until the client answers, so nothing is read past the line.
     BufReader::new(stream.take(MAX_GREETING_BYTES))
         .read_line(&mut line)
         .await

@@ -1,4 +1,4 @@
-//! What a stream's configuration and state mean for the events that go to it. Pure.
+//! Judges a stream's configuration and state for the events that go to it. Pure.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use serde_json::Value;
 
 use super::finding::Finding;
 
-/// Fuller than this is worth a word.
+/// The parts of a limit from which a finding is reported.
 const FILLING: f64 = 0.8;
 const FULL: f64 = 0.98;
 
 pub(super) struct Expected {
     pub(super) retention_floor: Duration,
     pub(super) retry_span: Duration,
-    /// The server's largest message.
+    /// The server's maximum message size, in bytes.
     pub(super) max_payload: Option<u64>,
 }
 
-/// Everything that stands in the server's word for a stream (`STREAM.INFO`).
+/// Returns the findings of a stream from the server's answer to `STREAM.INFO`.
 pub(super) fn examine(info: &Value, expected: &Expected) -> Vec<Finding> {
     let config = &info["config"];
     let name = config["name"].as_str().unwrap_or_default();
@@ -69,7 +69,7 @@ fn how_full(name: &str, config: &Value, state: &Value) -> Vec<Finding> {
         let used = state[used].as_u64().unwrap_or(0);
         if limit > 0 {
             let part = used as f64 / limit as f64;
-            let fuller = fullest.is_none_or(|(most, ..): (f64, _, _, _, _)| part > most);
+            let fuller = fullest.is_none_or(|(max, ..): (f64, _, _, _, _)| part > max);
             if fuller {
                 fullest = Some((part, used, limit, what, flag));
             }
@@ -146,7 +146,7 @@ fn durability(name: &str, config: &Value) -> Vec<Finding> {
         found.push(Finding::warning(
             "stream.memory",
             format!(
-                "stream {name} is in memory: an acknowledged event is gone with the server's process"
+                "stream {name} is in memory: acknowledged events are lost with the server's process"
             ),
             "make a stream of another name with --storage file",
         ));
@@ -156,7 +156,7 @@ fn durability(name: &str, config: &Value) -> Vec<Finding> {
             "stream.one-replica",
             format!(
                 "stream {name} has one copy: an acknowledgement is no fsync, so a power cut may take \
-                 what came in since the last one (2 minutes by default)"
+                 the events since the last one (2 minutes by default)"
             ),
             format!(
                 "in a cluster: nats stream edit {name} --replicas 3; else sync_interval: always in \
@@ -173,7 +173,7 @@ fn duplicate_window(name: &str, config: &Value, retry_span: Duration) -> Option<
         Finding::warning(
             "stream.duplicate-window",
             format!(
-                "stream {name} remembers message ids for {window:?}, and an event may be tried for \
+                "stream {name} remembers message ids for {window:?}, and an event may be retried for \
                  {retry_span:?}: it could be stored twice"
             ),
             format!("nats stream edit {name} --dupe-window 2m"),
@@ -202,7 +202,7 @@ fn cluster(name: &str, config: &Value, cluster: &Value) -> Vec<Finding> {
     if replicas > 1 && cluster["leader"].as_str().unwrap_or_default().is_empty() {
         found.push(Finding::problem(
             "stream.no-leader",
-            format!("stream {name} has no leader: a majority of its servers is not there"),
+            format!("stream {name} has no leader: a majority of its servers is down"),
             "start the servers that are down",
         ));
     }
@@ -232,7 +232,7 @@ fn in_days(duration: Duration) -> String {
     }
 }
 
-/// Whether a stream's subject captures all of `pattern`, whose `*` stands for any token.
+/// Whether a stream's subject captures all subjects of `pattern`, in which `*` means any token.
 pub(super) fn covers(stream_subject: &str, pattern: &str) -> bool {
     let mut wanted = pattern.split('.');
     for token in stream_subject.split('.') {

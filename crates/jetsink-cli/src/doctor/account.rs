@@ -1,0 +1,146 @@
+//! The login, and the account's JetStream limits.
+
+use async_nats::jetstream::ErrorCode;
+use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal};
+use serde_json::Value;
+
+use super::diagnosis::Diagnosis;
+use super::finding::Finding;
+
+/// The finding for a failed connection. None if `named`: a finding about an address or a certificate
+/// already explains it.
+pub(super) fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Option<Finding> {
+    let (code, remedy) = match cause {
+        ConnectCause::UntrustedAuthority => (
+            "tls.untrusted",
+            "give the authority's certificate: --tlsca FILE, or NATS_CA",
+        ),
+        ConnectCause::ClientCertificateRequired => (
+            "tls.client-certificate",
+            "present a client certificate: --tlscert FILE --tlskey FILE",
+        ),
+        ConnectCause::LoginRefused | ConnectCause::LoginUnusable => (
+            "login.refused",
+            "check user and password, token, --creds or --nkey against the server's configuration",
+        ),
+        _ if named => return None,
+        _ => ("connect.failed", "look at the server's log"),
+    };
+    Some(Finding::problem(code, reason, remedy))
+}
+
+/// Checks JetStream and the account's limits. Returns whether further questions can be answered.
+pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis) -> bool {
+    let problem = match publisher.account_info().await {
+        Ok(info) => {
+            diagnosis.extend(&limits(&info));
+            return true;
+        }
+        Err(PublishError::PermissionDenied) => {
+            diagnosis.add(&Finding::warning(
+                "account.denied",
+                "this user may not read the account's limits, and a late acknowledgement can't be \
+                 distinguished from an unresponsive server",
+                "grant publish on $JS.API.INFO",
+            ));
+            return true;
+        }
+        Err(PublishError::InboxDenied { inbox }) => Finding::problem(
+            "inbox.denied",
+            format!("this user may not subscribe to {inbox}, so no acknowledgement can arrive"),
+            "grant subscribe on _INBOX.>, or use --inbox-prefix with one that is granted",
+        ),
+        Err(PublishError::Refused(Refusal { code, .. }))
+            if code == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT.0 =>
+        {
+            Finding::problem(
+                "jetstream.account",
+                "JetStream is not enabled for this account",
+                "jetstream: enabled in the account's block, or nsc edit account --js-enable 1",
+            )
+        }
+        Err(PublishError::JetStreamUnavailable) => Finding::problem(
+            "jetstream.disabled",
+            "the server has no JetStream, or the account may not use it",
+            "jetstream { store_dir: DIR } in the server's configuration",
+        ),
+        Err(error) => Finding::problem(
+            "jetstream.silent",
+            format!("the JetStream API: {error}"),
+            "nats server report jetstream",
+        ),
+    };
+    diagnosis.add(&problem);
+    false
+}
+
+fn limits(info: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (limit, used, what) in [
+        ("max_storage", "storage", "bytes of file storage"),
+        ("max_memory", "memory", "bytes of memory storage"),
+        ("max_streams", "streams", "streams"),
+    ] {
+        let limit = info["limits"][limit].as_i64().unwrap_or(-1);
+        let used = info[used].as_i64().unwrap_or(0);
+        // A limit of 0 means that the account may not use it.
+        if limit > 0 && used as f64 >= 0.8 * limit as f64 {
+            found.push(Finding::warning(
+                "account.limit",
+                format!("the account uses {used} of {limit} {what}"),
+                "raise the account's limit, or delete what is not needed",
+            ));
+        }
+    }
+    if found.is_empty() {
+        let text = "JetStream is enabled, and the account has room";
+        found.push(Finding::ok("jetstream", text));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_nearly_reached_is_reported_by_its_name() {
+        let info = serde_json::json!({
+            "storage": 90, "memory": 5, "streams": 3,
+            "limits": { "max_storage": 100, "max_memory": -1, "max_streams": 10 },
+        });
+        let found = limits(&info);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].text,
+            "the account uses 90 of 100 bytes of file storage"
+        );
+    }
+
+    #[test]
+    fn each_cause_of_a_failed_connection_has_its_finding() {
+        for (cause, code) in [
+            (ConnectCause::UntrustedAuthority, "tls.untrusted"),
+            (
+                ConnectCause::ClientCertificateRequired,
+                "tls.client-certificate",
+            ),
+            (ConnectCause::LoginRefused, "login.refused"),
+            (ConnectCause::LoginUnusable, "login.refused"),
+        ] {
+            for named in [false, true] {
+                let finding = login_failed(cause, "reason", named).unwrap();
+                assert_eq!((finding.code, finding.text.as_str()), (code, "reason"));
+            }
+        }
+        for cause in [
+            ConnectCause::TimedOut,
+            ConnectCause::UnresolvedName,
+            ConnectCause::Other,
+        ] {
+            let finding = login_failed(cause, "reason", false).unwrap();
+            assert_eq!(finding.code, "connect.failed");
+            assert_eq!(login_failed(cause, "reason", true), None);
+        }
+    }
+}
