@@ -1,0 +1,124 @@
+//! `jetsink spool status`, `list`, `verify` and `export`: read a spool and change nothing.
+
+use indicatif::HumanBytes;
+use jetsink::{SpoolError, SpoolFile, SpooledEvent};
+use serde_json::json;
+
+use super::arguments::{Export, InSpool};
+use super::event::{dead_letter_json, event_json, event_line, time};
+use super::open::{note_damaged, note_set_aside, open};
+use crate::output::{self, counted};
+
+pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
+    let (spool, code) = open(&arguments.directory)?;
+    let status = spool.status();
+    if arguments.json {
+        output::print(
+            &json!({
+                "events": status.events,
+                "subjects": status.subjects,
+                "bytes": status.used_bytes,
+                "oldest_spooled_at": spool.oldest()?.map(time),
+                "dead_letters": status.dead_letters,
+                "may_be_stored": spool.may_be_stored(),
+            })
+            .to_string(),
+        );
+        return Ok(code);
+    }
+    let since = spool.oldest()?.map_or_else(String::new, |oldest| {
+        format!(", the oldest since {}", time(oldest))
+    });
+    output::print(&format!(
+        "{} of {} waiting{since}; {}; {}",
+        counted(status.events, "event"),
+        counted(status.subjects, "subject"),
+        counted(status.dead_letters, "dead letter"),
+        HumanBytes(status.used_bytes)
+    ));
+    for (subject, events, bytes) in spool.subjects() {
+        if !output::print(&format!("{events:>10} {bytes:>12} bytes  {subject}")) {
+            break;
+        }
+    }
+    if spool.may_be_stored() {
+        output::note(
+            "a replay was interrupted; some events may be stored already, and the next replay looks them up first",
+        );
+    }
+    Ok(code)
+}
+
+pub(super) fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
+    let (spool, code) = open(&arguments.directory)?;
+    let damaged = spool.events(|event| {
+        let line = if arguments.json {
+            event_json(&event).to_string()
+        } else {
+            event_line(&event)
+        };
+        output::print(&line);
+    })?;
+    Ok(note_damaged(damaged).max(code))
+}
+
+/// Reads a copy, since opening a damaged spool changes it.
+pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
+    let check = SpoolFile::verify(&arguments.directory)?;
+    note_set_aside(&arguments.directory);
+    if arguments.json {
+        output::print(
+            &json!({
+                "events": check.events,
+                "dead_letters": check.dead_letters,
+                "damaged": check.damaged,
+                "reason": check.reason,
+            })
+            .to_string(),
+        );
+    } else {
+        output::print(&format!(
+            "{} and {} can be read",
+            counted(check.events, "event"),
+            counted(check.dead_letters, "dead letter")
+        ));
+        if let Some(reason) = &check.reason {
+            output::print(&format!("damaged: {reason}"));
+        }
+        if check.damaged > 0 {
+            output::print(&format!(
+                "{} can't be read",
+                counted(check.damaged, "event")
+            ));
+        }
+    }
+    Ok(u8::from(check.reason.is_some() || check.damaged > 0))
+}
+
+pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
+    let (spool, code) = open(&arguments.directory)?;
+    let mut failed = 0;
+    let mut write = |event: &SpooledEvent, json: serde_json::Value| {
+        match jetsink::event_json(&event.envelope) {
+            Ok(line) if arguments.json => {
+                let mut json = json;
+                // Valid JSON: it was just written, or checked by the publisher.
+                json["event"] = serde_json::from_slice(&line).unwrap_or_default();
+                output::print(&json.to_string());
+            }
+            Ok(line) => {
+                output::print_bytes(&line);
+            }
+            Err(error) => {
+                failed += 1;
+                output::note(&format!("event {}: {error}", event.index));
+            }
+        }
+    };
+    let damaged = if arguments.dead {
+        spool.dead_letters(|letter| write(&letter.event, dead_letter_json(&letter)))?
+    } else {
+        spool.events(|event| write(&event, event_json(&event)))?
+    };
+    Ok(note_damaged(damaged).max(u8::from(failed > 0)).max(code))
+}

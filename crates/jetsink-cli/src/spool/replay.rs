@@ -1,0 +1,100 @@
+//! `jetsink spool replay`: delivers the pending events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jetsink::circuit::State;
+use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use serde_json::json;
+
+use super::arguments::Replay;
+use super::open::open;
+use crate::connection::{environment, resolve_connection, wait_for_connection};
+use crate::failure::Failure;
+use crate::interrupt::Signals;
+use crate::output::{self, counted};
+
+/// The interval between two drawings of the progress.
+const FRAME: Duration = Duration::from_millis(100);
+
+pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
+    let directory = &arguments.spool.directory;
+    // Reports a missing spool, which a sink would create, and a damaged one.
+    let (before, code) = open(directory)?;
+    let dead_before = before.status().dead_letters;
+    drop(before);
+    let connect = resolve_connection(&arguments.connection, environment)?
+        .name("jetsink spool replay")
+        .start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await?;
+    wait_for_connection(&publisher).await;
+    let spool = SpoolSettings::new(directory);
+    let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    let mut interrupted = None;
+    let progress = left_progress(&sink);
+    let receipt = tokio::select! {
+        receipt = sink.close(arguments.wait) => receipt,
+        signal = signals.next() => {
+            interrupted = Some(signal);
+            sink.close(Duration::ZERO).await
+        }
+        never = show_progress(&sink, &progress) => match never {},
+    };
+    progress.finish_and_clear();
+    let new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
+    if arguments.spool.json {
+        output::print(
+            &json!({
+                "delivered": receipt.delivered,
+                "left": receipt.spooled,
+                "dead_letters": receipt.dead_letters,
+                "new_dead_letters": new_dead_letters,
+            })
+            .to_string(),
+        );
+    } else {
+        output::print(&format!(
+            "{} delivered, {} left, {}",
+            counted(receipt.delivered, "event"),
+            receipt.spooled,
+            counted(new_dead_letters, "new dead letter")
+        ));
+    }
+    if receipt.spooled > 0
+        && let Some(reason) = output::why_left(&sink)
+    {
+        output::note(&reason);
+    }
+    Ok(match (interrupted, receipt.spooled) {
+        (Some(signal), _) => signal.exit_code(),
+        (None, 0) => code.max(u8::from(new_dead_letters > 0)),
+        (None, _) => 4,
+    })
+}
+
+/// The progress bar; hidden unless standard error is a terminal.
+fn left_progress(sink: &Sink<NatsPublisher>) -> ProgressBar {
+    let events = sink.spool_status().map_or(0, |spool| spool.events);
+    let bar = ProgressBar::with_draw_target(Some(events), ProgressDrawTarget::stderr());
+    let template = "{bar:16} {percent:>3}% {human_pos} of {human_len} events, {msg}, ETA {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+async fn show_progress(sink: &Sink<NatsPublisher>, bar: &ProgressBar) -> Infallible {
+    let mut frames = tokio::time::interval(FRAME);
+    loop {
+        frames.tick().await;
+        let status = sink.status();
+        let left = status.spool.map_or(0, |spool| spool.events);
+        bar.set_message(match status.broker {
+            State::Connected => "connected".to_owned(),
+            State::Reconnecting { attempt, .. } => format!("reconnecting (attempt {attempt})"),
+        });
+        bar.set_position(bar.length().unwrap_or(0).saturating_sub(left));
+    }
+}
