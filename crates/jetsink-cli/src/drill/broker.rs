@@ -1,4 +1,4 @@
-//! The drill's own broker, and what is done to it.
+//! The drill's own broker and its faults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use nats_local::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::script::Kind;
+use super::script::FaultKind;
 use crate::failure::Failure;
 
-/// A stream that stores answers within this, or is asked again.
+/// The longest wait for the acknowledgement of a probe.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
-/// How long a stream may take to come back.
+/// The longest wait for a stream to store again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One server or three, on loopback, that end with the drill.
+/// One server or three on loopback; they end with the drill.
 pub(super) struct Broker {
     servers: Servers,
-    /// One for each lane.
+    /// One per contender.
     streams: Vec<Config>,
-    /// Whether something was done to the streams that is to be undone.
-    streams_touched: bool,
+    /// Whether a fault changed the streams.
+    streams_changed: bool,
 }
 
 enum Servers {
@@ -32,20 +32,20 @@ enum Servers {
     Three(NatsCluster),
 }
 
-/// The stream of a lane.
-pub(super) fn stream_name(lane: usize) -> String {
-    format!("DRILL_{lane}")
+/// The stream of a contender.
+pub(super) fn stream_name(contender: usize) -> String {
+    format!("DRILL_{contender}")
 }
 
-/// Where a lane's events go.
-pub(super) fn subject(lane: usize) -> String {
-    format!("drill.{lane}.events")
+/// The subject of a contender's events.
+pub(super) fn subject(contender: usize) -> String {
+    format!("drill.{contender}.events")
 }
 
 impl Broker {
-    /// Finds or fetches a server, starts it, and makes a stream for each lane.
-    pub(super) async fn start(cluster: bool, lanes: usize) -> Result<Self, Failure> {
-        // It may be fetched, which blocks.
+    /// Finds or fetches nats-server, starts it, and creates a stream per contender.
+    pub(super) async fn start(cluster: bool, contenders: usize) -> Result<Self, Failure> {
+        // Fetching blocks.
         let binary = tokio::task::spawn_blocking(|| match cache_folder() {
             Some(folder) => nats_server_binary_in(&folder),
             None => nats_server_installed()?.ok_or_else(|| {
@@ -62,9 +62,9 @@ impl Broker {
             false => Servers::One(Box::new(builder.start().await?)),
             true => Servers::Three(NatsCluster::start_from(builder).await?),
         };
-        let streams = (0..lanes).map(|lane| Config {
-            name: stream_name(lane),
-            subjects: vec![format!("drill.{lane}.>")],
+        let streams = (0..contenders).map(|contender| Config {
+            name: stream_name(contender),
+            subjects: vec![format!("drill.{contender}.>")],
             discard: DiscardPolicy::New,
             num_replicas: if cluster { NatsCluster::SIZE } else { 1 },
             ..Config::default()
@@ -72,7 +72,7 @@ impl Broker {
         let broker = Self {
             servers,
             streams: streams.collect(),
-            streams_touched: false,
+            streams_changed: false,
         };
         let jetstream = broker.jetstream().await?;
         for stream in &broker.streams {
@@ -102,7 +102,7 @@ impl Broker {
         }
     }
 
-    /// JetStream over a client of its own.
+    /// JetStream over a new client.
     pub(super) async fn jetstream(&self) -> Result<Context, NatsLocalError> {
         match &self.servers {
             Servers::One(server) => server.jetstream().await,
@@ -116,13 +116,13 @@ impl Broker {
     }
 
     /// Begins a fault.
-    pub(super) async fn begin(&mut self, fault: Kind) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self, fault: FaultKind) -> Result<(), Failure> {
         match fault {
-            Kind::Full | Kind::Delete => {
+            FaultKind::Full | FaultKind::Delete => {
                 let jetstream = self.jetstream().await?;
-                self.streams_touched = true;
+                self.streams_changed = true;
                 for stream in &self.streams {
-                    if fault == Kind::Delete {
+                    if fault == FaultKind::Delete {
                         let deleted = jetstream.delete_stream(&stream.name).await;
                         deleted.map_err(refused("deleting a stream"))?;
                     } else {
@@ -135,14 +135,18 @@ impl Broker {
                     }
                 }
             }
-            Kind::Kill | Kind::Freeze | Kind::Restart | Kind::Partition | Kind::Quorum => {
+            FaultKind::Kill
+            | FaultKind::Freeze
+            | FaultKind::Restart
+            | FaultKind::Partition
+            | FaultKind::Quorum => {
                 self.begin_at_servers(fault).await?;
             }
         }
         Ok(())
     }
 
-    async fn begin_at_servers(&mut self, fault: Kind) -> Result<(), Failure> {
+    async fn begin_at_servers(&mut self, fault: FaultKind) -> Result<(), Failure> {
         let first = self
             .streams
             .first()
@@ -150,24 +154,24 @@ impl Broker {
             .unwrap_or_default();
         match &mut self.servers {
             Servers::One(server) => match fault {
-                Kind::Freeze => server.freeze()?,
-                Kind::Restart => {
+                FaultKind::Freeze => server.freeze()?,
+                FaultKind::Restart => {
                     server.stop()?;
                     server.start_again().await?;
                 }
-                // A script for one server has no others.
+                // Scripts for one server contain no other fault.
                 _ => server.kill()?,
             },
             Servers::Three(cluster) => {
                 let leader = cluster.leader(&first).await?;
                 match fault {
-                    Kind::Freeze => cluster.server(leader).freeze()?,
-                    Kind::Partition => cluster.partition(leader),
-                    Kind::Quorum => {
+                    FaultKind::Freeze => cluster.server(leader).freeze()?,
+                    FaultKind::Partition => cluster.partition(leader),
+                    FaultKind::Quorum => {
                         cluster.server(leader).kill()?;
                         cluster.server((leader + 1) % NatsCluster::SIZE).kill()?;
                     }
-                    Kind::Restart => {
+                    FaultKind::Restart => {
                         for number in 0..NatsCluster::SIZE {
                             cluster.server(number).stop()?;
                             cluster.server(number).start_again().await?;
@@ -181,7 +185,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Undoes all faults, and waits until each stream stores again, as another client sees it.
+    /// Heals all faults. In a cluster, waits until each stream stores a message of another client.
     pub(super) async fn heal(&mut self) -> Result<(), Failure> {
         match &mut self.servers {
             Servers::One(server) => heal(server).await?,
@@ -192,27 +196,27 @@ impl Broker {
                 }
             }
         }
-        if self.streams_touched {
+        if self.streams_changed {
             let jetstream = self.jetstream().await?;
             for stream in &self.streams {
-                let made = jetstream.create_or_update_stream(stream.clone()).await;
-                made.map_err(refused("making a stream anew"))?;
+                let created = jetstream.create_or_update_stream(stream.clone()).await;
+                created.map_err(refused("creating a stream again"))?;
             }
-            self.streams_touched = false;
+            self.streams_changed = false;
         }
         if self.size() > 1 {
-            for lane in 0..self.streams.len() {
-                self.stores(lane).await?;
+            for contender in 0..self.streams.len() {
+                self.wait_until_stored(contender).await?;
             }
         }
         Ok(())
     }
 
-    /// Waits until a stream of a cluster stores a message that is none of the drill's.
-    async fn stores(&self, lane: usize) -> Result<(), Failure> {
+    /// Waits until a stream of a cluster stores a probe, which is not an event of the drill.
+    async fn wait_until_stored(&self, contender: usize) -> Result<(), Failure> {
         let stored = async || {
             let jetstream = self.jetstream().await.ok()?;
-            let subject = format!("drill.{lane}.probe");
+            let subject = format!("drill.{contender}.probe");
             let published = jetstream.publish(subject, "probe".into()).await.ok()?;
             published.await.ok()
         };
@@ -223,7 +227,7 @@ impl Broker {
         };
         timeout(PATIENCE, stored).await.map_err(|_| {
             Failure::Broker(NatsLocalError::Broker {
-                what: format!("waiting for {} to store again", stream_name(lane)),
+                what: format!("waiting for {} to store again", stream_name(contender)),
                 reason: format!("it does not within {} s", PATIENCE.as_secs()),
             })
         })
@@ -247,7 +251,8 @@ fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
     }
 }
 
-/// Where a server that was fetched is kept for the next drill. Nowhere that others can write to: it is run.
+/// The folder that keeps a fetched nats-server. Other users can't write to it, since the drill executes the
+/// file.
 fn cache_folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = set("XDG_CACHE_HOME").map(PathBuf::from);

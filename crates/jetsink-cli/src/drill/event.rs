@@ -1,21 +1,21 @@
-//! The events of a drill: each names its lane and its number, and can be made again to be compared.
+//! The events of a drill. Each contains its contender and its number, so it can be reconstructed and compared.
 
 use serde::Deserialize;
 
 /// The events of one drill.
 #[derive(Debug, Clone)]
 pub(super) struct Events {
-    /// No other drill has it.
+    /// Unique to the drill.
     drill: String,
     bytes: usize,
 }
 
-/// An event that was found stored.
+/// An event that a stream contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
-    pub(super) lane: usize,
+    pub(super) contender: usize,
     pub(super) number: u64,
-    /// As it was emitted.
+    /// Whether it has the emitted bytes.
     pub(super) intact: bool,
 }
 
@@ -24,10 +24,10 @@ impl Events {
         Self { drill, bytes }
     }
 
-    /// Structured JSON of as many bytes as were asked for, unless its attributes alone take more.
-    pub(super) fn event(&self, lane: usize, number: u64) -> Vec<u8> {
+    /// Structured JSON of the configured size, or larger if its attributes need more.
+    pub(super) fn event(&self, contender: usize, number: u64) -> Vec<u8> {
         let mut json = format!(
-            r#"{{"specversion":"1.0","id":"{number}","source":"/jetsink/drill/{}/{lane}","type":"jetsink.drill","data":{{"padding":""#,
+            r#"{{"specversion":"1.0","id":"{number}","source":"/jetsink/drill/{}/{contender}","type":"jetsink.drill","data":{{"padding":""#,
             self.drill
         );
         const END: &str = "\"}}";
@@ -37,7 +37,7 @@ impl Events {
         json.into_bytes()
     }
 
-    /// What a stored message is; `None` where it is not of this drill.
+    /// Parses a stored message; `None` if it is not from this drill.
     pub(super) fn recognize(&self, payload: &[u8]) -> Option<Stored> {
         #[derive(Deserialize)]
         struct Names<'a> {
@@ -45,13 +45,13 @@ impl Events {
             source: &'a str,
         }
         let names: Names<'_> = serde_json::from_slice(payload).ok()?;
-        let lane = names.source.strip_prefix("/jetsink/drill/")?;
-        let lane = lane.strip_prefix(&self.drill)?.strip_prefix('/')?;
-        let (lane, number) = (lane.parse().ok()?, names.id.parse().ok()?);
+        let contender = names.source.strip_prefix("/jetsink/drill/")?;
+        let contender = contender.strip_prefix(&self.drill)?.strip_prefix('/')?;
+        let (contender, number) = (contender.parse().ok()?, names.id.parse().ok()?);
         Some(Stored {
-            lane,
+            contender,
             number,
-            intact: self.event(lane, number) == payload,
+            intact: self.event(contender, number) == payload,
         })
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_an_event_of_its_size_and_is_known_again() {
+    fn event_has_its_size_and_is_recognized() {
         let events = Events::new("d1".to_owned(), 512);
         let event = events.event(1, 7);
         assert_eq!(event.len(), 512);
@@ -69,7 +69,7 @@ mod tests {
         assert!(binding.envelope(event.clone().into()).is_ok());
         let stored = |intact| {
             Some(Stored {
-                lane: 1,
+                contender: 1,
                 number: 7,
                 intact,
             })

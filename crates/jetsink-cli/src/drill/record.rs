@@ -1,86 +1,86 @@
-//! What a drill saw, as data: the JSON that it writes, and all that its report is drawn from.
+//! The record of a drill: its JSON output, and the only input of its report.
 
 use serde::{Deserialize, Serialize};
 
-/// All of one drill. Times are seconds since its load began.
+/// One drill. Times are seconds since the start of the load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) about: About,
-    /// In the order in which they began.
+    /// In the order of their beginnings.
     pub(crate) faults: Vec<Fault>,
-    /// One for each way of publishing, side by side against the same broker.
-    pub(crate) lanes: Vec<Lane>,
+    /// One per way of publishing; they run side by side against the same broker.
+    pub(crate) contenders: Vec<ContenderRecord>,
 }
 
-/// Of a broker that somebody else looks after nothing more is told.
-pub(crate) const OF_YOURS: &str = "of yours";
+/// The version of a broker that was given by `--server` or `--context`.
+pub(crate) const GIVEN_BROKER: &str = "of yours";
 
-/// What was run, and with what.
+/// The command, the versions and the load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct About {
-    /// The command line that does it again.
+    /// The command line that repeats the drill.
     pub(crate) command: String,
     /// RFC 3339, UTC.
     pub(crate) started: String,
     pub(crate) jetsink: String,
-    /// As the broker tells it, such as `2.15.1`; [`OF_YOURS`] where it is somebody else's.
+    /// The version that the broker reports, such as `2.15.1`; [`GIVEN_BROKER`] for a given broker.
     pub(crate) nats_server: String,
-    /// How many of them; 0 where they are somebody else's.
+    /// The number of servers; 0 for a given broker.
     pub(crate) servers: usize,
-    /// Events per second and lane.
+    /// Events per second and contender.
     pub(crate) rate: f64,
     pub(crate) payload_bytes: usize,
-    /// From the first event until the last one was looked for in the stream.
+    /// From the first event until the streams were read.
     pub(crate) seconds: f64,
-    /// How far apart samples are.
+    /// The time between two samples.
     pub(crate) tick_seconds: f64,
-    /// Of one emit, at the most.
+    /// The deadline of one emit.
     pub(crate) deadline_seconds: f64,
-    /// Whether it ended before its script did.
+    /// Whether a signal ended it early.
     pub(crate) interrupted: bool,
-    /// Whether the streams could not be read at the end: what they hold is not known.
+    /// Whether the streams could not be read at the end.
     pub(crate) unread: bool,
 }
 
-/// Something that was done to the broker, or that was seen to happen to it.
+/// A fault that the drill caused, or observed on a given broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fault {
     /// One or two words, such as `frozen` or `leader killed`.
     pub(crate) name: String,
     pub(crate) from: f64,
-    /// When the broker was whole again; the drill's end, if it never was.
+    /// The time at which the broker was whole again, or the end of the drill.
     pub(crate) until: f64,
 }
 
 /// One way of publishing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Lane {
+pub(crate) struct ContenderRecord {
     /// `jetsink`, `jetsink with a spool` or `plain async-nats`.
     pub(crate) name: String,
     pub(crate) samples: Vec<Sample>,
-    /// The verdict, line by line.
+    /// The lines of the verdict.
     pub(crate) checks: Vec<Check>,
 }
 
-/// One tick of one lane.
+/// One tick of one contender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// The tick's end.
+    /// The end of the tick.
     pub(crate) at: f64,
-    /// Since the beginning: emits that ended, and how.
+    /// Emits that ended since the beginning; then those that returned `Ok`, and an error.
     pub(crate) emitted: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
-    /// Messages that the lane's stream has stored, also before it was deleted; none while the broker doesn't
-    /// say.
+    /// Messages that the contender's stream has stored, including those before it was deleted; `None` while
+    /// the broker does not answer.
     pub(crate) stored: Option<u64>,
-    /// Events that wait on the disk; none without a spool.
+    /// Pending events in the spool; `None` without a spool.
     pub(crate) spooled: Option<u64>,
-    /// None where there is no circuit.
+    /// `None` without a circuit.
     pub(crate) circuit: Option<CircuitState>,
-    /// Of the emits that ended in this tick; none if none did.
+    /// The median of the emits that ended in this tick; `None` if none did.
     pub(crate) median_seconds: Option<f64>,
-    /// Of the emits that ended in this tick or are still waiting, the longest so far.
+    /// The longest of the emits that ended in this tick or have not ended.
     pub(crate) longest_seconds: Option<f64>,
 }
 
@@ -97,10 +97,21 @@ pub(crate) enum CircuitState {
 pub(crate) struct Check {
     /// Such as `lost` or `longest emit`.
     pub(crate) name: String,
-    /// As people read it, such as `0` or `2.003 s`.
+    /// The observed value with its unit, such as `0` or `2.003 s`.
     pub(crate) seen: String,
-    /// Such as `0` or `at most 2.5 s`; none for what is only told, such as how many were emitted.
+    /// Such as `0` or `at most 2.5 s`; `None` for a value that is only reported, such as `emitted`.
     pub(crate) bound: Option<String>,
-    /// Whether it is within the bound; none where there is none.
+    /// Whether it is within the bound; `None` without a bound.
     pub(crate) kept: Option<bool>,
+}
+
+impl Record {
+    /// Whether every promise was kept.
+    pub(super) fn is_kept(&self) -> bool {
+        let mut checks = self
+            .contenders
+            .iter()
+            .flat_map(|contender| &contender.checks);
+        checks.all(|check| check.kept != Some(false))
+    }
 }

@@ -1,38 +1,39 @@
-//! Ticks become samples. Pure.
+//! Merges ticks into samples. Pure.
 
 use std::time::Duration;
 
-use super::lane::Tick;
+use super::contender::Tick;
 use super::record::Sample;
 
-/// More than a picture has points; then every two become one.
+/// The maximum number of samples per contender, more than a picture has points. At the maximum, two samples
+/// each are merged into one.
 const MAX_SAMPLES: usize = 4_096;
 
-/// The samples of all lanes, equally far apart.
+/// The samples of all contenders, at equal distances.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    /// How far apart ticks are.
+    /// The time between two ticks.
     tick: Duration,
-    /// How many ticks become one sample.
-    together: u32,
+    /// The number of ticks per sample.
+    ticks_per_sample: u32,
     gathered: u32,
-    /// By lane: what has been gathered, and the samples.
-    lanes: Vec<(Option<Sample>, Vec<Sample>)>,
+    /// By contender: the unfinished sample, and the samples.
+    contenders: Vec<(Option<Sample>, Vec<Sample>)>,
 }
 
 impl Recorder {
-    pub(super) fn new(tick: Duration, lanes: usize) -> Self {
+    pub(super) fn new(tick: Duration, contenders: usize) -> Self {
         Self {
             tick,
-            together: 1,
+            ticks_per_sample: 1,
             gathered: 0,
-            lanes: vec![(None, Vec::new()); lanes],
+            contenders: vec![(None, Vec::new()); contenders],
         }
     }
 
-    /// One tick of all lanes, which ended `at` after the beginning.
+    /// Adds one tick of all contenders, which ended `at` after the beginning.
     pub(super) fn record(&mut self, at: Duration, ticks: Vec<(Tick, Option<u64>)>) {
-        for ((gathered, _), (tick, stored)) in self.lanes.iter_mut().zip(ticks) {
+        for ((gathered, _), (tick, stored)) in self.contenders.iter_mut().zip(ticks) {
             let sample = sample(at, tick, stored);
             *gathered = Some(match gathered.take() {
                 None => sample,
@@ -40,33 +41,33 @@ impl Recorder {
             });
         }
         self.gathered += 1;
-        if self.gathered < self.together {
+        if self.gathered < self.ticks_per_sample {
             return;
         }
         self.gathered = 0;
-        for (gathered, samples) in &mut self.lanes {
+        for (gathered, samples) in &mut self.contenders {
             samples.extend(gathered.take());
         }
         if self
-            .lanes
+            .contenders
             .iter()
             .any(|(_, samples)| samples.len() >= MAX_SAMPLES)
         {
-            self.together *= 2;
-            for (_, samples) in &mut self.lanes {
+            self.ticks_per_sample *= 2;
+            for (_, samples) in &mut self.contenders {
                 *samples = halved(samples);
             }
         }
     }
 
     pub(super) fn tick_seconds(&self) -> f64 {
-        (self.tick * self.together).as_secs_f64()
+        (self.tick * self.ticks_per_sample).as_secs_f64()
     }
 
-    /// The samples by lane, the last one of which may be of fewer ticks.
+    /// Returns the samples by contender. The last one may have fewer ticks.
     pub(super) fn finish(self) -> Vec<Vec<Sample>> {
-        let lanes = self.lanes.into_iter();
-        lanes
+        let contenders = self.contenders.into_iter();
+        contenders
             .map(|(gathered, mut samples)| {
                 samples.extend(gathered);
                 samples
@@ -78,7 +79,7 @@ impl Recorder {
 fn sample(at: Duration, tick: Tick, stored: Option<u64>) -> Sample {
     let mut latest = tick.latest;
     latest.sort_unstable();
-    let longest = latest.last().copied().max(tick.waits);
+    let longest = latest.last().copied().max(tick.unfinished);
     Sample {
         at: at.as_secs_f64(),
         emitted: tick.emitted,
@@ -92,7 +93,7 @@ fn sample(at: Duration, tick: Tick, stored: Option<u64>) -> Sample {
     }
 }
 
-/// Of two that follow each other: what is counted is of the later one, the longest is of both.
+/// Merges two consecutive samples: the counts of the later one, the longest times of both.
 fn merged(before: &Sample, after: Sample) -> Sample {
     let larger = |one: Option<f64>, other: Option<f64>| match (one, other) {
         (Some(one), Some(other)) => Some(one.max(other)),
@@ -121,18 +122,18 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(100);
 
-    fn tick(emitted: u64, latest: &[u64], waits: Option<u64>) -> Tick {
+    fn tick(emitted: u64, latest: &[u64], unfinished: Option<u64>) -> Tick {
         Tick {
             emitted,
             ok: emitted,
             latest: latest.iter().map(|&ms| Duration::from_millis(ms)).collect(),
-            waits: waits.map(Duration::from_millis),
+            unfinished: unfinished.map(Duration::from_millis),
             ..Tick::default()
         }
     }
 
     #[test]
-    fn the_longest_counts_an_emit_that_still_waits() {
+    fn longest_includes_an_emit_that_has_not_ended() {
         let mut recorder = Recorder::new(TICK, 1);
         recorder.record(TICK, vec![(tick(3, &[3, 1, 2], Some(90)), Some(3))]);
         recorder.record(TICK * 2, vec![(tick(3, &[], None), None)]);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_drill_keeps_its_peaks_in_fewer_samples() {
+    fn long_drill_keeps_its_peaks_in_fewer_samples() {
         let mut recorder = Recorder::new(TICK, 2);
         let count = 20_001;
         for number in 1..=count {

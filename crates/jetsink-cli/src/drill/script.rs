@@ -1,4 +1,4 @@
-//! What is done to the broker, and when. Pure.
+//! The script of a drill: the faults and their times. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use clap::ValueEnum;
 
 use crate::failure::Failure;
 
-/// A fault, as it is asked for.
+/// A fault of `--faults`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
+pub(super) enum FaultKind {
     /// The server is killed, and started again; of a cluster the leader
     Kill,
     /// The server's clock is stopped, its connections stay; of a cluster the leader's
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Quorum,
 }
 
-impl Kind {
+impl FaultKind {
     fn needs_a_cluster(self) -> bool {
         match self {
             Self::Partition | Self::Quorum => true,
@@ -34,21 +34,21 @@ impl Kind {
         }
     }
 
-    /// Whether it is over as soon as it is done.
+    /// Whether the fault heals itself.
     pub(super) fn is_momentary(self) -> bool {
         self == Self::Restart
     }
 
-    /// Whether a client of one server is told by its connection that it is over. Nobody tells that a stream
-    /// is back, or that a leader was elected: that is asked again and again.
-    pub(super) fn end_is_told(self) -> bool {
+    /// Whether a client sees the end by its connection. It does not for a stream that is back or a leader that
+    /// was elected: it has to ask.
+    pub(super) fn end_is_seen_by_clients(self) -> bool {
         match self {
             Self::Kill | Self::Freeze | Self::Restart => true,
             Self::Full | Self::Delete | Self::Partition | Self::Quorum => false,
         }
     }
 
-    /// As the verdict, the view and the report name it.
+    /// The name in the verdict, the view and the report.
     pub(super) fn name(self, cluster: bool) -> &'static str {
         match (self, cluster) {
             (Self::Kill, false) => "killed",
@@ -65,7 +65,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FaultKind {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_possible_value() {
             Some(value) => to.write_str(value.get_name()),
@@ -74,10 +74,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The faults of a drill, each for the same time, with the same pause before, between and behind them.
+/// Faults of equal length, with equal pauses before, between and after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
-    pub(super) faults: Vec<Kind>,
+    pub(super) faults: Vec<FaultKind>,
     pub(super) outage: Duration,
     pub(super) pause: Duration,
     pub(super) cluster: bool,
@@ -85,20 +85,25 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn new(
-        asked: &[Kind],
+        asked: &[FaultKind],
         outage: Option<Duration>,
         pause: Duration,
         cluster: bool,
     ) -> Result<Self, Failure> {
         let faults = match (asked, cluster) {
             ([], false) => vec![
-                Kind::Kill,
-                Kind::Freeze,
-                Kind::Restart,
-                Kind::Full,
-                Kind::Delete,
+                FaultKind::Kill,
+                FaultKind::Freeze,
+                FaultKind::Restart,
+                FaultKind::Full,
+                FaultKind::Delete,
             ],
-            ([], true) => vec![Kind::Kill, Kind::Freeze, Kind::Partition, Kind::Quorum],
+            ([], true) => vec![
+                FaultKind::Kill,
+                FaultKind::Freeze,
+                FaultKind::Partition,
+                FaultKind::Quorum,
+            ],
             (asked, _) => asked.to_vec(),
         };
         if let Some(fault) = faults
@@ -115,7 +120,7 @@ impl Script {
         })
     }
 
-    /// How long it takes if every server comes up at once.
+    /// The duration of the script if servers start at once.
     pub(super) fn time(&self) -> Duration {
         let lasting = self
             .faults
@@ -142,9 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn what_one_server_can_not_do_is_refused_by_name() {
-        let error = Script::new(&[Kind::Kill, Kind::Quorum], None, PAUSE, false).unwrap_err();
+    fn fault_that_needs_a_cluster_is_refused_by_name() {
+        let error =
+            Script::new(&[FaultKind::Kill, FaultKind::Quorum], None, PAUSE, false).unwrap_err();
         assert_eq!(error.to_string(), "--faults quorum needs --cluster");
-        assert!(Script::new(&[Kind::Quorum], None, PAUSE, true).is_ok());
+        assert!(Script::new(&[FaultKind::Quorum], None, PAUSE, true).is_ok());
     }
 }

@@ -1,64 +1,64 @@
-//! What was told of each event, against what the streams hold. Pure.
+//! Compares the result of each emit with the streams. Pure.
 
 use std::ops::Range;
 use std::time::Duration;
 
+use super::format::{count, duration};
 use super::record::Check;
-use super::report::words::{count, duration};
 
-/// What the caller was told.
+/// The result of an emit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Ok: a stream has it.
+pub(super) enum EmitResult {
+    /// `Ok`: a stream has acknowledged the event.
     Stored,
-    /// Ok: it is on the disk.
+    /// `Ok`: the event is in the spool.
     Spooled,
-    /// Err: it is not stored.
+    /// An error: the event is not stored.
     NotStored,
-    /// Err: it may be stored.
+    /// An error: the event may be stored.
     Unknown,
-    /// The drill ended before the answer came.
-    Nothing,
+    /// The drill ended before the emit.
+    Pending,
 }
 
-impl Told {
+impl EmitResult {
     fn is_ok(self) -> bool {
         match self {
             Self::Stored | Self::Spooled => true,
-            Self::NotStored | Self::Unknown | Self::Nothing => false,
+            Self::NotStored | Self::Unknown | Self::Pending => false,
         }
     }
 }
 
-/// All that is known of a lane when all is over.
+/// The results of a contender and the stream's messages.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     /// By the event's number.
-    pub(super) told: Vec<Told>,
-    /// What went to streams that the drill itself deleted before anybody looked, maybe.
+    pub(super) results: Vec<EmitResult>,
+    /// Events that may have been stored in a stream between its reading and its deletion.
     pub(super) excused: Vec<Range<u64>>,
     pub(super) longest: Duration,
     pub(super) recoveries: Vec<Recovery>,
-    /// Where there is a spool: what is left in it.
+    /// Pending events; `None` without a spool.
     pub(super) left: Option<u64>,
-    /// Whether the stream could not be read, so that nobody knows what it holds.
+    /// Whether the stream could not be read.
     pub(super) unread: bool,
     found: Found,
 }
 
-/// How a lane came back from a fault.
+/// The recovery of a contender from a fault.
 #[derive(Debug, Clone)]
 pub(super) struct Recovery {
     pub(super) fault: &'static str,
-    /// From the fault's end until the lane delivered; none where it did not in time.
+    /// From the fault's end until the contender delivered; `None` if it did not in time.
     pub(super) time: Option<Duration>,
     pub(super) bound: Duration,
 }
 
-/// What the stream was found to hold.
+/// The contender's messages in the stream.
 #[derive(Debug, Default)]
 struct Found {
-    /// How often each event is there.
+    /// The number of messages per event.
     times: Vec<u32>,
     stored: u64,
     out_of_order: u64,
@@ -67,34 +67,34 @@ struct Found {
 }
 
 impl Evidence {
-    pub(super) fn new(told: Vec<Told>) -> Self {
+    pub(super) fn new(results: Vec<EmitResult>) -> Self {
         Self {
             found: Found {
-                times: vec![0; told.len()],
+                times: vec![0; results.len()],
                 ..Found::default()
             },
-            told,
+            results,
             ..Self::default()
         }
     }
 
-    /// The stream's next message of this lane.
+    /// The stream's next message of this contender.
     pub(super) fn stored(&mut self, number: u64, intact: bool) {
         let found = &mut self.found;
         found.stored += 1;
         found.altered += u64::from(!intact);
         let place = usize::try_from(number)
             .ok()
-            .filter(|place| *place < self.told.len());
+            .filter(|place| *place < self.results.len());
         let Some(place) = place else {
-            // A number that was never given: nobody emitted this.
+            // The number of no emitted event.
             found.altered += u64::from(intact);
             return;
         };
         found.times[place] += 1;
-        // Where an event belongs whose outcome is unknown, nobody can say; and one that is there again
-        // is told by another line.
-        if self.told[place].is_ok() && found.times[place] == 1 {
+        // An event of unknown outcome may be stored at any time; and one that is stored again
+        // counts in another line.
+        if self.results[place].is_ok() && found.times[place] == 1 {
             if found.latest.is_some_and(|latest| number < latest) {
                 found.out_of_order += 1;
             } else {
@@ -103,7 +103,7 @@ impl Evidence {
         }
     }
 
-    /// How many messages streams have stored, those that they were deleted with included.
+    /// The number of messages that the streams have ever stored, including deleted ones.
     pub(super) fn ever_stored(&self) -> u64 {
         self.found.stored + self.gone()
     }
@@ -112,49 +112,52 @@ impl Evidence {
         self.excused.iter().any(|range| range.contains(&number))
     }
 
-    /// What a stream had taken and was deleted with before anybody looked.
+    /// Events that were deleted with their stream before it was read.
     fn gone(&self) -> u64 {
-        self.count(|told, times, number| told.is_ok() && times == 0 && self.is_excused(number))
+        self.count(|result, times, number| result.is_ok() && times == 0 && self.is_excused(number))
     }
 
-    /// Told Ok, and neither there nor waiting on the disk. What waits there was told to be spooled.
+    /// Returned `Ok`, and neither in the stream nor in the spool. Pending events were spooled.
     fn lost(&self) -> u64 {
         let missing = |what| {
-            self.count(|told, times, number| told == what && times == 0 && !self.is_excused(number))
+            self.count(|result, times, number| {
+                result == what && times == 0 && !self.is_excused(number)
+            })
         };
-        missing(Told::Stored) + missing(Told::Spooled).saturating_sub(self.left.unwrap_or(0))
+        missing(EmitResult::Stored)
+            + missing(EmitResult::Spooled).saturating_sub(self.left.unwrap_or(0))
     }
 
-    fn count(&self, which: impl Fn(Told, u32, u64) -> bool) -> u64 {
-        let all = self.told.iter().zip(&self.found.times).zip(0..);
-        all.filter(|&((told, times), number)| which(*told, *times, number))
+    fn count(&self, which: impl Fn(EmitResult, u32, u64) -> bool) -> u64 {
+        let all = self.results.iter().zip(&self.found.times).zip(0..);
+        all.filter(|&((result, times), number)| which(*result, *times, number))
             .count() as u64
     }
 
-    /// The verdict's lines, against what a lane of ours promises.
+    /// The lines of the verdict, with the bounds of a sink's promises.
     pub(super) fn checks(&self, longest_emit: Duration) -> Vec<Check> {
-        let told = |what: Told| self.count(|told, _, _| told == what);
-        let mut checks = vec![seen("emitted", count(self.told.len() as u64))];
-        let ok = count(told(Told::Stored) + told(Told::Spooled));
+        let results = |what: EmitResult| self.count(|result, _, _| result == what);
+        let mut checks = vec![seen("emitted", count(self.results.len() as u64))];
+        let ok = count(results(EmitResult::Stored) + results(EmitResult::Spooled));
         checks.push(match self.left {
-            None => seen("told Ok", ok),
+            None => seen("returned Ok", ok),
             Some(_) => {
-                let spooled = count(told(Told::Spooled));
-                seen("told Ok", format!("{ok}, {spooled} of them spooled"))
+                let spooled = count(results(EmitResult::Spooled));
+                seen("returned Ok", format!("{ok}, {spooled} of them spooled"))
             }
         });
-        let errors = told(Told::NotStored) + told(Told::Unknown);
+        let errors = results(EmitResult::NotStored) + results(EmitResult::Unknown);
         checks.push(match self.left {
-            None => seen("told Err", count(errors)),
-            Some(_) => none("told Err", errors),
+            None => seen("returned an error", count(errors)),
+            Some(_) => none("returned an error", errors),
         });
-        let unknown = told(Told::Unknown) + told(Told::Nothing);
+        let unknown = results(EmitResult::Unknown) + results(EmitResult::Pending);
         if unknown > 0 {
             let text = match self.unread {
                 true => count(unknown),
                 false => {
-                    let there = self.count(|told, times, _| {
-                        matches!(told, Told::Unknown | Told::Nothing) && times > 0
+                    let there = self.count(|result, times, _| {
+                        matches!(result, EmitResult::Unknown | EmitResult::Pending) && times > 0
                     });
                     format!("{}, {} of them stored", count(unknown), count(there))
                 }
@@ -167,7 +170,7 @@ impl Evidence {
         }
         match self.left {
             None => {}
-            // It is there for a broker that may come back.
+            // The broker may come back and take them.
             Some(left) if self.unread => checks.push(seen("left in the spool", count(left))),
             Some(left) => checks.push(none("left in the spool", left)),
         }
@@ -179,7 +182,7 @@ impl Evidence {
         checks
     }
 
-    /// What only the streams can tell.
+    /// The checks that need the streams.
     fn check_stored(&self, checks: &mut Vec<Check>) {
         checks.push(seen("stored", count(self.found.stored)));
         if !self.excused.is_empty() {
@@ -190,8 +193,8 @@ impl Evidence {
         checks.push(none("out of order", self.found.out_of_order));
         checks.push(none("altered", self.found.altered));
         checks.push(none(
-            "told not stored, and stored",
-            self.count(|told, times, _| told == Told::NotStored && times > 0),
+            "stored despite an error",
+            self.count(|result, times, _| result == EmitResult::NotStored && times > 0),
         ));
     }
 }
@@ -224,14 +227,14 @@ fn at_most(name: &str, time: Option<Duration>, bound: Duration) -> Check {
     }
 }
 
-/// Of a lane that promises nothing: the same, to compare.
+/// The same checks without bounds, for a contender that promises nothing.
 pub(super) fn to_compare(checks: Vec<Check>) -> Vec<Check> {
-    let told = |check| Check {
+    let unbounded = |check| Check {
         bound: None,
         kept: None,
         ..check
     };
-    checks.into_iter().map(told).collect()
+    checks.into_iter().map(unbounded).collect()
 }
 
 #[cfg(test)]
@@ -240,8 +243,8 @@ mod tests {
 
     const MAX_EMIT: Duration = Duration::from_secs(2);
 
-    fn evidence(told: &[Told], stored: &[u64]) -> Evidence {
-        let mut evidence = Evidence::new(told.to_vec());
+    fn evidence(results: &[EmitResult], stored: &[u64]) -> Evidence {
+        let mut evidence = Evidence::new(results.to_vec());
         stored
             .iter()
             .for_each(|number| evidence.stored(*number, true));
@@ -257,22 +260,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_and_is_so_is_kept() {
-        let told = [
-            Told::Stored,
-            Told::Unknown,
-            Told::NotStored,
-            Told::Stored,
-            Told::Unknown,
+    fn results_that_agree_with_the_stream_keep_every_promise() {
+        let results = [
+            EmitResult::Stored,
+            EmitResult::Unknown,
+            EmitResult::NotStored,
+            EmitResult::Stored,
+            EmitResult::Unknown,
         ];
-        assert!(broken(&evidence(&told, &[0, 1, 3])).is_empty());
+        assert!(broken(&evidence(&results, &[0, 1, 3])).is_empty());
         // One whose outcome is unknown may come late.
-        assert!(broken(&evidence(&told, &[0, 3, 4, 1])).is_empty());
+        assert!(broken(&evidence(&results, &[0, 3, 4, 1])).is_empty());
     }
 
     #[test]
-    fn a_planted_loss_duplicate_swap_stranger_and_lie_are_each_found() {
-        let ok = [Told::Stored, Told::Spooled, Told::Stored];
+    fn each_planted_fault_is_found() {
+        let ok = [EmitResult::Stored, EmitResult::Spooled, EmitResult::Stored];
         assert_eq!(broken(&evidence(&ok, &[0, 2])), ["lost"]);
         assert_eq!(broken(&evidence(&ok, &[0, 1, 1, 2])), ["duplicated"]);
         assert_eq!(broken(&evidence(&ok, &[1, 0, 2])), ["out of order"]);
@@ -280,48 +283,58 @@ mod tests {
         let mut altered = evidence(&ok, &[0, 1]);
         altered.stored(2, false);
         assert_eq!(broken(&altered), ["altered"]);
-        let lie = [Told::Stored, Told::NotStored];
+        let lie = [EmitResult::Stored, EmitResult::NotStored];
         assert_eq!(
             broken(&evidence(&lie, &[0, 1])),
-            ["told not stored, and stored"]
+            ["stored despite an error"]
         );
     }
 
     #[test]
-    fn what_the_drill_deleted_is_not_lost_and_a_spool_promises_more() {
-        let mut deleted = evidence(&[Told::Stored, Told::Stored], &[1]);
+    fn deleted_event_is_not_lost_and_a_spool_promises_more() {
+        let mut deleted = evidence(&[EmitResult::Stored, EmitResult::Stored], &[1]);
         assert_eq!(broken(&deleted), ["lost"]);
         deleted.excused.push(0..1);
         assert!(broken(&deleted).is_empty());
-        let mut spooled = evidence(&[Told::Spooled, Told::NotStored], &[0]);
+        let mut spooled = evidence(&[EmitResult::Spooled, EmitResult::NotStored], &[0]);
         spooled.left = Some(3);
-        assert_eq!(broken(&spooled), ["told Err", "left in the spool"]);
+        assert_eq!(broken(&spooled), ["returned an error", "left in the spool"]);
     }
 
     #[test]
-    fn of_a_stream_that_was_not_read_nothing_is_said() {
-        let told = [Told::Stored, Told::NotStored, Told::Unknown];
-        let mut unread = evidence(&told, &[]);
+    fn unread_stream_has_no_verdict() {
+        let results = [
+            EmitResult::Stored,
+            EmitResult::NotStored,
+            EmitResult::Unknown,
+        ];
+        let mut unread = evidence(&results, &[]);
         assert_eq!(broken(&unread), ["lost"]);
         unread.unread = true;
         assert!(broken(&unread).is_empty());
         let checks = unread.checks(MAX_EMIT);
         let seen = |name| checks.iter().find(|check| check.name == name);
-        assert_eq!(seen("told Err").map(|check| check.seen.as_str()), Some("2"));
+        assert_eq!(
+            seen("returned an error").map(|check| check.seen.as_str()),
+            Some("2")
+        );
         assert!(seen("lost").is_none());
-        unread.told.retain(|told| told.is_ok());
+        unread.results.retain(|result| result.is_ok());
         unread.left = Some(1);
         assert!(broken(&unread).is_empty());
     }
 
     #[test]
-    fn what_waits_on_the_disk_is_left_and_not_lost() {
-        let mut waiting = evidence(&[Told::Stored, Told::Spooled, Told::Spooled], &[0]);
+    fn pending_event_is_left_and_not_lost() {
+        let mut waiting = evidence(
+            &[EmitResult::Stored, EmitResult::Spooled, EmitResult::Spooled],
+            &[0],
+        );
         waiting.left = Some(2);
         assert_eq!(broken(&waiting), ["left in the spool"]);
         waiting.left = Some(1);
         assert_eq!(broken(&waiting), ["lost", "left in the spool"]);
-        let mut stored = evidence(&[Told::Stored], &[]);
+        let mut stored = evidence(&[EmitResult::Stored], &[]);
         stored.left = Some(1);
         assert_eq!(broken(&stored), ["lost", "left in the spool"]);
     }

@@ -1,27 +1,26 @@
-//! The drill as it runs, on a terminal of 80 columns. What is shown is made up purely; `indicatif` puts it
-//! there.
+//! The live view of a drill, for a terminal of 80 columns. [`Frame`] formats the lines; `indicatif` draws them.
 
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::format::{count, duration};
 use super::record::CircuitState;
-use super::report::words::{count, duration};
 
-/// What is to be seen at a moment.
+/// The content of the view at one time.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     pub(super) at: Duration,
-    /// When it is expected to end.
+    /// The expected end.
     pub(super) end: Duration,
-    /// What goes on now.
+    /// The current fault.
     pub(super) now: String,
-    pub(super) lanes: Vec<Row>,
-    /// What is over, the latest last.
-    pub(super) past: Vec<String>,
+    pub(super) contenders: Vec<Row>,
+    /// Notes, the latest one last.
+    pub(super) notes: Vec<String>,
 }
 
-/// One lane of a [`Frame`].
+/// One contender of a [`Frame`].
 #[derive(Debug, Default)]
 pub(super) struct Row {
     pub(super) name: &'static str,
@@ -34,24 +33,27 @@ pub(super) struct Row {
     pub(super) failed: u64,
 }
 
-/// How many things that are over are shown.
-const PAST: usize = 4;
+/// The number of notes that are shown.
+const NOTES: usize = 4;
 
 impl Frame {
-    /// A head, a line for each lane, and what is over: always as many.
+    /// Two lines of headings, one line per contender, and the notes: always the same number of lines.
     pub(super) fn lines(&self) -> Vec<String> {
         let clock = |time: Duration| format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
         let mut lines = vec![
             format!("{} of {}  {}", clock(self.at), clock(self.end), self.now),
             format!(
                 "{:<20} {:>6} {:>8} {:>8}  {:<7} {:>7} {:>9} {:>7}",
-                "", "per s", "median", "longest", "circuit", "spooled", "Ok", "Err"
+                "", "per s", "median", "longest", "circuit", "spooled", "Ok", "error"
             ),
         ];
-        lines.extend(self.lanes.iter().map(Row::line));
-        let past = self.past.iter().skip(self.past.len().saturating_sub(PAST));
-        lines.extend(past.cloned());
-        lines.resize(2 + self.lanes.len() + PAST, String::new());
+        lines.extend(self.contenders.iter().map(Row::line));
+        let notes = self
+            .notes
+            .iter()
+            .skip(self.notes.len().saturating_sub(NOTES));
+        lines.extend(notes.cloned());
+        lines.resize(2 + self.contenders.len() + NOTES, String::new());
         lines
     }
 }
@@ -77,7 +79,7 @@ impl Row {
     }
 }
 
-/// The lines on standard error, drawn over again and again.
+/// Lines on standard error that are redrawn in place.
 pub(super) struct View {
     all: MultiProgress,
     lines: Vec<ProgressBar>,
@@ -95,7 +97,7 @@ impl View {
         for (number, text) in frame.lines().into_iter().enumerate() {
             if self.lines.len() == number {
                 let line = self.all.add(ProgressBar::new_spinner());
-                // A template that is well-formed: there is another way to draw if not.
+                // The template is valid; otherwise the default style is used.
                 if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
                     line.set_style(style);
                 }
@@ -108,7 +110,7 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        // The verdict takes its place. A terminal that is gone is no failure.
+        // The verdict is printed in its place. A closed terminal is not an error.
         let _ = self.all.clear();
     }
 }
@@ -118,12 +120,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_fits_80_columns_and_is_always_as_high() {
+    fn lines_fit_80_columns_and_their_number_is_constant() {
         let mut frame = Frame {
             at: Duration::from_secs(83),
             end: Duration::from_secs(3_600),
             now: "leader cut off, for 10 s".to_owned(),
-            lanes: vec![
+            contenders: vec![
                 Row {
                     name: "jetsink with a spool",
                     per_second: 9_999.6,
@@ -143,7 +145,7 @@ mod tests {
         };
         let height = frame.lines().len();
         for number in 0..9 {
-            frame.past.push(format!("past {number}"));
+            frame.notes.push(format!("note {number}"));
         }
         let lines = frame.lines();
         assert_eq!(lines.len(), height);
@@ -156,6 +158,6 @@ mod tests {
             "{}",
             lines[2]
         );
-        assert_eq!(lines.last().map(String::as_str), Some("past 8"));
+        assert_eq!(lines.last().map(String::as_str), Some("note 8"));
     }
 }

@@ -1,4 +1,4 @@
-//! `jetsink drill`: a short outage of a broker of its own, and of one of somebody else's.
+//! `jetsink drill`: short outages of its own broker and of a given one.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,12 +12,12 @@ use crate::support::*;
 
 fn drill(arguments: &[&str]) -> Command {
     let mut command = command("drill", arguments);
-    // As the other tests have it, and not in the cache of whoever runs them.
+    // The binary of the other tests, not one from the user's cache folder.
     command.env("NATS_SERVER_BIN", nats_local::nats_server_binary().unwrap());
     command
 }
 
-/// Bounds that only a stall breaks, for tests whose subject they are not.
+/// Bounds that only a stall breaks, for tests of other behavior.
 const PATIENT: [&str; 2] = ["--longest-emit=60s", "--recover-within=60s"];
 
 fn started(arguments: &[&str]) -> Child {
@@ -26,8 +26,8 @@ fn started(arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits until it has told so on standard error, calls `then`, and gives all that it printed.
-fn once_told(mut child: Child, text: &str, then: impl FnOnce(&Child)) -> Output {
+/// Calls `then` once `text` is on standard error; returns the whole output.
+fn once_printed(mut child: Child, text: &str, then: impl FnOnce(&Child)) -> Output {
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     let mut told = String::new();
     while !told.contains(text) {
@@ -41,15 +41,15 @@ fn once_told(mut child: Child, text: &str, then: impl FnOnce(&Child)) -> Output 
     output
 }
 
-/// One line of a lane's verdict.
-fn seen<'a>(record: &'a Value, lane: &str, name: &str) -> &'a Value {
+/// One line of a contender's verdict.
+fn seen<'a>(record: &'a Value, contender: &str, name: &str) -> &'a Value {
     let named = |list: &'a Value, name: &str| {
         let list = list.as_array().unwrap().iter();
         list.clone()
             .find(|one| one["name"] == name)
             .unwrap_or_else(|| panic!("no {name}"))
     };
-    named(&named(&record["lanes"], lane)["checks"], name)
+    named(&named(&record["contenders"], contender)["checks"], name)
 }
 
 #[test]
@@ -72,24 +72,30 @@ fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
     let record = json(&output);
     assert_eq!(record["kept"], true);
     assert_eq!(record["faults"].as_array().unwrap().len(), 2);
-    for lane in ["jetsink", "jetsink with a spool"] {
+    for contender in ["jetsink", "jetsink with a spool"] {
         for name in ["lost", "duplicated", "out of order", "altered"] {
-            assert_eq!(seen(&record, lane, name)["kept"], true, "{lane}: {name}");
+            assert_eq!(
+                seen(&record, contender, name)["kept"],
+                true,
+                "{contender}: {name}"
+            );
         }
-        let emitted = seen(&record, lane, "emitted")["seen"].as_str().unwrap();
+        let emitted = seen(&record, contender, "emitted")["seen"]
+            .as_str()
+            .unwrap();
         assert!(
             emitted.replace(',', "").parse::<u64>().unwrap() > 100,
             "{emitted}"
         );
     }
-    // What was told Ok in the stream that was deleted was read before.
-    let spooled = seen(&record, "jetsink with a spool", "told Err");
+    // The drill reads a stream before it deletes it.
+    let spooled = seen(&record, "jetsink with a spool", "returned an error");
     assert_eq!(spooled["seen"], "0");
     assert_eq!(
         seen(&record, "plain async-nats", "lost")["bound"],
         Value::Null
     );
-    let samples = record["lanes"][1]["samples"].as_array().unwrap();
+    let samples = record["contenders"][1]["samples"].as_array().unwrap();
     assert!(
         samples
             .iter()
@@ -161,14 +167,14 @@ async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
     let faults = record["faults"].as_array().unwrap();
     assert!(!faults.is_empty());
     assert_eq!(faults[0]["name"], "not delivering");
-    let stored = |lane| {
-        seen(&record, lane, "stored")["seen"]
+    let stored = |contender| {
+        seen(&record, contender, "stored")["seen"]
             .as_str()
             .unwrap()
             .replace(',', "")
     };
     let stored: usize = ["jetsink", "jetsink with a spool"]
-        .map(|lane| stored(lane).parse::<usize>().unwrap())
+        .map(|contender| stored(contender).parse::<usize>().unwrap())
         .iter()
         .sum();
     assert_eq!(stored, there(&server).await.len());
@@ -205,9 +211,9 @@ async fn a_broker_that_is_gone_at_the_end_leaves_no_verdict_but_what_was_told() 
     assert_eq!(seen(&record, "jetsink", "longest emit")["kept"], true);
 }
 
-/// What it prints if it is interrupted once it has told of a fault.
+/// The output of a drill that is interrupted during a fault.
 fn interrupted(arguments: &[&str], fault: &str) -> String {
-    let output = once_told(started(&[arguments, &PATIENT].concat()), fault, |child| {
+    let output = once_printed(started(&[arguments, &PATIENT].concat()), fault, |child| {
         let child = Pid::from_raw(i32::try_from(child.id()).unwrap());
         kill(child, Signal::SIGINT).unwrap();
     });
@@ -217,7 +223,7 @@ fn interrupted(arguments: &[&str], fault: &str) -> String {
 
 #[test]
 fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
-    // Without a spool nothing is waited for but the broker.
+    // Without a spool the drill only waits for the broker.
     let drill = [
         "--faults=kill",
         "--outage=60s",
@@ -231,7 +237,7 @@ fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
     );
 }
 
-/// It has read the stream before it deletes it, and must not take that for a second copy.
+/// The drill has read the stream before it deletes it: those events are not second copies.
 #[test]
 fn an_interrupt_while_the_stream_is_gone_finds_nothing_twice() {
     let drill = ["--faults=delete", "--outage=60s", "--pause=500ms"];

@@ -1,7 +1,7 @@
-//! The axes that all plots of a report share, so that lanes can be compared.
+//! The axes that all plots of a report share, so that contenders can be compared.
 
 use super::scale::{Linear, Logarithmic};
-use crate::drill::record::{Lane, Record, Sample};
+use crate::drill::record::{ContenderRecord, Record, Sample};
 
 pub(super) struct Axes {
     pub(super) time: Linear,
@@ -9,13 +9,18 @@ pub(super) struct Axes {
     /// As `latency`, for plots without medians.
     pub(super) longest: Logarithmic,
     pub(super) events: Linear,
-    /// Of what is told Ok and not in the stream.
+    /// The number of events that returned `Ok` and are not in the stream.
     pub(super) behind: Linear,
 }
 
 impl Axes {
     pub(super) fn of(record: &Record) -> Self {
-        let samples = || record.lanes.iter().flat_map(|lane| &lane.samples);
+        let samples = || {
+            record
+                .contenders
+                .iter()
+                .flat_map(|contender| &contender.samples)
+        };
         let faults = record.faults.iter().map(|fault| fault.until);
         let latencies =
             samples().flat_map(|sample| [sample.median_seconds, sample.longest_seconds]);
@@ -43,7 +48,7 @@ impl Axes {
     }
 }
 
-/// How many were told Ok and are not in the stream: they wait in a spool, are on their way, or are lost.
+/// Events that returned `Ok` and are not in the stream: they are pending in a spool, in flight, or lost.
 pub(super) fn behind(sample: &Sample) -> Option<f64> {
     let stored = sample.stored?;
     Some(sample.ok.saturating_sub(stored) as f64)
@@ -57,17 +62,24 @@ pub(super) fn stored(sample: &Sample) -> Option<f64> {
     sample.stored.map(|stored| stored as f64)
 }
 
-/// The largest of a lane's values, and when it was seen.
-pub(super) fn peak(lane: &Lane, value: impl Fn(&Sample) -> Option<f64>) -> Option<(f64, f64)> {
-    lane.samples
+/// The largest of a contender's values, and its time.
+pub(super) fn peak(
+    contender: &ContenderRecord,
+    value: impl Fn(&Sample) -> Option<f64>,
+) -> Option<(f64, f64)> {
+    contender
+        .samples
         .iter()
         .filter_map(|sample| Some((value(sample)?, sample.at)))
         .filter(|(value, _)| value.is_finite())
         .max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
-/// The last value that is known, and when it was.
-pub(super) fn last<T>(lane: &Lane, value: impl Fn(&Sample) -> Option<T>) -> Option<(T, f64)> {
-    let mut latest_first = lane.samples.iter().rev();
+/// The last known value, and its time.
+pub(super) fn last<T>(
+    contender: &ContenderRecord,
+    value: impl Fn(&Sample) -> Option<T>,
+) -> Option<(T, f64)> {
+    let mut latest_first = contender.samples.iter().rev();
     latest_first.find_map(|sample| Some((value(sample)?, sample.at)))
 }

@@ -1,4 +1,4 @@
-//! A lane's samples as lines and areas of an SVG.
+//! A contender's samples as lines and areas of an SVG.
 
 use super::scale::{Linear, Scale};
 use crate::drill::record::{CircuitState, Fault, Sample};
@@ -48,7 +48,7 @@ impl Frame {
     }
 }
 
-/// What a lane's lines are drawn from.
+/// What a contender's lines are drawn from.
 pub(super) struct Curves<'a> {
     pub(super) frame: Frame,
     pub(super) time: Linear,

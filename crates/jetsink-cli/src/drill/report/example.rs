@@ -1,7 +1,7 @@
 //! A record as a drill of a minute would leave it, made up: for tests, and to look at the report.
 
-use super::words::{count, duration};
-use crate::drill::record::{About, Check, CircuitState, Fault, Lane, Record, Sample};
+use crate::drill::format::{count, duration};
+use crate::drill::record::{About, Check, CircuitState, ContenderRecord, Fault, Record, Sample};
 
 const SECONDS: f64 = 60.0;
 const TICK: f64 = 0.1;
@@ -79,7 +79,7 @@ pub(super) fn drill() -> Record {
             unread: false,
         },
         faults: vec![fault("killed", KILLED), fault("frozen", FROZEN), fault("stream full", FULL)],
-        lanes: vec![direct(), spooling(), plain()],
+        contenders: vec![direct(), spooling(), plain()],
     }
 }
 
@@ -113,7 +113,7 @@ fn samples(mut sample: impl FnMut(f64, Sample) -> Sample) -> Vec<Sample> {
 
 const EACH: u64 = (RATE * TICK) as u64;
 
-fn direct() -> Lane {
+fn direct() -> ContenderRecord {
     let mut noise = Noise(1);
     let mut stored = 0;
     let samples = samples(|at, mut sample| {
@@ -150,14 +150,14 @@ fn direct() -> Lane {
         sample
     });
     let failed = samples.last().map_or(0, |sample| sample.failed);
-    Lane {
+    ContenderRecord {
         name: "jetsink".to_owned(),
         checks: checks(&samples, "0", failed),
         samples,
     }
 }
 
-fn spooling() -> Lane {
+fn spooling() -> ContenderRecord {
     let mut noise = Noise(2);
     let mut stored = 0;
     let samples = samples(|at, mut sample| {
@@ -182,14 +182,14 @@ fn spooling() -> Lane {
         (sample.median_seconds, sample.longest_seconds) = (Some(median), Some(longest));
         sample
     });
-    Lane {
+    ContenderRecord {
         name: "jetsink with a spool".to_owned(),
         checks: checks(&samples, "0", 0),
         samples,
     }
 }
 
-fn plain() -> Lane {
+fn plain() -> ContenderRecord {
     let mut noise = Noise(3);
     let mut stored = 0;
     let mut blocked: f64 = 0.0;
@@ -221,7 +221,7 @@ fn plain() -> Lane {
         sample
     });
     let lost = samples.last().map_or(0, |sample| sample.ok - stored);
-    Lane {
+    ContenderRecord {
         name: "plain async-nats".to_owned(),
         checks: checks(&samples, &count(lost), 0),
         samples,
@@ -230,13 +230,13 @@ fn plain() -> Lane {
 
 fn checks(samples: &[Sample], lost: &str, failed: u64) -> Vec<Check> {
     let ok = samples.last().map_or(0, |sample| sample.ok);
-    let told = |name: &str, seen: String| Check {
+    let reported = |name: &str, seen: String| Check {
         name: name.to_owned(),
         seen,
         bound: None,
         kept: None,
     };
-    let held = |name: &str, seen: &str, bound: &str, kept| Check {
+    let bounded = |name: &str, seen: &str, bound: &str, kept| Check {
         name: name.to_owned(),
         seen: seen.to_owned(),
         bound: Some(bound.to_owned()),
@@ -246,13 +246,13 @@ fn checks(samples: &[Sample], lost: &str, failed: u64) -> Vec<Check> {
     let longest = duration(longest.fold(0.0, f64::max));
     let is_plain = lost != "0";
     vec![
-        told("told Ok", count(ok)),
-        told("told Err", count(failed)),
-        held("told Ok and lost", lost, "0", !is_plain),
-        held("stored twice", "0", "0", true),
-        held("out of order", "0", "0", true),
-        held("longest emit", &longest, "at most 2.5 s", !is_plain),
-        held(
+        reported("returned Ok", count(ok)),
+        reported("returned an error", count(failed)),
+        bounded("lost", lost, "0", !is_plain),
+        bounded("duplicated", "0", "0", true),
+        bounded("out of order", "0", "0", true),
+        bounded("longest emit", &longest, "at most 2.5 s", !is_plain),
+        bounded(
             "first Ok after the broker's return",
             "142 ms",
             "at most 1 s",

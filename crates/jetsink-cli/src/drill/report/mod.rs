@@ -1,6 +1,6 @@
 //! A drill's record as people read it: a page that opens without a network, and a picture.
 //!
-//! Both are drawn from the record alone. Whatever text it holds passes [`words::Text`].
+//! Both are drawn from the record alone. All its texts are escaped by [`Text`](crate::drill::format::Text).
 
 mod axes;
 mod curves;
@@ -11,7 +11,6 @@ mod plot;
 mod plots;
 mod scale;
 mod verdict;
-pub(super) mod words;
 
 #[cfg(test)]
 mod example;
@@ -21,11 +20,11 @@ mod tests;
 pub(crate) use page::html;
 pub(crate) use picture::picture;
 
-/// The colours of both, for light and for dark, told apart by people who are colour-blind too
+/// The colours of both, for light and for dark, distinguishable for people who are colour-blind too
 /// (after Okabe and Ito; darker on white, lighter on black).
 const PALETTE: &str = include_str!("palette.css");
 
-/// Lanes past the fourth begin again with the first one's colour.
-fn lane_class(index: usize) -> String {
-    format!("lane-{}", index % 4)
+/// Contenders past the fourth begin again with the first one's colour.
+fn contender_class(index: usize) -> String {
+    format!("contender-{}", index % 4)
 }

@@ -1,10 +1,10 @@
 //! The page: the verdict first, then what was done, then what was seen over time.
 
 use super::axes::Axes;
-use super::verdict::{Outcome, headline};
-use super::words::{Text, count, digits, duration};
-use super::{PALETTE, lane_class, plots};
-use crate::drill::record::{Check, Lane, Record};
+use super::verdict::{ContenderVerdict, headline};
+use super::{PALETTE, contender_class, plots};
+use crate::drill::format::{Text, count, digits, duration};
+use crate::drill::record::{Check, ContenderRecord, Record};
 
 /// One file that needs no other and runs nothing: were a text to slip through as markup after all, the
 /// policy would keep it from running or loading anything.
@@ -14,19 +14,19 @@ pub(crate) fn html(record: &Record) -> String {
     let axes = Axes::of(record);
     let started = Text(&record.about.started);
     let verdicts: String = record
-        .lanes
+        .contenders
         .iter()
         .enumerate()
-        .map(|(index, lane)| verdict(record, index, lane))
+        .map(|(index, contender)| verdict(record, index, contender))
         .collect();
     let overview = plots::overview(record, &axes);
-    let lanes: String = record
-        .lanes
+    let contenders: String = record
+        .contenders
         .iter()
         .enumerate()
-        .map(|(index, lane)| {
-            let (class, name) = (lane_class(index), Text(&lane.name));
-            let plots = plots::lane(record, &axes, index, lane);
+        .map(|(index, contender)| {
+            let (class, name) = (contender_class(index), Text(&contender.name));
+            let plots = plots::contender(record, &axes, index, contender);
             format!("<section class='{class}'>\n<h2><i class='swatch'></i>{name}</h2>\n{plots}</section>\n")
         })
         .collect();
@@ -40,17 +40,17 @@ pub(crate) fn html(record: &Record) -> String {
          <title>jetsink drill: {headline}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n\
          <header>\n<p>jetsink drill of <time>{started}</time></p>\n<h1>{headline}</h1>\n</header>\n\
          <div class='verdicts'>\n{verdicts}</div>\n<div class='facts'>\n{about}{faults}</div>\n\
-         <section>\n<h2>All lanes</h2>\n{overview}\
+         <section>\n<h2>All contenders</h2>\n{overview}\
          <p class='note'>Grey: a fault. A gap in a line: nothing was seen there, such as the stream while its \
-         broker is down, or a median while no emit ends.</p>\n</section>\n{lanes}</main>\n</body>\n</html>\n"
+         broker is down, or a median while no emit ends.</p>\n</section>\n{contenders}</main>\n</body>\n</html>\n"
     )
 }
 
-fn verdict(record: &Record, index: usize, lane: &Lane) -> String {
-    let outcome = Outcome::of(record, lane);
-    let (class, name) = (lane_class(index), Text(&lane.name));
-    let (kind, words) = (outcome.class(), outcome.in_words());
-    let rows: String = lane.checks.iter().map(check).collect();
+fn verdict(record: &Record, index: usize, contender: &ContenderRecord) -> String {
+    let verdict = ContenderVerdict::of(record, contender);
+    let (class, name) = (contender_class(index), Text(&contender.name));
+    let (kind, words) = (verdict.class(), verdict.text());
+    let rows: String = contender.checks.iter().map(check).collect();
     format!(
         "<section class='verdict {class}'>\n<h2><i class='swatch'></i>{name}</h2>\n\
          <p class='{kind}'>{words}</p>\n<table>\n<thead><tr><th scope='col'>check</th>\
@@ -65,11 +65,11 @@ fn check(check: &Check) -> String {
     let (class, mark) = match check.kept {
         Some(true) => ("kept", "✓ kept"),
         Some(false) => ("broken", "✗ broken"),
-        // What is only told has the place of the bound and the mark too.
+        // A value without a bound spans all three columns.
         None if check.bound.is_none() => {
             return format!("<tr><th scope='row'>{name}</th><td colspan='3'>{seen}</td></tr>\n");
         }
-        None => ("told", ""),
+        None => ("neutral", ""),
     };
     let bound = short(check.bound.as_deref().unwrap_or(""));
     let bound = Text(&bound);
@@ -103,7 +103,7 @@ fn about(record: &Record) -> String {
         servers => format!("{servers} servers"),
     };
     let load = format!(
-        "{} events/s of {} bytes in each lane, {} in all; one emit takes {} at the most; sampled each {}",
+        "{} events/s of {} bytes in each contender, {} in all; one emit takes {} at the most; sampled each {}",
         digits(about.rate),
         count(about.payload_bytes as u64),
         duration(about.seconds),

@@ -6,14 +6,14 @@ use super::curves::{Curves, Frame};
 use super::labels::places;
 use super::plot::moment;
 use super::scale::Scale as _;
-use super::words::{Text, amount, count, duration};
-use super::{PALETTE, lane_class};
-use crate::drill::record::{Lane, Record, Sample};
+use super::{PALETTE, contender_class};
+use crate::drill::format::{Text, amount, count, duration};
+use crate::drill::record::{ContenderRecord, Record, Sample};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 540.0;
-/// More would not be told apart at this size.
-const LANES: usize = 3;
+/// More contenders are not distinguishable at this size.
+const MAX_CONTENDERS: usize = 3;
 const LEFT: f64 = 64.0;
 /// Of a line of text.
 const LINE: f64 = 18.0;
@@ -25,10 +25,13 @@ const LATENCY_WIDTH: f64 = 690.0;
 /// An SVG with its own colours for light and for dark.
 pub(crate) fn picture(record: &Record) -> String {
     let axes = Axes::of(record);
-    let lanes = &record.lanes[..record.lanes.len().min(LANES)];
+    let contenders = &record.contenders[..record.contenders.len().min(MAX_CONTENDERS)];
     let style = [PALETTE, include_str!("picture.css")].concat();
-    let (latency, counts) = (latency(record, &axes, lanes), counts(record, &axes, lanes));
-    let description = description(lanes);
+    let (latency, counts) = (
+        latency(record, &axes, contenders),
+        counts(record, &axes, contenders),
+    );
+    let description = description(contenders);
     let description = Text(&description);
     format!(
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' \
@@ -39,23 +42,27 @@ pub(crate) fn picture(record: &Record) -> String {
     )
 }
 
-fn description(lanes: &[Lane]) -> String {
-    let sentence = |lane: &Lane| {
-        let [longest, ok, stored] = facts(lane);
-        format!("{}: longest emit {longest}, {ok}, {stored}. ", lane.name)
+fn description(contenders: &[ContenderRecord]) -> String {
+    let sentence = |contender: &ContenderRecord| {
+        let [longest, ok, stored] = facts(contender);
+        format!(
+            "{}: longest emit {longest}, {ok}, {stored}. ",
+            contender.name
+        )
     };
-    lanes.iter().map(sentence).collect()
+    contenders.iter().map(sentence).collect()
 }
 
-/// The longest emit, what was told Ok, and what is stored of it, as far as it is known.
-fn facts(lane: &Lane) -> [String; 3] {
-    let longest = peak(lane, longest).map_or("none".to_owned(), |(seconds, _)| duration(seconds));
-    let ok = lane.samples.last().map_or(0, |sample| sample.ok);
-    let stored = match last(lane, |sample| sample.stored) {
+/// The longest emit, the number of emits that returned `Ok`, and the number of stored events, if known.
+fn facts(contender: &ContenderRecord) -> [String; 3] {
+    let longest =
+        peak(contender, longest).map_or("none".to_owned(), |(seconds, _)| duration(seconds));
+    let ok = contender.samples.last().map_or(0, |sample| sample.ok);
+    let stored = match last(contender, |sample| sample.stored) {
         Some((stored, _)) => format!("{} stored", count(stored)),
         None => "stored: not known".to_owned(),
     };
-    [longest, format!("{} told Ok", count(ok)), stored]
+    [longest, format!("{} returned Ok", count(ok)), stored]
 }
 
 fn longest(sample: &Sample) -> Option<f64> {
@@ -76,12 +83,12 @@ fn shortened(name: &str) -> String {
     }
 }
 
-fn swatch(lane: usize, x: f64, baseline: f64) -> String {
-    let (class, y) = (lane_class(lane), baseline - 10.0);
+fn swatch(contender: usize, x: f64, baseline: f64) -> String {
+    let (class, y) = (contender_class(contender), baseline - 10.0);
     format!("<rect class='swatch {class}' x='{x:.1}' y='{y:.1}' width='11' height='11' rx='2'/>\n")
 }
 
-fn latency(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
+fn latency(record: &Record, axes: &Axes, contenders: &[ContenderRecord]) -> String {
     let places = places(&record.faults, &axes.time, LATENCY_WIDTH / 8.0, 3);
     let rows = places.iter().filter_map(|place| place.row).max();
     let top = LATENCY.0 + LINE * rows.unwrap_or(0) as f64;
@@ -123,32 +130,33 @@ fn latency(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
     }
     svg.push_str(&time_axis(axes, &frame, 9));
     svg.push_str(&frame.across("deadline", deadline));
-    // The first lane is drawn last, over the others.
-    for (index, lane) in lanes.iter().enumerate().rev() {
+    // The first contender is drawn last, over the others.
+    for (index, contender) in contenders.iter().enumerate().rev() {
         let curves = Curves {
             frame,
             time: axes.time,
-            samples: &lane.samples,
+            samples: &contender.samples,
             // Many lines over each other are read more easily with fewer points.
             column: 7.0,
         };
-        let class = format!("longest {}", lane_class(index));
+        let class = format!("longest {}", contender_class(index));
         svg.push_str(&curves.line(&class, &axes.longest, longest));
         svg.push('\n');
     }
-    svg.push_str(&beside(record, axes, lanes, &frame));
+    svg.push_str(&beside(record, axes, contenders, &frame));
     svg
 }
 
-/// The lanes' names to the right of their lines' ends, moved apart; the deadline's too.
-fn beside(record: &Record, axes: &Axes, lanes: &[Lane], frame: &Frame) -> String {
+/// The contenders' names to the right of their lines' ends, moved apart; the deadline's too.
+fn beside(record: &Record, axes: &Axes, contenders: &[ContenderRecord], frame: &Frame) -> String {
     let x = frame.x(1.0) + 12.0;
-    let end =
-        |lane: &Lane| last(lane, longest).map_or(0.0, |(seconds, _)| axes.longest.at(seconds));
-    let mut order: Vec<_> = lanes
+    let end = |contender: &ContenderRecord| {
+        last(contender, longest).map_or(0.0, |(seconds, _)| axes.longest.at(seconds))
+    };
+    let mut order: Vec<_> = contenders
         .iter()
         .enumerate()
-        .map(|(index, lane)| (frame.y(end(lane)), index))
+        .map(|(index, contender)| (frame.y(end(contender)), index))
         .collect();
     order.sort_by(|one, other| one.0.total_cmp(&other.0));
     let deadline = frame.y(axes.longest.at(record.about.deadline_seconds));
@@ -163,10 +171,10 @@ fn beside(record: &Record, axes: &Axes, lanes: &[Lane], frame: &Frame) -> String
         frame.y(0.0) + LINE,
     );
     for ((_, index), y) in order.iter().zip(tops) {
-        let lane = &lanes[*index];
-        let [longest, ..] = facts(lane);
+        let contender = &contenders[*index];
+        let [longest, ..] = facts(contender);
         svg.push_str(&swatch(*index, x, y));
-        svg.push_str(&text("", x + 18.0, y, &shortened(&lane.name)));
+        svg.push_str(&text("", x + 18.0, y, &shortened(&contender.name)));
         svg.push_str(&text(
             "quiet",
             x + 18.0,
@@ -212,19 +220,19 @@ fn time_axis(axes: &Axes, frame: &Frame, ticks: usize) -> String {
     svg
 }
 
-/// Side by side: told Ok against stored, each lane by the same scale.
-fn counts(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
+/// Side by side, with one scale: emits that returned `Ok` and stored events.
+fn counts(record: &Record, axes: &Axes, contenders: &[ContenderRecord]) -> String {
     const TITLE: f64 = 346.0;
     const GAP: f64 = 30.0;
     let across = WIDTH - LEFT - 20.0;
-    let width = (across - GAP * (LANES - 1) as f64) / LANES as f64;
+    let width = (across - GAP * (MAX_CONTENDERS - 1) as f64) / MAX_CONTENDERS as f64;
     let mut svg = text(
         "title",
         LEFT,
         TITLE,
-        "What Ok is worth: told Ok (wide line) and stored (narrow line)",
+        "Is Ok true? Returned Ok (wide line) and stored (narrow line)",
     );
-    for (index, lane) in lanes.iter().enumerate() {
+    for (index, contender) in contenders.iter().enumerate() {
         let left = LEFT + (width + GAP) * index as f64;
         let frame = Frame {
             left,
@@ -249,15 +257,20 @@ fn counts(record: &Record, axes: &Axes, lanes: &[Lane]) -> String {
         let curves = Curves {
             frame,
             time: axes.time,
-            samples: &lane.samples,
+            samples: &contender.samples,
             column: 1.0,
         };
-        let class = format!("ok {}", lane_class(index));
+        let class = format!("ok {}", contender_class(index));
         svg.push_str(&curves.line(&class, &axes.events, |sample| Some(sample.ok as f64)));
         svg.push_str(&curves.line("stored", &axes.events, stored));
-        let [_, ok, stored] = facts(lane);
+        let [_, ok, stored] = facts(contender);
         svg.push_str(&swatch(index, left, TITLE + 26.0));
-        svg.push_str(&text("", left + 18.0, TITLE + 26.0, &shortened(&lane.name)));
+        svg.push_str(&text(
+            "",
+            left + 18.0,
+            TITLE + 26.0,
+            &shortened(&contender.name),
+        ));
         let words = format!("{ok}, {stored}");
         svg.push_str(&text("quiet", left + 18.0, TITLE + 44.0, &words));
     }

@@ -5,7 +5,7 @@ use super::axes::Axes;
 use super::curves::Frame;
 use super::labels::{Place, places};
 use super::scale::{Linear, Logarithmic, Scale as _};
-use super::words::{Text, amount, digits, duration};
+use crate::drill::format::{Text, amount, digits, duration};
 use crate::drill::record::{Fault, Record};
 
 /// Units of an SVG across; more samples than that are drawn as the largest of each unit.

@@ -126,9 +126,9 @@ fn a_hostile_text_stays_text_wherever_it_stands() {
         .faults
         .iter_mut()
         .for_each(|fault| fault.name.clone_from(&hostile));
-    for lane in &mut record.lanes {
-        lane.name.clone_from(&hostile);
-        for check in &mut lane.checks {
+    for contender in &mut record.contenders {
+        contender.name.clone_from(&hostile);
+        for check in &mut contender.checks {
             check.name.clone_from(&hostile);
             check.seen.clone_from(&hostile);
             if let Some(bound) = &mut check.bound {
@@ -139,7 +139,7 @@ fn a_hostile_text_stays_text_wherever_it_stands() {
     let page = html(&record);
     assert!(all_text(&parsed(&page)).contains("'\"><script>alert(1)</script>&amp;<!--]]>"));
     // A name too long for its place is left out of the row above the plots: a span for each.
-    let labels = record.faults.len() * (record.lanes.len() + 1);
+    let labels = record.faults.len() * (record.contenders.len() + 1);
     let [in_page, in_picture] = elements(&record);
     assert!(
         (harmless[0] - labels..=harmless[0]).contains(&in_page),
@@ -170,20 +170,20 @@ fn the_verdict_stands_before_all_plots_and_each_mark_is_a_word_too() {
 #[test]
 fn what_is_not_known_is_a_gap_and_one_value_alone_is_a_dot() {
     let mut record = example::drill();
-    record.lanes.truncate(1);
-    let sample = record.lanes[0].samples[0].clone();
+    record.contenders.truncate(1);
+    let sample = record.contenders[0].samples[0].clone();
     let known = |index: u32, longest_seconds| Sample {
         at: f64::from(index),
         longest_seconds,
         ..sample.clone()
     };
-    record.lanes[0].samples = vec![
+    record.contenders[0].samples = vec![
         known(1, Some(1.0)),
         known(2, Some(2.0)),
         known(3, Some(1.0)),
     ];
     assert_eq!(pieces(&record, "line"), 1);
-    record.lanes[0].samples = vec![
+    record.contenders[0].samples = vec![
         known(1, Some(1.0)),
         known(2, None),
         known(3, Some(f64::NAN)),
@@ -196,15 +196,15 @@ fn what_is_not_known_is_a_gap_and_one_value_alone_is_a_dot() {
 #[test]
 fn many_samples_are_drawn_as_the_largest_of_each_unit_of_width() {
     let mut record = example::drill();
-    record.lanes.truncate(1);
-    let sample = record.lanes[0].samples[0].clone();
+    record.contenders.truncate(1);
+    let sample = record.contenders[0].samples[0].clone();
     let many = (1..=600_000_u32).map(|index| Sample {
         at: f64::from(index) / 10_000.0,
         emitted: u64::from(index),
         longest_seconds: Some(if index == 300_001 { 1.9 } else { 0.001 }),
         ..sample.clone()
     });
-    record.lanes[0].samples = many.collect();
+    record.contenders[0].samples = many.collect();
     let page = html(&record);
     assert!(page.len() < 200_000, "{}", page.len());
     assert!(page.contains("longest, at most 1.9 s, at 30 s"));
@@ -229,9 +229,9 @@ fn many_samples_are_drawn_as_the_largest_of_each_unit_of_width() {
 #[test]
 fn a_record_of_nothing_and_one_of_what_is_no_number_are_pages_too() {
     let mut record = example::drill();
-    record.lanes[0].samples.clear();
-    record.lanes[1].samples.truncate(1);
-    let odd = &mut record.lanes[2].samples;
+    record.contenders[0].samples.clear();
+    record.contenders[1].samples.truncate(1);
+    let odd = &mut record.contenders[2].samples;
     odd.truncate(2);
     odd[1].at = f64::NAN;
     odd[1].median_seconds = Some(f64::INFINITY);
@@ -244,7 +244,7 @@ fn a_record_of_nothing_and_one_of_what_is_no_number_are_pages_too() {
     parsed(&picture(&record));
     assert!(!html(&record).contains("NaN") && !picture(&record).contains("inf "));
 
-    record.lanes.clear();
+    record.contenders.clear();
     record.faults.clear();
     record.about.seconds = 0.0;
     parsed(&html(&record));
@@ -254,8 +254,8 @@ fn a_record_of_nothing_and_one_of_what_is_no_number_are_pages_too() {
 #[test]
 fn the_circuit_is_a_band_of_its_states() {
     let mut record = example::drill();
-    record.lanes.truncate(1);
-    let sample = record.lanes[0].samples[0].clone();
+    record.contenders.truncate(1);
+    let sample = record.contenders[0].samples[0].clone();
     let state = |index: u32, circuit| Sample {
         at: f64::from(index),
         circuit,
@@ -265,7 +265,7 @@ fn the_circuit_is_a_band_of_its_states() {
         Some(CircuitState::Connected),
         Some(CircuitState::Reconnecting),
     );
-    record.lanes[0].samples = vec![
+    record.contenders[0].samples = vec![
         state(10, connected),
         state(20, connected),
         state(30, reconnecting),

@@ -1,10 +1,10 @@
-//! What the checks of a drill come to.
+//! The verdict on each contender, and the headline.
 
-use super::words::listed;
-use crate::drill::record::{Lane, Record};
+use crate::drill::format::listed;
+use crate::drill::record::{ContenderRecord, Record};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ContenderVerdict {
     Kept {
         bounds: usize,
     },
@@ -12,31 +12,31 @@ pub(super) enum Outcome {
         broken: usize,
         bounds: usize,
     },
-    /// Nothing was bounded: the lane is there to be compared with.
-    OnlyTold,
-    /// What was seen is within its bounds, and the stream was not.
-    NotKnown,
+    /// No check has a bound: the contender is only compared.
+    Unbounded,
+    /// All observed values are within their bounds, but the stream was not read.
+    Unread,
 }
 
-impl Outcome {
-    pub(super) fn of(record: &Record, lane: &Lane) -> Self {
-        let marks = || lane.checks.iter().filter_map(|check| check.kept);
+impl ContenderVerdict {
+    pub(super) fn of(record: &Record, contender: &ContenderRecord) -> Self {
+        let marks = || contender.checks.iter().filter_map(|check| check.kept);
         let bounds = marks().count();
         match marks().filter(|kept| !kept).count() {
-            _ if bounds == 0 => Self::OnlyTold,
-            0 if record.about.unread => Self::NotKnown,
+            _ if bounds == 0 => Self::Unbounded,
+            0 if record.about.unread => Self::Unread,
             0 => Self::Kept { bounds },
             broken => Self::Broken { broken, bounds },
         }
     }
 
-    pub(super) fn in_words(self) -> String {
+    pub(super) fn text(self) -> String {
         match self {
             Self::Kept { bounds: 1 } => "✓ kept its bound".to_owned(),
             Self::Kept { bounds } => format!("✓ kept all {bounds} bounds"),
             Self::Broken { broken, bounds } => format!("✗ broke {broken} of {bounds}"),
-            Self::OnlyTold => "– no bounds, to compare".to_owned(),
-            Self::NotKnown => "– what is stored is not known".to_owned(),
+            Self::Unbounded => "– no bounds, to compare".to_owned(),
+            Self::Unread => "– what is stored is not known".to_owned(),
         }
     }
 
@@ -44,22 +44,22 @@ impl Outcome {
         match self {
             Self::Kept { .. } => "kept",
             Self::Broken { .. } => "broken",
-            Self::OnlyTold | Self::NotKnown => "told",
+            Self::Unbounded | Self::Unread => "neutral",
         }
     }
 }
 
-/// One sentence over all lanes.
+/// One sentence on all contenders.
 pub(super) fn headline(record: &Record) -> String {
     let outcomes: Vec<_> = record
-        .lanes
+        .contenders
         .iter()
-        .map(|lane| (lane, Outcome::of(record, lane)))
+        .map(|contender| (contender, ContenderVerdict::of(record, contender)))
         .collect();
     let kept: Vec<_> = outcomes
         .iter()
-        .filter(|(_, outcome)| matches!(outcome, Outcome::Kept { .. }))
-        .map(|(lane, _)| lane.name.as_str())
+        .filter(|(_, outcome)| matches!(outcome, ContenderVerdict::Kept { .. }))
+        .map(|(contender, _)| contender.name.as_str())
         .collect();
     let mut parts = Vec::new();
     if record.about.interrupted {
@@ -74,14 +74,20 @@ pub(super) fn headline(record: &Record) -> String {
     if !kept.is_empty() {
         parts.push(format!("{} kept every bound", listed(&kept)));
     }
-    parts.extend(outcomes.iter().filter_map(|(lane, outcome)| match outcome {
-        Outcome::Broken { broken, bounds } => {
-            Some(format!("{} broke {broken} of {bounds}", lane.name))
-        }
-        Outcome::Kept { .. } | Outcome::OnlyTold | Outcome::NotKnown => None,
-    }));
+    parts.extend(
+        outcomes
+            .iter()
+            .filter_map(|(contender, outcome)| match outcome {
+                ContenderVerdict::Broken { broken, bounds } => {
+                    Some(format!("{} broke {broken} of {bounds}", contender.name))
+                }
+                ContenderVerdict::Kept { .. }
+                | ContenderVerdict::Unbounded
+                | ContenderVerdict::Unread => None,
+            }),
+    );
     if parts.is_empty() {
-        "Nothing was held against a bound".to_owned()
+        "No value had a bound".to_owned()
     } else {
         parts.join("; ")
     }
@@ -104,20 +110,24 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_bound_is_a_broken_lane_and_what_is_only_told_is_none() {
+    fn one_broken_bound_is_a_broken_contender() {
         let mut record = example::drill();
-        record.lanes[0].checks = checks(&[None, Some(true)]);
-        record.lanes[1].checks = checks(&[Some(true), Some(false), None]);
-        record.lanes[2].checks = checks(&[None]);
-        let outcome = |lane| Outcome::of(&record, lane);
-        let outcomes: Vec<_> = record.lanes.iter().map(outcome).collect();
-        let broken = Outcome::Broken {
+        record.contenders[0].checks = checks(&[None, Some(true)]);
+        record.contenders[1].checks = checks(&[Some(true), Some(false), None]);
+        record.contenders[2].checks = checks(&[None]);
+        let outcome = |contender| ContenderVerdict::of(&record, contender);
+        let outcomes: Vec<_> = record.contenders.iter().map(outcome).collect();
+        let broken = ContenderVerdict::Broken {
             broken: 1,
             bounds: 2,
         };
         assert_eq!(
             outcomes,
-            [Outcome::Kept { bounds: 1 }, broken, Outcome::OnlyTold]
+            [
+                ContenderVerdict::Kept { bounds: 1 },
+                broken,
+                ContenderVerdict::Unbounded
+            ]
         );
         assert_eq!(
             headline(&record),
@@ -126,10 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_kept_are_named_together_where_the_stream_was_read() {
+    fn contenders_that_kept_all_bounds_are_named_together_if_the_stream_was_read() {
         let mut record = example::drill();
-        for lane in &mut record.lanes {
-            lane.checks = checks(&[Some(true)]);
+        for contender in &mut record.contenders {
+            contender.checks = checks(&[Some(true)]);
         }
         assert_eq!(
             headline(&record),
@@ -140,10 +150,10 @@ mod tests {
             headline(&record),
             "no verdict: what the broker holds could not be read"
         );
-        record.lanes[0].checks = checks(&[Some(false)]);
+        record.contenders[0].checks = checks(&[Some(false)]);
         assert!(headline(&record).ends_with("; jetsink broke 1 of 1"));
         record.about.unread = false;
-        record.lanes.clear();
-        assert_eq!(headline(&record), "Nothing was held against a bound");
+        record.contenders.clear();
+        assert_eq!(headline(&record), "No value had a bound");
     }
 }

@@ -1,4 +1,4 @@
-//! What is seen of a drill while it runs: samples to keep, and what a terminal shows.
+//! Samples of a run: recorded each tick, and drawn on a terminal.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,68 +7,73 @@ use std::time::Duration;
 
 use tokio::time::{interval, sleep, timeout};
 
-use super::{Course, TICK, moment};
-use crate::drill::lane::{Lane, Tick};
+use super::progress::moment;
+use super::{DrillRun, TICK};
+use crate::drill::contender::{Contender, Tick};
 use crate::drill::record::CircuitState;
 use crate::drill::recorder::Recorder;
 use crate::drill::view::{Frame, Row, View};
 
-/// The view shows what happened within so many ticks.
-const SHOWN: usize = 10;
+/// The number of ticks of which the view shows rates and times.
+const WINDOW: usize = 10;
 
-impl Course {
-    /// Takes a sample each tick, for ever.
-    pub(super) async fn watch(&self, recorder: &mut Recorder, end: Duration, observes: bool) {
-        let mut view = self.shows.get().then(View::new);
+impl DrillRun {
+    /// Takes a sample each tick; never returns.
+    pub(super) async fn sample(&self, recorder: &mut Recorder, end: Duration, observes: bool) {
+        let mut view = self.has_view.get().then(View::new);
         let mut due = interval(TICK);
         let mut latest: VecDeque<Vec<Tick>> = VecDeque::new();
-        let stored = RefCell::new(vec![None; self.lanes.len()]);
+        let stored = RefCell::new(vec![None; self.contenders.len()]);
         let record = async {
             loop {
                 due.tick().await;
-                let ticks: Vec<Tick> = self.lanes.iter().map(|lane| lane.tick()).collect();
+                let ticks: Vec<Tick> = self
+                    .contenders
+                    .iter()
+                    .map(|contender| contender.tick())
+                    .collect();
                 if observes {
                     self.observe(&ticks);
                 }
                 if let Some(view) = &mut view {
-                    let happened = self.happened.borrow();
+                    let progress = self.progress.borrow();
                     let at = self.started.elapsed();
-                    let now = match &happened.now {
+                    let now = match &progress.fault {
                         Some((name, since)) => {
                             format!("{name}, for {}", moment(at.saturating_sub(*since)))
                         }
-                        None => "all is well with the broker".to_owned(),
+                        None => "the broker is whole".to_owned(),
                     };
                     view.show(&Frame {
                         at,
                         end,
                         now,
-                        lanes: rows(&self.lanes, &latest, &ticks),
-                        past: happened.past.clone(),
+                        contenders: rows(&self.contenders, &latest, &ticks),
+                        notes: progress.notes.clone(),
                     });
                 }
                 let stored = stored.borrow().iter().copied().collect::<Vec<_>>();
                 let samples = ticks.iter().cloned().zip(stored).collect();
                 recorder.record(self.started.elapsed(), samples);
                 latest.push_back(ticks);
-                if latest.len() > SHOWN {
+                if latest.len() > WINDOW {
                     latest.pop_front();
                 }
             }
         };
         let ask = async {
-            let mut counts = vec![Counted::default(); self.lanes.len()];
+            let mut counts = vec![Counted::default(); self.contenders.len()];
             loop {
                 sleep(TICK).await;
-                // Of a stream that others use, too, the number of its messages says nothing.
+                // Others may publish to a given broker's stream: its last sequence means nothing.
                 if observes {
                     continue;
                 }
-                for (lane, stream) in self.streams.iter().enumerate() {
-                    let answer = timeout(TICK * 3, self.reader.admin().stream_info(stream)).await;
+                for (contender, stream) in self.streams.iter().enumerate() {
+                    let answer = timeout(TICK * 3, self.reader.stream_info(stream)).await;
                     let info = answer.ok().and_then(Result::ok);
                     let last = info.and_then(|info| info["state"]["last_seq"].as_u64());
-                    stored.borrow_mut()[lane] = last.map(|last| counts[lane].all(last));
+                    stored.borrow_mut()[contender] = last.map(|last| counts[contender].all(last));
                 }
             }
         };
@@ -79,19 +84,19 @@ impl Course {
         let open = ticks
             .iter()
             .any(|tick| tick.circuit == Some(CircuitState::Reconnecting));
-        let is_open = self.happened.borrow().now.is_some();
+        let is_open = self.progress.borrow().fault.is_some();
         match (is_open, open) {
-            (false, true) => self.begins("not delivering"),
-            (true, false) => self.ends(),
+            (false, true) => self.fault_begins("not delivering"),
+            (true, false) => self.fault_ends(),
             (true, true) | (false, false) => {}
         }
     }
 }
 
-/// What is shown of each lane: what happened in the latest ticks, and in this one.
-fn rows(lanes: &[Arc<Lane>], latest: &VecDeque<Vec<Tick>>, ticks: &[Tick]) -> Vec<Row> {
+/// The view's rows: rates and times of the latest ticks and this one.
+fn rows(contenders: &[Arc<Contender>], latest: &VecDeque<Vec<Tick>>, ticks: &[Tick]) -> Vec<Row> {
     let seconds = (TICK * u32::try_from(latest.len().max(1)).unwrap_or(1)).as_secs_f64();
-    let row = |(index, (lane, tick)): (usize, (&Arc<Lane>, &Tick))| {
+    let row = |(index, (contender, tick)): (usize, (&Arc<Contender>, &Tick))| {
         let before: Vec<&Tick> = latest.iter().filter_map(|ticks| ticks.get(index)).collect();
         let first = before.first().map_or(tick.emitted, |tick| tick.emitted);
         let recent = || before.iter().copied().chain([tick]);
@@ -100,9 +105,9 @@ fn rows(lanes: &[Arc<Lane>], latest: &VecDeque<Vec<Tick>>, ticks: &[Tick]) -> Ve
         let longest = times
             .last()
             .copied()
-            .max(recent().filter_map(|tick| tick.waits).max());
+            .max(recent().filter_map(|tick| tick.unfinished).max());
         Row {
-            name: lane.name,
+            name: contender.name,
             per_second: (tick.emitted - first) as f64 / seconds,
             median: times.get(times.len() / 2).map(Duration::as_secs_f64),
             longest: longest.map(|time| time.as_secs_f64()),
@@ -112,23 +117,23 @@ fn rows(lanes: &[Arc<Lane>], latest: &VecDeque<Vec<Tick>>, ticks: &[Tick]) -> Ve
             failed: tick.failed,
         }
     };
-    lanes.iter().zip(ticks).enumerate().map(row).collect()
+    contenders.iter().zip(ticks).enumerate().map(row).collect()
 }
 
-/// What a stream has stored. One that was deleted and made anew counts from 0: what was in the old one is
-/// still counted.
+/// Counts the messages that a stream has ever stored. The sequence of a stream that was deleted and created
+/// again starts at 0; messages of the old one still count.
 #[derive(Debug, Clone, Default)]
 struct Counted {
-    in_old_ones: u64,
+    in_deleted: u64,
     last: u64,
 }
 
 impl Counted {
     fn all(&mut self, last: u64) -> u64 {
         if last < self.last {
-            self.in_old_ones += self.last;
+            self.in_deleted += self.last;
         }
         self.last = last;
-        self.in_old_ones + last
+        self.in_deleted + last
     }
 }

@@ -1,0 +1,70 @@
+//! Reads the streams of a drill.
+
+use jetsink::{Binding, NatsPublisher, StreamQuery, StreamReading, StreamStart};
+
+use super::event::{Events, Stored};
+use crate::failure::Failure;
+
+/// Returns the stream that captures the load's subject.
+pub(super) async fn capturing(
+    reader: &NatsPublisher,
+    binding: &Binding,
+    events: &Events,
+) -> Result<String, Failure> {
+    let event = binding.envelope(events.event(0, 0).into());
+    let event = event.map_err(|error| Failure::Usage(format!("--subject: {error}")))?;
+    let subject = event.subject().as_str();
+    let failed = |error| Failure::Read {
+        stream: format!("for {subject}"),
+        error,
+    };
+    let mut names = reader.stream_names(subject).await.map_err(failed)?;
+    match (names.pop(), names.pop()) {
+        (Some(stream), None) => Ok(stream),
+        _ => Err(Failure::Usage(format!(
+            "--subject: no stream captures {subject}; jetsink stream apply makes one"
+        ))),
+    }
+}
+
+/// Returns the stream's last sequence. An error if consumers remove messages from the stream.
+pub(super) async fn last_sequence(reader: &NatsPublisher, stream: &str) -> Result<u64, Failure> {
+    let info = reader.stream_info(stream).await;
+    let info = info.map_err(|error| Failure::Read {
+        stream: stream.to_owned(),
+        error,
+    })?;
+    match info["config"]["retention"].as_str() {
+        None | Some("limits") => Ok(info["state"]["last_seq"].as_u64().unwrap_or(0)),
+        Some(retention) => Err(Failure::Usage(format!(
+            "stream {stream} has {retention} retention: consumers remove its messages, so a loss can't be \
+             detected; use a stream for the load alone"
+        ))),
+    }
+}
+
+/// Reads the events of a drill after the message `after`, in the stream's order.
+pub(super) async fn read_back(
+    reader: &NatsPublisher,
+    stream: &str,
+    after: u64,
+    events: &Events,
+) -> Result<Vec<Stored>, Failure> {
+    let failed = |error| Failure::Read {
+        stream: stream.to_owned(),
+        error,
+    };
+    let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(after + 1));
+    let mut messages = reader.read_stream(stream, query).await.map_err(failed)?;
+    if after > 0 && messages.first_sequence() > after + 1 {
+        return Err(Failure::Usage(format!(
+            "stream {stream} has removed messages since the drill began, by its limits or a purge, so a \
+             loss can't be detected; use a stream that keeps them"
+        )));
+    }
+    let mut stored = Vec::new();
+    while let Some(message) = messages.next().await.map_err(failed)? {
+        stored.extend(events.recognize(&message.payload));
+    }
+    Ok(stored)
+}
