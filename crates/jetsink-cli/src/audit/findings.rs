@@ -40,7 +40,7 @@ pub(super) struct StreamExtent {
 }
 
 impl StreamExtent {
-    pub(super) fn new(stream: &str, messages: u64, reader: &StreamReader) -> Self {
+    pub(super) fn new(stream: &StreamName, messages: u64, reader: &StreamReader) -> Self {
         Self {
             stream: stream.to_string(),
             messages,

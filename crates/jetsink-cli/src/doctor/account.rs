@@ -31,7 +31,7 @@ pub(super) fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Op
 
 /// Checks JetStream and the account's limits. Returns whether further questions can be answered.
 pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis) -> bool {
-    let problem = match publisher.account_info().await {
+    let problem = match publisher.admin().account_info().await {
         Ok(info) => {
             diagnosis.extend(&limits(&info));
             return true;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jetsink::{NatsPublisher, PublishError, Subject};
+use jetsink::{NatsPublisher, PublishError, StreamName, Subject};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -19,14 +19,14 @@ pub(super) async fn subject(
     publisher: &NatsPublisher,
     template: &str,
     expected: &Expected,
-    examined: &mut BTreeSet<String>,
+    examined: &mut BTreeSet<StreamName>,
     diagnosis: &mut Diagnosis,
 ) {
     let fields = ["{tenantId}", "{type}", "{source}"];
     let pattern = fields
         .iter()
         .fold(template.to_owned(), |t, f| t.replace(f, "*"));
-    match publisher.stream_names(&pattern).await {
+    match publisher.admin().stream_names(&pattern).await {
         Err(PublishError::PermissionDenied) => diagnosis.add(&Finding::warning(
             "stream.names-denied",
             "this user may not ask which stream captures a subject: errors are less precise, and a \
@@ -62,7 +62,7 @@ pub(super) async fn subject(
     let Ok(sample) = Subject::new(&sample) else {
         return; // unreachable: the template was checked
     };
-    match publisher.check_publish(&sample).await {
+    match publisher.admin().check_publish(&sample).await {
         Ok(()) => diagnosis.add(&Finding::ok(
             "publish.allowed",
             format!("this user may publish to {sample} (asked; nothing was stored)"),
@@ -89,10 +89,10 @@ pub(super) async fn subject(
 
 async fn stream_info(
     publisher: &NatsPublisher,
-    name: &str,
+    name: &StreamName,
     diagnosis: &mut Diagnosis,
 ) -> Option<Value> {
-    match publisher.stream_info(name).await {
+    match publisher.admin().stream_info(name).await {
         Ok(info) => return Some(info),
         Err(PublishError::PermissionDenied) => diagnosis.add(&Finding::warning(
             "stream.info-denied",
@@ -114,7 +114,7 @@ fn capturing(info: &Value, pattern: &str) -> bool {
     subjects.any(|subject| stream::covers(subject, pattern))
 }
 
-fn captured(pattern: &str, names: &[String], all: bool) -> Vec<Finding> {
+fn captured(pattern: &str, names: &[StreamName], all: bool) -> Vec<Finding> {
     match names {
         [] => vec![Finding::problem(
             "subject.no-stream",

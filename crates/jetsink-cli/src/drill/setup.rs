@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, SubjectTemplate,
+    Binding, ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings, StreamNameError,
+    SubjectTemplate,
 };
 use tempfile::TempDir;
 
@@ -59,7 +60,9 @@ pub(super) async fn with_own_broker(
             let contender = Contender::new(index, kind.name(), target, binding, events.clone());
             contenders.push(Arc::new(contender));
         }
-        let streams = (0..contenders.len()).map(broker::stream_name).collect();
+        let streams = (0..contenders.len()).map(|index| broker::stream_name(index).parse());
+        let streams: Result<_, StreamNameError> = streams.collect();
+        let streams = streams.map_err(|error| Failure::Usage(error.to_string()))?;
         let about = about(arguments, broker.version().await?, broker.size());
         let reader = NatsPublisher::connect(connect()?).await?;
         let run = DrillRun::new(arguments, about, contenders, streams, 0, reader, events);

@@ -1,6 +1,6 @@
 //! Reads the streams of a drill.
 
-use jetsink::{Binding, NatsPublisher, StreamQuery, StreamReading, StreamStart};
+use jetsink::{Binding, NatsPublisher, StreamName, StreamQuery, StreamReading, StreamStart};
 
 use super::event::{Events, Stored};
 use crate::failure::Failure;
@@ -10,7 +10,7 @@ pub(super) async fn capturing(
     reader: &NatsPublisher,
     binding: &Binding,
     events: &Events,
-) -> Result<String, Failure> {
+) -> Result<StreamName, Failure> {
     let event = binding.envelope(events.event(0, 0).into());
     let event = event.map_err(|error| Failure::Usage(format!("--subject: {error}")))?;
     let subject = event.subject().as_str();
@@ -18,7 +18,7 @@ pub(super) async fn capturing(
         stream: format!("for {subject}"),
         error,
     };
-    let mut names = reader.stream_names(subject).await.map_err(failed)?;
+    let mut names = reader.admin().stream_names(subject).await.map_err(failed)?;
     match (names.pop(), names.pop()) {
         (Some(stream), None) => Ok(stream),
         _ => Err(Failure::Usage(format!(
@@ -28,10 +28,13 @@ pub(super) async fn capturing(
 }
 
 /// Returns the stream's last sequence. An error if consumers remove messages from the stream.
-pub(super) async fn last_sequence(reader: &NatsPublisher, stream: &str) -> Result<u64, Failure> {
-    let info = reader.stream_info(stream).await;
+pub(super) async fn last_sequence(
+    reader: &NatsPublisher,
+    stream: &StreamName,
+) -> Result<u64, Failure> {
+    let info = reader.admin().stream_info(stream).await;
     let info = info.map_err(|error| Failure::Read {
-        stream: stream.to_owned(),
+        stream: stream.to_string(),
         error,
     })?;
     match info["config"]["retention"].as_str() {
@@ -46,16 +49,20 @@ pub(super) async fn last_sequence(reader: &NatsPublisher, stream: &str) -> Resul
 /// Reads the events of a drill after the message `after`, in the stream's order.
 pub(super) async fn read_back(
     reader: &NatsPublisher,
-    stream: &str,
+    stream: &StreamName,
     after: u64,
     events: &Events,
 ) -> Result<Vec<Stored>, Failure> {
     let failed = |error| Failure::Read {
-        stream: stream.to_owned(),
+        stream: stream.to_string(),
         error,
     };
     let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(after + 1));
-    let mut messages = reader.read_stream(stream, query).await.map_err(failed)?;
+    let mut messages = reader
+        .admin()
+        .read_stream(stream, query)
+        .await
+        .map_err(failed)?;
     if after > 0 && messages.first_sequence() > after + 1 {
         return Err(Failure::Usage(format!(
             "stream {stream} has removed messages since the drill began, by its limits or a purge, so a \

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use jetsink::StreamStart;
+use jetsink::{StreamName, StreamStart};
 
 use super::arguments::Tail;
 use super::filter::{Filter, subjects};
@@ -13,7 +13,7 @@ const DEFAULT_LAST: usize = 10;
 
 /// The events to show.
 pub(super) struct Plan {
-    pub(super) stream: String,
+    pub(super) stream: StreamName,
     pub(super) filter: Filter,
     pub(super) start: Start,
     pub(super) follows: bool,

@@ -49,7 +49,8 @@ impl<'a> Reading<'a> {
             query = query.following();
         }
         let (publisher, stream) = (Arc::clone(&self.publisher), self.plan.stream.clone());
-        let opening = tokio::spawn(async move { publisher.read_stream(&stream, query).await });
+        let opening =
+            tokio::spawn(async move { publisher.admin().read_stream(&stream, query).await });
         let opened = self.opening.insert(opening).await;
         self.opening = None;
         let reader = opened.map_err(|_| PublishError::NotConnected)??;

@@ -10,7 +10,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jetsink::NatsPublisher;
+use jetsink::{NatsPublisher, StreamName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -53,7 +53,7 @@ pub(super) struct DrillRun {
     interval: Duration,
     contenders: Vec<Arc<Contender>>,
     /// By contender; the same one for all on a given broker.
-    streams: Vec<String>,
+    streams: Vec<StreamName>,
     /// The stream's last sequence before the drill.
     last_before: u64,
     reader: NatsPublisher,
@@ -71,7 +71,7 @@ impl DrillRun {
         arguments: &Drill,
         about: About,
         contenders: Vec<Arc<Contender>>,
-        streams: Vec<String>,
+        streams: Vec<StreamName>,
         last_before: u64,
         reader: NatsPublisher,
         events: Events,

@@ -70,7 +70,7 @@ impl DrillRun {
                     continue;
                 }
                 for (contender, stream) in self.streams.iter().enumerate() {
-                    let answer = timeout(TICK * 3, self.reader.stream_info(stream)).await;
+                    let answer = timeout(TICK * 3, self.reader.admin().stream_info(stream)).await;
                     let info = answer.ok().and_then(Result::ok);
                     let last = info.and_then(|info| info["state"]["last_seq"].as_u64());
                     stored.borrow_mut()[contender] = last.map(|last| counts[contender].all(last));
