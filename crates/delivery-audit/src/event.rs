@@ -1,6 +1,6 @@
 //! An event as its publisher knows it.
 
-/// The outcome of a publish, as far as it decides what a stream must contain.
+/// The outcome of a publish: it decides how often a stream must contain the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The publish returned `Ok`: the event must be stored once.

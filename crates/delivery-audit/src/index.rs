@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::state::{ANY, Events, Role, Subjects};
+use crate::state::{ANY, Events, Subjects};
 
 /// In runs longer than this the first open event is remembered, so that a run of n equal events does not
 /// cost n² steps.
@@ -71,7 +71,7 @@ impl<K: Ord> Index<K> {
         self.entries.sort_unstable_by(order);
     }
 
-    /// Invariant 2 of the crate: the event that a message with the key stands for.
+    /// Finds the event for a message with the key: invariant 2 of the crate.
     pub(crate) fn look_up(
         &mut self,
         key: &K,
@@ -136,11 +136,8 @@ impl<K: Ord> Index<K> {
             return Some(event);
         };
         let role = events.state(event).role;
-        // Only these are sorted by number alone: pending copies become unknown and keep their place.
         let skip = open.partition_point(|entry| {
-            role == Role::Acknowledged
-                && events.state(entry.event).role == role
-                && entry.event < latest
+            events.state(entry.event).role == role && entry.event < latest
         });
         let in_order = open[skip..].iter().find(|entry| {
             let of_role = events.state(entry.event).role == role;

@@ -140,11 +140,6 @@ fn assign_pending<K: Ord>(index: &Index<K>, events: &mut Events) {
     for event in excuses {
         events.state_mut(event).role = Role::Excuse;
     }
-    for state in events.states_mut() {
-        if state.role == Role::Pending {
-            state.role = Role::Unknown;
-        }
-    }
 }
 
 /// A second key for each event, added in the order of the events.

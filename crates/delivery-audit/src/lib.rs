@@ -63,8 +63,8 @@
 //!    others are only if they are [ordered](Event::ordered).
 //! 5. Memory depends on the ledger, not on the stream: per event 3 bytes and one sorted entry of
 //!    `size_of::<(K, u32)>()` for the key, the alias and the identity each; 4 bytes if events have
-//!    subjects; the text of each subject once; and 8 bytes for an unmatched message, of which at most one
-//!    is kept per event.
+//!    subjects; the text of each subject once; and 8 bytes per unmatched message, at most one per
+//!    event.
 
 mod audit;
 mod event;

@@ -101,7 +101,7 @@ impl<K> Report<K> {
         &self.altered
     }
 
-    /// Events that are stored more than once. Of events with equal keys the first stands for all.
+    /// Events that are stored more than once. Events with equal keys count as one: the first.
     pub fn duplicated(&self) -> impl Iterator<Item = u32> {
         self.events.matching(|state| state.seen == Seen::Repeatedly)
     }

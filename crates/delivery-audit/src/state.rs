@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use crate::Outcome;
 
-/// What an event allows. Declared in the order in which equal events are matched.
+/// The part of an event in the comparison. Declared in the order in which equal events are matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Acknowledged,
     Unknown,
-    /// A copy that is not yet assigned: until the ledger is sealed.
+    /// A copy without an equal acknowledged event, once the ledger is sealed.
     Pending,
     /// A copy that excuses an acknowledged event.
     Excuse,
@@ -76,10 +76,6 @@ impl Events {
         &mut self.states[event as usize]
     }
 
-    pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut State> {
-        self.states.iter_mut()
-    }
-
     /// [`ANY`] for an event without a subject.
     pub(crate) fn subject(&self, event: u32) -> u32 {
         let subject = self.subjects.get(event as usize);
@@ -94,8 +90,10 @@ impl Events {
     pub(crate) fn is_open(&self, event: u32) -> bool {
         let State { role, seen, .. } = self.state(event);
         match role {
-            Role::Acknowledged | Role::Unknown | Role::NotStored => seen == Seen::Never,
-            Role::Pending | Role::Excuse => false,
+            Role::Acknowledged | Role::Unknown | Role::Pending | Role::NotStored => {
+                seen == Seen::Never
+            }
+            Role::Excuse => false,
         }
     }
 
