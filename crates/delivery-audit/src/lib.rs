@@ -79,3 +79,7 @@ pub use event::{Event, Outcome};
 pub use findings::Findings;
 pub use ledger::{AliasCountError, Aliases, Ledger, TooManyEvents};
 pub use report::{Altered, Counts, Report};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -28,9 +28,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{cpu_time, figure, from_environment, quantile};
+use delivery_audit::{Event, Findings};
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use load::{CALLERS, EVENTS_PER_SECOND, Load, NatsSink, Outcome};
-use nats_local::{Audit, NatsServer, audit, stored};
+use nats_local::{NatsServer, stored};
 use tally::{Moments, Phase, Slow, counted, shown};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -326,7 +327,7 @@ fn bounds(
     verdicts
 }
 
-/// The stream against what the callers were told, caller by caller.
+/// Compares the stream with the outcomes that the callers got.
 async fn nothing_lost(
     server: &NatsServer,
     load: &Load,
@@ -334,39 +335,29 @@ async fn nothing_lost(
     dead_letters: u64,
 ) -> Verdict {
     let jetstream = server.jetstream().await.unwrap();
-    let there = stored(&jetstream, "EVENTS").await.unwrap();
-    let mut found = Audit::default();
-    let mut acknowledged = 0;
-    for (caller, emits) in load.emits.iter().enumerate() {
-        let of = |keep: fn(Outcome) -> bool| -> Vec<_> {
-            let numbered = emits.iter().enumerate();
-            numbered
-                .filter(|(_, emit)| keep(emit.outcome))
-                .map(|(number, _)| load::payload(caller, number))
-                .collect()
-        };
-        let ok = of(Outcome::is_ok);
-        let unknown = of(|outcome| outcome == Outcome::Unknown);
-        let subject = load::subject(caller);
-        let mine: Vec<_> = there
-            .iter()
-            .filter(|m| m.subject == subject)
-            .cloned()
-            .collect();
-        let one = audit(&ok, &unknown, &mine);
-        acknowledged += ok.len();
-        found.lost.extend(one.lost);
-        found.duplicated.extend(one.duplicated);
-        found.unexpected.extend(one.unexpected);
-        found.out_of_order.extend(one.out_of_order);
-    }
+    let stored = stored(&jetstream, "EVENTS").await.unwrap();
+    let subjects: Vec<String> = (0..CALLERS).map(load::subject).collect();
+    let recorded = |caller: usize, number: usize| {
+        let outcome = load.emits[caller][number].outcome.recorded();
+        Event::new(load::payload(caller, number), outcome).on(&subjects[caller])
+    };
+    let events = (0..CALLERS).flat_map(|caller| {
+        let numbers = 0..load.emits[caller].len();
+        numbers.map(move |number| recorded(caller, number))
+    });
+    let messages = stored
+        .iter()
+        .map(|m| (m.subject.as_str(), m.payload.clone()));
+    let found = Findings::of(events, messages);
+    let emits = load.emits.iter().flatten();
+    let acknowledged = emits.filter(|emit| emit.outcome.is_ok()).count();
     Verdict {
         held: found.is_clean() && delivered_all && dead_letters == 0,
         text: format!(
             "each Ok'd event is stored once, in its caller's order: {} Ok'd, {} in the stream; {found}, {dead_letters} \
              dead letters",
             figure(acknowledged as f64),
-            figure(there.len() as f64),
+            figure(stored.len() as f64),
         ),
     }
 }

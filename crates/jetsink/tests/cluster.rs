@@ -98,7 +98,7 @@ impl Drill {
              {} emitted with spool, {} of them spooled, longest emit {:?}",
             direct.0.len(),
             direct.acknowledged().len(),
-            direct.unknown().len(),
+            direct.unknown(),
             direct.longest(),
             without_ok,
             back - began,

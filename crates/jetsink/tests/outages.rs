@@ -63,7 +63,7 @@ fn report(what: &str, outage: Duration, ledger: &Ledger, back: Instant) {
         "{what} for {outage:?}: {} emitted, {} Ok, {} unknown, longest emit {:?}, first Ok {:?} after the return",
         ledger.0.len(),
         ledger.acknowledged().len(),
-        ledger.unknown().len(),
+        ledger.unknown(),
         ledger.longest(),
         ledger.first_ok_after(back),
     );

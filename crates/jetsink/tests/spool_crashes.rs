@@ -16,8 +16,9 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::*;
+use delivery_audit::{Event, Findings};
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
-use nats_local::{NatsServer, audit, stored};
+use nats_local::{NatsServer, stored};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
@@ -70,8 +71,8 @@ async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
     };
     server.create_stream_with(config).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
-    let mut unknown = Vec::new();
+    let mut emitted = Vec::new();
+    let mut acknowledged = 0;
     for generation in 0..crashes {
         let orders = format!("{} {} {generation}", server.url(), folder.path().display());
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -109,35 +110,33 @@ async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
         let mut last = 0;
         while let Ok(Some(line)) = lines.next_line().await {
             if let Some(payload) = line.strip_prefix("ok ") {
-                acknowledged.push(Bytes::from(payload.to_owned()));
+                emitted.push(Event::acknowledged(Bytes::from(payload.to_owned())));
+                acknowledged += 1;
                 last += 1;
             } else if let Some(payload) = line.strip_prefix("failed ") {
-                unknown.push(Bytes::from(payload.to_owned()));
+                emitted.push(Event::unknown(Bytes::from(payload.to_owned())));
                 last += 1;
             }
         }
-        // What it was at when it was killed.
-        unknown.push(Bytes::from(format!("{generation}.{last}")));
+        // The emit that was interrupted by the kill.
+        emitted.push(Event::unknown(Bytes::from(format!("{generation}.{last}"))));
     }
     let sink = sink(&server.url(), &folder.path().display().to_string()).await;
     let left = sink.spool_status().unwrap().events;
     let receipt = timeout(Duration::from_secs(90), sink.close(Duration::from_secs(60)))
         .await
         .unwrap();
-    println!(
-        "{} told Ok, {left} of them left to the last process; {receipt:?}",
-        acknowledged.len()
-    );
+    println!("{acknowledged} told Ok, {left} of them left to the last process; {receipt:?}",);
     assert_eq!(receipt.spooled, 0);
-    let there = stored(&server.jetstream().await.unwrap(), "EVENTS")
+    let stored = stored(&server.jetstream().await.unwrap(), "EVENTS")
         .await
         .unwrap();
-    let audit = audit(&acknowledged, &unknown, &there);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = Findings::of(emitted, messages(&stored));
+    assert!(findings.is_clean(), "{findings}");
     // One alone may be killed before it has begun.
     assert!(
-        acknowledged.len() as u64 > crashes || crashes < 10,
+        acknowledged as u64 > crashes || crashes < 10,
         "the children did nothing"
     );
-    trial.passed_over(crashes, acknowledged.len());
+    trial.passed_over(crashes, acknowledged);
 }

@@ -44,6 +44,15 @@ impl Outcome {
     pub fn is_ok(self) -> bool {
         matches!(self, Self::Stored | Self::Spooled)
     }
+
+    /// The outcome as an audit takes it.
+    pub fn recorded(self) -> delivery_audit::Outcome {
+        match self {
+            Self::Stored | Self::Spooled => delivery_audit::Outcome::Acknowledged,
+            Self::Rejected | Self::Failed => delivery_audit::Outcome::NotStored,
+            Self::Unknown => delivery_audit::Outcome::Unknown,
+        }
+    }
 }
 
 impl From<&Result<Delivery, EmitError>> for Outcome {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use bytes::Bytes;
+use delivery_audit::{Event, Findings, Outcome};
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink, SinkSettings,
     Subject,
 };
-use nats_local::{Audit, NatsServer, audit, stored};
+use nats_local::{NatsServer, StoredMessage, stored};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -52,6 +53,32 @@ pub struct Emitted {
     pub result: Result<Delivery, EmitError>,
 }
 
+impl Emitted {
+    /// The event as an audit takes it.
+    pub fn recorded(&self) -> Event<'static, Bytes> {
+        let outcome = match &self.result {
+            Ok(_) => Outcome::Acknowledged,
+            Err(error) if error.known() == Known::OutcomeUnknown => Outcome::Unknown,
+            Err(_) => Outcome::NotStored,
+        };
+        Event::new(self.payload.clone(), outcome)
+    }
+}
+
+/// Messages as an audit takes them.
+pub fn messages(stored: &[StoredMessage]) -> impl Iterator<Item = (&str, Bytes)> {
+    stored
+        .iter()
+        .map(|m| (m.subject.as_str(), m.payload.clone()))
+}
+
+/// Compares payloads that were all acknowledged, in their order, with a stream.
+pub fn assert_stored_once_in_order(acknowledged: &[Bytes], stored: &[StoredMessage]) {
+    let events = acknowledged.iter().cloned().map(Event::acknowledged);
+    let findings = Findings::of(events, messages(stored));
+    assert!(findings.is_clean(), "{findings}");
+}
+
 pub async fn emit(sink: &NatsSink, subject: &str, payload: Bytes) -> Emitted {
     let started = Instant::now();
     let result = sink.emit(event(subject, payload.clone())).await;
@@ -73,12 +100,10 @@ impl Ledger {
         ok.map(|e| e.payload.clone()).collect()
     }
 
-    pub fn unknown(&self) -> Vec<Bytes> {
-        let unknown = self
-            .0
-            .iter()
-            .filter(|e| matches!(&e.result, Err(error) if error.known() == Known::OutcomeUnknown));
-        unknown.map(|e| e.payload.clone()).collect()
+    /// The number of events of unknown outcome.
+    pub fn unknown(&self) -> usize {
+        let is_unknown = |e: &&Emitted| matches!(&e.result, Err(error) if error.known() == Known::OutcomeUnknown);
+        self.0.iter().filter(is_unknown).count()
     }
 
     pub fn longest(&self) -> Duration {
@@ -106,27 +131,31 @@ impl Ledger {
         oks.map(|e| e.ended - moment).min()
     }
 
-    pub async fn audit(&self, server: &NatsServer, stream: &str) -> Audit {
+    pub async fn audit(&self, server: &NatsServer, stream: &str) -> Findings<Bytes> {
         self.audit_over(&server.jetstream().await.unwrap(), stream)
             .await
     }
 
-    pub async fn audit_over(&self, jetstream: &Context, stream: &str) -> Audit {
-        let there = stored(jetstream, stream).await.unwrap();
-        audit(&self.acknowledged(), &self.unknown(), &there)
+    pub async fn audit_over(&self, jetstream: &Context, stream: &str) -> Findings<Bytes> {
+        let stored = stored(jetstream, stream).await.unwrap();
+        let events = self.0.iter().map(Emitted::recorded);
+        Findings::of(events, messages(&stored))
     }
 
-    /// The promise, as far as a stream and a ledger can show it. Concurrent emits have no order.
+    /// Compares the stream with the promise. Concurrent emits have no order.
     pub async fn assert_promise_kept(&self, server: &NatsServer) {
         let jetstream = server.jetstream().await.unwrap();
         self.assert_promise_kept_over(&jetstream).await;
     }
 
     pub async fn assert_promise_kept_over(&self, jetstream: &Context) {
-        let audit = self.audit_over(jetstream, "EVENTS").await;
-        assert!(audit.lost.is_empty(), "Ok but not stored: {audit}");
-        assert!(audit.duplicated.is_empty(), "{audit}");
-        assert!(audit.unexpected.is_empty(), "{audit}");
+        let stored = stored(jetstream, "EVENTS").await.unwrap();
+        let events = self
+            .0
+            .iter()
+            .map(|emitted| emitted.recorded().ordered(false));
+        let findings = Findings::of(events, messages(&stored));
+        assert!(findings.is_clean(), "{findings}");
         assert!(
             self.longest() < STALLED,
             "an emit took {:?}",

@@ -11,19 +11,20 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
+use delivery_audit::{Event, Findings};
 use jetsink::circuit::State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, NatsPublisher, Sink, SinkSettings, SpoolError,
     SpoolSettings,
 };
-use nats_local::{StoredMessage, audit, stored_after};
+use nats_local::{StoredMessage, stored_after};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use trial::Dice;
 
-use super::{Emitted, Ledger, NatsSink, STALLED, emit};
+use super::{Emitted, Ledger, NatsSink, STALLED, emit, messages};
 
 /// How long both sinks may take to deliver again once the fault is over. The promise is a second; on a
 /// busy machine a server alone may take longer to come up. What is told is what was seen.
@@ -69,7 +70,7 @@ impl Round {
         self.emitted += ledger.0.len();
         self.ok += taken.count();
         self.spooled += spooled.count();
-        self.unknown += ledger.unknown().len();
+        self.unknown += ledger.unknown();
         self.too_slow += ledger.0.iter().filter(|e| met_a_slow_disk(e)).count();
         self.longest = self.longest.max(ledger.longest());
     }
@@ -212,7 +213,7 @@ impl Lanes {
 }
 
 impl Lane {
-    /// What has come into the stream since the last check, against the ledgers.
+    /// Compares the messages that the stream stored since the last check with the ledgers.
     async fn check(
         &mut self,
         jetstream: &Context,
@@ -221,48 +222,30 @@ impl Lane {
         excused: Option<Instant>,
     ) {
         let (stream, spools) = (self.stream, self.sink.spool_status().is_some());
-        let there = read(jetstream, stream, self.checked).await;
-        self.checked = there.last().map_or(self.checked, |m| m.sequence);
-        for (subject, ledger) in [(self.ordered, ordered), (self.parallel, parallel)] {
-            let failed = |e: &&Emitted| spools && e.result.is_err() && !met_a_slow_disk(e);
-            let failed = ledger.0.iter().find(failed);
-            assert!(failed.is_none(), "a spool takes everything: {failed:?}");
-            let there: Vec<_> = there
-                .iter()
-                .filter(|m| m.subject == subject)
-                .cloned()
-                .collect();
-            let is_excused = |e: &&Emitted| excused.is_some_and(|moment| e.started <= moment);
-            let taken = ledger.0.iter().filter(|e| e.result.is_ok());
-            let taken: Vec<_> = taken.filter(|e| !is_excused(e)).map(payload).collect();
-            let mut open = ledger.unknown();
-            open.extend(
-                ledger
-                    .0
-                    .iter()
-                    .filter(|e| e.result.is_ok())
-                    .filter(is_excused)
-                    .map(payload),
-            );
-            let mut found = audit(&taken, &open, &there);
-            if subject == self.parallel {
-                found.out_of_order.clear();
-            }
-            assert!(found.is_clean(), "{subject}: {found}: {found:?}");
-        }
+        let stored = read(jetstream, stream, self.checked).await;
+        self.checked = stored.last().map_or(self.checked, |m| m.sequence);
+        let failed = |e: &&Emitted| spools && e.result.is_err() && !met_a_slow_disk(e);
+        let failed = ordered.0.iter().chain(&parallel.0).find(failed);
+        assert!(failed.is_none(), "a spool takes everything: {failed:?}");
+        let is_excused = |e: &Emitted| excused.is_some_and(|moment| e.started <= moment);
+        let recorded = |e: &Emitted| match e.result.is_ok() && is_excused(e) {
+            true => Event::unknown(e.payload.clone()),
+            false => e.recorded(),
+        };
+        let in_order = ordered.0.iter().map(|e| recorded(e).on(self.ordered));
+        let concurrent = parallel.0.iter();
+        let concurrent = concurrent.map(|e| recorded(e).on(self.parallel).ordered(false));
+        let found = Findings::of(in_order.chain(concurrent), messages(&stored));
+        assert!(found.is_clean(), "{stream}: {found}: {found:?}");
     }
 }
 
-/// Whether one fsync took longer than the emit had: the one error that a spool may end with here. Such
-/// an event may be stored or not, as the audit takes it.
+/// Whether one fsync took longer than the deadline of the emit: the one error that a spool may return
+/// here. The outcome of such an event is unknown.
 fn met_a_slow_disk(emitted: &Emitted) -> bool {
     matches!(&emitted.result, Err(error @ EmitError::Spool(failed))
         if error.known() == Known::OutcomeUnknown
             && matches!(failed.error, SpoolError::TooSlow { .. }))
-}
-
-fn payload(emitted: &Emitted) -> Bytes {
-    emitted.payload.clone()
 }
 
 /// One caller that waits for each answer, and one event each 2 ms whoever waits.
