@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use nats_local::{NatsServer, audit, stored};
+use delivery_audit::{Event, Findings};
+use nats_local::{NatsServer, stored};
 
 use crate::checks::jetsink_command;
 use crate::succeed;
@@ -58,14 +59,18 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
     for (subject, count) in subjects {
         println!("{count:>8}  {subject}");
     }
-    let audit = audit(&lines, &[], &messages);
+    let events = lines.iter().cloned().map(Event::acknowledged);
+    let stored = messages
+        .iter()
+        .map(|m| (m.subject.as_str(), m.payload.clone()));
+    let findings = Findings::of(events, stored);
     println!(
-        "{:>8}  messages for {} lines: {audit}",
+        "{:>8}  messages for {} lines: {findings}",
         messages.len(),
         lines.len()
     );
     published?;
-    if audit.is_clean() && messages.len() == lines.len() {
+    if findings.is_clean() && messages.len() == lines.len() {
         println!("every line is stored once, byte for byte, in order");
         Ok(())
     } else {

@@ -1,43 +1,39 @@
-//! What supervisors were told `Ok` for, against what the stream holds.
+//! Compares the events for which supervisors got `Ok` with the stream.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use delivery_audit::{Event, Findings};
 use nats_local::StoredMessage;
 use serde_json::Value;
 
 /// What all types share.
 pub(crate) const TYPE_PREFIX: &str = "dev.cellos.events.cell.";
 
-/// One event that a supervisor was told `Ok` for, and where it belongs.
+/// One event for which a supervisor got `Ok`, and its subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Emitted {
     pub(crate) key: String,
     pub(crate) subject: String,
 }
 
-/// What came of the events of a scenario.
+/// The result of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) emitted: usize,
     pub(crate) stored: usize,
     /// Kept by the supervisor's own dead letter queue: neither stored nor lost.
     pub(crate) dead_letters: usize,
-    pub(crate) lost: Vec<String>,
-    pub(crate) duplicated: Vec<String>,
-    /// At another subject than its own, or behind a later one of its subject.
-    pub(crate) out_of_place: Vec<String>,
-    pub(crate) unexpected: Vec<String>,
+    pub(crate) findings: Findings<String>,
 }
 
 impl Tally {
     pub(crate) fn is_clean(&self) -> bool {
-        let bad = [
-            &self.lost,
-            &self.duplicated,
-            &self.out_of_place,
-            &self.unexpected,
-        ];
-        self.emitted > 0 && bad.iter().all(|list| list.is_empty())
+        self.emitted > 0 && self.findings.is_clean()
+    }
+
+    /// Events on another subject than their own, or behind a later one of their subject.
+    pub(crate) fn out_of_place(&self) -> usize {
+        self.findings.wrong_subject.len() + self.findings.out_of_order.len()
     }
 }
 
@@ -83,57 +79,33 @@ pub(crate) fn admission(run: &str) -> String {
     format!("{ADMISSION} {run}")
 }
 
+/// Compares the events that were emitted, in their order, with the messages of the stream.
+///
 /// # Errors
-/// A stored message that is no JSON.
+/// A stored message is not JSON.
 pub(crate) fn compare(
     emitted: &[Emitted],
     dead: &[Value],
     stored: &[StoredMessage],
 ) -> Result<Tally, String> {
-    let mut tally = Tally {
+    let mut messages = Vec::with_capacity(stored.len());
+    for message in stored {
+        let event: Value = serde_json::from_slice(&message.payload)
+            .map_err(|error| format!("message {} is no JSON: {error}", message.sequence))?;
+        messages.push((message.subject.as_str(), key(&event)));
+    }
+    let events = emitted
+        .iter()
+        .map(|event| Event::acknowledged(event.key.clone()).on(&event.subject));
+    let mut findings = Findings::of(events, messages);
+    let kept: HashSet<String> = dead.iter().map(key).collect();
+    findings.lost.retain(|key| !kept.contains(key));
+    Ok(Tally {
         emitted: emitted.len(),
         stored: stored.len(),
         dead_letters: dead.len(),
-        ..Tally::default()
-    };
-    let dead: HashSet<String> = dead.iter().map(key).collect();
-    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (place, event) in emitted.iter().enumerate() {
-        places.entry(&event.key).or_default().push(place);
-    }
-    let mut found = vec![0_usize; emitted.len()];
-    let mut last_of_subject: HashMap<&str, usize> = HashMap::new();
-    for message in stored {
-        let sequence = message.sequence;
-        let event: Value = serde_json::from_slice(&message.payload)
-            .map_err(|error| format!("message {sequence} is no JSON: {error}"))?;
-        let key = key(&event);
-        let Some(places) = places.get(key.as_str()) else {
-            tally.unexpected.push(key);
-            continue;
-        };
-        // Of equal ones, the first that is not there yet.
-        let free = places.iter().find(|&&place| found[place] == 0);
-        let Some(&place) = free else {
-            tally.duplicated.push(key);
-            continue;
-        };
-        found[place] += 1;
-        let own = &emitted[place].subject;
-        let last = last_of_subject.entry(own).or_default();
-        if message.subject != *own || place < *last {
-            tally
-                .out_of_place
-                .push(format!("{} {key}", message.subject));
-        }
-        *last = place.max(*last);
-    }
-    for (event, found) in emitted.iter().zip(found) {
-        if found == 0 && !dead.contains(&event.key) {
-            tally.lost.push(event.key.clone());
-        }
-    }
-    Ok(tally)
+        findings,
+    })
 }
 
 #[cfg(test)]
@@ -174,17 +146,20 @@ mod tests {
     fn a_planted_loss_duplicate_swap_stranger_and_wrong_subject_are_each_found() {
         let tally = |events: &[String]| compare(&emitted(), &[], &stored(events)).unwrap();
         assert!(tally(&[event(1), event(2), baseline(), baseline()]).is_clean());
-        assert_eq!(tally(&[event(1), event(2), baseline()]).lost, [BASELINE]);
+        assert_eq!(
+            tally(&[event(1), event(2), baseline()]).findings.lost,
+            [BASELINE]
+        );
         let twice = [event(1), event(1), event(2), baseline(), baseline()];
-        assert_eq!(tally(&twice).duplicated.len(), 1);
+        assert_eq!(tally(&twice).findings.duplicated.len(), 1);
         let swapped = [event(2), event(1), baseline(), baseline()];
-        assert_eq!(tally(&swapped).out_of_place.len(), 1);
+        assert_eq!(tally(&swapped).out_of_place(), 1);
         let stranger = [event(1), event(2), baseline(), baseline(), event(3)];
-        assert_eq!(tally(&stranger).unexpected.len(), 1);
+        assert_eq!(tally(&stranger).findings.unexpected.len(), 1);
         let mut elsewhere = stored(&[event(1), event(2), baseline(), baseline()]);
         elsewhere[1].subject = "other".to_owned();
         let elsewhere = compare(&emitted(), &[], &elsewhere).unwrap();
-        assert_eq!(elsewhere.out_of_place.len(), 1);
+        assert_eq!(elsewhere.out_of_place(), 1);
         assert!(!Tally::default().is_clean(), "nothing at all is no success");
     }
 

@@ -28,9 +28,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
             tally.emitted,
             tally.stored,
             tally.dead_letters,
-            tally.lost.len(),
-            tally.duplicated.len(),
-            tally.out_of_place.len(),
+            tally.findings.lost.len(),
+            tally.findings.duplicated.len(),
+            tally.out_of_place(),
         );
     }
     let both = rows.iter().any(|row| row.whose == Whose::Published);
