@@ -7,7 +7,7 @@ use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nats_local::{NatsServer, audit};
+use nats_local::NatsServer;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -107,8 +107,8 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     let output = end(child, Signal::SIGTERM);
     assert_code(&output, 0);
     assert!(stderr(&output).contains("does not exist yet"));
-    let audit = audit(&lines, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
 }
 
 #[tokio::test]
@@ -156,8 +156,8 @@ async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
     let output = end(child, Signal::SIGINT);
     assert_code(&output, 0);
     assert!(!stderr(&output).contains("resume"), "{}", stderr(&output));
-    let audit = audit(&lines[..written], &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines[..written], &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
     // And nothing of it once more: one line more, and this one comes.
     let child = follow(&server, &flags);
     append(&path, &lines[written..=written]);
@@ -210,8 +210,8 @@ async fn a_fifo_is_read_one_writer_after_another() {
     }
     until_stored(&server, 300).await;
     assert_code(&end(child, Signal::SIGTERM), 0);
-    let audit = audit(&lines, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
 }
 
 #[tokio::test]

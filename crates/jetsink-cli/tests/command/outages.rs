@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use nats_local::audit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -58,8 +57,8 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     }
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);
-    let audit = audit(&lines, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,8 +89,8 @@ async fn a_broker_that_stays_away_ends_it_with_3_and_the_place_to_resume() {
     server.start_again().await.unwrap();
     let rest = run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat());
     assert_code(&rest, 0);
-    let audit = audit(&lines, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,6 +118,6 @@ async fn an_interrupt_finishes_what_is_in_flight_and_says_where_to_resume() {
         &run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat()),
         0,
     );
-    let audit = audit(&lines, &[], &there(&server).await);
-    assert!(audit.is_clean(), "{audit}");
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
 }

@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nats_local::audit;
 
 use crate::support::*;
 
@@ -44,7 +43,7 @@ async fn the_sample_is_stored_once_in_order_byte_for_byte_from_file_and_pipe_at_
             );
             assert!(output.stdout.is_empty());
             let there = there(&server).await;
-            assert!(audit(&expected, &[], &there).is_clean());
+            assert!(findings(&expected, &there).is_clean());
             let subjects: std::collections::BTreeSet<_> =
                 there.iter().map(|m| m.subject.as_str()).collect();
             assert_eq!(

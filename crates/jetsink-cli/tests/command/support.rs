@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use bytes::Bytes;
+use delivery_audit::{Event, Findings};
 use nats_local::{NatsServer, StoredMessage, stored};
 use tempfile::TempDir;
 
@@ -70,6 +71,13 @@ pub(crate) async fn there(server: &NatsServer) -> Vec<StoredMessage> {
     stored(&server.jetstream().await.unwrap(), "EVENTS")
         .await
         .unwrap()
+}
+
+/// Compares lines that must all be stored, in their order, with the messages of a stream.
+pub(crate) fn findings(lines: &[Bytes], there: &[StoredMessage]) -> Findings<Bytes> {
+    let events = lines.iter().cloned().map(Event::acknowledged);
+    let messages = there.iter().map(|m| (m.subject.as_str(), m.payload.clone()));
+    Findings::of(events, messages)
 }
 
 pub(crate) fn event(number: usize) -> String {
