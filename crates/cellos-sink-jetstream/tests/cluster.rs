@@ -43,7 +43,7 @@ async fn a_sink_leaves_a_server_that_is_cut_off_from_its_cluster() {
         sleep(Duration::from_millis(20)).await;
     }
     without_ok = without_ok.max(last_ok.elapsed());
-    cluster.mend(leader);
+    cluster.heal(leader);
     println!("without an Ok for {without_ok:?} of {CUT_OFF:?}");
     // An election and the move; one who stays there waits for all of it.
     assert!(without_ok < Duration::from_secs(20), "{without_ok:?}");

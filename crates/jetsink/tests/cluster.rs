@@ -233,7 +233,7 @@ async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_se
         assert_eq!(cluster.leader("EVENTS").await.unwrap(), leader);
         cluster.partition(leader);
         sleep(Duration::from_secs(25)).await;
-        cluster.mend(leader);
+        cluster.heal(leader);
         Instant::now()
     };
     // An election and the first move; one who stays there waits for all of the 25 s.
@@ -251,7 +251,7 @@ async fn the_leader_is_cut_off_from_everybody() {
         cluster.isolate(leader);
         sleep(Duration::from_secs(25)).await;
         let end = Instant::now();
-        cluster.mend(leader);
+        cluster.heal(leader);
         end
     };
     drill.run("isolation", fault).await;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamReader, StreamReading};
-use nats_local::{NatsServer, TcpProxy, Way};
+use nats_local::{Impairment, NatsServer, TcpProxy};
 use tokio::time::sleep;
 
 /// Together more than a consumer sends before it wants to hear that it arrived.
@@ -50,7 +50,7 @@ async fn a_server_that_hears_nothing_is_a_lost_connection_and_no_missing_permiss
     let server = large_stream().await;
     let proxy = TcpProxy::to(server.port()).await.unwrap();
     let (_publisher, mut reader) = reader(proxy.port()).await;
-    proxy.set(Way::OnlyToClients);
+    proxy.impair(Impairment::OnlyToClients);
     assert_eq!(read(&mut reader).await, Err(PublishError::ConnectionLost));
 }
 

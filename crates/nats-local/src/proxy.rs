@@ -1,4 +1,4 @@
-//! A way between two processes that can be cut, or made worse.
+//! A TCP proxy that impairs its connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,35 +11,36 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::NatsLocalError;
 
-/// What becomes of the bytes on a [`TcpProxy`]'s way. What is held back passes once the way lets it, as
-/// TCP would send it again.
+/// The impairment of a [`TcpProxy`]. Bytes that are held back pass once the impairment ends, as TCP
+/// would send them again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+#[non_exhaustive]
+pub enum Impairment {
     /// Everything passes.
-    Open,
-    /// No byte passes and no connection ends, as where packets are dropped on their way.
+    None,
+    /// No byte passes and no connection ends, as if packets were dropped.
     BlackHole,
-    /// What clients send arrives; nothing comes back.
+    /// Bytes from clients arrive at the server; no byte comes back.
     OnlyToServer,
-    /// What the server sends arrives; nothing goes out.
+    /// Bytes from the server arrive at clients; no byte reaches the server.
     OnlyToClients,
-    /// Each 64 KiB at the most take this long.
+    /// Each 64 KiB or less takes this long.
     Slow(Duration),
     /// Each connection ends by a reset (RST), a new one at once.
     Reset,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     ToServer,
     ToClients,
 }
 
-impl Way {
-    fn is_open(self, direction: Direction) -> bool {
+impl Impairment {
+    fn passes(self, direction: Direction) -> bool {
         match self {
-            Self::Open | Self::Slow(_) => true,
+            Self::None | Self::Slow(_) => true,
             Self::BlackHole | Self::Reset => false,
             Self::OnlyToServer => direction == Direction::ToServer,
             Self::OnlyToClients => direction == Direction::ToClients,
@@ -47,54 +48,67 @@ impl Way {
     }
 }
 
-/// A port on 127.0.0.1 whose connections lead to another one. Dropping it ends its connections. It
-/// runs on the tokio runtime that made it.
+/// A port on 127.0.0.1 whose connections lead to another port. It runs on the tokio runtime that made it.
+/// Dropping it ends its connections.
+///
+/// ```no_run
+/// use nats_local::{NatsServer, TcpProxy};
+///
+/// # async fn example() -> Result<(), nats_local::NatsLocalError> {
+/// let server = NatsServer::start().await?;
+/// let proxy = TcpProxy::to(server.port()).await?;
+/// // Connect a client to proxy.port(), then:
+/// proxy.cut();
+/// proxy.heal();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TcpProxy {
     port: u16,
-    way: watch::Sender<Way>,
+    impairment: watch::Sender<Impairment>,
     acceptor: AbortHandle,
 }
 
 impl TcpProxy {
-    /// Leads to a port of 127.0.0.1.
+    /// Starts a proxy to a port of 127.0.0.1, without impairment.
     ///
     /// # Errors
-    /// [`NatsLocalError::Io`] where there is no port for it.
+    /// [`NatsLocalError::Io`] if no port can be bound.
     pub async fn to(port: u16) -> Result<Self, NatsLocalError> {
         let target = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.map_err(NatsLocalError::io("binding a proxy"))?;
         let address = listener.local_addr();
         let address = address.map_err(NatsLocalError::io("binding a proxy"))?;
-        let (way, gate) = watch::channel(Way::Open);
+        let (impairment, gate) = watch::channel(Impairment::None);
         let acceptor = tokio::spawn(accept(listener, target, gate)).abort_handle();
         Ok(Self {
             port: address.port(),
-            way,
+            impairment,
             acceptor,
         })
     }
 
-    /// Where it listens.
+    /// Returns the port on which the proxy listens.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on, for the connections there are and for new ones.
-    pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    /// Impairs open and new connections from now on.
+    pub fn impair(&self, impairment: Impairment) {
+        self.impairment.send_replace(impairment);
     }
 
-    /// Lets nothing pass any more: [`Way::BlackHole`].
+    /// Lets no byte pass: [`Impairment::BlackHole`].
     pub fn cut(&self) {
-        self.set(Way::BlackHole);
+        self.impair(Impairment::BlackHole);
     }
 
-    /// Lets everything pass again: [`Way::Open`].
-    pub fn mend(&self) {
-        self.set(Way::Open);
+    /// Ends the impairment: [`Impairment::None`].
+    pub fn heal(&self) {
+        self.impair(Impairment::None);
     }
 }
 
@@ -104,8 +118,8 @@ impl Drop for TcpProxy {
     }
 }
 
-/// The connections are its own, and end with it.
-async fn accept(listener: TcpListener, target: SocketAddr, gate: watch::Receiver<Way>) {
+/// Owns the connections: they end with it.
+async fn accept(listener: TcpListener, target: SocketAddr, gate: watch::Receiver<Impairment>) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
@@ -113,30 +127,30 @@ async fn accept(listener: TcpListener, target: SocketAddr, gate: watch::Receiver
     }
 }
 
-async fn connect(mut near: TcpStream, target: SocketAddr, gate: watch::Receiver<Way>) {
+async fn connect(mut near: TcpStream, target: SocketAddr, gate: watch::Receiver<Impairment>) {
     let mut resets = gate.clone();
     let ended = tokio::select! {
         ended = passed_on(&mut near, target, gate) => ended,
-        // An error means that the proxy is gone, and everything of it ends.
-        _ = resets.wait_for(|way| *way == Way::Reset) => None,
+        // An error means that the proxy was dropped: its connections end.
+        _ = resets.wait_for(|now| *now == Impairment::Reset) => None,
     };
     if ended.is_none() {
-        // Without it, the end would be told in good order.
+        // Otherwise the connection would end with FIN.
         let _ = near.set_zero_linger();
     }
 }
 
-/// Something once a side has ended its connection in good order.
+/// `Some` if a side ended its connection with FIN.
 async fn passed_on(
     near: &mut TcpStream,
     target: SocketAddr,
-    mut gate: watch::Receiver<Way>,
+    mut gate: watch::Receiver<Impairment>,
 ) -> Option<()> {
-    let reachable = |way: &Way| way.is_open(Direction::ToServer);
+    let reachable = |now: &Impairment| now.passes(Direction::ToServer);
     gate.wait_for(reachable).await.ok()?;
     let mut far = TcpStream::connect(target).await.ok()?;
     let ((near_in, near_out), (far_in, far_out)) = (near.split(), far.split());
-    // Whichever side ends, both halves go, and with them the connections.
+    // If one side ends, both connections end.
     tokio::select! {
         () = pass(near_in, far_out, gate.clone(), Direction::ToServer) => {}
         () = pass(far_in, near_out, gate.clone(), Direction::ToClients) => {}
@@ -147,21 +161,21 @@ async fn passed_on(
 async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut gate: watch::Receiver<Way>,
+    mut gate: watch::Receiver<Impairment>,
     direction: Direction,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
-        // Also before an end is told: it would not come through either.
-        let Ok(way) = gate
-            .wait_for(|way| way.is_open(direction))
+        // Also before the end of a connection: an impairment holds it back, too.
+        let Ok(now) = gate
+            .wait_for(|now| now.passes(direction))
             .await
-            .map(|way| *way)
+            .map(|now| *now)
         else {
             return;
         };
-        if let Way::Slow(time) = way {
+        if let Impairment::Slow(time) = now {
             tokio::time::sleep(time).await;
         }
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
@@ -174,7 +188,7 @@ async fn pass(
 mod tests {
     use super::*;
 
-    /// A server that sends back what it gets.
+    /// A server that sends all bytes back.
     async fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -195,39 +209,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_back_passes_once_the_way_is_open() {
+    async fn bytes_that_are_held_back_pass_once_the_proxy_is_healed() {
         let proxy = TcpProxy::to(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(("127.0.0.1", proxy.port()))
             .await
             .unwrap();
         assert_eq!(echoed(&mut stream).await.unwrap(), b'x');
-        for way in [Way::BlackHole, Way::OnlyToServer, Way::OnlyToClients] {
-            proxy.set(way);
+        for impairment in [
+            Impairment::BlackHole,
+            Impairment::OnlyToServer,
+            Impairment::OnlyToClients,
+        ] {
+            proxy.impair(impairment);
             let patience = Duration::from_millis(100);
             let held = tokio::time::timeout(patience, echoed(&mut stream)).await;
-            assert!(held.is_err(), "{way:?}: {held:?}");
-            proxy.mend();
-            assert_eq!(stream.read_u8().await.unwrap(), b'x', "{way:?}");
+            assert!(held.is_err(), "{impairment:?}: {held:?}");
+            proxy.heal();
+            assert_eq!(stream.read_u8().await.unwrap(), b'x', "{impairment:?}");
         }
-        proxy.set(Way::Slow(Duration::from_millis(10)));
+        proxy.impair(Impairment::Slow(Duration::from_millis(10)));
         assert_eq!(echoed(&mut stream).await.unwrap(), b'x');
     }
 
     #[tokio::test]
-    async fn a_reset_is_no_end_in_good_order_and_concerns_new_connections_too() {
+    async fn reset_ends_open_and_new_connections_with_an_error() {
         let proxy = TcpProxy::to(echo().await).await.unwrap();
         let mut old = TcpStream::connect(("127.0.0.1", proxy.port()))
             .await
             .unwrap();
         assert_eq!(echoed(&mut old).await.unwrap(), b'x');
-        proxy.set(Way::Reset);
+        proxy.impair(Impairment::Reset);
         let error = old.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         let mut new = TcpStream::connect(("127.0.0.1", proxy.port()))
             .await
             .unwrap();
         assert!(echoed(&mut new).await.is_err());
-        proxy.mend();
+        proxy.heal();
         let mut new = TcpStream::connect(("127.0.0.1", proxy.port()))
             .await
             .unwrap();

@@ -191,7 +191,7 @@ impl Broker {
             Servers::One(server) => heal(server).await?,
             Servers::Three(cluster) => {
                 for number in 0..NatsCluster::SIZE {
-                    cluster.mend(number);
+                    cluster.heal(number);
                     heal(cluster.server(number)).await?;
                 }
             }

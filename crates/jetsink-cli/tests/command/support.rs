@@ -76,7 +76,9 @@ pub(crate) async fn there(server: &NatsServer) -> Vec<StoredMessage> {
 /// Compares lines that must all be stored, in their order, with the messages of a stream.
 pub(crate) fn findings(lines: &[Bytes], there: &[StoredMessage]) -> Findings<Bytes> {
     let events = lines.iter().cloned().map(Event::acknowledged);
-    let messages = there.iter().map(|m| (m.subject.as_str(), m.payload.clone()));
+    let messages = there
+        .iter()
+        .map(|m| (m.subject.as_str(), m.payload.clone()));
     Findings::of(events, messages)
 }
 

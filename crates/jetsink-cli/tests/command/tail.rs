@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use nats_local::{NatsServer, TcpProxy, Way};
+use nats_local::{Impairment, NatsServer, TcpProxy};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
-use nats_local::{NatsServer, TcpProxy, Way};
+use nats_local::{Impairment, NatsServer, TcpProxy};
 use tokio::time::{Instant, sleep};
 
 use super::rounds::{Inflicted, Lanes, Round, between, streams};
@@ -50,7 +50,7 @@ impl OneServer {
 pub enum Fault {
     Killed(Duration),
     Frozen(Duration),
-    Way(Way, Duration),
+    Impaired(Impairment, Duration),
     StreamDeleted(Duration),
     StreamFull(Duration),
 }
@@ -61,7 +61,7 @@ impl Fault {
         match self {
             Self::Killed(time)
             | Self::Frozen(time)
-            | Self::Way(_, time)
+            | Self::Impaired(_, time)
             | Self::StreamDeleted(time)
             | Self::StreamFull(time) => time,
         }
@@ -75,14 +75,14 @@ impl Fault {
             3 => Self::StreamDeleted(between(dice, 100, 1_500)),
             4 => Self::StreamFull(between(dice, 100, 1_500)),
             _ => {
-                let way = match dice.below(5) {
-                    0 => Way::Reset,
-                    1 => Way::BlackHole,
-                    2 => Way::OnlyToServer,
-                    3 => Way::OnlyToClients,
-                    _ => Way::Slow(between(dice, 10, 400)),
+                let impairment = match dice.below(5) {
+                    0 => Impairment::Reset,
+                    1 => Impairment::BlackHole,
+                    2 => Impairment::OnlyToServer,
+                    3 => Impairment::OnlyToClients,
+                    _ => Impairment::Slow(between(dice, 10, 400)),
                 };
-                Self::Way(way, between(dice, 100, 4_000))
+                Self::Impaired(impairment, between(dice, 100, 4_000))
             }
         }
     }
@@ -96,7 +96,7 @@ async fn remember(server: &NatsServer, network_holds_back: bool) {
 }
 
 async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inflicted {
-    remember(server, matches!(fault, Fault::Way(..))).await;
+    remember(server, matches!(fault, Fault::Impaired(..))).await;
     match fault {
         Fault::Killed(time) => {
             server.kill_for(time).await.unwrap();
@@ -104,10 +104,10 @@ async fn inflict(fault: Fault, server: &mut NatsServer, proxy: &TcpProxy) -> Inf
         Fault::Frozen(time) => {
             server.freeze_for(time).await.unwrap();
         }
-        Fault::Way(way, time) => {
-            proxy.set(way);
+        Fault::Impaired(impairment, time) => {
+            proxy.impair(impairment);
             sleep(time).await;
-            proxy.mend();
+            proxy.heal();
         }
         Fault::StreamDeleted(time) => {
             let jetstream = server.jetstream().await.unwrap();

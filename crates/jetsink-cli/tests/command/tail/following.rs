@@ -62,14 +62,14 @@ async fn who_does_not_follow_does_not_wait_for_a_broker_that_is_gone() {
     }
     let proxy = TcpProxy::to(server.port()).await.unwrap();
     // So that the broker is gone before all of it has come.
-    proxy.set(Way::Slow(Duration::from_millis(50)));
+    proxy.impair(Impairment::Slow(Duration::from_millis(50)));
     let url = format!("nats://127.0.0.1:{}", proxy.port());
     let arguments = ["--stream", "EVENTS", "-s", &url, "--all", "--no-follow"];
     let mut running = Running::start(command("tail", &arguments));
     let mut line = String::new();
     running.lines.read_line(&mut line).unwrap();
     server.kill().unwrap();
-    proxy.set(Way::Reset);
+    proxy.impair(Impairment::Reset);
     assert_eq!(running.code_soon().await, Some(3));
     let note = running.note();
     assert!(note.contains("not all of it was read"), "{note}");
