@@ -157,8 +157,8 @@ proptest! {
         prop_assert!(findings.is_clean(), "{:?}", findings);
     }
 
-    /// Losses are no disorder: a stream without some of the acknowledged events is in order, and as many
-    /// of each key are lost.
+    /// Losses are no disorder: a stream without some of the acknowledged events is in order, and the missing
+    /// number is lost per key.
     #[test]
     fn losses_are_reported_as_losses_only(
         (events, stored) in vec(0..4_u8, 0..80).prop_flat_map(|events| {

@@ -1,4 +1,4 @@
-//! What callers feel while their broker is killed, or frozen, for a minute: 8 of them, 10,000 events
+//! The latency of emits while the broker is killed, or frozen, for a minute: 8 callers, 10,000 events
 //! a second by the clock, without a spool and with one.
 //!
 //! `cargo bench -p jetsink --bench outage`, with `killed` or `frozen` behind `--` for one of the two.
@@ -43,11 +43,11 @@ const HEALTHY: Duration = Duration::from_secs(5);
 /// Until a spool must have been emptied.
 const REPLAYED_WITHIN: Duration = Duration::from_secs(180);
 
-/// What a deadline may be missed by: two processors are shared by the callers, the sink, the broker
+/// The tolerance of a deadline: two processors are shared by the callers, the sink, the broker
 /// and whatever else runs here.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// What a rejected emit may take, and what counts as waiting.
+/// The limit for a rejected emit, and the time from which an emit counts as waiting.
 const NOTHING: Duration = Duration::from_millis(1);
 const WAITING: Duration = Duration::from_millis(5);
 
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What making the events costs, in hundredths of a core.
+/// Returns the cost of making the events, in hundredths of a core.
 async fn load_alone() -> f64 {
     const TIME: Duration = Duration::from_secs(3);
     let stop = Arc::new(AtomicBool::new(false));
@@ -108,7 +108,7 @@ async fn load_alone() -> f64 {
     share_of_a_core(cpu_time("self") - before, TIME)
 }
 
-/// What each sync costs just now: no spool is faster than its disk, and others may use it too.
+/// Measures the cost of a sync just now: no spool is faster than its disk, and others may use it too.
 fn disk_alone(folder: &Path) -> (String, String) {
     const TIME: Duration = Duration::from_secs(2);
     let mut file = tempfile::tempfile_in(folder).unwrap();
@@ -131,7 +131,7 @@ fn share_of_a_core(cpu: Duration, time: Duration) -> f64 {
     100.0 * cpu.as_secs_f64() / time.as_secs_f64()
 }
 
-/// What the fault's side saw.
+/// The times of the fault.
 struct Outage {
     began: Instant,
     back: Instant,

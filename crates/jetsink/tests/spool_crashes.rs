@@ -1,5 +1,5 @@
 //! A process that emits into a spool is killed at random moments, while its broker is killed and
-//! frozen at random: every event that it was told Ok for is stored once, in order.
+//! frozen at random: every event for which it got `Ok` is stored once, in order.
 //!
 //! `cargo xtask trials --only kills --count 1000` for more than the usual 100; `--seed` with the same count
 //! repeats a run as far as the machine's timing lets it.
@@ -35,7 +35,7 @@ async fn sink(url: &str, folder: &str) -> NatsSink {
         .unwrap()
 }
 
-/// Emits until it is killed, and says each number that it was told Ok for.
+/// Emits until it is killed, and prints each result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child_emits_until_it_is_killed() {
     let Ok(orders) = std::env::var(CHILD) else {

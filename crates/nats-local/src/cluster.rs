@@ -82,14 +82,14 @@ impl NatsCluster {
         Ok(cluster)
     }
 
-    /// Where clients find the three, separated by commas.
+    /// Returns the URLs of the three servers, separated by commas.
     #[must_use]
     pub fn urls(&self) -> String {
         let urls: Vec<String> = (0..Self::SIZE).map(|number| self.url(number)).collect();
         urls.join(",")
     }
 
-    /// Where clients find one of them.
+    /// Returns the URL of one server.
     #[must_use]
     pub fn url(&self, number: usize) -> String {
         format!("nats://127.0.0.1:{}", self.nodes[number].entrance.port())

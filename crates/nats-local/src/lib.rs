@@ -72,7 +72,7 @@ pub enum NatsLocalError {
     /// The server did not come up.
     #[error("nats-server did not come up: {reason}; the end of its log: {log_end}")]
     NotReady {
-        /// What was waited for.
+        /// The state that was not reached.
         reason: String,
         /// The last lines that it wrote.
         log_end: String,
@@ -80,7 +80,7 @@ pub enum NatsLocalError {
     /// A file or process operation failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The failed operation.
         what: String,
         /// Why it failed.
         source: std::io::Error,
@@ -100,7 +100,7 @@ pub enum NatsLocalError {
     /// The server refused a request of this crate.
     #[error("{what}: {reason}")]
     Broker {
-        /// What was tried.
+        /// The failed operation.
         what: String,
         /// Its answer.
         reason: String,

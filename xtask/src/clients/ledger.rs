@@ -6,7 +6,7 @@ use delivery_audit::{Event, Findings};
 use nats_local::StoredMessage;
 use serde_json::Value;
 
-/// What all types share.
+/// The prefix of all types.
 pub(crate) const TYPE_PREFIX: &str = "dev.cellos.events.cell.";
 
 /// One event for which a supervisor got `Ok`, and its subject.
@@ -37,7 +37,7 @@ impl Tally {
     }
 }
 
-/// The event itself: what a supervisor that signs has put into an envelope, whole.
+/// Returns the event itself: a signing supervisor puts the whole event into an envelope.
 pub(crate) fn unsigned(event: &Value) -> &Value {
     let signed = event["type"] == "dev.cellos.events.signed_envelope.v1";
     if signed {
@@ -53,8 +53,8 @@ pub(crate) fn kind(event: &Value) -> &str {
     event_type.strip_prefix(TYPE_PREFIX).unwrap_or(event_type)
 }
 
-/// What makes an event this one: all that is in it, whatever the order of its members. The two receipts
-/// from before a run are in no log of the supervisor's, and known by what they are.
+/// Returns the key of an event: its content in any order of its members. The supervisor does not log the two
+/// receipts from before a run; their key is their kind.
 pub(crate) fn key(event: &Value) -> String {
     let kind = kind(event);
     match kind {

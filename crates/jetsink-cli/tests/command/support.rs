@@ -1,4 +1,4 @@
-//! Running the command, and looking at what it left.
+//! Runs the command and reads its output and its stream.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) fn jetsink(arguments: &[&str]) -> Command {
 pub(crate) fn command(subcommand: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jetsink"));
     command.arg(subcommand).args(arguments).stdin(Stdio::null());
-    // What whoever runs the tests has set and selected is nobody's business here.
+    // Without the settings of the user that runs the tests.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         if name.starts_with("NATS_") || name.starts_with("JETSINK_") {
@@ -117,7 +117,7 @@ pub(crate) fn spawn(arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// The number behind `--from-line` in what the command printed.
+/// Returns the number after `--from-line` in the output.
 pub(crate) fn resume_line(output: &Output) -> String {
     let text = stderr(output);
     let rest = text

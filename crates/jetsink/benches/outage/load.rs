@@ -1,4 +1,4 @@
-//! Callers that emit by the clock, and what became of each emit.
+//! Callers that emit by the clock, and the outcome of each emit.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -74,8 +74,8 @@ pub struct Emit {
     /// How far behind its schedule it started.
     pub late: Duration,
     pub outcome: Outcome,
-    /// Whether it ever waited for something. What did not and still took long was held up by the
-    /// system, which gave its thread's processor to somebody else.
+    /// Whether it ever waited for something. An emit that did not and still took long was held up by the
+    /// system, which ran another thread.
     pub pended: bool,
 }
 
@@ -85,15 +85,15 @@ impl Emit {
     }
 }
 
-/// What all callers did.
+/// The emits of all callers.
 pub struct Load {
     /// Caller by caller, in its order.
     pub emits: Vec<Vec<Emit>>,
-    /// What was due and not emitted any more, since its caller was still behind at the end.
+    /// The number of events that were due and not emitted, since their caller was still behind at the end.
     pub never_offered: u64,
 }
 
-/// Each caller has a subject of its own, so that the order of its events can be told.
+/// The subject of a caller: one each, so that the order of its events can be checked.
 pub fn subject(caller: usize) -> String {
     format!("events.caller{caller}")
 }

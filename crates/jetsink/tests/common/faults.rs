@@ -1,4 +1,4 @@
-//! What happens to one server: it is killed, frozen, cut off, its streams deleted and full.
+//! The faults of one server: it is killed, frozen, cut off, its streams deleted and full.
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // each trial has need of another part
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::rounds::{Inflicted, Lanes, Round, between, streams};
 use trial::Dice;
 
-/// A server, the way to it, and the two sinks that go by it.
+/// A server, a proxy to it, and the two sinks that connect through the proxy.
 pub struct OneServer {
     server: NatsServer,
     proxy: TcpProxy,
@@ -45,7 +45,7 @@ impl OneServer {
     }
 }
 
-/// What is done to the broker, and for how long.
+/// A fault of the broker and its length.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     Killed(Duration),
@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// Of each 13: 5 kills, 3 freezes, 3 partitions, a deleted and a full stream.
+    /// In 13 rounds: 5 kills, 3 freezes, 3 partitions, a deleted and a full stream.
     pub fn of_round(round: u64, dice: &mut Dice) -> Self {
         match round % 13 {
             0 | 5 | 6 | 9 | 12 => Self::Killed(between(dice, 100, 2_500)),

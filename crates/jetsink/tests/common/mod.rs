@@ -1,4 +1,4 @@
-//! What the tests against a real broker share.
+//! Helpers for tests against a real broker.
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
@@ -44,7 +44,7 @@ pub fn event(subject: &str, payload: impl Into<Bytes>) -> Envelope {
     Envelope::new(Subject::new(subject).unwrap(), payload.into())
 }
 
-/// One emit and what became of it.
+/// One emit and its result.
 #[derive(Debug)]
 pub struct Emitted {
     pub payload: Bytes,
@@ -165,7 +165,7 @@ impl Ledger {
 }
 
 /// Emits one event each 2 ms, each in a task of its own, while `fault` runs and a second longer.
-/// Gives what `fault` gave.
+/// Returns the result of `fault`.
 pub async fn steady_load<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = T>) -> (Ledger, T) {
     steady_load_on(sink, "events.load", fault).await
 }

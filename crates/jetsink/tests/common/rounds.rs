@@ -26,8 +26,8 @@ use trial::Dice;
 
 use super::{Emitted, Ledger, NatsSink, STALLED, emit, messages};
 
-/// How long both sinks may take to deliver again once the fault is over. The promise is a second; on a
-/// busy machine a server alone may take longer to come up. What is told is what was seen.
+/// The time in which both sinks must deliver again once the fault is over. The promise is a second; on a
+/// busy machine a server alone may take longer to come up. A round reports the time that it took.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two emits of one caller.
@@ -38,14 +38,14 @@ pub fn between(dice: &mut Dice, from: u64, to: u64) -> Duration {
     Duration::from_millis(from + dice.below(to - from))
 }
 
-/// What a round saw.
+/// The counts and times of a round.
 #[derive(Debug, Default)]
 pub struct Round {
     pub emitted: usize,
     pub ok: usize,
     pub unknown: usize,
     pub spooled: usize,
-    /// The disk was slower than the deadline, so nobody knows of these whether they were spooled.
+    /// The disk was slower than the deadline: these may be spooled.
     pub too_slow: usize,
     pub longest: Duration,
     /// From the fault's end until both sinks delivered.
@@ -98,17 +98,17 @@ impl fmt::Display for Round {
 /// A stream, the sink that publishes to it, and how far the stream has been checked.
 struct Lane {
     stream: &'static str,
-    /// Of one caller at a time.
+    /// Has one caller, which waits for each result.
     ordered: &'static str,
-    /// Of many callers at a time.
+    /// Has concurrent callers.
     parallel: &'static str,
     sink: Arc<NatsSink>,
     checked: u64,
 }
 
-/// The lanes' streams. That of the spool remembers ids for as short a time as a server lets it, so that
-/// it can't help; but where the network may hand over later what it held back, a client is lost
-/// without it (decision 7): then for 2 minutes, which is the server's default.
+/// The lanes' streams. The stream of the spool has the shortest duplicate window that a server allows, so
+/// that it cannot help. If the network may deliver late, a client needs the window (decision 7): then it
+/// is 2 minutes, the server's default.
 pub fn streams(network_holds_back: bool) -> [Config; 2] {
     let short = if network_holds_back { 120_000 } else { 100 };
     [
@@ -124,13 +124,12 @@ pub fn streams(network_holds_back: bool) -> [Config; 2] {
     })
 }
 
-/// What a fault tells of itself.
+/// The times of a fault.
 #[derive(Debug, Clone, Copy)]
 pub struct Inflicted {
     /// When the broker was whole again.
     pub over: Instant,
-    /// Until when the streams were other ones, that are gone: of what was emitted before, nobody can
-    /// say whether it was stored.
+    /// The moment until which events went to streams that were deleted since: they may be stored or not.
     pub gone_until: Option<Instant>,
 }
 
@@ -176,10 +175,10 @@ impl Lanes {
         }
     }
 
-    /// One fault under load, and what became of each event.
+    /// Runs one fault under load, then checks each event.
     ///
     /// # Panics
-    /// Where a promise is broken.
+    /// If a promise is broken.
     pub async fn run(
         &mut self,
         fault: impl Future<Output = Inflicted>,
@@ -248,7 +247,7 @@ fn met_a_slow_disk(emitted: &Emitted) -> bool {
             && matches!(failed.error, SpoolError::TooSlow { .. }))
 }
 
-/// One caller that waits for each answer, and one event each 2 ms whoever waits.
+/// One caller that waits for each result, and one that emits each 2 ms without waiting.
 struct Load {
     stop: watch::Sender<()>,
     ordered: JoinHandle<Ledger>,
