@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use delivery_audit::{Event, Findings, Outcome};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -97,20 +98,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the emitter of an event knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Ok,
-    /// It died before it was told, or was told that nobody knows.
-    Nothing,
-    Err,
-}
-
-fn told(result: &Result<Delivery, EmitError>) -> Told {
+fn outcome(result: &Result<Delivery, EmitError>) -> Outcome {
     match result {
-        Ok(_) => Told::Ok,
-        Err(error) if error.known() == Known::OutcomeUnknown => Told::Nothing,
-        Err(_) => Told::Err,
+        Ok(_) => Outcome::Acknowledged,
+        Err(error) if error.known() == Known::OutcomeUnknown => Outcome::Unknown,
+        Err(_) => Outcome::NotStored,
     }
 }
 
@@ -119,8 +111,8 @@ struct World {
     broker: Simulated,
     sink: Sink<Simulated>,
     limit_bytes: u64,
-    /// By subject, in the order of the emits: payload, and what its emitter knows.
-    emitted: HashMap<&'static str, Vec<(String, Told)>>,
+    /// By subject, in the order of the emits: payload and outcome.
+    emitted: HashMap<&'static str, Vec<(String, Outcome)>>,
     next: u64,
     /// Events that were reported as damaged; `None` once a loss could not be counted.
     reported_lost: Option<u64>,
@@ -156,24 +148,24 @@ impl World {
         }
     }
 
-    /// The next event of a subject, noted as one of which nothing is known yet.
+    /// The next event of a subject, noted with an unknown outcome.
     fn event(&mut self, subject: usize) -> (Envelope, usize) {
         self.next += 1;
         let payload = self.next.to_string();
         let of_subject = self.emitted.entry(SUBJECTS[subject]).or_default();
-        of_subject.push((payload.clone(), Told::Nothing));
+        of_subject.push((payload.clone(), Outcome::Unknown));
         let subject = Subject::new(SUBJECTS[subject]).unwrap();
         (Envelope::new(subject, payload.into()), of_subject.len() - 1)
     }
 
-    fn told(&mut self, subject: usize, at: usize, result: &Result<Delivery, EmitError>) {
-        self.emitted.get_mut(SUBJECTS[subject]).unwrap()[at].1 = told(result);
+    fn returned(&mut self, subject: usize, at: usize, result: &Result<Delivery, EmitError>) {
+        self.emitted.get_mut(SUBJECTS[subject]).unwrap()[at].1 = outcome(result);
     }
 
     async fn emit(&mut self, subject: usize) -> Result<(), TestCaseError> {
         let (envelope, at) = self.event(subject);
         let result = self.sink.emit(envelope).await;
-        self.told(subject, at, &result);
+        self.returned(subject, at, &result);
         self.check(&result)
     }
 
@@ -211,7 +203,7 @@ impl World {
         drop(pipeline);
         prop_assert_eq!(results.len(), events);
         for (number, (result, (_, at))) in results.iter().zip(&pushed).enumerate() {
-            self.told(number % SUBJECTS.len(), *at, result);
+            self.returned(number % SUBJECTS.len(), *at, result);
             self.check(result)?;
         }
         Ok(())
@@ -221,7 +213,7 @@ impl World {
         let (envelope, at) = self.event(subject);
         tokio::select! {
             result = self.sink.emit(envelope) => {
-                self.told(subject, at, &result);
+                self.returned(subject, at, &result);
                 self.check(&result)?;
             }
             () = sleep(after) => {}
@@ -307,7 +299,7 @@ impl World {
     }
 
     /// Once all is well again.
-    async fn audit(mut self) -> Result<(), TestCaseError> {
+    async fn audit(self) -> Result<(), TestCaseError> {
         self.broker.with(|broker| {
             broker.to_refuse.clear();
             for subject in SUBJECTS {
@@ -320,31 +312,33 @@ impl World {
         prop_assert_eq!(receipt.spooled, 0, "{:?}", receipt);
         let damaged = self.sink.spool_status().unwrap().damaged;
         let reported_lost = self.reported_lost.map(|lost| lost + damaged);
-        let mut lost = 0;
-        for (subject, emitted) in self.emitted.drain() {
-            let stored: Vec<String> = self.broker.with(|broker| {
-                let of_subject = broker.stream.iter().filter(|(s, ..)| s == subject);
-                of_subject.map(|(_, _, payload)| payload.clone()).collect()
-            });
-            let mut left = stored.iter().peekable();
-            for (payload, told) in &emitted {
-                let there = left.next_if(|stored| *stored == payload).is_some();
-                prop_assert!(
-                    !(there && *told == Told::Err),
-                    "{} is stored, told Err",
-                    payload
-                );
-                lost += u64::from(!there && *told == Told::Ok);
-            }
-            // Twice, out of order or never emitted.
-            prop_assert!(
-                left.next().is_none(),
-                "{}: {:?} of {:?}",
-                subject,
-                stored,
-                emitted
-            );
-        }
+        let stored: Vec<(String, String)> = self.broker.with(|broker| {
+            let messages = broker.stream.iter();
+            messages
+                .map(|(subject, _, payload)| (subject.clone(), payload.clone()))
+                .collect()
+        });
+        // Each caller waits for the result: also events of unknown outcome have an order.
+        let recorded = |(subject, emitted): (&&'static str, &Vec<(String, Outcome)>)| {
+            let subject = *subject;
+            let events = emitted.clone().into_iter();
+            events.map(move |(payload, outcome)| {
+                Event::new(payload, outcome).on(subject).ordered(true)
+            })
+        };
+        let events = self.emitted.iter().flat_map(recorded);
+        let messages = stored
+            .iter()
+            .map(|(s, payload)| (s.as_str(), payload.clone()));
+        let mut findings = Findings::of(events, messages);
+        let lost = std::mem::take(&mut findings.lost).len() as u64;
+        prop_assert!(
+            findings.is_clean(),
+            "{:?}: {:?} of {:?}",
+            findings,
+            stored,
+            self.emitted
+        );
         prop_assert!(
             reported_lost.is_none_or(|reported| lost <= reported),
             "{} lost, {:?} reported",

@@ -1,11 +1,12 @@
-//! Callers of a sink, one for each subject, and the ledger of what they were told. The ledger outlives
-//! the processes that they are in.
+//! Callers of a sink, one per subject, and the ledger of their results. The ledger outlives the simulated
+//! processes of the callers.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use delivery_audit::{Event, Findings, Outcome};
 use tokio::time::{Instant, sleep, timeout};
 use trial::Dice;
 
@@ -17,25 +18,23 @@ pub(super) const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
 
 pub(super) type ScriptedSink = Sink<ScriptedBroker>;
 
-/// What is known of an event by who emitted it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Ok,
-    /// It died, or gave up, before it was told; or was told that nobody knows.
-    Nothing,
-    Err,
-}
-
 #[derive(Debug)]
 struct Emitted {
     subject: usize,
     payload: String,
-    told: Told,
-    /// Given up by a caller who went on: in no order with what came after.
-    given_up: bool,
+    /// Unknown until the emit returns: its caller may die or give up before.
+    outcome: Outcome,
+    /// False if the caller gave up and went on: later events may be stored before.
+    is_ordered: bool,
 }
 
-/// All that was emitted, by number.
+impl Emitted {
+    fn is_poison(&self) -> bool {
+        self.payload.starts_with(POISON)
+    }
+}
+
+/// All emitted events, by number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger(Arc<Mutex<BTreeMap<u64, Emitted>>>);
 
@@ -55,78 +54,53 @@ impl Ledger {
         let emitted = Emitted {
             subject,
             payload,
-            told: Told::Nothing,
-            given_up: false,
+            outcome: Outcome::Unknown,
+            is_ordered: true,
         };
         events.insert(number, emitted);
         (number, envelope)
     }
 
-    fn tell(&self, number: u64, result: &Result<Delivery, EmitError>) {
-        let told = match result {
-            Ok(_) => Told::Ok,
-            Err(error) if error.known() == Known::OutcomeUnknown => Told::Nothing,
-            Err(_) => Told::Err,
+    fn returned(&self, number: u64, result: &Result<Delivery, EmitError>) {
+        let outcome = match result {
+            Ok(_) => Outcome::Acknowledged,
+            Err(error) if error.known() == Known::OutcomeUnknown => Outcome::Unknown,
+            Err(_) => Outcome::NotStored,
         };
-        self.0.lock().unwrap().get_mut(&number).unwrap().told = told;
+        self.0.lock().unwrap().get_mut(&number).unwrap().outcome = outcome;
     }
 
     fn give_up(&self, number: u64) {
-        self.0.lock().unwrap().get_mut(&number).unwrap().given_up = true;
+        let mut events = self.0.lock().unwrap();
+        events.get_mut(&number).unwrap().is_ordered = false;
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    pub(super) fn told_ok(&self) -> usize {
+    pub(super) fn acknowledged(&self) -> usize {
         let events = self.0.lock().unwrap();
-        events.values().filter(|e| e.told == Told::Ok).count()
+        let is_acknowledged = |e: &&Emitted| e.outcome == Outcome::Acknowledged;
+        events.values().filter(is_acknowledged).count()
     }
 
-    /// Holds the stream and the dead letters against what was told, once all is delivered.
+    /// Compares the stream with the good events and the dead letters with the others, once all are
+    /// delivered.
     pub(super) fn audit(&self, stored: &[Message], dead: &[String]) {
         let events = self.0.lock().unwrap();
-        for emitted in events.values() {
-            let Emitted { payload, told, .. } = emitted;
-            let in_stream = stored.iter().filter(|m| m.payload == *payload).count();
-            let in_dead = dead.iter().filter(|p| *p == payload).count();
-            let poison = payload.starts_with(POISON);
-            let (wanted, other) = if poison {
-                (in_dead, in_stream)
-            } else {
-                (in_stream, in_dead)
-            };
-            assert_eq!(other, 0, "{emitted:?} is where it should not be");
-            match told {
-                Told::Ok => assert_eq!(wanted, 1, "{emitted:?} is there {wanted} times"),
-                Told::Nothing => assert!(wanted <= 1, "{emitted:?} is there {wanted} times"),
-                Told::Err => assert_eq!(wanted, 0, "{emitted:?} is there"),
-            }
-        }
-        let known = |payload: &String| {
-            let number = payload.rsplit(' ').next().unwrap().parse().unwrap();
-            events
-                .get(&number)
-                .is_some_and(|emitted| emitted.payload == *payload)
-        };
-        assert!(dead.iter().all(known), "an invented dead letter");
-        for (subject, name) in SUBJECTS.iter().enumerate() {
-            let of_it = stored.iter().filter(|message| message.subject == *name);
-            let numbers: Vec<u64> = of_it
-                .map(|message| message.payload.parse().unwrap())
-                .collect();
-            assert!(
-                numbers
-                    .iter()
-                    .all(|number| events[number].subject == subject)
-            );
-            let kept: Vec<&u64> = numbers.iter().filter(|n| !events[n].given_up).collect();
-            if let Some(pair) = kept.windows(2).find(|pair| pair[0] > pair[1]) {
-                let [before, behind] = [pair[0], pair[1]].map(|number| &events[number]);
-                panic!("{name}: {before:?} stands before {behind:?}");
-            }
-        }
+        let recorded = |e: &'_ Emitted| Event::new(e.payload.clone(), e.outcome);
+        let good = events.values().filter(|e| !e.is_poison());
+        let good = good.map(|e| recorded(e).ordered(e.is_ordered).on(SUBJECTS[e.subject]));
+        let messages = stored.iter();
+        let messages = messages.map(|m| (m.subject.as_str(), m.payload.clone()));
+        let findings = Findings::of(good, messages);
+        assert!(findings.is_clean(), "{findings:?}");
+        let poison = events.values().filter(|e| e.is_poison());
+        let poison = poison.map(|e| recorded(e).ordered(false));
+        let letters = dead.iter().map(|payload| ("dead letters", payload.clone()));
+        let findings = Findings::of(poison, letters);
+        assert!(findings.is_clean(), "dead letters: {findings:?}");
     }
 }
 
@@ -162,7 +136,7 @@ impl Emitter {
         let started = Instant::now();
         let result = self.sink.emit(envelope).await;
         let took = started.elapsed();
-        self.ledger.tell(number, &result);
+        self.ledger.returned(number, &result);
         let deadline = self.sink.deadline();
         assert!(took <= deadline, "an emit took {took:?} of {deadline:?}");
         self.check(&result, poison);
@@ -200,7 +174,7 @@ impl Emitter {
             let Some(result) = pipeline.next().await else {
                 break;
             };
-            self.ledger.tell(numbers[results], &result);
+            self.ledger.returned(numbers[results], &result);
             self.check(&result, false);
             results += 1;
         }
@@ -212,7 +186,7 @@ impl Emitter {
         self.ledger.give_up(number);
         let patience = Duration::from_micros(self.dice.below(2_500_000));
         if let Ok(result) = timeout(patience, self.sink.emit(envelope)).await {
-            self.ledger.tell(number, &result);
+            self.ledger.returned(number, &result);
             self.check(&result, false);
         }
     }

@@ -212,7 +212,7 @@ async fn hour(dice: &mut Dice) {
     let _ = faults.await;
     world.disk.fail(None);
     let world = Arc::try_unwrap(world).unwrap_or_else(|_| panic!("someone has it"));
-    assert!(world.ledger.len() > 10 && world.ledger.told_ok() > 0);
+    assert!(world.ledger.len() > 10 && world.ledger.acknowledged() > 0);
     world.end().await;
 }
 
