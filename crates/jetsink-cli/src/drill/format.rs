@@ -1,42 +1,14 @@
-//! Text for people: nothing that a record holds can end a tag, and numbers come with their units.
-
-use std::fmt;
+//! Formats numbers with their units.
 
 use indicatif::HumanCount;
 
-/// Text of a record as it may stand in HTML and SVG, between tags or in an attribute.
-pub(super) struct Text<'a>(pub(super) &'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|letter| match letter {
-            '&' => to.write_str("&amp;"),
-            '<' => to.write_str("&lt;"),
-            '>' => to.write_str("&gt;"),
-            '"' => to.write_str("&quot;"),
-            '\'' => to.write_str("&#39;"),
-            letter if is_unfit(letter) => fmt::Write::write_char(to, char::REPLACEMENT_CHARACTER),
-            letter => fmt::Write::write_char(to, letter),
-        })
-    }
-}
-
-/// XML has no place for these, or they turn the text around them the other way.
-fn is_unfit(letter: char) -> bool {
-    match letter {
-        '\t' | '\n' | '\r' => false,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => true,
-        letter => letter.is_control(),
-    }
-}
-
 /// Such as `28,411`.
-pub(in crate::drill) fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// Such as `74 ns`, `310 µs`, `2.003 s`: four digits at most, zeros at their end left out.
-pub(in crate::drill) fn duration(seconds: f64) -> String {
+/// Such as `74 ns`, `310 µs`, `2.003 s`: at most four digits, without trailing zeros.
+pub(super) fn duration(seconds: f64) -> String {
     let (value, unit) = match seconds {
         seconds if !seconds.is_finite() => return "?".to_owned(),
         seconds if seconds < 999.95e-9 => (seconds * 1e9, "ns"),
@@ -47,7 +19,7 @@ pub(in crate::drill) fn duration(seconds: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
-/// A tick of an axis that ends there: short enough to stand beside it.
+/// A tick of an axis that ends at `end`, short enough for the space beside it.
 pub(super) fn amount(value: f64, end: f64) -> String {
     if value > 0.0 && end >= 1e6 {
         format!("{} M", digits(value / 1e6))
@@ -56,7 +28,7 @@ pub(super) fn amount(value: f64, end: f64) -> String {
     }
 }
 
-/// Four digits at most, separated by thousands.
+/// At most four digits, with thousands separators.
 pub(super) fn digits(value: f64) -> String {
     let decimals = match value.abs() {
         value if value < 10.0 => 3,
@@ -80,22 +52,6 @@ pub(super) fn listed(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_text_ends_a_tag_or_an_attribute() {
-        let text = Text("<script>\"a\" & 'b'</script>").to_string();
-        assert_eq!(
-            text,
-            "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/script&gt;"
-        );
-    }
-
-    #[test]
-    fn letters_that_xml_refuses_or_that_turn_text_around_are_replaced() {
-        assert_eq!(Text("a\0b\u{1b}[1m").to_string(), "a\u{fffd}b\u{fffd}[1m");
-        assert_eq!(Text("a\u{202e}b\u{ffff}").to_string(), "a\u{fffd}b\u{fffd}");
-        assert_eq!(Text("ä\tπ\n🚀").to_string(), "ä\tπ\n🚀");
-    }
 
     #[test]
     fn durations_have_the_unit_that_fits() {

@@ -1,18 +1,20 @@
-//! A contender's samples as lines and areas of an SVG.
+//! Samples as lines and areas of an SVG.
+
+use maud::{Markup, html};
 
 use super::scale::{Linear, Scale};
 use crate::drill::record::{CircuitState, Fault, Sample};
 
-/// The rectangle of an SVG that a plot is drawn into.
+/// The rectangle of an SVG that contains a plot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct PlotArea {
     pub(super) left: f64,
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
 }
 
-impl Frame {
+impl PlotArea {
     pub(super) fn x(&self, fraction: f64) -> f64 {
         self.left + self.width * fraction
     }
@@ -22,38 +24,48 @@ impl Frame {
     }
 
     /// A line from side to side.
-    pub(super) fn across(&self, class: &str, fraction: f64) -> String {
+    pub(super) fn across(&self, class: &str, fraction: f64) -> Markup {
         let (left, right, y) = (self.left, self.x(1.0), self.y(fraction));
-        format!("<path class='{class}' d='M{left:.1} {y:.1}H{right:.1}'/>")
+        let path = format!("M{left:.1} {y:.1}H{right:.1}");
+        html! { path class=(class) d=(path) {} }
     }
 
     /// A line from top to bottom.
-    pub(super) fn upright(&self, class: &str, fraction: f64) -> String {
+    fn upright(&self, class: &str, fraction: f64) -> Markup {
         let (x, top, bottom) = (self.x(fraction), self.top, self.y(0.0));
-        format!("<path class='{class}' d='M{x:.1} {top:.1}V{bottom:.1}'/>")
+        let path = format!("M{x:.1} {top:.1}V{bottom:.1}");
+        html! { path class=(class) d=(path) {} }
     }
 
-    /// Each fault's time as a shade, with a line where it begins: one that took no time is seen too.
-    pub(super) fn faults(&self, faults: &[Fault], time: &Linear) -> String {
-        let shade = |fault: &Fault| {
-            let (from, until) = (time.at(fault.from), time.at(fault.until));
-            let (x, y, height) = (self.x(from), self.top, self.height);
-            let width = (self.x(until) - x).max(0.0);
-            format!(
-                "<rect class='fault' x='{x:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}'/>{}",
-                self.upright("begins", from)
-            )
-        };
-        faults.iter().map(shade).collect()
+    /// Each fault as a shade, with a line at its beginning: a fault without duration is visible, too.
+    pub(super) fn faults(&self, faults: &[Fault], time: &Linear) -> Markup {
+        html! {
+            @for fault in faults {
+                @let (from, until) = (time.at(fault.from), time.at(fault.until));
+                (rect("fault", [
+                    self.x(from),
+                    self.top,
+                    (self.x(until) - self.x(from)).max(0.0),
+                    self.height,
+                ]))
+                (self.upright("begins", from))
+            }
+        }
     }
 }
 
-/// What a contender's lines are drawn from.
+/// A rectangle: left, top, width and height.
+pub(super) fn rect(class: &str, bounds: [f64; 4]) -> Markup {
+    let [x, y, width, height] = bounds.map(|value| format!("{value:.1}"));
+    html! { rect class=(class) x=(x) y=(y) width=(width) height=(height) {} }
+}
+
+/// Draws the samples of one contender.
 pub(super) struct Curves<'a> {
-    pub(super) frame: Frame,
+    pub(super) area: PlotArea,
     pub(super) time: Linear,
     pub(super) samples: &'a [Sample],
-    /// How wide the column is of which only the largest value is drawn.
+    /// The width of a column: only its largest value is drawn.
     pub(super) column: f64,
 }
 
@@ -63,7 +75,7 @@ impl<'a> Curves<'a> {
         class: &str,
         scale: &impl Scale,
         value: impl Fn(&Sample) -> Option<f64>,
-    ) -> String {
+    ) -> Markup {
         let mut path = String::new();
         for run in self.runs(&value) {
             let points: Vec<_> = run
@@ -72,11 +84,11 @@ impl<'a> Curves<'a> {
                 .collect();
             path.push_str(&format!("M{}", points.join("L")));
             if points.len() == 1 {
-                // With round ends this is a dot; without it, nothing.
+                // A line of no length with round ends is a dot.
                 path.push_str("h.01");
             }
         }
-        format!("<path class='line {class}' d='{path}'/>")
+        html! { path class={ "line " (class) } d=(path) {} }
     }
 
     /// Filled down to 0.
@@ -85,9 +97,9 @@ impl<'a> Curves<'a> {
         class: &str,
         scale: &impl Scale,
         value: impl Fn(&Sample) -> Option<f64>,
-    ) -> String {
+    ) -> Markup {
         let mut path = String::new();
-        let bottom = self.frame.y(0.0);
+        let bottom = self.area.y(0.0);
         for run in self.runs(&value) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else {
                 continue;
@@ -102,11 +114,11 @@ impl<'a> Curves<'a> {
                 "M{left:.1} {bottom:.1}L{top}L{right:.1} {bottom:.1}Z"
             ));
         }
-        format!("<path class='{class}' d='{path}'/>")
+        html! { path class=(class) d=(path) {} }
     }
 
     fn x(&self, sample: &Sample) -> f64 {
-        self.frame.x(self.time.at(sample.at))
+        self.area.x(self.time.at(sample.at))
     }
 
     fn point(
@@ -116,11 +128,11 @@ impl<'a> Curves<'a> {
         value: impl Fn(&Sample) -> Option<f64>,
     ) -> String {
         let fraction = value(sample).map_or(0.0, |value| scale.at(value));
-        format!("{:.1} {:.1}", self.x(sample), self.frame.y(fraction))
+        format!("{:.1} {:.1}", self.x(sample), self.area.y(fraction))
     }
 
-    /// The samples that a line goes through, one for each column: the largest. A column without a
-    /// value ends a run, so that no line is drawn where nothing is known.
+    /// The samples that a line goes through: the largest per column. A column without a value ends a run,
+    /// so that the line has a gap.
     fn runs(&self, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Vec<&'a Sample>> {
         let known = |sample: &Sample| value(sample).filter(|value| value.is_finite());
         let column = |sample: &Sample| (self.x(sample) / self.column).floor() as i64;
@@ -145,7 +157,7 @@ impl<'a> Curves<'a> {
     }
 }
 
-/// How long the circuit was in one state, as fractions of the time.
+/// The time that the circuit spent in one state, as fractions of the time axis.
 #[derive(Debug, PartialEq)]
 pub(super) struct Span {
     pub(super) state: CircuitState,
@@ -153,7 +165,7 @@ pub(super) struct Span {
     pub(super) until: f64,
 }
 
-/// A sample tells of the time since the one before it.
+/// A sample stands for the time since the one before it.
 pub(super) fn spans(samples: &[Sample], time: &Linear) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut before = 0.0;

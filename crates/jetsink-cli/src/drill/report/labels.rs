@@ -1,26 +1,26 @@
-//! Where the faults' names stand, so that none covers another.
+//! Positions of the faults' names, without overlaps.
 
 use super::scale::{Linear, Scale};
 use crate::drill::record::Fault;
 
-/// A name's place over a plot.
+/// The position of a name over a plot.
 #[derive(Debug, PartialEq)]
-pub(super) struct Place {
-    /// Of the plot's width.
+pub(super) struct LabelPosition {
+    /// As a fraction of the plot's width.
     pub(super) left: f64,
-    /// From the top; none where there was no room, and only the number can stand.
+    /// From the bottom; `None` if there was no room: then only the number is shown.
     pub(super) row: Option<usize>,
 }
 
-/// Each name where its fault begins, or as far to the left as keeps it within the plot.
-pub(super) fn places(
+/// Puts each name at the beginning of its fault, or further to the left to keep it within the plot.
+pub(super) fn positions(
     faults: &[Fault],
     time: &Linear,
     letters_across: f64,
     rows: usize,
-) -> Vec<Place> {
+) -> Vec<LabelPosition> {
     let mut taken: Vec<Vec<(f64, f64)>> = vec![Vec::new(); rows];
-    let mut place = |fault: &Fault| {
+    let mut position = |fault: &Fault| {
         let width = (fault.name.chars().count() as f64 + 4.0) / letters_across;
         let left = time.at(fault.from).min(1.0 - width).max(0.0);
         let right = left + width;
@@ -32,9 +32,9 @@ pub(super) fn places(
         if let Some(row) = row {
             taken[row].push((left, right));
         }
-        Place { left, row }
+        LabelPosition { left, row }
     };
-    faults.iter().map(&mut place).collect()
+    faults.iter().map(&mut position).collect()
 }
 
 #[cfg(test)]
@@ -51,11 +51,11 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_meet_stand_in_rows_and_one_past_the_last_row_has_none() {
+    fn overlapping_names_are_in_rows_and_a_name_without_a_row_is_left_out() {
         let time = Linear { end: 100.0 };
         let rows = |begins: &[f64]| -> Vec<_> {
-            let places = places(&faults(begins), &time, 100.0, 2);
-            places.into_iter().map(|place| place.row).collect()
+            let positions = positions(&faults(begins), &time, 100.0, 2);
+            positions.into_iter().map(|position| position.row).collect()
         };
         assert_eq!(rows(&[0.0, 10.0, 20.0]), [Some(0), Some(0), Some(0)]);
         assert_eq!(rows(&[0.0, 5.0, 12.0]), [Some(0), Some(1), Some(0)]);
@@ -63,9 +63,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_at_the_end_stays_within_the_plot() {
-        let places = places(&faults(&[98.0, 40.0]), &Linear { end: 100.0 }, 100.0, 1);
-        assert!((places[0].left - 0.9).abs() < 1e-9, "{places:?}");
-        assert!((places[1].left - 0.4).abs() < 1e-9, "{places:?}");
+    fn name_at_the_end_is_within_the_plot() {
+        let positions = positions(&faults(&[98.0, 40.0]), &Linear { end: 100.0 }, 100.0, 1);
+        assert!((positions[0].left - 0.9).abs() < 1e-9, "{positions:?}");
+        assert!((positions[1].left - 0.4).abs() < 1e-9, "{positions:?}");
     }
 }

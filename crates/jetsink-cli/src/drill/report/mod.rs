@@ -1,6 +1,6 @@
-//! A drill's record as people read it: a page that opens without a network, and a picture.
+//! The report of a drill: a page that opens without a network, and a picture.
 //!
-//! Both are drawn from the record alone. All its texts are escaped by [`Text`](crate::drill::format::Text).
+//! Both are drawn from the record alone. `maud` escapes all texts of the record.
 
 mod axes;
 mod curves;
@@ -9,6 +9,7 @@ mod page;
 mod picture;
 mod plot;
 mod plots;
+mod printable;
 mod scale;
 mod verdict;
 
@@ -17,14 +18,14 @@ mod example;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use page::html;
-pub(crate) use picture::picture;
+use super::record::Record;
 
-/// The colours of both, for light and for dark, distinguishable for people who are colour-blind too
-/// (after Okabe and Ito; darker on white, lighter on black).
-const PALETTE: &str = include_str!("palette.css");
+/// One HTML file.
+pub(super) fn html(record: &Record) -> String {
+    page::html(&printable::printable(record)).into_string()
+}
 
-/// Contenders past the fourth begin again with the first one's colour.
-fn contender_class(index: usize) -> String {
-    format!("contender-{}", index % 4)
+/// One SVG file.
+pub(super) fn picture(record: &Record) -> String {
+    picture::picture(&printable::printable(record)).into_string()
 }

@@ -1,61 +1,63 @@
-//! What the page's plots show: all contenders in one, then each contender by itself.
+//! The plots of the page: one with all contenders, then those of each contender.
+
+use maud::{Markup, html};
 
 use super::axes::{Axes, behind, last, peak, spooled, stored};
-use super::contender_class;
-use super::curves::{Curves, spans};
-use super::plot::{Plot, WIDTH, count_labels, frame, key, latency_labels, stack};
+use super::curves::{Curves, Span, rect, spans};
+use super::plot::{Plot, WIDTH, area, count_labels, key, latency_labels, stack};
 use super::scale::Scale as _;
-use crate::drill::format::{Text, count, digits, duration};
+use crate::drill::format::{count, digits, duration};
 use crate::drill::record::{CircuitState, ContenderRecord, Record, Sample};
 
 fn curves<'a>(contender: &'a ContenderRecord, axes: &Axes, height: f64) -> Curves<'a> {
     Curves {
-        frame: frame(height),
+        area: area(height),
         time: axes.time,
         samples: &contender.samples,
         column: 1.0,
     }
 }
 
+/// The number of the contender's colour. The fifth contender has the colour of the first.
+pub(super) fn colour(contender: usize) -> usize {
+    contender % 4
+}
+
 /// The longest emits of all contenders in one plot.
-pub(super) fn overview(record: &Record, axes: &Axes) -> String {
+pub(super) fn overview(record: &Record, axes: &Axes) -> Markup {
     const HEIGHT: f64 = 220.0;
     let deadline = record.about.deadline_seconds;
-    let mut caption = "<b>Longest emit of each moment</b>".to_owned();
+    let mut keys = Vec::new();
     let mut description = String::new();
-    let mut marks = frame(HEIGHT).across("deadline", axes.longest.at(deadline));
+    let mut lines = Vec::new();
     for (index, contender) in record.contenders.iter().enumerate() {
-        let class = contender_class(index);
-        let most = most_in_words(contender, longest);
-        caption.push_str(&key(
-            &format!("longest {class}"),
-            &format!("{}, {most}", Text(&contender.name)),
-        ));
-        description.push_str(&format!("{}: {most}. ", contender.name));
-        // Many lines over each other are read more easily with fewer points.
+        let class = format!("longest contender-{}", colour(index));
+        let longest_text = max_text(contender, longest);
+        keys.push(key(&class, &format!("{}, {longest_text}", contender.name)));
+        description.push_str(&format!("{}: {longest_text}. ", contender.name));
+        // Lines over each other are easier to read with fewer points.
         let curves = Curves {
             column: 7.0,
             ..curves(contender, axes, HEIGHT)
         };
-        marks.insert_str(
-            0,
-            &curves.line(&format!("longest {class}"), &axes.longest, longest),
-        );
+        lines.push(curves.line(&class, &axes.longest, longest));
     }
-    caption.push_str(&key(
-        "deadline",
-        &format!("deadline {}", duration(deadline)),
-    ));
+    keys.push(key("deadline", &format!("deadline {}", duration(deadline))));
     let plot = Plot {
         id: "all-latency".to_owned(),
         title: "Longest emit of each moment, all contenders".to_owned(),
         description,
-        caption,
+        name: "Longest emit of each moment",
+        keys,
         labels: latency_labels(&axes.longest, 9),
         height: HEIGHT,
         faults: &record.faults,
         axes,
-        marks,
+        // The first contender is drawn over the others.
+        marks: html! {
+            @for line in lines.iter().rev() { (line) }
+            (area(HEIGHT).across("deadline", axes.longest.at(deadline)))
+        },
     };
     stack(record, axes, &[plot])
 }
@@ -66,7 +68,7 @@ pub(super) fn contender(
     axes: &Axes,
     index: usize,
     contender: &ContenderRecord,
-) -> String {
+) -> Markup {
     let plots: Vec<_> = [
         Some(latency(record, axes, index, contender)),
         circuit(record, axes, index, contender),
@@ -83,7 +85,7 @@ fn longest(sample: &Sample) -> Option<f64> {
     sample.longest_seconds
 }
 
-fn most_in_words(contender: &ContenderRecord, value: impl Fn(&Sample) -> Option<f64>) -> String {
+fn max_text(contender: &ContenderRecord, value: impl Fn(&Sample) -> Option<f64>) -> String {
     match peak(contender, value) {
         Some((seconds, _)) => format!("at most {}", duration(seconds)),
         None => "none ended".to_owned(),
@@ -102,32 +104,30 @@ fn latency<'a>(
     let median = |sample: &Sample| sample.median_seconds;
     let when =
         peak(contender, longest).map_or(String::new(), |(_, at)| format!(", at {}", duration(at)));
-    let most = most_in_words(contender, longest);
+    let most = max_text(contender, longest);
     Plot {
         id: format!("contender-{index}-latency"),
         title: format!("Emit latency, {}", contender.name),
         description: format!(
             "Over time on a logarithmic scale. Longest: {most}{when}. Medians: {}. Deadline: {}.",
-            most_in_words(contender, median),
+            max_text(contender, median),
             duration(deadline)
         ),
-        caption: [
-            "<b>Emit latency</b>".to_owned(),
+        name: "Emit latency",
+        keys: vec![
             key("longest", &format!("longest, {most}{when}")),
             key("median", "median"),
             key("deadline", &format!("deadline {}", duration(deadline))),
-        ]
-        .concat(),
+        ],
         labels: latency_labels(&axes.latency, 8),
         height: HEIGHT,
         faults: &record.faults,
         axes,
-        marks: [
-            curves.frame.across("deadline", axes.latency.at(deadline)),
-            curves.line("median", &axes.latency, median),
-            curves.line("longest", &axes.latency, longest),
-        ]
-        .concat(),
+        marks: html! {
+            (curves.area.across("deadline", axes.latency.at(deadline)))
+            (curves.line("median", &axes.latency, median))
+            (curves.line("longest", &axes.latency, longest))
+        },
     }
 }
 
@@ -142,39 +142,32 @@ fn circuit<'a>(
     if spans.is_empty() {
         return None;
     }
-    let mut opened = 0.0;
-    let mut marks = String::new();
-    for span in &spans {
-        let (x, width) = (WIDTH * span.from, WIDTH * (span.until - span.from));
-        // Distinguishable by height, not only by colour.
-        let (class, y, height) = match span.state {
-            CircuitState::Connected => ("connected", HEIGHT - 4.0, 4.0),
-            CircuitState::Reconnecting => ("reconnecting", 0.0, HEIGHT),
-        };
-        if span.state == CircuitState::Reconnecting {
-            opened += (span.until - span.from) * axes.time.end;
-        }
-        marks.push_str(&format!(
-            "<rect class='{class}' x='{x:.1}' y='{y}' width='{width:.1}' height='{height}'/>"
-        ));
-    }
-    let opened = format!("reconnecting, {} in all", duration(opened));
+    let opened = spans
+        .iter()
+        .filter(|span| span.state == CircuitState::Reconnecting)
+        .map(|span| (span.until - span.from) * axes.time.end);
+    let opened = format!("reconnecting, {} in all", duration(opened.sum()));
     Some(Plot {
         id: format!("contender-{index}-circuit"),
         title: format!("Circuit, {}", contender.name),
-        description: format!("As it was seen at the end of each tick: {opened}."),
-        caption: [
-            "<b>Circuit</b>".to_owned(),
-            key("connected", "connected"),
-            key("reconnecting", &opened),
-        ]
-        .concat(),
+        description: format!("The state at the end of each tick: {opened}."),
+        name: "Circuit",
+        keys: vec![key("connected", "connected"), key("reconnecting", &opened)],
         labels: Vec::new(),
         height: HEIGHT,
         faults: &record.faults,
         axes,
-        marks,
+        marks: html! { @for span in &spans { (band(span, HEIGHT)) } },
     })
+}
+
+/// States are distinguishable by height, not only by colour.
+fn band(span: &Span, height: f64) -> Markup {
+    let (left, width) = (WIDTH * span.from, WIDTH * (span.until - span.from));
+    match span.state {
+        CircuitState::Connected => rect("connected", [left, height - 4.0, width, 4.0]),
+        CircuitState::Reconnecting => rect("reconnecting", [left, 0.0, width, height]),
+    }
 }
 
 fn counts<'a>(
@@ -189,38 +182,36 @@ fn counts<'a>(
     let failed = last(contender, |sample| Some(sample.failed)).map_or(0, |(failed, _)| failed);
     let ended = last(contender, |sample| Some(sample.emitted)).map_or(0, |(ended, _)| ended);
     let (ok, failed, ended) = (count(ok), count(failed), count(ended));
-    let in_stream = stored_in_words(contender);
+    let in_stream = stored_text(contender);
     Plot {
         id: format!("contender-{index}-counts"),
         title: format!("Returned Ok and stored, {}", contender.name),
         description: format!(
             "At the end: {ok} returned Ok, {failed} returned an error, {in_stream}."
         ),
-        caption: [
-            "<b>Since the beginning</b>".to_owned(),
+        name: "Since the beginning",
+        keys: vec![
             key("ok", &format!("returned Ok, {ok}")),
             key("stored", &in_stream),
             key(
                 "ended",
                 &format!("all that ended, {ended}, of these {failed} with an error"),
             ),
-        ]
-        .concat(),
+        ],
         labels: count_labels(&axes.events),
         height: HEIGHT,
         faults: &record.faults,
         axes,
-        marks: [
-            curves.line("ended", &axes.events, |sample| Some(sample.emitted as f64)),
-            curves.line("ok", &axes.events, |sample| Some(sample.ok as f64)),
-            curves.line("stored", &axes.events, stored),
-        ]
-        .concat(),
+        marks: html! {
+            (curves.line("ended", &axes.events, |sample| Some(sample.emitted as f64)))
+            (curves.line("ok", &axes.events, |sample| Some(sample.ok as f64)))
+            (curves.line("stored", &axes.events, stored))
+        },
     }
 }
 
-/// What is known of the stream at the end, or when it was known last.
-fn stored_in_words(contender: &ContenderRecord) -> String {
+/// The last known number of stored events, and its time if that is not the end.
+fn stored_text(contender: &ContenderRecord) -> String {
     let end = contender.samples.last().map_or(0.0, |sample| sample.at);
     match last(contender, |sample| sample.stored) {
         None => "stored: not known".to_owned(),
@@ -235,7 +226,7 @@ fn stored_in_words(contender: &ContenderRecord) -> String {
     }
 }
 
-/// Of a stream that is asked at the end only there is nothing to draw, unless a spool was seen to fill.
+/// Whether there is a line to draw. The stream of a given broker is read only at the end.
 fn shows_what_is_behind(contender: &ContenderRecord) -> bool {
     let known = contender
         .samples
@@ -256,29 +247,28 @@ fn not_stored<'a>(
         Some((behind, _)) => format!("{} at the end", digits(behind)),
         None => "not known".to_owned(),
     };
-    let mut caption = [
-        "<b>Returned Ok, not in the stream</b>".to_owned(),
-        key("behind", &at_the_end),
-    ]
-    .concat();
+    let mut keys = vec![key("behind", &at_the_end)];
     let mut description = format!("Returned Ok and not in the stream: {at_the_end}.");
-    let mut marks = curves.area("behind", &axes.behind, behind);
-    marks.push_str(&curves.line("behind", &axes.behind, behind));
-    if let Some((most, _)) = peak(contender, spooled) {
-        let most = format!("waiting in the spool, at most {}", digits(most));
-        caption.push_str(&key("spooled", &most));
-        description.push_str(&format!(" {most}."));
-        marks.push_str(&curves.line("spooled", &axes.behind, spooled));
+    let waiting = peak(contender, spooled);
+    if let Some((max, _)) = waiting {
+        let text = format!("waiting in the spool, at most {}", digits(max));
+        keys.push(key("spooled", &text));
+        description.push_str(&format!(" {text}."));
     }
     Plot {
         id: format!("contender-{index}-behind"),
         title: format!("Returned Ok and not in the stream, {}", contender.name),
         description,
-        caption,
+        name: "Returned Ok, not in the stream",
+        keys,
         labels: count_labels(&axes.behind),
         height: HEIGHT,
         faults: &record.faults,
         axes,
-        marks,
+        marks: html! {
+            (curves.area("behind", &axes.behind, behind))
+            (curves.line("behind", &axes.behind, behind))
+            @if waiting.is_some() { (curves.line("spooled", &axes.behind, spooled)) }
+        },
     }
 }

@@ -1,6 +1,6 @@
-//! From values to fractions of an axis, and the ticks on it.
+//! Converts values to fractions of an axis, and chooses the axis' ticks.
 
-/// 0 at the axis' beginning, 1 at its end; what lies outside is put at the nearer of the two.
+/// 0 at the axis' beginning, 1 at its end; values outside are at the nearer end.
 pub(super) trait Scale {
     fn at(&self, value: f64) -> f64;
 }
@@ -12,7 +12,7 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// Room for all of them; not empty, even if they are.
+    /// An axis that contains all values; not empty even without values.
     pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
         let end = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
         Self {
@@ -20,28 +20,31 @@ impl Linear {
         }
     }
 
-    /// Round numbers, 0 first, that many at the most (and two at the least).
-    pub(super) fn ticks(&self, at_most: usize) -> Vec<f64> {
-        let least = self.end / (at_most.max(2) - 1) as f64;
-        let power = 10f64.powf(least.log10().floor());
-        // Quarters of what is counted in tens at the least: there are no halves of an event.
+    /// Round numbers, 0 first; at most `max`, and at least two.
+    pub(super) fn ticks(&self, max: usize) -> Vec<f64> {
+        let min_step = self.end / (max.max(2) - 1) as f64;
+        let power = 10f64.powf(min_step.log10().floor());
+        // Quarters only from 10 on: there are no halves of an event.
         let quarter = if power >= 10.0 { 2.5 } else { 2.0 };
         let step = [1.0, 2.0, quarter, 5.0, 10.0].map(|factor| factor * power);
-        multiples(first_of(step, least), self.end)
+        multiples(first_of(step, min_step), self.end)
     }
 
     /// As [`Self::ticks`], of seconds: halves and quarters of a minute and of an hour.
-    pub(super) fn time_ticks(&self, at_most: usize) -> Vec<f64> {
-        let least = self.end / (at_most.max(2) - 1) as f64;
-        if least <= 1.0 {
-            return self.ticks(at_most);
+    pub(super) fn time_ticks(&self, max: usize) -> Vec<f64> {
+        let min_step = self.end / (max.max(2) - 1) as f64;
+        if min_step <= 1.0 {
+            return self.ticks(max);
         }
         let steps = [
             1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0,
             7_200.0, 14_400.0, 21_600.0, 43_200.0,
         ];
-        let days = 86_400.0 * (least / 86_400.0).ceil();
-        multiples(first_of(steps.into_iter().chain([days]), least), self.end)
+        let days = 86_400.0 * (min_step / 86_400.0).ceil();
+        multiples(
+            first_of(steps.into_iter().chain([days]), min_step),
+            self.end,
+        )
     }
 }
 
@@ -54,10 +57,10 @@ impl Scale for Linear {
     }
 }
 
-fn first_of(steps: impl IntoIterator<Item = f64>, least: f64) -> f64 {
-    // A step that misses by the last bit is no reason for the next one.
-    let fits = |step: &f64| *step >= least * (1.0 - 1e-9);
-    steps.into_iter().find(fits).unwrap_or(least)
+fn first_of(steps: impl IntoIterator<Item = f64>, min_step: f64) -> f64 {
+    // Tolerates a rounding error of the last bit.
+    let fits = |step: &f64| *step >= min_step * (1.0 - 1e-9);
+    steps.into_iter().find(fits).unwrap_or(min_step)
 }
 
 fn multiples(step: f64, end: f64) -> Vec<f64> {
@@ -73,20 +76,20 @@ pub(super) struct Logarithmic {
 }
 
 impl Logarithmic {
-    /// Room for all of them and some air; two powers of ten at the least.
+    /// Room for all of them and some air; at least two powers of ten.
     pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
-        let (least, most) = values
+        let (smallest, largest) = values
             .filter(|value| value.is_finite() && *value > 0.0)
-            .fold((f64::INFINITY, 0.0), |(least, most), value| {
-                (value.min(least), value.max(most))
+            .fold((f64::INFINITY, 0.0), |(smallest, largest), value| {
+                (value.min(smallest), value.max(largest))
             });
-        if most == 0.0 {
+        if largest == 0.0 {
             return Self {
                 from: -3.0,
                 to: 1.0,
             };
         }
-        let (from, to) = (least.log10() - 0.15, most.log10() + 0.2);
+        let (from, to) = (smallest.log10() - 0.15, largest.log10() + 0.2);
         if to - from >= 2.0 {
             Self { from, to }
         } else {
@@ -103,12 +106,8 @@ impl Logarithmic {
     }
 
     /// Those that are labelled: each, or else those where the unit changes (ns, µs, ms, s).
-    pub(super) fn labelled(&self, at_most: usize) -> Vec<i32> {
-        let each = if self.powers().count() <= at_most {
-            1
-        } else {
-            3
-        };
+    pub(super) fn labelled(&self, max: usize) -> Vec<i32> {
+        let each = if self.powers().count() <= max { 1 } else { 3 };
         self.powers().filter(|power| power % each == 0).collect()
     }
 }
@@ -128,7 +127,7 @@ mod tests {
 
     #[test]
     fn linear_ticks_are_round_and_begin_at_0() {
-        let ticks = |end: f64, at_most| Linear { end }.ticks(at_most);
+        let ticks = |end: f64, max| Linear { end }.ticks(max);
         assert_eq!(ticks(28_411.0, 4), [0.0, 10_000.0, 20_000.0]);
         assert_eq!(ticks(9_376.0, 5), [0.0, 2_500.0, 5_000.0, 7_500.0]);
         assert_eq!(ticks(9.3, 5), [0.0, 5.0]);
@@ -140,15 +139,12 @@ mod tests {
     #[test]
     fn there_are_never_more_ticks_than_fit() {
         for end in 1..2_000 {
-            for at_most in 2..9 {
+            for max in 2..9 {
                 let scale = Linear {
                     end: f64::from(end) * 1.7,
                 };
-                assert!(scale.ticks(at_most).len() <= at_most, "{end} {at_most}");
-                assert!(
-                    scale.time_ticks(at_most).len() <= at_most,
-                    "{end} {at_most}"
-                );
+                assert!(scale.ticks(max).len() <= max, "{end} {max}");
+                assert!(scale.time_ticks(max).len() <= max, "{end} {max}");
             }
         }
     }
