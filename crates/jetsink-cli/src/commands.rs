@@ -44,12 +44,5 @@ pub(crate) enum Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_flags_hold_together() {
-        use clap::CommandFactory as _;
-        Arguments::command().debug_assert();
-    }
-}
+#[path = "tests/commands.rs"]
+mod tests;

@@ -14,8 +14,10 @@ mod scale;
 mod verdict;
 
 #[cfg(test)]
+#[path = "tests/example.rs"]
 mod example;
 #[cfg(test)]
+#[path = "tests/document.rs"]
 mod tests;
 
 use super::record::Record;

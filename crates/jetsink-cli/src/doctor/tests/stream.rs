@@ -1,0 +1,18 @@
+use super::*;
+
+#[test]
+fn a_stream_covers_a_pattern_or_only_a_part_of_it() {
+    for (subject, pattern, all) in [
+        ("events.>", "events.*", true),
+        ("events.*", "events.*", true),
+        (">", "events.a.b", true),
+        ("events.a", "events.*", false),
+        ("events.a", "events.a", true),
+        ("events.*", "events.a.b", false),
+        ("events.*.b", "events.a.b", true),
+        ("events.>", "events", false),
+        ("events.a.b", "events.a", false),
+    ] {
+        assert_eq!(covers(subject, pattern), all, "{subject} {pattern}");
+    }
+}

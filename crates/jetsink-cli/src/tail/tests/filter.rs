@@ -1,0 +1,100 @@
+use super::*;
+
+fn of(template: &str, tenants: &[&str]) -> Vec<String> {
+    let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    subjects(template, &tenants).unwrap().into_iter().collect()
+}
+
+#[test]
+fn a_glob_takes_whole_types() {
+    for (glob, text) in [
+        ("dev.cellos.*", "dev.cellos.cell.started"),
+        ("*.destroyed", "a.b.destroyed"),
+        ("*a*b*", "xxaxxbxab"),
+        ("a?c", "aüc"),
+        ("", ""),
+        ("*", ""),
+    ] {
+        assert!(is_like(glob, text), "{glob} {text}");
+    }
+    for (glob, text) in [
+        ("dev.cellos", "dev.cellos.x"),
+        ("*.destroyed", "a.destroyed.v1"),
+        ("a?c", "ac"),
+        ("", "a"),
+        ("*a", "ab"),
+    ] {
+        assert!(!is_like(glob, text), "{glob} {text}");
+    }
+    assert!(
+        !is_like(&"*a".repeat(40), &"a".repeat(39)),
+        "and takes no time"
+    );
+}
+
+#[test]
+fn a_template_gives_the_tenants_subjects() {
+    assert_eq!(of("e.{tenantId}", &["acme"]), ["e.acme"]);
+    assert_eq!(of("e.{tenantId}", &[]), ["e.*"]);
+    assert_eq!(of("e.{tenantId}.{type}", &["a", "b"]), ["e.a.*", "e.b.*"]);
+    assert_eq!(of("e.t-{tenantId}.x-{source}", &["a"]), ["e.t-a.*"]);
+    assert_eq!(of("e.{tenantId}", &["a.b"]), ["e.a%2Eb"]);
+    assert_eq!(of("e.{tenantId}", &["50%"]), ["e.50%", "e.50%25"]);
+    assert_eq!(of("e.>", &["acme"]), ["e.>"]);
+    for wrong in ["", "a..b", "a b", "a.>.b", "a.b*", "e.{tenant}", ">a"] {
+        assert!(subjects(wrong, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_misspelt_placeholder_is_named_and_an_id_that_looks_like_one_is_none() {
+    for (wrong, name) in [
+        ("e.{tenantId}.{tyep}", "\"{tyep}\""),
+        ("e.{tenant}", "\"{tenant}\""),
+        ("e.{type}-{TYPE}.x", "\"{TYPE}\""),
+        ("e.{tenantId}.{type", "\"{type\""),
+        ("e.{te{type}nantId}", "\"{te{type}\""),
+    ] {
+        for tenants in [&[][..], &["a".to_owned()]] {
+            let error = subjects(wrong, tenants).unwrap_err();
+            assert!(error.contains(name), "{wrong}: {error}");
+        }
+    }
+    let of_tenant = of("e.{tenantId}", &["{tenantId}"]);
+    assert!(
+        of_tenant.contains(&"e.{tenantId}".to_owned()),
+        "{of_tenant:?}"
+    );
+    assert!(of("e.{tenantId}", &["{tyep}"]).contains(&"e.{tyep}".to_owned()));
+}
+
+#[test]
+fn subjects_are_matched_as_the_broker_does() {
+    for (filter, subject) in [("a.>", "a.b.c"), ("a.*.c", "a.b.c"), ("a", "a"), (">", "a")] {
+        assert!(matches(filter, subject), "{filter} {subject}");
+    }
+    for (filter, subject) in [("a.>", "a"), ("a.*", "a.b.c"), ("a.*", "a"), ("a", "b")] {
+        assert!(!matches(filter, subject), "{filter} {subject}");
+    }
+}
+
+#[test]
+fn the_broker_is_asked_for_subjects_that_do_not_overlap() {
+    let filter = |subjects: &[&str]| Filter {
+        subjects: subjects.iter().map(ToString::to_string).collect(),
+        ..Filter::default()
+    };
+    assert_eq!(filter(&["e.a", "e.b.*"]).at_the_broker().len(), 2);
+    for overlapping in [
+        ["e.*", "e.a"],
+        ["e.>", "e.a.b"],
+        ["*.a", "e.*"],
+        ["e.a", "e.a"],
+    ] {
+        assert!(
+            filter(&overlapping).at_the_broker().is_empty(),
+            "{overlapping:?}"
+        );
+    }
+    assert_eq!(filter(&["e.>", "e"]).at_the_broker().len(), 2);
+}
