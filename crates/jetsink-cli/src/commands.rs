@@ -11,7 +11,7 @@ use crate::spool::arguments::Spool;
 use crate::stream::arguments::Stream;
 use crate::tail::arguments::Tail;
 
-/// Hands CloudEvents to NATS JetStream, and says which are stored.
+/// Publishes CloudEvents to NATS JetStream and reports which are stored.
 #[derive(Debug, Parser)]
 #[command(name = "jetsink", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -23,19 +23,19 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Publish JSON lines of CloudEvents, each stored once, in order
     Publish(Box<Publish>),
-    /// Look after a spool: what waits in it, what is dead, deliver it
+    /// Inspect and deliver a spool: pending events, dead letters
     #[command(subcommand)]
     Spool(Spool),
-    /// Create and check the streams that events go to
+    /// Create and check the streams for events
     #[command(subcommand)]
     Stream(Stream),
-    /// Look at servers, login and streams, and say what is wrong and how to mend it
+    /// Check servers, login and streams, and report problems with their remedies
     Doctor(Box<Doctor>),
-    /// Hold a stream against what was emitted: lost, altered, duplicated, out of order, unexpected
+    /// Compare a stream with the emitted events: lost, altered, duplicated, out of order, unexpected
     Audit(Box<Audit>),
-    /// Rehearse an outage: a broker of its own, a load, faults, and a verdict on each event
+    /// Rehearse an outage: a local broker, a load, faults, and a verdict on each event
     Drill(Box<Drill>),
-    /// Show a stream's events as they are stored, or those that are there
+    /// Show a stream's events: new ones, or stored ones
     Tail(Box<Tail>),
     /// Print a script that completes the command in a shell
     Completions(Completions),

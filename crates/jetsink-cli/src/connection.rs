@@ -10,15 +10,15 @@ use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _};
 /// How long a start waits for the first connection.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
-/// Where the broker is and how to log in.
+/// The broker's address and the login.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// Servers, separated by commas [env: NATS_URL] [default: nats://127.0.0.1:4222]
     #[arg(short, long, value_name = "URL")]
     pub(crate) server: Option<String>,
 
-    /// Context of the `nats` command [env: NATS_CONTEXT] [default: where no server is given, the
-    /// one that `nats context select` chose]
+    /// Context of the `nats` command [env: NATS_CONTEXT] [default: without a server, the one that
+    /// `nats context select` chose]
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
 
@@ -26,11 +26,11 @@ pub(crate) struct Connection {
     #[arg(long)]
     pub(crate) user: Option<String>,
 
-    /// Password; better given by the variable, since others can see flags [env: NATS_PASSWORD]
+    /// Password; prefer the variable, since other users can see flags [env: NATS_PASSWORD]
     #[arg(long)]
     pub(crate) password: Option<String>,
 
-    /// Token; better given by the variable [env: NATS_TOKEN]
+    /// Token; prefer the variable [env: NATS_TOKEN]
     #[arg(long, conflicts_with = "user")]
     pub(crate) token: Option<String>,
 
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "FILE")]
     pub(crate) tlsca: Option<String>,
 
-    /// Speak TLS before the server greets, for servers with `handshake_first`
+    /// Start TLS before the server's greeting, for servers with `handshake_first`
     #[arg(long)]
     pub(crate) tlsfirst: bool,
 
@@ -87,7 +87,7 @@ impl When {
     }
 }
 
-/// The connection's flags, and behind them the environment and contexts of the `nats` command.
+/// Resolves the connection: flags first, then the environment and contexts of the `nats` command.
 pub(crate) fn resolve_connection(
     connection: &Connection,
     environment: impl Fn(&str) -> Option<String>,
@@ -103,7 +103,7 @@ pub(crate) fn resolve_connection(
         ("NATS_KEY", &connection.tlskey),
         ("NATS_CA", &connection.tlsca),
     ];
-    // A flag answers before the environment.
+    // A flag takes precedence over the environment.
     let given = |name: &str| {
         let flag = flags.iter().find(|(variable, _)| *variable == name);
         flag.and_then(|(_, value)| (*value).clone())
@@ -111,7 +111,7 @@ pub(crate) fn resolve_connection(
     };
     let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
     let lookup = |name: &str| match given(name) {
-        // As the `nats` command does; but its login never goes to a server that it doesn't name.
+        // As the `nats` command, but a context's login is only sent to the context's servers.
         None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
         value => value,
     };
@@ -133,7 +133,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// A moment, so that a broker that is there is used from the first event on.
+/// Waits briefly for the connection, so that a reachable broker is used from the first event on.
 pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
     if let Some(mut connection) = publisher.connection() {
         let up = connection.wait_for(|connection| connection.up);

@@ -10,7 +10,7 @@ use nats_local::NatsLocalError;
 
 use crate::interrupt::Interrupt;
 
-/// What ends the command before or while it publishes.
+/// An error that ends the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("--subject: {0}")]
@@ -41,7 +41,7 @@ pub(crate) enum Failure {
         address: SocketAddr,
         source: std::io::Error,
     },
-    /// What can't be done as it was asked for, and what to ask for.
+    /// Wrong usage, with its remedy.
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -50,7 +50,7 @@ pub(crate) enum Failure {
     Interrupted(Interrupt),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]
     Read { stream: String, error: PublishError },
-    /// It was being read, and there is no time to wait until that is possible again.
+    /// Reading broke off and there is no time to wait for the broker.
     #[error("stream {stream}: {error}; not all of it was read")]
     BrokenOff { stream: String, error: PublishError },
     #[error("the runtime does not start: {0}")]
@@ -82,11 +82,11 @@ impl Failure {
     }
 }
 
-/// An error of reading is told with what to do about it.
+/// The reason why a stream can't be read, with its remedy.
 fn why_unread(stream: &str, error: &PublishError) -> String {
     match error {
         PublishError::PermissionDenied => format!(
-            "this user may not read it; grant it to publish to the JetStream API's STREAM.INFO.{stream} \
+            "this user may not read it; allow it to publish to the JetStream API's STREAM.INFO.{stream} \
              and CONSUMER.CREATE.{stream}, and to $JS.FC.>"
         ),
         PublishError::Refused(refusal) if refusal.code == ErrorCode::STREAM_NOT_FOUND.0 => {

@@ -1,20 +1,20 @@
-//! The signals that end the command in good order.
+//! Signals that end the command gracefully.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal that ends the command in good order.
+/// A signal that ends the command gracefully.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
     /// Ctrl-C.
     Int,
-    /// What service managers send.
+    /// SIGTERM, from service managers.
     Term,
 }
 
 impl Interrupt {
-    /// As shells have it: 128 and the signal's number.
+    /// The exit code by the shells' convention: 128 and the signal's number.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Int => 130,

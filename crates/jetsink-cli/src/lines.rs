@@ -34,8 +34,8 @@ impl Lines {
         self.find_end().is_some()
     }
 
-    /// Returns the next line with its end, and its length; `None` at the end of the file. A line that is
-    /// too long is read to its end, and only its first bytes are returned.
+    /// Returns the next line with its end, and its length; `None` at the end of the file. A line that
+    /// is too long is read to its end, and only its first bytes are returned.
     pub(crate) fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
         loop {
             if let Some(end) = self.find_end() {

@@ -1,4 +1,4 @@
-//! All that the command prints goes through here: what was asked for, notes beside it, the log.
+//! The only module that prints: results on standard output, notes and the log on standard error.
 
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
@@ -9,10 +9,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::failure::Failure;
 
-/// Logs go to standard error, only errors and what `-v` asks for where they would be in the way.
-pub(crate) fn start_log(verbose: u8, in_the_way: bool) {
+/// Starts the log on standard error. With `errors_only`, warnings need `-v`.
+pub(crate) fn start_log(verbose: u8, errors_only: bool) {
     let level = match verbose {
-        0 if in_the_way => LevelFilter::ERROR,
+        0 if errors_only => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
@@ -25,16 +25,15 @@ pub(crate) fn start_log(verbose: u8, in_the_way: bool) {
         .init();
 }
 
-/// A failure that ends the command.
+/// Prints the failure that ends the command.
 pub(crate) fn failure(failure: &Failure) {
     to_stderr(&format!("jetsink: {failure}"));
 }
 
-/// The first failure to write what was asked for.
+/// The first error of writing to standard output.
 static OUTPUT_FAILURE: OnceLock<io::Error> = OnceLock::new();
 
-/// Why what was asked for is not all on standard output. A reader that went away has had enough,
-/// which is none.
+/// The error that kept results from standard output. A closed pipe is not an error.
 pub(crate) fn output_failure() -> Option<&'static io::Error> {
     wrote(std::io::stdout().flush());
     OUTPUT_FAILURE.get()
@@ -52,12 +51,12 @@ fn wrote(result: io::Result<()>) -> bool {
     }
 }
 
-/// One line of what was asked for. False once nobody takes it.
+/// Prints one line of a result. Returns `false` if standard output can't be written.
 pub(crate) fn print(text: &str) -> bool {
     wrote(writeln!(std::io::stdout(), "{text}"))
 }
 
-/// The same, of bytes.
+/// Prints one line of bytes.
 pub(crate) fn print_bytes(line: &[u8]) -> bool {
     let mut output = std::io::stdout().lock();
     wrote(
@@ -67,22 +66,22 @@ pub(crate) fn print_bytes(line: &[u8]) -> bool {
     )
 }
 
-/// A text that has its own line ends.
+/// Prints text that contains its line ends.
 pub(crate) fn print_as_is(text: &[u8]) {
     wrote(std::io::stdout().write_all(text));
 }
 
-/// Something to know beside what was asked for.
+/// Prints a note on standard error.
 pub(crate) fn note(text: &str) {
     to_stderr(&format!("jetsink: {text}"));
 }
 
-/// Nobody reading is no error.
+/// Prints a line on standard error. Write errors are ignored.
 pub(crate) fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Why events are still in a spool, where that is known.
+/// The reason why events are left in a spool, if known.
 pub(crate) fn why_left(sink: &Sink<NatsPublisher>) -> Option<String> {
     if let Some(error) = sink.publisher().connect_error() {
         return Some(format!("events are left in the spool: {error}"));

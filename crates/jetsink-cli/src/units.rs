@@ -1,4 +1,4 @@
-//! Times and sizes as people write them.
+//! Parses times and sizes with their units.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The number, and what stands behind it.
+/// Splits a number from its unit.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));

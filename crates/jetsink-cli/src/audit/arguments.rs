@@ -1,4 +1,4 @@
-//! `jetsink audit` as it is typed.
+//! Arguments of `jetsink audit`.
 
 use std::path::PathBuf;
 
@@ -14,53 +14,54 @@ Examples:
   jetsink spool export spool | jetsink audit --stream EVENTS events.jsonl --spooled -
   jetsink audit --stream CELLOS_EVENTS --json | jq .sinks
 
-With files of what was emitted, one event a line in the order of emission:
-  lost          in the files and not in the stream
-  altered       there under its source and id, with other bytes
-  duplicated    there more often than in the files
-  out of order  there behind a later line of the same subject
-  unexpected    there and not in the files
-Events in structured mode are compared byte for byte; those in binary mode,
-which have other bytes, by their attributes and data. Of equal lines each is
-to be there once.
+With files of the emitted events, one event per line in the order of emission:
+  lost          in the files, not in the stream
+  altered       in the stream with the same source and id, but other bytes
+  duplicated    in the stream more often than in the files
+  out of order  in the stream after a later line of the same subject
+  unexpected    in the stream, not in the files
+Events in structured mode are compared byte by byte, events in binary mode by
+their attributes and data. Equal lines must be in the stream once each.
 
-Without files, from the message ids that a sink mints, <sink>.<n>, alone:
-which numbers are missing (an emit that failed leaves a number out, too),
-stored twice, or behind a later one of their subject.
+Without files the audit uses the message ids of sinks, <sink>.<n>: it reports
+numbers that are missing (a failed emit skips a number, too), duplicated, or
+after a later number of their subject.
 
-Only what the stream held when reading began is looked at: let nobody publish
-from the files' end until then. What the stream itself has removed is counted,
-and may be what is missing. Files take about 35 bytes of memory a line (55
-with --spooled or events in binary mode), the stream's messages none.
+The audit reads the messages that the stream contains at its start: do not
+publish between the end of the files and the audit. Messages that the stream
+has removed are counted; missing events may be among them. Files need about 35
+bytes of memory per line (55 with --spooled or events in binary mode), messages
+of the stream none.
 
 Exit codes:
-  0  nothing was found
-  1  something was; or a stream without files has no message of any sink
-  2  wrong usage: a flag, a file, a line that is no event; or no such stream,
-     no permission
-  3  the broker can't be reached, or went away";
+  0  no findings
+  1  findings; or, without files, no message of any sink
+  2  wrong usage: a flag, a file, a line that is not an event; or no such
+     stream, no permission
+  3  the broker can't be reached, or became unreachable";
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Audit {
-    /// Files of JSON lines that were emitted, `-` for standard input; none looks at message ids only
+    /// Files of emitted events as JSON lines, `-` for standard input; without files only message ids
+    /// are checked
     pub(crate) files: Vec<PathBuf>,
 
-    /// Stream to look through
+    /// Stream to read
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
 
-    /// File of further JSON lines that may be stored or not, such as those of emits whose outcome is
-    /// unknown; repeat for several
+    /// File of events that may be stored or not, such as those with an unknown outcome; repeat for
+    /// several
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) may: Vec<PathBuf>,
 
-    /// File of the files' lines that wait in a spool still, as `jetsink spool export` writes it: each
-    /// excuses one equal line from being stored; repeat for several
+    /// File of events that are still in a spool, written by `jetsink spool export`: each excuses one
+    /// equal line that is not stored; repeat for several
     #[arg(long, value_name = "FILE", requires = "files")]
     pub(crate) spooled: Vec<PathBuf>,
 
-    /// Most findings of each kind, and most sinks, that are listed; all are counted
+    /// Maximum number of listed findings per kind, and of listed sinks; all are counted
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) show: usize,
 

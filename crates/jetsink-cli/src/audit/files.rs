@@ -1,5 +1,5 @@
-//! The files that an audit holds a stream against. They are read twice, three times where events in
-//! binary mode are in the stream: what can be read once only is copied first.
+//! The files that an audit compares with a stream. They are read twice, or three times if the stream
+//! contains events in binary mode. Pipes are copied first.
 
 use std::fs::File;
 use std::io::{Seek as _, copy, stdin};
@@ -14,7 +14,7 @@ use super::progress::Progress;
 use crate::failure::Failure;
 use crate::lines::{LineContent, Lines, content};
 
-/// What an event is known by.
+/// The identity of an event.
 #[derive(Deserialize)]
 pub(super) struct Identity {
     pub(super) source: String,
@@ -22,7 +22,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// `None` where the bytes are no JSON of an event.
+    /// `None` if the bytes are not an event in JSON.
     pub(super) fn of(event: &[u8]) -> Option<Self> {
         serde_json::from_slice(event).ok()
     }
@@ -37,7 +37,7 @@ pub(super) struct Line<'a> {
     pub(super) identity: Identity,
 }
 
-/// A file that is open: renamed or rotated meanwhile, it is the same.
+/// An open file: a rename or rotation does not affect it.
 pub(super) struct Source {
     path: PathBuf,
     file: File,
@@ -77,7 +77,7 @@ impl Source {
         self.length
     }
 
-    /// Calls `visit` for each line that is not empty, until it says no.
+    /// Calls `visit` for each line that is not empty, until it returns `false`.
     pub(super) fn read<'a>(
         &'a self,
         progress: &Progress,
@@ -88,7 +88,7 @@ impl Source {
             path: path.to_owned(),
             source,
         };
-        // The copies of a descriptor share its place.
+        // Duplicates of a descriptor share its position.
         let mut file = self.file.try_clone().map_err(failed)?;
         file.rewind().map_err(failed)?;
         let mut lines = Lines::new(file);
@@ -103,7 +103,7 @@ impl Source {
                 LineContent::TooLong => return Err(wrong("the line is too long")),
             };
             let Some(identity) = Identity::of(&bytes) else {
-                return Err(wrong("no event: JSON with source and id is needed"));
+                return Err(wrong("not an event: JSON with source and id is required"));
             };
             let line = Line {
                 path,
@@ -119,13 +119,13 @@ impl Source {
     }
 }
 
-/// Whether somebody may mean to give a file by a pipe.
+/// Whether standard input is a pipe, which the user may have meant as a file.
 pub(super) fn is_piped_in() -> bool {
     let metadata = || File::from(stdin().as_fd().try_clone_to_owned()?).metadata();
     metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
-/// Into a file without a name, which goes away with its descriptor.
+/// Copies to an unnamed temporary file.
 fn copied(mut from: impl std::io::Read) -> std::io::Result<(File, u64)> {
     let mut file = tempfile::tempfile()?;
     let length = copy(&mut from, &mut file)?;

@@ -34,8 +34,8 @@ pub(super) struct StreamExtent {
     pub(super) messages: u64,
     pub(super) first_sequence: u64,
     last_sequence: u64,
-    /// Sequence numbers without a message: removed by limits, a purge or single deletions, before or while
-    /// the stream was read.
+    /// Sequence numbers without a message: removed by limits, a purge or single deletions, before or
+    /// while the stream was read.
     removed: u64,
 }
 

@@ -30,7 +30,8 @@ struct Entry {
     line: u32,
 }
 
-/// Equal lines are neighbours, in their order. Sorted once, by [`sort`](Self::sort), before it is asked.
+/// Equal lines are neighbours, in their order. Sorted once, by [`sort`](Self::sort), before it is
+/// asked.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     entries: Vec<Entry>,

@@ -1,8 +1,8 @@
-//! What an event means, whatever its bytes: an event in binary mode has no line that it could equal.
+//! Compares events by their meaning: an event in binary mode has no JSON line to compare bytes with.
 //! Pure.
 //!
-//! Attributes are compared as their text, data of a JSON type without regard to white space and the
-//! order of keys, numbers as they are written, other data byte for byte.
+//! Attributes are compared as text, JSON data without white space and the order of keys, numbers by
+//! their digits, other data byte by byte.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::index::{Hash, hash};
 
-/// As deep as serde_json reads. Below, text counts as it is.
+/// The depth that serde_json reads. Deeper text is compared as it is.
 const MAX_DEPTH: usize = 128;
 
 pub(super) struct Meanings {
@@ -28,8 +28,8 @@ impl Meanings {
         })
     }
 
-    /// Of an event's JSON: sent in binary mode and read back, so that what binary mode does not keep
-    /// makes no difference. `None` where it is no event.
+    /// Hashes an event's JSON after a conversion to binary mode and back, so that differences that
+    /// binary mode loses do not count. `None` if it is not an event.
     pub(super) fn of(&self, json: &Bytes) -> Option<Hash> {
         let envelope = self.binding.envelope(json.clone()).ok()?;
         let json = String::from_utf8(event_json(&envelope).ok()?).ok()?;
@@ -39,7 +39,7 @@ impl Meanings {
     }
 }
 
-/// Writes JSON without white space, keys in order; of equal keys the last counts.
+/// Writes JSON without white space and with sorted keys. The last of equal keys counts.
 fn write(json: &str, depth: usize, into: &mut String) -> Option<()> {
     let json = json.trim();
     if depth > MAX_DEPTH {

@@ -1,6 +1,7 @@
 //! Gaps, duplicates and late messages by the message ids `<sink>.<n>` alone. Pure.
 //!
-//! Memory: one run of numbers per gap and the highest number per subject of a sink; nothing per message.
+//! Memory: one run of numbers per gap and the highest number per subject of a sink; nothing per
+//! message.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! `jetsink audit`: what a stream holds, against what was emitted.
+//! `jetsink audit`: compares a stream with emitted events.
 
 pub(crate) mod arguments;
 mod files;
@@ -34,7 +34,7 @@ use progress::Progress;
 pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
     output::start_log(0, true);
     let connect = resolve_connection(&arguments.connection, environment)?.name("jetsink audit");
-    // Before anybody is connected to: a line that is no event is told at once.
+    // Before connecting: a line that is not an event is reported at once.
     let files = open_all(arguments)?;
     let ledger = read_ledger(arguments, &files)?;
     if arguments.files.is_empty() && is_piped_in() {
@@ -198,7 +198,7 @@ fn verdict(ledger: &mut Ledger, meanings: &Meanings, event: &StoredEvent) -> Ver
     ledger.stored(subject, sequence, key, || named(&json))
 }
 
-/// Reads the files once more, for the places and ids of what is listed.
+/// Reads the files once more, for the locations and ids of the listed findings.
 fn name_lines(
     arguments: &Audit,
     files: &Files,

@@ -1,4 +1,4 @@
-//! How far an audit is: a bar on a terminal, now and then a line elsewhere.
+//! Progress of an audit: a bar on a terminal, otherwise a line every few seconds.
 
 use std::cell::Cell;
 use std::io::IsTerminal as _;
@@ -9,16 +9,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::connection::When;
 use crate::output;
 
-/// The bar is moved once for so many steps.
+/// The number of steps between two updates of the bar.
 const STEPS: u64 = 1_024;
 
-/// How often a line is written where there is no terminal.
+/// The interval between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Progress {
     bar: ProgressBar,
     what: &'static str,
-    /// When the last line was written, where lines are.
+    /// The time of the last line, if lines are printed.
     line: Option<Cell<Instant>>,
     steps: Cell<u64>,
     done: Cell<u64>,
@@ -71,18 +71,18 @@ impl Progress {
             && last.get().elapsed() >= LINE
         {
             last.set(Instant::now());
-            self.tell();
+            self.print_line();
         }
     }
 
     pub(super) fn finish(self) {
         if self.line.is_some() {
-            self.tell();
+            self.print_line();
         }
         self.bar.finish_and_clear();
     }
 
-    fn tell(&self) {
+    fn print_line(&self) {
         let total = self.bar.length().unwrap_or(0);
         output::note(&format!("{} of {total} {}", self.done.get(), self.what));
     }

@@ -1,4 +1,4 @@
-//! `jetsink doctor` as it is typed.
+//! Arguments of `jetsink doctor`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ Examples:
   jetsink doctor --subject 'cellos.events.{tenantId}' -s nats://n1,nats://n2 --creds app.creds
   jetsink doctor --subject events.all --json | jq 'select(.level != \"ok\")'
 
-Changes nothing and stores nothing. Each finding has a code that stays.
+Changes nothing and stores nothing. The codes of findings are stable.
 
 Exit codes:
   0  no problem; there may be warnings
@@ -34,16 +34,16 @@ pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// Events should be kept at least this long
+    /// Minimum time that events should be kept
     #[arg(long, default_value = "90d", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) retention_floor: Duration,
 
-    /// How long one event is tried, --deadline and --max-outage of `jetsink publish` together; the
+    /// Longest time that an event is retried, --deadline plus --max-outage of `jetsink publish`; the
     /// stream should remember message ids for longer
     #[arg(long, default_value = "32s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) retry_span: Duration,
 
-    /// Print one JSON object for each finding on standard output
+    /// Print one JSON object per finding on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }

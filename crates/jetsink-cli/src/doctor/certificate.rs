@@ -1,5 +1,5 @@
-//! Checks the names and dates of a server's certificate. The login checks whether it is trusted, but does
-//! not report dates or names; this handshake accepts any certificate and sends nothing over it.
+//! Checks the names and dates of a server's certificate. The login checks whether it is trusted, but
+//! does not report dates or names; this handshake accepts any certificate and sends nothing over it.
 
 use std::sync::Arc;
 

@@ -54,8 +54,8 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
     words.join(" ")
 }
 
-/// Replaces the login of each server: `nats://user:password@host` becomes `***@host`. Everything before the
-/// last `@` may be part of a login.
+/// Replaces the login of each server: `nats://user:password@host` becomes `***@host`. Everything before
+/// the last `@` may be part of a login.
 fn without_login(servers: &str) -> String {
     let server = |server: &str| match server.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),

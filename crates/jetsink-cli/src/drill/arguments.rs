@@ -94,9 +94,9 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) longest_emit: Option<Duration>,
 
-    /// Maximum time from the end of a fault until a contender delivers again, for the verdict [default: 1s
-    /// after a fault whose end the connection shows, otherwise the duration of the fault and 1s: streams,
-    /// --cluster]
+    /// Maximum time from the end of a fault until a contender delivers again, for the verdict [default:
+    /// 1s after a fault whose end the connection shows, otherwise the duration of the fault and 1s:
+    /// streams, --cluster]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["server", "context"])]
     pub(super) recover_within: Option<Duration>,
 

@@ -251,8 +251,8 @@ fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
     }
 }
 
-/// The folder that keeps a fetched nats-server. Other users can't write to it, since the drill executes the
-/// file.
+/// The folder that keeps a fetched nats-server. Other users can't write to it, since the drill executes
+/// the file.
 fn cache_folder() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = set("XDG_CACHE_HOME").map(PathBuf::from);

@@ -1,4 +1,5 @@
-//! The events of a drill. Each contains its contender and its number, so it can be reconstructed and compared.
+//! The events of a drill. Each contains its contender and its number, so it can be reconstructed and
+//! compared.
 
 use serde::Deserialize;
 

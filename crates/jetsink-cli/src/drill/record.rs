@@ -71,8 +71,8 @@ pub(crate) struct Sample {
     pub(crate) emitted: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
-    /// Messages that the contender's stream has stored, including those before it was deleted; `None` while
-    /// the broker does not answer.
+    /// Messages that the contender's stream has stored, including those before it was deleted; `None`
+    /// while the broker does not answer.
     pub(crate) stored: Option<u64>,
     /// Pending events in the spool; `None` without a spool.
     pub(crate) spooled: Option<u64>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::contender::Tick;
 use super::record::Sample;
 
-/// The maximum number of samples per contender, more than a picture has points. At the maximum, two samples
-/// each are merged into one.
+/// The maximum number of samples per contender, more than a picture has points. At the maximum, two
+/// samples each are merged into one.
 const MAX_SAMPLES: usize = 4_096;
 
 /// The samples of all contenders, at equal distances.

@@ -39,8 +39,8 @@ impl FaultKind {
         self == Self::Restart
     }
 
-    /// Whether a client sees the end by its connection. It does not for a stream that is back or a leader that
-    /// was elected: it has to ask.
+    /// Whether a client sees the end by its connection. It does not for a stream that is back or a
+    /// leader that was elected: it has to ask.
     pub(super) fn end_is_seen_by_clients(self) -> bool {
         match self {
             Self::Kill | Self::Freeze | Self::Restart => true,

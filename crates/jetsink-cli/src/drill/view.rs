@@ -1,4 +1,5 @@
-//! The live view of a drill, for a terminal of 80 columns. [`Frame`] formats the lines; `indicatif` draws them.
+//! The live view of a drill, for a terminal of 80 columns. [`Frame`] formats the lines; `indicatif`
+//! draws them.
 
 use std::time::Duration;
 

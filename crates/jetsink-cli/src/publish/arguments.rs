@@ -18,90 +18,91 @@ Examples:
   jetsink publish --subject events.all --dry-run events.jsonl
   jetsink publish --subject events.all --on-bad-line skip --rejected bad.jsonl in.jsonl
 
-Lines are published as they stand, without their line end (LF or CRLF). Empty
-ones are skipped, and so is a byte order mark at a file's start. Ctrl-C stops
-reading, finishes what is in flight and says where to resume; a second one
-ends at once.
+Lines are published unchanged, without their line end (LF or CRLF). Empty lines
+and a byte order mark at the start of a file are skipped. Ctrl-C stops reading,
+waits for the events in flight and prints where to resume; a second one ends at
+once.
 
 Exit codes:
   0    every event is stored
-  1    some are not: bad lines, refused events
+  1    some events are not stored: bad lines, refused events
   2    wrong usage: a flag, a file, a URL, a template; nothing was published
-  3    the broker can't be reached, or went away for longer than --max-outage
-  4    with --spool: every event is stored or in the spool, and some are there
-       still
-  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0, if what was read
-       is stored";
+  3    the broker can't be reached, or was unreachable for longer than
+       --max-outage
+  4    with --spool: every event is stored or in the spool, and the spool is not
+       empty
+  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0 if all lines that
+       were read are stored";
 
-/// Flags of `jetsink publish`.
+/// Arguments of `jetsink publish`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Publish {
     /// Files of JSON lines; `-` or none reads standard input
     pub(crate) files: Vec<PathBuf>,
 
-    /// Subject to publish to, with {tenantId}, {type} and {source} each filled in as one token
+    /// Subject to publish to; {tenantId}, {type} and {source} are replaced by one token each
     #[arg(long, env = "JETSINK_SUBJECT", value_name = "TEMPLATE")]
     pub(crate) subject: String,
 
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// Stream that must store the events; others are refused
+    /// Stream that must store the events; publishing to another one fails
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
 
-    /// Events in flight, 1 to 16384; 1 keeps order even past a stream's momentary refusal [default: as
-    /// many as have nearly the best rate, 4096 at the most]
+    /// Maximum events in flight, 1 to 16384; 1 keeps the order even if the stream refuses one event for
+    /// a moment [default: adapts to the best rate, at most 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16_384))]
     pub(crate) window: Option<u16>,
 
-    /// Longest that one try of one event may take
+    /// Longest duration of one attempt to publish an event
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Duration,
 
-    /// Folder of a spool: what can't be sent now is kept there, and delivered in order when the
-    /// broker takes it, by this run or the next one with the same folder
+    /// Folder of a spool: events that can't be sent now are kept there and delivered in order later, by
+    /// this run or the next one with the same folder
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
 
-    /// Most bytes of events in the spool, such as 512MiB; past it, what can't be sent is not stored
+    /// Maximum bytes of events in the spool, such as 512MiB; a full spool takes no more events
     #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
     pub(crate) spool_limit: u64,
 
-    /// Longest that an event waits in the spool, such as 12h or 3d; then it becomes a dead letter
+    /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]
     pub(crate) spool_max_age: Option<Duration>,
 
-    /// How long a broker that is away is tried again, with the same message ids; with --spool, how
-    /// long to wait at the end for the spool to empty
+    /// Longest time to retry while the broker is unreachable, with the same message ids; with --spool,
+    /// longest time to wait at the end for the spool to empty
     ///
-    /// Keep it under the stream's duplicate window, 2m by default: past that an event that was stored
+    /// Keep it below the stream's duplicate window, 2m by default: after that an event that was stored
     /// just before the outage could be stored twice.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) max_outage: Duration,
 
-    /// Stop after this many events that the broker refuses; 0 never stops
+    /// Stop after this many refused events; 0 never stops
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) max_failures: u64,
 
-    /// Which events count as the same one for the stream's duplicate window
+    /// Which events are duplicates of each other within the stream's duplicate window
     #[arg(long, value_enum, default_value_t = IdRule::Emit)]
     pub(crate) id: IdRule,
 
-    /// How an event lies in a message
+    /// Content mode of the messages
     #[arg(long, value_enum, default_value_t = Mode::Structured)]
     pub(crate) mode: Mode,
 
-    /// What to do with a tenant id that is no subject token
+    /// Handling of a tenant id that is not a valid subject token
     #[arg(long, value_enum, default_value_t = Policy::Refuse)]
     pub(crate) tenant_policy: Policy,
 
-    /// What to do with a line that is no CloudEvent
+    /// Handling of a line that is not a CloudEvent
     #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
     pub(crate) on_bad_line: OnBadLine,
 
-    /// Append lines that were not stored for their own fault to this file, as they stand
+    /// Append lines that were not stored because of their content or subject to this file, unchanged
     #[arg(long, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
 
@@ -109,16 +110,16 @@ pub(crate) struct Publish {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from_line: u64,
 
-    /// Wait for more at the end of the file, also when it is rotated, or cut off (copytruncate); or
-    /// read a FIFO, one writer after another. Ends by a signal
+    /// Wait for more lines at the end of the file, over its rotation or truncation (copytruncate); or
+    /// read a FIFO, one writer after another. A signal ends it
     #[arg(short, long, conflicts_with = "dry_run")]
     pub(crate) follow: bool,
 
-    /// Keep in this file how far the followed file is stored or spooled, and go on there at the next
-    /// start; needs --spool, so that nothing is passed over that can't be stored now
+    /// Save the position in the followed file to this file and resume from it; needs --spool, so that
+    /// no event is skipped that can't be sent now
     ///
-    /// A line's place also gives it its message id, so that what was in flight when the command was
-    /// killed is stored once, if it starts again within the stream's duplicate window.
+    /// Message ids are derived from the positions: events that were in flight when the command was
+    /// killed are stored once, if it starts again within the stream's duplicate window.
     #[arg(
         long,
         value_name = "FILE",
@@ -127,7 +128,7 @@ pub(crate) struct Publish {
     )]
     pub(crate) position: Option<PathBuf>,
 
-    /// Check the lines and count their subjects; connect to nobody
+    /// Check the lines and count their subjects, without a connection
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -154,11 +155,11 @@ pub(crate) struct Publish {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IdRule {
-    /// none: each line is an event of its own
+    /// none: each line is a separate event
     Emit,
-    /// those with the same source and id
+    /// those with equal source and id
     SourceId,
-    /// those with the same subject and bytes
+    /// those with equal subject and bytes
     Content,
 }
 
@@ -180,8 +181,8 @@ pub(crate) enum Policy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnBadLine {
-    /// stop reading, finish what is in flight
+    /// stop reading, wait for the events in flight
     Fail,
-    /// count it and go on
+    /// count it and continue
     Skip,
 }

@@ -1,5 +1,4 @@
-//! `--metrics-listen`: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and
-//! restarts the command.
+//! `--metrics-listen`: `/metrics` for Prometheus, `/healthz` and `/readyz` for a service manager.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,29 +21,29 @@ use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
 
-/// Who scrapes is one, or two for a moment.
+/// One or two scrapers are expected.
 const MAX_CONNECTIONS: usize = 16;
 
-/// For a request's headers to come in.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait for the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often old observations are summed up while nobody scrapes.
+/// The interval at which observations are aggregated between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// From a loopback round trip to the longest deadline that anybody has.
+/// Buckets in seconds, from a loopback round trip to the longest usual deadline.
 const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0,
 ];
 
-/// A place to be asked at, before there is a sink to ask about.
+/// A bound listener; it serves requests once there is a sink.
 pub(crate) struct MetricsServer {
     listener: TcpListener,
     metrics: PrometheusHandle,
 }
 
 impl MetricsServer {
-    /// Takes the address, and counts from now on: so before the sink is made.
+    /// Binds the address and installs the recorder. Call it before the sink is created.
     pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let failed = |source: io::Error| Failure::MetricsListen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -60,7 +59,7 @@ impl MetricsServer {
         self.listener.local_addr()
     }
 
-    /// Answers until the runtime ends.
+    /// Serves requests; never returns.
     pub(crate) async fn serve<P: Publisher + 'static>(self, sink: Arc<Sink<P>>) {
         let upkeep = self.metrics.clone();
         tokio::spawn(async move {
@@ -69,9 +68,9 @@ impl MetricsServer {
                 upkeep.run_upkeep();
             }
         });
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return; // never closed
             };
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -81,15 +80,15 @@ impl MetricsServer {
             };
             let (metrics, sink) = (self.metrics.clone(), Arc::clone(&sink));
             tokio::spawn(async move {
-                let _place = place;
+                let _slot = slot;
                 let answering = service_fn(|request: Request<Incoming>| {
                     let response = answer(&request, &metrics, &sink);
                     async { Ok::<_, Infallible>(response) }
                 });
-                // A client that breaks off is its own affair.
+                // A client that disconnects is not an error.
                 let _ = http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .header_read_timeout(PATIENCE)
+                    .header_read_timeout(HEADER_TIMEOUT)
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answering)
                     .await;
@@ -108,7 +107,7 @@ fn answer<P: Publisher>(
     }
     match request.uri().path() {
         "/metrics" => text(StatusCode::OK, metrics.render()),
-        "/healthz" => text(StatusCode::OK, "the process is there\n".to_owned()),
+        "/healthz" => text(StatusCode::OK, "the process is running\n".to_owned()),
         "/readyz" => {
             let status = sink.status();
             let takes = status.broker == State::Connected
@@ -124,7 +123,7 @@ fn answer<P: Publisher>(
         }
         _ => text(
             StatusCode::NOT_FOUND,
-            "/metrics, /healthz and /readyz are here\n".to_owned(),
+            "use /metrics, /healthz or /readyz\n".to_owned(),
         ),
     }
 }

@@ -45,8 +45,8 @@ struct InFlight {
 /// The next thing that was read.
 enum Next {
     Line(Line),
-    /// Another file begins. Its lines wait until all earlier lines have results: its name must be on the
-    /// disk before a message id contains it.
+    /// Another file begins. Its lines wait until all earlier lines have results: its name must be on
+    /// the disk before a message id contains it.
     File(Checkpoint),
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     pub(crate) binding: Binding,
     pub(crate) connect: ConnectSettings,
     pub(crate) sink: SinkSettings,
-    /// None to have it found.
+    /// `None`: the window adapts.
     pub(crate) window: Option<NonZeroUsize>,
     pub(crate) max_outage: Duration,
     pub(crate) spool: Option<SpoolSettings>,

@@ -8,29 +8,29 @@ use clap::{Args, Subcommand};
 use crate::connection::Connection;
 use crate::units::parse_duration;
 
-/// `jetsink spool …`; while no sink has the spool open.
+/// Subcommands of `jetsink spool`. They need a spool that no sink has open.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Spool {
-    /// How much is in it
+    /// Show the number of events and bytes
     Status(InSpool),
-    /// One line for each event that waits: index, time, subject, message id, bytes
+    /// List the pending events: index, time, subject, message id, bytes
     List(InSpool),
-    /// Read all of it, from a copy; exit code 1 if anything is damaged
+    /// Read the whole spool, from a copy; exit code 1 if it is damaged
     Verify(InSpool),
-    /// Deliver what waits, in order, each once
+    /// Deliver the pending events, in order, each once
     Replay(Box<Replay>),
-    /// The events that the broker refused for good, and why
+    /// List the dead letters and the reasons, put them back, or delete them
     Dead(Dead),
-    /// Write what waits as JSON lines that `jetsink publish` reads; nothing is removed
+    /// Write the pending events as JSON lines for `jetsink publish`; nothing is removed
     #[command(after_help = EXPORT_NOTES)]
     Export(Export),
-    /// Delete waiting events that nobody will ever take
+    /// Delete pending events for good
     Discard(Discard),
 }
 
 const EXPORT_NOTES: &str = "\
-Lines come subject by subject, each in its order. The events stay in the
-spool: who publishes the lines elsewhere empties the spool by discard, or each
+Lines are written subject by subject, each in its order. The events stay in the
+spool: after publishing the lines elsewhere, empty the spool by discard, or each
 event is stored twice, under another message id.";
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(crate) struct Export {
     /// Folder of the spool
     pub(crate) directory: PathBuf,
 
-    /// Write an object for each event instead: index, times, subject, message id, and the event
+    /// Write one object per event instead: index, times, subject, message id, and the event
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -53,11 +53,11 @@ pub(crate) struct Discard {
     #[command(flatten)]
     pub(crate) spool: InSpool,
 
-    /// Those of this subject
+    /// Events of this subject
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Option<String>,
 
-    /// The one with this index, as `list` shows it; repeat for several
+    /// Event with this index, as `list` shows it; repeat for several
     #[arg(long, value_name = "N")]
     pub(crate) index: Vec<u64>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Dead {
     #[command(flatten)]
     pub(crate) spool: InSpool,
 
-    /// Put them back among those that wait, behind the others of their subjects
+    /// Move them to the pending events, after the others of their subjects
     #[arg(long, conflicts_with = "delete")]
     pub(crate) revive: bool,
 
@@ -89,8 +89,8 @@ pub(crate) struct Dead {
 const REPLAY_EXIT_CODES: &str = "\
 Exit codes:
   0    the spool is empty
-  1    the broker refused events for good, now dead letters; or damage was
-       found
+  1    the broker refused events for good (new dead letters), or the spool is
+       damaged
   2    wrong usage, or a spool that can't be opened
   4    events are left in the spool
   130  interrupted (Ctrl-C); 143 by SIGTERM";
@@ -104,7 +104,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// How long to go on while there is something left
+    /// Longest time to deliver
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) wait: Duration,
 

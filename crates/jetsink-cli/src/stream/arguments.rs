@@ -1,4 +1,4 @@
-//! `jetsink stream …` as it is typed.
+//! Arguments of `jetsink stream`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ Examples:
   jetsink stream apply --name EVENTS --subject 'events.>' --retention-floor 365d
   jetsink stream check --file streams.toml && systemctl start my-service
 
-A file has one table for each stream, with the flags' names:
+A file has one table per stream, with the flags' names:
   [[stream]]
   name = \"EVENTS\"
   subjects = [\"events.>\"]
@@ -22,21 +22,21 @@ A file has one table for each stream, with the flags' names:
   replicas = 3
 
 Exit codes:
-  0  as it should be, or made so; `plan` says so too after showing differences
-  1  `check`: something differs; `apply`: it can't be made so, or the server
-     refuses
+  0  `check`: the streams fit; `apply`: they fit or were changed; `plan`:
+     always
+  1  `check`: a stream differs; `apply`: a change is impossible or refused
   2  wrong usage: a flag, a file, a name
   3  the broker can't be reached";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Stream {
-    /// Show how streams differ from what they should be; change nothing
+    /// Show the differences between streams and their specification; change nothing
     #[command(after_help = EXAMPLES)]
     Plan(Box<Wanted>),
-    /// Create or change streams; what is kept longer or in more copies than asked for stays so
+    /// Create or change streams; a longer retention or more copies than specified are kept
     #[command(after_help = EXAMPLES)]
     Apply(Box<Apply>),
-    /// Tell by the exit code whether streams are what they should be, at least
+    /// Report by the exit code whether streams fulfil their specification
     #[command(after_help = EXAMPLES)]
     Check(Box<Wanted>),
 }
@@ -46,7 +46,7 @@ pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) wanted: Wanted,
 
-    /// Also shorten the retention, drop subjects and copies, and lower limits to what was asked for
+    /// Also shorten the retention, remove subjects and copies, and lower limits to the specified values
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -58,15 +58,15 @@ pub(crate) struct Wanted {
     #[arg(long, conflicts_with_all = ["preset", "file"], requires = "subjects")]
     pub(crate) name: Option<String>,
 
-    /// Subject that it captures, with * and > as in NATS; repeat for several
+    /// Captured subject, with the wildcards * and >; repeat for several
     #[arg(long = "subject", value_name = "SUBJECT", requires = "name")]
     pub(crate) subjects: Vec<String>,
 
-    /// A stream that is known by name
+    /// Predefined stream
     #[arg(long, value_enum, conflicts_with = "file")]
     pub(crate) preset: Option<Preset>,
 
-    /// TOML file of streams
+    /// TOML file with streams
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
@@ -76,7 +76,7 @@ pub(crate) struct Wanted {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// Print one JSON object for each stream on standard output
+    /// Print one JSON object per stream on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -87,46 +87,46 @@ pub(crate) enum Preset {
     Cellos,
 }
 
-/// What the stream should be, beside its name.
+/// The specification of a stream, except its name and subjects.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Limits {
-    /// Events are kept at least this long [default: 90d]
+    /// Minimum retention of events [default: 90d]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "file")]
     pub(crate) retention_floor: Option<Duration>,
 
-    /// Where they are kept [default: file]
+    /// Storage of events [default: file]
     #[arg(long, value_enum, conflicts_with = "file")]
     pub(crate) storage: Option<StorageKind>,
 
-    /// Copies on servers of a cluster [default: 1]
+    /// Number of copies in a cluster [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "file")]
     pub(crate) replicas: Option<u8>,
 
-    /// How long the server remembers message ids [default: 2m]
+    /// Time that the server remembers message ids [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "file")]
     pub(crate) duplicate_window: Option<Duration>,
 
-    /// Most bytes; a new stream refuses what is over, rather than throw away what is old
+    /// Maximum bytes; a full stream refuses new events and keeps the old ones
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, conflicts_with = "file")]
     pub(crate) max_bytes: Option<u64>,
 
-    /// Nobody may delete single messages; can't be taken back
+    /// Forbid the deletion of single messages; can't be undone
     #[arg(long, conflicts_with = "file")]
     pub(crate) deny_delete: bool,
 
-    /// Nobody may purge it; can't be taken back
+    /// Forbid purges; can't be undone
     #[arg(long, conflicts_with = "file")]
     pub(crate) deny_purge: bool,
 
-    /// Compress the files [default: as it is]
+    /// Compress the files [default: unchanged]
     #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, conflicts_with = "file")]
     pub(crate) compression: Option<bool>,
 
-    /// Cluster that keeps it
+    /// Cluster for the stream
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     pub(crate) placement_cluster: Option<String>,
 
-    /// Tag of the servers that may keep it; repeat for several
+    /// Tag of the servers for the stream; repeat for several
     #[arg(long = "placement-tag", value_name = "TAG", conflicts_with = "file")]
     pub(crate) placement_tags: Vec<String>,
 }
@@ -135,7 +135,7 @@ pub(crate) struct Limits {
 pub(crate) enum StorageKind {
     /// on disk
     File,
-    /// in memory: gone with the server's process
+    /// in memory: lost with the server's process
     Memory,
 }
 

@@ -1,4 +1,4 @@
-//! Streams in a TOML file.
+//! Reads stream specifications from a TOML file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
         .map_err(serde::de::Error::custom)
 }
 
-/// The streams of a file, in its order.
+/// Reads the streams of a file, in its order.
 pub(super) fn read(path: &Path) -> Result<Vec<StreamSpec>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|source| Failure::File {
         path: path.to_owned(),

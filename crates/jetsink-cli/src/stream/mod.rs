@@ -1,4 +1,4 @@
-//! `jetsink stream …`: what streams should be, and making them so.
+//! `jetsink stream`: compares streams with a specification, and creates or changes them.
 
 pub(crate) mod arguments;
 mod file;
@@ -58,7 +58,7 @@ async fn one(
             Err(StreamError::Broker { stream, error }) if error.known() != Known::Refused => {
                 return Err(StreamError::Broker { stream, error }.into());
             }
-            // The other streams are made all the same.
+            // Continue with the other streams.
             Err(error) => {
                 output::note(&error.to_string());
                 1

@@ -1,4 +1,4 @@
-//! `jetsink tail` as it is typed.
+//! Arguments of `jetsink tail`.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,32 +16,32 @@ Examples:
   jetsink tail --stream CELLOS_EVENTS --since 10m --no-follow --json | jq .event.data
   jetsink tail --stream CELLOS_EVENTS --subject 'cellos.events.{tenantId}' --tenant acme
 
-A line is: when the stream stored the event (UTC), tenant, type, source, id.
-The tenant is the event's: data.tenantId, else data.correlation.tenantId, else
-`single`. On a terminal the columns are cut to its width; elsewhere they are
-whole, with a tab between them. Characters that would act on a terminal are
-escaped. Messages that are no CloudEvents are shown as such: their subject,
-and how they begin.
+Each line contains the time at which the stream stored the event (UTC), and the
+event's tenant, type, source and id. The tenant is data.tenantId, else
+data.correlation.tenantId, else `single`. On a terminal the columns are cut to
+its width; otherwise they are whole and separated by tabs. Control characters
+are escaped. A message that is not a CloudEvent is shown with its subject and
+the beginning of its payload.
 
-Nothing is acknowledged, and no consumer is left behind. When the connection
-is lost while it follows, it goes on behind the last message that came, and
-says so on standard error. With --no-follow, or past --until, it ends. Ctrl-C
-ends it, and so does a closed pipe.
+The command acknowledges nothing and deletes its consumer at the end. If the
+connection is lost while it follows, it resumes after the last message and says
+so on standard error. It ends with --no-follow, after --until, on Ctrl-C, and
+when its pipe is closed.
 
 Exit codes:
   0         ended by --no-follow, --count, --until, a closed pipe, or while
             following by a signal
   1         standard output can't be written
-  2         wrong usage; or the broker says no: no such stream, no JetStream,
+  2         wrong usage; or the broker refuses: no such stream, no JetStream,
             no permission
-  3         the broker can't be reached, or was lost with --no-follow or past
+  3         the broker can't be reached, or was lost with --no-follow or after
             --until
   130, 143  with --no-follow: interrupted by Ctrl-C, by SIGTERM";
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Tail {
-    /// Stream to look at
+    /// Stream to read
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: StreamName,
 
@@ -53,30 +53,28 @@ pub(crate) struct Tail {
     #[arg(long = "type", value_name = "GLOB")]
     pub(crate) event_type: Vec<String>,
 
-    /// Only messages of this subject, with the wildcards `*` and `>`; or the template that the
-    /// stream's events were published by: with --tenant the broker looks for the tenant then. Repeat
-    /// for several
+    /// Only messages of this subject, with the wildcards `*` and `>`; or the template of the published
+    /// events: then the broker filters by --tenant. Repeat for several
     #[arg(long, value_name = "SUBJECT")]
     pub(crate) subject: Vec<String>,
 
-    /// Begin with what was stored at this time, such as 10m (ago) or 2026-11-27T10:00:00Z [default:
-    /// now]
+    /// Begin with events stored at this time, such as 10m (ago) or 2026-11-27T10:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_moment, group = "start")]
     pub(crate) since: Option<Moment>,
 
-    /// End with what was stored up to this time
+    /// End with events stored up to this time
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub(crate) until: Option<Moment>,
 
-    /// Begin with the last N that are there and pass the filters [default with --no-follow: 10]
+    /// Begin with the last N stored events that pass the filters [default with --no-follow: 10]
     #[arg(long, value_name = "N", group = "start")]
     pub(crate) last: Option<usize>,
 
-    /// Begin with the first that is there
+    /// Begin with the first stored event
     #[arg(long, group = "start")]
     pub(crate) all: bool,
 
-    /// End where the stream ends
+    /// End at the last stored event
     #[arg(long)]
     pub(crate) no_follow: bool,
 
@@ -87,7 +85,7 @@ pub(crate) struct Tail {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// Print one JSON object a line: sequence, stored_at, subject, message_id, event
+    /// Print one JSON object per line: sequence, stored_at, subject, message_id, event
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -96,7 +94,7 @@ pub(crate) struct Tail {
     pub(crate) verbose: u8,
 }
 
-/// A time as it is typed.
+/// A time argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Ago(Duration),
@@ -106,7 +104,7 @@ pub(crate) enum Moment {
 impl Moment {
     pub(super) fn resolve(self, now: SystemTime) -> SystemTime {
         match self {
-            // No stream is older, and a server takes no such time.
+            // Servers refuse earlier times.
             Self::Ago(time) => {
                 let ago = now.checked_sub(time);
                 ago.map_or(SystemTime::UNIX_EPOCH, |ago| {

@@ -1,4 +1,4 @@
-//! What a stored message is: an event in either content mode, or something else.
+//! Parses a stored message: an event in either content mode, or another message.
 
 use jetsink::StoredEvent;
 use jetsink::event::CloudEvent;
@@ -20,7 +20,7 @@ pub(super) struct Event {
 }
 
 impl Content {
-    /// A payload that is an event counts as one whatever its headers say: not all who publish send them.
+    /// A payload that is an event counts as one regardless of the headers: some publishers omit them.
     pub(super) fn of(message: &StoredEvent) -> Self {
         let json = if message.is_binary {
             message.event_json().ok()
@@ -31,7 +31,7 @@ impl Content {
     }
 }
 
-/// Line breaks are in no string of JSON. What is no JSON is not shown as it.
+/// Replaces line breaks. In JSON they occur only between tokens; other payloads are not shown as JSON.
 fn on_one_line(payload: &[u8]) -> Vec<u8> {
     let space = |&byte: &u8| {
         if matches!(byte, b'\n' | b'\r') {

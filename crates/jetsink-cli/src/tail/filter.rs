@@ -1,4 +1,4 @@
-//! Which messages are shown. Pure.
+//! Decides which messages are shown. Pure.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -8,10 +8,10 @@ use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
 
 use super::content::Content;
 
-/// With more the request for a consumer grows large; they are looked for here then.
+/// With more subjects the request for a consumer would be large; then messages are only filtered here.
 const MAX_FILTER_SUBJECTS: usize = 64;
 
-/// Of a template.
+/// The placeholders of a subject template.
 const PLACEHOLDERS: [&str; 3] = ["{tenantId}", "{type}", "{source}"];
 
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// What the broker may look for: it refuses subjects that overlap.
+    /// The subjects for the broker's filter; none if they overlap, which the broker refuses.
     pub(super) fn at_the_broker(&self) -> &[String] {
         let subjects = &self.subjects;
         let overlap = (1..subjects.len()).any(|i| {
@@ -52,20 +52,19 @@ impl Filter {
                     any_or(&self.tenants, &|wanted| wanted == tenant)
                         && any_or(&self.types, &|glob| is_like(glob, &event.event_type))
                 }
-                // Of no tenant, and of no type.
+                // It has neither a tenant nor a type.
                 Content::Other => self.tenants.is_empty() && self.types.is_empty(),
             }
     }
 }
 
-/// The subjects that `template` gives for `tenants`, or for all where none is named: a token with
-/// another placeholder can be any.
+/// The subjects of `template` for `tenants`, or for all tenants if the list is empty. A token with
+/// another placeholder becomes `*`.
 pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<String>, String> {
     check_placeholders(template)?;
     let mut ids = BTreeSet::new();
     for tenant in tenants {
-        // As `--tenant-policy encode` files it; and by itself, as an id with a % is where nothing is
-        // encoded.
+        // Encoded, as by `--tenant-policy encode`; and unencoded, for ids that contain a %.
         ids.insert(Some(encode_token(tenant).into_owned()));
         if check_tenant_id(tenant).is_ok() {
             ids.insert(Some(tenant.clone()));
@@ -86,7 +85,7 @@ fn fill(token: &str, tenant: Option<&str>) -> String {
         Some(tenant) => token.replace("{tenantId}", tenant),
         None => token.to_owned(),
     };
-    // A tenant id may look like a placeholder; it is one token all the same.
+    // A tenant id may look like a placeholder; it is still one token.
     let known = tenant.map_or(&PLACEHOLDERS[..], |_| &PLACEHOLDERS[1..]);
     if known.iter().any(|placeholder| token.contains(placeholder)) {
         return "*".to_owned();
@@ -94,7 +93,7 @@ fn fill(token: &str, tenant: Option<&str>) -> String {
     filled
 }
 
-/// Of the template itself: a tenant id may have braces.
+/// Checks the template before tenant ids are filled in, since ids may contain braces.
 fn check_placeholders(template: &str) -> Result<(), String> {
     for token in template.split('.') {
         let mut rest = token;
@@ -133,7 +132,7 @@ fn check(subject: String, template: &str) -> Result<String, String> {
     Ok(subject)
 }
 
-/// Whether a subject is one of those that the filter names.
+/// Whether a filter with wildcards matches a subject.
 fn matches(filter: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for wanted in filter.split('.') {
@@ -148,7 +147,7 @@ fn matches(filter: &str, subject: &str) -> bool {
     tokens.next().is_none()
 }
 
-/// Whether some subject is one of both.
+/// Whether two filters match a common subject.
 fn overlaps(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
@@ -162,11 +161,11 @@ fn overlaps(one: &str, other: &str) -> bool {
     }
 }
 
-/// `*` is any characters, none too; `?` is one.
+/// Matches a glob: `*` is any number of characters, `?` is one.
 fn is_like(glob: &str, text: &str) -> bool {
     let (glob, text): (Vec<char>, Vec<char>) = (glob.chars().collect(), text.chars().collect());
     let (mut g, mut t) = (0, 0);
-    // Where the last star was, and how far its characters go.
+    // The position of the last star, and the end of the characters that it matches.
     let mut star = None;
     while t < text.len() {
         match glob.get(g) {

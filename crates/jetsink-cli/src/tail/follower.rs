@@ -94,8 +94,8 @@ impl<'a> Follower<'a> {
         !self.plan.follows || since.is_some_and(|since| since > GRACE)
     }
 
-    /// Waits until the stream can be read, in growing intervals, at most until `--until`. Returns an error
-    /// that waiting does not resolve.
+    /// Waits until the stream can be read, in growing intervals, at most until `--until`. Returns an
+    /// error that waiting does not resolve.
     async fn wait_for_stream(&mut self) -> Result<(), Failure> {
         self.reading.abandon();
         let mut wait = WAITS.0;
@@ -126,9 +126,9 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Corrects the position if it does not fit the stream any more. The sequence numbers of a stream that
-    /// was deleted and created again start at 1; a stream that lost its last messages, such as in a power
-    /// failure, assigns their numbers again.
+    /// Corrects the position if it does not fit the stream any more. The sequence numbers of a stream
+    /// that was deleted and created again start at 1; a stream that lost its last messages, such as in
+    /// a power failure, assigns their numbers again.
     fn check_stream(&mut self) {
         let Some(reader) = self.reading.reader() else {
             return;

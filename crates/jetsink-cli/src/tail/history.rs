@@ -1,5 +1,5 @@
-//! The last messages that pass a filter: read from the stream's end backwards, in growing pieces, so that
-//! neither the whole stream is read nor more than the wanted messages are kept.
+//! The last messages that pass a filter: read from the stream's end backwards, in growing pieces, so
+//! that neither the whole stream is read nor more than the wanted messages are kept.
 
 use std::collections::VecDeque;
 

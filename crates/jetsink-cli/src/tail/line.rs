@@ -1,4 +1,4 @@
-//! A message as a line: for a terminal, for a pipe, as JSON.
+//! Formats a message as one line: for a terminal, for a pipe, or as JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,19 +11,19 @@ use serde_json::json;
 use super::content::Content;
 use super::text::{Cut, fitted, harmless, harmless_json, harmless_start};
 
-/// What stands in the type's place of a message that is no event.
+/// The type column of a message that is not an event.
 const NO_EVENT: &str = "not a CloudEvent";
 
-/// So much of its payload is shown.
+/// The number of characters of its payload that are shown.
 const START: usize = 80;
 
-/// How lines look.
+/// The format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Json,
     /// Whole columns with tabs between them.
     Tabs,
-    /// Columns that fit.
+    /// Columns that fit the width.
     Terminal {
         width: usize,
         coloured: bool,
@@ -40,7 +40,8 @@ pub(super) fn line(message: &StoredEvent, content: &Content, look: Look) -> Stri
     }
 }
 
-/// Time, tenant, type, source, id; of what is no event the subject and the payload's beginning.
+/// Time, tenant, type, source, id; for a message that is not an event, subject and beginning of the
+/// payload instead of source and id.
 fn columns(message: &StoredEvent, content: &Content) -> [String; 5] {
     let stored_at = time(message);
     match content {
@@ -104,7 +105,7 @@ fn on_terminal(
     shown.join(" ").trim_end().to_owned()
 }
 
-/// What `--json` tells of a message, before the event.
+/// The fields of `--json` before the event.
 #[derive(Serialize)]
 struct Described<'a> {
     sequence: u64,

@@ -1,9 +1,9 @@
-//! Text from outside, made harmless and fitted into columns. Pure.
+//! Escapes untrusted text and fits it into columns. Pure.
 
 use console::measure_text_width;
 
-/// Without what would act on a terminal: control characters, those that turn the direction of writing
-/// or hide, those that go on top of others. A backslash is doubled, so that an escape is known as one.
+/// Escapes control characters, invisible characters, and characters that change the direction or
+/// combine with others. A backslash is doubled, so that escapes are unambiguous.
 pub(super) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
@@ -15,10 +15,10 @@ pub(super) fn harmless(text: &str) -> String {
     harmless
 }
 
-/// The same of bytes, of which the first `most` characters at the most are of interest.
-pub(super) fn harmless_start(bytes: &[u8], most: usize) -> String {
-    // No character has more than 4 bytes: what is cut off in the middle of one is not of interest.
-    let start = &bytes[..bytes.len().min(most.saturating_mul(4))];
+/// Escapes the first bytes, to at max `max` characters.
+pub(super) fn harmless_start(bytes: &[u8], max: usize) -> String {
+    // A character has at max 4 bytes, so these contain enough. The last one may be incomplete.
+    let start = &bytes[..bytes.len().min(max.saturating_mul(4))];
     let mut text = String::new();
     for chunk in start.utf8_chunks() {
         text += &harmless(chunk.valid());
@@ -27,15 +27,15 @@ pub(super) fn harmless_start(bytes: &[u8], most: usize) -> String {
         }
     }
     let cut = start.len() < bytes.len();
-    match text.char_indices().nth(most) {
+    match text.char_indices().nth(max) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None if cut => text + "…",
         None => text,
     }
 }
 
-/// JSON without characters that would act on a terminal: they stand in strings only, where they can be
-/// escaped, and mean the same.
+/// Escapes in JSON the characters that affect a terminal. They occur only in strings, in which the
+/// escape has the same meaning.
 pub(super) fn harmless_json(json: &str) -> String {
     let mut harmless = String::with_capacity(json.len());
     let mut units = [0; 2];
@@ -52,7 +52,7 @@ pub(super) fn harmless_json(json: &str) -> String {
     harmless
 }
 
-/// Which end is left out where there is no room for all.
+/// The end that is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     Beginning,

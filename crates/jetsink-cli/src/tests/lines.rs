@@ -1,6 +1,6 @@
 use super::*;
 
-/// Gives a few bytes at a time.
+/// Returns a few bytes per read.
 struct Slow<'a>(&'a [u8], usize);
 
 impl Read for Slow<'_> {

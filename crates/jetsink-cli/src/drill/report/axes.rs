@@ -48,7 +48,8 @@ impl Axes {
     }
 }
 
-/// Events that returned `Ok` and are not in the stream: they are pending in a spool, in flight, or lost.
+/// Events that returned `Ok` and are not in the stream: they are pending in a spool, in flight, or
+/// lost.
 pub(super) fn behind(sample: &Sample) -> Option<f64> {
     let stored = sample.stored?;
     Some(sample.ok.saturating_sub(stored) as f64)

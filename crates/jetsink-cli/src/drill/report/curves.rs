@@ -131,8 +131,8 @@ impl<'a> Curves<'a> {
         format!("{:.1} {:.1}", self.x(sample), self.area.y(fraction))
     }
 
-    /// The samples that a line goes through: the largest per column. A column without a value ends a run,
-    /// so that the line has a gap.
+    /// The samples that a line goes through: the largest per column. A column without a value ends a
+    /// run, so that the line has a gap.
     fn runs(&self, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Vec<&'a Sample>> {
         let known = |sample: &Sample| value(sample).filter(|value| value.is_finite());
         let column = |sample: &Sample| (self.x(sample) / self.column).floor() as i64;

@@ -8,8 +8,8 @@ use super::verdict::{ContenderVerdict, headline};
 use crate::drill::format::{count, digits, duration};
 use crate::drill::record::{About, Check, ContenderRecord, Fault, Record};
 
-/// The page loads nothing and runs nothing: if a text were markup in spite of the escaping, the policy would
-/// keep it from running or loading anything. With the slashes the page is well-formed XML, too.
+/// The page loads nothing and runs nothing: if a text were markup in spite of the escaping, the policy
+/// would keep it from running or loading anything. With the slashes the page is well-formed XML, too.
 const META: PreEscaped<&str> = PreEscaped(concat!(
     "<meta charset='utf-8'/>\n",
     "<meta name='viewport' content='width=device-width, initial-scale=1'/>\n",

@@ -1,5 +1,5 @@
-//! One picture by itself, for a front page: the duration of emits during the faults, and whether events that
-//! returned `Ok` are stored.
+//! One picture by itself, for a front page: the duration of emits during the faults, and whether events
+//! that returned `Ok` are stored.
 
 use maud::{Markup, PreEscaped, html};
 

@@ -1,7 +1,7 @@
 //! One plot of the page, and several over one axis of time.
 //!
-//! Lines and areas are SVG, stretched to the available width. Names and numbers are HTML beside them, with
-//! the same size on a phone and on a desktop.
+//! Lines and areas are SVG, stretched to the available width. Names and numbers are HTML beside them,
+//! with the same size on a phone and on a desktop.
 
 use maud::{Markup, html};
 

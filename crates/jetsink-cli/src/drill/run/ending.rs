@@ -17,8 +17,8 @@ use crate::failure::Failure;
 use crate::output;
 
 impl DrillRun {
-    /// Waits until the spools are empty, then reads the streams. Returns by contender the number of events
-    /// whose results are known.
+    /// Waits until the spools are empty, then reads the streams. Returns by contender the number of
+    /// events whose results are known.
     pub(super) async fn read_before_deletion(&self) -> Result<Vec<u64>, Failure> {
         self.drain().await;
         // One emit per contender may be in flight.

@@ -30,8 +30,8 @@ use progress::Progress;
 const TICK: Duration = Duration::from_millis(100);
 /// The longest wait, after the load has ended, for an emit without a result.
 const LAST_RESULT: Duration = Duration::from_secs(15);
-/// The longest wait for a contender to deliver again, for a spool to empty, and for the broker to answer
-/// which events it has stored.
+/// The longest wait for a contender to deliver again, for a spool to empty, and for the broker to
+/// answer which events it has stored.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The result of a drill.
@@ -39,8 +39,8 @@ pub(super) struct Ended {
     pub(super) record: Record,
     /// The signal that ended it early.
     pub(super) interrupt: Option<Interrupt>,
-    /// The reason why it is incomplete: a fault could not be caused or healed, or the streams could not be
-    /// read.
+    /// The reason why it is incomplete: a fault could not be caused or healed, or the streams could not
+    /// be read.
     pub(super) failure: Option<Failure>,
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Progress {
     pub(super) notes: Vec<String>,
     /// By contender.
     pub(super) recoveries: Vec<Vec<Recovery>>,
-    /// By contender: events that may have been stored in a stream after it was read and before it was deleted.
+    /// By contender: events that may have been stored in a stream after it was read and before it was
+    /// deleted.
     pub(super) excused: Vec<Vec<Range<u64>>>,
     /// The events of streams that were deleted since.
     pub(super) read: Vec<Stored>,

@@ -120,8 +120,8 @@ fn rows(contenders: &[Arc<Contender>], latest: &VecDeque<Vec<Tick>>, ticks: &[Ti
     contenders.iter().zip(ticks).enumerate().map(row).collect()
 }
 
-/// Counts the messages that a stream has ever stored. The sequence of a stream that was deleted and created
-/// again starts at 0; messages of the old one still count.
+/// Counts the messages that a stream has ever stored. The sequence of a stream that was deleted and
+/// created again starts at 0; messages of the old one still count.
 #[derive(Debug, Clone, Default)]
 struct Counted {
     in_deleted: u64,

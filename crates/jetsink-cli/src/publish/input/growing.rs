@@ -17,8 +17,8 @@ use super::rotation::successor;
 /// The interval between two looks at the end of a file.
 pub(super) const POLL: Duration = Duration::from_millis(100);
 
-/// The time without growth after which a rotated file is complete: one of several writers may be slow to
-/// open the new file.
+/// The time without growth after which a rotated file is complete: one of several writers may be slow
+/// to open the new file.
 const QUIET: Duration = Duration::from_secs(1);
 
 pub(super) struct GrowingFile {

@@ -1,7 +1,7 @@
 //! Reads lines and converts them to envelopes, on a thread of its own.
 //!
-//! The thread sends batches over a bounded channel: memory is constant for any file size, and a slow pipe
-//! does not delay results.
+//! The thread sends batches over a bounded channel: memory is constant for any file size, and a slow
+//! pipe does not delay results.
 
 mod follow;
 mod growing;
@@ -78,7 +78,8 @@ pub(super) struct Input {
     pub(super) total_bytes: Option<u64>,
 }
 
-/// Opens all files, so that a missing file is an error before an event is published, and starts reading.
+/// Opens all files, so that a missing file is an error before an event is published, and starts
+/// reading.
 pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
     if settings.follow {
         return follow(settings);

@@ -55,7 +55,8 @@ impl FollowedFile {
         (self.device, self.inode) == (metadata.dev(), metadata.ino())
     }
 
-    /// Sets the message id of the line at an offset, unless it has one: the next run derives the same id.
+    /// Sets the message id of the line at an offset, unless it has one: the next run derives the same
+    /// id.
     pub(super) fn identify(&self, event: Envelope, offset: u64) -> Envelope {
         match MessageId::new(format!("{}.{offset}", self.name)) {
             Ok(id) if event.message_id().is_none() => event.with_message_id(id),

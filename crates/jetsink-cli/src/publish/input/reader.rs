@@ -42,7 +42,8 @@ impl Start {
 /// Reads lines and converts them to envelopes.
 pub(super) struct Reader {
     binding: Binding,
-    /// Whether message ids are derived from the lines' offsets, so that they are the same after a crash.
+    /// Whether message ids are derived from the lines' offsets, so that they are the same after a
+    /// crash.
     ids_by_offset: bool,
     pub(super) sender: mpsc::Sender<Batch>,
 }

@@ -67,8 +67,8 @@ fn generations(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(generations)
 }
 
-/// Finds the file that a position belongs to: by its inode, or else by its first bytes, which identify a
-/// copy.
+/// Finds the file that a position belongs to: by its inode, or else by its first bytes, which identify
+/// a copy.
 pub(super) fn find(path: &Path, position: &SavedPosition) -> io::Result<Option<OpenedFile>> {
     search(path, position, 0, |_| Ok(position.knows_copies()))
 }
@@ -121,7 +121,8 @@ fn search(
     copy.map(OpenedFile::seek).transpose()
 }
 
-/// The file that came after a rotated one: the oldest that is younger. `None` if that is the path itself.
+/// The file that came after a rotated one: the oldest that is younger. `None` if that is the path
+/// itself.
 pub(super) fn successor(path: &Path, ended: &fs::Metadata) -> io::Result<Option<OpenedFile>> {
     let mut younger: Vec<(SystemTime, PathBuf)> = Vec::new();
     for other in generations(path)? {

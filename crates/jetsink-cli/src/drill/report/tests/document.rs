@@ -1,4 +1,5 @@
-//! The page and the picture as a whole: that they are well-formed, complete, and hold no text as markup.
+//! The page and the picture as a whole: that they are well-formed, complete, and hold no text as
+//! markup.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
