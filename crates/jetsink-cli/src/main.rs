@@ -14,6 +14,7 @@ mod publish;
 mod runtime;
 mod spool;
 mod stream;
+mod subjects;
 mod tail;
 mod units;
 

@@ -1,6 +1,8 @@
-//! Parses times and sizes with their units.
+//! Parses and formats times and sizes.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m, 1h or 3d");
@@ -37,6 +39,12 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     } else {
         Err(wrong())
     }
+}
+
+/// Formats a time in UTC as RFC 3339 with milliseconds.
+pub(crate) fn format_time(time: SystemTime) -> String {
+    let text = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), text)
 }
 
 /// Splits a number from its unit.

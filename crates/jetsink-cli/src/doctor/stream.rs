@@ -231,24 +231,3 @@ fn in_days(duration: Duration) -> String {
         format!("{duration:?}")
     }
 }
-
-/// Whether a stream's subject captures all subjects of `pattern`, in which `*` means any token.
-pub(super) fn covers(stream_subject: &str, pattern: &str) -> bool {
-    let mut wanted = pattern.split('.');
-    for token in stream_subject.split('.') {
-        let Some(next) = wanted.next() else {
-            return false;
-        };
-        match token {
-            ">" => return true,
-            "*" => {}
-            literal if literal == next => {}
-            _ => return false,
-        }
-    }
-    wanted.next().is_none()
-}
-
-#[cfg(test)]
-#[path = "tests/stream.rs"]
-mod tests;

@@ -10,6 +10,7 @@ use super::clock::skew;
 use super::diagnosis::Diagnosis;
 use super::finding::Finding;
 use super::stream::{self, Expected};
+use crate::subjects::covers;
 
 /// The token that replaces a placeholder in a sample subject.
 const SAMPLE: &str = "jetsink-doctor";
@@ -111,7 +112,7 @@ async fn stream_info(
 fn capturing(info: &Value, pattern: &str) -> bool {
     let subjects = info["config"]["subjects"].as_array();
     let mut subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
-    subjects.any(|subject| stream::covers(subject, pattern))
+    subjects.any(|subject| covers(subject, pattern))
 }
 
 fn captured(pattern: &str, names: &[StreamName], all: bool) -> Vec<Finding> {

@@ -70,8 +70,8 @@ pub(crate) struct Drill {
     pub(super) cluster: bool,
 
     /// Which sinks of jetsink to run
-    #[arg(long, value_enum, default_value_t = Spool::Both, value_name = "WHICH")]
-    pub(super) spool: Spool,
+    #[arg(long, value_enum, default_value_t = SpoolChoice::Both, value_name = "WHICH")]
+    pub(super) spool: SpoolChoice,
 
     /// Run another way of publishing beside them
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["server", "context"])]
@@ -134,7 +134,7 @@ pub(crate) struct Drill {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Spool {
+pub(super) enum SpoolChoice {
     /// Only the one with a spool
     With,
     /// Only the one without

@@ -27,12 +27,12 @@ pub(super) struct Contender {
     pub(super) target: Target,
     binding: Binding,
     events: Events,
-    state: Mutex<Counts>,
+    state: Mutex<Results>,
 }
 
 /// The results of a contender so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts {
+pub(super) struct Results {
     /// By the event's number; [`EmitResult::Pending`] while it is in flight.
     pub(super) results: Vec<EmitResult>,
     pub(super) ok: u64,
@@ -188,7 +188,7 @@ impl Contender {
     }
 
     /// Returns all results. An emit in flight counts with its age so far.
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Results {
         let mut counts = self.state().clone();
         if let Some(since) = counts.in_flight_since {
             counts.longest = counts.longest.max(since.elapsed());
@@ -196,7 +196,7 @@ impl Contender {
         counts
     }
 
-    fn state(&self) -> MutexGuard<'_, Counts> {
+    fn state(&self) -> MutexGuard<'_, Results> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use jetsink::{
 use tempfile::TempDir;
 
 use super::about::about;
-use super::arguments::{Compare, Drill, Spool};
+use super::arguments::{Compare, Drill, SpoolChoice};
 use super::broker::{self, Broker};
 use super::contender::{Contender, Target};
 use super::event::Events;
@@ -158,9 +158,9 @@ fn all_kinds(arguments: &Drill) -> Vec<ContenderKind> {
 
 fn sink_kinds(arguments: &Drill) -> Vec<ContenderKind> {
     match arguments.spool {
-        Spool::With => vec![ContenderKind::Spooled],
-        Spool::Without => vec![ContenderKind::Direct],
-        Spool::Both => vec![ContenderKind::Direct, ContenderKind::Spooled],
+        SpoolChoice::With => vec![ContenderKind::Spooled],
+        SpoolChoice::Without => vec![ContenderKind::Direct],
+        SpoolChoice::Both => vec![ContenderKind::Direct, ContenderKind::Spooled],
     }
 }
 

@@ -1,10 +1,9 @@
 //! Spooled events and dead letters as text and as JSON.
 
-use std::time::SystemTime;
-
 use jetsink::{BuriedEvent, SpooledEvent};
-use jiff::Timestamp;
 use serde_json::json;
+
+use crate::units::format_time;
 
 /// One line per event.
 pub(super) fn event_line(event: &SpooledEvent) -> String {
@@ -12,7 +11,7 @@ pub(super) fn event_line(event: &SpooledEvent) -> String {
     format!(
         "{:>10} {} {} {} {} bytes{}",
         event.index,
-        time(event.spooled_at),
+        format_time(event.spooled_at),
         envelope.subject(),
         envelope.message_id().map_or("-", |id| id.as_str()),
         envelope.payload().len(),
@@ -29,7 +28,7 @@ pub(super) fn event_json(event: &SpooledEvent) -> serde_json::Value {
     let envelope = &event.envelope;
     json!({
         "index": event.index,
-        "spooled_at": time(event.spooled_at),
+        "spooled_at": format_time(event.spooled_at),
         "subject": envelope.subject().as_str(),
         "message_id": envelope.message_id().map(|id| id.as_str()),
         "bytes": envelope.payload().len(),
@@ -39,7 +38,7 @@ pub(super) fn event_json(event: &SpooledEvent) -> serde_json::Value {
 
 /// Two lines per dead letter: the event, and the reason.
 pub(super) fn dead_letter_lines(letter: &BuriedEvent) -> String {
-    let died = time(letter.died_at);
+    let died = format_time(letter.died_at);
     format!(
         "{}\n{:>10} {died} {}",
         event_line(&letter.event),
@@ -51,14 +50,8 @@ pub(super) fn dead_letter_lines(letter: &BuriedEvent) -> String {
 /// One JSON object per dead letter.
 pub(super) fn dead_letter_json(letter: &BuriedEvent) -> serde_json::Value {
     let mut json = event_json(&letter.event);
-    json["died_at"] = time(letter.died_at).into();
+    json["died_at"] = format_time(letter.died_at).into();
     json["code"] = letter.code.into();
     json["reason"] = letter.reason.clone().into();
     json
-}
-
-/// RFC 3339, in UTC.
-pub(super) fn time(time: SystemTime) -> String {
-    let shown = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-    Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), shown)
 }

@@ -5,9 +5,10 @@ use jetsink::{SpoolError, SpoolFile, SpooledEvent};
 use serde_json::json;
 
 use super::arguments::{Export, InSpool};
-use super::event::{dead_letter_json, event_json, event_line, time};
+use super::event::{dead_letter_json, event_json, event_line};
 use super::open::{note_damaged, note_set_aside, open};
 use crate::output::{self, counted};
+use crate::units::format_time;
 
 pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
@@ -18,7 +19,7 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
                 "events": status.events,
                 "subjects": status.subjects,
                 "bytes": status.used_bytes,
-                "oldest_spooled_at": spool.oldest()?.map(time),
+                "oldest_spooled_at": spool.oldest()?.map(format_time),
                 "dead_letters": status.dead_letters,
                 "may_be_stored": spool.may_be_stored(),
             })
@@ -27,7 +28,7 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         return Ok(code);
     }
     let since = spool.oldest()?.map_or_else(String::new, |oldest| {
-        format!(", the oldest since {}", time(oldest))
+        format!(", the oldest since {}", format_time(oldest))
     });
     output::print(&format!(
         "{} of {} waiting{since}; {}; {}",

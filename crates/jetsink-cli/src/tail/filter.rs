@@ -7,6 +7,7 @@ use jetsink::StoredEvent;
 use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
 
 use super::content::Content;
+use crate::subjects::{covers, overlap};
 
 /// With more subjects the request for a consumer would be large; then messages are only filtered here.
 const MAX_FILTER_SUBJECTS: usize = 64;
@@ -28,12 +29,12 @@ impl Filter {
     /// The subjects for the broker's filter; none if they overlap, which the broker refuses.
     pub(super) fn at_the_broker(&self) -> &[String] {
         let subjects = &self.subjects;
-        let overlap = (1..subjects.len()).any(|i| {
+        let any_overlap = (1..subjects.len()).any(|i| {
             subjects[..i]
                 .iter()
-                .any(|other| overlaps(other, &subjects[i]))
+                .any(|other| overlap(other, &subjects[i]))
         });
-        if overlap || subjects.len() > MAX_FILTER_SUBJECTS {
+        if any_overlap || subjects.len() > MAX_FILTER_SUBJECTS {
             return &[];
         }
         subjects
@@ -45,7 +46,7 @@ impl Filter {
         };
         self.since.is_none_or(|since| message.stored_at >= since)
             && self.until.is_none_or(|until| message.stored_at <= until)
-            && any_or(&self.subjects, &|filter| matches(filter, &message.subject))
+            && any_or(&self.subjects, &|filter| covers(filter, &message.subject))
             && match content {
                 Content::Event(event) => {
                     let tenant = event.tenant.as_deref().unwrap_or(TENANT_ID_DEFAULT_TOKEN);
@@ -130,35 +131,6 @@ fn check(subject: String, template: &str) -> Result<String, String> {
         }
     }
     Ok(subject)
-}
-
-/// Whether a filter with wildcards matches a subject.
-fn matches(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in filter.split('.') {
-        match (wanted, tokens.next()) {
-            (">", Some(_)) => return true,
-            (_, None) => return false,
-            ("*", Some(_)) => {}
-            (wanted, Some(token)) if wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
-/// Whether two filters match a common subject.
-fn overlaps(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('.'), other.split('.'));
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (None, Some(_)) | (Some(_), None) => return false,
-            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
-            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
-            _ => return false,
-        }
-    }
 }
 
 /// Matches a glob: `*` is any number of characters, `?` is one.

@@ -1,5 +1,6 @@
 //! Shows a stream's events and continues after lost connections.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamStart};
@@ -26,13 +27,6 @@ pub(super) struct Follower<'a> {
     /// The position of the next message.
     next: Start,
     shown: u64,
-}
-
-/// Whether more messages are wanted.
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    More,
-    Done,
 }
 
 impl<'a> Follower<'a> {
@@ -157,7 +151,7 @@ impl<'a> Follower<'a> {
             let (found, next) = history::last(&mut self.reading, max).await?;
             self.next = Start::At(StreamStart::Sequence(next));
             for message in &found {
-                if self.show(message) == Progress::Done {
+                if self.show(message).is_break() {
                     return Ok(());
                 }
             }
@@ -195,7 +189,7 @@ impl<'a> Follower<'a> {
                 return Ok(());
             };
             self.next = Start::At(StreamStart::Sequence(message.sequence + 1));
-            if self.show(&message) == Progress::Done {
+            if self.show(&message).is_break() {
                 return Ok(());
             }
         }
@@ -208,12 +202,13 @@ impl<'a> Follower<'a> {
         Instant::now().checked_add(left + GRACE)
     }
 
-    fn show(&mut self, message: &StoredEvent) -> Progress {
+    /// Shows a message that passes the filter. Breaks when no more are wanted.
+    fn show(&mut self, message: &StoredEvent) -> ControlFlow<()> {
         let content = Content::of(message);
         if self.plan.filter.passes(message, &content) {
             let look = screen::look(self.plan.json, environment);
             if !output::print(&line(message, &content, look)) {
-                return Progress::Done;
+                return ControlFlow::Break(());
             }
             self.shown += 1;
         }
@@ -224,9 +219,9 @@ impl<'a> Follower<'a> {
             .until
             .is_some_and(|until| message.stored_at > until);
         if enough || over {
-            Progress::Done
+            ControlFlow::Break(())
         } else {
-            Progress::More
+            ControlFlow::Continue(())
         }
     }
 }

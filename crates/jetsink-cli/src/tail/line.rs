@@ -4,12 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jetsink::StoredEvent;
 use jetsink::subject::TENANT_ID_DEFAULT_TOKEN;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use super::content::Content;
 use super::text::{Cut, fitted, harmless, harmless_json, harmless_start};
+use crate::units::format_time;
 
 /// The type column of a message that is not an event.
 const NO_EVENT: &str = "not a CloudEvent";
@@ -43,7 +43,7 @@ pub(super) fn line(message: &StoredEvent, content: &Content, look: Look) -> Stri
 /// Time, tenant, type, source, id; for a message that is not an event, subject and beginning of the
 /// payload instead of source and id.
 fn columns(message: &StoredEvent, content: &Content) -> [String; 5] {
-    let stored_at = time(message);
+    let stored_at = format_time(message.stored_at);
     match content {
         Content::Event(event) => [
             stored_at,
@@ -60,12 +60,6 @@ fn columns(message: &StoredEvent, content: &Content) -> [String; 5] {
             harmless_start(&message.payload, START),
         ],
     }
-}
-
-/// RFC 3339, in UTC.
-fn time(message: &StoredEvent) -> String {
-    let shown = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-    Timestamp::try_from(message.stored_at).map_or_else(|_| "-".to_owned(), shown)
 }
 
 /// Month, day and time to the second; wider with its thousandths.
@@ -117,7 +111,7 @@ struct Described<'a> {
 fn as_json(message: &StoredEvent, content: &Content) -> String {
     let described = Described {
         sequence: message.sequence,
-        stored_at: time(message),
+        stored_at: format_time(message.stored_at),
         subject: &message.subject,
         message_id: message.message_id.as_deref(),
     };

@@ -134,7 +134,7 @@ async fn what_can_not_be_audited_is_told_with_its_place() {
     let output = audit(&server, &[as_text(&bad)]);
     assert_code(&output, 2);
     assert!(
-        stderr(&output).contains("bad.jsonl:2: no event"),
+        stderr(&output).contains("bad.jsonl:2: not an event"),
         "{}",
         stderr(&output)
     );

@@ -33,7 +33,7 @@ impl DrillRun {
                 .get(stored.contender)
                 .is_some_and(|end| stored.number < *end)
         });
-        self.progress.borrow_mut().read.append(&mut read);
+        self.timeline.borrow_mut().read.append(&mut read);
         Ok(read_until)
     }
 
@@ -71,18 +71,18 @@ impl DrillRun {
             }
         };
         // The wait before a subject's next retry is at most as long as its failure.
-        let longest = self.progress.borrow().longest_fault();
+        let longest = self.timeline.borrow().longest_fault();
         let _ = timeout(PATIENCE + longest, empty).await;
     }
 
     /// The results of all emits, before the streams are read.
     fn evidence(&self) -> (Vec<Fault>, Vec<Evidence>) {
-        let progress = self.progress.borrow();
+        let timeline = self.timeline.borrow();
         let contenders = self
             .contenders
             .iter()
-            .zip(&progress.excused)
-            .zip(&progress.recoveries);
+            .zip(&timeline.excused)
+            .zip(&timeline.recoveries);
         let evidence = contenders.map(|((contender, excused), recoveries)| {
             let counts = contender.counts();
             let mut evidence = Evidence::new(counts.results);
@@ -92,15 +92,15 @@ impl DrillRun {
             evidence.left = contender.spooled();
             evidence
         });
-        (progress.faults.clone(), evidence.collect())
+        (timeline.faults.clone(), evidence.collect())
     }
 
     /// Reads the streams and makes the record.
     pub(super) async fn finish(&self, mut recorder: Recorder, failure: Option<Failure>) -> Ended {
         if self.has_view.take() {
             // The view has been cleared: print its notes.
-            let progress = self.progress.borrow();
-            progress.notes.iter().for_each(|text| output::note(text));
+            let timeline = self.timeline.borrow();
+            timeline.notes.iter().for_each(|text| output::note(text));
         }
         if self.record_fault() {
             let wait = PATIENCE.as_secs();
@@ -109,7 +109,7 @@ impl DrillRun {
             ));
         }
         let (faults, mut evidence) = self.evidence();
-        let before = std::mem::take(&mut self.progress.borrow_mut().read);
+        let before = std::mem::take(&mut self.timeline.borrow_mut().read);
         // Without the streams the record still contains the results and times of the emits.
         let (read, unread) = match self.read_back().await {
             Ok(read) => (read, None),

@@ -29,9 +29,9 @@ impl DrillRun {
             self.fault_begins(name);
             broker.begin(fault).await?;
             if let Some(read_until) = read_until {
-                let mut progress = self.progress.borrow_mut();
+                let mut timeline = self.timeline.borrow_mut();
                 let contenders = self.contenders.iter().zip(read_until);
-                for ((contender, read), excused) in contenders.zip(&mut progress.excused) {
+                for ((contender, read), excused) in contenders.zip(&mut timeline.excused) {
                     excused.push(read..contender.begun());
                 }
             }

@@ -2,8 +2,8 @@
 
 mod ending;
 mod faults;
-mod progress;
 mod sampling;
+mod timeline;
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal as _;
@@ -24,7 +24,7 @@ use super::recorder::Recorder;
 use super::script::Script;
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
-use progress::Progress;
+use timeline::Timeline;
 
 /// The time between two samples.
 const TICK: Duration = Duration::from_millis(100);
@@ -63,7 +63,7 @@ pub(super) struct DrillRun {
     has_view: Cell<bool>,
     quiet: bool,
     started: Instant,
-    progress: RefCell<Progress>,
+    timeline: RefCell<Timeline>,
 }
 
 impl DrillRun {
@@ -77,7 +77,7 @@ impl DrillRun {
         events: Events,
     ) -> Self {
         let longest = arguments.deadline + Duration::from_millis(500);
-        let progress = Progress::new(contenders.len());
+        let timeline = Timeline::new(contenders.len());
         Self {
             about,
             longest_emit: arguments.longest_emit.unwrap_or(longest),
@@ -95,7 +95,7 @@ impl DrillRun {
             ),
             quiet: arguments.quiet,
             started: Instant::now(),
-            progress: RefCell::new(progress),
+            timeline: RefCell::new(timeline),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{interval, sleep, timeout};
 
-use super::progress::moment;
+use super::timeline::moment;
 use super::{DrillRun, TICK};
 use crate::drill::contender::{Contender, Tick};
 use crate::drill::record::CircuitState;
@@ -36,9 +36,9 @@ impl DrillRun {
                     self.observe(&ticks);
                 }
                 if let Some(view) = &mut view {
-                    let progress = self.progress.borrow();
+                    let timeline = self.timeline.borrow();
                     let at = self.started.elapsed();
-                    let now = match &progress.fault {
+                    let now = match &timeline.fault {
                         Some((name, since)) => {
                             format!("{name}, for {}", moment(at.saturating_sub(*since)))
                         }
@@ -49,7 +49,7 @@ impl DrillRun {
                         end,
                         now,
                         contenders: rows(&self.contenders, &latest, &ticks),
-                        notes: progress.notes.clone(),
+                        notes: timeline.notes.clone(),
                     });
                 }
                 let stored = stored.borrow().iter().copied().collect::<Vec<_>>();
@@ -84,7 +84,7 @@ impl DrillRun {
         let open = ticks
             .iter()
             .any(|tick| tick.circuit == Some(CircuitState::Reconnecting));
-        let is_open = self.progress.borrow().fault.is_some();
+        let is_open = self.timeline.borrow().fault.is_some();
         match (is_open, open) {
             (false, true) => self.fault_begins("not delivering"),
             (true, false) => self.fault_ends(),

@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -42,19 +42,13 @@ impl GrowingFile {
 
     /// Whether the file was truncated, even if it has grown again since.
     fn is_truncated(&self) -> io::Result<bool> {
-        let known = self.followed.head.lock();
-        // No code panics while it holds the lock.
-        let known = known.unwrap_or_else(PoisonError::into_inner);
+        let known = self.followed.head();
         let is_shorter = self.file.metadata()?.len() < self.offset;
         Ok(is_shorter || head(&self.file, known.len())? != *known)
     }
 
     fn add_to_head(&self, bytes: &[u8]) {
-        let mut known = self
-            .followed
-            .head
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.followed.head();
         let missing = HEAD - known.len().min(HEAD);
         // Only if all bytes before these are known.
         if self.offset == known.len() as u64 {

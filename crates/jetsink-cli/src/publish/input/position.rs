@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jetsink::{Envelope, MessageId};
@@ -32,7 +32,7 @@ pub(super) struct FollowedFile {
     /// Part of the message ids of its lines; stays with the file over restarts.
     pub(super) name: String,
     /// The part of the first [`HEAD`] bytes that was read.
-    pub(super) head: Mutex<Vec<u8>>,
+    head: Mutex<Vec<u8>>,
     /// Whether the file was truncated: then bytes after the last line end are not a line.
     pub(super) truncated: AtomicBool,
 }
@@ -64,14 +64,18 @@ impl FollowedFile {
         }
     }
 
+    pub(super) fn head(&self) -> MutexGuard<'_, Vec<u8>> {
+        // No code panics while it holds the lock.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn is_truncated(&self) -> bool {
         self.truncated.load(Ordering::Acquire)
     }
 
     /// The position behind a line, to be saved.
     pub(super) fn position(&self, offset: u64, line: u64) -> SavedPosition {
-        // Nothing panics while holding it.
-        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
         SavedPosition {
             version: VERSION,
             device: self.device,

@@ -71,10 +71,10 @@ fn a_misspelt_placeholder_is_named_and_an_id_that_looks_like_one_is_none() {
 #[test]
 fn subjects_are_matched_as_the_broker_does() {
     for (filter, subject) in [("a.>", "a.b.c"), ("a.*.c", "a.b.c"), ("a", "a"), (">", "a")] {
-        assert!(matches(filter, subject), "{filter} {subject}");
+        assert!(covers(filter, subject), "{filter} {subject}");
     }
     for (filter, subject) in [("a.>", "a"), ("a.*", "a.b.c"), ("a.*", "a"), ("a", "b")] {
-        assert!(!matches(filter, subject), "{filter} {subject}");
+        assert!(!covers(filter, subject), "{filter} {subject}");
     }
 }
 

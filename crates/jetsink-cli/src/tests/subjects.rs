@@ -1,8 +1,8 @@
 use super::*;
 
 #[test]
-fn a_stream_covers_a_pattern_or_only_a_part_of_it() {
-    for (subject, pattern, all) in [
+fn filter_covers_a_pattern_or_only_a_part_of_it() {
+    for (filter, pattern, all) in [
         ("events.>", "events.*", true),
         ("events.*", "events.*", true),
         (">", "events.a.b", true),
@@ -12,7 +12,9 @@ fn a_stream_covers_a_pattern_or_only_a_part_of_it() {
         ("events.*.b", "events.a.b", true),
         ("events.>", "events", false),
         ("events.a.b", "events.a", false),
+        ("events.>", "events.>", true),
+        ("events.*", "events.>", false),
     ] {
-        assert_eq!(covers(subject, pattern), all, "{subject} {pattern}");
+        assert_eq!(covers(filter, pattern), all, "{filter} {pattern}");
     }
 }

@@ -10,7 +10,7 @@ use crate::drill::record::Fault;
 use crate::drill::verdict::Recovery;
 use crate::output;
 
-pub(super) struct Progress {
+pub(super) struct Timeline {
     /// The current fault and its beginning.
     pub(super) fault: Option<(String, Duration)>,
     pub(super) faults: Vec<Fault>,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
     pub(super) read: Vec<Stored>,
 }
 
-impl Progress {
+impl Timeline {
     pub(super) fn new(contenders: usize) -> Self {
         Self {
             fault: None,
@@ -45,7 +45,7 @@ impl Progress {
 impl DrillRun {
     pub(super) fn fault_begins(&self, name: &str) {
         let at = self.started.elapsed();
-        self.progress.borrow_mut().fault = Some((name.to_owned(), at));
+        self.timeline.borrow_mut().fault = Some((name.to_owned(), at));
         self.note(format!("{}: {name}", moment(at)));
     }
 
@@ -58,11 +58,11 @@ impl DrillRun {
     /// Records the current fault with its end. Returns whether there was one.
     pub(super) fn record_fault(&self) -> bool {
         let at = self.started.elapsed();
-        let mut progress = self.progress.borrow_mut();
-        let Some((name, from)) = progress.fault.take() else {
+        let mut timeline = self.timeline.borrow_mut();
+        let Some((name, from)) = timeline.fault.take() else {
             return false;
         };
-        progress.faults.push(Fault {
+        timeline.faults.push(Fault {
             name,
             from: from.as_secs_f64(),
             until: at.as_secs_f64(),
@@ -77,14 +77,14 @@ impl DrillRun {
         times: &[Option<Duration>],
         bound: Duration,
     ) {
-        let mut progress = self.progress.borrow_mut();
+        let mut timeline = self.timeline.borrow_mut();
         let mut texts = Vec::new();
-        for (&time, all) in times.iter().zip(&mut progress.recoveries) {
+        for (&time, all) in times.iter().zip(&mut timeline.recoveries) {
             all.push(Recovery { fault, time, bound });
             let text = |time: Duration| duration(time.as_secs_f64());
             texts.push(time.map_or_else(|| "not yet".to_owned(), text));
         }
-        drop(progress);
+        drop(timeline);
         self.note(format!("each delivers again after {}", texts.join(", ")));
     }
 
@@ -92,7 +92,7 @@ impl DrillRun {
         if !self.has_view.get() && !self.quiet {
             output::note(&text);
         }
-        self.progress.borrow_mut().notes.push(text);
+        self.timeline.borrow_mut().notes.push(text);
     }
 }
 
