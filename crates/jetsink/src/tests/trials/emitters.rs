@@ -94,14 +94,18 @@ impl Ledger {
         let good = good.map(|e| recorded(e).ordered(e.is_ordered).on(SUBJECTS[e.subject]));
         let messages = stored.iter();
         let messages = messages.map(|m| (m.subject.as_str(), m.payload.clone()));
-        let findings = Findings::of(good, messages);
-        assert!(findings.is_clean(), "{findings:?}");
+        assert_clean("stream", &Findings::of(good, messages));
         let poison = events.values().filter(|e| e.is_poison());
         let poison = poison.map(|e| recorded(e).ordered(false));
         let letters = dead.iter().map(|payload| ("dead letters", payload.clone()));
-        let findings = Findings::of(poison, letters);
-        assert!(findings.is_clean(), "dead letters: {findings:?}");
+        assert_clean("dead letters", &Findings::of(poison, letters));
     }
+}
+
+/// Names the first of the events that were found.
+fn assert_clean(place: &str, findings: &Findings<String>) {
+    let events = format!("{findings:?}");
+    assert!(findings.is_clean(), "{place}: {findings}: {events:.400}");
 }
 
 /// One caller.
