@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jetsink::{Binding, ContentMode, Subject, SubjectTemplate, event_json};
 use serde_json::value::RawValue;
 
-use super::index::{Hash, hash};
+use super::keys::{Hash, hash};
 
 /// The depth that serde_json reads. Deeper text is compared as it is.
 const MAX_DEPTH: usize = 128;
