@@ -4,7 +4,7 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header
 use serde::Deserialize;
 
 use crate::message::envelope::{CONTENT_TYPE, Envelope};
-use crate::outcome::{Acknowledgement, PublishError, Refusal};
+use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope};
 
 pub(crate) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
@@ -94,8 +94,8 @@ fn append(map: &mut HeaderMap, name: HeaderName, value: &str) -> Result<usize, P
 fn refused(name: &str, reason: &dyn std::fmt::Display) -> PublishError {
     PublishError::Other {
         text: format!("the client refuses the header {name}: {reason}"),
-        scope: crate::Scope::Event,
-        known: crate::Known::NotSent,
+        scope: Scope::Event,
+        known: Known::NotSent,
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) enum Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Headers, MessageId, Scope, Subject};
+    use crate::{Headers, MessageId, Subject};
 
     fn answer(payload: &str) -> Message {
         Message {
