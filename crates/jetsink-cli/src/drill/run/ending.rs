@@ -12,7 +12,7 @@ use crate::drill::event::Stored;
 use crate::drill::record::{ContenderRecord, Fault, Record};
 use crate::drill::recorder::Recorder;
 use crate::drill::streams;
-use crate::drill::verdict::{Evidence, to_compare};
+use crate::drill::verdict::{Comparison, Evidence, to_compare};
 use crate::failure::Failure;
 use crate::output;
 
@@ -85,12 +85,14 @@ impl DrillRun {
             .zip(&timeline.recoveries);
         let evidence = contenders.map(|((contender, excused), recoveries)| {
             let counts = contender.counts();
-            let mut evidence = Evidence::new(counts.results);
-            evidence.excused.clone_from(excused);
-            evidence.longest = counts.longest;
-            evidence.recoveries.clone_from(recoveries);
-            evidence.left = contender.spooled();
-            evidence
+            Evidence {
+                results: counts.results,
+                excused: excused.clone(),
+                longest: counts.longest,
+                recoveries: recoveries.clone(),
+                left: contender.spooled(),
+                unread: false,
+            }
         });
         (timeline.faults.clone(), evidence.collect())
     }
@@ -108,36 +110,33 @@ impl DrillRun {
                 "the broker is not whole: waiting up to {wait} s to read its streams"
             ));
         }
-        let (faults, mut evidence) = self.evidence();
+        let (faults, evidence) = self.evidence();
         let before = std::mem::take(&mut self.timeline.borrow_mut().read);
         // Without the streams the record still contains the results and times of the emits.
         let (read, unread) = match self.read_back().await {
             Ok(read) => (read, None),
             Err(unread) => (Vec::new(), Some(unread)),
         };
-        evidence
-            .iter_mut()
-            .for_each(|evidence| evidence.unread = unread.is_some());
-        for stored in before.into_iter().chain(read) {
-            if let Some(evidence) = evidence.get_mut(stored.contender) {
-                evidence.stored(stored.number, stored.intact);
-            }
-        }
-        // One last sample.
-        let last = self.contenders.iter().zip(&evidence);
-        let last = last.map(|(contender, evidence)| {
-            let stored = (!evidence.unread).then(|| evidence.ever_stored());
-            (contender.tick(), stored)
+        let numbered = evidence.into_iter().enumerate();
+        let compared = numbered.map(|(contender, mut evidence)| {
+            evidence.unread = unread.is_some();
+            let stored = before.iter().chain(&read);
+            let stored = stored.filter(|stored| stored.contender == contender);
+            evidence.compare(stored.map(|stored| (stored.number, stored.intact)))
         });
+        let compared: Vec<Comparison> = compared.collect();
+        // One last sample.
+        let last = self.contenders.iter().zip(&compared);
+        let last = last.map(|(contender, compared)| (contender.tick(), compared.ever_stored()));
         recorder.record(self.started.elapsed(), last.collect());
         let mut about = self.about.clone();
         about.unread = unread.is_some();
         about.interrupted = *self.interrupted.borrow();
         about.seconds = self.started.elapsed().as_secs_f64();
         about.tick_seconds = recorder.tick_seconds();
-        let contenders = self.contenders.iter().zip(evidence).zip(recorder.finish());
-        let contenders = contenders.map(|((contender, evidence), samples)| {
-            let checks = evidence.checks(self.longest_emit);
+        let contenders = self.contenders.iter().zip(compared).zip(recorder.finish());
+        let contenders = contenders.map(|((contender, compared), samples)| {
+            let checks = compared.checks(self.longest_emit);
             ContenderRecord {
                 name: contender.name.to_owned(),
                 samples,
