@@ -1,30 +1,36 @@
-//! Random numbers that are the same for the same seed, on every machine and in every version.
+//! Random choices, the same for the same seed.
 
-/// SplitMix64: small, and good enough to choose steps with.
+/// A source of random choices.
+///
+/// The same seed makes the same choices on every machine, as long as the lock file keeps the version of
+/// `fastrand`.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Dice(fastrand::Rng);
 
 impl Dice {
-    /// Dice that roll the same numbers again for the same seed.
+    /// Starts a sequence of choices.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(mixed(seed ^ 0x6a65_7473_696e_6b00))
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     /// The next 64 bits.
     #[allow(clippy::should_implement_trait)] // endless, and no iterator's methods are wanted
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed(self.0)
+        self.0.u64(..)
     }
 
-    /// A number below `limit`; 0 where that is 0. (Its bias is below `limit` in 2^64.)
+    /// A number below `limit`; 0 if that is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+        match limit {
+            0 => 0,
+            limit => self.0.u64(..limit),
+        }
     }
 
-    /// A place in something so long.
+    /// An index into a list of this length.
     pub fn index(&mut self, length: usize) -> usize {
+        // Not of `usize`: it has other numbers on other machines.
         self.below(length as u64) as usize
     }
 
@@ -33,15 +39,15 @@ impl Dice {
         self.below(times) == 0
     }
 
-    /// Heads or tails.
+    /// True or false, equally often.
     pub fn coin(&mut self) -> bool {
-        self.once_in(2)
+        self.0.bool()
     }
 
-    /// One of them.
+    /// One of the choices.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there are no choices.
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.index(choices.len())]
     }
@@ -51,28 +57,19 @@ impl Dice {
         let mut left = self.below(weights.iter().sum());
         for (choice, weight) in weights.iter().enumerate() {
             match left.checked_sub(*weight) {
-                Some(behind) => left = behind,
+                Some(rest) => left = rest,
                 None => return choice,
             }
         }
         weights.len()
     }
 
-    /// So many random bytes.
+    /// Random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(count + 8);
-        while bytes.len() < count {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(count);
+        let mut bytes = vec![0; count];
+        self.0.fill(&mut bytes);
         bytes
     }
-}
-
-fn mixed(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -80,13 +77,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_rolls_the_same_numbers_and_its_neighbour_others() {
+    fn equal_seeds_make_equal_choices_and_neighbours_make_others() {
         let rolls = |seed| -> Vec<u64> {
             let mut dice = Dice::new(seed);
             (0..100).map(|_| dice.next()).collect()
         };
         assert_eq!(rolls(7), rolls(7));
         assert!(rolls(7).iter().zip(rolls(8)).all(|(a, b)| *a != b));
+    }
+
+    /// Trials count their seeds up: the first choices must not depend on that.
+    #[test]
+    fn first_choices_of_neighbouring_seeds_are_evenly_spread() {
+        let mut counts = [[0_u32; 10]; 3];
+        for seed in 0..10_000 {
+            let mut dice = Dice::new(seed);
+            for counts in &mut counts {
+                counts[dice.index(10)] += 1;
+            }
+        }
+        let is_even = |count: &u32| (880..1_120).contains(count);
+        assert!(counts.iter().flatten().all(is_even), "{counts:?}");
+    }
+
+    /// A change here means that the seed of a failed history no longer repeats it.
+    #[test]
+    fn choices_of_a_seed_do_not_change() {
+        let mut dice = Dice::new(7);
+        let numbers: Vec<u64> = (0..4).map(|_| dice.below(1_000)).collect();
+        assert_eq!(numbers, [773, 222, 718, 481]);
+        assert_eq!(dice.bytes(3), [44, 189, 203]);
     }
 
     #[test]

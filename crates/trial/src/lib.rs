@@ -1,16 +1,16 @@
-//! What every trial shares: how many histories and from which seed, a thread or two to run them, and
-//! the line that it ends with.
+//! The frame of every trial: the number of histories, their seeds and threads, and the line that a trial
+//! ends with.
 //!
-//! A trial is an ordinary `#[test]`. By itself it runs the few histories that it asks for; `cargo
-//! xtask trials` runs the same test with more, by the environment:
+//! A trial is an ordinary `#[test]` with a small number of histories. `cargo xtask trials` runs the same
+//! test with more, set by the environment:
 //!
 //! | variable | |
 //! | --- | --- |
-//! | `JETSINK_TRIAL_COUNT` | how many histories |
-//! | `JETSINK_SEED` | the seed of the first; each next one's is one higher |
-//! | `JETSINK_TRIAL_THREADS` | how many run at a time: 1, unless given |
+//! | `JETSINK_TRIAL_COUNT` | the number of histories |
+//! | `JETSINK_SEED` | the seed of the first history; each next seed is one higher |
+//! | `JETSINK_TRIAL_THREADS` | the number of threads; 1 by default |
 //!
-//! So a history that fails is repeated alone by its own seed and a count of 1.
+//! A failed history is repeated alone by its own seed and a count of 1.
 
 mod dice;
 
@@ -25,7 +25,7 @@ pub use dice::Dice;
 /// The seed of the first history, where none is given: every run of the tests is the same.
 const USUAL_SEED: u64 = 1;
 
-/// With so many failed, the rest would not say more.
+/// The number of failures after which a trial ends early.
 const ENOUGH_FAILURES: usize = 10;
 
 /// One trial: a name, how much of it to run, and from which seed.
@@ -73,8 +73,8 @@ impl Trial {
         });
     }
 
-    /// Runs `site` on so many of `sites`, spread evenly: all of them, where the count is no less. A site's
-    /// seed is its place among all, and with a count of 1 that one runs.
+    /// Runs `site` on as many of `sites` as the count says, spread evenly. The seed of a site is its index:
+    /// a count of 1 runs the site of the trial's seed.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -134,12 +134,12 @@ impl Trial {
         self.end(next.into_inner().min(count), failed.len() as u64, &of);
     }
 
-    /// Ends a trial that ran its `count` rounds by itself, and of which a failure is a panic.
+    /// Ends a trial that ran its `count` rounds itself and panics on a failure.
     pub fn passed(&self, count: u64) {
         self.end(count, 0, "");
     }
 
-    /// The same, where so many events were looked for one by one.
+    /// As [`passed`](Self::passed), with the number of events that were checked.
     pub fn passed_over(&self, count: u64, events: usize) {
         self.end(count, 0, &format!(" events={events}"));
     }
@@ -160,10 +160,10 @@ fn reason(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("it panicked").to_owned()
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 ///
 /// # Panics
-/// Where it is no number: a trial of another count than was asked for would prove something else.
+/// If it is not a number: a trial with another count would be another trial.
 #[must_use]
 pub fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
