@@ -1,16 +1,16 @@
-//! What each emit was told, and how that compares with what is stored. Pure.
+//! The result of each emit, compared with the stream. Pure.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use delivery_audit::{Event, Outcome};
 use tokio::time::Instant;
 
-/// What the caller of one emit got.
+/// The result of one emit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Ok,
     Err,
-    /// Nothing, until its time was up.
+    /// No result before its time was up.
     Nothing,
 }
 
@@ -26,17 +26,17 @@ pub(crate) struct Emitted {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(pub(crate) Vec<Emitted>);
 
-/// The numbers told `Ok` against the numbers stored, as sets.
+/// The counts of a comparison with the stream.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) ok: usize,
     pub(crate) err: usize,
     pub(crate) nothing: usize,
-    /// Told `Ok`, and not there.
+    /// Returned `Ok`, and not stored.
     pub(crate) lost: usize,
-    /// There more than once, whatever was told.
+    /// Stored more than once, with any result.
     pub(crate) duplicated: usize,
-    /// Not told `Ok`, and there.
+    /// Stored, and did not return `Ok`.
     pub(crate) stored_without_ok: usize,
 }
 
@@ -45,7 +45,7 @@ impl Ledger {
         self.0.iter().filter(move |emitted| emitted.told == told)
     }
 
-    /// Those that were told `Ok` and began and ended between two moments.
+    /// The emits that returned `Ok` and began and ended between two moments.
     pub(crate) fn ok_within(&self, from: Instant, to: Instant) -> Self {
         let within = |emitted: &&Emitted| emitted.started >= from && emitted.ended <= to;
         Self(self.told(Told::Ok).filter(within).copied().collect())
@@ -70,29 +70,33 @@ impl Ledger {
         after.map(|emitted| emitted.ended - moment).min()
     }
 
+    /// Compares the results with the numbers of the stored events.
     pub(crate) fn against(&self, stored: impl IntoIterator<Item = u64>) -> Tally {
-        let mut times_stored: HashMap<u64, usize> = HashMap::new();
-        for number in stored {
-            *times_stored.entry(number).or_default() += 1;
-        }
-        let mut tally = Tally::default();
+        let mut ledger: delivery_audit::Ledger<u64> = delivery_audit::Ledger::new();
         for emitted in &self.0 {
-            let times = times_stored.get(&emitted.number).copied().unwrap_or(0);
-            match emitted.told {
-                Told::Ok => tally.ok += 1,
-                Told::Err => tally.err += 1,
-                Told::Nothing => tally.nothing += 1,
-            }
-            match (emitted.told, times) {
-                (Told::Ok, 0) => tally.lost += 1,
-                (Told::Ok, _) | (Told::Err | Told::Nothing, 0) => {}
-                (Told::Err | Told::Nothing, _) => tally.stored_without_ok += 1,
-            }
-            if times > 1 {
-                tally.duplicated += 1;
-            }
+            let outcome = match emitted.told {
+                Told::Ok => Outcome::Acknowledged,
+                // Not every contender's errors say whether the event is stored.
+                Told::Err | Told::Nothing => Outcome::Unknown,
+            };
+            ledger.add(Event::new(emitted.number, outcome).ordered(false));
         }
-        tally
+        let mut audit = ledger.seal();
+        for number in stored {
+            audit.observe("", &number);
+        }
+        let report = audit.finish();
+        let numbered = self.0.iter().zip(0..);
+        let without_ok = numbered
+            .filter(|(emitted, event)| emitted.told != Told::Ok && report.is_stored(*event));
+        Tally {
+            ok: self.told(Told::Ok).count(),
+            err: self.told(Told::Err).count(),
+            nothing: self.told(Told::Nothing).count(),
+            lost: report.lost().count(),
+            duplicated: report.duplicated().count(),
+            stored_without_ok: without_ok.count(),
+        }
     }
 }
 
