@@ -10,7 +10,7 @@ use crate::{NatsLocalError, TlsFiles, nats_server_binary};
 /// Ports are chosen by the system and may be taken again before the server binds them.
 pub(crate) const MOST_PORTS_TRIED: u32 = 5;
 
-/// How a [`NatsServer`] is to run. Default: JetStream on, no login, no TLS.
+/// The settings of a [`NatsServer`]. Default: JetStream, no login, no TLS.
 #[derive(Debug, Clone, Default)]
 pub struct NatsServerBuilder {
     binary: Option<PathBuf>,
@@ -23,42 +23,42 @@ pub struct NatsServerBuilder {
 }
 
 impl NatsServerBuilder {
-    /// Runs this program, and not the one that [`nats_server_binary`] finds.
+    /// Runs this program instead of the one that [`nats_server_binary`] finds.
     #[must_use]
     pub fn binary(mut self, path: PathBuf) -> Self {
         self.binary = Some(path);
         self
     }
 
-    /// Without JetStream.
+    /// Disables JetStream.
     #[must_use]
     pub fn without_jetstream(mut self) -> Self {
         self.without_jetstream = true;
         self
     }
 
-    /// The largest message, headers included, in bytes.
+    /// Sets the largest message, headers included, in bytes.
     #[must_use]
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = Some(bytes);
         self
     }
 
-    /// Lets only this user in.
+    /// Accepts this user only.
     #[must_use]
     pub fn user_and_password(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// Demands TLS, with these files.
+    /// Requires TLS, with these files.
     #[must_use]
     pub fn tls(mut self, files: &TlsFiles) -> Self {
         self.tls = Some(files.clone());
         self
     }
 
-    /// Waits for the client's first word of TLS, and greets behind it (`handshake_first`).
+    /// Starts with the TLS handshake, and greets the client after it (`handshake_first`).
     #[must_use]
     pub fn tls_first(mut self) -> Self {
         self.tls_first = true;
@@ -73,10 +73,10 @@ impl NatsServerBuilder {
         self
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts the server and waits until it answers.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where there is no binary, or the server doesn't come up within 20 s.
+    /// [`NatsLocalError`] if there is no binary, or if the server does not answer within 20 s.
     pub async fn start(self) -> Result<NatsServer, NatsLocalError> {
         let mut server = self.prepare()?;
         let mut tries = 1;

@@ -8,14 +8,14 @@ use crate::builder::{MOST_PORTS_TRIED, free_port};
 use crate::server::create_stream;
 use crate::{NatsLocalError, NatsServer, NatsServerBuilder, TcpProxy};
 
-/// How long a cluster may take to agree on anything: two elections, on a busy machine.
+/// The time in which a cluster must agree: two elections, on a busy machine.
 const TIME_TO_AGREE: Duration = Duration::from_secs(60);
 
 /// Nothing listens there. Servers tell each other where they are reached, which would lead past the
 /// ways that can be cut.
 const NOWHERE: &str = "127.0.0.1:1";
 
-/// Three servers with JetStream. Clients come in by [`urls`](Self::urls).
+/// Three servers with JetStream. Clients connect to [`urls`](Self::urls), through proxies.
 #[derive(Debug)]
 pub struct NatsCluster {
     nodes: Vec<Node>,
@@ -31,18 +31,18 @@ struct Node {
 }
 
 impl NatsCluster {
-    /// How many servers it has.
+    /// The number of servers.
     pub const SIZE: usize = 3;
 
-    /// Starts it, and waits until it can hold streams.
+    /// Starts the servers and waits until they accept streams.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where a server does not come up, or the three do not agree within a minute.
+    /// [`NatsLocalError`] if a server does not answer, or if the three do not agree within a minute.
     pub async fn start() -> Result<Self, NatsLocalError> {
         Self::start_from(NatsServer::builder()).await
     }
 
-    /// As [`start`](Self::start), of servers that are set up so.
+    /// As [`start`](Self::start), with these settings for each server.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -95,12 +95,12 @@ impl NatsCluster {
         format!("nats://127.0.0.1:{}", self.nodes[number].entrance.port())
     }
 
-    /// One of its servers, to be killed, frozen, sent away or started again.
+    /// Returns one server, to kill, freeze or restart it.
     pub fn server(&mut self, number: usize) -> &mut NatsServer {
         &mut self.nodes[number].server
     }
 
-    /// Cuts a server off from the other two. Its clients stay with it.
+    /// Cuts a server off from the other two. Its clients stay connected.
     pub fn partition(&self, number: usize) {
         self.routes_of(number).for_each(TcpProxy::cut);
     }
@@ -126,7 +126,7 @@ impl NatsCluster {
         })
     }
 
-    /// JetStream over a client of its own.
+    /// Returns JetStream over a new client.
     ///
     /// # Errors
     /// [`NatsLocalError::Broker`].
@@ -168,10 +168,10 @@ impl NatsCluster {
         create_stream(&self.jetstream().await?, config).await
     }
 
-    /// Waits until a stream has a leader, and gives its number.
+    /// Waits until a stream has a leader, and returns its number.
     ///
     /// # Errors
-    /// [`NatsLocalError::Broker`] where it has none within a minute.
+    /// [`NatsLocalError::Broker`] if there is no leader within a minute.
     pub async fn leader(&self, stream: &str) -> Result<usize, NatsLocalError> {
         let jetstream = self.jetstream().await?;
         agreed("a leader", async || {
@@ -184,10 +184,10 @@ impl NatsCluster {
         .await
     }
 
-    /// Waits until all replicas of a stream are there and up to date.
+    /// Waits until all replicas of a stream are online and current.
     ///
     /// # Errors
-    /// [`NatsLocalError::Broker`] where they aren't within a minute.
+    /// [`NatsLocalError::Broker`] if they are not within a minute.
     pub async fn await_replicas(&self, stream: &str) -> Result<(), NatsLocalError> {
         let jetstream = self.jetstream().await?;
         agreed("replicas that are up to date", async || {

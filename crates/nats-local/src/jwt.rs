@@ -14,17 +14,17 @@ pub struct JwtAccount {
     system: KeyPair,
 }
 
-/// A user of it.
+/// A user of a [`JwtAccount`].
 #[derive(Debug, Clone)]
 pub struct JwtUser {
-    /// What a credentials file holds.
+    /// The text of a credentials file.
     pub credentials: String,
-    /// `U…`, by which the account may revoke it.
+    /// The public key (`U…`), by which the account revokes the user.
     pub public_key: String,
 }
 
 impl JwtAccount {
-    /// New keys.
+    /// Generates new keys.
     #[must_use]
     pub fn generate() -> Self {
         Self {
@@ -34,11 +34,11 @@ impl JwtAccount {
         }
     }
 
-    /// Lines for the server's configuration: it trusts the operator and knows the account, which
-    /// has revoked these users.
+    /// Returns lines for the server's configuration: the trusted operator, and the account with these
+    /// users revoked.
     ///
     /// # Errors
-    /// [`NatsLocalError::Broker`] where signing fails.
+    /// [`NatsLocalError::Broker`] if signing fails.
     pub fn server_config(&self, revoked: &[&JwtUser]) -> Result<String, NatsLocalError> {
         let revocations: serde_json::Map<String, Value> = revoked
             .iter()
@@ -66,10 +66,10 @@ impl JwtAccount {
         ))
     }
 
-    /// A new user of the account.
+    /// Creates a user of the account.
     ///
     /// # Errors
-    /// [`NatsLocalError::Broker`] where signing fails.
+    /// [`NatsLocalError::Broker`] if signing fails.
     pub fn user(&self, name: &str) -> Result<JwtUser, NatsLocalError> {
         let user = KeyPair::new_user();
         let claims = json!({

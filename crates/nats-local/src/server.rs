@@ -1,4 +1,4 @@
-//! One real nats-server process, and what can be done to it.
+//! One real nats-server process and its faults.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use tokio::net::TcpStream;
 
 use crate::{NatsLocalError, NatsServerBuilder};
 
-/// How long a server may take to end by itself.
+/// The time in which a server must end by itself.
 const TIME_TO_END: Duration = Duration::from_secs(60);
 
-/// How long a server may take to come up.
+/// The time in which a server must answer.
 const TIME_TO_START: Duration = Duration::from_secs(20);
 
-/// A server process on 127.0.0.1 with its store in a temporary folder. Its port and files stay the
-/// same over restarts. Dropping it kills the process and removes the folder; should this process be
-/// killed, the server follows within a second.
+/// A server process on 127.0.0.1 with its store in a temporary folder. It keeps its port and files over
+/// restarts. Dropping it kills the process and removes the folder. If this process is killed, the server
+/// ends within a second.
 #[derive(Debug)]
 pub struct NatsServer {
     pub(crate) binary: PathBuf,
@@ -45,7 +45,7 @@ pub(crate) struct Running {
 }
 
 impl NatsServer {
-    /// A server with JetStream and no login.
+    /// Starts a server with JetStream and no login, and waits until it answers.
     ///
     /// # Errors
     /// As [`NatsServerBuilder::start`].
@@ -53,13 +53,13 @@ impl NatsServer {
         Self::builder().start().await
     }
 
-    /// To set it up otherwise.
+    /// Returns the settings of a server to start.
     #[must_use]
     pub fn builder() -> NatsServerBuilder {
         NatsServerBuilder::default()
     }
 
-    /// Where clients find it.
+    /// Returns the URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.settings.tls.is_some() {
@@ -70,50 +70,50 @@ impl NatsServer {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    /// Its name among servers.
+    /// Returns the name of the server.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its port.
+    /// Returns the port, also while the server is down.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its process, while it runs.
+    /// Returns the process id while the server runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|running| running.server.id())
     }
 
-    /// What it has written to its log.
+    /// Returns the log of all runs so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
     }
 
-    /// Ends it at once (SIGKILL), and waits for its end.
+    /// Kills the server (SIGKILL) and waits for its end.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run.
+    /// [`NatsLocalError`] if the server does not run.
     pub fn kill(&mut self) -> Result<(), NatsLocalError> {
         self.end(Signal::SIGKILL)
     }
 
-    /// Asks it to stop in good order (SIGTERM), and waits for its end.
+    /// Asks the server to shut down (SIGTERM) and waits for its end.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run.
+    /// [`NatsLocalError`] if the server does not run.
     pub fn stop(&mut self) -> Result<(), NatsLocalError> {
         self.end(Signal::SIGTERM)
     }
 
-    /// Stops its clock (SIGSTOP): connections stay open, and from the return on nothing is answered.
+    /// Suspends the server (SIGSTOP): connections stay open, and nothing is answered after the return.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run.
+    /// [`NatsLocalError`] if the server does not run.
     pub fn freeze(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGSTOP)?;
         match &self.process {
@@ -123,10 +123,10 @@ impl NatsServer {
         }
     }
 
-    /// Lets it go on after [`freeze`](Self::freeze).
+    /// Resumes the server after [`freeze`](Self::freeze) (SIGCONT).
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run.
+    /// [`NatsLocalError`] if the server does not run.
     pub fn thaw(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGCONT)?;
         if let Some(running) = &self.process {
@@ -135,7 +135,7 @@ impl NatsServer {
         Ok(())
     }
 
-    /// Kills it, and starts it again after a time.
+    /// Kills the server and starts it again after `time`.
     ///
     /// # Errors
     /// As [`kill`](Self::kill) and [`start_again`](Self::start_again).
@@ -145,7 +145,7 @@ impl NatsServer {
         self.start_again().await
     }
 
-    /// Freezes it, and thaws it after a time.
+    /// Freezes the server and thaws it after `time`.
     ///
     /// # Errors
     /// As [`freeze`](Self::freeze) and [`thaw`](Self::thaw).
@@ -155,18 +155,18 @@ impl NatsServer {
         self.thaw()
     }
 
-    /// Has it send its clients away before it shuts down (lame duck mode).
+    /// Starts lame duck mode: the server asks its clients to leave, then shuts down.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run.
+    /// [`NatsLocalError`] if the server does not run.
     pub fn lame_duck(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGUSR2)
     }
 
-    /// Waits until it has ended by itself, as after [`lame_duck`](Self::lame_duck).
+    /// Waits until the server has ended by itself, as after [`lame_duck`](Self::lame_duck).
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it does not run, or goes on for a minute.
+    /// [`NatsLocalError`] if the server does not run, or if it runs for another minute.
     pub async fn await_end(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_END;
         loop {
@@ -192,20 +192,20 @@ impl NatsServer {
         }
     }
 
-    /// Starts it after [`kill`](Self::kill) or [`stop`](Self::stop), with the same port and files,
-    /// and waits until it answers.
+    /// Starts the server after [`kill`](Self::kill) or [`stop`](Self::stop) with the same port and files, and
+    /// waits until it answers.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it runs already, or doesn't come up within 20 s.
+    /// [`NatsLocalError`] if the server runs already, or if it does not answer within 20 s.
     pub async fn start_again(&mut self) -> Result<(), NatsLocalError> {
         self.launch()?;
         self.await_answer().await
     }
 
-    /// Waits until it answers, after [`launch`](Self::launch).
+    /// Waits until the server answers, after [`launch`](Self::launch).
     ///
     /// # Errors
-    /// [`NatsLocalError::NotReady`] where it ended, or doesn't come up within 20 s.
+    /// [`NatsLocalError::NotReady`] if the server ended, or if it does not answer within 20 s.
     pub async fn await_answer(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_START;
         loop {
@@ -232,10 +232,10 @@ impl NatsServer {
         }
     }
 
-    /// Replaces the lines that [`config`](NatsServerBuilder::config) added, from the next start on.
+    /// Replaces the lines of [`config`](NatsServerBuilder::config). They apply from the next start on.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where the file can't be written.
+    /// [`NatsLocalError`] if the file cannot be written.
     pub fn reconfigure(&mut self, lines: &str) -> Result<(), NatsLocalError> {
         self.settings.config = format!("{lines}\n");
         self.write_config()
@@ -244,7 +244,7 @@ impl NatsServer {
     /// Launches the process without waiting for it.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where it can't be run.
+    /// [`NatsLocalError`] if the program cannot be run.
     pub fn launch(&mut self) -> Result<(), NatsLocalError> {
         let log = std::fs::OpenOptions::new()
             .append(true)
@@ -278,7 +278,7 @@ impl NatsServer {
         Ok(())
     }
 
-    /// A client with the right login and certificates.
+    /// Connects a client with the login and certificates of the settings.
     ///
     /// # Errors
     /// [`NatsLocalError::Broker`].
@@ -298,7 +298,7 @@ impl NatsServer {
             .map_err(NatsLocalError::broker("connecting to the local server"))
     }
 
-    /// JetStream over a client of its own.
+    /// Returns JetStream over a new client.
     ///
     /// # Errors
     /// As [`client`](Self::client).
@@ -385,7 +385,7 @@ impl NatsServer {
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
-    /// Its folder, for tests that look at its files.
+    /// Returns the folder of the server, for tests that read its files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 #[cfg(feature = "certificates")]
 use crate::NatsLocalError;
 
-/// PEM files in a temporary folder, which goes with the last clone.
+/// PEM files in a temporary folder, which is removed with the last clone.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The authority's certificate.
@@ -28,26 +28,26 @@ pub struct TlsFiles {
     pub client_certificate: PathBuf,
     /// The client's key.
     pub client_key: PathBuf,
-    /// Whether the server demands the client's certificate.
+    /// Whether the server requires a client certificate.
     pub verify_clients: bool,
     _folder: Arc<TempDir>,
 }
 
-/// With the feature `certificates`.
+/// Requires the feature `certificates`.
 #[cfg(feature = "certificates")]
 impl TlsFiles {
-    /// Makes a new authority and its certificates.
+    /// Generates a certificate authority and its certificates.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where the files can't be written.
+    /// [`NatsLocalError`] if the files cannot be written.
     pub fn generate(verify_clients: bool) -> Result<Self, NatsLocalError> {
         Self::generate_for(&["127.0.0.1", "localhost"], None, verify_clients)
     }
 
-    /// As [`generate`](Self::generate), with a server's certificate for these names, which ends then.
+    /// As [`generate`](Self::generate), with these names and this end in the server's certificate.
     ///
     /// # Errors
-    /// [`NatsLocalError`] where the files can't be written.
+    /// [`NatsLocalError`] if the files cannot be written.
     pub fn generate_for(
         server_names: &[&str],
         ends: Option<SystemTime>,
