@@ -7,7 +7,7 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use nats_local::{NatsServer, StoredMessage, example, stored};
+use nats_local::{NatsServer, ReservedPort, StoredMessage, example, stored};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -226,10 +226,8 @@ async fn service_emits_at_its_rate_and_shows_its_metrics() {
         .create_stream("EXAMPLES", &["examples.>"])
         .await
         .unwrap();
-    let metrics = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().to_string()
-    };
+    let port = ReservedPort::new().unwrap();
+    let metrics = port.address().to_string();
     let mut service = program("service", &broker)
         .args([&broker.url(), "examples.service", "50", &metrics])
         .spawn()

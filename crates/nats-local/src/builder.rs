@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::server::NatsServer;
-use crate::{NatsLocalError, TlsFiles, nats_server_binary};
-
-/// Ports are chosen by the system and may be taken again before the server binds them.
-pub(crate) const MOST_PORTS_TRIED: u32 = 5;
+use crate::{NatsLocalError, ReservedPort, TlsFiles, nats_server_binary};
 
 /// The settings of a [`NatsServer`]. Default: JetStream, no login, no TLS.
 #[derive(Debug, Clone, Default)]
@@ -79,15 +76,8 @@ impl NatsServerBuilder {
     /// [`NatsLocalError`] if there is no binary, or if the server does not answer within 20 s.
     pub async fn start(self) -> Result<NatsServer, NatsLocalError> {
         let mut server = self.prepare()?;
-        let mut tries = 1;
-        loop {
-            match server.start_again().await {
-                Err(NatsLocalError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
-                started => return started.map(|()| server),
-            }
-            server.port = free_port()?;
-            server.write_config()?;
-        }
+        server.start_again().await?;
+        Ok(server)
     }
 
     /// With a name, a folder and a port, and not started.
@@ -100,7 +90,7 @@ impl NatsServerBuilder {
                 None => nats_server_binary()?,
             },
             name: format!("local-{}-{number}", std::process::id()),
-            port: free_port()?,
+            port: ReservedPort::new()?,
             process: None,
             settings: self,
             folder: tempfile::tempdir().map_err(NatsLocalError::io("creating a folder"))?,
@@ -120,8 +110,8 @@ impl NatsServerBuilder {
         // Writing to a String can't fail.
         let _ = writeln!(text, "listen: \"127.0.0.1:{port}\"\nserver_name: {name:?}");
         if !self.without_jetstream {
-            // By default the server takes what the disk has free for its limit, and refuses a stream
-            // that may grow larger: what a test sees would then depend on the machine's disk.
+            // By default the server's limit is the free space of the disk, and it refuses a stream that
+            // may grow larger: the results of tests would then depend on the machine's disk.
             let _ = writeln!(
                 text,
                 "jetstream {{ store_dir: {store:?}, max_file_store: 1TB, max_memory_store: 16GB }}"
@@ -151,12 +141,4 @@ impl NatsServerBuilder {
         text.push_str(&self.config);
         text
     }
-}
-
-pub(crate) fn free_port() -> Result<u16, NatsLocalError> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
-    let address = listener.and_then(|l| l.local_addr());
-    Ok(address
-        .map_err(NatsLocalError::io("finding a port"))?
-        .port())
 }

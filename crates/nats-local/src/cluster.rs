@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::{ServerAddr, jetstream};
 
-use crate::builder::{MOST_PORTS_TRIED, free_port};
 use crate::server::create_stream;
-use crate::{NatsLocalError, NatsServer, NatsServerBuilder, TcpProxy};
+use crate::{NatsLocalError, NatsServer, NatsServerBuilder, ReservedPort, TcpProxy};
 
 /// The time in which a cluster must agree: two elections, on a busy machine.
 const TIME_TO_AGREE: Duration = Duration::from_secs(60);
@@ -19,6 +18,7 @@ const NOWHERE: &str = "127.0.0.1:1";
 #[derive(Debug)]
 pub struct NatsCluster {
     nodes: Vec<Node>,
+    _route_ports: Vec<ReservedPort>,
 }
 
 #[derive(Debug)]
@@ -47,26 +47,17 @@ impl NatsCluster {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_from(builder: NatsServerBuilder) -> Result<Self, NatsLocalError> {
-        let mut tries = 1;
-        loop {
-            match Self::start_once(&builder).await {
-                // A port that was free was taken meanwhile.
-                Err(NatsLocalError::NotReady { .. }) if tries < MOST_PORTS_TRIED => tries += 1,
-                started => return started,
-            }
-        }
-    }
-
-    async fn start_once(builder: &NatsServerBuilder) -> Result<Self, NatsLocalError> {
-        let mut cluster = Self { nodes: Vec::new() };
-        let ports: Vec<u16> = (0..Self::SIZE)
-            .map(|_| free_port())
+        let ports: Vec<ReservedPort> = (0..Self::SIZE)
+            .map(|_| ReservedPort::new())
             .collect::<Result<_, _>>()?;
+        let mut nodes = Vec::new();
         for number in 0..Self::SIZE {
-            cluster
-                .nodes
-                .push(Node::new(builder, number, &ports).await?);
+            nodes.push(Node::new(&builder, number, &ports).await?);
         }
+        let mut cluster = Self {
+            nodes,
+            _route_ports: ports,
+        };
         for node in &mut cluster.nodes {
             node.server.launch()?;
         }
@@ -204,14 +195,14 @@ impl Node {
     async fn new(
         builder: &NatsServerBuilder,
         number: usize,
-        ports: &[u16],
+        ports: &[ReservedPort],
     ) -> Result<Self, NatsLocalError> {
         let mut server = builder.clone().prepare()?;
         let entrance = TcpProxy::to(server.port()).await?;
         let mut routes = Vec::new();
-        for (other, &port) in ports.iter().enumerate() {
+        for (other, port) in ports.iter().enumerate() {
             if other != number {
-                routes.push((other, TcpProxy::to(port).await?));
+                routes.push((other, TcpProxy::to(port.number()).await?));
             }
         }
         let urls: Vec<String> = routes
@@ -223,7 +214,7 @@ impl Node {
              cluster {{ name: local, listen: \"127.0.0.1:{}\", advertise: \"{NOWHERE}\", \
              routes: [{}] }}",
             entrance.port(),
-            ports[number],
+            ports[number].number(),
             urls.join(", "),
         ))?;
         Ok(Self {

@@ -10,16 +10,27 @@ use crate::NatsLocalError;
 /// The program of an example of the package in the folder `package` (`env!("CARGO_MANIFEST_DIR")`).
 ///
 /// `cargo test` builds the examples beside the tests, but `cargo test --test NAME` doesn't; and only cargo
-/// knows all that one is made of. So it is asked each time, and builds what is not up to date. It is asked for
-/// the whole workspace, as the tests are: for one package alone, features differ, and all is built again.
+/// knows the sources of an example. So each call asks cargo, which builds if anything changed. It is asked for
+/// the whole workspace, as the tests are: for one package alone, features differ, and everything is built again.
 ///
 /// # Errors
 /// [`NatsLocalError::Io`], and [`NatsLocalError::Example`] where it does not build.
 pub fn example(package: &str, name: &str) -> Result<PathBuf, NatsLocalError> {
     let what = || format!("example {name}");
     let test = std::env::current_exe().map_err(NatsLocalError::io(what()))?;
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let built = Command::new(cargo)
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    // The variables of this test's package. A build script that reads one of them would run again, and its
+    // dependents would be compiled again, here and in the developer's next build.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name == "OUT_DIR"
+            || name.starts_with("CARGO_PKG_")
+            || name.starts_with("CARGO_MANIFEST_")
+        {
+            cargo.env_remove(&variable);
+        }
+    }
+    let built = cargo
         .args([
             "build",
             "--workspace",
@@ -52,7 +63,7 @@ fn profile(test: &Path) -> &str {
     }
 }
 
-/// What cargo's message says of the example.
+/// The program's path, if cargo's message is about this example.
 fn program(message: &str, name: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let target = &message["target"];
@@ -83,7 +94,7 @@ mod tests {
         }
     }
 
-    /// Regression: it was as old as the example's own source allowed, whatever became of the crate.
+    /// Regression: only a change of the example's own source led to a new build.
     #[test]
     fn an_example_is_built_again_when_the_crate_behind_it_changes() {
         let folder = tempfile::tempdir().unwrap();

@@ -44,6 +44,7 @@ mod cluster;
 #[cfg(feature = "examples")]
 mod example;
 mod jwt;
+mod port;
 mod proxy;
 mod server;
 mod stored;
@@ -57,6 +58,7 @@ pub use cluster::NatsCluster;
 #[cfg(feature = "examples")]
 pub use example::example;
 pub use jwt::{JwtAccount, JwtUser};
+pub use port::ReservedPort;
 pub use proxy::{Impairment, TcpProxy};
 pub use server::NatsServer;
 pub use stored::{StoredMessage, stored, stored_after};

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{NatsLocalError, NatsServerBuilder};
+use crate::{NatsLocalError, NatsServerBuilder, ReservedPort};
 
 /// The time in which a server must end by itself.
 const TIME_TO_END: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ const TIME_TO_START: Duration = Duration::from_secs(20);
 pub struct NatsServer {
     pub(crate) binary: PathBuf,
     pub(crate) name: String,
-    pub(crate) port: u16,
+    pub(crate) port: ReservedPort,
     pub(crate) process: Option<Running>,
     pub(crate) settings: NatsServerBuilder,
     pub(crate) folder: TempDir,
@@ -67,7 +67,7 @@ impl NatsServer {
         } else {
             "nats"
         };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://{}", self.port.address())
     }
 
     /// Returns the name of the server.
@@ -79,7 +79,7 @@ impl NatsServer {
     /// Returns the port, also while the server is down.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Returns the process id while the server runs.
@@ -117,7 +117,7 @@ impl NatsServer {
     pub fn freeze(&self) -> Result<(), NatsLocalError> {
         self.signal(Signal::SIGSTOP)?;
         match &self.process {
-            // The system tells of each stop once: a second wait for it would last for ever.
+            // The system reports each stop once: a second wait would last for ever.
             Some(running) if !running.frozen.swap(true, Ordering::Relaxed) => running.await_stop(),
             _ => Ok(()),
         }
@@ -336,7 +336,7 @@ impl NatsServer {
 
     pub(crate) fn write_config(&self) -> Result<(), NatsLocalError> {
         let store = self.path("store");
-        let config = self.settings.text(&self.name, self.port, &store);
+        let config = self.settings.text(&self.name, self.port.number(), &store);
         std::fs::write(self.path("server.conf"), config)
             .map_err(NatsLocalError::io("writing the configuration"))
     }
@@ -345,13 +345,13 @@ impl NatsServer {
     /// recovered.
     async fn answers(&self) -> bool {
         let greeting = async {
-            let stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+            let stream = TcpStream::connect(self.port.address()).await.ok()?;
             let mut line = String::new();
             BufReader::new(stream).read_line(&mut line).await.ok()?;
             Some(line)
         };
         if self.settings.tls_first {
-            let connected = TcpStream::connect(("127.0.0.1", self.port)).await;
+            let connected = TcpStream::connect(self.port.address()).await;
             return connected.is_ok() && self.log().contains("Server is ready");
         }
         let greeting = tokio::time::timeout(Duration::from_secs(1), greeting).await;
