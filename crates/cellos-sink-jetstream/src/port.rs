@@ -55,22 +55,10 @@ impl jetsink::Publisher for Port {
         }
     }
 
-    async fn publish_over(
-        &self,
-        connection: u64,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        match self {
-            Self::Nats(publisher) => publisher.publish_over(connection, envelope, deadline).await,
-            Self::Scripted(_) => self.publish(envelope, deadline).await,
-        }
-    }
-
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
         match self {
             Self::Nats(publisher) => publisher.window(connection),
-            Self::Scripted(_) => Box::new(EachAlone::new(self, connection)),
+            Self::Scripted(_) => Box::new(EachAlone::new(self)),
         }
     }
 
@@ -86,9 +74,9 @@ impl jetsink::Publisher for Port {
         }
     }
 
-    fn try_elsewhere(&self) {
+    fn request_failover(&self) {
         match self {
-            Self::Nats(publisher) => publisher.try_elsewhere(),
+            Self::Nats(publisher) => publisher.request_failover(),
             Self::Scripted(_) => {}
         }
     }

@@ -52,7 +52,7 @@ pub use pipeline::Pipeline;
 
 // Watch the sink.
 pub use outcome::LastFailure;
-pub use publish::admission::MOST_FAILING_SUBJECTS;
+pub use publish::admission::MAX_FAILING_SUBJECTS;
 pub use sink::status::{Status, StatusWatch};
 
 // The port and its tools: another transport, retries of its own.

@@ -21,7 +21,7 @@ mod outcome {
 use std::time::Duration;
 
 use circuit::{Admission, Circuit, Outcome, State, Transition};
-use in_flight::Emits;
+use in_flight::InFlight;
 use loom::sync::Arc;
 use loom::thread;
 use tokio::time::Instant;
@@ -199,7 +199,7 @@ fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
 #[test]
 fn a_shutdown_misses_no_emit_that_got_in() {
     loom::model(|| {
-        let emits = Arc::new(Emits::default());
+        let emits = Arc::new(InFlight::default());
         let stored = Arc::new(loom::sync::atomic::AtomicBool::new(false));
         let emit = {
             let (emits, stored) = (Arc::clone(&emits), Arc::clone(&stored));
@@ -212,7 +212,7 @@ fn a_shutdown_misses_no_emit_that_got_in() {
             })
         };
         emits.close();
-        // What `idle` goes on at once for.
+        // The condition under which `idle` returns at once.
         let went_on = emits.is_idle();
         let seen = stored.load(loom::sync::atomic::Ordering::Relaxed);
         let got_in = emit.join().unwrap();

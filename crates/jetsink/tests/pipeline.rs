@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
-use jetsink::pipeline::WIDEST_WINDOW;
+use jetsink::pipeline::MAX_WINDOW;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Pipeline, Sink, SinkSettings};
 use nats_local::stored;
 use tokio::time::Instant;
@@ -132,8 +132,8 @@ async fn pipelines_that_fill_the_clients_queue_store_each_event_once_in_order() 
         .deadline(Duration::from_secs(3))
         .unwrap();
     let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
-    let window = NonZeroUsize::new(WIDEST_WINDOW).unwrap();
-    let count = WIDEST_WINDOW + 1_000;
+    let window = NonZeroUsize::new(MAX_WINDOW).unwrap();
+    let count = MAX_WINDOW + 1_000;
     let pipeline = || sink.pipeline(window).patience(Duration::from_secs(100));
     server.freeze().unwrap();
     let thaw = async {

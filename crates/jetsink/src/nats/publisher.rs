@@ -115,17 +115,6 @@ impl Publisher for NatsPublisher {
         true
     }
 
-    async fn publish_over(
-        &self,
-        connection: u64,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        let session = self.shared.session_of(connection);
-        let session = session.ok_or(PublishError::NotConnected)?;
-        self.shared.publish_in(&session, envelope, deadline).await
-    }
-
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
         let session = match connection {
             Some(number) => self.shared.session_of(number),
@@ -144,8 +133,8 @@ impl Publisher for NatsPublisher {
         stored_ids(&self.shared, &session, events, after, visit).await
     }
 
-    fn try_elsewhere(&self) {
-        // Who is connecting already needs no telling.
+    fn request_failover(&self) {
+        // Has no effect while it is connecting.
         self.shared.leave.notify_waiters();
     }
 

@@ -1,35 +1,35 @@
-//! How many envelopes to have in flight, found by measuring. Pure: the time comes in.
+//! Measures how many envelopes to have in flight. Pure: the time is passed in.
 //!
-//! What is in flight should last the broker for a while beyond the round trip: it then never waits for
-//! us, and both ends read and write many at a time, which is what makes an event cheap. More only makes
-//! each wait longer, and leaves more of them unknown when the connection breaks. So the width is the
-//! rate times that time, which bounds the bytes in flight too. While a full window moves, round trip
-//! and rate are one (Little's law): a narrow one, tried now and then, tells what the round trip is without
-//! a queue. TCP's BBR does so with bytes.
+//! The envelopes in flight should keep the broker busy for a while beyond the round trip: then it never
+//! waits for us, and both ends read and write many at a time, which makes an event cheap. More of them
+//! only make each wait longer, and leave more outcomes unknown when the connection breaks. So the width
+//! is the rate times that time, which bounds the bytes in flight too. With a full window, Little's law
+//! ties round trip and rate together: a narrow window, tried now and then, measures the round trip
+//! without a queue. TCP's BBR does the same with bytes.
 //!
-//! Looking for the best rate by trying widths does not work: from one fiftieth of a second to the next
+//! A search for the best rate by trying widths does not work: from one fiftieth of a second to the next
 //! a broker's rate differs by a fifth, from one width to the next by a twentieth.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The width that the round trip is measured with.
+/// The width for measuring the round trip.
 const NARROW: usize = 16;
 
-/// How long what is in flight lasts the broker, beyond the round trip: some thousand small envelopes.
-/// Wider windows than that brought little more: docs/performance.md.
+/// The time beyond the round trip for which envelopes in flight keep the broker busy: some thousand small
+/// ones. Wider windows gained little: docs/performance.md.
 const IN_HAND: Duration = Duration::from_millis(40);
 
-/// How often the round trip is measured.
+/// The interval at which the round trip is measured.
 const ROUND_TRIP_LASTS: Duration = Duration::from_secs(30);
 
-/// A measurement takes at least this long, and this many windows: what is shorter is chance.
-const SHORTEST_MEASUREMENT: Duration = Duration::from_millis(20);
+/// A measurement takes at least this long, and this many windows: a shorter one is noise.
+const MIN_MEASUREMENT: Duration = Duration::from_millis(20);
 const WINDOWS_MEASURED: usize = 3;
 
-/// Of a measurement, in percent; a sender may have to look for more now and then.
-const MOST_STARVED: usize = 5;
+/// The maximum share of starved results in a measurement, in percent: a sender may pause now and then.
+const MAX_STARVED: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct AdaptiveWindow {
@@ -41,7 +41,7 @@ pub(super) struct AdaptiveWindow {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Narrow. `rate` is that of the width before.
+    /// Narrow. `rate` is the rate of the width before.
     MeasuringRoundTrip { rate: Option<f64> },
     /// As wide as the rate needs.
     Following {
@@ -52,12 +52,12 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy)]
 struct Measurement {
-    /// How many are still to settle that were sent with another width.
+    /// Envelopes that were sent with another width and have not settled.
     to_skip: usize,
     began: Option<Instant>,
     settled: usize,
     starved: usize,
-    /// The time is asked for when so many have settled.
+    /// The number of settled envelopes at which the clock is read.
     look_at: usize,
 }
 
@@ -87,17 +87,17 @@ impl AdaptiveWindow {
         self.width
     }
 
-    /// Something failed, or went elsewhere: what is measured says nothing.
+    /// An envelope failed or was spooled: the measurement is void.
     pub(super) fn disturbed(&mut self) {
         self.measurement = Measurement::after(0);
     }
 
-    /// A result was asked for while there was room: it was not the window that held sending back.
+    /// A result was awaited while there was room: the window did not limit the rate.
     pub(super) fn starved(&mut self) {
         self.measurement.starved += 1;
     }
 
-    /// One was stored. `now` is asked for once in a window.
+    /// An envelope was stored. `now` is called once per window.
     pub(super) fn stored(&mut self, now: impl FnOnce() -> Instant) {
         let measurement = &mut self.measurement;
         if measurement.to_skip > 0 {
@@ -119,10 +119,10 @@ impl AdaptiveWindow {
             return;
         };
         let (time, settled) = (now - began, measurement.settled);
-        if time < SHORTEST_MEASUREMENT || settled < WINDOWS_MEASURED * self.width {
+        if time < MIN_MEASUREMENT || settled < WINDOWS_MEASURED * self.width {
             return;
         }
-        let starved = measurement.starved * 100 > settled * MOST_STARVED;
+        let starved = measurement.starved * 100 > settled * MAX_STARVED;
         self.measurement = Measurement::after(0);
         if !starved {
             let before = self.width;
@@ -143,7 +143,7 @@ impl AdaptiveWindow {
                 };
                 self.wide_enough(before.unwrap_or(rate), lasting(in_flight_for))
             }
-            // Much longer than meant: the broker may have become slower, or the way to it longer.
+            // Much longer than intended: the broker or the network may have become slower.
             Phase::Following { round_trip, until }
                 if now >= until || in_flight_for > 2 * lasting(round_trip) =>
             {
@@ -160,8 +160,8 @@ impl AdaptiveWindow {
     }
 }
 
-/// How long what is in flight should last the broker. At least twice the round trip: where that is
-/// long, it is the window that bounds the rate, and doubles until it no longer does.
+/// The time for which envelopes in flight should keep the broker busy. At least twice the round trip: if
+/// that is long, the window bounds the rate, and doubles until it no longer does.
 fn lasting(round_trip: Duration) -> Duration {
     (round_trip + IN_HAND).max(2 * round_trip)
 }

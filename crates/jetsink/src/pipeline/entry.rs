@@ -1,23 +1,23 @@
-//! One envelope on its way through a pipeline.
+//! One envelope in a pipeline, from push to result.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::message::envelope::Envelope;
-use crate::outcome::{Delivery, EmitError, FailedEmit, Known, PublishError, Scope};
+use crate::outcome::{Delivery, EmitError, FailedEmit, Known, PublishError};
 use crate::publish::admission::ScopedAdmission;
-use crate::publish::in_flight::UnderWay;
+use crate::publish::in_flight::InFlightGuard;
 
 pub(super) struct Entry<'a> {
     pub(super) envelope: Arc<Envelope>,
     pub(super) state: State<'a>,
     pub(super) failures: u32,
-    /// When it was sent first.
+    /// The time of the first attempt.
     pub(super) sent_at: Option<Instant>,
-    /// The failure after which nobody can say whether the envelope is stored.
-    pub(super) unknown: Option<Box<FailedEmit>>,
-    /// Why it goes to the spool, once that is clear.
+    /// The failure that left it unknown whether the envelope is stored.
+    unknown: Option<Box<FailedEmit>>,
+    /// The reason to spool it, once there is one.
     pub(super) for_spool: Option<EmitError>,
 }
 
@@ -26,16 +26,44 @@ pub(super) enum State<'a> {
     InFlight {
         sent_at: Instant,
         admission: ScopedAdmission<'a>,
-        _under_way: Option<UnderWay<'a>>,
+        _guard: Option<InFlightGuard<'a>>,
     },
-    /// On its way into the spool.
+    /// Being written to the spool.
     Spooling {
-        _under_way: Option<UnderWay<'a>>,
+        _guard: Option<InFlightGuard<'a>>,
     },
     Settled(Result<Delivery, EmitError>),
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    pub(super) fn new(envelope: Envelope) -> Self {
+        Self {
+            envelope: Arc::new(envelope),
+            state: State::Queued,
+            failures: 0,
+            sent_at: None,
+            unknown: None,
+            for_spool: None,
+        }
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.state, State::Queued)
+    }
+
+    /// Ends the flight, if it is in flight: returns its admission and when it was sent.
+    pub(super) fn take_flight(&mut self) -> Option<(ScopedAdmission<'a>, Instant)> {
+        match std::mem::replace(&mut self.state, State::Queued) {
+            State::InFlight {
+                admission, sent_at, ..
+            } => Some((admission, sent_at)),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
     pub(super) fn note_unknown(&mut self, error: &EmitError) {
         if let EmitError::Failed(failed) = error
             && failed.known == Known::OutcomeUnknown
@@ -44,7 +72,8 @@ impl Entry<'_> {
         }
     }
 
-    pub(super) fn not_sent(&mut self) -> EmitError {
+    /// Settles it as not sent.
+    pub(super) fn settle_unsent(&mut self) {
         let not_sent = FailedEmit {
             subject: self.envelope.subject().clone(),
             message_id: self.envelope.message_id().cloned(),
@@ -52,22 +81,15 @@ impl Entry<'_> {
             error: PublishError::Stopped,
             known: Known::NotSent,
         };
-        self.verdict(EmitError::Failed(Box::new(not_sent)))
+        self.settle_failed(EmitError::Failed(Box::new(not_sent)));
     }
 
-    /// The last error, unless an earlier one leaves it open whether the envelope is stored.
-    pub(super) fn verdict(&mut self, last: EmitError) -> EmitError {
-        match self.unknown.take() {
+    /// Settles it with its last error, unless an earlier one left it unknown whether it is stored.
+    pub(super) fn settle_failed(&mut self, last: EmitError) {
+        let error = match self.unknown.take() {
             Some(unknown) if last.known() != Known::OutcomeUnknown => EmitError::Failed(unknown),
             Some(_) | None => last,
-        }
-    }
-}
-
-/// Whether the spool would be of help. An event that nobody takes stays its caller's.
-pub(super) fn may_be_spooled(error: &EmitError) -> bool {
-    match error {
-        EmitError::CircuitOpen(_) | EmitError::Failed(_) => error.scope() != Scope::Event,
-        EmitError::Spool(_) | EmitError::Closed => false,
+        };
+        self.state = State::Settled(Err(error));
     }
 }

@@ -1,58 +1,51 @@
 //! The pipeline: many envelopes in flight, results in order, order kept on the stream.
 //!
-//! `push` queues an envelope as an `entry`; `sending` selects the next envelope and its way, to
-//! the broker or to the spool; `adaptive` finds a good window; `subjects` counts by subject.
+//! On one connection, the envelope that is sent first is stored first, and a lost connection loses a
+//! tail, never a middle. So order breaks only if sending goes on while older envelopes are unsettled.
+//! Hence the one rule: a failure that will be retried ends the window. Nothing new is sent until
+//! everything in flight has settled; then sending resumes at the first envelope that is not
+//! acknowledged, each with the same message id as before. A window uses one connection only: a new
+//! connection may exist before the failures of the old one are known.
 //!
-//! On one connection what is sent first is stored first, and a lost connection loses a tail, never a
-//! middle. So order breaks in one place only: where sending goes on while older envelopes are
-//! unsettled. Hence the one rule here: a failure that will be tried again ends the window. Nothing
-//! new goes out until everything in flight has settled; then sending resumes at the first envelope
-//! that is not acknowledged, each with the message id it had. And a window keeps to the connection it
-//! began on: a new one may be there before the failures of the old one have been looked at.
+//! [`queue`] has the entries in their order, [`in_flight`] those on their way to the broker, and
+//! [`spool_side`] those on their way into the spool or held back. [`sending`] decides the next step of
+//! each entry, and [`settling`] handles results.
 
 mod adaptive;
 mod entry;
+mod held_back;
+mod in_flight;
+mod queue;
 mod sending;
+mod settling;
+mod spool_side;
 mod subjects;
+mod width;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::message::envelope::Envelope;
-use crate::message::subject::Subject;
-use crate::outcome::{Delivery, EmitError, Scope};
+use crate::outcome::{Delivery, EmitError};
 use crate::publish::Direct;
-use crate::publish::admission::ScopedAdmission;
-use crate::publish::in_flight::Emits;
-use crate::publish::retry::wait_before_retry;
-pub use crate::publisher::window::WIDEST_WINDOW;
-use crate::publisher::window::Window;
-use crate::publisher::{Connection, Publisher};
+use crate::publish::in_flight::InFlight;
+use crate::publisher::Publisher;
+pub use crate::publisher::window::MAX_WINDOW;
 use crate::spool::Spool;
-use adaptive::AdaptiveWindow;
-use entry::{Entry, State, may_be_spooled};
-use subjects::{Counts, FailedSubjects};
+use in_flight::InFlightSet;
+use queue::Queue;
+use settling::Patience;
+use spool_side::SpoolSide;
+use width::Width;
 
-/// How often an open circuit is asked again; a sign of life makes it let the probe through.
+/// The interval at which an open circuit is tried again, and a full spool.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// How often what is held back is looked at while others settle. With each of them it would cost a
-/// look at the whole window for each event.
-const LOOK_AT_HELD: Duration = Duration::from_millis(1);
-
-type Spooling<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
 
 /// Envelopes on their way through one [`Sink`](crate::Sink), by [`Sink::pipeline`](crate::Sink::pipeline).
 ///
@@ -79,55 +72,22 @@ type Spooling<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError
 /// ```
 pub struct Pipeline<'a, P> {
     direct: &'a Direct<P>,
-    spool: Option<&'a Spool>,
     width: Width,
-    patience: Duration,
-    entries: VecDeque<Entry<'a>>,
-    /// The number of the entry at the front.
-    first: u64,
-    /// No entry of a lower number is queued.
-    queued_from: u64,
-    /// No entry from here on has been looked at.
-    unseen_from: u64,
-    /// What is on its way to the broker, and how much that is.
-    in_flight: Option<Box<dyn Window + 'a>>,
-    sent: usize,
-    /// Its subjects, counted only while the spool holds something.
-    sent_subjects: Option<Counts>,
-    /// What is on its way into the spool.
-    spooling: FuturesUnordered<Spooling<'a>>,
-    spooling_subjects: Counts,
-    /// Subjects of which something has to wait here: none behind it may overtake it.
-    held_back: HashSet<Subject>,
-    look_at_held: Instant,
-    /// Subjects whose last spooled events are about to be stored, and until when that is waited for.
-    handing_over: HashMap<Subject, Instant>,
-    /// Something is held back until the spool has room for it.
-    waits_for_room: bool,
+    queue: Queue<'a>,
+    in_flight: InFlightSet<'a>,
+    spool_side: Option<SpoolSide<'a>>,
     phase: Phase,
-    connection: Option<watch::Receiver<Connection>>,
-    /// The number of the connection that what is in flight was sent over.
-    connection_in_use: Option<u64>,
-    /// When the broker began to fail; back to none with the first success.
-    failing_since: Option<Instant>,
+    patience: Patience,
     stopped: bool,
-    /// Replay's are no emits.
-    emits: Option<&'a Emits>,
-    /// `None` where nobody minds.
-    failed_subjects: Option<FailedSubjects>,
-}
-
-#[derive(Debug)]
-enum Width {
-    Fixed(usize),
-    Adaptive(AdaptiveWindow),
+    /// `None` for replay, whose events are not emits.
+    emits: Option<&'a InFlight>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// What is queued goes out.
+    /// Queued entries are sent.
     Sending,
-    /// The window has ended: what is in flight settles, then sending resumes at the time given.
+    /// The window has ended: sending resumes at this time, once everything in flight has settled.
     Settling { resume_at: Instant },
 }
 
@@ -135,350 +95,200 @@ impl<P: Publisher> Direct<P> {
     pub(crate) fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
         Pipeline {
             direct: self,
-            spool: None,
-            width: Width::Fixed(window.get().min(WIDEST_WINDOW)),
-            patience: Duration::ZERO,
-            entries: VecDeque::new(),
-            first: 0,
-            queued_from: 0,
-            unseen_from: 0,
-            in_flight: None,
-            sent: 0,
-            sent_subjects: None,
-            spooling: FuturesUnordered::new(),
-            spooling_subjects: Counts::default(),
-            held_back: HashSet::new(),
-            look_at_held: Instant::now(),
-            handing_over: HashMap::new(),
-            waits_for_room: false,
+            width: Width::Fixed(window.get().min(MAX_WINDOW)),
+            queue: Queue::default(),
+            in_flight: InFlightSet::new(self.publisher().connection()),
+            spool_side: None,
             phase: Phase::Sending,
-            connection: self.publisher().connection(),
-            connection_in_use: None,
-            failing_since: None,
+            patience: Patience::default(),
             stopped: false,
             emits: None,
-            failed_subjects: None,
         }
     }
 }
 
 impl<'a, P: Publisher> Pipeline<'a, P> {
-    /// Counts its envelopes as emits of a sink, and spools what can't be sent, if there is a spool.
+    /// Counts its envelopes as emits of a sink, and spools those that cannot be sent, if there is a
+    /// spool.
     #[must_use]
-    pub(crate) fn of_sink(mut self, spool: Option<&'a Spool>, emits: &'a Emits) -> Self {
-        self.spool = spool;
+    pub(crate) fn of_sink(mut self, spool: Option<&'a Spool>, emits: &'a InFlight) -> Self {
+        self.spool_side = spool.map(SpoolSide::new);
         self.emits = Some(emits);
         self
     }
 
-    /// How long a broker that fails is tried again, with the same message ids, before its failure
+    /// Sets how long a failing broker is tried again, with the same message ids, before its failure
     /// becomes the result. Default: zero.
     ///
-    /// Keep it under the stream's duplicate window (2 minutes by default): past that the broker no
-    /// longer recognizes an envelope whose first sending it did store.
+    /// Keep it below the stream's duplicate window (2 minutes by default): after that the broker no
+    /// longer recognizes an envelope that it stored at the first attempt.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience.limit = patience;
         self
     }
 
-    /// Takes the window for the widest one, and finds out by itself how many in flight have the best
-    /// rate: what the broker takes in a round trip and 40 ms, from 16 envelopes on. With a near broker
-    /// that is some thousand small envelopes or a few large ones; with a far one more. The round trip is
-    /// measured with a window of 16, at first and every 30 s. What is in flight when it narrows
-    /// stays so.
+    /// Makes the window adaptive, with the given one as its maximum. It measures how many envelopes in
+    /// flight give the best rate. That is the number that the broker takes in a round trip and 40 ms, at least
+    /// 16.
+    /// For a near broker that is some thousand small envelopes or a few large ones; for a far one more.
+    /// The round trip is measured with a window of 16, at the start and every 30 s. A window that
+    /// becomes smaller does not affect envelopes in flight.
     ///
-    /// It measures while the window is what holds sending back, that is, where each
-    /// [`next`](Self::next) comes when there is no room.
+    /// It measures only while the window limits the rate, that is, while each [`next`](Self::next)
+    /// comes when there is no room.
     #[must_use]
     pub fn adaptive(mut self) -> Self {
-        if let Width::Fixed(widest) = self.width {
-            self.width = Width::Adaptive(AdaptiveWindow::new(widest));
-        }
+        self.width.adapt();
         self
     }
 
-    /// For senders who will send again what fails: once an event of a subject has failed, what is
-    /// here of that subject and not out yet fails too, as not sent.
+    /// For a sender that sends failed events again: once an event of a subject has failed, queued
+    /// events of that subject fail too, as not sent.
     #[must_use]
     pub(crate) fn holding_failed_subjects(mut self) -> Self {
-        self.failed_subjects = Some(FailedSubjects::default());
+        self.queue.hold_failed_subjects();
         self
     }
 
-    /// Whether [`push`](Self::push) takes another: the window is not full, and neither was this stopped
-    /// nor the sink closed.
+    /// Whether [`push`](Self::push) accepts another envelope: the window is not full, the pipeline was
+    /// not stopped and the sink is not closed.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.is_ended() && self.entries.len() < self.window()
+        !self.is_ended() && self.queue.len() < self.window()
     }
 
-    /// Whether it was stopped, or its sink closed.
+    /// Whether the pipeline was stopped or its sink closed.
     fn is_ended(&self) -> bool {
-        self.stopped || self.emits.is_some_and(Emits::is_closed)
+        self.stopped || self.emits.is_some_and(InFlight::is_closed)
     }
 
-    /// How many may be in flight at this moment.
+    /// Whether nothing is on its way, to the broker or into the spool.
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.spool_side.as_ref().is_none_or(SpoolSide::is_empty)
+    }
+
+    /// The current maximum number of envelopes in the pipeline.
     #[must_use]
     pub fn window(&self) -> usize {
-        match &self.width {
-            Width::Fixed(width) => *width,
-            Width::Adaptive(window) => window.width(),
-        }
+        self.width.get()
     }
 
-    /// Whether nothing is on its way: [`next`](Self::next) would give `None`.
+    /// Whether the pipeline has no envelopes: [`next`](Self::next) would return `None`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.queue.is_empty()
     }
 
-    /// Takes an envelope in. It goes out when [`next`](Self::next) is awaited.
+    /// Adds an envelope. It is sent when [`next`](Self::next) is awaited.
     ///
     /// # Errors
-    /// The envelope itself, where the window is full, or the pipeline was stopped or its sink closed.
+    /// The envelope itself if the window is full, the pipeline was stopped or its sink closed.
     pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
         if !self.has_room() {
             return Err(envelope);
         }
-        if let Some(failed) = &mut self.failed_subjects {
-            failed.came(envelope.subject());
-        }
-        self.entries.push_back(Entry {
-            envelope: Arc::new(self.direct.identified(envelope)),
-            state: State::Queued,
-            failures: 0,
-            unknown: None,
-            sent_at: None,
-            for_spool: None,
-        });
+        self.queue.push(self.direct.identified(envelope));
         Ok(())
     }
 
-    /// Sends nothing more. What has not gone out is reported as not sent, or with the failure that
-    /// leaves it open whether it is stored; what is in flight settles, and is not tried again.
+    /// Stops sending. Envelopes that were not sent are reported as not sent, or with the earlier
+    /// failure that left it unknown whether they are stored. Envelopes in flight settle, and are not
+    /// tried again.
     pub fn stop(&mut self) {
         self.stopped = true;
-        for entry in &mut self.entries {
-            if let State::Queued = entry.state {
-                entry.state = State::Settled(Err(entry.not_sent()));
-            }
-        }
+        self.queue.stop();
     }
 
-    /// Sends what was pushed, and waits for the result of the oldest; `None` when there is none.
+    /// Sends the pushed envelopes and returns the result of the oldest; `None` without any.
     ///
-    /// Cancellation-safe: dropped and called again, it goes on where it was. Dropping the whole
-    /// pipeline gives up on what is in flight, which may be stored or not.
+    /// Cancellation-safe: a later call resumes where a dropped one stopped. Dropping the pipeline
+    /// abandons the envelopes in flight; each may be stored or not.
     pub async fn next(&mut self) -> Option<Result<Delivery, EmitError>> {
-        if self.has_room()
-            && let Width::Adaptive(window) = &mut self.width
-        {
-            window.starved();
+        if self.has_room() {
+            self.width.starved();
         }
-        loop {
-            match self.entries.front()?.state {
-                State::Settled(_) => {
-                    self.first += 1;
-                    let entry = self.entries.pop_front()?;
-                    if let Some(failed) = &mut self.failed_subjects {
-                        failed.left(entry.envelope.subject());
-                    }
-                    return match entry.state {
-                        State::Settled(result) => {
-                            if let Some(emits) = self.emits {
-                                emits.ended(&result);
-                                self.direct.meters().emitted(&result);
-                            }
-                            Some(result)
-                        }
-                        _ => None, // just seen to be settled
-                    };
+        while !self.is_empty() {
+            if let Some(result) = self.queue.take_settled() {
+                if let Some(emits) = self.emits {
+                    emits.ended(&result);
+                    self.direct.meters().emitted(&result);
                 }
-                State::Queued | State::InFlight { .. } | State::Spooling { .. } => {}
+                return Some(result);
             }
-            match self.phase {
-                Phase::Sending => self.send_queued(),
-                Phase::Settling { .. } => {}
+            self.advance().await;
+        }
+        None
+    }
+
+    /// Sends the queued entries, then waits for a result or for the time to go on.
+    async fn advance(&mut self) {
+        match self.phase {
+            Phase::Sending => self.send_queued(),
+            Phase::Settling { .. } => {}
+        }
+        if !self.is_idle() {
+            if let Some((number, result)) = self.next_settled().await {
+                self.settle(number, result);
             }
-            if self.sent > 0 || !self.spooling.is_empty() {
-                if let Some((number, result)) = self.next_settled().await {
-                    self.settle(number, result);
-                }
-            } else if let Phase::Settling { resume_at } = self.phase {
-                sleep_until(resume_at).await;
-                self.phase = Phase::Sending;
-            } else if let (Some(spool), Some((subject, until))) =
-                (self.spool, self.next_handed_over())
-            {
-                spool.drained(subject, until).await;
-            } else if self.waits_for_room {
-                sleep(LOOK_AGAIN).await;
-            }
+        } else if let Phase::Settling { resume_at } = self.phase {
+            sleep_until(resume_at).await;
+            self.phase = Phase::Sending;
+        } else if let Some(side) = &mut self.spool_side {
+            side.wait().await;
         }
     }
 
-    /// What came of something on its way; `None` where it is time to look at what is held back.
+    /// The next result of an entry on its way; `None` when it is time to look at held entries.
     async fn next_settled(&mut self) -> Option<(u64, Result<Delivery, EmitError>)> {
-        let sending = matches!(self.phase, Phase::Sending);
-        let looks_at_held = (sending && !self.held_back.is_empty()).then_some(self.look_at_held);
+        let look_at_held = match (self.phase, &self.spool_side) {
+            (Phase::Sending, Some(side)) => side.held.next_look(),
+            (Phase::Settling { .. }, _) | (_, None) => None,
+        };
         let settled = poll_fn(|context| self.poll_settled(context));
-        match looks_at_held {
+        match look_at_held {
             Some(then) => timeout_at(then, settled).await.ok(),
             None => Some(settled.await),
         }
     }
 
-    /// What came of something on its way, whichever is first.
     fn poll_settled(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<(u64, Result<Delivery, EmitError>)> {
-        // Acknowledgements may be there faster than they are looked at.
+        // Acknowledgements may come in faster than they are taken.
         let budget = ready!(poll_proceed(context));
-        while let Some(in_flight) = &mut self.in_flight
-            && let Poll::Ready((number, result)) = in_flight.poll_result(context)
-        {
-            // What nobody waits for is a publisher's mistake.
-            if let Some((envelope, admission, sent_at)) = self.take_sent(number) {
+        while let Poll::Ready((number, result)) = self.in_flight.poll_result(context) {
+            // A result that no entry waits for is an error of the publisher.
+            let Some(entry) = self.queue.find(number) else {
+                continue;
+            };
+            if let Some((admission, sent_at)) = entry.take_flight() {
                 budget.made_progress();
-                let direct = self.direct;
-                let result = direct.settle(&envelope, admission, sent_at, result);
+                self.in_flight.landed(entry.envelope.subject());
+                let (direct, envelope) = (self.direct, &entry.envelope);
+                let result = direct.settle(envelope, admission, sent_at, result);
                 return Poll::Ready((number, result));
             }
         }
-        match self.spooling.poll_next_unpin(context) {
-            Poll::Ready(Some((number, result))) => {
-                budget.made_progress();
-                let entry = &self.entries[(number - self.first) as usize];
-                self.spooling_subjects.take(entry.envelope.subject());
-                Poll::Ready((number, result))
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// The entry of this number, if it is in flight: not any more, then.
-    fn take_sent(&mut self, number: u64) -> Option<(Arc<Envelope>, ScopedAdmission<'a>, Instant)> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let entry = self.entries.get_mut(index)?;
-        match std::mem::replace(&mut entry.state, State::Queued) {
-            State::InFlight {
-                admission, sent_at, ..
-            } => {
-                self.sent -= 1;
-                if let Some(sent) = &mut self.sent_subjects {
-                    sent.take(entry.envelope.subject());
-                }
-                Some((Arc::clone(&entry.envelope), admission, sent_at))
-            }
-            other => {
-                entry.state = other;
-                None
-            }
-        }
-    }
-
-    fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
-        let error = match result {
-            Ok(delivery) => {
-                self.failing_since = None;
-                if let Width::Adaptive(window) = &mut self.width {
-                    match delivery {
-                        Delivery::Stored { .. } => window.stored(Instant::now),
-                        Delivery::Spooled => window.disturbed(),
-                    }
-                }
-                self.entry(number).state = State::Settled(Ok(delivery));
-                return;
-            }
-            Err(error) => error,
+        let Some(side) = &mut self.spool_side else {
+            return Poll::Pending;
         };
-        if let Width::Adaptive(window) = &mut self.width {
-            window.disturbed();
-        }
-        let now = Instant::now();
-        let failures = self.entry(number).failures;
-        if self.spool.is_some() && !self.stopped && may_be_spooled(&error) {
-            let entry = self.entry(number);
-            entry.note_unknown(&error);
-            entry.for_spool = Some(error);
-            entry.state = State::Queued;
-            self.queued(number);
-            // In its order: once all that is in flight has settled.
-            self.phase = Phase::Settling { resume_at: now };
-            return;
-        }
-        let wait = match &error {
-            _ if self.stopped => None,
-            EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
-                self.next_look(now, open.retry_after)
-            }
-            EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
-                self.next_look(now, LOOK_AGAIN)
-            }
-            EmitError::Failed(failed)
-                if failed.error.is_transient()
-                    && failures + 1 < self.direct.settings().max_attempts =>
-            {
-                Some(wait_before_retry(failures))
-            }
-            EmitError::Failed(_)
-            | EmitError::CircuitOpen(_)
-            | EmitError::Spool(_)
-            | EmitError::Closed => None,
-        };
-        let entry = self.entry(number);
-        if let EmitError::Failed(_) = &error {
-            entry.failures += 1;
-        }
-        entry.note_unknown(&error);
-        match wait {
-            None => {
-                let subject = entry.envelope.subject().clone();
-                let its_own_fault = error.scope() == Scope::Event;
-                entry.state = State::Settled(Err(entry.verdict(error)));
-                if let Some(failed) = &mut self.failed_subjects
-                    && !its_own_fault
-                {
-                    let here = self.entries.iter().map(|entry| entry.envelope.subject());
-                    failed.insert(&subject, here);
-                }
-            }
-            Some(wait) => {
-                entry.state = State::Queued;
-                self.queued(number);
-                let earliest = match self.phase {
-                    Phase::Sending => now,
-                    Phase::Settling { resume_at } => resume_at,
-                };
-                self.phase = Phase::Settling {
-                    resume_at: earliest.max(now + wait),
-                };
-            }
-        }
-    }
-
-    /// An entry that has not left: only settled ones leave, and only from the front.
-    fn entry(&mut self, number: u64) -> &mut Entry<'a> {
-        &mut self.entries[(number - self.first) as usize]
-    }
-
-    /// When to try a failing broker again: none once patience has run out.
-    fn next_look(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
-        let failing_since = *self.failing_since.get_or_insert(now);
-        let patient_until = failing_since + self.patience;
-        (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
+        let (number, result) = ready!(side.poll_written(context));
+        budget.made_progress();
+        side.written(self.queue.entry(number).envelope.subject());
+        Poll::Ready((number, result))
     }
 }
 
 impl<P> fmt::Debug for Pipeline<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spooling = self.spool_side.as_ref().map_or(0, SpoolSide::len);
         f.debug_struct("Pipeline")
             .field("window", &self.width)
-            .field("entries", &self.entries.len())
-            .field("in_flight", &self.sent)
-            .field("spooling", &self.spooling.len())
+            .field("entries", &self.queue.len())
+            .field("in_flight", &self.in_flight.len())
+            .field("spooling", &spooling)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }

@@ -1,11 +1,10 @@
-//! What a pipeline knows of the subjects in it, so that nothing is found by going through the window
-//! for each event.
+//! Counts the subjects in a pipeline, so that no event costs a look at the whole window.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::message::subject::Subject;
 
-/// How many there are of each subject.
+/// The number of entries per subject.
 #[derive(Debug, Default)]
 pub(super) struct Counts(HashMap<Subject, usize>);
 
@@ -27,7 +26,7 @@ impl Counts {
         }
     }
 
-    /// Whether it was the last of its subject.
+    /// Removes one entry; returns whether it was the last of its subject.
     pub(super) fn take(&mut self, subject: &Subject) -> bool {
         match self.0.get_mut(subject) {
             Some(count) if *count > 1 => {
@@ -43,23 +42,23 @@ impl Counts {
     }
 }
 
-/// Those of which something failed, as long as more of them is here.
+/// Subjects with a failed event, as long as the pipeline has entries of them.
 #[derive(Debug, Default)]
 pub(super) struct FailedSubjects {
     failed: HashSet<Subject>,
-    /// What is here, of all subjects; counted only while one has failed.
-    here: Counts,
+    /// Entries of all subjects; counted only while a subject has failed.
+    present: Counts,
 }
 
 impl FailedSubjects {
-    /// `here` are the subjects of all that is here.
+    /// `present` are the subjects of all entries.
     pub(super) fn insert<'s>(
         &mut self,
         subject: &Subject,
-        here: impl Iterator<Item = &'s Subject>,
+        present: impl Iterator<Item = &'s Subject>,
     ) {
         if self.failed.is_empty() {
-            self.here = Counts::of(here);
+            self.present = Counts::of(present);
         }
         if !self.failed.contains(subject) {
             self.failed.insert(subject.clone());
@@ -72,12 +71,12 @@ impl FailedSubjects {
 
     pub(super) fn came(&mut self, subject: &Subject) {
         if !self.failed.is_empty() {
-            self.here.add(subject);
+            self.present.add(subject);
         }
     }
 
     pub(super) fn left(&mut self, subject: &Subject) {
-        if !self.failed.is_empty() && self.here.take(subject) {
+        if !self.failed.is_empty() && self.present.take(subject) {
             self.failed.remove(subject);
         }
     }

@@ -1,8 +1,8 @@
-//! Two scopes of circuits: the broker's, and one for each subject that fails.
+//! Admission by two scopes of circuits: the broker's, and one per failing subject.
 //!
-//! A subject's circuit exists only while that subject fails, and there are at most
-//! [`MOST_FAILING_SUBJECTS`] of them: past that the one that has been failing longest without being
-//! asked for gives way. While no subject fails, a publish costs one load for all of this.
+//! A subject has a circuit only while it fails. There are at most [`MAX_FAILING_SUBJECTS`] of them: a new
+//! one evicts the one whose last admission was longest ago. While no subject fails, all of this costs
+//! one load per publish.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,16 +15,16 @@ use crate::message::subject::Subject;
 use crate::observe::history::History;
 use crate::outcome::{CircuitOpen, PublishError, Scope};
 
-/// The most subjects that have a circuit of their own at one time.
-pub const MOST_FAILING_SUBJECTS: usize = 1_024;
+/// The maximum number of subjects that have a circuit of their own at one time.
+pub const MAX_FAILING_SUBJECTS: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Scopes {
     broker: Circuit,
     subjects: Mutex<HashMap<Subject, FailingSubject>>,
-    /// The size of `subjects`, to keep the steady path off its lock.
+    /// The size of `subjects`; keeps the steady path off its lock.
     failing: AtomicUsize,
-    /// Counts subjects that recovered: the epoch against which a late failure is recognized.
+    /// The number of recoveries: the epoch that identifies a late failure.
     recoveries: AtomicU64,
     history: History,
 }
@@ -61,7 +61,7 @@ impl Scopes {
         failing
     }
 
-    /// Asks both circuits. The admission gives its places back when it is dropped.
+    /// Admits one publish by both circuits. A dropped admission releases its probes.
     pub(crate) fn admit(
         &self,
         now: Instant,
@@ -77,14 +77,14 @@ impl Scopes {
         if self.failing.load(Ordering::Acquire) > 0
             && let Some(circuit) = self.circuit_of(subject, now)
         {
-            // On a rejection the drop of `admission` gives the broker's probe back.
+            // On a rejection, dropping `admission` releases the broker's probe.
             let subject = circuit.admit(now).map_err(|r| open(Scope::Subject, r))?;
             admission.subject = Some((circuit, subject));
         }
         Ok(admission)
     }
 
-    /// Why the broker's circuit would admit nobody at `now`; takes no place.
+    /// The rejection by the broker's circuit at `now`, without an attempt to be admitted.
     pub(crate) fn rejection(&self, now: Instant) -> Option<CircuitOpen> {
         let rejected = self.broker.rejection(now)?;
         Some(open(Scope::Broker, rejected))
@@ -101,7 +101,7 @@ impl Scopes {
         }
     }
 
-    /// The connection is gone.
+    /// The connection was lost.
     pub(crate) fn disconnected(&self, now: Instant) {
         let transition = self.broker.trip(now);
         if transition.is_some() {
@@ -126,14 +126,14 @@ impl Scopes {
 
     fn subject_failed(&self, subject: &Subject, now: Instant, recoveries_at_admission: u64) {
         let mut subjects = self.lock();
-        // Someone opened it meanwhile, or some subject recovered while this publish was out and it
-        // may have been this one: the next failure will tell.
+        // Another failure opened it in the meantime, or a subject recovered while this publish was in
+        // flight, perhaps this one: the next failure opens it.
         if subjects.contains_key(subject)
             || self.recoveries.load(Ordering::Acquire) != recoveries_at_admission
         {
             return;
         }
-        if subjects.len() >= MOST_FAILING_SUBJECTS {
+        if subjects.len() >= MAX_FAILING_SUBJECTS {
             let longest = subjects
                 .iter()
                 .min_by_key(|(_, failing)| failing.last_asked);
@@ -156,7 +156,7 @@ impl Scopes {
             .moved(now, Scope::Subject, Some(subject), opened);
     }
 
-    /// Whether its circuit was still this one.
+    /// Removes the circuit of a recovered subject; returns whether it was still this one.
     fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) -> bool {
         let mut subjects = self.lock();
         let failing = subjects.get(subject);
@@ -218,10 +218,10 @@ impl ScopedAdmission<'_> {
         }
         let failed = failure.map(PublishError::scope);
         let broker = match failed {
-            // Whatever the broker said, it was there to say it.
+            // Any answer shows that the broker is up.
             None | Some(Scope::Subject) => Some(Outcome::Success),
             Some(Scope::Broker) => Some(Outcome::Failure),
-            // Such events are mostly refused before they are sent, and then prove nothing.
+            // Most such events are refused before they are sent, which is no evidence.
             Some(Scope::Event) => None,
         };
         if let (Some(outcome), Some(admission)) =
@@ -236,7 +236,7 @@ impl ScopedAdmission<'_> {
                 if transition == Some(Transition::Closed)
                     && !scopes.subject_recovered(subject, &circuit)
                 {
-                    return; // it had made room for another
+                    return; // it was evicted
                 }
                 let history = &scopes.history;
                 history.moved(now, Scope::Subject, Some(subject), transition);
@@ -267,7 +267,7 @@ impl Drop for ScopedAdmission<'_> {
 }
 
 impl Drop for Scopes {
-    /// The metrics count open circuits of what is there.
+    /// Removes the open circuits from the metrics.
     fn drop(&mut self) {
         let failing = self.lock().len();
         self.history.meters.forgotten(Scope::Subject, failing);
@@ -361,17 +361,14 @@ mod tests {
     fn the_subject_that_was_asked_for_longest_ago_gives_way() {
         let now = Instant::now();
         let scopes = Scopes::new(now);
-        for number in 0..MOST_FAILING_SUBJECTS {
+        for number in 0..MAX_FAILING_SUBJECTS {
             let at = now + Duration::from_millis(number as u64);
             fail(&scopes, at, &format!("s.{number}"), Scope::Subject);
         }
-        let end = now + Duration::from_millis(MOST_FAILING_SUBJECTS as u64);
+        let end = now + Duration::from_millis(MAX_FAILING_SUBJECTS as u64);
         let _ = scopes.admit(end, &subject("s.0"));
         fail(&scopes, end, "one.more", Scope::Subject);
-        assert_eq!(
-            scopes.failing.load(Ordering::Relaxed),
-            MOST_FAILING_SUBJECTS
-        );
+        assert_eq!(scopes.failing.load(Ordering::Relaxed), MAX_FAILING_SUBJECTS);
         assert_eq!(scopes.subject_state(&subject("s.1"), end), State::Connected);
         assert_ne!(scopes.subject_state(&subject("s.0"), end), State::Connected);
     }

@@ -1,8 +1,8 @@
-//! When to try another server: nothing has been stored for seconds, though a server was there to try.
+//! Decides when to move to another server: a server is reachable and has stored nothing for seconds.
 //!
-//! A server that is cut off from its cluster answers pings, some questions even, and stores nothing.
-//! A slow one does so for a while too, so a move is tried rarely, and ever more rarely while it does
-//! not help. docs/decisions/0010-another-server.md.
+//! A server that is cut off from its cluster answers pings, even some requests, and stores nothing.
+//! A slow server looks the same for a while, so moves are rare, and the interval between them doubles
+//! while they do not help. docs/decisions/0010-another-server.md.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,34 +12,34 @@ use tokio::time::Instant;
 
 use crate::outcome::PublishError;
 
-/// From the first failure to the first move, to which a spread comes, so that not all sinks of a
-/// cluster move together.
+/// The time from the first failure to the first move. A random share of `SPREAD` is added, so that the
+/// sinks of a cluster do not move together.
 const FIRST_MOVE: Duration = Duration::from_secs(6);
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// Failures that lie further apart have nothing to do with each other.
-const LONGEST_GAP: Duration = Duration::from_secs(30);
+/// Failures that are further apart are unrelated.
+const MAX_GAP: Duration = Duration::from_secs(30);
 
-/// The longest time between two moves; after as long without one they may come quickly again.
-const RAREST_MOVES: Duration = Duration::from_secs(180);
+/// The maximum interval between two moves. After this long without a move the interval starts over.
+const MAX_MOVE_INTERVAL: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
-pub(crate) struct Elsewhere {
+pub(crate) struct Failover {
     first_move: Duration,
-    /// Whether something fails, to keep what succeeds off the lock.
+    /// Whether a failure is recorded; keeps successes off the lock.
     failing: AtomicBool,
     moves: Mutex<Moves>,
 }
 
 #[derive(Debug, Default)]
 struct Moves {
-    /// The first and the last failure since something was stored.
+    /// The first and the last failure since the last success.
     failures: Option<(Instant, Instant)>,
-    /// The last move, and the time to the next one.
+    /// The last move, and the interval to the next one.
     last: Option<(Instant, Duration)>,
 }
 
-impl Elsewhere {
+impl Failover {
     /// `random` spreads the moves of many sinks.
     pub(crate) fn new(random: u8) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Elsewhere {
         }
     }
 
-    /// Something was stored.
+    /// Records a success.
     pub(crate) fn stored(&self) {
         if self.failing.load(Ordering::Relaxed) {
             let mut moves = self.lock();
@@ -58,18 +58,20 @@ impl Elsewhere {
         }
     }
 
-    /// A server had the chance to store something and did not; whether to move now.
+    /// Records a failure of a reachable server; returns whether to move now.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let mut moves = self.lock();
         self.failing.store(true, Ordering::Relaxed);
         let first = match moves.failures {
-            Some((first, last)) if now - last <= LONGEST_GAP => first,
+            Some((first, last)) if now - last <= MAX_GAP => first,
             _ => now,
         };
         moves.failures = Some((first, now));
         let wait = match moves.last {
             Some((at, wait)) if now - at < wait => return false,
-            Some((at, wait)) if now - at < wait + RAREST_MOVES => (wait * 2).min(RAREST_MOVES),
+            Some((at, wait)) if now - at < wait + MAX_MOVE_INTERVAL => {
+                (wait * 2).min(MAX_MOVE_INTERVAL)
+            }
             _ => self.first_move * 2,
         };
         let due = now - first >= self.first_move;
@@ -85,9 +87,9 @@ impl Elsewhere {
     }
 }
 
-/// Whether another server might do better. A refusal, a missing stream or an election is the whole
-/// cluster's affair, and where no server was reached there is none to leave.
-pub(crate) fn may_be_the_servers(error: &PublishError) -> bool {
+/// Whether another server of the cluster may succeed. A refusal, a missing stream or an election
+/// concerns the whole cluster, and without a connection there is no server to leave.
+pub(crate) fn is_server_fault(error: &PublishError) -> bool {
     match error {
         PublishError::AckTimeout { .. } | PublishError::JetStreamUnavailable => true,
         // Unavailable, not leader, offline (docs/operating.md).
@@ -100,42 +102,38 @@ pub(crate) fn may_be_the_servers(error: &PublishError) -> bool {
 mod tests {
     use super::*;
 
-    /// When moves are due, in seconds from `start`, with a failure in each of these seconds.
-    fn moves(
-        elsewhere: &Elsewhere,
-        start: Instant,
-        failures: impl Iterator<Item = u64>,
-    ) -> Vec<u64> {
-        let due = |at: &u64| elsewhere.is_due(start + Duration::from_secs(*at));
+    /// The seconds from `start` in which a move is due, with a failure in each of `failures`.
+    fn moves(failover: &Failover, start: Instant, failures: impl Iterator<Item = u64>) -> Vec<u64> {
+        let due = |at: &u64| failover.is_due(start + Duration::from_secs(*at));
         failures.filter(due).collect()
     }
 
     #[test]
-    fn moves_come_more_rarely_until_there_was_none_for_long() {
+    fn interval_between_moves_doubles_and_starts_over_after_a_long_pause() {
         let start = Instant::now();
-        let elsewhere = Elsewhere::new(0);
+        let failover = Failover::new(0);
         assert_eq!(
-            moves(&elsewhere, start, 0..600),
+            moves(&failover, start, 0..600),
             [6, 18, 42, 90, 186, 366, 546]
         );
-        // Something is stored now and then, and does not start it all anew.
+        // A success now and then does not reset the interval.
         let mut again = Vec::new();
         for minute in 10..16 {
-            elsewhere.stored();
-            again.extend(moves(&elsewhere, start, minute * 60..minute * 60 + 50));
+            failover.stored();
+            again.extend(moves(&failover, start, minute * 60..minute * 60 + 50));
         }
         assert_eq!(again, [726, 906]);
-        elsewhere.stored();
-        assert_eq!(moves(&elsewhere, start, 2_000..2_020), [2_006, 2_018]);
+        failover.stored();
+        assert_eq!(moves(&failover, start, 2_000..2_020), [2_006, 2_018]);
     }
 
     #[test]
-    fn failures_that_lie_far_apart_move_nobody_and_sinks_are_spread() {
+    fn failures_far_apart_cause_no_move_and_first_moves_are_spread() {
         let start = Instant::now();
-        let elsewhere = Elsewhere::new(0);
+        let failover = Failover::new(0);
         let rare = (0..10).map(|number| number * 3_600);
-        assert!(moves(&elsewhere, start, rare).is_empty());
-        let latest = Elsewhere::new(255);
+        assert!(moves(&failover, start, rare).is_empty());
+        let latest = Failover::new(255);
         assert_eq!(moves(&latest, start, 0..12), [10]);
     }
 }

@@ -1,9 +1,9 @@
-//! The highest sequence numbers acknowledged, as they were a while ago.
+//! Tracks the highest acknowledged sequence number of each stream, as it was before any emit in flight.
 //!
-//! When the outcome of a publish is unknown, it may be stored anywhere above what was acknowledged
-//! before it was sent. No emit takes longer than the deadline, so a snapshot that is at least that old
-//! was taken before any emit that is still under way. A pipeline's publish can be older than that,
-//! where its caller rests or waits for room; then no snapshot will do.
+//! An event whose outcome is unknown may be stored at any sequence number above those that were
+//! acknowledged before it was sent. No emit takes longer than the deadline, so a snapshot of that age
+//! is older than every emit in flight. An event in a pipeline can be older, if its caller pauses or
+//! waits for room; then no snapshot is old enough.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::outcome::Acknowledgement;
 type Sequences = HashMap<String, u64>;
 
 #[derive(Debug)]
-pub(crate) struct Acknowledged {
+pub(crate) struct HighWater {
     deadline: Duration,
     generations: Mutex<Generations>,
 }
@@ -24,15 +24,15 @@ pub(crate) struct Acknowledged {
 #[derive(Debug)]
 struct Generations {
     current: Sequences,
-    /// Taken at `turned`.
+    /// The snapshot of `rotated_at`.
     young: Sequences,
-    /// Taken at `old_taken`, at least one deadline before `turned`.
+    /// The snapshot of `old_at`, at least one deadline before `rotated_at`.
     old: Sequences,
-    old_taken: Instant,
-    turned: Instant,
+    old_at: Instant,
+    rotated_at: Instant,
 }
 
-impl Acknowledged {
+impl HighWater {
     pub(crate) fn new(now: Instant, deadline: Duration) -> Self {
         Self {
             deadline,
@@ -40,20 +40,20 @@ impl Acknowledged {
                 current: Sequences::new(),
                 young: Sequences::new(),
                 old: Sequences::new(),
-                old_taken: now,
-                turned: now,
+                old_at: now,
+                rotated_at: now,
             }),
         }
     }
 
     pub(crate) fn note(&self, ack: &Acknowledgement, now: Instant) {
-        let mut generations = self.turned(now);
-        let began_anew = generations
+        let mut generations = self.rotated(now);
+        let was_recreated = generations
             .old
             .get(&ack.stream)
             .is_some_and(|old| !ack.duplicate && ack.sequence <= *old);
-        if began_anew {
-            // A stream of the same name was made anew: what is known of it is of the one before.
+        if was_recreated {
+            // The stream was deleted and created again: the snapshots describe its predecessor.
             let Generations {
                 current,
                 young,
@@ -73,26 +73,26 @@ impl Acknowledged {
         }
     }
 
-    /// What was acknowledged before something was sent, at `sent_at`; nothing, where that is not known.
+    /// Sequences acknowledged before `sent_at`; empty if unknown.
     pub(crate) fn before(&self, sent_at: Instant, now: Instant) -> Sequences {
-        let generations = self.turned(now);
-        if generations.old_taken <= sent_at {
+        let generations = self.rotated(now);
+        if generations.old_at <= sent_at {
             generations.old.clone()
         } else {
             Sequences::new()
         }
     }
 
-    fn turned(&self, now: Instant) -> MutexGuard<'_, Generations> {
+    fn rotated(&self, now: Instant) -> MutexGuard<'_, Generations> {
         let mut generations = self
             .generations
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(generations.turned) > self.deadline {
+        if now.saturating_duration_since(generations.rotated_at) > self.deadline {
             generations.old = std::mem::take(&mut generations.young);
-            generations.old_taken = generations.turned;
+            generations.old_at = generations.rotated_at;
             generations.young = generations.current.clone();
-            generations.turned = now;
+            generations.rotated_at = now;
         }
         generations
     }
@@ -103,44 +103,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_older_than_an_emit_can_be_counts() {
+    fn only_acknowledgements_older_than_any_emit_count() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let acknowledged = Acknowledged::new(start, Duration::from_millis(100));
-        let note = |sequence, at| acknowledged.note(&Acknowledgement::new("S", sequence), at);
-        let before = |at| acknowledged.before(at, at).get("S").copied();
+        let high_water = HighWater::new(start, Duration::from_millis(100));
+        let note = |sequence, at| high_water.note(&Acknowledgement::new("S", sequence), at);
+        let before = |at| high_water.before(at, at).get("S").copied();
         note(1, after(0));
         assert_eq!(before(after(50)), None);
-        note(2, after(101)); // turns: 1 is young
+        note(2, after(101)); // rotates: 1 is young
         assert_eq!(before(after(150)), None);
-        note(3, after(202)); // turns: 1 is old, 2 young
+        note(3, after(202)); // rotates: 1 is old, 2 young
         assert_eq!(before(after(250)), Some(1));
         assert_eq!(before(after(303)), Some(2));
-        // 2 was stored at 101, and so was perhaps what had been sent before.
-        let long_ago = acknowledged.before(after(100), after(303));
+        // 2 was stored at 101; an earlier event may have been stored then too.
+        let long_ago = high_water.before(after(100), after(303));
         assert!(long_ago.is_empty());
     }
 
     #[test]
-    fn a_stream_that_was_made_anew_counts_from_its_beginning() {
+    fn recreated_stream_counts_from_its_beginning() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let acknowledged = Acknowledged::new(start, Duration::from_millis(100));
+        let high_water = HighWater::new(start, Duration::from_millis(100));
         let mut ack = Acknowledgement::new("S", 1_000);
-        acknowledged.note(&ack, after(0));
+        high_water.note(&ack, after(0));
         for at in [101, 202, 303] {
-            acknowledged.before(after(at), after(at));
+            high_water.before(after(at), after(at));
         }
-        // Known by its id: no word of how far the stream is.
+        // The sequence number of a duplicate is not the stream's last one.
         (ack.sequence, ack.duplicate) = (7, true);
-        acknowledged.note(&ack, after(310));
-        assert_eq!(acknowledged.before(after(311), after(311))["S"], 1_000);
+        high_water.note(&ack, after(310));
+        assert_eq!(high_water.before(after(311), after(311))["S"], 1_000);
         ack.duplicate = false;
-        acknowledged.note(&ack, after(312));
-        assert!(acknowledged.before(after(313), after(313)).is_empty());
+        high_water.note(&ack, after(312));
+        assert!(high_water.before(after(313), after(313)).is_empty());
         for at in [414, 515] {
-            acknowledged.before(after(at), after(at));
+            high_water.before(after(at), after(at));
         }
-        assert_eq!(acknowledged.before(after(616), after(616))["S"], 7);
+        assert_eq!(high_water.before(after(616), after(616))["S"], 7);
     }
 }

@@ -1,8 +1,8 @@
-//! The emits of one sink that are under way, and the end of taking more.
+//! Counts the emits of one sink that are in flight, and closes the sink to new ones.
 //!
-//! Who emits counts itself first and looks at `closed` then; who closes sets `closed` first and looks at
-//! the count then. Both touch the count by changing it, and one of the two comes first: either the
-//! emit sees that it is too late, or the close sees the emit and waits for it.
+//! An emit increments the count and then reads `closed`; a close sets `closed` and then reads the
+//! count. Both access the count by a read-modify-write, so one of the two comes first: either the emit
+//! sees the close, or the close sees the emit and waits for it.
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -10,36 +10,37 @@ use tokio::time::{Instant, timeout_at};
 use crate::outcome::{Delivery, EmitError, Known};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+/// The emits of one sink that have begun and not ended.
 #[derive(Debug, Default)]
-pub(crate) struct Emits {
-    under_way: AtomicUsize,
+pub(crate) struct InFlight {
+    count: AtomicUsize,
     idle: Notify,
     closed: AtomicBool,
     unknown: AtomicU64,
 }
 
-impl Emits {
-    /// Counts one in, until what this gives is dropped; `None` once closed.
-    pub(crate) fn begin(&self) -> Option<UnderWay<'_>> {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        let under_way = UnderWay(self);
-        (!self.is_closed()).then_some(under_way)
+impl InFlight {
+    /// Counts one emit until the guard is dropped; `None` after [`close`](Self::close).
+    pub(crate) fn begin(&self) -> Option<InFlightGuard<'_>> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let guard = InFlightGuard(self);
+        (!self.is_closed()).then_some(guard)
     }
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// One load: no more than an open circuit's rejection may cost.
+    /// Costs one load, the most that a rejection by an open circuit may cost.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::SeqCst)
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until nothing is under way, until `deadline` at the most.
+    /// Waits until no emit is in flight, at most until `deadline`.
     pub(crate) async fn idle(&self, deadline: Instant) {
         let idle = async {
             loop {
@@ -54,13 +55,13 @@ impl Emits {
         let _ = timeout_at(deadline, idle).await;
     }
 
-    /// Changes the count by nothing where a load would do under `SeqCst`: loom, which checks this, does
-    /// not model that order for loads, and would let one miss an emit that saw no close.
+    /// Adds zero, although a `SeqCst` load is enough: loom, which checks this, does not model that
+    /// order for loads, and would report a close that misses an emit.
     pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.fetch_add(0, Ordering::SeqCst) == 0
+        self.count.fetch_add(0, Ordering::SeqCst) == 0
     }
 
-    /// Notes what an emit came to, for the receipt.
+    /// Counts the result of an emit for the receipt.
     pub(crate) fn ended(&self, result: &Result<Delivery, EmitError>) {
         if let Err(error) = result
             && error.known() == Known::OutcomeUnknown
@@ -69,7 +70,7 @@ impl Emits {
         }
     }
 
-    /// Those that ended without anybody knowing what became of the event.
+    /// The number of emits that ended with an unknown outcome.
     pub(crate) fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
@@ -77,11 +78,11 @@ impl Emits {
 
 /// One emit that `flush` and `close` wait for.
 #[derive(Debug)]
-pub(crate) struct UnderWay<'a>(&'a Emits);
+pub(crate) struct InFlightGuard<'a>(&'a InFlight);
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();
         }
     }

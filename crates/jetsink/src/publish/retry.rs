@@ -1,5 +1,4 @@
-//! Bounded retry with fixed waits: 100 ms after the first failure, four times as long after each
-//! next one.
+//! Bounded retry with fixed waits: 100 ms after the first failure, then four times the previous wait.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -8,25 +7,27 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use crate::outcome::PublishError;
+
 /// The wait after failure number `failure`, counted from 0: 100 ms · 4^failure, at most an hour.
 #[must_use]
 pub fn wait_before_retry(failure: u32) -> Duration {
-    const LONGEST: u64 = 3_600_000;
+    const MAX_MILLIS: u64 = 3_600_000;
     let millis = 4_u64
         .checked_pow(failure)
         .and_then(|factor| factor.checked_mul(100))
-        .unwrap_or(LONGEST);
-    Duration::from_millis(millis.min(LONGEST))
+        .unwrap_or(MAX_MILLIS);
+    Duration::from_millis(millis.min(MAX_MILLIS))
 }
 
-/// Calls `f` up to `max_attempts` times, until it gives `Ok`; 0 counts as 1.
+/// Calls `f` up to `max_attempts` times, until it returns `Ok`; 0 counts as 1.
 ///
 /// Waits 100 ms after the first failure, 400 ms after the second, and so on
-/// ([`wait_before_retry`]). Each failure but the last is logged as a warning. Cancelling the future
-/// cancels the call under way.
+/// ([`wait_before_retry`]). Logs each failure but the last as a warning. Dropping the future drops the
+/// call in progress.
 ///
 /// # Errors
-/// The last call's.
+/// The error of the last call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -52,20 +53,55 @@ where
         match f().await {
             Ok(value) => return Ok(value),
             Err(error) if failures + 1 >= max_attempts => return Err(error),
-            Err(error) => wait_out(failures, max_attempts, &error).await,
+            Err(error) => {
+                let wait = wait_before_retry(failures);
+                wait_out(failures, max_attempts, wait, &error).await;
+            }
         }
         failures += 1;
     }
 }
 
-/// Whether a retry after failure number `failure` would begin before `deadline`.
-pub(crate) fn fits(failure: u32, now: Instant, deadline: Instant) -> bool {
-    now + wait_before_retry(failure) < deadline
+/// The retries of one envelope, in an emit or in a pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retries {
+    max_attempts: u32,
 }
 
-/// Logs failure number `failure` and waits until the retry is due.
-pub(crate) async fn wait_out(failure: u32, max_attempts: u32, error: &impl Display) {
-    let wait = wait_before_retry(failure);
+impl Retries {
+    pub(crate) fn new(max_attempts: u32) -> Self {
+        Self { max_attempts }
+    }
+
+    /// One attempt only, as for a probe.
+    pub(crate) fn none() -> Self {
+        Self::new(1)
+    }
+
+    pub(crate) fn max_attempts(self) -> u32 {
+        self.max_attempts
+    }
+
+    /// The wait before the retry after failure number `failure`, counted from 0; `None` if that
+    /// failure is final.
+    pub(crate) fn wait_after(self, failure: u32, error: &PublishError) -> Option<Duration> {
+        let retries = failure + 1 < self.max_attempts && error.is_transient();
+        retries.then(|| wait_before_retry(failure))
+    }
+}
+
+/// Whether a retry after `wait` begins before `deadline`.
+pub(crate) fn fits(wait: Duration, now: Instant, deadline: Instant) -> bool {
+    now + wait < deadline
+}
+
+/// Logs failure number `failure` and waits for the retry.
+pub(crate) async fn wait_out(
+    failure: u32,
+    max_attempts: u32,
+    wait: Duration,
+    error: &impl Display,
+) {
     warn!(
         attempt = failure + 1,
         max_attempts,
@@ -108,8 +144,21 @@ mod tests {
     fn a_retry_that_would_begin_at_the_deadline_does_not_fit() {
         let now = Instant::now();
         let wait = wait_before_retry(1);
-        assert!(!fits(1, now, now + wait));
-        assert!(fits(1, now, now + wait + Duration::from_nanos(1)));
+        assert!(!fits(wait, now, now + wait));
+        assert!(fits(wait, now, now + wait + Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn only_a_transient_failure_before_the_last_attempt_is_retried() {
+        let (transient, lasting) = (PublishError::NoStream, PublishError::PermissionDenied);
+        let retries = Retries::new(2);
+        assert_eq!(
+            retries.wait_after(0, &transient),
+            Some(wait_before_retry(0))
+        );
+        assert_eq!(retries.wait_after(1, &transient), None);
+        assert_eq!(retries.wait_after(0, &lasting), None);
+        assert_eq!(Retries::none().wait_after(0, &transient), None);
     }
 
     #[test]

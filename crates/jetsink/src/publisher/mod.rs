@@ -1,7 +1,7 @@
 //! The port between the sink and the transport of its envelopes.
 //!
-//! A sink publishes through [`Publisher`]: one envelope goes in, an acknowledgement or a typed error comes
-//! out. [`Window`] keeps many envelopes in flight over one connection. `nats/` implements both; tests
+//! A sink publishes through [`Publisher`]: one envelope in, an acknowledgement or a typed error out.
+//! [`Window`] keeps many envelopes in flight over one connection. `nats/` implements both; tests
 //! implement them with a script or a simulated broker.
 
 pub(crate) mod window;
@@ -24,34 +24,34 @@ use crate::message::subject::Subject;
 use crate::outcome::{Acknowledgement, PublishError};
 use window::{Sent, Window};
 
-/// What came of looking up message ids, by [`Publisher::stored_ids`].
+/// The result of a look-up of message ids, by [`Publisher::stored_ids`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoredIds {
-    /// All were visited.
+    /// All ids were visited.
     Visited,
-    /// All but those of these subjects, whose streams don't answer at the moment.
+    /// All ids except those of these subjects, whose streams do not answer at the moment.
     VisitedExcept(Vec<Subject>),
-    /// This publisher can't look them up.
+    /// This publisher cannot look up ids.
     Unsupported,
 }
 
-/// What a publisher knows of its connection: evidence for the broker's circuit.
+/// The state of a publisher's connection: evidence for the broker's circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connection {
-    /// Whether there is one.
+    /// Whether it is established.
     pub up: bool,
-    /// Which one it is, or was: no two connections of a publisher share a number.
+    /// The number of the current or last connection, unique for the publisher.
     pub number: u64,
-    /// Counts up with each sign that the broker is there again: a new connection, or an answer to
-    /// something that had been given up.
+    /// Increments with each sign that the broker is back: a new connection, or an answer to a request
+    /// that had timed out.
     pub signs_of_life: u64,
 }
 
 /// Sends one envelope and waits for the acknowledgement.
 ///
-/// Implemented by [`NatsPublisher`](crate::NatsPublisher); by tests with a script. One that wraps another has to
-/// hand on every method: the defaults say less than the one inside knows.
+/// Implemented by [`NatsPublisher`](crate::NatsPublisher), and by tests with a script. A wrapper must
+/// forward every method: the defaults are weaker than the wrapped publisher's.
 ///
 /// ```
 /// use jetsink::{Acknowledgement, Envelope, PublishError, Publisher};
@@ -67,10 +67,9 @@ pub struct Connection {
 /// }
 /// ```
 pub trait Publisher: Send + Sync {
-    /// Sends `envelope` once and waits, until `deadline` at the most, for the stream's word.
+    /// Sends `envelope` once and waits for the acknowledgement, at most until `deadline`.
     ///
-    /// `Ok` means stored. Dropping the future gives up the wait; the event may be stored all the
-    /// same.
+    /// `Ok` means stored. Dropping the future ends the wait; the event may still be stored.
     ///
     /// # Errors
     /// [`PublishError`], which says what is known of the event.
@@ -80,54 +79,41 @@ pub trait Publisher: Send + Sync {
         deadline: Instant,
     ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send;
 
-    /// Whether [`publish`](Self::publish) ends by its deadline by itself, whatever happens. For those
-    /// that don't, which is the default, the sink sets a timer of its own around each publish.
+    /// Whether [`publish`](Self::publish) always ends by its deadline. If not, which is the default, the
+    /// sink sets a timer around each publish.
     fn keeps_deadline(&self) -> bool {
         false
     }
 
-    /// As [`publish`](Self::publish), but over the connection of that number and no other: once it
-    /// has ended this gives [`PublishError::NotConnected`] and sends nothing.
+    /// Returns a window over the connection with this number, or over the current one if `connection`
+    /// is `None`.
     ///
-    /// For senders who keep order with many in flight. What they send over a new connection while
-    /// they have not yet looked at the failures of the old one would overtake what failed.
+    /// Once that connection has ended, the window sends nothing and returns
+    /// [`PublishError::NotConnected`] for each envelope. Otherwise envelopes on a new connection would
+    /// overtake those that failed on the old one.
     ///
-    /// # Errors
-    /// As [`publish`](Self::publish). By default it is the same, for publishers whose
-    /// [`connection`](Self::connection) is `None`.
-    fn publish_over(
-        &self,
-        connection: u64,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Acknowledgement, PublishError>> + Send {
-        let _ = connection;
-        self.publish(envelope, deadline)
-    }
-
-    /// A window over the connection of that number, as [`publish_over`](Self::publish_over); over
-    /// whatever connection there is, where `connection` is `None`.
-    ///
-    /// By default each envelope in it is a publish of its own; a publisher that can do with less says
-    /// so here.
+    /// The default sends each envelope as a publish of its own, over any connection. A publisher whose
+    /// [`connection`](Self::connection) is not `None` must override it, at least with
+    /// [`EachAlone::with`].
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_>
     where
         Self: Sized,
     {
-        Box::new(EachAlone::new(self, connection))
+        let _ = connection;
+        Box::new(EachAlone::new(self))
     }
 
-    /// Gives `visit` the message ids of what streams have stored under the subjects of `events`, one event
-    /// for each subject, above the sequence numbers in `after` (by stream; from the beginning where it names
-    /// none). Each id comes with those of the subjects that its stream captures. Ids of others may come
-    /// too. By default it can't.
+    /// Passes to `visit` the message ids of the events stored under the subjects of `events` (one event
+    /// per subject) above the sequence numbers in `after` (by stream; from the beginning for a stream
+    /// without one). Each id is passed with the subjects that its stream captures. Ids of other subjects
+    /// may be passed too. The default returns [`StoredIds::Unsupported`].
     ///
-    /// What was sent by this publisher before counts even if it is not stored yet: a stream that has taken
-    /// something and neither stored nor refused it is one that does not answer. To find that out a
-    /// publisher may send one of `events` again, in a way that no stream stores it.
+    /// Events sent earlier by this publisher count even if they are not stored yet: a stream that has
+    /// accepted an event and neither stored nor refused it counts as one that does not answer. To detect
+    /// this, a publisher may send one of `events` again in a way that no stream stores it.
     ///
     /// # Errors
-    /// [`PublishError`], where the broker as a whole does not say now.
+    /// [`PublishError`] if the broker as a whole does not answer now.
     fn stored_ids(
         &self,
         events: &[Envelope],
@@ -138,47 +124,62 @@ pub trait Publisher: Send + Sync {
         std::future::ready(Ok(StoredIds::Unsupported))
     }
 
-    /// Told when nothing has been stored for seconds, though publishes were tried: time to leave the
-    /// server that we are connected to for another one, where there is one. By default nothing happens.
-    fn try_elsewhere(&self) {}
+    /// Asks the publisher to move to another server, if it knows one: publishes were tried, and nothing
+    /// has been stored for seconds. The default does nothing.
+    fn request_failover(&self) {}
 
-    /// The connection, as it changes. `None` where the publisher has none to speak of.
+    /// Returns the connection and its changes; `None` for a publisher without one.
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
         None
     }
 }
 
 type Flight<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
+type Publish<'a> = dyn Fn(u64, Arc<Envelope>, Instant) -> Flight<'a> + Send + 'a;
 
-/// A window over any publisher: each envelope is a publish of its own. What
-/// [`Publisher::window`] gives by default.
-pub struct EachAlone<'a, P> {
-    publisher: &'a P,
-    connection: Option<u64>,
+/// A window in which each envelope is a publish of its own. The default of [`Publisher::window`].
+pub struct EachAlone<'a> {
+    publish: Box<Publish<'a>>,
     flights: FuturesUnordered<Flight<'a>>,
 }
 
-impl<'a, P: Publisher> EachAlone<'a, P> {
-    /// Over the connection of that number, or any, as [`Publisher::window`].
-    pub fn new(publisher: &'a P, connection: Option<u64>) -> Self {
+impl<'a> EachAlone<'a> {
+    /// Sends by [`Publisher::publish`].
+    pub fn new<P: Publisher>(publisher: &'a P) -> Self {
+        Self::over(Box::new(move |number, envelope, deadline| {
+            // Unconstrained: otherwise tokio's budget may let a later flight send its envelope before
+            // this one.
+            Box::pin(unconstrained(async move {
+                (number, publish_once(publisher, &envelope, deadline).await)
+            }))
+        }))
+    }
+
+    /// Sends by `publish`, for a publisher that binds its windows to one connection. A result that is
+    /// late becomes [`PublishError::AckTimeout`] at the deadline.
+    pub fn with<F, R>(publish: F) -> Self
+    where
+        F: Fn(Arc<Envelope>, Instant) -> R + Send + 'a,
+        R: Future<Output = Result<Acknowledgement, PublishError>> + Send + 'a,
+    {
+        Self::over(Box::new(move |number, envelope, deadline| {
+            let result = by_deadline(deadline, publish(envelope, deadline));
+            Box::pin(unconstrained(async move { (number, result.await) }))
+        }))
+    }
+
+    fn over(publish: Box<Publish<'a>>) -> Self {
         Self {
-            publisher,
-            connection,
+            publish,
             flights: FuturesUnordered::new(),
         }
     }
 }
 
-impl<P: Publisher> Window for EachAlone<'_, P> {
+impl Window for EachAlone<'_> {
     fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
-        let (publisher, connection) = (self.publisher, self.connection);
-        let envelope = Arc::clone(envelope);
-        // Unconstrained: tokio's budget might otherwise let a later flight hand over its envelope
-        // before this one.
-        self.flights.push(Box::pin(unconstrained(async move {
-            let result = publish_once(publisher, &envelope, deadline, connection).await;
-            (number, result)
-        })));
+        let flight = (self.publish)(number, Arc::clone(envelope), deadline);
+        self.flights.push(flight);
     }
 
     fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
@@ -189,23 +190,24 @@ impl<P: Publisher> Window for EachAlone<'_, P> {
     }
 }
 
-/// Publishes, over one connection only where its number is given, and no longer than the deadline. A
-/// publisher that keeps it by itself knows more when it does.
+/// Publishes once, at most until the deadline.
 pub(crate) async fn publish_once<P: Publisher>(
     publisher: &P,
     envelope: &Envelope,
     deadline: Instant,
-    connection: Option<u64>,
 ) -> Result<Acknowledgement, PublishError> {
-    let publish = async {
-        match connection {
-            None => publisher.publish(envelope, deadline).await,
-            Some(number) => publisher.publish_over(number, envelope, deadline).await,
-        }
-    };
+    let publish = publisher.publish(envelope, deadline);
+    // A publisher that keeps its deadline knows more of a late answer than a timer does.
     if publisher.keeps_deadline() {
         return publish.await;
     }
+    by_deadline(deadline, publish).await
+}
+
+async fn by_deadline(
+    deadline: Instant,
+    publish: impl Future<Output = Result<Acknowledgement, PublishError>>,
+) -> Result<Acknowledgement, PublishError> {
     timeout_at(deadline, publish)
         .await
         .unwrap_or(Err(PublishError::AckTimeout {
@@ -213,10 +215,9 @@ pub(crate) async fn publish_once<P: Publisher>(
         }))
 }
 
-impl<P> fmt::Debug for EachAlone<'_, P> {
+impl fmt::Debug for EachAlone<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EachAlone")
-            .field("connection", &self.connection)
             .field("in_flight", &self.flights.len())
             .finish_non_exhaustive()
     }

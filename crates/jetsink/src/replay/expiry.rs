@@ -1,4 +1,4 @@
-//! Events that have waited in the spool for longer than they may go to the dead letters.
+//! Moves events that exceed the maximum age in the spool to the dead letters.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,12 +9,12 @@ use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::spool::{DeadLetter, Place, Record, Spool};
 
-/// Events read, and buried, at a time.
+/// Events read and moved at a time.
 const CHUNK: usize = 256;
 
-/// How often to look for them while nothing can be sent.
-const SHORTEST_ROUND: Duration = Duration::from_millis(20);
-const LONGEST_ROUND: Duration = Duration::from_secs(60);
+/// The interval of the sweeps while nothing can be sent: a tenth of the maximum age, within these bounds.
+const MIN_ROUND: Duration = Duration::from_millis(20);
+const MAX_ROUND: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Expiry {
@@ -30,18 +30,18 @@ impl Expiry {
         }
     }
 
-    /// Why an event is not to be sent any more, if so.
+    /// The reason why an event has expired; `None` if it has not.
     pub(crate) fn reason(&self, record: &Record, now: SystemTime) -> Option<String> {
         let max_age = self.max_age?;
         let spooled_at = UNIX_EPOCH.checked_add(Duration::from_millis(record.spooled_at))?;
-        // A clock that was set back makes nothing old.
+        // A clock that was set back expires nothing.
         let age = now.duration_since(spooled_at).ok()?;
         (age > max_age)
             .then(|| format!("it waited {age:.0?} in the spool, and may wait {max_age:?}"))
     }
 
-    /// Goes through the spool, if it is time to. What may be stored waits to be looked up first.
-    /// Only while replay has nothing in flight.
+    /// Moves all expired events, if a sweep is due. Skips subjects that are not reconciled: their events
+    /// may be stored. Call it only while replay has nothing in flight.
     pub(crate) async fn sweep(&mut self, spool: &Spool) -> Result<(), SpoolError> {
         let Some(max_age) = self.max_age else {
             return Ok(());
@@ -50,7 +50,7 @@ impl Expiry {
         if now < self.next_round {
             return Ok(());
         }
-        self.next_round = now + (max_age / 10).clamp(SHORTEST_ROUND, LONGEST_ROUND);
+        self.next_round = now + (max_age / 10).clamp(MIN_ROUND, MAX_ROUND);
         for subject in spool.subjects() {
             let mut next = 0;
             while !spool.is_unsettled(&subject) {
@@ -59,7 +59,7 @@ impl Expiry {
                 let read = chunk.entries.len();
                 let mut expired = Vec::new();
                 for (index, bytes, record) in chunk.entries {
-                    // A damaged one is replay's to tell of.
+                    // Replay reports damaged events.
                     let Ok(record) = record else { continue };
                     if let Some(reason) = self.reason(&record, now) {
                         let subject = subject.clone();
@@ -68,11 +68,11 @@ impl Expiry {
                             index,
                             bytes,
                         };
-                        expired.push((letter(record, 0, reason), place));
+                        expired.push((dead_letter(record, 0, reason), place));
                     }
                 }
                 let all_old = expired.len() == read;
-                bury(spool, &subject, expired).await?;
+                move_to_dead_letters(spool, &subject, expired).await?;
                 if !chunk.more || !all_old {
                     break;
                 }
@@ -83,8 +83,8 @@ impl Expiry {
     }
 }
 
-/// Buries events that have waited for too long, in one line of the log.
-pub(crate) async fn bury(
+/// Moves expired events to the dead letters, with one line in the log.
+pub(crate) async fn move_to_dead_letters(
     spool: &Spool,
     subject: &Subject,
     expired: Vec<(DeadLetter, Place)>,
@@ -96,8 +96,8 @@ pub(crate) async fn bury(
     spool.bury(expired).await
 }
 
-/// An event's dead letter, as of now.
-pub(crate) fn letter(record: Record, code: u64, reason: String) -> DeadLetter {
+/// The dead letter of an event that dies now.
+pub(crate) fn dead_letter(record: Record, code: u64, reason: String) -> DeadLetter {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

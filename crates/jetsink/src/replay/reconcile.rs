@@ -1,10 +1,11 @@
-//! Before replay: of the events that may be stored, which are?
+//! Finds out, before replay, which of the events that may be stored are stored.
 //!
-//! The stream's duplicate window is no help after an hour, so the ids that it stored since the last
-//! acknowledged sequence number are read, and the events found are done: all others may be sent, since
-//! the publisher sees to it that nothing which was sent before is still to be stored (decision 7).
+//! An outage may outlast the stream's duplicate window. So the message ids that the stream stored since
+//! the last acknowledged sequence number are read, and the events found there are done. All others may
+//! be sent: the publisher guarantees that no earlier attempt is still to be stored (decision 7).
 //!
-//! A subject whose stream can't be read stays unsettled, and nothing of it is sent; others go on.
+//! If the stream of a subject cannot be read, the subject stays unreconciled and none of its events is
+//! sent. Other subjects are not affected.
 
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
@@ -13,94 +14,89 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
-use crate::circuit::backoff::wait_after;
 use crate::crash;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::observe::spans;
 use crate::outcome::{PublishError, SpoolError};
 use crate::publish::Direct;
-use crate::publisher::window::WIDEST_WINDOW;
+use crate::publish::schedule::{BackOff, Schedule};
+use crate::publisher::window::MAX_WINDOW;
 use crate::publisher::{Publisher, StoredIds};
 use crate::spool::{Baselines, Place, Spool, Unsettled};
 
-/// With so many delivered events still on the disk, replay waits for it.
-pub(crate) const MOST_DELIVERED: usize = 16_384;
+/// Replay waits for the disk with this many delivered events still on it.
+pub(crate) const MAX_DELIVERED: usize = 16_384;
 
-/// Replay never has more of one subject in flight, or acknowledged and not yet removed.
-pub(crate) const MOST_SENT: usize = 2 * WIDEST_WINDOW + MOST_DELIVERED;
+/// The maximum number of events of a subject in flight, or acknowledged and not yet removed.
+pub(crate) const MAX_SENT: usize = 2 * MAX_WINDOW + MAX_DELIVERED;
 
 /// Records read at a time; only their ids are kept.
 const CHUNK: usize = 512;
 
-/// Subjects that are looked up together, at the most.
+/// The maximum number of subjects in one look-up.
 const SUBJECTS_AT_ONCE: usize = 64;
 
-/// Events whose ids are looked up together, unless one subject alone has more: they are in memory.
+/// The maximum number of events in one look-up, unless one subject has more: their ids are in memory.
 const EVENTS_AT_ONCE: u64 = 32_768;
 
-/// By message id.
+/// The places of events by message id.
 type Candidates = HashMap<String, Vec<Place>>;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unsettleable {
+pub(crate) enum ReconcileError {
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]
     Lookup(#[from] PublishError),
 }
 
-/// When to look again for what could not be looked up.
+/// Removes events from the spool that are stored already, and schedules the next look-up of subjects
+/// whose stream could not be read.
 #[derive(Debug, Default)]
-pub(crate) struct Settling {
-    waits: HashMap<Subject, Wait>,
+pub(crate) struct Reconciler {
+    schedule: Schedule<Subject>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Wait {
-    attempt: u32,
-    until: Instant,
-}
-
-impl Settling {
-    /// Whether an unsettled subject is to be looked up by now.
+impl Reconciler {
+    /// Whether an unreconciled subject is due to be looked up.
     pub(crate) fn is_due(&self, subject: &Subject, now: Instant) -> bool {
         self.due_at(subject).is_none_or(|due_at| due_at <= now)
     }
 
-    /// When it is to be looked up; `None` for at once.
+    /// The time at which a subject is to be looked up; `None` for at once.
     pub(crate) fn due_at(&self, subject: &Subject) -> Option<Instant> {
-        self.waits.get(subject).map(|wait| wait.until)
+        self.schedule.due_at(subject)
     }
 
-    /// When the next subject is due that waits.
+    /// The time at which the next delayed subject is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.waits.values().map(|wait| wait.until).min()
+        self.schedule.first_due().map(|(until, _)| until)
     }
 
-    /// Takes out of the spool what is stored already, of the subjects that are due.
-    pub(crate) async fn settle<P: Publisher>(
+    /// Removes the stored events of all subjects that are due from the spool.
+    pub(crate) async fn reconcile<P: Publisher>(
         &mut self,
         direct: &Direct<P>,
         spool: &Spool,
-    ) -> Result<(), Unsettleable> {
-        let (unsettled, baselines) = spool.unsettled();
+    ) -> Result<(), ReconcileError> {
+        let (unreconciled, baselines) = spool.unsettled();
         let now = Instant::now();
         let mut due = Vec::new();
-        for subject in unsettled.subjects() {
+        for subject in unreconciled.subjects() {
             if !spool.holds(subject) {
-                self.waits.remove(subject);
-                spool.settled(subject, &unsettled);
+                self.schedule.cancel(subject);
+                spool.settled(subject, &unreconciled);
             } else if self.is_due(subject, now) {
                 due.push(subject.clone());
             }
         }
         if !due.is_empty() {
-            // What may be stored takes long to read, and without a connection there is nobody to ask.
+            // The events take long to read, which is useless without a connection.
             if is_disconnected(direct) {
                 return Err(PublishError::NotConnected.into());
             }
-            // An event's mark comes before the event: what is marked here must be there to be read.
+            // An event is marked before it is written: marked events must be readable.
             spool.written().await?;
         }
         let mut rest = due.as_slice();
@@ -108,51 +104,45 @@ impl Settling {
             let sizes = rest.iter().map(|subject| spool.waiting(subject));
             let (subjects, later) = rest.split_at(together(sizes));
             rest = later;
-            let unread = settle_some(direct, spool, subjects, &unsettled, &baselines).await?;
+            let unread =
+                reconcile_together(direct, spool, subjects, &unreconciled, &baselines).await?;
             for subject in subjects {
                 if unread.contains(subject) {
                     direct.nothing_stored(Instant::now());
-                    self.wait(subject);
+                    self.delay(subject);
                 } else {
-                    self.waits.remove(subject);
-                    spool.settled(subject, &unsettled);
+                    self.schedule.cancel(subject);
+                    spool.settled(subject, &unreconciled);
                 }
             }
         }
         Ok(())
     }
 
-    fn wait(&mut self, subject: &Subject) {
-        let now = Instant::now();
-        let before = self.waits.get(subject);
-        let attempt = before.map_or(0, |wait| wait.attempt.saturating_add(1));
-        let wait = Wait {
-            attempt,
-            until: now + wait_after(attempt),
-        };
-        warn!(%subject, attempt, wait_ms = wait_after(attempt).as_millis() as u64,
+    fn delay(&mut self, subject: &Subject) {
+        let BackOff { attempt, wait } = self.schedule.back_off(subject.clone(), Instant::now());
+        warn!(%subject, attempt, wait_ms = wait.as_millis() as u64,
             "what is spooled of the subject waits: its stream can't be read");
-        self.waits.insert(subject.clone(), wait);
     }
 }
 
-/// How many subjects, of those with so many events each, are looked up together: one at least.
+/// The number of subjects, of those with `sizes` events, that fit into one look-up: at least one.
 fn together(sizes: impl Iterator<Item = u64>) -> usize {
     let mut events = 0_u64;
     let fitting = sizes.take(SUBJECTS_AT_ONCE).take_while(|&size| {
-        events = events.saturating_add(size.min(MOST_SENT as u64));
+        events = events.saturating_add(size.min(MAX_SENT as u64));
         events <= EVENTS_AT_ONCE
     });
     fitting.count().max(1)
 }
 
-/// Rests after a look-up that failed; where there is no connection, no longer than until there is one.
+/// Waits for `longest` after a failed look-up; without a connection, only until there is one.
 pub(crate) async fn rest<P: Publisher>(direct: &Direct<P>, longest: Duration) {
     let Some(mut connection) = direct.publisher().connection() else {
         return sleep(longest).await;
     };
     let connected = async {
-        // One that is there already, or whose publisher tells no more of it, shortens nothing.
+        // A connection that is up already, or whose publisher has ended, does not shorten the wait.
         if is_disconnected(direct) && connection.wait_for(|c| c.up).await.is_ok() {
             return;
         }
@@ -166,22 +156,22 @@ fn is_disconnected<P: Publisher>(direct: &Direct<P>) -> bool {
     connection.is_some_and(|connection| !connection.borrow().up)
 }
 
-/// Gives the subjects of which it is still not known.
-async fn settle_some<P: Publisher>(
+/// Looks up these subjects together; returns those whose stream could not be read.
+async fn reconcile_together<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
     subjects: &[Subject],
-    unsettled: &Unsettled,
+    unreconciled: &Unsettled,
     baselines: &Baselines,
-) -> Result<HashSet<Subject>, Unsettleable> {
-    let (mut candidates, oldest) = candidates(spool, subjects, unsettled).await?;
+) -> Result<HashSet<Subject>, ReconcileError> {
+    let (mut candidates, oldest) = candidates(spool, subjects, unreconciled).await?;
     let visited = look_up(direct, spool, &oldest, baselines, &mut candidates).await?;
     crash::point("settle.looked-up");
     let unread: HashSet<Subject> = match visited {
         StoredIds::Visited | StoredIds::Unsupported => HashSet::new(),
         StoredIds::VisitedExcept(subjects) => subjects.into_iter().collect(),
     };
-    // Replay sends the first of what stands there twice, which was just read and is whole.
+    // Replay sends the first event with an id, which was just read and is intact.
     let mut twins = Vec::new();
     for places in candidates.into_values() {
         let mut seen = HashSet::new();
@@ -211,30 +201,30 @@ async fn take_out(spool: &Spool, places: Vec<Place>) -> Result<(), SpoolError> {
     spool.remove_left(&Baselines::new()).await
 }
 
-/// The ids of what may have been sent, and where they stand; one that was given to the sink again by a
-/// caller who did not know stands there twice. They are the first of each subject, which replay
-/// may have sent, and those that were sent before they were spooled, which may stand behind newer
-/// ones of other callers. Also the oldest event of each subject that has any.
+/// Returns the ids and places of all events that may have been sent: the first ones of each subject,
+/// which replay may have sent, and those that were sent before they were spooled, which may be behind
+/// newer events of other callers. An id has two places if a caller emitted the event again. Also returns
+/// the oldest event of each subject.
 async fn candidates(
     spool: &Spool,
     subjects: &[Subject],
-    unsettled: &Unsettled,
+    unreconciled: &Unsettled,
 ) -> Result<(Candidates, Vec<Envelope>), SpoolError> {
     let mut candidates = Candidates::new();
     let mut oldest = Vec::new();
     for subject in subjects {
         let mut first = None;
-        let last_sent = unsettled.last_sent(subject);
+        let last_sent = unreconciled.last_sent(subject);
         let mut next = 0;
         let mut read = 0;
         loop {
             let chunk = spool.read(subject, next, CHUNK).await?;
             for (index, bytes, record) in chunk.entries {
-                // A damaged one has no id to look for; replay tells of it.
+                // A damaged event has no id; replay reports it.
                 let Ok(record) = record else { continue };
                 read += 1;
                 if let Some(id) = record.envelope.message_id()
-                    && (read <= MOST_SENT || record.may_be_stored)
+                    && (read <= MAX_SENT || record.may_be_stored)
                 {
                     let place = Place {
                         subject: subject.clone(),
@@ -247,7 +237,7 @@ async fn candidates(
                 }
             }
             next = chunk.next;
-            if !chunk.more || (read >= MOST_SENT && next > last_sent) {
+            if !chunk.more || (read >= MAX_SENT && next > last_sent) {
                 break;
             }
         }
@@ -256,21 +246,21 @@ async fn candidates(
     Ok((candidates, oldest))
 }
 
-/// Takes those out that are stored.
+/// Removes the candidates that are stored.
 async fn look_up<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
     oldest: &[Envelope],
     baselines: &Baselines,
     candidates: &mut Candidates,
-) -> Result<StoredIds, Unsettleable> {
+) -> Result<StoredIds, ReconcileError> {
     if oldest.is_empty() {
         return Ok(StoredIds::Visited);
     }
     let mut found = Vec::new();
     let mut visit = |subjects: &[&Subject], id: &str| {
         if let Some(places) = candidates.get_mut(id) {
-            // An id is known to one stream; another one may have been sent an event by the same name.
+            // Another stream may have an event with the same id.
             found.extend(places.extract_if(.., |place| subjects.contains(&&place.subject)));
         }
     };
@@ -286,7 +276,7 @@ async fn look_up<P: Publisher>(
     }
     let visited = match answer {
         Ok(visited) => visited,
-        // It will be no better in a minute, and waiting for ever would be worse than a duplicate.
+        // A later look-up would fail too, and waiting for ever is worse than a duplicate.
         Err(error @ PublishError::PermissionDenied) => {
             warn!(%error, "this user may not look up what is stored: events past the stream's duplicate window may be stored twice");
             StoredIds::Unsupported
@@ -311,12 +301,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_are_looked_up_together_until_their_events_are_many() {
+    fn subjects_share_a_look_up_until_their_events_exceed_the_maximum() {
         let all = |size, count| together(std::iter::repeat_n(size, count));
         assert_eq!(all(1, 10), 10);
         assert_eq!(all(1, 1_000), SUBJECTS_AT_ONCE);
         assert_eq!(all(EVENTS_AT_ONCE / 4, 10), 4);
-        assert_eq!(all(u64::MAX, 10), 1, "one too many is looked up by itself");
+        assert_eq!(
+            all(u64::MAX, 10),
+            1,
+            "a large subject has a look-up of its own"
+        );
         assert_eq!(together([1, u64::MAX, 1].into_iter()), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! One subject's events, as replay reads them off the disk.
+//! The events of one subject, as replay reads them from the disk.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -6,33 +6,32 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::expiry::{Expiry, bury, letter};
+use super::expiry::{Expiry, dead_letter, move_to_dead_letters};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::spool::{Place, Reading, Record, Spool};
 
-/// Events read at a time; then it is the next subject's turn.
-const TURN: usize = 512;
+/// Events read at a time; then the next subject is served.
+const CHUNK: usize = 512;
 
-/// One subject's events, as far as they are read.
-pub(super) struct Lane {
+pub(super) struct SubjectQueue {
     subject: Subject,
     /// The index to read from.
     next: u64,
     read: VecDeque<(Place, Record)>,
-    /// What comes behind, on its way from the disk.
+    /// The events behind those, while they are read from the disk.
     ahead: Option<Reading>,
     pub(super) in_flight: usize,
-    /// Whether it stands in the row, or waits for its time; otherwise a result brings it back.
-    pub(super) has_turn: bool,
-    /// After a failure: nothing of it goes out before, and then one at a time.
-    pub(super) waits_until: Option<Instant>,
+    /// Whether it is ready or delayed; if not, a result makes it ready again.
+    pub(super) is_scheduled: bool,
+    /// After a failure: nothing is sent before this time, and then one event at a time.
+    pub(super) delayed_until: Option<Instant>,
     probing: bool,
-    /// Something of it failed: read again from its first event once nothing is in flight.
+    /// An event failed: reading starts over at the first event once nothing is in flight.
     restart: bool,
 }
 
-impl Lane {
+impl SubjectQueue {
     pub(super) fn new(subject: Subject) -> Self {
         Self {
             subject,
@@ -40,43 +39,43 @@ impl Lane {
             read: VecDeque::new(),
             ahead: None,
             in_flight: 0,
-            has_turn: true,
-            waits_until: None,
+            is_scheduled: true,
+            delayed_until: None,
             probing: false,
             restart: false,
         }
     }
 
     pub(super) fn waits(&self, now: Instant) -> bool {
-        self.waits_until.is_some_and(|until| now < until) || self.waits_for_results()
+        self.delayed_until.is_some_and(|until| now < until) || self.waits_for_results()
     }
 
-    /// Whether nothing of it may go out before what is in flight has its result.
+    /// Whether nothing may be sent before the events in flight have their results.
     pub(super) fn waits_for_results(&self) -> bool {
         (self.probing || self.restart) && self.in_flight > 0
     }
 
-    /// Whether its turn goes on.
-    pub(super) fn goes_on(&self) -> bool {
+    /// Whether the next event of this subject is sent before those of others.
+    pub(super) fn continues(&self) -> bool {
         !self.read.is_empty() && !self.probing
     }
 
     pub(super) fn delivered(&mut self) {
         self.in_flight -= 1;
         self.probing = false;
-        self.waits_until = None;
+        self.delayed_until = None;
     }
 
-    pub(super) fn failed(&mut self, waits_until: Instant) {
+    pub(super) fn failed(&mut self, delayed_until: Instant) {
         self.in_flight -= 1;
         self.restart = true;
         self.probing = true;
         self.read.clear();
         self.ahead = None;
-        self.waits_until = Some(waits_until);
+        self.delayed_until = Some(delayed_until);
     }
 
-    /// The next to be sent: in flight from now on. `None` where there is no more.
+    /// Takes the next event to send, which is in flight from now on; `None` if there is none.
     pub(super) async fn next(
         &mut self,
         spool: &Spool,
@@ -94,15 +93,15 @@ impl Lane {
             let Some((place, record)) = self.read.pop_front() else {
                 return Ok(None);
             };
-            // A slow rate may have held it back since it was read.
+            // A low rate may have delayed it since it was read.
             match expiry.reason(&record, SystemTime::now()) {
                 None => {
                     self.in_flight += 1;
                     return Ok(Some((place, record)));
                 }
                 Some(reason) => {
-                    let expired = vec![(letter(record, 0, reason), place)];
-                    bury(spool, &self.subject, expired).await?;
+                    let expired = vec![(dead_letter(record, 0, reason), place)];
+                    move_to_dead_letters(spool, &self.subject, expired).await?;
                 }
             }
         }
@@ -114,7 +113,7 @@ impl Lane {
         expiry: &Expiry,
         reads_ahead: bool,
     ) -> Result<(), SpoolError> {
-        let limit = if self.probing { 1 } else { TURN };
+        let limit = if self.probing { 1 } else { CHUNK };
         loop {
             let reading = self.ahead.take();
             let reading =
@@ -135,7 +134,7 @@ impl Lane {
                 match record {
                     Ok(record) => match expiry.reason(&record, now) {
                         None => self.read.push_back((place, record)),
-                        Some(reason) => expired.push((letter(record, 0, reason), place)),
+                        Some(reason) => expired.push((dead_letter(record, 0, reason), place)),
                     },
                     Err(damage) => {
                         warn!(subject = %self.subject, index, %damage, "a spooled event is damaged and lost");
@@ -143,7 +142,7 @@ impl Lane {
                     }
                 }
             }
-            bury(spool, &self.subject, expired).await?;
+            move_to_dead_letters(spool, &self.subject, expired).await?;
             if !self.read.is_empty() || !chunk.more {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! The task that shows the spool to the metrics, and to those who watch the sink's status.
+//! The task that updates the metrics of the spool and wakes watchers of the sink's status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::spool::Spool;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Looking for the oldest event takes a read for each subject; this much of the time at the most.
+/// The pause after a search for the oldest event, in multiples of its duration: it reads once per subject.
 const REST_AFTER_READING: u32 = 20;
 
-/// Reports for ever.
+/// Runs until it is aborted.
 pub(crate) async fn report<P: Publisher>(direct: Arc<Direct<P>>, spool: Arc<Spool>) {
     let meters = SpoolMeters::new();
     let mut ticks = interval(PERIOD);
@@ -36,7 +36,7 @@ pub(crate) async fn report<P: Publisher>(direct: Arc<Direct<P>>, spool: Arc<Spoo
         } else if read_again <= Instant::now() {
             let started = Instant::now();
             let reading = Arc::clone(&spool);
-            // A disk that fails is told by replay.
+            // Replay reports a disk that fails.
             if let Ok(Ok(age)) = tokio::task::spawn_blocking(move || reading.oldest_age()).await {
                 meters.show_oldest(age);
             }

@@ -1,4 +1,4 @@
-//! What a sink knows of itself, for the service that holds it.
+//! The status of a sink, for the service that uses it.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::outcome::LastFailure;
 use crate::publisher::Publisher;
 use crate::spool::SpoolStatus;
 
-/// What a sink knows of itself at one moment, by [`Sink::status`]. `Display` is one line fit for a
-/// log or a health page:
+/// The status of a sink at one moment, by [`Sink::status`]. `Display` is one line for a log or a health
+/// page:
 ///
 /// ```text
 /// connected for 312 s; spool: 0 events, 0 of 1073741824 bytes, 0 dead letters
@@ -24,18 +24,18 @@ use crate::spool::SpoolStatus;
 pub struct Status {
     /// The broker's circuit.
     pub broker: State,
-    /// Since when it has been connected, or reconnecting; at first, when the sink was made.
+    /// The time since which it has been connected or reconnecting; at first, when the sink was created.
     pub since: Instant,
-    /// The last failure of the broker or of a subject, if there was one; also when all is well again.
+    /// The last failure of the broker or of a subject, also after recovery; `None` without one.
     pub last_failure: Option<LastFailure>,
     /// Subjects whose own circuit is open, at most
-    /// [`MOST_FAILING_SUBJECTS`](crate::MOST_FAILING_SUBJECTS), in their order.
+    /// [`MAX_FAILING_SUBJECTS`](crate::MAX_FAILING_SUBJECTS), in their order.
     pub failing_subjects: Vec<(Subject, State)>,
-    /// Emits under way, those in pipelines that have been sent among them.
+    /// Emits in flight, including those of pipelines that were sent.
     pub in_flight: usize,
-    /// Events that a stream acknowledged during the sink's life, replayed ones among them.
+    /// Events that a stream has acknowledged for this sink, including replayed ones.
     pub delivered: u64,
-    /// What the spool holds; `None` without one.
+    /// The contents of the spool in numbers; `None` without one.
     pub spool: Option<SpoolStatus>,
 }
 
@@ -87,8 +87,8 @@ pub struct StatusWatch<'a, P> {
 }
 
 impl<P: Publisher> Sink<P> {
-    /// What the sink knows of itself now. Costs a few locks that nothing holds for long, so ask it
-    /// for each request of a health page, not for each emit.
+    /// Returns the present status. Takes a few locks, each for a short time: call it per request of a
+    /// health page, not per emit.
     #[must_use]
     pub fn status(&self) -> Status {
         let direct = self.direct();
@@ -99,14 +99,14 @@ impl<P: Publisher> Sink<P> {
             since,
             last_failure,
             failing_subjects: direct.scopes().failing_subjects(now),
-            in_flight: self.emits().under_way(),
+            in_flight: self.in_flight().count(),
             delivered: direct.delivered(),
             spool: self.spool_status(),
         }
     }
 
-    /// Tells of changes: a circuit that opens or closes, a probe that fails, and, within a second, a
-    /// spool that is not empty any more, or is again.
+    /// Watches for changes: a circuit that opens or closes, a probe that fails and, within a second, a
+    /// spool that becomes empty or non-empty.
     ///
     /// ```no_run
     /// # async fn example<P: jetsink::Publisher>(sink: std::sync::Arc<jetsink::Sink<P>>) {
@@ -125,8 +125,8 @@ impl<P: Publisher> Sink<P> {
 }
 
 impl<P: Publisher> StatusWatch<'_, P> {
-    /// The status after the next change, or at once where something changed since the last call.
-    /// Several changes in a row may be told as one.
+    /// Returns the status after the next change, or at once if there was one since the last call.
+    /// Several changes may be reported as one.
     ///
     /// Cancellation-safe.
     pub async fn changed(&mut self) -> Status {

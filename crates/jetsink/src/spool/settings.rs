@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::outcome::SpoolError;
-use crate::publisher::window::WIDEST_WINDOW;
+use crate::publisher::window::MAX_WINDOW;
 
 /// How a spool behaves. Defaults: at most 1 GiB, of any age, replay with 512 events in flight, no rate
 /// limit.
@@ -71,9 +71,9 @@ impl SpoolSettings {
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0 or more than
-    /// [`WIDEST_WINDOW`].
+    /// [`MAX_WINDOW`].
     pub fn window(mut self, window: usize) -> Result<Self, SpoolError> {
-        match NonZeroUsize::new(window).filter(|window| window.get() <= WIDEST_WINDOW) {
+        match NonZeroUsize::new(window).filter(|window| window.get() <= MAX_WINDOW) {
             Some(window) => {
                 self.window = window;
                 Ok(self)
@@ -134,16 +134,16 @@ mod tests {
         let usual = settings();
         assert_eq!(usual.directory(), Path::new("folder"));
         assert_eq!((usual.replay_rate(), usual.age_limit()), (None, None));
-        let set = settings().window(WIDEST_WINDOW).unwrap();
+        let set = settings().window(MAX_WINDOW).unwrap();
         let set = set.events_per_second(7).unwrap();
         let set = set.max_age(Duration::from_secs(9)).unwrap();
         let set = set.limit_bytes(5).unwrap();
-        assert_eq!((set.replay_window().get(), set.limit()), (WIDEST_WINDOW, 5));
+        assert_eq!((set.replay_window().get(), set.limit()), (MAX_WINDOW, 5));
         assert_eq!(set.replay_rate(), Some(7));
         assert_eq!(set.age_limit(), Some(Duration::from_secs(9)));
         for (refused, what) in [
             (settings().window(0), "window"),
-            (settings().window(WIDEST_WINDOW + 1), "window"),
+            (settings().window(MAX_WINDOW + 1), "window"),
             (settings().events_per_second(0), "rate"),
             (settings().max_age(Duration::ZERO), "age"),
             (settings().limit_bytes(0), "limit"),

@@ -1,5 +1,5 @@
-//! The pipeline over a simulated broker, in paused time: connections that end and take a tail of
-//! what was sent with them, and acknowledgements that get lost.
+//! The pipeline over a simulated broker, in paused time: connections that end and lose a tail of the sent
+//! messages, and acknowledgements that get lost.
 
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -12,23 +12,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::outcome::{Acknowledgement, EmitError, Known, PublishError};
 use crate::publish::settings::SinkSettings;
-use crate::publisher::{Connection, Publisher};
+use crate::publisher::window::Window;
+use crate::publisher::{Connection, EachAlone, Publisher};
 use crate::sink::Sink;
 use crate::{Envelope, Scope, Subject};
 
-/// What happens to one message on its way.
+/// The fate of one message.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Acknowledged {
         after: u64,
     },
-    /// The connection ends: this one is stored or not, what follows on it is not, and the news of
-    /// it comes late.
+    /// The connection ends: this message is stored or not, later ones on it are not, and the failure is
+    /// reported late.
     EndsConnection {
         stored: bool,
         news_after: u64,
     },
-    /// The stream says no, and the connection stays.
+    /// The stream refuses it, and the connection stays.
     Refused {
         transient: bool,
     },
@@ -62,7 +63,7 @@ impl Simulated {
         self.0.lock().unwrap().stream.clone()
     }
 
-    /// What comes of a message, when.
+    /// The result of a message, and the milliseconds until it comes.
     fn receive(
         &self,
         envelope: &Envelope,
@@ -108,16 +109,7 @@ impl Simulated {
     }
 }
 
-impl Publisher for Simulated {
-    async fn publish(
-        &self,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        let number = self.0.lock().unwrap().connection.borrow().number;
-        self.publish_over(number, envelope, deadline).await
-    }
-
+impl Simulated {
     async fn publish_over(
         &self,
         connection: u64,
@@ -129,6 +121,26 @@ impl Publisher for Simulated {
             sleep(Duration::from_millis(after)).await;
         }
         result
+    }
+}
+
+impl Publisher for Simulated {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let number = self.0.lock().unwrap().connection.borrow().number;
+        self.publish_over(number, envelope, deadline).await
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        let Some(number) = connection else {
+            return Box::new(EachAlone::new(self));
+        };
+        Box::new(EachAlone::with(move |envelope, deadline| async move {
+            self.publish_over(number, &envelope, deadline).await
+        }))
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
@@ -196,9 +208,9 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_keeps_to_its_connection_until_its_failures_are_known() {
-    // 0 is acknowledged and makes room for 2 when there is a new connection already, but the news
-    // of 1's loss has not been looked at.
+async fn window_uses_one_connection_until_its_failures_are_known() {
+    // 0 is acknowledged and makes room for 2 while a new connection exists already, but the loss of 1 is
+    // not known yet.
     let lost = Fate::EndsConnection {
         stored: false,
         news_after: 10,
@@ -270,10 +282,10 @@ async fn a_stopped_pipeline_sends_nothing_more_and_reports_all() {
     assert_eq!(broker.stream(), ["0"]);
 }
 
-/// Found by the random histories of the replay: what was pushed before a failure was known went out
-/// once that failure's result had been taken.
+/// Found by the random histories of replay: events pushed before a failure was known were sent once the
+/// result of that failure had been taken.
 #[tokio::test(start_paused = true)]
-async fn behind_a_failure_nothing_of_its_subject_goes_out_for_those_who_send_again() {
+async fn events_behind_a_failure_of_their_subject_are_held_for_a_sender_that_sends_again() {
     let refused = Fate::Refused { transient: false };
     let broker = Simulated::with([refused]);
     let sink = sink(&broker);
@@ -286,12 +298,12 @@ async fn behind_a_failure_nothing_of_its_subject_goes_out_for_those_who_send_aga
         Known::Refused
     );
     pipeline.push(envelope(2)).unwrap();
-    let _ = pipeline.next().await.unwrap(); // it was out already
+    let _ = pipeline.next().await.unwrap(); // it was sent already
     assert_eq!(
         pipeline.next().await.unwrap().unwrap_err().known(),
         Known::NotSent
     );
-    // All that was here is gone: the next attempt.
+    // No entry of the subject is left: the next attempt.
     tokio::time::sleep(Duration::from_secs(1)).await;
     pipeline.push(envelope(2)).unwrap();
     assert!(pipeline.next().await.unwrap().is_ok());

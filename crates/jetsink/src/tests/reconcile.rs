@@ -1,4 +1,4 @@
-//! What was sent before it was spooled is not sent again where the broker has it.
+//! An event that was sent before it was spooled is not sent again if the broker has it.
 
 use std::time::{Duration, Instant as SystemInstant};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::outcome::{PublishError, SpoolError};
 use crate::publish::Direct;
 use crate::publish::settings::SinkSettings;
-use crate::replay::reconcile::{MOST_SENT, Settling, Unsettleable, rest};
+use crate::replay::reconcile::{MAX_SENT, ReconcileError, Reconciler, rest};
 use crate::sink::Sink;
 use crate::spool::{Baselines, Spool, SpoolSettings};
 use crate::tests::simulated_broker::Simulated;
@@ -18,8 +18,8 @@ fn event(number: usize) -> Envelope {
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
 }
 
-/// Opens a sink on the spool and closes it once all has left: what the broker has then, as subject, id and
-/// payload.
+/// Opens a sink on the spool and closes it once the spool is empty. Returns the broker's stream as subject,
+/// id and payload.
 async fn replayed(broker: &Simulated, spool: SpoolSettings) -> Vec<(String, String, String)> {
     let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
         .await
@@ -29,11 +29,11 @@ async fn replayed(broker: &Simulated, spool: SpoolSettings) -> Vec<(String, Stri
     broker.with(|broker| broker.stream.clone())
 }
 
-/// Of a thousand callers at a broker that falls silent, some still wait for their answers while
-/// newer events of others go to the spool at once.
+/// With a thousand callers and a broker that falls silent, some callers still wait for their answers
+/// while newer events of others are spooled at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() {
-    const NEWER: usize = MOST_SENT.next_multiple_of(5_000);
+async fn sent_event_is_looked_up_even_far_behind_newer_events() {
+    const NEWER: usize = MAX_SENT.next_multiple_of(5_000);
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let soon = Instant::now() + Duration::from_secs(60);
@@ -68,10 +68,10 @@ async fn what_was_sent_is_looked_up_however_far_behind_newer_events_it_stands() 
     assert_eq!(stored, (0..=NEWER).collect::<Vec<_>>());
 }
 
-/// A caller that was killed before it had noted that the spool has an event gives it to the sink again,
-/// under the same message id.
+/// A caller that was killed before it recorded that an event is spooled emits it again with the same
+/// message id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
+async fn event_that_is_spooled_twice_with_one_id_is_stored_once() {
     for stored_before in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let settings = SpoolSettings::new(folder.path());
@@ -84,7 +84,7 @@ async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
         spool.append_event(&sent, None, soon).await.unwrap();
         drop(spool);
 
-        // It has no duplicate window: what is sent twice is stored twice.
+        // The broker has no duplicate window: it stores an event as often as it is sent.
         let broker = Simulated::new();
         if stored_before {
             broker.with(|broker| {
@@ -98,10 +98,10 @@ async fn an_event_that_waits_twice_under_one_id_is_stored_once() {
     }
 }
 
-/// A stream knows an id of its own messages only. Whoever sends one event to two of them may give it the
-/// same id in both.
+/// A stream knows only the ids of its own messages. A caller may send an event to two streams with the
+/// same id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_that_another_stream_has_stored_takes_nothing_out() {
+async fn id_in_another_stream_removes_nothing_from_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let soon = Instant::now() + Duration::from_secs(60);
@@ -126,10 +126,10 @@ async fn an_id_that_another_stream_has_stored_takes_nothing_out() {
     assert_eq!(payloads, ["0", "elsewhere"]);
 }
 
-/// In a minute's outage under load, reading all that might be stored again and again took half a
-/// core, and replay was in the midst of it when the broker returned.
+/// Regression: during an outage of a minute under load, replay read the candidates again and again. That
+/// used half a core, and delayed replay when the broker returned.
 #[tokio::test]
-async fn nothing_is_read_from_the_disk_while_there_is_nobody_to_ask() {
+async fn nothing_is_read_from_the_disk_without_a_connection() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
     let soon = Instant::now() + Duration::from_secs(60);
@@ -138,29 +138,29 @@ async fn nothing_is_read_from_the_disk_while_there_is_nobody_to_ask() {
         .append_event(&event(0), Some(&above), soon)
         .await
         .unwrap();
-    spool.close(); // whoever asks the disk from now on is told so
+    spool.close(); // from now on a read returns an error
 
     let broker = Simulated::new();
     let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
     broker.disconnect();
-    let settled = Settling::default().settle(&direct, &spool).await;
+    let settled = Reconciler::default().reconcile(&direct, &spool).await;
     assert!(
         matches!(
             settled,
-            Err(Unsettleable::Lookup(PublishError::NotConnected))
+            Err(ReconcileError::Lookup(PublishError::NotConnected))
         ),
         "{settled:?}"
     );
     broker.connect();
-    let settled = Settling::default().settle(&direct, &spool).await;
+    let settled = Reconciler::default().reconcile(&direct, &spool).await;
     assert!(
-        matches!(settled, Err(Unsettleable::Spool(SpoolError::Closed))),
+        matches!(settled, Err(ReconcileError::Spool(SpoolError::Closed))),
         "{settled:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_ends_with_the_outage() {
+async fn rest_ends_with_the_outage() {
     const LONGEST: Duration = Duration::from_millis(500);
     let broker = Simulated::new();
     let direct = Direct::new(broker.clone(), SinkSettings::default(), true);

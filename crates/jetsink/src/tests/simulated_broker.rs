@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::outcome::{Acknowledgement, PublishError};
-use crate::publisher::{Connection, Publisher, StoredIds};
+use crate::publisher::window::Window;
+use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -17,15 +18,15 @@ pub(crate) const POISON: &str = "poison";
 /// A subject's stream changes its mind after such a pause only.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// Whether the streams have leaders, and what is told to those who publish where they don't.
+/// Whether a stream has a leader, and the answer to a publish if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leader {
     There,
-    /// Nobody listens on the subject: the server says so at once.
+    /// No stream subscribes to the subject: the server answers so at once.
     GoneAndTold,
-    /// The message is taken and comes to nothing.
+    /// The message is accepted, and never stored or answered.
     GoneSilently,
-    /// The message is taken, and stored when there is a leader again.
+    /// The message is accepted, and stored once there is a leader again.
     GoneForNow,
 }
 
@@ -35,14 +36,14 @@ pub(crate) struct Broker {
     /// The names of the streams, by subject. Their sequence numbers are one count.
     pub(crate) streams: fn(&str) -> &'static str,
     refusing: HashSet<String>,
-    /// What `refusing` is to be. A stream that changed its mind between two messages of one window
-    /// would break the order, whoever sends; here it does so only in a pause of the subject.
+    /// The next value of `refusing`. A stream that changes between two messages of one window breaks the
+    /// order for any sender; here it changes only in a pause of the subject.
     pub(crate) to_refuse: HashSet<String>,
     received: HashMap<String, Instant>,
-    /// Nothing is answered, and what comes is stored or not.
+    /// No message is answered; each is stored or not, as this says.
     pub(crate) silent: Option<bool>,
     leaders: HashMap<String, Leader>,
-    /// What is stored when there is a leader.
+    /// Accepted messages, stored once there is a leader.
     taken: Vec<(String, String, String)>,
     connection: watch::Sender<Connection>,
 }
@@ -103,16 +104,7 @@ impl Simulated {
     }
 }
 
-impl Publisher for Simulated {
-    async fn publish(
-        &self,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        let number = self.with(|broker| broker.connection.borrow().number);
-        self.publish_over(number, envelope, deadline).await
-    }
-
+impl Simulated {
     async fn publish_over(
         &self,
         connection: u64,
@@ -174,6 +166,26 @@ impl Publisher for Simulated {
                 broker_answers: self.with(|broker| broker.silent.is_none()),
             }),
         }
+    }
+}
+
+impl Publisher for Simulated {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let number = self.with(|broker| broker.connection.borrow().number);
+        self.publish_over(number, envelope, deadline).await
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        let Some(number) = connection else {
+            return Box::new(EachAlone::new(self));
+        };
+        Box::new(EachAlone::with(move |envelope, deadline| async move {
+            self.publish_over(number, &envelope, deadline).await
+        }))
     }
 
     async fn stored_ids(

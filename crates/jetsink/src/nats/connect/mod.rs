@@ -16,7 +16,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 
 use crate::message::subject::Subject;
 use crate::nats::stream_name::{StreamName, StreamNameError, check_name};
-use crate::publisher::window::WIDEST_WINDOW;
+use crate::publisher::window::MAX_WINDOW;
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
 use error::{NO_ANSWER, cause, file_error, reason};
@@ -26,7 +26,7 @@ pub(crate) use servers::reconnect_delay;
 
 /// The client's queue: twice the widest window, so that a pipeline never waits at it and its order of
 /// sending holds.
-const CLIENT_QUEUE: usize = 2 * WIDEST_WINDOW;
+const CLIENT_QUEUE: usize = 2 * MAX_WINDOW;
 
 #[derive(Clone, Default)]
 enum Login {

@@ -1,5 +1,5 @@
-//! A broker in virtual time, behind a publisher's port: it works through what it was sent in its order,
-//! has a duplicate window, and freezes, loses connections, answers late, twice or never as it is told.
+//! A broker in virtual time, as a publisher. It handles messages in their order and has a duplicate
+//! window. On request it freezes, loses connections, and answers late, twice or never.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +9,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::outcome::{Acknowledgement, PublishError, Refusal};
-use crate::publisher::{Connection, Publisher, StoredIds};
+use crate::publisher::window::Window;
+use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -18,11 +19,11 @@ pub(super) const POISON: &str = "poison";
 /// As a stream has it by default.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// A subject's stream changes its mind only when nothing was sent to it for so long: one that does so
-/// between two messages of a window breaks their order, whoever sends.
+/// The pause of a subject after which its stream may change its answers: a change between two messages of
+/// a window breaks their order for any sender.
 pub(super) const PAUSE: Duration = Duration::from_secs(4);
 
-/// What becomes of what it is sent.
+/// The fate of the messages that it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answers {
     Soon(Duration),
@@ -51,7 +52,7 @@ struct State {
     /// By id: when it was stored, and as what.
     window: HashMap<String, (Instant, u64)>,
     answers: Answers,
-    /// What lies in the socket of a frozen one, in its order.
+    /// Messages in the socket of a frozen broker, in their order.
     socket: VecDeque<Queued>,
     refusing: HashSet<String>,
     leaderless: HashSet<String>,
@@ -88,7 +89,7 @@ impl ScriptedBroker {
         self.state().stream.clone()
     }
 
-    /// From now on it answers so. One that thaws works through what lies in its socket.
+    /// Sets its answers. A broker that thaws handles the messages in its socket.
     pub(super) fn answer(&self, answers: Answers) {
         let mut state = self.state();
         state.answers = answers;
@@ -103,7 +104,7 @@ impl ScriptedBroker {
         }
     }
 
-    /// The connection ends. Of what a frozen broker has not read, it keeps the first so many.
+    /// Ends the connection. A frozen broker keeps the first `kept` of the messages that it has not read.
     pub(super) fn disconnect(&self, kept: impl FnOnce(usize) -> usize) {
         let mut state = self.state();
         let kept = kept(state.socket.len() + 1);
@@ -212,23 +213,14 @@ impl State {
     }
 }
 
-/// What the sender waits for.
+/// The event that the sender waits for.
 enum Wait {
     Answer(Duration, Result<Acknowledgement, PublishError>),
     Thaw(oneshot::Receiver<Result<Acknowledgement, PublishError>>),
     Nothing,
 }
 
-impl Publisher for ScriptedBroker {
-    async fn publish(
-        &self,
-        envelope: &Envelope,
-        deadline: Instant,
-    ) -> Result<Acknowledgement, PublishError> {
-        let number = self.state().connection.borrow().number;
-        self.publish_over(number, envelope, deadline).await
-    }
-
+impl ScriptedBroker {
     async fn publish_over(
         &self,
         connection: u64,
@@ -288,6 +280,26 @@ impl Publisher for ScriptedBroker {
             result = answer => result,
             () = sleep_until(deadline) => Err(PublishError::AckTimeout { broker_answers: false }),
         }
+    }
+}
+
+impl Publisher for ScriptedBroker {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        let number = self.state().connection.borrow().number;
+        self.publish_over(number, envelope, deadline).await
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        let Some(number) = connection else {
+            return Box::new(EachAlone::new(self));
+        };
+        Box::new(EachAlone::with(move |envelope, deadline| async move {
+            self.publish_over(number, &envelope, deadline).await
+        }))
     }
 
     async fn stored_ids(

@@ -1,0 +1,117 @@
+//! The envelopes of a pipeline that are on their way to the broker.
+//!
+//! Invariants:
+//! 1. `count` is the number of entries in flight.
+//! 2. All of them were sent over one connection: the window changes only while none is in flight.
+//! 3. `subjects`, while it is kept, has the subjects of exactly these entries.
+
+use std::task::{Context, Poll};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::entry::{Entry, State};
+use super::queue::Queue;
+use super::subjects::Counts;
+use crate::message::subject::Subject;
+use crate::publish::admission::ScopedAdmission;
+use crate::publish::in_flight::InFlightGuard;
+use crate::publisher::window::{Sent, Window};
+use crate::publisher::{Connection, Publisher};
+
+pub(super) struct InFlightSet<'a> {
+    window: Option<Box<dyn Window + 'a>>,
+    count: usize,
+    /// Kept only while the spool contains events.
+    subjects: Option<Counts>,
+    connection: Option<watch::Receiver<Connection>>,
+    /// The number of the connection of the window.
+    connection_in_use: Option<u64>,
+}
+
+impl<'a> InFlightSet<'a> {
+    pub(super) fn new(connection: Option<watch::Receiver<Connection>>) -> Self {
+        Self {
+            window: None,
+            count: 0,
+            subjects: None,
+            connection,
+            connection_in_use: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Opens a window over the current connection, unless envelopes are in flight over another one.
+    pub(super) fn follow_connection<P: Publisher>(&mut self, publisher: &'a P) {
+        if !self.is_empty() {
+            return;
+        }
+        let connection = self.connection.as_ref();
+        let current = connection.map(|connection| connection.borrow().number);
+        if self.window.is_none() || current != self.connection_in_use {
+            self.connection_in_use = current;
+            self.window = Some(publisher.window(current));
+        }
+    }
+
+    /// Sends an entry that was admitted at `now`.
+    pub(super) fn send(
+        &mut self,
+        number: u64,
+        entry: &mut Entry<'a>,
+        admission: ScopedAdmission<'a>,
+        guard: Option<InFlightGuard<'a>>,
+        (now, deadline): (Instant, Instant),
+    ) {
+        let Some(window) = &mut self.window else {
+            return; // each round begins with `follow_connection`
+        };
+        entry.sent_at.get_or_insert(now);
+        entry.state = State::InFlight {
+            sent_at: now,
+            admission,
+            _guard: guard,
+        };
+        if let Some(subjects) = &mut self.subjects {
+            subjects.add(entry.envelope.subject());
+        }
+        window.send(number, &entry.envelope, deadline);
+        self.count += 1;
+    }
+
+    pub(super) fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+        match &mut self.window {
+            Some(window) => window.poll_result(context),
+            None => Poll::Pending,
+        }
+    }
+
+    /// An entry of this subject is in flight no longer.
+    pub(super) fn landed(&mut self, subject: &Subject) {
+        self.count -= 1;
+        if let Some(subjects) = &mut self.subjects {
+            subjects.take(subject);
+        }
+    }
+
+    /// Whether an event of this subject is in flight.
+    pub(super) fn contains(&mut self, subject: &Subject, queue: &Queue<'a>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let count = || Counts::of(queue.subjects_in_flight());
+        self.subjects.get_or_insert_with(count).contains(subject)
+    }
+
+    /// Stops counting subjects: nobody asks while the spool is empty.
+    pub(super) fn forget_subjects(&mut self) {
+        self.subjects = None;
+    }
+}

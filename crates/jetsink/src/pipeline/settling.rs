@@ -1,0 +1,106 @@
+//! The result of one entry: it settles the entry, queues it again for a retry, or sends it to the spool.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entry::State;
+use super::{LOOK_AGAIN, Phase, Pipeline};
+use crate::outcome::{Delivery, EmitError, Scope};
+use crate::publish::spooling::may_be_spooled;
+use crate::publisher::Publisher;
+
+impl<P: Publisher> Pipeline<'_, P> {
+    pub(super) fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
+        self.width.settled(&result);
+        match result {
+            Ok(delivery) => {
+                self.patience.succeeded();
+                self.queue.entry_mut(number).state = State::Settled(Ok(delivery));
+            }
+            Err(error) => self.failed(number, error),
+        }
+    }
+
+    fn failed(&mut self, number: u64, error: EmitError) {
+        let now = Instant::now();
+        if self.spool_side.is_some() && !self.stopped && may_be_spooled(&error) {
+            let entry = self.queue.requeue(number);
+            entry.note_unknown(&error);
+            entry.for_spool = Some(error);
+            // In its order: once everything in flight has settled.
+            self.phase = Phase::Settling { resume_at: now };
+            return;
+        }
+        let wait = self.wait_before_retry(number, now, &error);
+        let entry = self.queue.entry_mut(number);
+        if let EmitError::Failed(_) = &error {
+            entry.failures += 1;
+        }
+        entry.note_unknown(&error);
+        match wait {
+            None => self.queue.fail(number, error),
+            Some(wait) => {
+                self.queue.requeue(number);
+                self.end_window(now, now + wait);
+            }
+        }
+    }
+
+    /// The wait before an entry is tried again; `None` if the error is its result.
+    fn wait_before_retry(
+        &mut self,
+        number: u64,
+        now: Instant,
+        error: &EmitError,
+    ) -> Option<Duration> {
+        if self.stopped {
+            return None;
+        }
+        match error {
+            EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
+                self.patience.next_try(now, open.retry_after)
+            }
+            EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
+                self.patience.next_try(now, LOOK_AGAIN)
+            }
+            EmitError::Failed(failed) => {
+                let failures = self.queue.entry(number).failures;
+                self.direct.retries().wait_after(failures, &failed.error)
+            }
+            EmitError::CircuitOpen(_) | EmitError::Spool(_) | EmitError::Closed => None,
+        }
+    }
+
+    /// Ends the window: sending resumes at this time or later, once everything in flight has settled.
+    fn end_window(&mut self, now: Instant, resume_at: Instant) {
+        let earliest = match self.phase {
+            Phase::Sending => now,
+            Phase::Settling { resume_at } => resume_at,
+        };
+        self.phase = Phase::Settling {
+            resume_at: earliest.max(resume_at),
+        };
+    }
+}
+
+/// How long a failing broker is tried again before its failure becomes the result.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    pub(super) limit: Duration,
+    /// The first failure since the last success.
+    failing_since: Option<Instant>,
+}
+
+impl Patience {
+    /// The time to the next try of a failing broker; `None` once patience has run out.
+    pub(super) fn next_try(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let patient_until = failing_since + self.limit;
+        (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
+    }
+
+    fn succeeded(&mut self) {
+        self.failing_since = None;
+    }
+}

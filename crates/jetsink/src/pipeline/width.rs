@@ -1,0 +1,44 @@
+//! The number of envelopes that a pipeline may have in flight: fixed, or found by measuring.
+
+use tokio::time::Instant;
+
+use super::adaptive::AdaptiveWindow;
+use crate::outcome::{Delivery, EmitError};
+
+#[derive(Debug)]
+pub(super) enum Width {
+    Fixed(usize),
+    Adaptive(AdaptiveWindow),
+}
+
+impl Width {
+    /// Makes it adaptive, with the present width as the maximum.
+    pub(super) fn adapt(&mut self) {
+        if let Self::Fixed(max) = self {
+            *self = Self::Adaptive(AdaptiveWindow::new(*max));
+        }
+    }
+
+    pub(super) fn get(&self) -> usize {
+        match self {
+            Self::Fixed(width) => *width,
+            Self::Adaptive(window) => window.width(),
+        }
+    }
+
+    /// A result was awaited while the window was not full.
+    pub(super) fn starved(&mut self) {
+        if let Self::Adaptive(window) = self {
+            window.starved();
+        }
+    }
+
+    pub(super) fn settled(&mut self, result: &Result<Delivery, EmitError>) {
+        if let Self::Adaptive(window) = self {
+            match result {
+                Ok(Delivery::Stored { .. }) => window.stored(Instant::now),
+                Ok(Delivery::Spooled) | Err(_) => window.disturbed(),
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! One admitted envelope: its attempts under one deadline, and settling its admission.
+
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::Direct;
+use super::admission::ScopedAdmission;
+use super::retry::{self, Retries};
+use crate::message::envelope::Envelope;
+use crate::observe::spans;
+use crate::outcome::{Acknowledgement, Delivery, EmitError, FailedEmit, Known, PublishError};
+use crate::publisher::{Publisher, publish_once};
+
+impl<P: Publisher> Direct<P> {
+    /// Publishes an envelope that was admitted at `now`, and settles the admission. `Ok` means stored.
+    pub(crate) async fn publish(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let span = spans::publish(envelope);
+        let attempts = self.attempts(envelope, admission, now, deadline);
+        if span.is_disabled() {
+            return attempts.await;
+        }
+        let result = attempts.instrument(span.clone()).await;
+        spans::ended(&span, &result);
+        result
+    }
+
+    /// Settles the admission of an envelope that was sent once by a window.
+    pub(crate) fn settle(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        sent_at: Instant,
+        result: Result<Acknowledgement, PublishError>,
+    ) -> Result<Delivery, EmitError> {
+        match result {
+            Ok(ack) => Ok(self.stored(envelope, admission, ack, sent_at)),
+            Err(error) => {
+                let known = error.known();
+                Err(self.failed(envelope, admission, Instant::now(), 1, error, known))
+            }
+        }
+    }
+
+    /// Publishes until it is stored, the attempts are used up or the deadline comes, and settles.
+    async fn attempts(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        mut sent_at: Instant,
+        deadline: Instant,
+    ) -> Result<Delivery, EmitError> {
+        let retries = if admission.is_probe() {
+            Retries::none()
+        } else {
+            self.retries()
+        };
+        let mut failures = 0;
+        let mut known = Known::NotSent;
+        loop {
+            let result = publish_once(&self.publisher, envelope, deadline).await;
+            let error = match result {
+                Ok(ack) => return Ok(self.stored(envelope, admission, ack, sent_at)),
+                Err(error) => error,
+            };
+            // An attempt that may have been stored outweighs a later refusal.
+            if known != Known::OutcomeUnknown {
+                known = error.known();
+            }
+            let now = Instant::now();
+            let wait = retries.wait_after(failures, &error);
+            let Some(wait) = wait.filter(|wait| retry::fits(*wait, now, deadline)) else {
+                return Err(self.failed(envelope, admission, now, failures + 1, error, known));
+            };
+            self.meters.retries.increment(1);
+            retry::wait_out(failures, retries.max_attempts(), wait, &error).await;
+            failures += 1;
+            sent_at = Instant::now();
+        }
+    }
+
+    fn stored(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        ack: Acknowledgement,
+        sent_at: Instant,
+    ) -> Delivery {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        self.failover.stored();
+        self.meters.acknowledged_after(now - sent_at);
+        if let Some(high_water) = &self.high_water {
+            high_water.note(&ack, now);
+        }
+        admission.settle(now, envelope.subject(), None);
+        ack.into()
+    }
+
+    fn failed(
+        &self,
+        envelope: &Envelope,
+        admission: ScopedAdmission<'_>,
+        now: Instant,
+        attempts: u32,
+        error: PublishError,
+        known: Known,
+    ) -> EmitError {
+        admission.settle(now, envelope.subject(), Some(&error));
+        self.not_stored(now, &error);
+        self.meters.failed(known);
+        EmitError::Failed(Box::new(FailedEmit {
+            subject: envelope.subject().clone(),
+            message_id: envelope.message_id().cloned(),
+            attempts,
+            error,
+            known,
+        }))
+    }
+}

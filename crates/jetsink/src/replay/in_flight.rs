@@ -1,0 +1,59 @@
+//! The events that replay has sent and that have no result yet.
+//!
+//! Invariant: `places` has the place of each envelope in the pipeline, in the same order.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+
+use crate::message::subject::Subject;
+use crate::outcome::{Delivery, EmitError};
+use crate::pipeline::Pipeline;
+use crate::publish::Direct;
+use crate::publisher::Publisher;
+use crate::spool::{Place, Record};
+
+pub(super) struct InFlightSet<'a, P> {
+    pipeline: Pipeline<'a, P>,
+    places: VecDeque<Place>,
+}
+
+impl<'a, P: Publisher> InFlightSet<'a, P> {
+    pub(super) fn new(direct: &'a Direct<P>, window: NonZeroUsize) -> Self {
+        Self {
+            pipeline: direct.pipeline(window).holding_failed_subjects(),
+            places: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.pipeline.has_room()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pipeline.is_empty()
+    }
+
+    /// Sends an event, if there is [room](Self::has_room).
+    pub(super) fn push(&mut self, place: Place, record: Record) {
+        if self.pipeline.push(record.envelope).is_ok() {
+            self.places.push_back(place);
+        }
+    }
+
+    /// The result of the oldest event; `None` without any. Cancellation-safe.
+    pub(super) async fn next(&mut self) -> Option<(Place, Result<Delivery, EmitError>)> {
+        let result = self.pipeline.next().await?;
+        Some((self.places.pop_front()?, result))
+    }
+
+    /// Sends nothing more: queued events fail as not sent.
+    pub(super) fn stop(&mut self) {
+        self.pipeline.stop();
+    }
+
+    /// Abandons the events in flight, and returns their subjects.
+    pub(super) fn abandon(self) -> impl Iterator<Item = Subject> {
+        drop(self.pipeline);
+        self.places.into_iter().map(|place| place.subject)
+    }
+}
