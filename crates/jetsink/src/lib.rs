@@ -38,7 +38,7 @@ pub use spool::SpoolSettings;
 pub use message::binding::{self, Binding, BindingError, ContentMode, MessageIdRule};
 pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
 #[doc(inline)]
-pub use message::event;
+pub use message::event::{self, Rule, Validation};
 #[doc(inline)]
 pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantPolicy};
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::query::StreamQuery;
-use crate::message::export::{ExportError, json_of_message};
+use crate::message::binding::ContentMode;
+use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
 use crate::nats::read::catch_up::{Cluster, Reach, StreamInfo};
@@ -21,9 +22,6 @@ use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::PublishError;
-
-/// The header that every CloudEvent in binary mode has.
-const SPECVERSION: &str = "ce-specversion";
 
 /// One message of a stream, by [`StreamReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl StoredEvent {
             sequence: place.sequence,
             stored_at: place.stored_at,
             message_id: message_id.map(ToString::to_string),
-            is_binary: headers.is_some_and(|headers| headers.get(SPECVERSION).is_some()),
+            is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
             subject: message.subject.to_string(),
             payload: message.payload,
             headers: message.headers,
@@ -71,12 +69,16 @@ impl StoredEvent {
     /// # Errors
     /// [`ExportError`], where it is in neither content mode, or its payload should be JSON and isn't.
     pub fn event_json(&self) -> Result<Vec<u8>, ExportError> {
-        let headers = self.headers.iter().flat_map(HeaderMap::iter);
-        let headers: Vec<(&str, &str)> = headers
-            .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
-            .collect();
-        json_of_message(&headers, &self.payload)
+        json_of_message(&pairs(self.headers.as_ref()), &self.payload)
     }
+}
+
+/// Names and values; the first value of a name that has several.
+fn pairs(headers: Option<&HeaderMap>) -> Vec<(&str, &str)> {
+    let headers = headers.into_iter().flat_map(HeaderMap::iter);
+    headers
+        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+        .collect()
 }
 
 /// Reads a stream, first to last, one message at a time.

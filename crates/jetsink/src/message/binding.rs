@@ -6,15 +6,19 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED};
-use super::event::{CloudEvent, EventError, string_of};
+use super::event::{CloudEvent, EventError, UnreadableText, Validation, string_of, text_of};
 use super::routing::Routing;
-use super::subject::{
-    Subject, SubjectError, SubjectTemplate, TemplateValues, TenantPolicy, push_percent_encoded,
-};
+use super::rules::Quoted;
+use super::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy, push_percent_encoded};
+
+/// A longer trace header is not sent: the W3C's `traceparent` has 55 bytes, and a `tracestate` of 512 is to be
+/// passed on.
+const MAX_TRACE_HEADER: usize = 512;
 
 /// How an event lies in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,16 +54,22 @@ pub enum BindingError {
     /// It gives no subject.
     #[error("the event gives no valid subject: {0}; correct the event or the template")]
     Subject(#[from] SubjectError),
-    /// Its data can't be sent in binary mode.
-    #[error("data_base64 is not base64: {0}")]
-    Base64(String),
+    /// The tenant, or an attribute that decides its subject or becomes a header, has no text.
+    #[error("{0}; correct the event")]
+    Unreadable(#[from] UnreadableText),
+    /// It was read leniently, and binary mode has no place for it.
+    #[error("binary mode cannot carry the event: {0}; send it in structured mode")]
+    NotBinary(String),
     /// Its attributes can't be sent as headers.
     #[error("the event gives no valid header: {0}")]
     Header(#[from] HeaderError),
 }
 
-/// Makes envelopes of events by one set of rules. The event's tenant is `data.tenantId` where that is a string, else
-/// `data.correlation.tenantId`, else `single`.
+/// Makes envelopes of events by one set of rules. The event's tenant is `data.tenantId` if that is a string, else
+/// `data.correlation.tenantId` if that is one, else `single`.
+///
+/// Every event is validated by CloudEvents 1.0.2 and its JSON format, unless [`validation`](Self::validation) says
+/// otherwise.
 ///
 /// ```
 /// use jetsink::{Binding, SubjectTemplate};
@@ -77,10 +87,11 @@ pub struct Binding {
     tenant_policy: TenantPolicy,
     mode: ContentMode,
     message_id: MessageIdRule,
+    validation: Validation,
 }
 
 impl Binding {
-    /// Defaults: tenant ids that are no token are refused, structured mode, an id per emit.
+    /// Defaults: full validation, tenant ids that are no token are refused, structured mode, an id per emit.
     #[must_use]
     pub fn new(template: SubjectTemplate) -> Self {
         Self {
@@ -88,7 +99,18 @@ impl Binding {
             tenant_policy: TenantPolicy::default(),
             mode: ContentMode::default(),
             message_id: MessageIdRule::default(),
+            validation: Validation::default(),
         }
+    }
+
+    /// How much of the specification an event has to meet. Default: all of it.
+    ///
+    /// [`Envelope::deviation`] tells a leniently read event that breaks a rule from a valid one; a sink counts them
+    /// by the metric `jetsink_lenient_events_total`.
+    #[must_use]
+    pub fn validation(mut self, validation: Validation) -> Self {
+        self.validation = validation;
+        self
     }
 
     /// What to do with tenant ids that are no subject token. Default: refuse.
@@ -117,40 +139,47 @@ impl Binding {
     /// Costs one reading of the JSON; in structured mode the payload is `json` itself, not a copy.
     ///
     /// # Errors
-    /// [`BindingError`]: not a CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
-    /// binary mode, no valid data or headers. Nothing was sent, and the same event gives the same error again.
+    /// [`BindingError`]: not a valid CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
+    /// binary mode, no valid headers. Nothing was sent, and the same event gives the same error again.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
-        let address = if self.mode == ContentMode::Structured
-            && let Some(routing) = Routing::read(&json)
+        if self.mode == ContentMode::Structured
+            && let Some(routing) = Routing::read(&json, self.template.attributes())
         {
-            let headers = structured_headers(routing.traceparent.as_deref())?;
-            self.address(&routing, &json, headers, None)?
-        } else {
-            let event = CloudEvent::from_json(&json)?;
-            let traceparent = event.traceparent();
-            let (headers, payload) = match self.mode {
-                ContentMode::Structured => (structured_headers(traceparent.as_deref())?, None),
-                ContentMode::Binary => (binary_headers(&event)?, Some(binary_payload(&event)?)),
-            };
-            let routing = Routing {
-                id: event.id().into(),
-                source: event.source().into(),
-                event_type: event.event_type().into(),
-                traceparent,
-                tenant: event.tenant().map(Cow::Owned),
-            };
-            self.address(&routing, &json, headers, payload)?
+            let headers = routing.structured_headers()?;
+            let (subject, message_id) = self.address(&routing, &json)?;
+            return Ok(with_id(Envelope::new(subject, json), message_id).with_headers(headers));
+        }
+        let event = CloudEvent::from_json_with(&json, self.validation)?;
+        let deviation = event.deviation().and_then(|error| error.rule);
+        let routing = self.routing(&event)?;
+        let (subject, message_id) = self.address(&routing, &json)?;
+        let (headers, payload) = match self.mode {
+            ContentMode::Structured => (routing.structured_headers()?, json.clone()),
+            ContentMode::Binary => (binary_headers(&event, &routing)?, binary_payload(&event)?),
         };
-        let Address {
-            subject,
-            message_id,
-            headers,
-            payload,
-        } = address;
-        let envelope = Envelope::new(subject, payload.unwrap_or(json)).with_headers(headers);
-        Ok(match message_id {
-            None => envelope,
-            Some(id) => envelope.with_message_id(id),
+        let envelope = with_id(Envelope::new(subject, payload), message_id).with_headers(headers);
+        Ok(envelope.with_deviation(deviation))
+    }
+
+    /// What the quick reader would find.
+    fn routing<'e>(&self, event: &'e CloudEvent<'_>) -> Result<Routing<'e>, UnreadableText> {
+        let tenant = if self.template.names_tenant() {
+            event.tenant()?
+        } else {
+            None
+        };
+        let others = self.template.attributes().iter();
+        Ok(Routing {
+            specversion: event.specversion().into(),
+            id: event.id().into(),
+            source: event.source().into(),
+            event_type: event.event_type().into(),
+            traceparent: event.traceparent(),
+            tracestate: event.tracestate(),
+            tenant: tenant.map(Cow::Owned),
+            others: others
+                .map(|name| event.attribute(name))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -158,53 +187,74 @@ impl Binding {
         &self,
         event: &Routing<'_>,
         json: &[u8],
-        headers: Headers,
-        payload: Option<Bytes>,
-    ) -> Result<Address, BindingError> {
-        let values = TemplateValues {
-            tenant: event.tenant.as_deref(),
-            event_type: &event.event_type,
-            source: &event.source,
+    ) -> Result<(Subject, Option<MessageId>), BindingError> {
+        let attribute = |name: &str| match name {
+            "specversion" => Some(Cow::Borrowed(&*event.specversion)),
+            "id" => Some(Cow::Borrowed(&*event.id)),
+            "source" => Some(Cow::Borrowed(&*event.source)),
+            "type" => Some(Cow::Borrowed(&*event.event_type)),
+            other => {
+                let place = self.template.attributes().iter().position(|n| n == other)?;
+                event.others[place].as_deref().map(Cow::Borrowed)
+            }
         };
-        let subject = self.template.resolve(&values, self.tenant_policy)?;
+        let tenant = event.tenant.as_deref();
+        let subject = self
+            .template
+            .resolve(tenant, self.tenant_policy, attribute)?;
         let message_id = match self.message_id {
             MessageIdRule::PerEmit => None,
             MessageIdRule::SourceAndId => Some(source_and_id(&event.source, &event.id)?),
             MessageIdRule::Content => Some(content_id(&subject, json)?),
         };
-        Ok(Address {
-            subject,
-            message_id,
-            headers,
-            payload,
-        })
+        Ok((subject, message_id))
     }
 }
 
-/// An envelope whose payload may be the event's JSON as it is.
-struct Address {
-    subject: Subject,
-    message_id: Option<MessageId>,
-    headers: Headers,
-    payload: Option<Bytes>,
+fn with_id(envelope: Envelope, message_id: Option<MessageId>) -> Envelope {
+    match message_id {
+        None => envelope,
+        Some(id) => envelope.with_message_id(id),
+    }
 }
 
-/// The headers of a structured event. A `traceparent` that is not visible ASCII stays in the payload
-/// only: it is nobody's trace.
+impl Routing<'_> {
+    fn structured_headers(&self) -> Result<Headers, HeaderError> {
+        structured_headers(self.traceparent.as_deref(), self.tracestate.as_deref())
+    }
+}
+
+/// The headers of a structured event. A trace that does not fit into headers stays in the payload only.
 ///
 /// # Errors
-/// None in practice: both values are checked here.
-pub fn structured_headers(traceparent: Option<&str>) -> Result<Headers, HeaderError> {
+/// None in practice: all values are checked here.
+pub fn structured_headers(
+    traceparent: Option<&str>,
+    tracestate: Option<&str>,
+) -> Result<Headers, HeaderError> {
     let mut headers = Headers::default();
     headers.push(CONTENT_TYPE, STRUCTURED)?;
-    if let Some(value) = traceparent.filter(|v| is_visible_ascii(v)) {
-        headers.push("traceparent", value.to_owned())?;
-    }
+    push_trace(&mut headers, traceparent, tracestate)?;
     Ok(headers)
 }
 
-fn is_visible_ascii(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+/// `traceparent`, and `tracestate` beside it, as W3C Trace Context has them.
+fn push_trace(
+    headers: &mut Headers,
+    traceparent: Option<&str>,
+    tracestate: Option<&str>,
+) -> Result<(), HeaderError> {
+    let fits = |text: &&str| !text.is_empty() && text.len() <= MAX_TRACE_HEADER;
+    let is_visible = |text: &&str| text.bytes().all(|b| b.is_ascii_graphic());
+    let is_printable = |text: &&str| text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    let Some(traceparent) = traceparent.filter(fits).filter(is_visible) else {
+        return Ok(());
+    };
+    headers.push("traceparent", traceparent.to_owned())?;
+    if let Some(tracestate) = tracestate.filter(fits).filter(is_printable) {
+        headers.push("tracestate", tracestate.trim_matches(' ').to_owned())?;
+    }
+    Ok(())
 }
 
 /// `<source> <id>`, each percent-encoded; the space is what neither can hold.
@@ -218,7 +268,7 @@ fn content_id(subject: &Subject, json: &[u8]) -> Result<MessageId, HeaderError> 
         .chain_update([0])
         .chain_update(json)
         .finalize();
-    MessageId::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest))
+    MessageId::new(URL_SAFE_NO_PAD.encode(digest))
 }
 
 /// Percent-encodes space, `"`, `%` and all outside U+0021 to U+007E (binding, section 3.1.3.2).
@@ -234,52 +284,67 @@ fn header_value(text: &str) -> String {
     value
 }
 
-fn binary_headers(event: &CloudEvent<'_>) -> Result<Headers, BindingError> {
+/// Section 3.1.3 of the binding. A JSON event without `datacontenttype` implies `application/json`, which it keeps
+/// in another format only if that says so (CloudEvents 1.0.2, datacontenttype); for `data_base64` it implies nothing.
+fn binary_headers(event: &CloudEvent<'_>, routing: &Routing<'_>) -> Result<Headers, BindingError> {
     let mut headers = Headers::default();
-    headers.push("ce-specversion", "1.0")?;
+    headers.push("ce-specversion", header_value(event.specversion()))?;
     headers.push("ce-id", header_value(event.id()))?;
     headers.push("ce-source", header_value(event.source()))?;
     headers.push("ce-type", header_value(event.event_type()))?;
+    let mut is_declared = false;
     for (name, value) in &event.attributes {
-        // A string's text; a boolean's or integer's JSON is its canonical form.
-        let text = string_of(value).unwrap_or_else(|| value.get().into());
-        headers.push(format!("ce-{name}"), header_value(&text))?;
+        let shown = Quoted(name);
+        if value.get().starts_with(['{', '[']) {
+            let reason = format!("attribute {shown} is neither a string, a boolean nor a number");
+            return Err(BindingError::NotBinary(reason));
+        }
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            let reason =
+                format!("attribute name {shown} has upper-case letters, which headers do not keep");
+            return Err(BindingError::NotBinary(reason));
+        }
+        is_declared |= name == "datacontenttype";
+        headers.push(format!("ce-{name}"), header_value(&text_of(name, value)?))?;
     }
-    if let Some(value) = event.traceparent().filter(|v| is_visible_ascii(v)) {
-        headers.push("traceparent", value.into_owned())?;
+    if !is_declared && event.data.is_some() && event.data_base64.is_none() {
+        headers.push("ce-datacontenttype", "application/json")?;
     }
+    let (parent, state) = (&routing.traceparent, &routing.tracestate);
+    push_trace(&mut headers, parent.as_deref(), state.as_deref())?;
     Ok(headers)
 }
 
 fn binary_payload(event: &CloudEvent<'_>) -> Result<Bytes, BindingError> {
-    if let Some(encoded) = &event.data_base64 {
-        return base64::engine::general_purpose::STANDARD
-            .decode(encoded.as_bytes())
-            .map(Bytes::from)
-            .map_err(|e| BindingError::Base64(e.to_string()));
+    let refuse = |reason: &str| Err(BindingError::NotBinary(reason.to_owned()));
+    match (event.data, event.data_base64) {
+        (None, None) => Ok(Bytes::new()),
+        (Some(_), Some(_)) => refuse("it has both `data` and `data_base64`"),
+        (None, Some(encoded)) => {
+            let decoded = string_of(encoded).and_then(|text| STANDARD.decode(text.as_bytes()).ok());
+            decoded.map_or_else(
+                || refuse("`data_base64` is not Base64"),
+                |data| Ok(data.into()),
+            )
+        }
+        (Some(data), None) => {
+            if !holds_json(event)
+                && let Some(text) = string_of(data)
+            {
+                return Ok(Bytes::copy_from_slice(text.as_bytes()));
+            }
+            Ok(Bytes::copy_from_slice(data.get().as_bytes()))
+        }
     }
-    let Some(data) = event.data else {
-        return Ok(Bytes::new());
-    };
-    if !holds_json(event)
-        && let Some(text) = string_of(data)
-    {
-        return Ok(Bytes::copy_from_slice(text.as_bytes()));
-    }
-    Ok(Bytes::copy_from_slice(data.get().as_bytes()))
 }
 
 /// Whether the data is JSON by its declared type.
 fn holds_json(event: &CloudEvent<'_>) -> bool {
-    let declared = event
-        .attributes
-        .iter()
-        .find(|(name, _)| name == "datacontenttype")
-        .and_then(|(_, value)| string_of(value));
+    let declared = event.attribute("datacontenttype").ok().flatten();
     is_json(declared.as_deref())
 }
 
-/// Whether a `datacontenttype` means JSON; none does (JSON format, section 3.1).
+/// Whether a `datacontenttype` means JSON; an absent one of a JSON event does (JSON format, section 3.1).
 pub(crate) fn is_json(declared: Option<&str>) -> bool {
     declared.is_none_or(|declared| {
         let media_type = declared.split(';').next().unwrap_or_default().trim();
@@ -289,99 +354,5 @@ pub(crate) fn is_json(declared: Option<&str>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn binding(mode: ContentMode, id: MessageIdRule) -> Binding {
-        Binding::new("e.{tenantId}".parse().unwrap())
-            .mode(mode)
-            .message_id(id)
-    }
-
-    fn header<'a>(envelope: &'a Envelope, name: &str) -> Option<&'a str> {
-        envelope
-            .headers()
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| v)
-    }
-
-    const EVENT: &str = r#"{"specversion":"1.0","id":"a b\r\n","source":"/ü%","type":"t","num":7,"flag":true,"time":null,"datacontenttype":"text/plain","traceparent":"00-1-2-01","data":"hé"}"#;
-
-    #[test]
-    fn structured_keeps_the_bytes_and_carries_no_ce_header() {
-        let envelope = binding(ContentMode::Structured, MessageIdRule::PerEmit)
-            .envelope(EVENT.into())
-            .unwrap();
-        assert_eq!(&envelope.payload()[..], EVENT.as_bytes());
-        assert_eq!(
-            header(&envelope, "content-type"),
-            Some("application/cloudevents+json")
-        );
-        assert_eq!(header(&envelope, "traceparent"), Some("00-1-2-01"));
-        assert!(
-            envelope
-                .headers()
-                .iter()
-                .all(|(n, _)| !n.starts_with("ce-"))
-        );
-    }
-
-    #[test]
-    fn binary_percent_encodes_every_byte_that_is_not_visible_ascii() {
-        let envelope = binding(ContentMode::Binary, MessageIdRule::PerEmit)
-            .envelope(EVENT.into())
-            .unwrap();
-        let expected = [
-            ("ce-specversion", "1.0"),
-            ("ce-id", "a%20b%0D%0A"),
-            ("ce-source", "/%C3%BC%25"),
-            ("ce-type", "t"),
-            ("ce-num", "7"),
-            ("ce-flag", "true"),
-            ("ce-datacontenttype", "text/plain"),
-            ("ce-traceparent", "00-1-2-01"),
-            ("traceparent", "00-1-2-01"),
-        ];
-        assert_eq!(envelope.headers().iter().collect::<Vec<_>>(), expected);
-        assert_eq!(&envelope.payload()[..], "hé".as_bytes());
-    }
-
-    #[test]
-    fn binary_data_is_json_text_or_decoded_base64() {
-        let with = |rest: &str| {
-            let json = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{rest}}}"#);
-            binding(ContentMode::Binary, MessageIdRule::PerEmit).envelope(json.into())
-        };
-        assert_eq!(
-            &with(r#","data":{"a": 1}"#).unwrap().payload()[..],
-            br#"{"a": 1}"#
-        );
-        assert_eq!(
-            &with(r#","data":"x","datacontenttype":"application/json""#)
-                .unwrap()
-                .payload()[..],
-            b"\"x\""
-        );
-        assert_eq!(
-            &with(r#","data_base64":"AAE=""#).unwrap().payload()[..],
-            [0, 1]
-        );
-        assert!(with("").unwrap().payload().is_empty());
-        assert!(matches!(
-            with(r#","data_base64":"?""#),
-            Err(BindingError::Base64(_))
-        ));
-    }
-
-    #[test]
-    fn ids_tell_events_apart_where_joining_them_would_not() {
-        let id = |source: &str, id: &str| source_and_id(source, id).unwrap();
-        assert_ne!(id("a", "b c"), id("a b", "c"));
-        assert_ne!(id("a ", "b"), id("a%20", "b"));
-        assert_eq!(id("a", "b").as_str(), "a b");
-        let one = content_id(&Subject::new("e.a").unwrap(), b"x").unwrap();
-        let other_tenant = content_id(&Subject::new("e.b").unwrap(), b"x").unwrap();
-        assert_ne!(one, other_tenant);
-    }
-}
+#[path = "../tests/message/binding.rs"]
+mod tests;

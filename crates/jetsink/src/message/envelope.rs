@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::rules::{Quoted, Rule};
 use super::subject::Subject;
 
 /// Why a header can't go out.
@@ -12,15 +13,15 @@ use super::subject::Subject;
 #[non_exhaustive]
 pub enum HeaderError {
     /// Not a header name.
-    #[error("header name {name:?} has a byte outside visible ASCII, or ':'")]
+    #[error("header name {name} has a byte outside visible ASCII, or ':'")]
     Name {
-        /// The name.
+        /// The name in backticks, cut off if it is long, its characters escaped if they are not printable.
         name: String,
     },
     /// A value with a line break or another control character would end the header.
     #[error("the value of header {name} has a control character at byte {position}")]
     Value {
-        /// The header's name.
+        /// The header's name in backticks, as above.
         name: String,
         /// The offset of the character, in bytes.
         position: usize,
@@ -43,11 +44,11 @@ impl Headers {
     ) -> Result<(), HeaderError> {
         let (name, value) = (name.into(), value.into());
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
-            let name = name.into_owned();
+            let name = Quoted(&name).to_string();
             return Err(HeaderError::Name { name });
         }
         if let Some(position) = value.find(char::is_control) {
-            let name = name.into_owned();
+            let name = Quoted(&name).to_string();
             return Err(HeaderError::Value { name, position });
         }
         self.0.push((name, value));
@@ -90,7 +91,7 @@ impl MessageId {
         match bad.or(padded.then_some(0)) {
             None => Ok(Self(text)),
             Some(position) => Err(HeaderError::Value {
-                name: "Nats-Msg-Id".to_owned(),
+                name: "`Nats-Msg-Id`".to_owned(),
                 position,
             }),
         }
@@ -135,6 +136,7 @@ pub struct Envelope {
     message_id: Option<MessageId>,
     headers: Headers,
     payload: Bytes,
+    deviation: Option<Rule>,
 }
 
 impl Envelope {
@@ -146,6 +148,7 @@ impl Envelope {
             message_id: None,
             headers: Headers::default(),
             payload,
+            deviation: None,
         }
     }
 
@@ -162,6 +165,18 @@ impl Envelope {
     pub fn with_message_id(mut self, id: MessageId) -> Self {
         self.message_id = Some(id);
         self
+    }
+
+    pub(crate) fn with_deviation(mut self, rule: Option<Rule>) -> Self {
+        self.deviation = rule;
+        self
+    }
+
+    /// The first rule of CloudEvents that its event breaks although a [`Binding`](crate::Binding) read it leniently.
+    /// A spool does not keep it.
+    #[must_use]
+    pub fn deviation(&self) -> Option<Rule> {
+        self.deviation
     }
 
     /// Where it goes.

@@ -1,19 +1,35 @@
-//! A CloudEvent as JSON, read without copying: the required attributes checked, the bytes kept.
+//! A CloudEvent as JSON, read without copying: validated, the bytes kept.
 //!
-//! Source: CloudEvents 1.0.2, sections 3 (attributes) and JSON event format 1.0.2, section 3.
+//! Source: CloudEvents 1.0.2 and the JSON event format 1.0.2; `docs/cloudevents.md` lists each rule.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Why bytes are not a CloudEvent.
+use super::rules;
+pub use super::rules::{Rule, Validation};
+
+/// Characters of a message that is not our own.
+const MAX_FOREIGN_MESSAGE: usize = 200;
+
+/// Bytes of a text that is not JSON of an event, for its message.
+const MAX_START: usize = 256;
+
+/// Why bytes are not a valid CloudEvent.
+///
+/// The text is one line of bounded length, and safe to print: what it quotes of the event is cut off, and
+/// characters that are not printable are escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {line}, column {column})")]
+#[non_exhaustive]
 pub struct EventError {
-    /// What is wrong, without the place.
+    /// The broken rule; `None` if the bytes are not JSON.
+    pub rule: Option<Rule>,
+    /// The attribute, the rule and its clause in the specification, without the place.
     pub message: String,
     /// The line within the event's bytes, from 1.
     pub line: usize,
@@ -21,14 +37,46 @@ pub struct EventError {
     pub column: usize,
 }
 
+impl EventError {
+    /// `at` is the offset in `json`.
+    fn new(rule: Rule, member: &str, value: Option<&str>, json: &[u8], at: usize) -> Self {
+        let before = &json[..at.min(json.len())];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n');
+        Self {
+            rule: Some(rule),
+            message: rule.broken_by(member, value),
+            line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+            column: before.len() - line_start.map_or(0, |at| at + 1) + 1,
+        }
+    }
+}
+
 impl From<serde_json::Error> for EventError {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = text.strip_suffix(&place).unwrap_or(&text);
         Self {
-            message: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+            rule: None,
+            message: message.chars().take(MAX_FOREIGN_MESSAGE).collect(),
             line: error.line().max(1),
             column: error.column().max(1),
+        }
+    }
+}
+
+/// A string that has no text, because it has an unpaired surrogate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{member} has an unpaired surrogate and cannot be read as text")]
+pub struct UnreadableText {
+    /// The attribute, or the path of a member of the data.
+    pub member: String,
+}
+
+impl UnreadableText {
+    fn of(member: &str) -> Self {
+        Self {
+            member: rules::Quoted(member).to_string(),
         }
     }
 }
@@ -41,44 +89,66 @@ impl From<serde_json::Error> for EventError {
 /// let bytes = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"tenantId":"acme"}}"#;
 /// let event = CloudEvent::from_json(bytes)?;
 /// assert_eq!((event.id(), event.source(), event.event_type()), ("1", "/s", "t"));
-/// assert_eq!(event.tenant().as_deref(), Some("acme"));
+/// assert_eq!(event.tenant()?.as_deref(), Some("acme"));
 ///
 /// let error = CloudEvent::from_json(br#"{"specversion":"1.0","id":"1","type":"t"}"#).unwrap_err();
-/// assert_eq!(error.message, "missing required attribute `source`");
-/// # Ok::<(), jetsink::event::EventError>(())
+/// assert_eq!(
+///     error.message,
+///     "required attribute `source` is missing (CloudEvents 1.0.2, REQUIRED Attributes)"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct CloudEvent<'a> {
+    specversion: Cow<'a, str>,
     id: Cow<'a, str>,
     source: Cow<'a, str>,
     event_type: Cow<'a, str>,
-    /// Every attribute but the three above, in order, with its JSON value; nulls left out.
+    /// Every attribute except the four above, in order, with its JSON value; nulls left out.
     pub(crate) attributes: Vec<(Cow<'a, str>, &'a RawValue)>,
     pub(crate) data: Option<&'a RawValue>,
-    pub(crate) data_base64: Option<Cow<'a, str>>,
+    /// A string of valid Base64, unless read leniently.
+    pub(crate) data_base64: Option<&'a RawValue>,
+    deviation: Option<Box<EventError>>,
 }
 
 impl<'a> CloudEvent<'a> {
-    /// Reads one event.
+    /// Reads one event that is valid by CloudEvents 1.0.2 and its JSON format ([`Rule`] lists what is checked).
     ///
-    /// `specversion` must be `1.0`; `id`, `source` and `type` non-empty strings; attribute names
-    /// lower-case letters and digits; `data` and `data_base64` not both there. An attribute that is
-    /// `null` counts as absent.
+    /// An attribute that is `null` counts as absent. Takes time and memory linear in the length of `bytes`.
     ///
     /// # Errors
-    /// [`EventError`] with the place, for anything else, JSON syntax included.
+    /// [`EventError`] with the place, for the first rule that is broken, and for anything that is not JSON.
     pub fn from_json(bytes: &'a [u8]) -> Result<Self, EventError> {
+        Self::from_json_with(bytes, Validation::Full)
+    }
+
+    /// Reads one event and checks as many rules as `validation` asks for.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), for the rules that `validation` enforces.
+    pub fn from_json_with(bytes: &'a [u8], validation: Validation) -> Result<Self, EventError> {
+        let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
+        if let Some(at) = start.filter(|at| bytes[*at] != b'{') {
+            let rest = &bytes[at..];
+            let start = String::from_utf8_lossy(&rest[..rest.len().min(MAX_START)]);
+            let rule = Rule::NotAnObject;
+            return Err(EventError::new(rule, "", Some(&start), bytes, at));
+        }
+        let mut reader = Reader::new(bytes, validation);
+        let mut broken = None;
+        let members = Members {
+            reader: &mut reader,
+            broken: &mut broken,
+        };
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let fields = deserializer.deserialize_map(Attributes)?;
+        let read = deserializer.deserialize_map(members);
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        read?;
         deserializer.end()?;
-        Ok(Self {
-            id: fields.id,
-            source: fields.source,
-            event_type: fields.event_type,
-            attributes: fields.others,
-            data: fields.data,
-            data_base64: fields.data_base64,
-        })
+        reader.finish()
     }
 
     /// The attribute `id`.
@@ -99,162 +169,312 @@ impl<'a> CloudEvent<'a> {
         &self.event_type
     }
 
-    /// The distributed tracing extension's `traceparent`, where it is a string.
+    /// The attribute `specversion`: `1.0`, unless read leniently.
     #[must_use]
-    pub fn traceparent(&self) -> Option<Cow<'a, str>> {
-        let (_, value) = self.attributes.iter().find(|(n, _)| n == "traceparent")?;
+    pub fn specversion(&self) -> &str {
+        &self.specversion
+    }
+
+    /// The first rule that the event breaks although it was read leniently.
+    #[must_use]
+    pub fn deviation(&self) -> Option<&EventError> {
+        self.deviation.as_deref()
+    }
+
+    /// Any attribute in its canonical string form; `None` if it is absent. Of a value that is no attribute's,
+    /// which only lenient reading takes, its JSON.
+    ///
+    /// # Errors
+    /// [`UnreadableText`] for a string with an unpaired surrogate, which only lenient reading takes.
+    pub fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, UnreadableText> {
+        let known = match name {
+            "specversion" => &self.specversion,
+            "id" => &self.id,
+            "source" => &self.source,
+            "type" => &self.event_type,
+            _ => {
+                let mut attributes = self.attributes.iter();
+                let value = attributes.find(|(n, _)| n == name).map(|(_, value)| value);
+                return value.map(|value| text_of(name, value)).transpose();
+            }
+        };
+        Ok(Some(Cow::Borrowed(known)))
+    }
+
+    /// An attribute's text if it is a string.
+    fn string(&self, name: &str) -> Option<Cow<'a, str>> {
+        let (_, value) = self.attributes.iter().find(|(n, _)| n == name)?;
         string_of(value)
     }
 
-    /// The tenant: `data.tenantId` where that is a string, else `data.correlation.tenantId` where
-    /// that is one, else none. Of repeated keys the last counts, as for most JSON readers.
+    /// The distributed tracing extension's `traceparent` if it is a string.
     #[must_use]
-    pub fn tenant(&self) -> Option<String> {
-        let data: Object = serde_json::from_str(self.data?.get()).ok()?;
-        data.tenant.or_else(|| {
-            serde_json::from_str::<Object>(data.correlation?.get())
-                .ok()?
-                .tenant
-        })
+    pub fn traceparent(&self) -> Option<Cow<'a, str>> {
+        self.string("traceparent")
+    }
+
+    /// The distributed tracing extension's `tracestate` if it is a string.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<Cow<'a, str>> {
+        self.string("tracestate")
+    }
+
+    /// Returns `data.tenantId` if that is a string, else `data.correlation.tenantId` if that is one, else
+    /// `None`. The last of repeated keys counts, as for most JSON readers.
+    ///
+    /// # Errors
+    /// [`UnreadableText`] if that string has an unpaired surrogate: the event has a tenant, but none that can be
+    /// told from others.
+    pub fn tenant(&self) -> Result<Option<String>, UnreadableText> {
+        let Some(data) = Object::read(self.data, "data")? else {
+            return Ok(None);
+        };
+        if let Some(tenant) = data.tenant {
+            return readable(tenant, "data.tenantId").map(Some);
+        }
+        let Some(correlation) = Object::read(data.correlation, "data.correlation")? else {
+            return Ok(None);
+        };
+        let tenant = correlation.tenant;
+        tenant
+            .map(|tenant| readable(tenant, "data.correlation.tenantId"))
+            .transpose()
     }
 }
 
-/// The text of a JSON value that is a string.
+/// The text of a JSON value that is a string without unpaired surrogates.
 pub(crate) fn string_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    // `Cow` as a whole would never borrow; the wrapper's attribute makes it do so.
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
-    serde_json::from_str::<Text<'_>>(value.get())
+    serde_json::from_str::<Name<'_>>(value.get())
         .ok()
-        .map(|t| t.0)
+        .map(|text| text.0)
 }
 
-struct Attributes;
-
-struct Fields<'a> {
-    id: Cow<'a, str>,
-    source: Cow<'a, str>,
-    event_type: Cow<'a, str>,
-    others: Vec<(Cow<'a, str>, &'a RawValue)>,
-    data: Option<&'a RawValue>,
-    data_base64: Option<Cow<'a, str>>,
+/// The text of a string; the JSON of any other value, which is an attribute's canonical string form.
+pub(crate) fn text_of<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, UnreadableText> {
+    if !is_string(value) {
+        return Ok(Cow::Borrowed(value.get()));
+    }
+    string_of(value).ok_or_else(|| UnreadableText::of(name))
 }
 
+fn readable(value: &RawValue, member: &str) -> Result<String, UnreadableText> {
+    text_of(member, value).map(Cow::into_owned)
+}
+
+fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+/// A JSON string, borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-impl<'de> Visitor<'de> for Attributes {
-    type Value = Fields<'de>;
+/// Hands each member to the reader.
+struct Members<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    /// Why reading ended, since errors of serde keep no more than a text.
+    broken: &'r mut Option<EventError>,
+}
+
+impl<'de> Visitor<'de> for Members<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a CloudEvent as a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut id, mut source, mut event_type, mut specversion) = (None, None, None, None);
-        let (mut data, mut data_base64) = (None, None);
-        let mut others: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(8);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             let value: &'de RawValue = map.next_value()?;
-            let slot = match &*name {
-                "id" => &mut id,
-                "source" => &mut source,
-                "type" => &mut event_type,
-                "specversion" => &mut specversion,
-                "data" => {
-                    once(&mut data, value, &name)?;
-                    continue;
-                }
-                "data_base64" => {
-                    if value.get() != "null" {
-                        once(&mut data_base64, text(value, &name)?, &name)?;
-                    }
-                    continue;
-                }
-                _ => {
-                    check_attribute_name(&name)?;
-                    if others.iter().any(|(other, _)| *other == name) {
-                        return Err(repeated(&name));
-                    }
-                    if value.get() != "null" {
-                        check_attribute_value(value, &name)?;
-                        others.push((name, value));
-                    }
-                    continue;
-                }
-            };
-            let text = text(value, &name)?;
-            if text.is_empty() {
-                return Err(de::Error::custom(format_args!(
-                    "attribute `{name}` is empty"
-                )));
+            if let Err(error) = self.reader.take(name, value) {
+                *self.broken = Some(error);
+                return Err(de::Error::custom(""));
             }
-            once(slot, text, &name)?;
         }
-        let missing = |name| de::Error::custom(format_args!("missing required attribute `{name}`"));
-        let specversion: Cow<'_, str> = specversion.ok_or_else(|| missing("specversion"))?;
-        if specversion != "1.0" {
-            return Err(de::Error::custom(format_args!(
-                "specversion is {specversion:?}; only \"1.0\" is known"
-            )));
+        Ok(())
+    }
+}
+
+/// Collects and checks the members of an event.
+struct Reader<'a> {
+    json: &'a [u8],
+    validation: Validation,
+    /// Also of members that are `null`: they are repeated, too, if there is another one.
+    names: HashSet<Cow<'a, str>>,
+    specversion: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, str>>,
+    event_type: Option<Cow<'a, str>>,
+    attributes: Vec<(Cow<'a, str>, &'a RawValue)>,
+    data: Option<&'a RawValue>,
+    data_base64: Option<&'a RawValue>,
+    deviation: Option<Box<EventError>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(json: &'a [u8], validation: Validation) -> Self {
+        Self {
+            json,
+            validation,
+            names: HashSet::with_capacity(16),
+            specversion: None,
+            id: None,
+            source: None,
+            event_type: None,
+            attributes: Vec::with_capacity(8),
+            data: None,
+            data_base64: None,
+            deviation: None,
         }
-        if data_base64.is_some() && data.is_some() {
-            return Err(de::Error::custom("both `data` and `data_base64` are there"));
+    }
+
+    fn take(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), EventError> {
+        if !self.names.insert(name.clone()) {
+            self.found(Rule::RepeatedAttribute, &name, value)?;
         }
-        Ok(Fields {
-            id: id.ok_or_else(|| missing("id"))?,
-            source: source.ok_or_else(|| missing("source"))?,
-            event_type: event_type.ok_or_else(|| missing("type"))?,
-            others,
-            data,
-            data_base64,
+        let is_null = value.get() == "null";
+        match &*name {
+            "data" => self.data = Some(value),
+            "data_base64" if is_null => {}
+            "data_base64" => {
+                if !string_of(value).is_some_and(|text| rules::is_base64(&text)) {
+                    self.found(Rule::DataBase64, &name, value)?;
+                }
+                self.data_base64 = Some(value);
+            }
+            "specversion" | "id" | "source" | "type" if is_null => {}
+            "specversion" => {
+                self.specversion = Some(self.required(&name, value, rules::check_specversion)?);
+            }
+            "id" => self.id = Some(self.required(&name, value, rules::check_required)?),
+            "source" => self.source = Some(self.required(&name, value, rules::check_source)?),
+            "type" => self.event_type = Some(self.required(&name, value, rules::check_required)?),
+            _ => {
+                let checked = rules::check_name(&name);
+                self.checked(checked, &name, value)?;
+                if !is_null {
+                    self.checked(check_value(&name, value), &name, value)?;
+                    self.attributes.push((name, value));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn required(
+        &mut self,
+        name: &str,
+        value: &'a RawValue,
+        check: rules::Check,
+    ) -> Result<Cow<'a, str>, EventError> {
+        let unreadable = if is_string(value) {
+            Rule::RequiredSurrogate
+        } else {
+            Rule::RequiredType
+        };
+        let Some(text) = string_of(value) else {
+            return Err(self.error(unreadable, name, value));
+        };
+        self.checked(check(&text), name, value)?;
+        Ok(text)
+    }
+
+    fn checked(
+        &mut self,
+        result: Result<(), Rule>,
+        name: &str,
+        value: &RawValue,
+    ) -> Result<(), EventError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(rule) => self.found(rule, name, value),
+        }
+    }
+
+    /// Notes the first rule that is broken and not enforced.
+    fn found(&mut self, rule: Rule, name: &str, value: &RawValue) -> Result<(), EventError> {
+        if rule.is_always_enforced() || self.validation == Validation::Full {
+            return Err(self.error(rule, name, value));
+        }
+        if self.deviation.is_none() {
+            self.deviation = Some(Box::new(self.error(rule, name, value)));
+        }
+        Ok(())
+    }
+
+    fn error(&self, rule: Rule, name: &str, value: &RawValue) -> EventError {
+        // The value is a part of the JSON.
+        let at = (value.get().as_ptr() as usize).saturating_sub(self.json.as_ptr() as usize);
+        let shown = match rule {
+            Rule::MissingAttribute
+            | Rule::RepeatedAttribute
+            | Rule::RequiredEmpty
+            | Rule::AttributeName
+            | Rule::SubjectEmpty
+            | Rule::DataTwice => None,
+            _ => Some(value.get()),
+        };
+        EventError::new(rule, name, shown, self.json, at)
+    }
+
+    fn finish(mut self) -> Result<CloudEvent<'a>, EventError> {
+        if let (Some(_), Some(base64)) = (self.data, self.data_base64) {
+            self.found(Rule::DataTwice, "data_base64", base64)?;
+        }
+        // At the closing brace.
+        let (json, end) = (
+            self.json,
+            self.json.trim_ascii_end().len().saturating_sub(1),
+        );
+        let present = |text: Option<Cow<'a, str>>, name| {
+            text.ok_or_else(|| EventError::new(Rule::MissingAttribute, name, None, json, end))
+        };
+        Ok(CloudEvent {
+            specversion: present(self.specversion, "specversion")?,
+            id: present(self.id, "id")?,
+            source: present(self.source, "source")?,
+            event_type: present(self.event_type, "type")?,
+            attributes: self.attributes,
+            data: self.data,
+            data_base64: self.data_base64,
+            deviation: self.deviation,
         })
     }
 }
 
-fn repeated<E: de::Error>(name: &str) -> E {
-    E::custom(format_args!("attribute `{name}` is there twice"))
-}
-
-fn once<T, E: de::Error>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(repeated(name)),
-    }
-}
-
-fn text<'a, E: de::Error>(value: &'a RawValue, name: &str) -> Result<Cow<'a, str>, E> {
-    string_of(value).ok_or_else(|| E::custom(format_args!("attribute `{name}` must be a string")))
-}
-
-/// CloudEvents 1.0.2, section 3.1: lower-case ASCII letters and digits.
-pub(crate) fn check_attribute_name<E: de::Error>(name: &str) -> Result<(), E> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(E::custom(format_args!(
-            "attribute name {name:?} must be lower-case letters and digits"
-        )));
-    }
-    Ok(())
-}
-
-/// Attribute values are strings, booleans or integers, never objects or lists (section 3.2).
-fn check_attribute_value<E: de::Error>(value: &RawValue, name: &str) -> Result<(), E> {
-    match value.get().as_bytes().first() {
-        Some(b'{' | b'[') => Err(E::custom(format_args!(
-            "attribute `{name}` must be a string, a boolean or an integer"
-        ))),
-        _ => Ok(()),
+/// Checks the value of an attribute that is not required.
+fn check_value(name: &str, value: &RawValue) -> Result<(), Rule> {
+    let json = value.get();
+    match json.as_bytes().first() {
+        Some(b'"') => match string_of(value) {
+            Some(text) => rules::check_text(name, &text),
+            None => Err(Rule::Surrogate),
+        },
+        Some(b'{' | b'[') => Err(Rule::AttributeType),
+        Some(b't' | b'f') => rules::check_other_type(name),
+        _ => rules::check_other_type(name).and_then(|()| rules::check_number(json)),
     }
 }
 
 /// The two members of an object that can carry a tenant; everything else is skipped.
 #[derive(Default)]
 struct Object<'a> {
-    tenant: Option<String>,
+    /// Only if it is a string.
+    tenant: Option<&'a RawValue>,
     correlation: Option<&'a RawValue>,
+}
+
+impl<'a> Object<'a> {
+    /// `None` if the value is not an object.
+    fn read(value: Option<&'a RawValue>, member: &str) -> Result<Option<Self>, UnreadableText> {
+        let Some(value) = value.filter(|value| value.get().starts_with('{')) else {
+            return Ok(None);
+        };
+        serde_json::from_str(value.get())
+            .map(Some)
+            .map_err(|_| UnreadableText::of(member))
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -269,16 +489,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut object = Object::default();
-                while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-                    match &*name {
-                        "tenantId" => {
-                            let value: &'de RawValue = map.next_value()?;
-                            object.tenant = string_of(value).map(Cow::into_owned);
-                        }
-                        "correlation" => object.correlation = Some(map.next_value()?),
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
+                while let Some(key) = map.next_key::<Key>()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    match key {
+                        Key::Tenant => object.tenant = is_string(value).then_some(value),
+                        Key::Correlation => object.correlation = Some(value),
+                        Key::Other => {}
                     }
                 }
                 Ok(object)
@@ -288,108 +504,36 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A key of an object that can carry a tenant. Read as bytes, so that a key with an unpaired surrogate is one of
+/// the others.
+enum Key {
+    Tenant,
+    Correlation,
+    Other,
+}
 
-    fn event(rest: &str) -> String {
-        format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{rest}}}"#)
-    }
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Key;
 
-    fn tenant(data: &str) -> Option<String> {
-        let text = event(&format!(r#","data":{data}"#));
-        CloudEvent::from_json(text.as_bytes()).unwrap().tenant()
-    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
 
-    #[test]
-    fn the_tenant_is_the_datas_else_the_correlations() {
-        assert_eq!(tenant(r#"{"tenantId":"a"}"#).as_deref(), Some("a"));
-        assert_eq!(
-            tenant(r#"{"correlation":{"tenantId":"b"}}"#).as_deref(),
-            Some("b")
-        );
-        let both = r#"{"correlation":{"tenantId":"b"},"tenantId":"a"}"#;
-        assert_eq!(tenant(both).as_deref(), Some("a"));
-        let not_a_string = r#"{"tenantId":7,"correlation":{"tenantId":"b"}}"#;
-        assert_eq!(tenant(not_a_string).as_deref(), Some("b"));
-        assert_eq!(
-            tenant(r#"{"tenantId":"x","tenantId":"y"}"#).as_deref(),
-            Some("y")
-        );
-        for none in [
-            "null",
-            "[]",
-            "\"text\"",
-            "{}",
-            r#"{"tenantId":null}"#,
-            r#"{"correlation":"x"}"#,
-        ] {
-            assert_eq!(tenant(none), None, "{none}");
+            fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Key, E> {
+                Ok(match key {
+                    b"tenantId" => Key::Tenant,
+                    b"correlation" => Key::Correlation,
+                    _ => Key::Other,
+                })
+            }
         }
-        assert_eq!(
-            tenant(r#"{"tenantId":"a\u0000b"}"#).as_deref(),
-            Some("a\0b")
-        );
-    }
-
-    #[test]
-    fn what_is_not_a_cloud_event_is_named_with_its_place() {
-        let cases = [
-            ("", "EOF while parsing a value"),
-            (
-                "[]",
-                "invalid type: sequence, expected a CloudEvent as a JSON object",
-            ),
-            (r#"{"id":"1"}"#, "missing required attribute `specversion`"),
-            (
-                r#"{"specversion":"0.3","id":"1","source":"s","type":"t"}"#,
-                "specversion is \"0.3\"; only \"1.0\" is known",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"","source":"s","type":"t"}"#,
-                "attribute `id` is empty",
-            ),
-            (
-                r#"{"specversion":"1.0","id":5,"source":"s","type":"t"}"#,
-                "attribute `id` must be a string",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","id":"2","source":"s","type":"t"}"#,
-                "attribute `id` is there twice",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","Bad-Name":1}"#,
-                "attribute name \"Bad-Name\" must be lower-case letters and digits",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","ext":{}}"#,
-                "attribute `ext` must be a string, a boolean or an integer",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":1,"data_base64":"AA=="}"#,
-                "both `data` and `data_base64` are there",
-            ),
-            (
-                r#"{"specversion":"1.0","id":"1","source":"s","type":"t"} x"#,
-                "trailing characters",
-            ),
-        ];
-        for (text, message) in cases {
-            let error = CloudEvent::from_json(text.as_bytes()).unwrap_err();
-            assert_eq!(error.message, message, "{text}");
-            assert_eq!(error.line, 1);
-        }
-        let error =
-            CloudEvent::from_json(b"{\"specversion\":\"1.0\",\n  \"id\": nope}").unwrap_err();
-        assert_eq!((error.line, error.column), (2, 10), "{error}");
-    }
-
-    #[test]
-    fn nulls_are_absent_and_escapes_are_read() {
-        let text = event(r#","time":null,"traceparent":null,"subject":"a\"b""#);
-        let event = CloudEvent::from_json(text.as_bytes()).unwrap();
-        assert_eq!(event.traceparent(), None);
-        assert_eq!(event.attributes.len(), 1);
-        assert_eq!(string_of(event.attributes[0].1).as_deref(), Some("a\"b"));
+        deserializer.deserialize_bytes(Bytes)
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/message/event.rs"]
+mod tests;

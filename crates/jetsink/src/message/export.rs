@@ -1,13 +1,17 @@
 //! Envelope back to the event's JSON, as the JSON event format has it on one line.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::envelope::Envelope;
+use super::binding::{ContentMode, is_json};
+use super::envelope::{CONTENT_TYPE, Envelope};
+use super::rules::Quoted;
 
-/// Why an envelope holds no event that can be written as JSON.
+/// Why an envelope has no event that can be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -19,17 +23,24 @@ pub enum ExportError {
     /// Its payload should be JSON.
     #[error("its payload is not JSON: {0}")]
     NotJson(String),
+    /// A header's percent-encoding gives no UTF-8, which the binding forbids to accept.
+    #[error("its header {name} is not UTF-8 once percent-decoded")]
+    NotUtf8 {
+        /// The header's name in backticks, cut off if it is long.
+        name: String,
+    },
 }
 
-/// The event in an envelope as one line of JSON, without a line end.
+/// Returns the event in an envelope as one line of JSON, without a line end.
 ///
-/// A structured event's bytes stay as they are, unless they have line breaks. Of a binary one, integer
-/// and boolean attributes come back as strings: the headers do not tell them apart.
+/// A structured event's bytes stay as they are, unless they have line breaks. Integers and booleans of a binary
+/// event become strings, because headers do not tell them apart; its payload becomes `data` if the content type is
+/// JSON or the payload is text, else `data_base64`.
 ///
 /// ```
 /// use jetsink::{Binding, ContentMode, event_json};
 ///
-/// let json = r#"{"specversion":"1.0","id":"1","source":"/demo","type":"t","data":{"a":1}}"#;
+/// let json = r#"{"specversion":"1.0","id":"1","source":"/demo","type":"t","datacontenttype":"application/json","data":{"a":1}}"#;
 /// let binding = Binding::new("events".parse()?).mode(ContentMode::Binary);
 /// let line = event_json(&binding.envelope(json.into())?)?;
 /// let (back, event): (serde_json::Value, serde_json::Value) =
@@ -45,26 +56,34 @@ pub fn event_json(envelope: &Envelope) -> Result<Vec<u8>, ExportError> {
     json_of_message(&headers, envelope.payload())
 }
 
+/// How an event lies in a message with these headers; `None` if they are not those of an event.
+///
+/// Names of headers and media types compare without regard to case (NATS binding, section 3).
+pub(crate) fn content_mode(headers: &[(&str, &str)]) -> Option<ContentMode> {
+    const PREFIX: &str = "application/cloudevents";
+    let value = |name: &str| {
+        let mut headers = headers.iter();
+        headers.find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(*value))
+    };
+    let content_type = value(CONTENT_TYPE).map(|value| value.trim_ascii().as_bytes());
+    let start = content_type.and_then(|value| value.get(..PREFIX.len()));
+    if start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes())) {
+        return Some(ContentMode::Structured);
+    }
+    value("ce-specversion").map(|_| ContentMode::Binary)
+}
+
 /// The same of a message in whatever form it comes.
 pub(crate) fn json_of_message(
     headers: &[(&str, &str)],
     payload: &[u8],
 ) -> Result<Vec<u8>, ExportError> {
-    let header = |name: &str| {
-        let mut headers = headers.iter();
-        headers.find_map(|(n, value)| (*n == name).then_some(*value))
-    };
-    if header("ce-specversion").is_some() {
-        return Ok(binary_event(headers, payload));
-    }
-    let structured =
-        header("content-type").is_some_and(|t| t.starts_with("application/cloudevents"));
-    if !structured {
-        return Err(ExportError::NotACloudEvent);
-    }
-    match on_one_line(payload) {
-        Ok(line) => Ok(line),
-        Err(error) => Err(ExportError::NotJson(error.to_string())),
+    match content_mode(headers) {
+        None => Err(ExportError::NotACloudEvent),
+        Some(ContentMode::Binary) => binary_event(headers, payload),
+        Some(ContentMode::Structured) => {
+            on_one_line(payload).map_err(|error| ExportError::NotJson(error.to_string()))
+        }
     }
 }
 
@@ -81,19 +100,46 @@ fn on_one_line(json: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn binary_event(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+fn binary_event(headers: &[(&str, &str)], payload: &[u8]) -> Result<Vec<u8>, ExportError> {
     let mut event = Map::new();
     for (name, value) in headers {
-        // The payload is the data; attributes of these names there are none.
+        let name = name.to_ascii_lowercase();
+        // The payload is the data; attributes of these names do not exist.
         if let Some(attribute) = name.strip_prefix("ce-")
             && !matches!(attribute, "data" | "data_base64")
         {
-            let text = percent_decode_str(value).decode_utf8_lossy().into_owned();
+            let Some(text) = header_text(value) else {
+                let name = Quoted(&name).to_string();
+                return Err(ExportError::NotUtf8 { name });
+            };
             event.insert(attribute.to_owned(), Value::String(text));
         }
     }
+    Ok(json_with_payload(event, payload))
+}
+
+/// Reverses `header_value` of the binding, and what other publishers may do by its section 3.1.3.2: quoted strings,
+/// lower-case digits, and percent-encoding where none is needed.
+fn header_text(value: &str) -> Option<String> {
+    let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let unquoted = quoted.map(|quoted| {
+        let mut text = String::with_capacity(quoted.len());
+        let mut characters = quoted.chars();
+        while let Some(character) = characters.next() {
+            let escaped = (character == '\\').then(|| characters.next()).flatten();
+            text.push(escaped.unwrap_or(character));
+        }
+        text
+    });
+    let text = percent_decode_str(unquoted.as_deref().unwrap_or(value)).decode_utf8();
+    text.ok().map(Cow::into_owned)
+}
+
+/// Without a declared type, binary data is not assumed to be JSON (JSON format 1.0.3-wip, section 3.1).
+fn json_with_payload(mut event: Map<String, Value>, payload: &[u8]) -> Vec<u8> {
     let declared = event.get("datacontenttype").and_then(Value::as_str);
-    let is_json = crate::message::binding::is_json(declared);
+    let is_json = declared.is_some() && is_json(declared);
+    let is_text = declared.is_some() && !is_json;
     if payload.is_empty() {
         return Value::Object(event).to_string().into_bytes();
     }
@@ -109,7 +155,7 @@ fn binary_event(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
             json.push(b'}');
             return json;
         }
-    } else if let Ok(text) = std::str::from_utf8(payload) {
+    } else if is_text && let Ok(text) = std::str::from_utf8(payload) {
         event.insert("data".to_owned(), text.into());
         return Value::Object(event).to_string().into_bytes();
     }
@@ -120,40 +166,5 @@ fn binary_event(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BINARY: [(&str, &str); 4] = [
-        ("ce-specversion", "1.0"),
-        ("ce-id", "a%20b"),
-        ("ce-source", "/s"),
-        ("ce-type", "t"),
-    ];
-
-    #[test]
-    fn json_data_comes_back_as_it_is_written() {
-        let data = b"{\"n\": 12345678901234567890123,\r\n \"f\": 1.10}";
-        let json = json_of_message(&BINARY, data).unwrap();
-        assert_eq!(
-            String::from_utf8(json).unwrap(),
-            r#"{"id":"a b","source":"/s","specversion":"1.0","type":"t","data":{"n": 12345678901234567890123,   "f": 1.10}}"#
-        );
-        let json = json_of_message(&BINARY, b"{no").unwrap();
-        let event: Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(event["data_base64"], "e25v");
-    }
-
-    #[test]
-    fn a_structured_event_is_one_line_and_has_to_be_json() {
-        let structured = [(
-            "content-type",
-            "application/cloudevents+json; charset=utf-8",
-        )];
-        let line = json_of_message(&structured, b"{\n\"a\":\r\n1e400}").unwrap();
-        assert_eq!(line, b"{ \"a\":  1e400}");
-        let error = json_of_message(&structured, b"{\n").unwrap_err();
-        assert!(matches!(error, ExportError::NotJson(_)), "{error}");
-        let error = json_of_message(&[], b"{}").unwrap_err();
-        assert_eq!(error, ExportError::NotACloudEvent);
-    }
-}
+#[path = "../tests/message/export.rs"]
+mod tests;

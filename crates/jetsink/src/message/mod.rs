@@ -10,4 +10,6 @@ pub(crate) mod envelope;
 pub mod event;
 pub(crate) mod export;
 pub(crate) mod routing;
+pub(crate) mod rules;
 pub mod subject;
+pub(crate) mod template;

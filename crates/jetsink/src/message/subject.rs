@@ -1,4 +1,4 @@
-//! Subjects, subject templates and the tokens that fill them. Pure.
+//! Subjects, and the tokens that events fill into them. Pure.
 //!
 //! A tenant id comes from outside and must never choose more than its own token: an id such as
 //! `a.b` or `>` would otherwise land in another tenant's space.
@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+pub use super::template::SubjectTemplate;
 
 /// The placeholder for the tenant in a subject template.
 pub const TENANT_ID_PLACEHOLDER: &str = "{tenantId}";
@@ -65,12 +67,27 @@ pub enum SubjectError {
         /// Its offset in bytes, from 0.
         position: usize,
     },
-    /// A `{name}` that the template doesn't know.
+    /// A `{name}` that is neither the tenant nor an attribute's name, or whose default is not a token.
     #[error(
-        "subject template has an unknown placeholder {{{name}}}; known are {{tenantId}}, {{type}} and {{source}}"
+        "subject template has an unknown placeholder {{{name}}}; known are {{tenantId}} and each attribute in lower \
+         case, such as {{type}}, {{type:levels}} or {{subject|none}}"
     )]
     UnknownPlaceholder {
-        /// The name between the braces.
+        /// The text between the braces.
+        name: String,
+    },
+    /// Placeholders where events could choose more than their tokens.
+    #[error("subject template {reason}")]
+    Template {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The event lacks an attribute that the template names without a default.
+    #[error(
+        "the event has no attribute `{name}`, which the subject template names; {{{name}|none}} would stand for it"
+    )]
+    MissingAttribute {
+        /// The attribute's name.
         name: String,
     },
 }
@@ -272,170 +289,4 @@ pub enum TenantPolicy {
     /// Percent-encode the id ([`encode_token`]). Ids longer than [`LONGEST_TENANT_ID`] bytes are
     /// refused all the same.
     Encode,
-}
-
-/// The values that fill a template's placeholders.
-#[derive(Debug, Clone, Copy)]
-pub struct TemplateValues<'a> {
-    /// For `{tenantId}`; `None` gives [`TENANT_ID_DEFAULT_TOKEN`].
-    pub tenant: Option<&'a str>,
-    /// For `{type}`.
-    pub event_type: &'a str,
-    /// For `{source}`.
-    pub source: &'a str,
-}
-
-/// A subject with placeholders: `{tenantId}`, `{type}`, `{source}`. Each is filled with one token:
-/// the tenant by [`TenantPolicy`], type and source percent-encoded where they need it (their dots
-/// included, so that no type or source can add a level and reach into other subjects).
-///
-/// ```
-/// use jetsink::subject::{SubjectTemplate, TemplateValues, TenantPolicy};
-///
-/// let template: SubjectTemplate = "cellos.events.{tenantId}.{type}".parse()?;
-/// let values = TemplateValues { tenant: Some("acme"), event_type: "cell.started", source: "s" };
-/// let subject = template.resolve(&values, TenantPolicy::Refuse)?;
-/// assert_eq!(subject.as_str(), "cellos.events.acme.cell%2Estarted");
-///
-/// let values = TemplateValues { tenant: None, ..values };
-/// let subject = template.resolve(&values, TenantPolicy::Refuse)?;
-/// assert_eq!(subject.as_str(), "cellos.events.single.cell%2Estarted");
-/// # Ok::<(), jetsink::subject::SubjectError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectTemplate {
-    text: String,
-    parts: Vec<Part>,
-    /// Filled once, where there is nothing to fill in.
-    fixed: Option<Subject>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Literal(String),
-    Tenant,
-    Type,
-    Source,
-}
-
-impl SubjectTemplate {
-    /// Checks and takes apart a template.
-    ///
-    /// # Errors
-    /// [`SubjectError`] for an unknown placeholder or one that is never closed, or where the
-    /// template could give no valid subject.
-    pub fn new(text: impl Into<String>) -> Result<Self, SubjectError> {
-        let text = text.into();
-        let mut parts = Vec::new();
-        let mut rest = text.as_str();
-        while let Some(open) = rest.find('{') {
-            let Some(length) = rest[open..].find('}') else {
-                let position = text.len() - rest.len() + open;
-                return Err(SubjectError::UnclosedPlaceholder { position });
-            };
-            let name = &rest[open + 1..open + length];
-            let part = match name {
-                "tenantId" => Part::Tenant,
-                "type" => Part::Type,
-                "source" => Part::Source,
-                _ => {
-                    return Err(SubjectError::UnknownPlaceholder {
-                        name: name.to_owned(),
-                    });
-                }
-            };
-            if open > 0 {
-                parts.push(Part::Literal(rest[..open].to_owned()));
-            }
-            parts.push(part);
-            rest = &rest[open + length + 1..];
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Literal(rest.to_owned()));
-        }
-        let mut template = Self {
-            text,
-            parts,
-            fixed: None,
-        };
-        // Every placeholder gives one valid token, so one sample stands for all.
-        let sample = template.fill(&TemplateValues {
-            tenant: None,
-            event_type: "t",
-            source: "s",
-        })?;
-        if template.parts.iter().all(|p| matches!(p, Part::Literal(_))) {
-            template.fixed = Some(sample);
-        }
-        Ok(template)
-    }
-
-    /// The template as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether the tenant decides the subject.
-    #[must_use]
-    pub fn names_tenant(&self) -> bool {
-        self.parts.contains(&Part::Tenant)
-    }
-
-    /// The subject for `values`.
-    ///
-    /// # Errors
-    /// [`SubjectError`] for a tenant id that the policy refuses, and for a subject that gets longer
-    /// than [`LONGEST_SUBJECT`].
-    pub fn resolve(
-        &self,
-        values: &TemplateValues<'_>,
-        policy: TenantPolicy,
-    ) -> Result<Subject, SubjectError> {
-        if let Some(subject) = &self.fixed {
-            return Ok(subject.clone());
-        }
-        let mut values = *values;
-        let encoded;
-        if let (true, Some(tenant)) = (self.names_tenant(), values.tenant) {
-            match policy {
-                TenantPolicy::Refuse => check_tenant_id(tenant)?,
-                TenantPolicy::Encode if tenant.len() > LONGEST_TENANT_ID => {
-                    check_tenant_id(tenant)?;
-                }
-                TenantPolicy::Encode => {
-                    encoded = encode_token(tenant);
-                    values.tenant = Some(&encoded);
-                }
-            }
-        }
-        self.fill(&values)
-    }
-
-    fn fill(&self, values: &TemplateValues<'_>) -> Result<Subject, SubjectError> {
-        let mut text = String::with_capacity(self.text.len() + 32);
-        for part in &self.parts {
-            match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Tenant => text.push_str(values.tenant.unwrap_or(TENANT_ID_DEFAULT_TOKEN)),
-                Part::Type => text.push_str(&encode_token(values.event_type)),
-                Part::Source => text.push_str(&encode_token(values.source)),
-            }
-        }
-        Subject::new(text)
-    }
-}
-
-impl FromStr for SubjectTemplate {
-    type Err = SubjectError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(text)
-    }
-}
-
-impl fmt::Display for SubjectTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }

@@ -3,18 +3,22 @@
 use proptest::prelude::*;
 
 use crate::message::subject::{
-    LONGEST_SUBJECT, LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TemplateValues,
-    TenantPolicy, check_tenant_id, encode_token,
+    LONGEST_SUBJECT, LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TenantPolicy,
+    check_tenant_id, encode_token,
 };
 
 fn resolve(template: &str, tenant: &str, policy: TenantPolicy) -> Result<Subject, SubjectError> {
     let template: SubjectTemplate = template.parse()?;
-    let values = TemplateValues {
-        tenant: Some(tenant),
-        event_type: "t",
-        source: "/s",
-    };
-    template.resolve(&values, policy)
+    template.resolve(Some(tenant), policy, |_| Some("/s".into()))
+}
+
+/// With these attributes, and no tenant.
+fn filled(template: &str, attributes: &[(&str, &str)]) -> Result<Subject, SubjectError> {
+    let template: SubjectTemplate = template.parse()?;
+    template.resolve(None, TenantPolicy::Refuse, |name| {
+        let mut attributes = attributes.iter();
+        attributes.find_map(|(n, value)| (*n == name).then_some((*value).into()))
+    })
 }
 
 #[test]
@@ -96,12 +100,112 @@ fn a_template_that_can_give_no_subject_is_refused() {
         ("e.>", "wildcards"),
         ("e f", "white space"),
         ("$JS.{tenantId}", "the server's own subjects"),
-        ("e.{tenant}", "unknown placeholder {tenant}"),
+        ("e.{Tenant}", "unknown placeholder {Tenant}"),
+        ("e.{data_base64}", "unknown placeholder {data_base64}"),
+        ("e.{data}", "unknown placeholder {data}"),
+        (
+            "e.{tenantId:levels}",
+            "unknown placeholder {tenantId:levels}",
+        ),
+        ("e.{type:level}", "unknown placeholder {type:level}"),
+        ("e.{type:levels:levels}", "unknown placeholder"),
+        ("e.{type|}", "unknown placeholder {type|}"),
+        ("e.{type|a.b}", "unknown placeholder {type|a.b}"),
+        ("e.{type|*}", "unknown placeholder {type|*}"),
+        ("e.{type:levels|a..b}", "unknown placeholder"),
+        ("e.{type:levels|>}", "unknown placeholder"),
         ("e.{}", "unknown placeholder {}"),
         ("é.{tenantId", "'{' at byte 3 that is never closed"),
+        ("{tenantId}", "begin with a literal token"),
+        ("{type}.e", "begin with a literal token"),
+        ("e{type}.e", "begin with a literal token"),
+        ("{type:levels}", "begin with a literal token"),
+        ("{type}e", "begin with a literal token"),
+        ("e.{tenantId}{type}", "two placeholders in one token"),
+        ("e.{tenantId}-{type}", "two placeholders in one token"),
+        ("e.{type:levels}{tenantId}", "two placeholders in one token"),
+        ("e.x{type:levels}", "in one token with other text"),
+        ("e.{type:levels}x", "in one token with other text"),
+        (
+            "e.{type:levels}.{tenantId}.{subject:levels}",
+            "more than one `:levels`",
+        ),
     ] {
         let error = SubjectTemplate::new(template).unwrap_err().to_string();
         assert!(error.contains(expected), "{template:?}: {error}");
+    }
+}
+
+#[test]
+fn attributes_fill_one_token_each_or_one_for_each_level() {
+    for (template, value, subject) in [
+        ("e.{x}", "a.b", "e.a%2Eb"),
+        ("e.{x}", "", "e.%"),
+        ("e.{x}.f", "$SYS >", "e.%24SYS%20%3E.f"),
+        ("e.p-{x}-s", "a*", "e.p-a%2A-s"),
+        (
+            "e.{x:levels}",
+            "com.example.created",
+            "e.com.example.created",
+        ),
+        ("e.{x:levels}.f", "com.example", "e.com.example.f"),
+        ("e.{x:levels}", ".a..b.", "e.%.a.%.b.%"),
+        ("e.{x:levels}", "a.*.>", "e.a.%2A.%3E"),
+        ("e.{x:levels}", "$JS.API", "e.%24JS.API"),
+        ("e.{x:levels}", "a b.c%", "e.a%20b.c%25"),
+        ("e.{x:levels}", "", "e.%"),
+        ("e.{x|none}", "v", "e.v"),
+    ] {
+        assert_eq!(
+            filled(template, &[("x", value)]).unwrap().as_str(),
+            subject,
+            "{template}"
+        );
+    }
+}
+
+#[test]
+fn an_absent_attribute_needs_a_default() {
+    for (template, subject) in [
+        ("e.{x|none}", "e.none"),
+        ("e.{x:levels|a.b}.c", "e.a.b.c"),
+        ("e.{tenantId|nobody}", "e.nobody"),
+        ("e.{tenantId}", "e.single"),
+    ] {
+        assert_eq!(
+            filled(template, &[]).unwrap().as_str(),
+            subject,
+            "{template}"
+        );
+    }
+    for template in ["e.{x}", "e.{x:levels}"] {
+        let error = filled(template, &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the event has no attribute `x`, which the subject template names; {x|none} would stand for it"
+        );
+    }
+}
+
+#[test]
+fn a_template_tells_its_attributes_its_filter_and_a_sample() {
+    for (template, attributes, filter, sample) in [
+        ("e", &[][..], "e", "e"),
+        ("e.{tenantId}", &[], "e.*", "e.single"),
+        ("e.x{type}y.f", &["type"], "e.*.f", "e.xxy.f"),
+        ("e.{type:levels}", &["type"], "e.>", "e.x"),
+        (
+            "e.{a}.{type:levels}.f.{a}",
+            &["a", "type"],
+            "e.*.>",
+            "e.x.x.f.x",
+        ),
+        ("e.{tenantId|no}.{b|c}.g", &["b"], "e.*.*.g", "e.no.x.g"),
+    ] {
+        let template: SubjectTemplate = template.parse().unwrap();
+        assert_eq!(template.attributes(), attributes);
+        assert_eq!(template.filter(), filter);
+        assert_eq!(template.sample().unwrap().as_str(), sample);
     }
 }
 
@@ -109,8 +213,8 @@ proptest! {
     #[test]
     fn whatever_fills_a_template_stays_in_its_token(tenant: String, event_type: String, source: String) {
         let template = SubjectTemplate::new("a.{tenantId}.{type}.b.{source}").unwrap();
-        let values = TemplateValues { tenant: Some(&tenant), event_type: &event_type, source: &source };
-        match template.resolve(&values, TenantPolicy::Encode) {
+        let attribute = |name: &str| Some(if name == "type" { &*event_type } else { &*source }.into());
+        match template.resolve(Some(&tenant), TenantPolicy::Encode, attribute) {
             Ok(subject) => {
                 let tokens: Vec<_> = subject.as_str().split('.').collect();
                 prop_assert_eq!(tokens.len(), 5);
@@ -118,6 +222,24 @@ proptest! {
             }
             Err(error) => prop_assert!(matches!(error, SubjectError::TooLong { .. }), "{}", error),
         }
+    }
+
+    #[test]
+    fn levels_leave_every_other_token_its_place(
+        tenant in "[a.%$ >*]{0,4}", value in "[a.%$ >*]{0,6}", other in "[a.%$ >*]{0,6}",
+    ) {
+        let template = SubjectTemplate::new("a.b.{x:levels}.c.{tenantId}").unwrap();
+        let of = |value: &str| {
+            template.resolve(Some(&tenant), TenantPolicy::Encode, |_| Some(value.to_owned().into())).unwrap()
+        };
+        let subject = of(&value);
+        let tokens: Vec<_> = subject.as_str().split('.').collect();
+        prop_assert!(tokens.iter().all(|token| !token.is_empty()));
+        prop_assert_eq!(tokens.len(), 5 + value.matches('.').count());
+        prop_assert_eq!(&tokens[..2], &["a", "b"]);
+        prop_assert_eq!(tokens[tokens.len() - 2], "c");
+        prop_assert_eq!(tokens[tokens.len() - 1], encode_token(&tenant));
+        prop_assert_eq!(subject == of(&other), value == other);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use trial::{Dice, Trial};
 
-use crate::message::event::CloudEvent;
+use crate::message::event::{CloudEvent, Validation};
 use crate::message::routing::Routing;
 use crate::message::subject::check_tenant_id;
 use crate::tests::trials::fuzz::bounded;
@@ -20,7 +20,7 @@ const MADE_UP: [&[u8]; 4] = [
     br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"tenantId":"a.b","correlation":{"tenantId":"x"},"list":[1,2.5e-3,[],{}]}}"#,
 ];
 
-const WORDS: [&[u8]; 32] = [
+const WORDS: [&[u8]; 41] = [
     b"{",
     b"}",
     b"[",
@@ -53,18 +53,30 @@ const WORDS: [&[u8]; 32] = [
     b"[[",
     b"{\"a\":",
     b"\"Extension\":1,",
+    b"\"time\":\"2026-11-23T09:14:60Z\",",
+    b"\"subject\":\"\",",
+    b"\"datacontenttype\":\"text/plain;a=b\",",
+    b"\"dataschema\":\"urn:a\",",
+    b"\"tracestate\":\"a=1\",",
+    b"2147483648",
+    b"1.0",
+    b"\xc2\x85",
+    b"\xef\xbf\xbf",
 ];
 
-fn made(mode: ContentMode, line: &[u8]) -> Option<Envelope> {
-    let template = "events.{tenantId}.{type}".parse().unwrap();
+const BOTH: [Validation; 2] = [Validation::Full, Validation::Lenient];
+
+fn made(mode: ContentMode, validation: Validation, line: &[u8]) -> Option<Envelope> {
+    let template = "events.{tenantId}.{subject|none}".parse().unwrap();
     let line = Bytes::copy_from_slice(line);
-    bounded(line.len(), 64, || {
-        match Binding::new(template).mode(mode).envelope(line) {
-            Ok(envelope) => Some(envelope),
-            Err(error) => {
-                assert!(!error.to_string().contains('\n'), "{error:?}");
-                None
-            }
+    let binding = Binding::new(template).mode(mode).validation(validation);
+    bounded(line.len(), 128, || match binding.envelope(line) {
+        Ok(envelope) => Some(envelope),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+            assert!(error.len() < 1_000, "{error:?}");
+            None
         }
     })
 }
@@ -78,30 +90,54 @@ fn plain_tenant(event: &Value) -> &str {
 }
 
 fn look_at(line: &[u8]) {
-    let read = bounded(line.len(), 64, || CloudEvent::from_json(line).ok());
-    if let Some(quick) = Routing::read(line) {
-        let slow = read
+    let read = BOTH.map(|validation| {
+        bounded(line.len(), 128, || {
+            CloudEvent::from_json_with(line, validation).ok()
+        })
+    });
+    // Lenient reading takes more, and says so.
+    let is_valid = read[0].is_some();
+    let without_deviation = |event: &CloudEvent<'_>| event.deviation().is_none();
+    assert_eq!(read[1].as_ref().is_some_and(without_deviation), is_valid);
+    if let Some(quick) = Routing::read(line, &[]) {
+        let slow = read[0]
             .as_ref()
             .expect("the quick reader takes no more than the thorough one");
         assert_eq!((&*quick.id, &*quick.source), (slow.id(), slow.source()));
         assert_eq!(&*quick.event_type, slow.event_type());
-        assert_eq!(quick.tenant.as_deref(), slow.tenant().as_deref());
+        assert_eq!(quick.tenant, slow.tenant().unwrap().map(Into::into));
         assert_eq!(quick.traceparent, slow.traceparent());
     }
-    let structured = made(ContentMode::Structured, line);
-    let binary = made(ContentMode::Binary, line);
+    for (validation, read) in BOTH.into_iter().zip(&read) {
+        look_at_envelopes(line, validation, read.as_ref());
+    }
+}
+
+fn look_at_envelopes(line: &[u8], validation: Validation, read: Option<&CloudEvent<'_>>) {
+    let structured = made(ContentMode::Structured, validation, line);
+    let binary = made(ContentMode::Binary, validation, line);
     let Some(event) = read else {
         assert!(structured.is_none() && binary.is_none());
         return;
     };
+    // Whatever comes in goes out as a line that comes in again.
+    for envelope in [&structured, &binary].into_iter().flatten() {
+        let exported = event_json(envelope).unwrap();
+        let again = CloudEvent::from_json_with(&exported, validation);
+        assert!(again.is_ok(), "{}", String::from_utf8_lossy(&exported));
+    }
     // A number too large for it is none of our business; it goes on as it came.
     let Ok(plain) = serde_json::from_slice::<Value>(line) else {
         return;
     };
-    assert_eq!(plain["specversion"], "1.0");
-    assert_eq!(plain["id"].as_str(), Some(event.id()));
-    assert_eq!(plain["source"].as_str(), Some(event.source()));
-    assert_eq!(plain["type"].as_str(), Some(event.event_type()));
+    for (name, text) in [
+        ("specversion", event.specversion()),
+        ("id", event.id()),
+        ("source", event.source()),
+        ("type", event.event_type()),
+    ] {
+        assert_eq!(plain[name].as_str(), Some(text));
+    }
     let tenant = plain_tenant(&plain);
     if check_tenant_id(tenant).is_err() {
         assert!(structured.is_none() && binary.is_none(), "{tenant:?}");
@@ -112,14 +148,20 @@ fn look_at(line: &[u8]) {
         let tokens: Vec<&str> = subject.split('.').collect();
         assert_eq!(tokens.len(), 3, "{subject}");
         assert_eq!(tokens[..2], ["events", tenant]);
+        let is_valid = envelope.deviation().is_none();
+        assert_eq!(is_valid, event.deviation().is_none());
     }
     assert_eq!(structured.payload(), line);
     let exported = event_json(&structured).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&exported).unwrap(), plain);
     if let Some(binary) = binary {
         let exported: Value = serde_json::from_slice(&event_json(&binary).unwrap()).unwrap();
-        for name in ["id", "source", "type"] {
-            assert_eq!(exported[name], plain[name]);
+        for name in ["specversion", "id", "source", "type", "time", "subject"] {
+            let text = plain[name].as_str().map(Value::from);
+            assert!(
+                text.is_none() || exported.get(name) == text.as_ref(),
+                "{name}"
+            );
         }
     }
 }

@@ -3,27 +3,33 @@
 use trial::{Dice, Trial};
 
 use crate::message::subject::{
-    LONGEST_SUBJECT, LONGEST_TENANT_ID, TemplateValues, TenantPolicy, check_tenant_id, encode_token,
+    LONGEST_SUBJECT, LONGEST_TENANT_ID, TenantPolicy, check_tenant_id, encode_token,
 };
 use crate::tests::trials::fuzz::bounded;
 use crate::tests::trials::fuzz::mutate::mutated_text;
 use crate::{Subject, SubjectTemplate};
 
-const TEMPLATES: [&str; 6] = [
+const TEMPLATES: [&str; 7] = [
     "cellos.events.{tenantId}",
     "cellos.events.{tenantId}.{type}",
-    "{source}.{type}",
-    "events.x{tenantId}y.{type}{source}",
+    "events.{source}.{type:levels}",
+    "events.x{tenantId}y.{subject:levels|a.b}.{source}",
+    "events.{partitionkey|none}",
     "events",
     "$x.{tenantId}",
 ];
 
 const TENANTS: [&str; 6] = ["acme", "a-b_c", "Müller & Söhne", "a.b", "$SYS", "%2E%"];
 
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 27] = [
     "{tenantId}",
     "{type}",
     "{source}",
+    "{type:levels}",
+    "{x|y}",
+    "{subject:levels|a.b}",
+    ":levels",
+    "|",
     "{",
     "}",
     "{}",
@@ -73,24 +79,38 @@ fn look_at_template(dice: &mut Dice) {
     let made = bounded(text.len(), 64, || SubjectTemplate::new(text.as_str()));
     assert_eq!(Subject::new(text.as_str()).is_ok(), is_publishable(&text));
     let Ok(template) = made else { return };
-    let (tenant, event_type, source) = (value(dice), value(dice), value(dice));
-    let values = TemplateValues {
-        tenant: dice.coin().then_some(tenant.as_str()),
-        event_type: &event_type,
-        source: &source,
+    // An event never chooses the first token.
+    let first = text.split('.').next().unwrap();
+    assert!(!first.contains('{'), "{text:?}");
+    let values = [value(dice), value(dice), value(dice)];
+    let tenant = dice.coin().then(|| value(dice));
+    let lacks = dice.index(12);
+    let attribute = |name: &str| {
+        let place = name.len() % 12;
+        (place != lacks).then(|| values[place % values.len()].as_str().into())
     };
     let policy = *dice.one_of(&[TenantPolicy::Refuse, TenantPolicy::Encode]);
-    let length = text.len() * (1 + tenant.len() + event_type.len() + source.len());
-    let Ok(subject) = bounded(length, 8, || template.resolve(&values, policy)) else {
-        return;
-    };
-    // Whatever is filled in adds no level, and reaches into no other.
+    let lengths = values.iter().map(String::len).sum::<usize>();
+    let length = text.len() * (1 + tenant.as_ref().map_or(0, String::len) + lengths);
+    let resolved = bounded(length, 8, || {
+        template.resolve(tenant.as_deref(), policy, attribute)
+    });
+    let Ok(subject) = resolved else { return };
+    // Whatever is filled in adds no level, unless the template says so, and reaches into no other.
     assert!(is_publishable(subject.as_str()), "{subject:?}");
     let levels = |text: &str| text.matches('.').count();
-    assert_eq!(levels(subject.as_str()), levels(&text), "{subject:?}");
+    if !text.contains(":levels") {
+        assert_eq!(levels(subject.as_str()), levels(&text), "{subject:?}");
+    }
+    assert_eq!(
+        subject.as_str().split('.').next(),
+        Some(first),
+        "{subject:?}"
+    );
     if template.names_tenant() && policy == TenantPolicy::Refuse {
-        assert!(is_token(values.tenant.unwrap_or("single")), "{values:?}");
-        assert!(subject.as_str().contains(values.tenant.unwrap_or("single")));
+        let Some(tenant) = &tenant else { return };
+        assert!(is_token(tenant), "{tenant:?}");
+        assert!(subject.as_str().contains(tenant.as_str()));
     }
 }
 
