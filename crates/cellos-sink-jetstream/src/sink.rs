@@ -1,5 +1,6 @@
 //! The `EventSink`: event to envelope, envelope to engine, answer to `CellosError`.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use cellos_core::ports::EventSink;
 use cellos_core::{CellosError, CloudEventV1};
 use jetsink::binding::structured_headers;
 use jetsink::circuit::State;
-use jetsink::subject::TemplateValues;
 use jetsink::{
     ConnectSettings, EmitError, Envelope, Sink, SinkSettings, Subject, SubjectError,
     SubjectTemplate, TenantPolicy,
@@ -169,21 +169,32 @@ impl JetStreamEventSink {
 
     fn subject(&self, event: &CloudEventV1) -> Result<Subject, CellosError> {
         let template = self.template.as_ref().map_err(failed)?;
-        let values = TemplateValues {
-            tenant: tenant(event),
-            event_type: &event.ty,
-            source: &event.source,
-        };
         template
-            .resolve(&values, self.tenant_policy)
+            .resolve(tenant(event), self.tenant_policy, |name| {
+                attribute(event, name).map(Cow::Borrowed)
+            })
             .map_err(|error| of_event(event, &error))
+    }
+}
+
+/// Any attribute, for a subject template.
+fn attribute<'e>(event: &'e CloudEventV1, name: &str) -> Option<&'e str> {
+    match name {
+        "specversion" => Some(&event.specversion),
+        "id" => Some(&event.id),
+        "source" => Some(&event.source),
+        "type" => Some(&event.ty),
+        "datacontenttype" => event.datacontenttype.as_deref(),
+        "time" => event.time.as_deref(),
+        "traceparent" => event.traceparent.as_deref(),
+        _ => None,
     }
 }
 
 fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosError> {
     // Signed events are signed over these very bytes.
     let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
-    let headers = structured_headers(event.traceparent.as_deref())
+    let headers = structured_headers(event.traceparent.as_deref(), None)
         .map_err(|error| of_event(event, &error))?;
     Ok(Envelope::new(subject, payload.into()).with_headers(headers))
 }

@@ -96,6 +96,43 @@ async fn the_payload_is_the_events_json_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_breaks_rules_of_cloudevents_is_emitted_unchanged() {
+    let (script, sink) = sink();
+    let mut broken = event("acme");
+    broken.specversion = "0.3".to_owned();
+    broken.id = String::new();
+    broken.source = "a b\u{7}".to_owned();
+    broken.ty = String::new();
+    broken.time = Some("yesterday".to_owned());
+    broken.datacontenttype = Some(String::new());
+    broken.traceparent = Some("not a\ntrace".to_owned());
+    sink.emit(&broken).await.unwrap();
+    let (subject, payload) = script.calls.lock().unwrap().pop().unwrap();
+    assert_eq!(subject, "events.acme");
+    assert_eq!(payload, serde_json::to_vec(&broken).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn attributes_fill_the_subject_and_a_missing_one_fails_its_event_alone() {
+    let script = Arc::new(Script::default());
+    let publisher: Arc<dyn Publisher> = script.clone();
+    let sink = JetStreamEventSink::from_publisher(publisher, "e.{tenantId}.{time}.{type:levels}");
+    let mut timed = event("acme");
+    timed.ty = "cell.started".to_owned();
+    timed.time = Some("2026".to_owned());
+    sink.emit(&timed).await.unwrap();
+    let (subject, _) = script.calls.lock().unwrap().pop().unwrap();
+    assert_eq!(subject, "e.acme.2026.cell.started");
+    timed.time = None;
+    let error = sink.emit(&timed).await.unwrap_err().to_string();
+    assert!(
+        error.contains("not sent: the event has no attribute `time`"),
+        "{error}"
+    );
+    assert_eq!(sink.debug_state().await, ReconnectState::Connected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connected_sink_tries_three_times_and_then_opens_the_circuit() {
     let (script, sink) = sink();
     script.then(fail(2));

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use common::*;
 use jetsink::circuit::State;
-use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use jetsink::{
+    Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings,
+    Validation,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::time::{sleep, timeout};
 
@@ -59,6 +62,14 @@ async fn an_outage_is_seen_in_the_metrics_and_the_status() {
     assert_eq!(seen("jetsink_ack_duration_seconds_count"), 1.0);
     assert_eq!(seen("jetsink_connected"), 1.0);
     assert_eq!(seen(r#"jetsink_circuits_open{scope="subject"}"#), 1.0);
+    let binding = Binding::new("events.a".parse().unwrap()).validation(Validation::Lenient);
+    for time in ["yesterday", "2026-11-23T09:14:05Z"] {
+        let json =
+            format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t","time":"{time}"}}"#);
+        let envelope = binding.envelope(json.into()).unwrap();
+        sink.emit(envelope).await.unwrap();
+    }
+    assert_eq!(seen(r#"jetsink_lenient_events_total{rule="time"}"#), 1.0);
     let status = timeout(DEADLINE, watch.changed()).await.unwrap();
     assert_eq!(status.broker, State::Connected);
     assert_eq!(status.failing_subjects.len(), 1);

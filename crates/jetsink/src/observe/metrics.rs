@@ -10,6 +10,7 @@ use metrics::{
 };
 
 use crate::circuit::Transition;
+use crate::message::event::Rule;
 use crate::outcome::{Delivery, EmitError, Known, Scope};
 use crate::spool::SpoolStatus;
 
@@ -29,6 +30,7 @@ const SPOOL_BYTES: &str = "jetsink_spool_used_bytes";
 const SPOOL_LIMIT: &str = "jetsink_spool_limit_bytes";
 const SPOOL_OLDEST: &str = "jetsink_spool_oldest_event_age_seconds";
 const DEAD_LETTERS: &str = "jetsink_spool_dead_letters";
+const LENIENT: &str = "jetsink_lenient_events_total";
 const REPLAYED: &str = "jetsink_replayed_events_total";
 const DAMAGED: &str = "jetsink_spool_damaged_events";
 
@@ -64,6 +66,10 @@ impl EmitMeters {
             UNKNOWN,
             "Publishes, those of replay included, that were sent and not answered."
         );
+        describe_counter!(
+            LENIENT,
+            "Events that break a rule of CloudEvents and were read leniently, by the first rule."
+        );
         Self {
             stored: counter!(EMITS, "outcome" => "stored"),
             spooled: counter!(EMITS, "outcome" => "spooled"),
@@ -76,6 +82,11 @@ impl EmitMeters {
             unknown_outcomes: counter!(UNKNOWN),
             retries: counter!(RETRIES),
         }
+    }
+
+    /// Counts an event that breaks `rule` and was read leniently.
+    pub(crate) fn lenient(rule: Rule) {
+        counter!(LENIENT, "rule" => rule.name()).increment(1);
     }
 
     /// What became of one emit.

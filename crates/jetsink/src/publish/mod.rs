@@ -136,8 +136,11 @@ impl<P: Publisher> Direct<P> {
         self.scopes.admit(now, subject)
     }
 
-    /// Adds a message id to an envelope that has none.
+    /// Adds a message id to an envelope that has none. Counts a leniently read event, once per emit.
     pub(crate) fn identified(&self, envelope: Envelope) -> Envelope {
+        if let Some(rule) = envelope.deviation() {
+            EmitMeters::lenient(rule);
+        }
         if envelope.message_id().is_some() {
             return envelope;
         }
