@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use jetsink::{Binding, ContentMode, Subject, SubjectTemplate, event_json};
+use jetsink::{Binding, ContentMode, Subject, SubjectTemplate, Validation, event_json};
 use serde_json::value::RawValue;
 
 use super::keys::{Hash, hash};
@@ -24,7 +24,10 @@ impl Meanings {
         let anywhere = Subject::new("e")?;
         let template = SubjectTemplate::new(anywhere.as_str())?;
         Ok(Self {
-            binding: Binding::new(template).mode(ContentMode::Binary),
+            // A stream may have events of publishers that do not validate.
+            binding: Binding::new(template)
+                .mode(ContentMode::Binary)
+                .validation(Validation::Lenient),
         })
     }
 

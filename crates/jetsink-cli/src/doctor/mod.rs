@@ -28,16 +28,19 @@ use subject::subject;
 
 pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
     output::start_log(0, true);
-    for subject in &arguments.subjects {
-        SubjectTemplate::new(subject.clone())?;
-    }
+    let templates: Result<Vec<_>, _> = arguments
+        .subjects
+        .iter()
+        .map(SubjectTemplate::new)
+        .collect();
+    let templates = templates?;
     let connect = resolve_connection(&arguments.connection, environment)?.name("jetsink doctor");
     let mut diagnosis = Diagnosis {
         json: arguments.json,
         problems: 0,
         warnings: 0,
     };
-    runtime()?.block_on(examine(arguments, connect, &mut diagnosis))?;
+    runtime()?.block_on(examine(arguments, &templates, connect, &mut diagnosis))?;
     if !arguments.json {
         output::print(&format!(
             "{}, {}",
@@ -50,6 +53,7 @@ pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
 
 async fn examine(
     arguments: &Doctor,
+    templates: &[SubjectTemplate],
     connect: ConnectSettings,
     diagnosis: &mut Diagnosis,
 ) -> Result<(), Failure> {
@@ -87,7 +91,7 @@ async fn examine(
         max_payload: greeting.and_then(|greeting| greeting.max_payload),
     };
     let mut examined = BTreeSet::new();
-    for template in &arguments.subjects {
+    for template in templates {
         subject(&publisher, template, &expected, &mut examined, diagnosis).await;
     }
     Ok(())

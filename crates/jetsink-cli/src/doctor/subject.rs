@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jetsink::{NatsPublisher, PublishError, StreamName, Subject};
+use jetsink::{NatsPublisher, PublishError, StreamName, SubjectTemplate, TenantPolicy};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -18,15 +18,12 @@ const SAMPLE: &str = "jetsink-doctor";
 /// Checks one subject template. Streams in `examined` are not examined again.
 pub(super) async fn subject(
     publisher: &NatsPublisher,
-    template: &str,
+    template: &SubjectTemplate,
     expected: &Expected,
     examined: &mut BTreeSet<StreamName>,
     diagnosis: &mut Diagnosis,
 ) {
-    let fields = ["{tenantId}", "{type}", "{source}"];
-    let pattern = fields
-        .iter()
-        .fold(template.to_owned(), |t, f| t.replace(f, "*"));
+    let pattern = template.filter();
     match publisher.admin().stream_names(&pattern).await {
         Err(PublishError::PermissionDenied) => diagnosis.add(&Finding::warning(
             "stream.names-denied",
@@ -58,10 +55,9 @@ pub(super) async fn subject(
             diagnosis.extend(&captured(&pattern, &names, captures));
         }
     }
-    let sample = template.replace("{tenantId}", "single");
-    let sample = fields.iter().fold(sample, |t, f| t.replace(f, SAMPLE));
-    let Ok(sample) = Subject::new(&sample) else {
-        return; // unreachable: the template was checked
+    let sample = template.resolve(None, TenantPolicy::Refuse, |_| Some(SAMPLE.into()));
+    let Ok(sample) = sample else {
+        return; // only a template that is nearly too long
     };
     match publisher.admin().check_publish(&sample).await {
         Ok(()) => diagnosis.add(&Finding::ok(

@@ -41,7 +41,12 @@ pub(crate) struct Publish {
     /// Files of JSON lines; `-` or none reads standard input
     pub(crate) files: Vec<PathBuf>,
 
-    /// Subject to publish to; {tenantId}, {type} and {source} are replaced by one token each
+    /// Subject to publish to, such as events.{tenantId}.{type:levels}; begins with a literal token
+    ///
+    /// {tenantId} is the event's tenant or `single`. Any attribute stands by its name and becomes one token, whatever
+    /// it has in it: {type}, {source}, {subject}, {partitionkey}. With `:levels`, which one placeholder can have, each
+    /// part between dots becomes a token. An event without the attribute is refused, unless the template says what
+    /// stands for it: {subject|none}.
     #[arg(long, env = "JETSINK_SUBJECT", value_name = "TEMPLATE")]
     pub(crate) subject: String,
 
@@ -101,6 +106,14 @@ pub(crate) struct Publish {
     /// Handling of a line that is not a CloudEvent
     #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
     pub(crate) on_bad_line: OnBadLine,
+
+    /// Accept events that break rules of CloudEvents 1.0.2 which consumers in the wild tolerate, such as the one that
+    /// `time` is a timestamp of RFC 3339, and count them
+    ///
+    /// Without it every rule is enforced. Always enforced: an event is one JSON object with the strings `specversion`,
+    /// `id`, `source` and `type`, no member appears twice, and the tenant and each attribute of --subject can be read.
+    #[arg(long)]
+    pub(crate) lenient: bool,
 
     /// Append lines that were not stored because of their content or subject to this file, unchanged
     #[arg(long, value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jetsink::{Delivery, Receipt, Subject};
+use jetsink::{Delivery, Envelope, Receipt};
 use serde::Serialize;
 
 #[derive(Debug, Default, Serialize)]
@@ -15,6 +15,10 @@ pub(super) struct Counts {
     pub(super) duplicates: u64,
     /// Lines that are not events.
     pub(super) bad_lines: u64,
+    /// With `--lenient`: events that were read although they break a rule.
+    pub(super) lenient: u64,
+    /// These by the first rule that each breaks.
+    pub(super) lenient_rules: BTreeMap<&'static str, u64>,
     /// Events that the broker or a limit refused.
     pub(super) failed: u64,
     /// Events that were not sent or not answered when the broker became unreachable.
@@ -41,11 +45,21 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Adds a line that `--dry-run` checked.
-    pub(super) fn checked(&mut self, subject: &Subject, bytes: usize) {
+    /// Adds an event that was read.
+    pub(super) fn read(&mut self, envelope: &Envelope) {
         self.read += 1;
+        if let Some(rule) = envelope.deviation() {
+            self.lenient += 1;
+            *self.lenient_rules.entry(rule.name()).or_default() += 1;
+        }
+    }
+
+    /// Adds a line that `--dry-run` checked.
+    pub(super) fn checked(&mut self, envelope: &Envelope, bytes: usize) {
+        self.read(envelope);
         self.bytes += bytes as u64;
-        *self.subjects.entry(subject.to_string()).or_default() += 1;
+        let subject = envelope.subject().to_string();
+        *self.subjects.entry(subject).or_default() += 1;
     }
 
     /// Adds an event that is stored or spooled.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jetsink::circuit::State;
-use jetsink::{Delivery, EmitError, NatsPublisher, Receipt, Sink, Subject};
+use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Sink};
 
 use super::counts::Counts;
 use super::input::{BadLine, LineLocation};
@@ -64,12 +64,12 @@ impl Report {
         }
     }
 
-    pub(super) fn read(&mut self) {
-        self.counts.read += 1;
+    pub(super) fn read(&mut self, envelope: &Envelope) {
+        self.counts.read(envelope);
     }
 
-    pub(super) fn checked(&mut self, subject: &Subject, bytes: usize) {
-        self.counts.checked(subject, bytes);
+    pub(super) fn checked(&mut self, envelope: &Envelope, bytes: usize) {
+        self.counts.checked(envelope, bytes);
     }
 
     pub(super) fn stored(&mut self, delivery: &Delivery, bytes: usize) {

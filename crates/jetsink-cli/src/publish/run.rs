@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             for next in self.unpack(batch) {
                 let Next::Line(line) = next else { continue };
                 match line.event {
-                    Ok(envelope) => self.report.checked(envelope.subject(), line.raw.len()),
+                    Ok(envelope) => self.report.checked(&envelope, line.raw.len()),
                     Err(_) => self.bad_line(line)?,
                 }
                 if self.ending != Ending::Complete {
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
         match line.event {
             Err(_) => self.bad_line(line),
             Ok(envelope) => {
-                self.report.read();
+                self.report.read(&envelope);
                 // The caller has just checked that there is room.
                 if pipeline.push(envelope).is_ok() {
                     self.in_flight.push_back(InFlight {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jetsink::{
     Binding, ConnectSettings, ContentMode, MessageIdRule, SinkSettings, SpoolSettings,
-    SubjectTemplate, TenantPolicy,
+    SubjectTemplate, TenantPolicy, Validation,
 };
 
 use super::arguments::{IdRule, Mode, OnBadLine, Policy, Publish};
@@ -61,6 +61,11 @@ impl Settings {
             .tenant_policy(match arguments.tenant_policy {
                 Policy::Refuse => TenantPolicy::Refuse,
                 Policy::Encode => TenantPolicy::Encode,
+            })
+            .validation(if arguments.lenient {
+                Validation::Lenient
+            } else {
+                Validation::Full
             });
         let show_progress = match arguments.progress {
             When::Auto if arguments.dry_run => false,

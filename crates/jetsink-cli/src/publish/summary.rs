@@ -143,6 +143,7 @@ fn others(counts: &Counts) -> String {
     [
         plural(counts.duplicates, "duplicate"),
         plural(counts.bad_lines, "bad line"),
+        (counts.lenient, lenient(counts)),
         with(counts.failed, "failed"),
         with(counts.spooled, "spooled"),
         with(counts.delivered_from_spool, "delivered from the spool"),
@@ -155,6 +156,19 @@ fn others(counts: &Counts) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| format!(", {text}"))
     .collect()
+}
+
+/// Events that `--lenient` accepted, by rule.
+fn lenient(counts: &Counts) -> String {
+    let rules = counts.lenient_rules.iter();
+    let rules: Vec<String> = rules
+        .map(|(rule, count)| format!("{rule} {}", HumanCount(*count)))
+        .collect();
+    format!(
+        "{} accepted by --lenient ({})",
+        HumanCount(counts.lenient),
+        rules.join(", ")
+    )
 }
 
 /// The flags that resume at a line.

@@ -31,7 +31,11 @@ pub(crate) enum Spool {
 const EXPORT_NOTES: &str = "\
 Lines are written subject by subject, each in its order. The events stay in the
 spool: after publishing the lines elsewhere, empty the spool by discard, or each
-event is stored twice, under another message id.";
+event is stored twice, under another message id.
+
+`jetsink publish` takes every line. Events that were accepted by its --lenient,
+or that the CellOS sink spooled, may need that flag again: their number is
+printed on standard error.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {

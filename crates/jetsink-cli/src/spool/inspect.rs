@@ -1,7 +1,8 @@
 //! `jetsink spool status`, `list`, `verify` and `export`: read a spool and change nothing.
 
 use indicatif::HumanBytes;
-use jetsink::{SpoolError, SpoolFile, SpooledEvent};
+use jetsink::event::CloudEvent;
+use jetsink::{Envelope, SpoolError, SpoolFile, SpooledEvent, Validation};
 use serde_json::json;
 
 use super::arguments::{Export, InSpool};
@@ -96,24 +97,28 @@ pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
     Ok(u8::from(check.reason.is_some() || check.damaged > 0))
 }
 
+/// Writes the events as lines that `jetsink publish` takes, those that it takes only with `--lenient` included.
 pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
-    let mut failed = 0;
-    let mut write = |event: &SpooledEvent, json: serde_json::Value| {
-        match jetsink::event_json(&event.envelope) {
-            Ok(line) if arguments.json => {
-                let mut json = json;
-                // Valid JSON: it was just written, or checked by the publisher.
-                json["event"] = serde_json::from_slice(&line).unwrap_or_default();
-                output::print(&json.to_string());
-            }
-            Ok(line) => {
+    let (mut failed, mut lenient) = (0, 0);
+    let mut write = |event: &SpooledEvent, json: serde_json::Value| match line_of(&event.envelope) {
+        Ok((line, is_valid)) => {
+            lenient += u64::from(!is_valid);
+            if arguments.json {
+                // As it is written: a number may have more digits than a `Value` has.
+                let mut object = json.to_string().into_bytes();
+                object.pop();
+                object.extend_from_slice(b",\"event\":");
+                object.extend_from_slice(&line);
+                object.push(b'}');
+                output::print_bytes(&object);
+            } else {
                 output::print_bytes(&line);
             }
-            Err(error) => {
-                failed += 1;
-                output::note(&format!("event {}: {error}", event.index));
-            }
+        }
+        Err(error) => {
+            failed += 1;
+            output::note(&format!("event {}: {error}", event.index));
         }
     };
     let damaged = if arguments.dead {
@@ -121,5 +126,23 @@ pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
     } else {
         spool.events(|event| write(&event, event_json(&event)))?
     };
+    if lenient > 0 {
+        let events = counted(lenient, "event");
+        output::note(&format!(
+            "{events} of these break rules of CloudEvents: `jetsink publish` takes them with --lenient"
+        ));
+    }
     Ok(note_damaged(damaged).max(u8::from(failed > 0)).max(code))
+}
+
+/// The event's line, and whether it is valid without `--lenient`.
+fn line_of(envelope: &Envelope) -> Result<(Vec<u8>, bool), String> {
+    let line = jetsink::event_json(envelope).map_err(|error| error.to_string())?;
+    match CloudEvent::from_json_with(&line, Validation::Lenient) {
+        Ok(event) => {
+            let is_valid = event.deviation().is_none();
+            Ok((line, is_valid))
+        }
+        Err(error) => Err(format!("not a CloudEvent: {}", error.message)),
+    }
 }

@@ -1,7 +1,11 @@
 //! Parses a stored message: an event in either content mode, or another message.
 
 use jetsink::StoredEvent;
+use jetsink::Validation;
 use jetsink::event::CloudEvent;
+
+/// The tenant of an event whose tenant cannot be read.
+const UNREADABLE: &str = "(unreadable)";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
@@ -45,8 +49,12 @@ fn on_one_line(payload: &[u8]) -> Vec<u8> {
 
 impl Event {
     fn read(json: Vec<u8>) -> Option<Self> {
-        let event = CloudEvent::from_json(&json).ok()?;
-        let (tenant, event_type) = (event.tenant(), event.event_type().to_owned());
+        // Other publishers may have stored it.
+        let event = CloudEvent::from_json_with(&json, Validation::Lenient).ok()?;
+        let tenant = event
+            .tenant()
+            .unwrap_or_else(|_| Some(UNREADABLE.to_owned()));
+        let event_type = event.event_type().to_owned();
         let (source, id) = (event.source().to_owned(), event.id().to_owned());
         Some(Self {
             json,

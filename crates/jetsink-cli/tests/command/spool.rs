@@ -134,6 +134,73 @@ async fn an_export_of_binary_events_can_be_published_again() {
 }
 
 #[tokio::test]
+async fn every_exported_line_can_be_published_again_and_replay_never_validates() {
+    let input = [
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"yesterday","n":7,"data":"x"}"#,
+        r#"{"specversion":"0.3","id":"","source":"a b","type":"","subject":"","n":0.50}"#,
+        r#"{"specversion":"1.0","id":"2","source":"/s","type":"t","data_base64":"MTIz"}"#,
+        r#"{"specversion":"1.0","id":"3","source":"/s","type":"t","data":{"n":1e999,"s":"\ud800"}}"#,
+        r#"{"specversion":"1.0","id":"4\u0007","source":"/s","type":"t","datacontenttype":"","data":"\u0000"}"#,
+        r#"{"specversion":"1.0","id":"5","source":"/s","type":"t"}"#,
+    ];
+    let valid = [2, 3, 5];
+    for mode in ["structured", "binary"] {
+        let mut server = server().await;
+        let url = server.url();
+        server.kill().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let directory = as_text(folder.path());
+        let to_spool = [
+            "-s",
+            &url,
+            "--subject",
+            "events.a",
+            "--spool",
+            directory,
+            "--max-outage",
+            "0",
+            "--mode",
+            mode,
+            "--lenient",
+            "--json",
+        ];
+        let output = with_input(&to_spool, input.join("\n").as_bytes());
+        assert_code(&output, 4);
+        assert_eq!(json(&output)["lenient"], 3);
+
+        let export = spool(&["export", directory]);
+        assert_code(&export, 0);
+        let note = "3 events of these break rules of CloudEvents";
+        assert!(stderr(&export).contains(note), "{}", stderr(&export));
+        let lines: Vec<String> = stdout(&export).lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), input.len());
+        if mode == "structured" {
+            assert_eq!(lines, input);
+        }
+        let objects = stdout(&spool(&["export", directory, "--json"]));
+        for (object, line) in objects.lines().zip(&lines) {
+            assert!(
+                object.ends_with(&format!(",\"event\":{line}}}")),
+                "{object}"
+            );
+        }
+        for again in ["structured", "binary"] {
+            let check = ["--subject", "e", "--dry-run", "--mode", again];
+            let lenient = [&check[..], &["--lenient"]].concat();
+            assert_code(&with_input(&lenient, &export.stdout), 0);
+            for (index, line) in lines.iter().enumerate() {
+                let code = i32::from(!valid.contains(&index));
+                assert_code(&with_input(&check, line.as_bytes()), code);
+            }
+        }
+
+        server.start_again().await.unwrap();
+        assert_code(&spool(&["replay", directory, "-s", &url]), 0);
+        assert_eq!(there(&server).await.len(), input.len());
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted() {
     let mut server = server().await;
     server.kill().unwrap();

@@ -167,11 +167,7 @@ impl SubjectTemplate {
         filter + &token
     }
 
-    /// One of the template's subjects, with `single` and `x` for what events fill in.
-    ///
-    /// # Errors
-    /// [`SubjectError`] if the template is nearly as long as a subject may be, and this one is longer.
-    pub fn sample(&self) -> Result<Subject, SubjectError> {
+    fn sample(&self) -> Result<Subject, SubjectError> {
         self.fill(None, |_| Some(Cow::Borrowed("x")))
     }
 

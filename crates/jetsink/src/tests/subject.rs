@@ -188,24 +188,18 @@ fn an_absent_attribute_needs_a_default() {
 }
 
 #[test]
-fn a_template_tells_its_attributes_its_filter_and_a_sample() {
-    for (template, attributes, filter, sample) in [
-        ("e", &[][..], "e", "e"),
-        ("e.{tenantId}", &[], "e.*", "e.single"),
-        ("e.x{type}y.f", &["type"], "e.*.f", "e.xxy.f"),
-        ("e.{type:levels}", &["type"], "e.>", "e.x"),
-        (
-            "e.{a}.{type:levels}.f.{a}",
-            &["a", "type"],
-            "e.*.>",
-            "e.x.x.f.x",
-        ),
-        ("e.{tenantId|no}.{b|c}.g", &["b"], "e.*.*.g", "e.no.x.g"),
+fn a_template_reports_its_attributes_and_its_filter() {
+    for (template, attributes, filter) in [
+        ("e", &[][..], "e"),
+        ("e.{tenantId}", &[], "e.*"),
+        ("e.x{type}y.f", &["type"], "e.*.f"),
+        ("e.{type:levels}", &["type"], "e.>"),
+        ("e.{a}.{type:levels}.f.{a}", &["a", "type"], "e.*.>"),
+        ("e.{tenantId|no}.{b|c}.g", &["b"], "e.*.*.g"),
     ] {
         let template: SubjectTemplate = template.parse().unwrap();
         assert_eq!(template.attributes(), attributes);
         assert_eq!(template.filter(), filter);
-        assert_eq!(template.sample().unwrap().as_str(), sample);
     }
 }
 

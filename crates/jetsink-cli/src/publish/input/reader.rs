@@ -151,10 +151,18 @@ fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Option<Line> 
         }
     };
     let event = binding.envelope(raw.clone()).map_err(|error| match error {
-        BindingError::Event(error) => BadLine {
-            column: error.column,
-            message: format!("not a CloudEvent: {}", error.message),
-        },
+        BindingError::Event(error) => {
+            let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
+            let hint = if may_pass {
+                "; --lenient accepts it"
+            } else {
+                ""
+            };
+            BadLine {
+                column: error.column,
+                message: format!("not a CloudEvent: {}{hint}", error.message),
+            }
+        }
         other => BadLine {
             column: 1,
             message: other.to_string(),
