@@ -230,6 +230,8 @@ async fn service_emits_at_its_rate_and_shows_its_metrics() {
     let metrics = port.address().to_string();
     let mut service = program("service", &broker)
         .args([&broker.url(), "examples.service", "50", &metrics])
+        // Shown with the test's output. An unread pipe would fill up with errors on a slow machine, and stop the service.
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let counted = r#"jetsink_emits_total{outcome="stored"}"#;
