@@ -11,8 +11,9 @@
 //! ```text
 //! ce-specversion: 1.0
 //! ce-id: 42
-//! ce-source: /examples/caf%C3%A9
+//! ce-source: /examples/shop
 //! ce-type: order.placed
+//! ce-subject: caf%C3%A9
 //! ce-datacontenttype: application/json
 //!
 //! {"total":12}
@@ -30,7 +31,7 @@ use jetsink::{
     Binding, ConnectSettings, ContentMode, Delivery, NatsPublisher, Sink, SinkSettings, event_json,
 };
 
-const EVENT: &str = r#"{"specversion":"1.0","id":"42","source":"/examples/café","type":"order.placed","datacontenttype":"application/json","data":{"total":12}}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"42","source":"/examples/shop","type":"order.placed","subject":"café","datacontenttype":"application/json","data":{"total":12}}"#;
 
 #[tokio::main]
 async fn main() -> ExitCode {

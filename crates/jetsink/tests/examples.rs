@@ -112,8 +112,8 @@ async fn binary_stores_attributes_as_headers_and_the_data_alone() {
     let events = events(&broker).await;
     assert_eq!(events.len(), 1);
     assert_eq!(&events[0].payload[..], br#"{"total":12}"#);
-    let source = events[0].headers.get("ce-source").unwrap();
-    assert_eq!(source.as_str(), "/examples/caf%C3%A9");
+    let subject = events[0].headers.get("ce-subject").unwrap();
+    assert_eq!(subject.as_str(), "caf%C3%A9");
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ function differences(mode, line, message) {
   const marked = Object.keys(message.headers).filter((name) => name.toLowerCase().startsWith("ce-"));
   differ("subject token", subjectToken(event), message.subject.split(".").at(-1));
   differ("header traceparent", event.traceparent, message.headers.traceparent);
+  differ("header tracestate", event.tracestate, message.headers.tracestate);
   if (!message.headers["Nats-Msg-Id"]) found.push("there is no message id");
 
   if (mode === "structured") {
@@ -99,6 +100,8 @@ function differences(mode, line, message) {
     differ("ce- headers", [], marked);
     differ("payload", line, message.payload.toString());
   } else {
+    // Implied by the JSON format, and explicit in another one.
+    if (data !== undefined) attributes.datacontenttype ??= "application/json";
     const names = Object.keys(attributes).map((name) => `ce-${name}`);
     differ("ce- headers", names.sort(), marked.sort());
     for (const name of marked) {

@@ -101,6 +101,7 @@ def differences(mode, line, message):
 
     yield from differ("subject token", subject_of(event), message.subject.rsplit(".", 1)[-1])
     yield from differ("header traceparent", event.get("traceparent"), headers.get("traceparent"))
+    yield from differ("header tracestate", event.get("tracestate"), headers.get("tracestate"))
     if "Nats-Msg-Id" not in headers:
         yield "there is no message id"
     marked = sorted(name for name in headers if name.lower().startswith("ce-"))
@@ -111,6 +112,9 @@ def differences(mode, line, message):
         yield from differ("payload", line, message.data)
         parsed = parse_structured(message)
     else:
+        if "data" in event:
+            # Implied by the JSON format, and explicit in another one.
+            attributes.setdefault("datacontenttype", "application/json")
         yield from differ("ce- headers", sorted(f"ce-{name}" for name in attributes), marked)
         for name in marked:
             if not all(0x21 <= ord(c) <= 0x7E and c != '"' for c in headers[name]):
