@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
 
 use async_nats::Message;
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
+use crate::sync::lock;
 
 /// What a waiter gets: the broker's message, or why there will be none.
 pub(crate) type Answer = Result<Message, PublishError>;
@@ -78,8 +79,7 @@ impl Arrivals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(u64, Answer)>> {
-        // Nothing panics while holding it.
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.answers)
     }
 }
 
@@ -269,8 +269,7 @@ impl Answers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing panics while holding it; if something ever does, the table is still a table.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

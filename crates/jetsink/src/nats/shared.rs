@@ -1,7 +1,7 @@
 //! What publishing, reading and reconnecting share: the link, the session, and one request with its answer.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode};
@@ -20,6 +20,7 @@ use super::session::Session;
 use super::wire;
 use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, Known, PublishError, Scope};
+use crate::sync::{lock, read, write};
 
 /// The most header bytes that a stream stores (server code 10097).
 const MOST_HEADER_BYTES: usize = 65_535;
@@ -52,22 +53,15 @@ impl Shared {
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
-        // Nothing panics while holding it.
-        self.session
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        read(&self.session).clone()
     }
 
     pub(crate) fn connect_error(&self) -> Option<ConnectError> {
-        // Nothing panics while holding it.
-        let error = self.connect_error.lock();
-        error.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.connect_error).clone()
     }
 
     pub(crate) fn set_connect_error(&self, error: Option<ConnectError>) {
-        let held = self.connect_error.lock();
-        *held.unwrap_or_else(PoisonError::into_inner) = error;
+        *lock(&self.connect_error) = error;
     }
 
     pub(crate) fn session_of(&self, connection: u64) -> Option<Arc<Session>> {
@@ -77,7 +71,7 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: Option<Arc<Session>>) {
         let ready = session.clone();
-        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+        *write(&self.session) = session;
         if let Some(session) = ready {
             self.link.up(session.number);
             // Its end may have come before its beginning was known.

@@ -1,7 +1,7 @@
 //! What the circuits went through: told to the log, to the metrics, and to whoever watches.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::metrics::CircuitMeters;
 use crate::circuit::Transition;
 use crate::message::subject::Subject;
 use crate::outcome::{LastFailure, PublishError, Scope};
+use crate::sync::lock;
 
 pub(crate) struct History {
     told: Mutex<Told>,
@@ -97,8 +98,7 @@ impl History {
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {
-        // Nothing panics while holding it.
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
 use crate::message::subject::Subject;
 use crate::observe::history::History;
 use crate::outcome::{CircuitOpen, PublishError, Scope};
+use crate::sync::lock;
 
 /// The maximum number of subjects that have a circuit of their own at one time.
 pub const MAX_FAILING_SUBJECTS: usize = 1_024;
@@ -170,8 +171,7 @@ impl Scopes {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Subject, FailingSubject>> {
-        // Nothing panics while holding it; if something ever does, the map is still a map.
-        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.subjects)
     }
 }
 

@@ -5,12 +5,13 @@
 //! while they do not help. docs/decisions/0010-another-server.md.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::outcome::PublishError;
+use crate::sync::lock;
 
 /// The time from the first failure to the first move. A random share of `SPREAD` is added, so that the
 /// sinks of a cluster do not move together.
@@ -82,8 +83,7 @@ impl Failover {
     }
 
     fn lock(&self) -> MutexGuard<'_, Moves> {
-        // Nothing panics while holding it.
-        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.moves)
     }
 }
 

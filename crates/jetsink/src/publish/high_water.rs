@@ -6,12 +6,13 @@
 //! waits for room; then no snapshot is old enough.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::outcome::Acknowledgement;
+use crate::sync::lock;
 
 type Sequences = HashMap<String, u64>;
 
@@ -84,10 +85,7 @@ impl HighWater {
     }
 
     fn rotated(&self, now: Instant) -> MutexGuard<'_, Generations> {
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut generations = lock(&self.generations);
         if now.saturating_duration_since(generations.rotated_at) > self.deadline {
             generations.old = std::mem::take(&mut generations.young);
             generations.old_at = generations.rotated_at;

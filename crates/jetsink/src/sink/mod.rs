@@ -9,7 +9,7 @@ pub(crate) mod status;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use crate::publish::settings::SinkSettings;
 use crate::publisher::Publisher;
 use crate::replay::replay;
 use crate::spool::{Baselines, Spool, SpoolLoss, SpoolSettings, SpoolStatus};
+use crate::sync::lock;
 use reporter::report;
 
 /// Emits envelopes through a [`Publisher`], guarded by a circuit for the broker and one per failing
@@ -214,8 +215,7 @@ impl<P: Publisher> Sink<P> {
 
 impl<P> Sink<P> {
     fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        // Nothing panics while holding it.
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 }
 
