@@ -13,13 +13,10 @@ use crate::nats::api::ANSWER_TIME;
 use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
-use crate::outcome::{PublishError, Refusal};
+use crate::outcome::{PublishError, Refusal, codes};
 
 /// An impossible name of a stream: it contains white space.
 const NO_STREAM: &str = "jetsink asks whether it may publish";
-
-/// The server's code if another stream than the expected one captures the subject.
-const OTHER_STREAM: u64 = 10_060;
 
 impl Admin<'_> {
     /// Returns the account's limits and usage as the server's JSON (`$JS.API.INFO`). Takes at most 2 seconds.
@@ -78,7 +75,9 @@ impl Admin<'_> {
             )
             .await?;
         match wire::acknowledgement(&answer, None) {
-            Err(PublishError::Refused(Refusal { code, .. })) if code == OTHER_STREAM => Ok(()),
+            Err(PublishError::Refused(Refusal { code, .. })) if code == codes::STREAM_NOT_MATCH => {
+                Ok(())
+            }
             Err(PublishError::NoStream) => Err(shared
                 .why_no_responders(&session, subject.as_str(), deadline)
                 .await),

@@ -19,7 +19,7 @@ use super::question::Question;
 use super::session::Session;
 use super::wire;
 use crate::message::envelope::Envelope;
-use crate::outcome::{Acknowledgement, Known, PublishError, Scope};
+use crate::outcome::{Acknowledgement, Known, PublishError, Scope, codes};
 use crate::sync::{lock, read, write};
 
 /// The most header bytes that a stream stores (server code 10097).
@@ -181,7 +181,7 @@ impl Shared {
             return PublishError::JetStreamUnavailable;
         }
         match serde_json::from_slice(&message.payload) {
-            Ok(Names { error: Some(e), .. }) if matches!(e.err_code, 10_039 | 10_076 | 10_008) => {
+            Ok(Names { error: Some(e), .. }) if is_without_jetstream(e.err_code) => {
                 PublishError::JetStreamUnavailable
             }
             Ok(Names {
@@ -263,6 +263,15 @@ impl Shared {
             acknowledged => acknowledged,
         }
     }
+}
+
+fn is_without_jetstream(code: u64) -> bool {
+    matches!(
+        code,
+        codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
+            | codes::JETSTREAM_NOT_ENABLED
+            | codes::CLUSTER_NOT_AVAILABLE
+    )
 }
 
 /// The headers, unless the broker takes no message of their size and the payload's.

@@ -4,7 +4,7 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header
 use serde::Deserialize;
 
 use crate::message::envelope::{CONTENT_TYPE, Envelope};
-use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope};
+use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope, codes};
 
 pub(crate) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
@@ -13,9 +13,6 @@ pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
 const HEADER_FRAME: usize = 12;
 /// `: ` and the line break of each header.
 const HEADER_OVERHEAD: usize = 4;
-
-/// `wrong last sequence: 42` (`server/errors.json` of nats-server 2.15.1).
-const WRONG_LAST_SEQUENCE: u64 = 10_071;
 
 /// A last sequence number that no stream has, and the greatest that a server reads.
 const NO_SEQUENCE: &str = "9223372036854775807";
@@ -54,7 +51,7 @@ pub(crate) fn headers_of_a_question(
 
 /// What the refusal of such an envelope tells.
 pub(crate) fn last_sequence(refusal: &Refusal) -> Option<u64> {
-    (refusal.code == WRONG_LAST_SEQUENCE)
+    (refusal.code == codes::STREAM_WRONG_LAST_SEQUENCE)
         .then(|| refusal.text.rsplit(' ').next()?.parse().ok())
         .flatten()
 }

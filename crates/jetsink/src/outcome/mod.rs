@@ -5,6 +5,7 @@
 //! adds the circuits' rejections and the spool's errors.
 
 mod acknowledgement;
+pub(crate) mod codes;
 mod delivery;
 mod emit_error;
 mod last_failure;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::codes;
+
 /// Whom a failure concerns, and so which circuit it moves. `Display` is one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -224,7 +226,9 @@ impl PublishError {
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
             | Self::FlowControlDenied => Known::Refused,
-            Self::Refused(refusal) if refusal.code == BEING_PROCESSED => Known::OutcomeUnknown,
+            Self::Refused(refusal) if refusal.code == codes::STREAM_DUPLICATE_MESSAGE_CONFLICT => {
+                Known::OutcomeUnknown
+            }
             Self::Refused(_) => Known::Refused,
             Self::ConnectionLost
             | Self::AckTimeout { .. }
@@ -248,10 +252,15 @@ impl PublishError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoStream | Self::NoLeader | Self::JetStreamUnavailable => true,
-            // Being processed; queue full; unavailable, not leader, offline; a flap.
             Self::Refused(refusal) => matches!(
                 refusal.code,
-                BEING_PROCESSED | 10167 | 10008 | 10009 | 10118 | 10194 | 10076
+                codes::STREAM_DUPLICATE_MESSAGE_CONFLICT
+                    | codes::STREAM_TOO_MANY_REQUESTS
+                    | codes::CLUSTER_NOT_AVAILABLE
+                    | codes::CLUSTER_NOT_LEADER
+                    | codes::STREAM_OFFLINE
+                    | codes::STREAM_OFFLINE_REASON
+                    | codes::JETSTREAM_NOT_ENABLED
             ),
             Self::Other { scope, .. } => *scope == Scope::Broker,
             Self::NotConnected
@@ -270,22 +279,26 @@ impl PublishError {
     }
 }
 
-/// `duplicate message id is in process`: one is proposed to the replicas, and not stored yet.
-const BEING_PROCESSED: u64 = 10_158;
-
-/// Source: `server/errors.json` of nats-server 2.15.1.
 fn scope_of(refusal: &Refusal) -> Scope {
     match refusal.code {
-        // Store failed: the text says which limit, and a message too large for the stream is the
-        // event's own fault.
-        10077 if refusal.text.contains("too large") => Scope::Event,
-        // Over max_msg_size; headers too large; wrong last message id, last sequence, per subject.
-        10054 | 10097 | 10070 | 10071 | 10164 => Scope::Event,
-        // Account, server, memory and storage limits; queue full; unavailable, not leader, offline;
-        // JetStream not enabled, for the account or at all.
-        10002 | 10023 | 10028 | 10047 | 10167 | 10008 | 10009 | 10118 | 10194 | 10039 | 10076 => {
-            Scope::Broker
-        }
+        // The text names the limit; only the message size is the event's own.
+        codes::STREAM_STORE_FAILED if refusal.text.contains("too large") => Scope::Event,
+        codes::STREAM_MESSAGE_EXCEEDS_MAXIMUM
+        | codes::STREAM_HEADER_EXCEEDS_MAXIMUM
+        | codes::STREAM_WRONG_LAST_MESSAGE_ID
+        | codes::STREAM_WRONG_LAST_SEQUENCE
+        | codes::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => Scope::Event,
+        codes::ACCOUNT_RESOURCES_EXCEEDED
+        | codes::INSUFFICIENT_RESOURCES
+        | codes::MEMORY_RESOURCES_EXCEEDED
+        | codes::STORAGE_RESOURCES_EXCEEDED
+        | codes::STREAM_TOO_MANY_REQUESTS
+        | codes::CLUSTER_NOT_AVAILABLE
+        | codes::CLUSTER_NOT_LEADER
+        | codes::STREAM_OFFLINE
+        | codes::STREAM_OFFLINE_REASON
+        | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
+        | codes::JETSTREAM_NOT_ENABLED => Scope::Broker,
         _ => Scope::Subject,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::outcome::PublishError;
+use crate::outcome::{PublishError, codes};
 use crate::sync::lock;
 
 /// The time from the first failure to the first move. A random share of `SPREAD` is added, so that the
@@ -92,8 +92,11 @@ impl Failover {
 pub(crate) fn is_server_fault(error: &PublishError) -> bool {
     match error {
         PublishError::AckTimeout { .. } | PublishError::JetStreamUnavailable => true,
-        // Unavailable, not leader, offline (docs/operating.md).
-        PublishError::Refused(refusal) => matches!(refusal.code, 10_008 | 10_009 | 10_118),
+        // As in docs/operating.md.
+        PublishError::Refused(refusal) => matches!(
+            refusal.code,
+            codes::CLUSTER_NOT_AVAILABLE | codes::CLUSTER_NOT_LEADER | codes::STREAM_OFFLINE
+        ),
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! Unit tests of more than one file, the simulated brokers they use, and the trials that need no server.
 
 mod circuit;
+mod codes;
 mod expiry;
 mod growth;
 mod hand_over;

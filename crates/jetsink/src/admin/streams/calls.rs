@@ -7,10 +7,7 @@ use super::{StreamError, StreamPlan, StreamSpec};
 use crate::admin::Admin;
 use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
-use crate::outcome::{PublishError, Refusal};
-
-/// The server's code for a stream that does not exist.
-const STREAM_NOT_FOUND: u64 = 10_059;
+use crate::outcome::{PublishError, Refusal, codes};
 
 #[derive(Deserialize)]
 struct Info {
@@ -74,7 +71,7 @@ impl Admin<'_> {
             Err(StreamError::Broker {
                 error: PublishError::Refused(Refusal { code, .. }),
                 ..
-            }) if code == STREAM_NOT_FOUND => Ok(None),
+            }) if code == codes::STREAM_NOT_FOUND => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -19,7 +19,7 @@ use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
-use crate::outcome::PublishError;
+use crate::outcome::{PublishError, codes};
 use crate::publisher::StoredIds;
 
 /// One after another, a spool of many subjects would spend its replay on the way to the broker and
@@ -89,12 +89,17 @@ fn is_the_streams(error: &PublishError) -> bool {
     )
 }
 
-/// Whether it will be no better in a minute: waiting for ever would be worse than a duplicate. A
-/// work-queue stream takes no second reader (10098 to 10101), another one has all that it may have
-/// (10026), and a permission stays as it is.
+/// Whether every later attempt fails, too. A duplicate is better than an endless wait.
 fn is_for_good(error: &PublishError) -> bool {
     match error {
-        PublishError::Refused(refusal) => matches!(refusal.code, 10_026 | 10_098..=10_101),
+        PublishError::Refused(refusal) => matches!(
+            refusal.code,
+            codes::MAXIMUM_CONSUMERS_LIMIT
+                | codes::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK
+                | codes::CONSUMER_WQ_MULTIPLE_UNFILTERED
+                | codes::CONSUMER_WQ_CONSUMER_NOT_UNIQUE
+                | codes::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL
+        ),
         PublishError::FlowControlDenied => true,
         _ => false,
     }
