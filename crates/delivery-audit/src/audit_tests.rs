@@ -361,3 +361,12 @@ fn report_knows_the_key_of_each_event() {
     assert!(report.has_key(1, &"b1"));
     assert!(!report.has_key(1, &"a1") && !report.has_key(0, &"b1"));
 }
+
+#[test]
+fn memory_per_event_is_as_documented() {
+    // Invariant 5, and the README: 3 + 20 + 12 bytes with a 16-byte key and an 8-byte identity.
+    assert_eq!(size_of::<crate::state::State>(), 3);
+    assert_eq!(crate::index::entry_size::<[u32; 4]>(), 20);
+    assert_eq!(crate::index::entry_size::<[u32; 2]>(), 12);
+    assert_eq!(crate::index::entry_size::<u64>(), size_of::<(u64, u32)>());
+}

@@ -194,3 +194,8 @@ impl<K: Ord> Index<K> {
         group.start + start..group.start + end
     }
 }
+
+#[cfg(test)]
+pub(crate) fn entry_size<K>() -> usize {
+    size_of::<Entry<K>>()
+}
