@@ -284,5 +284,5 @@ impl<K: Ord, I: Ord> Audit<K, I> {
 }
 
 #[cfg(test)]
-#[path = "audit_tests.rs"]
+#[path = "tests/audit.rs"]
 mod tests;
