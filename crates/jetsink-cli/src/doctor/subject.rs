@@ -23,7 +23,7 @@ pub(super) async fn subject(
     examined: &mut BTreeSet<StreamName>,
     diagnosis: &mut Diagnosis,
 ) {
-    let pattern = template.filter();
+    let pattern = template.filter(None);
     match publisher.admin().stream_names(&pattern).await {
         Err(PublishError::PermissionDenied) => diagnosis.add(&Finding::warning(
             "stream.names-denied",

@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use jetsink::StoredEvent;
 use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
+use jetsink::{StoredEvent, SubjectTemplate};
 
 use super::content::Content;
 use crate::subjects::{covers, overlap};
 
 /// With more subjects the request for a consumer would be large; then messages are only filtered here.
 const MAX_FILTER_SUBJECTS: usize = 64;
-
-/// The placeholders of a subject template.
-const PLACEHOLDERS: [&str; 3] = ["{tenantId}", "{type}", "{source}"];
 
 #[derive(Debug, Default)]
 pub(super) struct Filter {
@@ -59,10 +56,18 @@ impl Filter {
     }
 }
 
-/// The subjects of `template` for `tenants`, or for all tenants if the list is empty. A token with
-/// another placeholder becomes `*`.
+/// The subjects of `template` for `tenants`, or for all tenants if the list is empty. A token with another
+/// placeholder becomes `*`. Wildcards may stand between the placeholders.
 pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<String>, String> {
-    check_placeholders(template)?;
+    if !template.contains('{') {
+        return check(template.to_owned(), template).map(|subject| [subject].into());
+    }
+    let (tokens, ends_open) = match template.strip_suffix(".>") {
+        Some(tokens) => (tokens, true),
+        None => (template, false),
+    };
+    let parsed = SubjectTemplate::new(without_stars(tokens))
+        .map_err(|error| format!("--subject {template:?}: {error}"))?;
     let mut ids = BTreeSet::new();
     for tenant in tenants {
         // Encoded, as by `--tenant-policy encode`; and unencoded, for ids that contain a %.
@@ -74,42 +79,23 @@ pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<St
     if ids.is_empty() {
         ids.insert(None);
     }
-    let filled = ids.into_iter().map(|id| {
-        let tokens = template.split('.').map(|token| fill(token, id.as_deref()));
-        tokens.collect::<Vec<String>>().join(".")
-    });
-    filled.map(|subject| check(subject, template)).collect()
-}
-
-fn fill(token: &str, tenant: Option<&str>) -> String {
-    let filled = match tenant {
-        Some(tenant) => token.replace("{tenantId}", tenant),
-        None => token.to_owned(),
-    };
-    // A tenant id may look like a placeholder; it is still one token.
-    let known = tenant.map_or(&PLACEHOLDERS[..], |_| &PLACEHOLDERS[1..]);
-    if known.iter().any(|placeholder| token.contains(placeholder)) {
-        return "*".to_owned();
-    }
-    filled
-}
-
-/// Checks the template before tenant ids are filled in, since ids may contain braces.
-fn check_placeholders(template: &str) -> Result<(), String> {
-    for token in template.split('.') {
-        let mut rest = token;
-        while let Some(at) = rest.find('{') {
-            rest = &rest[at..];
-            let Some(known) = PLACEHOLDERS.iter().find(|known| rest.starts_with(**known)) else {
-                let unknown = rest.find('}').map_or(rest, |end| &rest[..=end]);
-                return Err(format!(
-                    "--subject {template:?}: {unknown:?} is no placeholder; those are {{tenantId}}, {{type}} and {{source}}"
-                ));
-            };
-            rest = &rest[known.len()..];
+    let filters = ids.into_iter().map(|id| {
+        let filter = parsed.filter(id.as_deref());
+        if ends_open && !filter.ends_with('>') {
+            return filter + ".>";
         }
-    }
-    Ok(())
+        filter
+    });
+    Ok(filters.collect())
+}
+
+/// Replaces each token `*` by a placeholder, whose filter is `*`.
+fn without_stars(template: &str) -> String {
+    let tokens = template.split('.').map(|token| match token {
+        "*" => "{any}",
+        token => token,
+    });
+    tokens.collect::<Vec<_>>().join(".")
 }
 
 fn check(subject: String, template: &str) -> Result<String, String> {

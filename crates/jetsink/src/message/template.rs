@@ -36,7 +36,7 @@ use super::subject::{
 /// assert_eq!(subject.as_str(), "cellos.events.acme.cell.started");
 /// let subject = template.resolve(None, TenantPolicy::Refuse, attribute)?;
 /// assert_eq!(subject.as_str(), "cellos.events.single.cell.started");
-/// assert_eq!(template.filter(), "cellos.events.*.>");
+/// assert_eq!(template.filter(None), "cellos.events.*.>");
 /// # Ok::<(), jetsink::subject::SubjectError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,9 +136,10 @@ impl SubjectTemplate {
         })
     }
 
-    /// The narrowest subject filter that matches every subject of the template.
+    /// Returns the narrowest subject filter that matches every subject of the template, or every one of the tenant
+    /// whose token is `tenant`.
     #[must_use]
-    pub fn filter(&self) -> String {
+    pub fn filter(&self, tenant: Option<&str>) -> String {
         let mut filter = String::with_capacity(self.text.len());
         let mut token = String::new();
         for part in &self.parts {
@@ -161,7 +162,10 @@ impl SubjectTemplate {
                     filter.push('>');
                     return filter;
                 }
-                Part::Placeholder(_) => "*".clone_into(&mut token),
+                Part::Placeholder(placeholder) => match (&placeholder.value, tenant) {
+                    (Value::Tenant, Some(tenant)) => token.push_str(tenant),
+                    _ => "*".clone_into(&mut token),
+                },
             }
         }
         filter + &token

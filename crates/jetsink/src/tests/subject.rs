@@ -199,7 +199,15 @@ fn a_template_reports_its_attributes_and_its_filter() {
     ] {
         let template: SubjectTemplate = template.parse().unwrap();
         assert_eq!(template.attributes(), attributes);
-        assert_eq!(template.filter(), filter);
+        assert_eq!(template.filter(None), filter);
+    }
+    for (template, filter) in [
+        ("e.{tenantId}", "e.*a"),
+        ("e.t-{tenantId}-x.{type:levels}", "e.t-*a-x.>"),
+        ("e.{type}.{tenantId}", "e.*.*a"),
+    ] {
+        let template: SubjectTemplate = template.parse().unwrap();
+        assert_eq!(template.filter(Some("*a")), filter, "the token as it is");
     }
 }
 

@@ -41,7 +41,21 @@ fn a_template_gives_the_tenants_subjects() {
     assert_eq!(of("e.{tenantId}", &["a.b"]), ["e.a%2Eb"]);
     assert_eq!(of("e.{tenantId}", &["50%"]), ["e.50%", "e.50%25"]);
     assert_eq!(of("e.>", &["acme"]), ["e.>"]);
-    for wrong in ["", "a..b", "a b", "a.>.b", "a.b*", "e.{tenant}", ">a"] {
+    assert_eq!(of("e.{tenantId}.>", &["a"]), ["e.a.>"]);
+    assert_eq!(of("e.*.{tenantId}", &["a"]), ["e.*.a"]);
+    assert_eq!(of("e.{tenantId}.{type:levels}", &["a"]), ["e.a.>"]);
+    assert_eq!(of("e.{subject:levels|a.b}.{tenantId}", &["a"]), ["e.>"]);
+    assert_eq!(of("e.{partitionkey}.{tenantId|no}", &["a"]), ["e.*.a"]);
+    for wrong in [
+        "",
+        "a..b",
+        "a b",
+        "a.>.b",
+        "a.b*",
+        "e.{Tenant}",
+        ">a",
+        "{type}.a",
+    ] {
         assert!(subjects(wrong, &[]).is_err(), "{wrong}");
     }
 }
@@ -49,11 +63,11 @@ fn a_template_gives_the_tenants_subjects() {
 #[test]
 fn a_misspelt_placeholder_is_named_and_an_id_that_looks_like_one_is_none() {
     for (wrong, name) in [
-        ("e.{tenantId}.{tyep}", "\"{tyep}\""),
-        ("e.{tenant}", "\"{tenant}\""),
-        ("e.{type}-{TYPE}.x", "\"{TYPE}\""),
-        ("e.{tenantId}.{type", "\"{type\""),
-        ("e.{te{type}nantId}", "\"{te{type}\""),
+        ("e.{tenantId}.{Tyep}", "{Tyep}"),
+        ("e.{tenantID}", "{tenantID}"),
+        ("e.{type}-{TYPE}.x", "{TYPE}"),
+        ("e.{tenantId}.{type", "'{' at byte 13"),
+        ("e.{te{type}nantId}", "{te{type}"),
     ] {
         for tenants in [&[][..], &["a".to_owned()]] {
             let error = subjects(wrong, tenants).unwrap_err();
