@@ -1,4 +1,4 @@
-//! What operators see: metrics and the sink's status, through a broker that dies and comes back.
+//! Signals for operators: metrics and the sink's status, through a broker that dies and comes back.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -16,7 +16,7 @@ use jetsink::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::time::{sleep, timeout};
 
-/// The value of one series, where there is one.
+/// The value of one series; `None` if it does not exist.
 fn value(metrics: &PrometheusHandle, series: &str) -> Option<f64> {
     let text = metrics.render();
     let mut lines = text.lines();

@@ -43,10 +43,10 @@ pub(crate) struct Publish {
 
     /// Subject to publish to, such as events.{tenantId}.{type:levels}; begins with a literal token
     ///
-    /// {tenantId} is the event's tenant or `single`. Any attribute stands by its name and becomes one token, whatever
-    /// it has in it: {type}, {source}, {subject}, {partitionkey}. With `:levels`, which one placeholder can have, each
-    /// part between dots becomes a token. An event without the attribute is refused, unless the template says what
-    /// stands for it: {subject|none}.
+    /// {tenantId} is the event's tenant or `single`. Any attribute can be named and becomes one token, encoded if
+    /// necessary: {type}, {source}, {subject}, {partitionkey}. With `:levels`, which one placeholder can have, each
+    /// part between dots becomes a token. An event without the attribute is refused, unless the template has a
+    /// default: {subject|none}.
     #[arg(long, env = "JETSINK_SUBJECT", value_name = "TEMPLATE")]
     pub(crate) subject: String,
 

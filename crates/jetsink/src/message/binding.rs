@@ -113,7 +113,7 @@ impl Binding {
         self
     }
 
-    /// What to do with tenant ids that are no subject token. Default: refuse.
+    /// The treatment of tenant ids that are not subject tokens. Default: refuse.
     #[must_use]
     pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
         self.tenant_policy = policy;
@@ -140,7 +140,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`BindingError`]: not a valid CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
-    /// binary mode, no valid headers. Nothing was sent, and the same event gives the same error again.
+    /// binary mode, no valid headers. Nothing was sent, and the same event always returns the same error.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
         if self.mode == ContentMode::Structured
             && let Some(routing) = Routing::read(&json, self.template.attributes())
@@ -161,7 +161,7 @@ impl Binding {
         Ok(envelope.with_deviation(deviation))
     }
 
-    /// What the quick reader would find.
+    /// The parts of an event that the quick reader returns.
     fn routing<'e>(&self, event: &'e CloudEvent<'_>) -> Result<Routing<'e>, UnreadableText> {
         let tenant = if self.template.names_tenant() {
             event.tenant()?

@@ -1,4 +1,4 @@
-//! What goes over the wire: a subject, headers, a payload, and the id that makes a retry harmless.
+//! A message before it is published: a subject, headers, a payload, and the id that makes a retry harmless.
 
 use std::borrow::Cow;
 use std::fmt;

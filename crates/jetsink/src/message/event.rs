@@ -21,8 +21,8 @@ const MAX_START: usize = 256;
 
 /// Why bytes are not a valid CloudEvent.
 ///
-/// The text is one line of bounded length, and safe to print: what it quotes of the event is cut off, and
-/// characters that are not printable are escaped.
+/// The text is one line of bounded length, and safe to print: quotes of the event are cut off, and characters that are
+/// not printable are escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {line}, column {column})")]
 #[non_exhaustive]
@@ -113,7 +113,7 @@ pub struct CloudEvent<'a> {
 }
 
 impl<'a> CloudEvent<'a> {
-    /// Reads one event that is valid by CloudEvents 1.0.2 and its JSON format ([`Rule`] lists what is checked).
+    /// Reads one event that is valid by CloudEvents 1.0.2 and its JSON format; [`Rule`] lists the checks.
     ///
     /// An attribute that is `null` counts as absent. Takes time and memory linear in the length of `bytes`.
     ///
@@ -181,8 +181,8 @@ impl<'a> CloudEvent<'a> {
         self.deviation.as_deref()
     }
 
-    /// Any attribute in its canonical string form; `None` if it is absent. Of a value that is no attribute's,
-    /// which only lenient reading takes, its JSON.
+    /// Any attribute in its canonical string form; `None` if it is absent. A value that no attribute can have, which
+    /// only lenient reading accepts, is returned as JSON.
     ///
     /// # Errors
     /// [`UnreadableText`] for a string with an unpaired surrogate, which only lenient reading takes.
@@ -223,8 +223,8 @@ impl<'a> CloudEvent<'a> {
     /// `None`. The last of repeated keys counts, as for most JSON readers.
     ///
     /// # Errors
-    /// [`UnreadableText`] if that string has an unpaired surrogate: the event has a tenant, but none that can be
-    /// told from others.
+    /// [`UnreadableText`] if that string has an unpaired surrogate: the event has a tenant, but not one that can be
+    /// distinguished from others.
     pub fn tenant(&self) -> Result<Option<String>, UnreadableText> {
         let Some(data) = Object::read(self.data, "data")? else {
             return Ok(None);
@@ -273,7 +273,7 @@ pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 /// Hands each member to the reader.
 struct Members<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    /// Why reading ended, since errors of serde keep no more than a text.
+    /// The error that ended reading: an error of serde keeps only a text.
     broken: &'r mut Option<EventError>,
 }
 

@@ -34,7 +34,7 @@ pub enum ExportError {
 /// Returns the event in an envelope as one line of JSON, without a line end.
 ///
 /// A structured event's bytes stay as they are, unless they have line breaks. Integers and booleans of a binary
-/// event become strings, because headers do not tell them apart; its payload becomes `data` if the content type is
+/// event become strings, because headers have only text; its payload becomes `data` if the content type is
 /// JSON or the payload is text, else `data_base64`.
 ///
 /// ```
@@ -118,8 +118,8 @@ fn binary_event(headers: &[(&str, &str)], payload: &[u8]) -> Result<Vec<u8>, Exp
     Ok(json_with_payload(event, payload))
 }
 
-/// Reverses `header_value` of the binding, and what other publishers may do by its section 3.1.3.2: quoted strings,
-/// lower-case digits, and percent-encoding where none is needed.
+/// Reverses `header_value` of the binding. Also accepts quoted strings, lower-case digits and needless percent-encoding,
+/// which section 3.1.3.2 allows to other publishers.
 fn header_text(value: &str) -> Option<String> {
     let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
     let unquoted = quoted.map(|quoted| {

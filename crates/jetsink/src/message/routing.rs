@@ -1,8 +1,8 @@
-//! What the envelope of a structured event needs of its JSON, in one pass over the bytes.
+//! Reads the parts of a structured event's JSON that its envelope needs, in one pass over the bytes.
 //!
-//! This reader is quick and may give up: whatever it does not take is read again by
-//! [`CloudEvent::from_json`](crate::message::event::CloudEvent::from_json), which decides, and says what is wrong
-//! and where. What it does take, that one takes too, and finds the same in it.
+//! This reader is quick and may give up: an event that it does not accept is read again by
+//! [`CloudEvent::from_json_with`](crate::message::event::CloudEvent::from_json_with), which decides, and reports the
+//! error and its place. That one accepts every event that this one does, and finds the same in it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut tenant, mut of_correlation) = (None, None);
         while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-            // Of repeated ones the last counts.
+            // The last of repeated keys counts.
             match &*name {
                 "tenantId" => {
                     tenant = match map.next_value::<Value<'de>>()? {

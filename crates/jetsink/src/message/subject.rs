@@ -30,31 +30,31 @@ pub enum SubjectError {
     /// Nothing there.
     #[error("{what} is empty")]
     Empty {
-        /// What was looked at: `subject`, `tenant id` …
+        /// The text that was checked: `subject`, `tenant id` …
         what: &'static str,
     },
-    /// A character that may not stand there.
+    /// A character that is not allowed.
     #[error("{what} has {character:?} at byte {position}: {reason}")]
     Character {
-        /// What was looked at.
+        /// The text that was checked.
         what: &'static str,
         /// The offending character.
         character: char,
         /// Its offset in bytes, from 0.
         position: usize,
-        /// Why it may not stand there.
+        /// Why it is not allowed.
         reason: &'static str,
     },
     /// Two dots in a row, or a dot at an end.
     #[error("subject has an empty token at byte {position}")]
     EmptyToken {
-        /// Where the token would begin, in bytes from 0.
+        /// The offset of the empty token, in bytes from 0.
         position: usize,
     },
     /// Too long.
     #[error("{what} is {bytes} bytes long; the limit is {limit}")]
     TooLong {
-        /// What was looked at.
+        /// The text that was checked.
         what: &'static str,
         /// Its length.
         bytes: usize,
@@ -79,7 +79,7 @@ pub enum SubjectError {
     /// Placeholders where events could choose more than their tokens.
     #[error("subject template {reason}")]
     Template {
-        /// What is wrong.
+        /// The broken rule of templates.
         reason: &'static str,
     },
     /// The event lacks an attribute that the template names without a default.
@@ -232,9 +232,9 @@ pub fn check_tenant_id(id: &str) -> Result<(), SubjectError> {
     Ok(())
 }
 
-/// Makes one token of any text: percent-encodes each byte of a character that can't stand in a
-/// token, a leading `$`, and every `%`, so that two texts never give the same token. The empty text
-/// becomes a lone `%`, which nothing else gives.
+/// Makes one token of any text. Percent-encodes each byte of a character that no token can contain, a leading `$`, and
+/// every `%`, so that two texts never have the same token. The empty text becomes a lone `%`, which no other text
+/// becomes.
 ///
 /// ```
 /// use jetsink::subject::encode_token;
@@ -280,7 +280,7 @@ pub(crate) fn push_percent_encoded(text: &mut String, byte: u8) {
     text.push(char::from(DIGITS[usize::from(byte & 0xF)]));
 }
 
-/// What to do with a tenant id that is not one subject token.
+/// The treatment of a tenant id that is not one subject token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TenantPolicy {
     /// Refuse the event with an error that names the offending character.

@@ -98,7 +98,7 @@ impl SubjectTemplate {
             attributes,
             fixed: None,
         };
-        // Every placeholder gives valid tokens, so one sample stands for all.
+        // Every placeholder becomes valid tokens, so a valid sample shows that every subject is valid.
         let sample = template.sample()?;
         if template
             .parts
@@ -136,8 +136,8 @@ impl SubjectTemplate {
         })
     }
 
-    /// Returns the narrowest subject filter that matches every subject of the template, or every one of the tenant
-    /// whose token is `tenant`.
+    /// Returns the narrowest subject filter that matches every subject of the template, or every one of one tenant.
+    /// `tenant` is that tenant's token.
     #[must_use]
     pub fn filter(&self, tenant: Option<&str>) -> String {
         let mut filter = String::with_capacity(self.text.len());
@@ -272,7 +272,7 @@ fn parse(text: &str) -> Result<Vec<Part>, SubjectError> {
     Ok(parts)
 }
 
-/// `text` is what stands between the braces.
+/// `text` is the text between the braces.
 fn placeholder(text: &str) -> Result<Placeholder, SubjectError> {
     let unknown = || SubjectError::UnknownPlaceholder {
         name: text.to_owned(),

@@ -1,4 +1,4 @@
-//! Subjects from whatever comes in.
+//! Subjects and templates from any input.
 
 use proptest::prelude::*;
 

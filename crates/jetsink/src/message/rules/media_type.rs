@@ -36,7 +36,7 @@ fn after_spaces(text: &[u8]) -> &[u8] {
     &text[spaces..]
 }
 
-/// What follows the closing quote.
+/// The text behind the closing quote.
 fn after_quoted(text: &[u8]) -> Option<&[u8]> {
     let printable = |byte: u8| (0x20..0x7f).contains(&byte);
     let mut rest = text;

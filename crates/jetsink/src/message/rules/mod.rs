@@ -136,8 +136,7 @@ impl Rule {
         }
     }
 
-    /// Says what the rule asks of `member`, with its clause. `value` is JSON; `None` if the value is not the
-    /// point.
+    /// The message for a `member` that breaks the rule, with the clause. `value` is JSON; `None` leaves it out.
     pub(crate) fn broken_by(self, member: &str, value: Option<&str>) -> String {
         let name = text::Quoted(member);
         let demand = match self {
@@ -194,7 +193,7 @@ impl Rule {
     }
 }
 
-/// Whether the specification gives the attribute its type, and not an extension.
+/// Whether the specification defines the type of the attribute; extensions define their own.
 fn is_defined(name: &str) -> bool {
     matches!(name, "time" | "subject" | "datacontenttype" | "dataschema")
 }

@@ -59,7 +59,7 @@ fn last_day_of(year: i32, month: i32) -> Option<i32> {
     }
 }
 
-/// What follows the fraction of a second, if there is one.
+/// The text behind the optional fraction of a second.
 fn after_fraction(rest: &[u8]) -> Option<&[u8]> {
     let Some(fraction) = rest.strip_prefix(b".") else {
         return Some(rest);

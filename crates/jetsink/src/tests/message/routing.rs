@@ -1,4 +1,4 @@
-//! The quick reader beside the thorough one: what it takes is valid, and it finds the same.
+//! The quick reader accepts only valid events, and finds the same in them as the thorough one.
 
 use proptest::prelude::*;
 

@@ -120,7 +120,7 @@ fn look_at_envelopes(line: &[u8], validation: Validation, read: Option<&CloudEve
         assert!(structured.is_none() && binary.is_none());
         return;
     };
-    // Whatever comes in goes out as a line that comes in again.
+    // An accepted event is exported as a line that is accepted again.
     for envelope in [&structured, &binary].into_iter().flatten() {
         let exported = event_json(envelope).unwrap();
         let again = CloudEvent::from_json_with(&exported, validation);

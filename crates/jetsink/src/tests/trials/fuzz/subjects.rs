@@ -96,7 +96,7 @@ fn look_at_template(dice: &mut Dice) {
         template.resolve(tenant.as_deref(), policy, attribute)
     });
     let Ok(subject) = resolved else { return };
-    // Whatever is filled in adds no level, unless the template says so, and reaches into no other.
+    // A value adds no level, except by `:levels`, and reaches into no other token.
     assert!(is_publishable(subject.as_str()), "{subject:?}");
     let levels = |text: &str| text.matches('.').count();
     if !text.contains(":levels") {
