@@ -81,16 +81,7 @@ impl Reconciler {
         spool: &Spool,
     ) -> Result<(), ReconcileError> {
         let (unreconciled, baselines) = spool.unsettled();
-        let now = Instant::now();
-        let mut due = Vec::new();
-        for subject in unreconciled.subjects() {
-            if !spool.holds(subject) {
-                self.schedule.cancel(subject);
-                spool.settled(subject, &unreconciled);
-            } else if self.is_due(subject, now) {
-                due.push(subject.clone());
-            }
-        }
+        let due = self.due_subjects(spool, &unreconciled);
         if !due.is_empty() {
             // The events take long to read, which is useless without a connection.
             if is_disconnected(direct) {
@@ -111,12 +102,30 @@ impl Reconciler {
                     direct.nothing_stored(Instant::now());
                     self.delay(subject);
                 } else {
-                    self.schedule.cancel(subject);
-                    spool.settled(subject, &unreconciled);
+                    self.reconciled(spool, subject, &unreconciled);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The unreconciled subjects that are due. A subject without events in the spool is reconciled.
+    fn due_subjects(&mut self, spool: &Spool, unreconciled: &Unsettled) -> Vec<Subject> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for subject in unreconciled.subjects() {
+            if !spool.holds(subject) {
+                self.reconciled(spool, subject, unreconciled);
+            } else if self.is_due(subject, now) {
+                due.push(subject.clone());
+            }
+        }
+        due
+    }
+
+    fn reconciled(&mut self, spool: &Spool, subject: &Subject, unreconciled: &Unsettled) {
+        self.schedule.cancel(subject);
+        spool.settled(subject, unreconciled);
     }
 
     fn delay(&mut self, subject: &Subject) {
