@@ -12,13 +12,12 @@
 //! 3. `highest_answered` never goes down. An answer to a token above mine says that the broker has
 //!    worked through what I sent, since one connection is processed in order.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
 
 use async_nats::Message;
 use futures_util::task::AtomicWaker;
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::message::subject::Subject;
@@ -83,30 +82,12 @@ impl Arrivals {
     }
 }
 
-/// Spreads tokens over a hash table. They count up, and nobody chooses them.
-#[derive(Debug, Default)]
-struct TokenHasher(u64);
-
-impl Hasher for TokenHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-    fn write_u64(&mut self, token: u64) {
-        // 2^64 divided by the golden ratio: neighbours end up far apart.
-        self.0 = (self.0 ^ token).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 #[derive(Debug, Default)]
 struct Table {
     /// The number of the session that is there.
     session: Option<u64>,
-    waiting: HashMap<u64, Waiting, BuildHasherDefault<TokenHasher>>,
+    /// Tokens are this process's own counter, so a fast hash without a secret is safe.
+    waiting: FxHashMap<u64, Waiting>,
     next_token: u64,
     highest_answered: u64,
     /// The liveness check that is out; a newer one takes its place.
