@@ -14,7 +14,6 @@ mod publish;
 mod runtime;
 mod spool;
 mod stream;
-mod subjects;
 mod tail;
 mod units;
 

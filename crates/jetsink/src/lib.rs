@@ -39,6 +39,7 @@ pub use message::binding::{self, Binding, BindingError, ContentMode, MessageIdRu
 pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
 #[doc(inline)]
 pub use message::event::{self, Rule, Validation};
+pub use message::pattern::SubjectPattern;
 #[doc(inline)]
 pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantPolicy};
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use jetsink::{NatsPublisher, PublishError, StreamName, SubjectTemplate, TenantPolicy};
+use jetsink::{
+    NatsPublisher, PublishError, StreamName, SubjectPattern, SubjectTemplate, TenantPolicy,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -10,7 +12,6 @@ use super::clock::skew;
 use super::diagnosis::Diagnosis;
 use super::finding::Finding;
 use super::stream::{self, Expected};
-use crate::subjects::covers;
 
 /// The token that replaces a placeholder in a sample subject.
 const SAMPLE: &str = "jetsink-doctor";
@@ -106,9 +107,14 @@ async fn stream_info(
 }
 
 fn capturing(info: &Value, pattern: &str) -> bool {
+    let Ok(pattern) = SubjectPattern::new(pattern) else {
+        return false;
+    };
     let subjects = info["config"]["subjects"].as_array();
-    let mut subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
-    subjects.any(|subject| covers(subject, pattern))
+    let subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
+    subjects
+        .filter_map(|subject| subject.parse::<SubjectPattern>().ok())
+        .any(|subject| subject.covers(&pattern))
 }
 
 fn captured(pattern: &str, names: &[StreamName], all: bool) -> Vec<Finding> {

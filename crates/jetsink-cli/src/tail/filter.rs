@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
-use jetsink::{StoredEvent, SubjectTemplate};
+use jetsink::{StoredEvent, SubjectPattern, SubjectTemplate};
 
 use super::content::Content;
-use crate::subjects::{covers, overlap};
 
 /// With more subjects the request for a consumer would be large; then messages are only filtered here.
 const MAX_FILTER_SUBJECTS: usize = 64;
@@ -16,20 +15,19 @@ const MAX_FILTER_SUBJECTS: usize = 64;
 pub(super) struct Filter {
     pub(super) tenants: Vec<String>,
     pub(super) types: Vec<String>,
-    /// With wildcards, without placeholders.
-    pub(super) subjects: Vec<String>,
+    pub(super) subjects: Vec<SubjectPattern>,
     pub(super) since: Option<SystemTime>,
     pub(super) until: Option<SystemTime>,
 }
 
 impl Filter {
     /// The subjects for the broker's filter; none if they overlap, which the broker refuses.
-    pub(super) fn at_the_broker(&self) -> &[String] {
+    pub(super) fn at_the_broker(&self) -> &[SubjectPattern] {
         let subjects = &self.subjects;
         let any_overlap = (1..subjects.len()).any(|i| {
             subjects[..i]
                 .iter()
-                .any(|other| overlap(other, &subjects[i]))
+                .any(|other| other.overlaps(&subjects[i]))
         });
         if any_overlap || subjects.len() > MAX_FILTER_SUBJECTS {
             return &[];
@@ -38,17 +36,17 @@ impl Filter {
     }
 
     pub(super) fn passes(&self, message: &StoredEvent, content: &Content) -> bool {
-        let any_or = |all: &[String], passes: &dyn Fn(&String) -> bool| {
+        fn any_or<T>(all: &[T], passes: impl Fn(&T) -> bool) -> bool {
             all.is_empty() || all.iter().any(passes)
-        };
+        }
         self.since.is_none_or(|since| message.stored_at >= since)
             && self.until.is_none_or(|until| message.stored_at <= until)
-            && any_or(&self.subjects, &|filter| covers(filter, &message.subject))
+            && any_or(&self.subjects, |pattern| pattern.matches(&message.subject))
             && match content {
                 Content::Event(event) => {
                     let tenant = event.tenant.as_deref().unwrap_or(TENANT_ID_DEFAULT_TOKEN);
-                    any_or(&self.tenants, &|wanted| wanted == tenant)
-                        && any_or(&self.types, &|glob| is_like(glob, &event.event_type))
+                    any_or(&self.tenants, |wanted| wanted == tenant)
+                        && any_or(&self.types, |glob| is_like(glob, &event.event_type))
                 }
                 // It has neither a tenant nor a type.
                 Content::Other => self.tenants.is_empty() && self.types.is_empty(),
@@ -58,9 +56,15 @@ impl Filter {
 
 /// The subjects of `template` for `tenants`, or for all tenants if the list is empty. A token with another
 /// placeholder becomes `*`. Wildcards may stand between the placeholders.
-pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<String>, String> {
+pub(super) fn subjects(
+    template: &str,
+    tenants: &[String],
+) -> Result<BTreeSet<SubjectPattern>, String> {
+    let pattern = |text: String| {
+        SubjectPattern::new(text).map_err(|error| format!("--subject {template:?}: {error}"))
+    };
     if !template.contains('{') {
-        return check(template.to_owned(), template).map(|subject| [subject].into());
+        return pattern(template.to_owned()).map(|subject| [subject].into());
     }
     let (tokens, ends_open) = match template.strip_suffix(".>") {
         Some(tokens) => (tokens, true),
@@ -86,7 +90,7 @@ pub(super) fn subjects(template: &str, tenants: &[String]) -> Result<BTreeSet<St
         }
         filter
     });
-    Ok(filters.collect())
+    filters.map(pattern).collect()
 }
 
 /// Replaces each token `*` by a placeholder, whose filter is `*`.
@@ -96,27 +100,6 @@ fn without_stars(template: &str) -> String {
         token => token,
     });
     tokens.collect::<Vec<_>>().join(".")
-}
-
-fn check(subject: String, template: &str) -> Result<String, String> {
-    let tokens: Vec<&str> = subject.split('.').collect();
-    let wrong = |what: &str| Err(format!("--subject {template:?}: {what}"));
-    if tokens.iter().any(|token| token.is_empty()) {
-        return wrong("it has an empty token");
-    }
-    if subject.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return wrong("white space and control characters are in no subject");
-    }
-    for (index, token) in tokens.iter().enumerate() {
-        let last = index + 1 == tokens.len();
-        if (token.contains('*') && *token != "*") || (token.contains('>') && *token != ">") {
-            return wrong("a wildcard is a whole token");
-        }
-        if *token == ">" && !last {
-            return wrong("'>' is the last token");
-        }
-    }
-    Ok(subject)
 }
 
 /// Matches a glob: `*` is any number of characters, `?` is one.

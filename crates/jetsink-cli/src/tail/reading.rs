@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    NatsPublisher, PublishError, StoredEvent, StreamQuery, StreamReader, StreamReading, StreamStart,
+    NatsPublisher, PublishError, StoredEvent, StreamQuery, StreamReader, StreamReading,
+    StreamStart, SubjectPattern,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -44,7 +45,13 @@ impl<'a> Reading<'a> {
         self.close_reader().await;
         let mut query = StreamQuery::new(StreamReading::Whole)
             .start(start)
-            .subjects(self.plan.filter.at_the_broker());
+            .subjects(
+                self.plan
+                    .filter
+                    .at_the_broker()
+                    .iter()
+                    .map(SubjectPattern::as_str),
+            );
         if follows {
             query = query.following();
         }

@@ -9,6 +9,7 @@ pub mod binding;
 pub(crate) mod envelope;
 pub mod event;
 pub(crate) mod export;
+pub(crate) mod pattern;
 pub(crate) mod routing;
 pub(crate) mod rules;
 pub mod subject;

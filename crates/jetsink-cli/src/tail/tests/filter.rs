@@ -2,7 +2,8 @@ use super::*;
 
 fn of(template: &str, tenants: &[&str]) -> Vec<String> {
     let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
-    subjects(template, &tenants).unwrap().into_iter().collect()
+    let subjects = subjects(template, &tenants).unwrap();
+    subjects.into_iter().map(String::from).collect()
 }
 
 #[test]
@@ -83,19 +84,9 @@ fn a_misspelt_placeholder_is_named_and_an_id_that_looks_like_one_is_none() {
 }
 
 #[test]
-fn subjects_are_matched_as_the_broker_does() {
-    for (filter, subject) in [("a.>", "a.b.c"), ("a.*.c", "a.b.c"), ("a", "a"), (">", "a")] {
-        assert!(covers(filter, subject), "{filter} {subject}");
-    }
-    for (filter, subject) in [("a.>", "a"), ("a.*", "a.b.c"), ("a.*", "a"), ("a", "b")] {
-        assert!(!covers(filter, subject), "{filter} {subject}");
-    }
-}
-
-#[test]
 fn the_broker_is_asked_for_subjects_that_do_not_overlap() {
     let filter = |subjects: &[&str]| Filter {
-        subjects: subjects.iter().map(ToString::to_string).collect(),
+        subjects: subjects.iter().map(|s| s.parse().unwrap()).collect(),
         ..Filter::default()
     };
     assert_eq!(filter(&["e.a", "e.b.*"]).at_the_broker().len(), 2);

@@ -18,7 +18,7 @@ async fn what_can_not_be_followed_is_told_in_one_line() {
     told(
         &tail(&server, &["--subject", "a.>.b"]),
         2,
-        "'>' is the last token",
+        "--subject \"a.>.b\"",
     );
     let misspelt = ["--no-follow", "--subject", "e.{tenantId}.{tyep}"];
     told(

@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use crate::message::pattern::SubjectPattern;
 use crate::nats::stream_name::StreamName;
 
 /// Events are kept for this long, unless told otherwise: 90 days.
@@ -89,13 +90,13 @@ impl StreamSpec {
         if spec.subjects.is_empty() {
             return Err(spec.error("subjects", "it needs at least one"));
         }
-        match spec.subjects.iter().find(|subject| !is_pattern(subject)) {
-            None => Ok(spec),
-            Some(subject) => {
-                let reason = format!("{subject:?} is no subject, or > is not at its end");
-                Err(spec.error("subjects", &reason))
-            }
+        for subject in &spec.subjects {
+            SubjectPattern::new(subject.as_str()).map_err(|error| {
+                let shown: String = subject.chars().take(SHOWN).collect();
+                spec.error("subjects", &format!("{shown:?}: {error}"))
+            })?;
         }
+        Ok(spec)
     }
 
     /// What the CellOS server reads: `CELLOS_EVENTS` over `cellos.events.>`, on disk, for 90 days.
@@ -233,14 +234,4 @@ impl StreamSpec {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// Whether a stream may capture it.
-fn is_pattern(subject: &str) -> bool {
-    let tokens: Vec<&str> = subject.split('.').collect();
-    tokens.iter().enumerate().all(|(at, token)| {
-        !token.is_empty()
-            && !token.contains(|c: char| c.is_whitespace() || c.is_control())
-            && (*token != ">" || at + 1 == tokens.len())
-    })
 }
