@@ -14,9 +14,9 @@ use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
-use crate::nats::read::catch_up::{Cluster, Reach, StreamInfo};
+use crate::nats::read::catch_up::{CatchUp, Cluster, StreamInfo};
 use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, consumer, next};
-use crate::nats::read::message_info::Place;
+use crate::nats::read::message_info::MessageInfo;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
@@ -43,12 +43,12 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    fn of(message: Message, place: &Place) -> Self {
+    fn of(message: Message, info: &MessageInfo) -> Self {
         let headers = message.headers.as_ref();
         let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
         Self {
-            sequence: place.sequence,
-            stored_at: place.stored_at,
+            sequence: info.sequence,
+            stored_at: info.stored_at,
             message_id: message_id.map(ToString::to_string),
             is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
             subject: message.subject.to_string(),
@@ -57,23 +57,23 @@ impl StoredEvent {
         }
     }
 
-    /// Its header of this name; the first one, where it has several.
+    /// Returns its header of this name; the first one if it has several.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let value = self.headers.as_ref()?.get(name)?;
         Some(value.as_str())
     }
 
-    /// The event in it as one line of JSON, as [`event_json`](crate::event_json) has it.
+    /// Returns the event as one line of JSON, as [`event_json`](crate::event_json) does.
     ///
     /// # Errors
-    /// [`ExportError`], where it is in neither content mode, or its payload should be JSON and isn't.
+    /// [`ExportError`] if the message is in neither content mode, or its payload is invalid JSON.
     pub fn event_json(&self) -> Result<Vec<u8>, ExportError> {
         json_of_message(&pairs(self.headers.as_ref()), &self.payload)
     }
 }
 
-/// Names and values; the first value of a name that has several.
+/// Returns names and values; the first value if a name has several.
 fn pairs(headers: Option<&HeaderMap>) -> Vec<(&str, &str)> {
     let headers = headers.into_iter().flat_map(HeaderMap::iter);
     headers
@@ -102,7 +102,7 @@ pub struct StreamReader {
     messages: Subscriber,
     stream: StreamName,
     consumer: String,
-    /// By the consumer, so far.
+    /// Messages from the consumer so far.
     received: u64,
     idle: u32,
     first: u64,
@@ -111,7 +111,7 @@ pub struct StreamReader {
     stored: u64,
     waiting: u64,
     follows: bool,
-    reach: Reach,
+    catch_up: CatchUp,
     ended: bool,
 }
 
@@ -168,7 +168,7 @@ impl Admin<'_> {
         let details = json!({ "stream_name": stream.as_str(), "config": config });
         let consumer: Created =
             ask(shared, &session, Question::ConsumerCreate(stream), &details).await?;
-        let reach = info.reach(consumer.cluster.as_ref());
+        let catch_up = info.catch_up(consumer.cluster.as_ref());
         Ok(StreamReader {
             shared: Arc::clone(shared),
             session,
@@ -183,55 +183,55 @@ impl Admin<'_> {
             stored: consumer.num_pending,
             waiting: consumer.num_pending,
             follows: query.follows,
-            ended: !query.follows && consumer.num_pending == 0 && reach.is_complete(),
-            reach,
+            ended: !query.follows && consumer.num_pending == 0 && catch_up.is_complete(),
+            catch_up,
         })
     }
 }
 
 impl StreamReader {
-    /// How many messages there were to read when reading began.
+    /// Returns the number of messages to read when reading began.
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// How many came behind the last message that was given, as far as is known.
+    /// Returns the number of messages after the last one that [`next`](Self::next) returned, as last reported.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// The stream's first sequence number then: above 1, older messages were removed by its limits or
-    /// by a purge.
+    /// Returns the stream's first sequence number when reading began. If it is above 1, older messages were
+    /// removed by its limits or by a purge.
     #[must_use]
     pub fn first_sequence(&self) -> u64 {
         self.first
     }
 
-    /// The stream's last sequence number then; 0 where nothing was ever stored.
+    /// Returns the stream's last sequence number when reading began; 0 if it never stored a message.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.last
     }
 
-    /// When the stream was created, as the server writes it: another time is another stream of the
-    /// same name, whose sequence numbers began anew.
+    /// Returns the time when the stream was created, as the server writes it. Another time means another
+    /// stream of the same name, whose sequence numbers began at 1 again.
     #[must_use]
     pub fn stream_created(&self) -> &str {
         &self.created
     }
 
-    /// The next message; `None` after the last of those that were there when reading began, unless it
-    /// [follows](StreamQuery::following). Messages that the stream removes meanwhile are not seen.
+    /// Returns the next message; `None` after the last message that was stored when reading began, unless the
+    /// reader [follows](StreamQuery::following). Messages that the stream removes meanwhile are skipped.
     ///
-    /// Cancellation-safe: dropped and called again, it goes on where it was.
+    /// Cancellation-safe: after a dropped call, the next call returns the same message.
     ///
     /// # Errors
-    /// [`PublishError`], where the connection is lost, messages are lost on their way, the stream says
-    /// nothing for 5 seconds, the cluster's server that reads it stays behind its leader, or the user may
-    /// not answer its flow control ([`PublishError::FlowControlDenied`]). Nothing more comes then: begin
-    /// again, behind the last that came.
+    /// [`PublishError`] if the connection is lost, messages are lost in transit, the stream is silent for 5
+    /// seconds, the server that reads it lags behind the leader, or the user may not answer its flow control
+    /// ([`PublishError::FlowControlDenied`]). The reader has ended then: make a new one that starts after the
+    /// last message returned.
     pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         if self.ended {
             return Ok(None);
@@ -240,41 +240,42 @@ impl StreamReader {
             match next(&self.shared, &self.session, &mut self.messages).await? {
                 Next::Stored(message) => break message,
                 Next::Idle { delivered, .. } if delivered > self.received => {
-                    return Err(cant_read("messages were lost on their way"));
+                    return Err(cant_read("messages were lost in transit"));
                 }
                 Next::Idle { .. } if self.follows => self.waiting = 0,
                 Next::Idle { passed, .. } => {
-                    self.reach.came_to(passed);
+                    self.catch_up.observed(passed);
                     self.idle += 1;
                     if self.idle < IDLE_AT_THE_END {
                         continue;
                     }
-                    self.reach.check()?;
-                    // The rest has been removed meanwhile.
+                    self.catch_up.check()?;
+                    // The remaining messages have been removed meanwhile.
                     self.ended = true;
                     return Ok(None);
                 }
             }
         };
         self.idle = 0;
-        let place = Place::of(&message).ok_or_else(|| cant_read("a message names no place"))?;
+        let info = MessageInfo::of(&message)
+            .ok_or_else(|| cant_read("a message has no sequence number"))?;
         self.received += 1;
-        self.waiting = place.pending;
-        if place.delivered != self.received {
-            return Err(cant_read("messages were lost on their way"));
+        self.waiting = info.pending;
+        if info.delivered != self.received {
+            return Err(cant_read("messages were lost in transit"));
         }
-        self.reach.came_to(place.sequence);
+        self.catch_up.observed(info.sequence);
         if !self.follows {
-            let is_last = place.pending == 0 && self.reach.is_complete();
-            self.ended = place.sequence >= self.last || is_last;
-            if place.sequence > self.last {
+            let is_last = info.pending == 0 && self.catch_up.is_complete();
+            self.ended = info.sequence >= self.last || is_last;
+            if info.sequence > self.last {
                 return Ok(None);
             }
         }
-        Ok(Some(StoredEvent::of(message, &place)))
+        Ok(Some(StoredEvent::of(message, &info)))
     }
 
-    /// Deletes its consumer, in 2 seconds at the most. One that can't be deleted goes away by itself.
+    /// Deletes the consumer, within 2 seconds. If that fails, the server deletes it 10 seconds later.
     pub async fn close(self) {
         let question = Question::ConsumerDelete {
             stream: &self.stream,

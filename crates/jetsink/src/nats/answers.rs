@@ -1,16 +1,15 @@
-//! The answers that publishes wait for, by token. Pure but for the channels that wake the waiters.
+//! The pending answers of publishes, by token. Pure, except for the channels that wake the waiters.
 //!
-//! Every publish names an inbox subject of its own, `<inbox>.<token>`. This table owns what is
-//! waited for, so that an answer given up leaves nothing behind (async-nats' own request map keeps
-//! an entry for each until it is answered, nats.rs#1617), and so that the end of a connection can
-//! fail all that is in flight at once.
+//! Every publish has an inbox subject of its own, `<inbox>.<token>`. This table owns the pending answers, so
+//! that a cancelled publish leaves no entry (async-nats' own request map keeps one until the answer arrives,
+//! nats.rs#1617), and so that the end of a connection fails all publishes in flight at once.
 //!
 //! Invariants:
-//! 1. Nothing is registered but for the session that is there: what is sent over another one would be
-//!    waited for in vain, or leave late, as a ghost.
-//! 2. Going down fails everything registered, in the same critical section.
-//! 3. `highest_answered` never goes down. An answer to a token above mine says that the broker has
-//!    worked through what I sent, since one connection is processed in order.
+//! 1. A publish is registered for the current session only. Over another session it would wait in vain, or
+//!    be sent late.
+//! 2. Going down fails every registered publish, in the same critical section.
+//! 3. `highest_answered` never decreases. An answer to a higher token proves that the broker has processed
+//!    every lower one, since it processes one connection in order.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
@@ -24,7 +23,7 @@ use crate::message::subject::Subject;
 use crate::outcome::PublishError;
 use crate::sync::lock;
 
-/// What a waiter gets: the broker's message, or why there will be none.
+/// The broker's message, or the reason why none will arrive.
 pub(crate) type Answer = Result<Message, PublishError>;
 
 #[derive(Debug)]
@@ -33,11 +32,10 @@ struct Waiting {
     to: Waiter,
 }
 
-/// Who waits.
 #[derive(Debug)]
 enum Waiter {
     One(oneshot::Sender<Answer>),
-    /// One of many, under the place that it has there.
+    /// A publish of a window, by its place in the window.
     OfWindow {
         arrivals: Arc<Arrivals>,
         place: u64,
@@ -47,14 +45,14 @@ enum Waiter {
 impl Waiter {
     fn answer(self, answer: Answer) {
         match self {
-            // A waiter that is gone was cancelled between our lock and its own `forget`.
+            // A waiter without its receiver was cancelled between our lock and its own `forget`.
             Self::One(waiter) => drop(waiter.send(answer)),
             Self::OfWindow { arrivals, place } => arrivals.push(place, answer),
         }
     }
 }
 
-/// The answers to what a window has in flight, as they come in.
+/// The answers to a window's publishes, in their order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     answers: Mutex<Vec<(u64, Answer)>>,
@@ -67,12 +65,12 @@ impl Arrivals {
         self.reader.wake();
     }
 
-    /// Takes all that are here; where there are none, the context's task is woken by the next.
+    /// Takes all answers; if there are none, registers the context's task for the next one.
     pub(crate) fn take(&self, context: &Context<'_>, into: &mut Vec<(u64, Answer)>) {
         std::mem::swap(&mut *self.lock(), into);
         if into.is_empty() {
             self.reader.register(context.waker());
-            // One may have come in between.
+            // An answer may have arrived before the registration.
             std::mem::swap(&mut *self.lock(), into);
         }
     }
@@ -84,24 +82,24 @@ impl Arrivals {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The number of the session that is there.
+    /// The number of the current session.
     session: Option<u64>,
     /// Tokens are this process's own counter, so a fast hash without a secret is safe.
     waiting: FxHashMap<u64, Waiting>,
     next_token: u64,
     highest_answered: u64,
-    /// The liveness check that is out; a newer one takes its place.
+    /// The token of the pending liveness check; a newer check replaces it.
     check: Option<u64>,
-    /// Set while the broker refuses us our inbox: no answer can come.
+    /// Set while the broker refuses the subscription to the inbox: no answer can arrive.
     inbox_denied: Option<String>,
 }
 
-/// What an answer meant to the table.
+/// Whether an answer was still expected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Someone was waiting, or it was the liveness check's.
+    /// A publish or the liveness check was pending.
     Expected,
-    /// Nobody waits any more: the broker is slow, or was away, and is there now.
+    /// The publish has been given up. A sign of life: the broker is slow, or has just returned.
     GivenUp,
 }
 
@@ -109,10 +107,10 @@ pub(crate) enum Arrival {
 pub(crate) struct Answers(Mutex<Table>);
 
 impl Answers {
-    /// Registers a publish to `subject` over that session.
+    /// Registers a publish to `subject` over `session`.
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`] unless that session is there (invariant 1), and
+    /// [`PublishError::NotConnected`] unless `session` is the current one (invariant 1), and
     /// [`PublishError::InboxDenied`].
     pub(crate) fn register(
         &self,
@@ -124,7 +122,7 @@ impl Answers {
         Ok((token, receiver))
     }
 
-    /// Registers a publish of a window, which finds its answer among `arrivals`.
+    /// Registers a publish of a window, whose answer goes to `arrivals`.
     ///
     /// # Errors
     /// As [`register`](Self::register).
@@ -164,7 +162,7 @@ impl Answers {
         self.lock().waiting.remove(&token);
     }
 
-    /// Takes a token for a liveness check over that session, unless one that was sent after `token` is out already.
+    /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
     pub(crate) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
         let mut table = self.lock();
         if table.session != Some(session) || table.check.is_some_and(|check| check > token) {
@@ -175,12 +173,12 @@ impl Answers {
         table.check
     }
 
-    /// Whether the broker answered something that was sent after `token`.
+    /// Returns whether the broker answered a message that was sent after `token`.
     pub(crate) fn answered_since(&self, token: u64) -> bool {
         self.lock().highest_answered > token
     }
 
-    /// An answer came in for `token`.
+    /// Passes an answer to the waiter of `token`.
     pub(crate) fn arrived(&self, token: u64, message: Message) -> Arrival {
         let mut table = self.lock();
         table.highest_answered = table.highest_answered.max(token);
@@ -196,14 +194,14 @@ impl Answers {
         }
     }
 
-    /// The connection is there (again).
+    /// Accepts publishes of `session` from now on.
     pub(crate) fn up(&self, session: u64) {
         let mut table = self.lock();
         table.session = Some(session);
         table.inbox_denied = None;
     }
 
-    /// The connection is gone; what is in flight is unknown (invariant 2).
+    /// Records the end of the connection: the outcome of publishes in flight is unknown (invariant 2).
     pub(crate) fn down(&self) {
         let mut table = self.lock();
         table.session = None;
@@ -213,10 +211,10 @@ impl Answers {
         }
     }
 
-    /// The broker refused publishes to `subject`.
+    /// Fails the publishes to `subject`, which the broker refused.
     pub(crate) fn publish_denied(&self, subject: &str) {
         let mut table = self.lock();
-        // The refusal is an answer, though it has no token: the check, if it was refused, is settled.
+        // The refusal is an answer without a token: it also answers a refused liveness check.
         if let Some(check) = table.check.take() {
             table.highest_answered = table.highest_answered.max(check);
         }
@@ -233,7 +231,7 @@ impl Answers {
         }
     }
 
-    /// The broker refused us our inbox, until the next connection.
+    /// Fails all publishes until the next connection: the broker refused the subscription to the inbox.
     pub(crate) fn inbox_denied(&self, inbox: &str) {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
@@ -244,7 +242,7 @@ impl Answers {
         }
     }
 
-    /// How many publishes wait for an answer.
+    /// Returns the number of publishes that wait for an answer.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().waiting.len()
     }
@@ -277,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_registered_while_down_nor_for_a_session_that_was_left() {
+    fn register_fails_without_a_connection_and_for_an_earlier_session() {
         let answers = Answers::default();
         assert_eq!(
             answers.register(1, "a".into()).err(),
@@ -292,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn going_down_fails_all_in_flight_and_forgets_the_check() {
+    fn down_fails_all_publishes_in_flight_and_drops_the_liveness_check() {
         let answers = connected();
         let (token, mut first) = answers.register(1, "a".into()).unwrap();
         let (_, mut second) = answers.register(1, "b".into()).unwrap();
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_waits_for_is_a_sign_of_life_and_leaves_nothing() {
+    fn answer_to_a_cancelled_publish_is_a_sign_of_life_and_leaves_no_entry() {
         let answers = connected();
         let (token, receiver) = answers.register(1, "a".into()).unwrap();
         drop(receiver);
@@ -318,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn one_check_serves_all_that_were_sent_before_it() {
+    fn one_liveness_check_serves_all_publishes_sent_before_it() {
         let answers = connected();
         let (first, _r1) = answers.register(1, "a".into()).unwrap();
         let (second, _r2) = answers.register(1, "a".into()).unwrap();
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_subject_fails_its_own_publishes_only() {
+    fn denied_subject_fails_its_own_publishes_only() {
         let answers = connected();
         let (_, mut denied) = answers.register(1, "a".into()).unwrap();
         let (_, mut other) = answers.register(1, "b".into()).unwrap();
@@ -344,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_finds_its_answers_together() {
+    fn arrivals_collect_all_answers_of_a_window() {
         let answers = connected();
         let arrivals = Arc::new(Arrivals::default());
         let subject = Subject::new("a").unwrap();

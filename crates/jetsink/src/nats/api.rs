@@ -1,4 +1,4 @@
-//! Questions to the JetStream API.
+//! Requests to the JetStream API.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::wire::ApiError;
 use crate::outcome::{Known, PublishError, Scope};
 
-/// The longest that one question may take.
+/// The time limit of one request.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Sends a request to the JetStream API and reads the answer.
@@ -50,7 +50,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     }
 }
 
-/// The error of a stream that can't be read.
+/// Returns the error for a stream that can't be read.
 pub(crate) fn cant_read(reason: &str) -> PublishError {
     PublishError::Other {
         text: format!("the stream can't be read: {reason}"),

@@ -1,8 +1,8 @@
-//! The state of the connection, as the client's events and the answers tell it.
+//! The state of the connection, from the client's events and from answers.
 //!
-//! async-nats tells of a change by a callback whose queue drops when it is full, and keeps the state
-//! in a place that can be read but not waited for. So the callback moves this state at once, and a
-//! watchdog reads the client's own, in case a call was dropped.
+//! async-nats reports a change through a callback whose queue drops events when it is full, and exposes its
+//! own state for polling only. So the callback updates this state at once, and a watchdog polls the client's
+//! state in case an event was dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,16 +18,16 @@ use super::answers::{Answers, Arrival};
 use super::wire::{Violation, violation};
 use crate::publisher::Connection;
 
-/// Bounds the time from a disconnect to the failure of what is in flight, should its event be lost.
+/// The polling interval of the watchdog: if the disconnect event is lost, publishes in flight fail after this.
 const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) answers: Answers,
     connection: watch::Sender<Connection>,
-    /// The session whose events and answers count; those of earlier ones come too late to matter.
+    /// The current session. Events and answers of earlier sessions are ignored.
     session: AtomicU64,
-    /// How many sessions there were, those that never got ready among them.
+    /// The number of sessions so far, including those that never became ready.
     sessions: AtomicU64,
     /// Set while the watchdog sleeps because nothing is in flight.
     parked: AtomicBool,
@@ -50,12 +50,12 @@ impl Link {
         self.connection.subscribe()
     }
 
-    /// The number of a new session, which counts once it is [`up`](Self::up).
+    /// Returns the number of a new session, which becomes the current one by [`up`](Self::up).
     pub(crate) fn number_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The callback of a session's client.
+    /// Handles an event of a session's client.
     pub(crate) fn on_event(&self, session: u64, event: &Event) {
         if session != self.session.load(Ordering::Acquire) {
             return;
@@ -74,7 +74,7 @@ impl Link {
         }
     }
 
-    /// The session is ready.
+    /// Makes a ready session the current one.
     pub(crate) fn up(&self, session: u64) {
         self.session.store(session, Ordering::Release);
         self.answers.up(session);
@@ -85,16 +85,16 @@ impl Link {
         });
     }
 
-    /// There is no connection.
+    /// Records the end of the connection, and fails the publishes in flight.
     pub(crate) fn down(&self) {
-        // Before the answers fail: whoever is failed by it must find the circuit's evidence there.
+        // Before the answers fail: a caller whose publish fails must find the connection down.
         self.connection
             .send_modify(|connection| connection.up = false);
         self.answers.down();
     }
 
     pub(crate) fn arrived(&self, session: u64, token: u64, message: async_nats::Message) {
-        // The life of a server that was left is no sign for the one we are with.
+        // An answer of an earlier server is no sign of life of the current one.
         if session == self.session.load(Ordering::Acquire)
             && self.answers.arrived(token, message) == Arrival::GivenUp
         {
@@ -103,14 +103,14 @@ impl Link {
         }
     }
 
-    /// Wakes the watchdog if it sleeps. One load where it doesn't.
+    /// Wakes the watchdog if it sleeps; otherwise one atomic load.
     pub(crate) fn in_use(&self) {
         if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel) {
             self.wake.notify_one();
         }
     }
 
-    /// Ends when the client has no connection any more, and says so.
+    /// Waits until the client has lost its connection, and records that.
     pub(crate) async fn watch_over(&self, client: &Client) {
         loop {
             if client.connection_state() != State::Connected {
@@ -126,7 +126,7 @@ impl Link {
         }
     }
 
-    /// Sleeps until something is in flight, or the connection is known to be gone.
+    /// Sleeps until a publish is in flight or the connection has ended.
     async fn park(&self) {
         let mut connection = self.subscribe();
         self.parked.store(true, Ordering::Release);

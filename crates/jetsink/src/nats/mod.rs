@@ -1,13 +1,13 @@
 //! NATS JetStream: the only folder, with `admin/`, that uses async-nats.
 //!
-//! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). An envelope passes it
-//! so: `shared` checks its size and registers a token in `answers`; the message goes out over the current
-//! `session` with a reply subject that ends in the token; the acknowledgement comes in through `link` and
-//! is read by `wire`. `window` does the same for many messages in flight.
+//! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). The path of an
+//! envelope: `shared` checks its size and registers a token in `answers`. The message is sent over the
+//! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
+//! `wire` parses it. `window` does the same for many messages in flight.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one. `connect/` has the settings
-//! and their errors, `api` and
-//! `question` the requests to the JetStream API with names that `stream_name` has checked, `read/` the look-up before replay.
+//! and their errors, `api` and `question` the requests to the JetStream API with names that `stream_name` has
+//! checked, `read/` the look-up before replay.
 
 mod answers;
 #[cfg(test)]

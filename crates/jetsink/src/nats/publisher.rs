@@ -22,17 +22,18 @@ use crate::publisher::{Connection, Publisher, StoredIds};
 
 /// A [`Publisher`] over one NATS connection at a time.
 ///
-/// - Hands nothing to the client while there is no connection, and ends the client with its
-///   connection, since it would keep what it has not sent and send it late, out of order.
-/// - When the connection ends, fails what is in flight within 50 ms as
-///   [`ConnectionLost`](PublishError::ConnectionLost), and connects again by itself, for ever.
-/// - Keeps nothing for an answer that was given up, so memory does not grow in an outage.
-/// - Leaves a server that keeps failing while it answers pings, where it knows of another: one that is
-///   cut off from its cluster, for instance.
-/// - When an answer is late, asks the JetStream API whether the broker is there at all, and so tells
-///   a failing subject from a failing broker.
+/// - Passes no message to the client without a connection, and drops the client with its connection:
+///   otherwise the client would keep unsent messages and send them late, out of order.
+/// - When the connection ends, publishes in flight fail within 50 ms with
+///   [`ConnectionLost`](PublishError::ConnectionLost), and the publisher reconnects, without a limit of
+///   attempts.
+/// - A publish that is given up leaves no entry, so memory does not grow in an outage.
+/// - Moves to another known server if the current one keeps failing while it answers pings, for instance
+///   because it is cut off from its cluster.
+/// - When an answer is late, sends a request to the JetStream API. Its answer distinguishes a failing
+///   subject from a failing broker.
 ///
-/// Dropping it closes the connection.
+/// Dropping the publisher closes the connection.
 ///
 /// ```no_run
 /// use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings};
@@ -50,36 +51,37 @@ use crate::publisher::{Connection, Publisher, StoredIds};
 /// ```
 pub struct NatsPublisher {
     shared: Arc<Shared>,
-    keeper: AbortHandle,
+    reconnecting: AbortHandle,
 }
 
 impl NatsPublisher {
     /// Connects.
     ///
-    /// Unless [`start_disconnected`](ConnectSettings::start_disconnected) is set, this tries each
-    /// server once and gives an error when none lets us in, within the connect timeout for each.
-    /// Later it reconnects by itself, for ever. Dropping the future gives up.
+    /// Tries each server once, within the connect timeout for each, unless
+    /// [`start_disconnected`](ConnectSettings::start_disconnected) is set. Later it reconnects by itself,
+    /// without a limit of attempts. Dropping the future gives up.
     ///
     /// # Errors
-    /// [`ConnectError::File`] and [`ConnectError::Setting`] for what no broker can mend, also when it starts
-    /// disconnected; otherwise [`ConnectError::Refused`] where no server lets us in. No credentials in the texts.
+    /// [`ConnectError::File`] and [`ConnectError::Setting`] for problems of the settings, also if it starts
+    /// disconnected; otherwise [`ConnectError::Refused`] if no server accepts the connection. The texts
+    /// contain no credentials.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn connect(settings: ConnectSettings) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared::new(&settings));
         if settings.starts_disconnected() {
-            // What no broker can mend is told at once all the same.
+            // Problems of the settings are reported at once all the same.
             settings.options().await?;
         } else {
             let session =
                 Session::open(&settings, settings.servers_to_try(&[]), &shared.link).await?;
             shared.set_session(Some(session));
         }
-        let keeper = tokio::spawn(keep_connected(Arc::clone(&shared), settings));
+        let reconnecting = tokio::spawn(keep_connected(Arc::clone(&shared), settings));
         Ok(Self {
             shared,
-            keeper: keeper.abort_handle(),
+            reconnecting: reconnecting.abort_handle(),
         })
     }
 
@@ -87,14 +89,14 @@ impl NatsPublisher {
         &self.shared
     }
 
-    /// Why the last try to connect failed; `None` since the last connection. Of servers that failed
-    /// for different reasons, the last one's.
+    /// Returns the reason why the last attempt to connect failed; `None` while connected. If the servers
+    /// failed for different reasons, the reason is the last server's.
     #[must_use]
     pub fn connect_error(&self) -> Option<ConnectError> {
         self.shared.connect_error()
     }
 
-    /// Publishes that wait for an answer at this moment.
+    /// Returns the number of publishes that wait for an answer.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.link.answers.in_flight()
@@ -145,7 +147,7 @@ impl Publisher for NatsPublisher {
 
 impl Drop for NatsPublisher {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.reconnecting.abort();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The requests to the JetStream API, by the end of their subject. Names in them are checked.
+//! The requests to the JetStream API, by the last part of their subject. Names in them are checked.
 
 use std::fmt;
 

@@ -12,27 +12,27 @@ use super::session::Session;
 use super::shared::Shared;
 use crate::observe::spans;
 
-/// Watches over the session, and opens the next one when it ends; for ever.
+/// Watches over the session and opens the next one when it ends. Never returns.
 pub(crate) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSettings) {
     let mut discovered = Vec::new();
     loop {
         let mut next = None;
         if let Some(session) = shared.session() {
-            // One that is cut off from its cluster names nobody but itself, and is not believed.
-            let told = session.discovered(&settings);
-            if told.len() > 1 || discovered.is_empty() {
-                discovered = told;
+            // A server that is cut off from its cluster reports only itself; keep the earlier list then.
+            let reported = session.discovered(&settings);
+            if reported.len() > 1 || discovered.is_empty() {
+                discovered = reported;
             }
-            next = stay(&shared, &session, &settings, &discovered).await;
-            // What is in flight fails, and nothing is sent over this session from here on.
+            next = watch_session(&shared, &session, &settings, &discovered).await;
+            // Publishes in flight fail, and no later one uses this session.
             shared.link.down();
             shared.set_session(None);
             if next.is_some() {
-                session.hang_up();
+                session.close();
             }
         }
         let next = match next {
-            Some(elsewhere) => elsewhere,
+            Some(other) => other,
             None => reconnect(&shared, &settings, &discovered).await,
         };
         shared.set_connect_error(None);
@@ -40,8 +40,8 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, settings: ConnectSetting
     }
 }
 
-/// Ends with the session, or gives the one to go on with, which is with another server.
-async fn stay(
+/// Waits for the end of the session. Returns the next session if it is with another server.
+async fn watch_session(
     shared: &Shared,
     session: &Session,
     settings: &ConnectSettings,
@@ -55,8 +55,8 @@ async fn stay(
         }
         tokio::select! {
             () = &mut ended => break,
-            other = elsewhere(shared, session, settings, discovered) => if other.is_some() {
-                warn!("nothing is stored by this server, going on with another one");
+            other = connect_to_another_server(shared, session, settings, discovered) => if other.is_some() {
+                warn!("this server stores nothing, moving to another one");
                 return other;
             }
         }
@@ -65,8 +65,8 @@ async fn stay(
     None
 }
 
-/// A session with another server than this one's, while this one goes on.
-async fn elsewhere(
+/// Opens a session with another server, while the current session continues.
+async fn connect_to_another_server(
     shared: &Shared,
     session: &Session,
     settings: &ConnectSettings,

@@ -1,9 +1,9 @@
 //! One connection, one client.
 //!
-//! async-nats would reconnect by itself, but its queue survives the connection: what was handed over
-//! in the moment of the disconnect leaves after the reconnect, before anything that is sent again, and
-//! so out of order. Therefore a client here lives as long as its connection, and its queue dies with
-//! it (docs/decisions/0004-one-client-per-connection.md).
+//! async-nats would reconnect by itself, but its queue survives the connection: a message queued at the
+//! moment of the disconnect would be sent after the reconnect, before the retries, and so out of order.
+//! Therefore a client here lives as long as its connection, and its queue is dropped with it
+//! (docs/decisions/0004-one-client-per-connection.md).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -19,25 +19,25 @@ use tokio::time::timeout;
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
 
-/// The longest that telling a client to end may take.
-const TIME_TO_HANG_UP: Duration = Duration::from_secs(5);
+/// The time limit for passing the request to end to a client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What comes in for a subscription and is not taken yet; past it the client drops. The server sends a
-/// consumer's messages up to 32 MiB ahead of its flow control, and none has less than 60 bytes: the
-/// client's usual 65,536 were too few for small ones.
-const MOST_UNREAD: usize = 1 << 20;
+/// The capacity of a subscription in messages; the client drops further ones. The server sends a consumer's
+/// messages up to 32 MiB ahead of its flow control, and a message has at least 60 bytes: the client's default
+/// of 65,536 is too small for small messages.
+const MAX_UNREAD: usize = 1 << 20;
 
 pub(crate) struct Session {
-    /// No two sessions of a publisher share it.
+    /// Unique among the sessions of a publisher.
     pub(crate) number: u64,
     pub(crate) client: Client,
-    /// Where answers come in, with the dot at its end.
+    /// The prefix of reply subjects, with the dot at its end.
     inbox: String,
     reader: AbortHandle,
 }
 
 impl Session {
-    /// Tries each server once, in their order.
+    /// Connects; tries each server once, in order.
     pub(crate) async fn open(
         settings: &ConnectSettings,
         servers_to_try: Vec<ServerAddr>,
@@ -48,8 +48,8 @@ impl Session {
         let nowhere = nowhere(settings)?;
         let mut servers = vec![nowhere.clone()];
         servers.extend(servers_to_try);
-        // The first connection is chosen by the client; a second one there will not be: it is sent
-        // nowhere until its attempts are used up, and then it ends.
+        // The client chooses the server of the first connection. A reconnect must not succeed: its attempts
+        // go to an address that refuses, until they are used up and the client ends.
         let connected_once = AtomicBool::new(false);
         let select = move |_, _| {
             let again = connected_once.swap(true, Ordering::AcqRel);
@@ -63,10 +63,10 @@ impl Session {
             .options()
             .await?
             .retain_servers_order()
-            // A `Subject` is one; the API's and the inboxes are ours.
+            // A `Subject` is checked already; the subjects of the API and the inboxes are built here.
             .skip_subject_validation(true)
             .ignore_discovered_servers()
-            .subscription_capacity(MOST_UNREAD)
+            .subscription_capacity(MAX_UNREAD)
             .max_reconnects(servers.len())
             .reconnect_to_server_callback(select)
             .event_callback(move |event| {
@@ -102,7 +102,7 @@ impl Session {
         }))
     }
 
-    /// Where the answer for `token` comes in. Of its exact size, since the client would copy it otherwise.
+    /// Returns the reply subject of `token`, with the exact capacity: the client would copy it otherwise.
     pub(crate) fn reply(&self, token: u64) -> async_nats::Subject {
         let digits = token.checked_ilog10().unwrap_or(0) as usize + 1;
         let mut reply = String::with_capacity(self.inbox.len() + digits);
@@ -115,16 +115,16 @@ impl Session {
         self.client.connection_state() == State::Connected
     }
 
-    /// Ends a connection that is there, also where a pipeline at rest still holds the session.
-    pub(crate) fn hang_up(&self) {
+    /// Closes the connection, even if an idle pipeline still holds the session.
+    pub(crate) fn close(&self) {
         let client = self.client.clone();
         tokio::spawn(async move {
-            // A queue that is full for so long goes to nobody: the connection ends with its holders.
-            let _ = timeout(TIME_TO_HANG_UP, client.drain()).await;
+            // If the client's queue stays full, the connection ends when the last holder drops the session.
+            let _ = timeout(CLOSE_TIMEOUT, client.drain()).await;
         });
     }
 
-    /// The servers of the cluster that the broker told of.
+    /// Returns the servers of the cluster that the broker reports.
     pub(crate) fn discovered(&self, settings: &ConnectSettings) -> Vec<ServerAddr> {
         let urls = self.client.server_info().connect_urls;
         urls.iter()
@@ -139,7 +139,7 @@ impl Drop for Session {
     }
 }
 
-/// An address that refuses at once: nothing can listen on port 0.
+/// Returns an address that refuses at once: no process can listen on port 0.
 fn nowhere(settings: &ConnectSettings) -> Result<ServerAddr, ConnectError> {
     settings.parse_address("nats://127.0.0.1:0")
 }

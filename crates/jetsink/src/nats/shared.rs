@@ -1,4 +1,4 @@
-//! What publishing, reading and reconnecting share: the link, the session, and one request with its answer.
+//! The state shared by publishing, reading and reconnecting: the link, the session, one request and its answer.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, RwLock};
@@ -22,13 +22,13 @@ use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, Known, PublishError, Scope, codes};
 use crate::sync::{lock, read, write};
 
-/// The most header bytes that a stream stores (server code 10097).
-const MOST_HEADER_BYTES: usize = 65_535;
+/// The header bytes that a stream stores at most ([`codes::STREAM_HEADER_EXCEEDS_MAXIMUM`]).
+const MAX_HEADER_BYTES: usize = 65_535;
 
-/// The longest that finding out why nobody took a message may take.
+/// The time limit of the request that explains a "no responders" answer.
 const LOOKUP_TIME: Duration = Duration::from_millis(500);
 
-/// What publishing and keeping the connection share.
+/// The parts of a publisher that its tasks share.
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     session: RwLock<Option<Arc<Session>>>,
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     api: String,
     expected_stream: Option<String>,
     connect_error: Mutex<Option<ConnectError>>,
-    /// Rung to have the session end, if there is another server.
+    /// Notified to end the session if another server is reachable.
     pub(crate) leave: Notify,
 }
 
@@ -74,19 +74,19 @@ impl Shared {
         *write(&self.session) = session;
         if let Some(session) = ready {
             self.link.up(session.number);
-            // Its end may have come before its beginning was known.
+            // The session may have ended before it was marked as up.
             if !session.is_connected() {
                 self.link.down();
             }
         }
     }
 
-    /// The subject of a request to the JetStream API.
+    /// Returns the subject of a request to the JetStream API.
     pub(crate) fn api_subject(&self, question: Question<'_>) -> String {
         format!("{}{question}", self.api)
     }
 
-    /// Sends one message with an inbox of ours and waits for what comes back.
+    /// Sends one message with a reply subject of its own, and waits for the answer.
     pub(crate) async fn request(
         &self,
         session: &Session,
@@ -99,14 +99,14 @@ impl Shared {
             return Err(PublishError::NotConnected);
         }
         let to = async_nats::Subject::from(&*subject);
-        let mut waiter = Waiter::register(&self.link, session, subject)?;
+        let mut waiter = PendingAnswer::register(&self.link, session, subject)?;
         let reply = session.reply(waiter.token);
         let send = session
             .client
             .publish_with_reply_and_headers(to, reply, headers, payload);
         tokio::select! {
             biased;
-            // The message is still ours while this waits: a dropped send sends nothing.
+            // The client does not have the message yet: a dropped send sends nothing.
             _ = &mut waiter.answer => return Err(PublishError::NotConnected),
             sent = timeout_at(deadline, send) => match sent {
                 Err(_) => return Err(PublishError::ClientBusy),
@@ -119,7 +119,7 @@ impl Shared {
         if let Ok(answer) = timeout_at(halfway, &mut waiter.answer).await {
             return received(answer);
         }
-        // Late. Is it this subject, or everything?
+        // Late: find out whether only this subject or the whole broker fails.
         let check = async {
             self.check_liveness(session, waiter.token).await;
             std::future::pending::<Infallible>().await
@@ -136,12 +136,12 @@ impl Shared {
         }
     }
 
-    /// Asks the JetStream API for a sign of life, unless someone who waits has asked already.
+    /// Sends a liveness check to the JetStream API, unless one is pending.
     pub(crate) async fn check_liveness(&self, session: &Session, token: u64) {
         if let Some(check) = self.link.answers.begin_check(session.number, token) {
             let reply = session.reply(check);
             let subject = self.api_subject(Question::AccountInfo);
-            // A failure leaves the question unanswered, which is an answer too.
+            // A failed check is the same as an unanswered one.
             let _ = session
                 .client
                 .publish_with_reply(subject, reply, Bytes::new())
@@ -149,8 +149,8 @@ impl Shared {
         }
     }
 
-    /// Nobody took the message: because no stream captures the subject, or because nobody leads the
-    /// one that does, or because there is no JetStream at all. The first answer can't tell.
+    /// Finds the reason for a "no responders" answer: no stream captures the subject, its stream has no
+    /// leader, or JetStream is not available.
     pub(crate) async fn why_no_responders(
         &self,
         session: &Session,
@@ -196,28 +196,28 @@ impl Shared {
         self.expected_stream.as_deref()
     }
 
-    /// The headers to send, if the broker takes an envelope of this size.
+    /// Returns the headers to send, if the broker accepts an envelope of this size.
     pub(crate) fn headers(
         &self,
         session: &Session,
         envelope: &Envelope,
     ) -> Result<HeaderMap, PublishError> {
         let headers = wire::headers(envelope, self.expected_stream())?;
-        if_taken(session, envelope, headers)
+        check_size(session, envelope, headers)
     }
 
-    /// The last sequence number of the stream that captures the envelope's subject once it has stored all
-    /// that it has taken so far, what was sent before over this connection above all. The envelope is
-    /// sent, in a way that no stream stores it. `None` where the stream refuses it for another reason that
-    /// lies with the envelope or the subject.
-    pub(crate) async fn last_taken(
+    /// Returns the last sequence number that the stream of the envelope's subject will have once it has
+    /// stored every message accepted so far, including all earlier ones of this connection. The envelope is
+    /// sent in a way that no stream stores it. `None` if the stream refuses it for another reason that
+    /// concerns the envelope or the subject.
+    pub(crate) async fn last_accepted(
         &self,
         session: &Session,
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Option<u64>, PublishError> {
-        let headers = wire::headers_of_a_question(envelope, self.expected_stream())?;
-        let headers = if_taken(session, envelope, headers)?;
+        let headers = wire::probe_headers(envelope, self.expected_stream())?;
+        let headers = check_size(session, envelope, headers)?;
         let subject = envelope.subject().to_shared();
         let payload = envelope.payload().clone();
         let answer = self
@@ -229,7 +229,7 @@ impl Shared {
                     "the stream has stored a message that expected an impossible last sequence");
                 Ok(Some(stored.sequence))
             }
-            // Who asks has just been told that a stream captures the subject.
+            // The caller knows that a stream captures the subject.
             Err(PublishError::NoStream) => Err(PublishError::NoLeader),
             Err(PublishError::Refused(refusal)) => match wire::last_sequence(&refusal) {
                 Some(sequence) => Ok(Some(sequence)),
@@ -274,8 +274,8 @@ fn is_without_jetstream(code: u64) -> bool {
     )
 }
 
-/// The headers, unless the broker takes no message of their size and the payload's.
-fn if_taken(
+/// Returns the headers, or an error if the broker does not accept a message of this size.
+fn check_size(
     session: &Session,
     envelope: &Envelope,
     (headers, header_bytes): (HeaderMap, usize),
@@ -285,23 +285,23 @@ fn if_taken(
     if bytes > limit {
         return Err(PublishError::TooLarge { bytes, limit });
     }
-    if header_bytes > MOST_HEADER_BYTES {
+    if header_bytes > MAX_HEADER_BYTES {
         return Err(PublishError::HeadersTooLarge {
             bytes: header_bytes,
-            limit: MOST_HEADER_BYTES,
+            limit: MAX_HEADER_BYTES,
         });
     }
     Ok(headers)
 }
 
-/// A place in the table of answers, given back when dropped.
-struct Waiter<'a> {
+/// An entry in the table of answers, removed when dropped.
+struct PendingAnswer<'a> {
     link: &'a Link,
     token: u64,
     answer: Receiver<Answer>,
 }
 
-impl<'a> Waiter<'a> {
+impl<'a> PendingAnswer<'a> {
     fn register(
         link: &'a Link,
         session: &Session,
@@ -317,21 +317,21 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for PendingAnswer<'_> {
     fn drop(&mut self) {
         self.link.answers.forget(self.token);
     }
 }
 
 fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
-    // The table drops a sender only after sending.
+    // The table drops a sender only after it has sent the answer.
     answer.unwrap_or(Err(PublishError::ConnectionLost))
 }
 
 pub(crate) fn not_taken(error: &async_nats::PublishError) -> PublishError {
     use async_nats::client::PublishErrorKind;
     let scope = match error.kind() {
-        // The client is closed for good.
+        // The client has ended.
         PublishErrorKind::Send => return PublishError::NotConnected,
         PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => Scope::Event,
     };

@@ -1,8 +1,8 @@
-//! Names that become one token of a JetStream API subject. The only place that checks them.
+//! Checks names that become one token of a JetStream API subject.
 //!
 //! Source: nats-server 2.15.1, `server/stream.go`: `isValidName`, no path separators, at most 255 bytes
 //! (`JSMaxNameLen`). All white space and all control characters are refused here, not only those that the
-//! server refuses: a line break in a subject would end the protocol line, and the server would read the
+//! server refuses: a line break in a subject would end the protocol line, and the server would parse the
 //! rest as the next command.
 
 use std::borrow::Borrow;

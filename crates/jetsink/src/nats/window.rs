@@ -1,8 +1,7 @@
 //! Many envelopes in flight over one session, with one waker and one timer for all of them.
 //!
-//! A publish that waits by itself costs a future, a channel and two timers. Here an answer is put
-//! among the [`Arrivals`], and since all are sent with the same time to live, only the oldest needs a
-//! timer.
+//! A publish of its own costs a future, a channel and two timers. Here answers go to the shared
+//! [`Arrivals`]. All publishes have the same time limit, so only the oldest needs a timer.
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
@@ -27,21 +26,21 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>>
 
 pub(crate) struct NatsWindow<'a> {
     shared: &'a Shared,
-    /// `None` where the connection was gone before this began.
+    /// `None` if the connection had ended before the window was made.
     session: Option<Arc<Session>>,
     arrivals: Arc<Arrivals>,
-    /// What was sent, in its order; `None` once it has its result. The front is not `None`.
+    /// The publishes in flight, in order; `None` once a publish has its result. The front is never `None`.
     places: VecDeque<Option<InFlight>>,
     first_place: u64,
-    /// Below this place the broker has been asked for a sign of life.
-    asked_below: u64,
-    /// The client's queue is full: this one is not taken yet, and others wait behind it.
+    /// A liveness check covers all places below this one.
+    checked_below: u64,
+    /// Set while the client's queue is full: the publish that waits for it; later ones are in `unsent`.
     sending: Option<(u64, Sending)>,
     unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
-    /// Nobody took these: why?
+    /// Publishes without responders, until the reason is known.
     unclaimed: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
     results: VecDeque<Sent>,
-    /// The client's form of the subject that was sent to last, which is often the next one's too.
+    /// The last subject in the client's form: the next publish often has the same.
     last_subject: Option<(Subject, async_nats::Subject)>,
     taken: Vec<(u64, Answer)>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -51,7 +50,7 @@ struct InFlight {
     number: u64,
     token: u64,
     envelope: Arc<Envelope>,
-    /// When to ask for a sign of life.
+    /// The time of the liveness check.
     late_at: Instant,
     deadline: Instant,
 }
@@ -64,7 +63,7 @@ impl<'a> NatsWindow<'a> {
             arrivals: Arc::default(),
             places: VecDeque::new(),
             first_place: 0,
-            asked_below: 0,
+            checked_below: 0,
             sending: None,
             unsent: VecDeque::new(),
             unclaimed: FuturesUnordered::new(),
@@ -118,9 +117,9 @@ impl<'a> NatsWindow<'a> {
             headers,
             envelope.payload().clone(),
         );
-        // The client's queue is larger than any window, so this is done at once, as a rule.
-        let mut nobody = Context::from_waker(Waker::noop());
-        match pin!(unconstrained(send)).poll(&mut nobody) {
+        // The client's queue is larger than any window, so this is usually ready at once.
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(unconstrained(send)).poll(&mut context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
                 link.answers.forget(token);
@@ -129,7 +128,6 @@ impl<'a> NatsWindow<'a> {
             Poll::Pending => {
                 let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
                 let reply = session.reply(token);
-                // They were made before.
                 let headers = self.shared.headers(&session, &envelope);
                 let headers = headers.inspect_err(|_| link.answers.forget(token))?;
                 let send = async move {
@@ -151,7 +149,7 @@ impl<'a> NatsWindow<'a> {
         Ok(())
     }
 
-    /// Goes on with what the client did not take at once.
+    /// Continues the publishes that wait for the client's queue.
     fn poll_sending(&mut self, context: &mut Context<'_>) {
         loop {
             if let Some((place, sending)) = &mut self.sending {
@@ -177,11 +175,11 @@ impl<'a> NatsWindow<'a> {
 
     fn arrived(&mut self, place: u64, answer: Answer) {
         let Some(in_flight) = self.take(place) else {
-            return; // given up on
+            return; // expired
         };
         let number = in_flight.number;
         if self.sending.as_ref().is_some_and(|(of, _)| *of == place) {
-            // It was still ours: a dropped send sends nothing.
+            // The client does not have the message yet: a dropped send sends nothing.
             self.sending = None;
             let result = Err(PublishError::NotConnected);
             self.results.push_back((number, result));
@@ -202,7 +200,7 @@ impl<'a> NatsWindow<'a> {
         }
     }
 
-    /// What is in flight under `place`: not any more, then.
+    /// Removes and returns the publish at `place`.
     fn take(&mut self, place: u64) -> Option<InFlight> {
         let index = usize::try_from(place.checked_sub(self.first_place)?).ok()?;
         let taken = self.places.get_mut(index)?.take();
@@ -213,10 +211,10 @@ impl<'a> NatsWindow<'a> {
         taken
     }
 
-    /// Ready where time has passed for something.
+    /// Ready when a check or an expiry was due.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timer = match &mut self.timer {
-            // Set for the oldest of its time: never too late for what has come since.
+            // Set for the oldest publish, so never too late for a newer one.
             Some(timer) => timer,
             None => {
                 let Some(due) = self.next_due() else {
@@ -228,7 +226,7 @@ impl<'a> NatsWindow<'a> {
         ready!(timer.as_mut().poll(context));
         self.timer = None;
         let now = Instant::now();
-        self.ask_for_late_ones(now);
+        self.check_late_publishes(now);
         while let Some(Some(oldest)) = self.places.front()
             && oldest.deadline <= now
         {
@@ -237,35 +235,35 @@ impl<'a> NatsWindow<'a> {
         Poll::Ready(())
     }
 
-    /// When the oldest ends, or the first is late that nobody has asked for.
+    /// Returns the time when the oldest publish expires or the first unchecked one is late.
     fn next_due(&self) -> Option<Instant> {
         let deadline = self.places.front()?.as_ref()?.deadline;
-        let asked = self.asked_below.saturating_sub(self.first_place) as usize;
-        let mut unasked = self.places.iter().skip(asked).flatten();
-        let late_at = unasked.next().map_or(deadline, |next| next.late_at);
+        let checked = self.checked_below.saturating_sub(self.first_place) as usize;
+        let mut unchecked = self.places.iter().skip(checked).flatten();
+        let late_at = unchecked.next().map_or(deadline, |next| next.late_at);
         Some(late_at.min(deadline))
     }
 
-    /// One question is enough for all: its answer comes behind theirs.
-    fn ask_for_late_ones(&mut self, now: Instant) {
-        self.asked_below = self.asked_below.max(self.first_place);
+    /// Sends one liveness check for all late publishes: its answer arrives after theirs.
+    fn check_late_publishes(&mut self, now: Instant) {
+        self.checked_below = self.checked_below.max(self.first_place);
         let mut newest = None;
         while let Some(place) = self
             .places
-            .get((self.asked_below - self.first_place) as usize)
+            .get((self.checked_below - self.first_place) as usize)
         {
             match place {
                 Some(in_flight) if in_flight.late_at > now => break,
                 Some(in_flight) => newest = Some(in_flight.token),
                 None => {}
             }
-            self.asked_below += 1;
+            self.checked_below += 1;
         }
         if let (Some(token), Some(session)) = (newest, &self.session) {
-            let question = self.shared.check_liveness(session, token);
-            // A client that does not even take a question has no answers for us.
-            let mut nobody = Context::from_waker(Waker::noop());
-            let _ = pin!(unconstrained(question)).poll(&mut nobody);
+            let check = self.shared.check_liveness(session, token);
+            // If the client's queue is full, the check is dropped, which is the same as no answer.
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = pin!(unconstrained(check)).poll(&mut context);
         }
     }
 

@@ -14,14 +14,14 @@ const HEADER_FRAME: usize = 12;
 /// `: ` and the line break of each header.
 const HEADER_OVERHEAD: usize = 4;
 
-/// A last sequence number that no stream has, and the greatest that a server reads.
+/// A sequence number that no stream reaches: the greatest that a server reads.
 const NO_SEQUENCE: &str = "9223372036854775807";
 
-/// The envelope's headers as the client takes them, and their size on the wire.
+/// Returns the envelope's headers for the client, and their size on the wire.
 ///
 /// # Errors
-/// None in practice: an [`Envelope`] holds checked headers only. Should the client's rules be
-/// stricter some day, this says so instead of panicking.
+/// None in practice, since an [`Envelope`] contains checked headers only. If the client's rules become
+/// stricter, this returns an error instead of panicking.
 pub(crate) fn headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
@@ -33,23 +33,24 @@ pub(crate) fn headers(
     Ok((map, size))
 }
 
-/// Those of an envelope that its stream shall refuse, and tell how far it is: what it has stored, and what
-/// it has taken and not stored yet. The check of `Nats-Expected-Last-Sequence` counts both (nats-server 2.12
-/// on; an older one checks when its turn to be stored has come).
+/// Returns the headers of a probe: a message that the stream refuses with its last sequence number.
 ///
-/// Without the message id and whatever the caller tells the server, whose checks may come first.
-pub(crate) fn headers_of_a_question(
+/// The number counts stored messages and those accepted but not stored yet: nats-server checks
+/// `Nats-Expected-Last-Sequence` on arrival since 2.12; an older server checks it when the message's turn to
+/// be stored comes. The message id and the caller's own `Nats-` headers are left out, since the server may
+/// check them first.
+pub(crate) fn probe_headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
 ) -> Result<(HeaderMap, usize), PublishError> {
-    let to_readers = envelope.headers().iter();
-    let to_readers = to_readers.filter(|(name, _)| !name.starts_with("Nats-"));
-    let (mut map, size) = headers_without_id(to_readers, expected_stream)?;
+    let headers = envelope.headers().iter();
+    let headers = headers.filter(|(name, _)| !name.starts_with("Nats-"));
+    let (mut map, size) = headers_without_id(headers, expected_stream)?;
     let added = append(&mut map, header::NATS_EXPECTED_LAST_SEQUENCE, NO_SEQUENCE)?;
     Ok((map, size + added))
 }
 
-/// What the refusal of such an envelope tells.
+/// Returns the last sequence number in the refusal of a probe.
 pub(crate) fn last_sequence(refusal: &Refusal) -> Option<u64> {
     (refusal.code == codes::STREAM_WRONG_LAST_SEQUENCE)
         .then(|| refusal.text.rsplit(' ').next()?.parse().ok())
@@ -71,7 +72,7 @@ fn headers_without_id<'a>(
     Ok((map, size))
 }
 
-/// Without a copy for the one that each structured event has.
+/// Parses a header name; the one of every structured event without a copy.
 fn header_name(name: &str) -> Result<HeaderName, PublishError> {
     match name {
         CONTENT_TYPE => Ok(const { HeaderName::from_static(CONTENT_TYPE) }),
@@ -79,7 +80,7 @@ fn header_name(name: &str) -> Result<HeaderName, PublishError> {
     }
 }
 
-/// Gives its size on the wire.
+/// Appends a header and returns its size on the wire.
 fn append(map: &mut HeaderMap, name: HeaderName, value: &str) -> Result<usize, PublishError> {
     let name_text: &str = name.as_ref();
     let size = name_text.len() + value.len() + HEADER_OVERHEAD;
@@ -96,7 +97,7 @@ fn refused(name: &str, reason: &dyn std::fmt::Display) -> PublishError {
     }
 }
 
-/// What an answer says. `NoStream` stands for every "no responders": who asked must find out more.
+/// Parses an answer. `NoStream` stands for every "no responders" answer: the caller must find the reason.
 pub(crate) fn acknowledgement(
     message: &Message,
     expected_stream: Option<&str>,
@@ -134,7 +135,7 @@ pub(crate) fn acknowledgement(
     }
 }
 
-/// What a stream sends back (ADR-1, `io.nats.jetstream.api.v1.pub_ack_response`).
+/// A stream's answer to a publish (ADR-1, `io.nats.jetstream.api.v1.pub_ack_response`).
 #[derive(Deserialize)]
 struct PublishAnswer {
     error: Option<ApiError>,
@@ -145,7 +146,7 @@ struct PublishAnswer {
     duplicate: bool,
 }
 
-/// The error of any answer by JetStream.
+/// The error in an answer of JetStream.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ApiError {
     #[serde(default)]
@@ -163,10 +164,9 @@ impl From<ApiError> for Refusal {
     }
 }
 
-/// The subject in a permissions violation, and whether it was for publishing.
+/// Returns the subject and the kind of a permissions violation.
 ///
-/// The server writes `Permissions Violation for Publish to "subject"`; the client hands it on as it
-/// stands.
+/// The server writes `Permissions Violation for Publish to "subject"`; the client passes it on unchanged.
 pub(crate) fn violation(text: &str) -> Option<(&str, Violation)> {
     let (kind, rest) = [
         ("ermissions Violation for Publish to \"", Violation::Publish),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_size_is_what_the_client_writes() {
+    fn header_size_is_the_number_of_bytes_that_the_client_writes() {
         let mut extra = Headers::default();
         extra.push("ce-id", "1").unwrap();
         let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_has_no_id_and_expects_what_cannot_be_whatever_the_caller_expects() {
+    fn probe_has_no_message_id_and_replaces_the_callers_expectation() {
         let mut extra = Headers::default();
         extra.push("ce-id", "1").unwrap();
         for name in ["Nats-Expected-Last-Sequence", "Nats-Msg-Id", "Nats-TTL"] {
@@ -226,7 +226,7 @@ mod tests {
         let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
             .with_headers(extra)
             .with_message_id(MessageId::new("s.1").unwrap());
-        let (map, size) = headers_of_a_question(&envelope, None).unwrap();
+        let (map, size) = probe_headers(&envelope, None).unwrap();
         let expected = map.get_all("Nats-Expected-Last-Sequence");
         let expected: Vec<&str> = expected.map(HeaderValue::as_str).collect();
         assert_eq!(expected, [i64::MAX.to_string()]);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_sequence_is_read_from_its_refusal_only() {
+    fn last_sequence_is_parsed_from_its_refusal_only() {
         let of = |code, text: &str| {
             last_sequence(&Refusal {
                 code,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_for_what_they_are() {
+    fn answers_are_parsed_by_their_content() {
         let stored = answer(r#"{"stream":"S","seq":7,"duplicate":true}"#);
         let ack = acknowledgement(&stored, Some("S")).unwrap();
         assert_eq!(
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_names_its_subject() {
+    fn violation_contains_its_subject() {
         assert_eq!(
             violation("Permissions Violation for Publish to \"a.b\""),
             Some(("a.b", Violation::Publish))

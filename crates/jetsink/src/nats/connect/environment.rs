@@ -1,7 +1,7 @@
-//! Connect settings as the `nats` command takes them: from environment variables and contexts.
+//! Connect settings from the environment variables and contexts of the `nats` command.
 //!
-//! The environment comes in as a function, so that nothing here reads a process's variables by
-//! itself and a command line can answer before them.
+//! The caller passes the environment as a function, so that a command line can take precedence over the
+//! process's variables.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::{ConnectError, ConnectSettings, DEFAULT_SERVER};
 
-/// What a `nats` context file says, as far as it is about the connection. Empty texts count as
-/// absent, as the `nats` command writes them.
+/// The connection settings of a `nats` context file. Empty texts count as absent: the `nats` command writes
+/// them for unset fields.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Context {
@@ -26,7 +26,7 @@ struct Context {
     tls_first: bool,
     inbox_prefix: String,
     jetstream_domain: String,
-    // What a connection would need and we have not: said, rather than left out.
+    // Not supported: an error names them instead of ignoring them.
     user_jwt: String,
     nsc: String,
     socks_proxy: String,
@@ -35,7 +35,7 @@ struct Context {
 }
 
 impl Context {
-    /// The first setting that is there and not supported, with what to use instead.
+    /// Returns the first setting that is not supported, with the remedy.
     fn unsupported(&self) -> Option<(&'static str, &'static str)> {
         [
             ("user_jwt", &self.user_jwt, "a creds file"),

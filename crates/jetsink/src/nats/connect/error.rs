@@ -1,4 +1,4 @@
-//! Why there is no connection: one line, without credentials.
+//! Connect errors: one line each, without credentials.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -8,7 +8,7 @@ use async_nats::rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::servers::DEFAULT_SERVER;
 
-/// Why there is no connection. The texts hold no credentials.
+/// The reason why a connection failed. The texts contain no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -17,37 +17,37 @@ pub enum ConnectError {
         "nats connect: server {number} of the list is no NATS URL: {reason}; write it like {DEFAULT_SERVER}"
     )]
     Server {
-        /// Its place in the list, from 1.
+        /// Its position in the list, from 1.
         number: usize,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// A setting that doesn't hold.
+    /// An invalid setting.
     #[error("nats connect: {what}: {reason}")]
     Setting {
-        /// Which one.
+        /// The setting.
         what: &'static str,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A file that can't be read.
     #[error("nats connect: {what} {}: {reason}", .path.display())]
     File {
-        /// What it was to hold.
+        /// Its expected content, such as `credentials`.
         what: &'static str,
-        /// Where it was looked for.
+        /// Its path.
         path: PathBuf,
-        /// Why it can't be read.
+        /// The reason why it can't be read.
         reason: String,
     },
-    /// No server let us in.
+    /// No server accepted the connection.
     #[error("nats connect to {servers} failed: {reason}")]
     Refused {
         /// The servers, without credentials.
         servers: String,
         /// The cause, for programs that choose a remedy by it.
         cause: ConnectCause,
-        /// What happened, and what to look at.
+        /// The cause and the remedy, for people.
         reason: String,
     },
 }
@@ -74,7 +74,7 @@ pub enum ConnectCause {
 
 pub(super) const NO_ANSWER: &str = "no server answered in time";
 
-/// What the client's error means, and what to look at.
+/// Returns the meaning of the client's error and the remedy.
 pub(super) fn reason(error: &async_nats::ConnectError) -> String {
     let text = match error.kind() {
         ConnectErrorKind::AuthorizationViolation => {

@@ -24,8 +24,7 @@ pub use servers::DEFAULT_SERVER;
 use servers::parse_server;
 pub(crate) use servers::reconnect_delay;
 
-/// The client's queue: twice the widest window, so that a pipeline never waits at it and its order of
-/// sending holds.
+/// The client's queue: twice the widest window, so that a pipeline never waits for it and keeps its order.
 const CLIENT_QUEUE: usize = 2 * MAX_WINDOW;
 
 #[derive(Clone, Default)]
@@ -38,7 +37,7 @@ enum Login {
     CredentialsFile(PathBuf),
 }
 
-/// How to reach and enter the broker. Of several logins, the one set last counts.
+/// The broker's address, login and TLS settings. If several logins are set, the last one counts.
 ///
 /// Defaults: no login, the system's root certificates, a connect timeout of 5 s, a ping each 2 s
 /// (see [`ping_interval`](Self::ping_interval)), no stream expected, the first
@@ -145,16 +144,14 @@ impl ConnectSettings {
         self
     }
 
-    /// Trusts the root certificates in this PEM file instead of the system's, and speaks to brokers
-    /// with TLS only.
+    /// Trusts the root certificates in this PEM file instead of the system's, and connects only with TLS.
     #[must_use]
     pub fn root_certificates(mut self, path: impl Into<PathBuf>) -> Self {
         self.root_certificates = Some(path.into());
         self
     }
 
-    /// Shows this certificate to the broker (mutual TLS), and speaks to brokers with TLS only; both
-    /// files are PEM.
+    /// Presents this certificate to the broker (mutual TLS), and connects only with TLS. Both files are PEM.
     #[must_use]
     pub fn client_certificate(
         mut self,
@@ -187,15 +184,15 @@ impl ConnectSettings {
         self
     }
 
-    /// The longest that connecting to one server may take. Default: 5 s.
+    /// The time limit for connecting to one server. Default: 5 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How often to ask the broker for a sign of life; the third that stays unanswered ends the
-    /// connection. Default: 2 s, so a broker that is gone without a word is noticed within about 6 s.
+    /// The time between two pings; the third unanswered ping ends the connection. Default: 2 s, so a silent
+    /// failure of the broker is noticed within about 6 s.
     ///
     /// # Errors
     /// [`ConnectError::Setting`] for zero.
@@ -210,7 +207,7 @@ impl ConnectSettings {
         Ok(self)
     }
 
-    /// Accepts acknowledgements of this stream only, and has the broker refuse what another would
+    /// Accepts acknowledgements of this stream only. The broker refuses a message that another stream would
     /// store.
     ///
     /// # Errors
@@ -223,7 +220,7 @@ impl ConnectSettings {
         Ok(self)
     }
 
-    /// The JetStream domain that the API is asked in (leaf nodes).
+    /// The JetStream domain for API requests (leaf nodes).
     ///
     /// # Errors
     /// [`ConnectError::Setting`] for a text that breaks the rule of a [`StreamName`](crate::StreamName).
@@ -259,7 +256,7 @@ impl ConnectSettings {
         self.tls_first
     }
 
-    /// All servers in a new order, so that many clients spread over a cluster.
+    /// Returns all servers in random order, so that many clients spread over a cluster.
     pub(crate) fn servers_to_try(&self, discovered: &[ServerAddr]) -> Vec<ServerAddr> {
         let new = discovered
             .iter()
@@ -270,7 +267,7 @@ impl ConnectSettings {
         servers
     }
 
-    /// A server that the broker told of (`connect_urls`: host and port).
+    /// Parses a server address that the broker reports (`connect_urls`: host and port).
     pub(crate) fn discovered_server(&self, host_and_port: &str) -> Option<ServerAddr> {
         let scheme = self.servers.first()?.scheme();
         format!("{scheme}://{host_and_port}").parse().ok()
@@ -311,7 +308,7 @@ impl ConnectSettings {
             .connection_timeout(self.connect_timeout)
             .ping_interval(self.ping_interval)
             .client_capacity(CLIENT_QUEUE)
-            // Within one attempt at all servers there is nothing to wait for.
+            // One attempt tries each server once, without waits.
             .reconnect_delay_callback(|_| Duration::ZERO);
         options = match &self.login {
             Login::None => options,
@@ -323,7 +320,7 @@ impl ConnectSettings {
             Login::CredentialsFile(path) => {
                 const WHAT: &str = "credentials file";
                 check_file(WHAT, path).await?;
-                // The library's own text might quote the file.
+                // The library's own text may quote the file.
                 let invalid = "it holds no JWT and seed, as `nsc generate creds` writes them";
                 options
                     .credentials_file(path)

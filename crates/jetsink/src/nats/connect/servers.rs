@@ -1,4 +1,4 @@
-//! Server addresses: out of text, and the waits between tries of them.
+//! Server addresses, and the waits between connection attempts.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
-    // A URL that can't be read may hold a password. The parser's own text is about its syntax only, but
+    // An unreadable URL may contain a password. The parser's own text describes the syntax only, except
     // for the scheme, which it quotes.
     let server: ServerAddr = text.parse().map_err(|e: std::io::Error| {
         let reason = e.to_string();
@@ -59,7 +59,7 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
         .flatten()
         .any(|part| part.contains('@'))
     {
-        // The host is then a piece of the login, and the path, which is shown, another.
+        // The host is then one part of the login, and the path, which errors show, another.
         return Err(
             "it has '@' behind its host; percent-encode '/', '?', '#' and '@' in a login"
                 .to_owned(),

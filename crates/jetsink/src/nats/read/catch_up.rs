@@ -1,37 +1,37 @@
-//! Whether a reader of a stream has come to all that was stored when it began.
+//! Tracks whether a reader has seen every message that was stored when it began.
 
 use serde::Deserialize;
 
 use crate::nats::api::cant_read;
 use crate::outcome::PublishError;
 
-/// What the JetStream API says of a stream's or a consumer's servers.
+/// The servers of a stream or consumer in an answer of the JetStream API.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Cluster {
     #[serde(default)]
     leader: Option<String>,
 }
 
-/// What a stream's leader says of it (`STREAM.INFO`), as far as its readers ask.
+/// The part of a stream leader's answer (`STREAM.INFO`) that readers need.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) created: String,
-    pub(crate) state: State,
+    pub(crate) state: StreamState,
     cluster: Option<Cluster>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct State {
+pub(crate) struct StreamState {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
 }
 
 impl StreamInfo {
-    /// Of a stream of which no more is known than its last sequence number.
+    /// Describes a stream of which only the last sequence number is known.
     pub(crate) fn up_to(last_seq: u64) -> Self {
-        let state = State {
+        let state = StreamState {
             last_seq,
-            ..State::default()
+            ..StreamState::default()
         };
         Self {
             state,
@@ -39,24 +39,24 @@ impl StreamInfo {
         }
     }
 
-    /// How far a consumer on these servers must come that was made since.
-    pub(crate) fn reach(&self, consumer: Option<&Cluster>) -> Reach {
-        Reach::new(self.state.last_seq, self.cluster.as_ref(), consumer)
+    /// Returns the catch-up of a consumer on `consumer`'s servers, made after this answer.
+    pub(crate) fn catch_up(&self, consumer: Option<&Cluster>) -> CatchUp {
+        CatchUp::new(self.state.last_seq, self.cluster.as_ref(), consumer)
     }
 }
 
-/// How far a consumer must come, and has.
+/// The sequence number that a consumer must reach, and the one that it has reached.
 ///
-/// In a cluster a consumer without replicas is on any server that has the stream, and one that was just
-/// restarted may not have yet what a majority acknowledged.
+/// In a cluster, a consumer without replicas runs on any server of the stream. A server that has just
+/// restarted may lack messages that a majority has acknowledged.
 #[derive(Debug)]
-pub(crate) struct Reach {
+pub(crate) struct CatchUp {
     last: u64,
     seen: u64,
 }
 
-impl Reach {
-    /// `last`: the stream's last sequence number and `stream`, by its leader, before the consumer was made.
+impl CatchUp {
+    /// `last` and `stream` are from the stream's leader, before the consumer was made.
     fn new(last: u64, stream: Option<&Cluster>, consumer: Option<&Cluster>) -> Self {
         let leader = stream.and_then(|stream| stream.leader.as_ref());
         let has_all = match consumer {
@@ -67,8 +67,8 @@ impl Reach {
         Self { last, seen }
     }
 
-    /// It was read as far as `sequence`: a message's, or a heartbeat's, which counts what it left out.
-    pub(crate) fn came_to(&mut self, sequence: u64) {
+    /// Records that the consumer has reached `sequence`, by a message or by a heartbeat.
+    pub(crate) fn observed(&mut self, sequence: u64) {
         self.seen = self.seen.max(sequence);
     }
 
@@ -76,7 +76,7 @@ impl Reach {
         self.seen >= self.last
     }
 
-    /// An error where nobody may take what was read for all of it.
+    /// Returns an error unless the reader has seen every message.
     pub(crate) fn check(&self) -> Result<(), PublishError> {
         if self.is_complete() {
             Ok(())
@@ -95,24 +95,27 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_that_may_be_behind_is_waited_for() {
+    fn catch_up_is_needed_only_on_a_server_that_may_lag() {
         let (a, b) = (led_by("a"), led_by("b"));
-        let complete = |stream, consumer| Reach::new(7, stream, consumer).is_complete();
+        let complete = |stream, consumer| CatchUp::new(7, stream, consumer).is_complete();
         assert!(complete(None, None), "no cluster");
-        assert!(complete(Some(&a), None), "as a single server says it");
+        assert!(complete(Some(&a), None), "the answer of a single server");
         assert!(complete(Some(&a), Some(&a)));
         assert!(!complete(Some(&a), Some(&b)));
-        let nobody = Cluster::default();
-        assert!(!complete(Some(&nobody), Some(&nobody)), "an election");
-        assert!(Reach::new(0, Some(&a), Some(&b)).is_complete(), "empty");
+        let leaderless = Cluster::default();
+        assert!(
+            !complete(Some(&leaderless), Some(&leaderless)),
+            "an election"
+        );
+        assert!(CatchUp::new(0, Some(&a), Some(&b)).is_complete(), "empty");
     }
 
     #[test]
-    fn it_is_complete_once_the_last_one_is_seen_or_passed_over() {
-        let mut reach = Reach::new(7, Some(&led_by("a")), Some(&led_by("b")));
+    fn catch_up_is_complete_once_the_last_sequence_was_observed() {
+        let mut catch_up = CatchUp::new(7, Some(&led_by("a")), Some(&led_by("b")));
         for (sequence, complete) in [(3, false), (6, false), (2, false), (7, true), (1, true)] {
-            reach.came_to(sequence);
-            assert_eq!(reach.is_complete(), complete, "{sequence}");
+            catch_up.observed(sequence);
+            assert_eq!(catch_up.is_complete(), complete, "{sequence}");
         }
     }
 }

@@ -14,21 +14,23 @@ use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::outcome::PublishError;
 
-/// The longest silence between two messages of a consumer, or its heartbeat.
-const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// The time limit between two messages or heartbeats of a consumer.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
 
-/// So many heartbeats in a row that tell of nothing to send, a second apart: there is no more.
+/// The number of idle heartbeats in a row, one per second, after which no message is pending.
 pub(crate) const IDLE_AT_THE_END: u32 = 2;
 
-/// After so many heartbeats in a row, a second apart, that ask for a word which was given each time, it
-/// is found out whether the server answers anything.
+/// The number of stalled heartbeats in a row, one per second and each answered, after which a request shows
+/// whether the server answers at all.
 const STALLED_IN_DOUBT: u32 = 5;
 
-/// So many more from a server that does: it refuses the word, which it tells nobody but its log and an
-/// event without a place. The first may have been on its way together with the answer.
+/// The number of further stalled heartbeats from a server that answers, after which flow control is denied:
+/// the server reports that only in its log and by an event without a subject. The first heartbeat may have
+/// been sent before the answer.
 const STALLED_FOR_GOOD: u32 = 2;
 
-/// One that sends all above a sequence number to `inbox`, acknowledges nothing, and goes away by itself.
+/// Returns the configuration of a consumer that sends all messages above a sequence number to `inbox`,
+/// requires no acknowledgement, and that the server deletes once it is unused.
 pub(crate) fn consumer(inbox: &str, above: u64) -> Value {
     json!({
         "deliver_subject": inbox,
@@ -44,26 +46,27 @@ pub(crate) fn consumer(inbox: &str, above: u64) -> Value {
     })
 }
 
-/// What a consumer sends.
+/// A message or heartbeat of a consumer.
 pub(crate) enum Next {
     Stored(Message),
-    /// It has nothing to send at the moment, and has sent so many.
+    /// No message is pending at the moment.
     Idle {
+        /// The number of messages sent so far.
         delivered: u64,
-        /// The stream's last message that it sent, or left out.
+        /// The sequence number of the last message that was sent or skipped.
         passed: u64,
     },
 }
 
-/// What is known of heartbeats that ask again for a word that was given.
+/// The stalled heartbeats in a row: each repeats a flow-control request that was answered.
 enum Stall {
-    /// So many in a row; the server may be slow, or cut off.
+    /// The server may be slow, or cut off.
     InDoubt(u32),
-    /// So many in a row that were sent by a server which has answered since.
+    /// The server has answered a request since.
     Answered(u32),
 }
 
-/// The next stored message, or the word that there is none; answers flow control on the way.
+/// Waits for the next stored message or idle heartbeat, and answers flow control.
 pub(crate) async fn next(
     shared: &Shared,
     session: &Session,
@@ -74,7 +77,7 @@ pub(crate) async fn next(
     loop {
         let message = match at_hand.take() {
             Some(message) => message,
-            None => timeout(LONGEST_SILENCE, messages.next())
+            None => timeout(MAX_SILENCE, messages.next())
                 .await
                 .map_err(|_| cant_read("the stream fell silent"))?
                 .ok_or(PublishError::ConnectionLost)?,
@@ -89,7 +92,7 @@ pub(crate) async fn next(
             (None, Some(reply)) => {
                 stall = match stall {
                     Stall::InDoubt(STALLED_IN_DOUBT) => {
-                        find_out_whether_it_answers(shared, session).await?;
+                        check_server_answers(shared, session).await?;
                         at_hand = skip_stalled(messages);
                         Stall::Answered(0)
                     }
@@ -122,17 +125,16 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     Some(value.as_str())
 }
 
-/// Where the word is to go which the heartbeat asks for again.
+/// Returns the reply subject of the flow-control request that a stalled heartbeat repeats.
 fn stalled(message: &Message) -> Option<&str> {
     header(message, "Nats-Consumer-Stalled")
 }
 
-/// Heartbeats may have piled up, of a server that hears nothing or of one that we did not listen to: what
-/// was sent before its answer says nothing of the permission.
-async fn find_out_whether_it_answers(
-    shared: &Shared,
-    session: &Session,
-) -> Result<(), PublishError> {
+/// Checks that the server answers a request.
+///
+/// Heartbeats may have piled up because the server received none of the answers, or because the reader was
+/// slow. Only a heartbeat sent after this answer shows that the permission is missing.
+async fn check_server_answers(shared: &Shared, session: &Session) -> Result<(), PublishError> {
     let subject = shared.api_subject(Question::AccountInfo);
     let deadline = Instant::now() + ANSWER_TIME;
     let answer = shared
@@ -145,7 +147,7 @@ async fn find_out_whether_it_answers(
         )
         .await;
     match answer {
-        // A refusal is an answer too, and so is that of a later question.
+        // A refusal is an answer, too, and so is the answer to a later request.
         Ok(_)
         | Err(
             PublishError::PermissionDenied
@@ -157,7 +159,7 @@ async fn find_out_whether_it_answers(
     }
 }
 
-/// Skips the heartbeats that are here already; gives the first message that is none of those.
+/// Skips the stalled heartbeats that have arrived; returns the first other message.
 fn skip_stalled(messages: &mut Subscriber) -> Option<Message> {
     loop {
         let message = messages.next().now_or_never()??;

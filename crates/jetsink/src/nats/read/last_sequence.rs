@@ -1,4 +1,4 @@
-//! How far a stream goes, with what it has taken and not stored yet.
+//! Finds a stream's last sequence number, including messages that are accepted but not stored yet.
 
 use std::time::Duration;
 
@@ -15,44 +15,45 @@ use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
 
-/// Between two questions whether a leader has stored by now what it had taken.
+/// The time between two requests for a stream's state.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a stream's leader says once it has stored all that it had taken when it was asked; it may have
-/// proposed to its replicas, before they were gone, what it stores once they are back.
+/// Waits until a stream's leader has stored every message that it had accepted, and returns its state. A
+/// leader may have proposed messages to replicas that are now unreachable; it stores them once they return.
 ///
-/// `events` are of subjects that the stream captures. A user who may not ask for the stream's state gets
-/// what the stream had taken, and whoever reads it must come as far.
-pub(crate) async fn end_of(
+/// The stream must capture the subjects of `events`. Without permission to read the stream's state, the
+/// result contains only the last accepted sequence number.
+pub(crate) async fn stream_tail(
     shared: &Shared,
     session: &Session,
     stream: &StreamName,
     events: &[&Envelope],
 ) -> Result<StreamInfo, PublishError> {
-    let taken = last_taken(shared, session, events).await?.unwrap_or(0);
+    let accepted = last_accepted(shared, session, events).await?.unwrap_or(0);
     let give_up = Instant::now() + ANSWER_TIME;
     loop {
         let info: StreamInfo =
             match ask(shared, session, Question::StreamInfo(stream), &json!({})).await {
-                Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(taken)),
+                Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(accepted)),
                 answer => answer?,
             };
-        if info.state.last_seq >= taken {
+        if info.state.last_seq >= accepted {
             return Ok(info);
         }
         if Instant::now() >= give_up {
             return Err(cant_read(
-                "its leader has yet to store what it has taken; should it have all its replicas, let \
-                 another one lead (nats stream cluster step-down)",
+                "its leader has not stored every message that it accepted; if all replicas are reachable, \
+                 move the leader (nats stream cluster step-down)",
             ));
         }
         sleep(PAUSE).await;
     }
 }
 
-/// By the first of the events that is refused for its sequence number and nothing else. Should all be too
-/// large, say, an empty message is: a plain subscriber would rather have an event twice.
-async fn last_taken(
+/// Returns the number from the first event that the stream refuses for its sequence number alone. If all are
+/// refused for another reason, such as their size, an empty message is sent: only last, because a plain
+/// subscriber copes better with a repeated event than with an empty one.
+async fn last_accepted(
     shared: &Shared,
     session: &Session,
     events: &[&Envelope],
@@ -63,7 +64,7 @@ async fn last_taken(
     });
     for event in events.iter().copied().chain(&empty) {
         let deadline = Instant::now() + ANSWER_TIME;
-        match shared.last_taken(session, event, deadline).await {
+        match shared.last_accepted(session, event, deadline).await {
             Ok(Some(sequence)) => return Ok(Some(sequence)),
             Ok(None)
             | Err(

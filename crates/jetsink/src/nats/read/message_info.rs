@@ -1,26 +1,27 @@
-//! What the reply subject of a consumer's message tells.
+//! Parses the reply subject of a consumer's message.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::Message;
 
-/// Where a message lies in its stream, and how far its consumer is.
+/// A message's position in its stream and among the deliveries of its consumer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct MessageInfo {
     pub(crate) sequence: u64,
+    /// The number of messages that the consumer has sent, including this one.
     pub(crate) delivered: u64,
     pub(crate) stored_at: SystemTime,
-    /// So many come behind it at the moment.
+    /// The number of messages that the consumer has yet to send.
     pub(crate) pending: u64,
 }
 
-impl Place {
+impl MessageInfo {
     pub(crate) fn of(message: &Message) -> Option<Self> {
         Self::parse(message.reply.as_deref()?)
     }
 
-    /// `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING` (ADR-15), or with the domain and
-    /// the account's hash before the stream, and maybe more behind.
+    /// `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING` (ADR-15), or with the domain and the
+    /// account's hash before the stream and optional tokens at the end.
     fn parse(reply: &str) -> Option<Self> {
         let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let tokens = match tokens.len() {
@@ -43,8 +44,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_from_both_forms_of_the_reply() {
-        let place = Place {
+    fn message_info_is_parsed_from_both_forms_of_the_reply() {
+        let info = MessageInfo {
             sequence: 17,
             delivered: 4,
             stored_at: UNIX_EPOCH + Duration::new(1_700_000_000, 5),
@@ -54,7 +55,7 @@ mod tests {
             "$JS.ACK.EVENTS.c.1.17.4.1700000000000000005.9",
             "$JS.ACK.hub.ACCHASH.EVENTS.c.1.17.4.1700000000000000005.9.token",
         ] {
-            assert_eq!(Place::parse(reply).as_ref(), Some(&place), "{reply}");
+            assert_eq!(MessageInfo::parse(reply).as_ref(), Some(&info), "{reply}");
         }
         for reply in [
             "",
@@ -62,7 +63,7 @@ mod tests {
             "$JS.ACK.EVENTS.c.1.17.4.1",
             "$JS.ACK.E.c.1.x.4.1.9",
         ] {
-            assert_eq!(Place::parse(reply), None, "{reply}");
+            assert_eq!(MessageInfo::parse(reply), None, "{reply}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which message ids have streams stored? Read by an ephemeral consumer that sends headers only.
+//! Reads the message ids that streams have stored, by an ephemeral consumer that sends headers only.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::catch_up::Cluster;
 use super::consumer::{IDLE_AT_THE_END, Next, consumer, next};
-use super::last_sequence::end_of;
-use super::message_info::Place;
+use super::last_sequence::stream_tail;
+use super::message_info::MessageInfo;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::nats::api::{ask, cant_read};
@@ -22,14 +22,14 @@ use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::{PublishError, codes};
 use crate::publisher::StoredIds;
 
-/// One after another, a spool of many subjects would spend its replay on the way to the broker and
-/// back; all at once, it would fill the queue of the API.
-const QUESTIONS_AT_ONCE: usize = 64;
+/// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
+/// round trips; all at once, they would fill the queue of the API.
+const CONCURRENT_REQUESTS: usize = 64;
 
-/// With more, the stream is read whole: a consumer's filters have to fit its request.
-const MOST_FILTERS: usize = 64;
+/// With more filters the stream is read whole: a consumer's filters must fit into its request.
+const MAX_FILTERS: usize = 64;
 
-/// Visits the ids of what is stored under the subjects of `events`, in whatever streams capture them.
+/// Visits the message ids stored under the subjects of `events`, in all streams that capture them.
 pub(crate) async fn stored_ids(
     shared: &Shared,
     session: &Session,
@@ -38,11 +38,11 @@ pub(crate) async fn stored_ids(
     visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
 ) -> Result<StoredIds, PublishError> {
     let mut by_stream: HashMap<StreamName, Vec<&Envelope>> = HashMap::new();
-    for events in events.chunks(QUESTIONS_AT_ONCE) {
-        let questions = events
+    for events in events.chunks(CONCURRENT_REQUESTS) {
+        let requests = events
             .iter()
             .map(|event| streams_of(shared, session, event.subject()));
-        let answers = try_join_all(questions).await?;
+        let answers = try_join_all(requests).await?;
         for (event, streams) in events.iter().zip(answers) {
             for stream in streams {
                 by_stream.entry(stream).or_default().push(event);
@@ -56,11 +56,11 @@ pub(crate) async fn stored_ids(
         let mut visit = |id: &str| visit(&subjects, id);
         match read(shared, session, &stream, &events, above, &mut visit).await {
             Ok(()) => {}
-            Err(error) if is_for_good(&error) => warn!(
+            Err(error) if is_permanent(&error) => warn!(
                 %stream, %error,
-                "a stream can't be looked up: events past its duplicate window may be stored twice"
+                "a stream can't be looked up: events older than its duplicate window may be stored twice"
             ),
-            Err(error) if is_the_streams(&error) => {
+            Err(error) if concerns_the_stream_only(&error) => {
                 warn!(%stream, %error, "a stream can't be read at the moment");
                 unread.extend(subjects.into_iter().cloned());
             }
@@ -74,8 +74,7 @@ pub(crate) async fn stored_ids(
     })
 }
 
-/// Whether it says nothing of other streams.
-fn is_the_streams(error: &PublishError) -> bool {
+fn concerns_the_stream_only(error: &PublishError) -> bool {
     !matches!(
         error,
         PublishError::NotConnected
@@ -90,7 +89,7 @@ fn is_the_streams(error: &PublishError) -> bool {
 }
 
 /// Whether every later attempt fails, too. A duplicate is better than an endless wait.
-fn is_for_good(error: &PublishError) -> bool {
+fn is_permanent(error: &PublishError) -> bool {
     match error {
         PublishError::Refused(refusal) => matches!(
             refusal.code,
@@ -139,7 +138,7 @@ async fn read(
         num_pending: u64,
         cluster: Option<Cluster>,
     }
-    let end = end_of(shared, session, stream, events).await?;
+    let tail = stream_tail(shared, session, stream, events).await?;
     let inbox = session.client.new_inbox();
     let mut messages = session
         .client
@@ -148,7 +147,7 @@ async fn read(
         .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
     let mut config = consumer(&inbox, above);
     config["headers_only"] = true.into();
-    if events.len() <= MOST_FILTERS {
+    if events.len() <= MAX_FILTERS {
         config["filter_subjects"] = events.iter().map(|e| e.subject().as_str()).collect();
     }
     let created: Created = ask(
@@ -158,31 +157,31 @@ async fn read(
         &json!({ "stream_name": stream.as_str(), "config": config }),
     )
     .await?;
-    let mut reach = end.reach(created.cluster.as_ref());
+    let mut catch_up = tail.catch_up(created.cluster.as_ref());
     let (mut received, mut idle) = (0, 0);
-    while (received < created.num_pending || !reach.is_complete()) && idle < IDLE_AT_THE_END {
+    while (received < created.num_pending || !catch_up.is_complete()) && idle < IDLE_AT_THE_END {
         match next(shared, session, &mut messages).await? {
             Next::Stored(message) => {
                 if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
                     visit(id.as_str());
                 }
-                if let Some(place) = Place::of(&message) {
-                    reach.came_to(place.sequence);
+                if let Some(info) = MessageInfo::of(&message) {
+                    catch_up.observed(info.sequence);
                 }
                 received += 1;
                 idle = 0;
             }
             Next::Idle { delivered, .. } if delivered > received => {
-                return Err(cant_read("messages were lost on their way"));
+                return Err(cant_read("messages were lost in transit"));
             }
-            // What was pending has gone meanwhile: too old, too many, purged.
+            // The pending messages have been removed meanwhile: by a limit, or by a purge.
             Next::Idle { passed, .. } => {
-                reach.came_to(passed);
+                catch_up.observed(passed);
                 idle += 1;
             }
         }
     }
-    // The server takes the consumer away once nobody listens.
+    // The server deletes a consumer without a subscriber.
     let _ = messages.unsubscribe().await;
-    reach.check()
+    catch_up.check()
 }
