@@ -1,4 +1,4 @@
-//! `EventSink` has `flush` from cellos-core 0.8 on, which the manifest of version 0.6 builds against.
+//! Enables `flush` of `EventSink`, which exists from cellos-core 0.8 on; the manifest of version 0.6 uses 0.8.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

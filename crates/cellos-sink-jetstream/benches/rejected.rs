@@ -1,8 +1,8 @@
-//! What an emit through `CellOS`'s trait costs that an open circuit rejects:
+//! Cost of an emit through `CellOS`'s trait that an open circuit rejects:
 //! `cargo bench -p cellos-sink-jetstream --bench rejected`.
 //!
-//! The trait demands a boxed future and, in its error, a `String`: two allocations. Two more are its
-//! subject: an event that can have none is told so, circuit or no.
+//! The trait demands a boxed future and, in its error, a `String`: two allocations. The subject takes two
+//! more, because an event without a valid subject gets that error even while the circuit is open.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails

@@ -1,4 +1,4 @@
-//! A supervisor's loop: an event before and after each cell's life, and a broker that may be gone.
+//! A supervisor's loop: an event at each cell's start and end, with a broker that may be down.
 //!
 //! ```text
 //! nats-server -js &
@@ -15,11 +15,11 @@
 //! 3 cells ran; 6 events reported, 0 kept in unreported.jsonl
 //! ```
 //!
-//! Without a broker (or without a stream) the cells run all the same, each event costs at most half a second,
-//! and what was not stored is kept in the file, from where `jetsink publish --subject
-//! 'cellos.events.{tenantId}' unreported.jsonl` sends it. With `CELLOS_JETSTREAM_SPOOL_DIR=FOLDER` nothing
-//! needs keeping: the sink syncs the events to that folder and sends them by itself. The broker is the one
-//! that `NATS_URL` names, by default `nats://127.0.0.1:4222`.
+//! Without a broker (or without a stream) the cells run, too. Each event takes at most half a second, and events
+//! that were not stored are kept in the file; `jetsink publish --subject 'cellos.events.{tenantId}'
+//! unreported.jsonl` publishes them later. With `CELLOS_JETSTREAM_SPOOL_DIR=FOLDER` the sink syncs events to that
+//! folder and sends them itself, and the file stays empty. `NATS_URL` names the broker, by default
+//! `nats://127.0.0.1:4222`.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -64,13 +64,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Connected, or, where no broker is there by now, connecting: cells must run either way.
+/// A sink that is connected, or connects in the background if no broker is reachable: cells run either way.
 async fn sink() -> Result<Box<dyn EventSink>, Box<dyn Error>> {
     let variable = |name: &str| std::env::var(name).ok();
     let broker = ConnectSettings::from_environment(None, variable)?;
     let builder = |broker| {
         let builder = JetStreamEventSink::builder(broker, "cellos.events.{tenantId}")
-            // The most that a broker which hangs may cost a cell's start.
+            // The longest that a frozen broker may delay a cell's start.
             .deadline(Duration::from_millis(500));
         match variable("CELLOS_JETSTREAM_SPOOL_DIR") {
             None => builder,
@@ -95,9 +95,9 @@ struct Reporter {
 }
 
 impl Reporter {
-    /// Fails only where an event can be neither reported nor kept.
+    /// Fails only if an event can be neither reported nor kept.
     async fn report(&mut self, cell: &str, tenant: &str, what: &str) -> std::io::Result<()> {
-        // From JSON, since cellos-core 0.8 has a field more than 0.7.
+        // From JSON, because cellos-core 0.8 has one more field than 0.7.
         let event: CloudEventV1 = serde_json::from_value(json!({
             "specversion": "1.0",
             "id": format!("{cell}-{what}-{}", std::process::id()),
@@ -107,9 +107,8 @@ impl Reporter {
             "data": { "cellId": cell, "tenantId": tenant },
         }))?;
         if let Err(error) = self.sink.emit(&event).await {
-            // No second try here: the sink has made those that the deadline leaves room for. The text
-            // says what is known. After "outcome unknown" the event may be stored: whoever sends the
-            // file later should count on seeing that one twice.
+            // No second try here: the sink has already retried within the deadline. The text says whether
+            // the event may be stored. After "outcome unknown", publishing the file later may store it twice.
             println!("{cell}: {what} kept: {error}");
             let mut line = serde_json::to_vec(&event)?;
             line.push(b'\n');

@@ -1,4 +1,4 @@
-//! The sink with settings of one's own.
+//! Settings of the sink beyond those of `connect`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::sink::{JetStreamEventSink, failed};
 
 /// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
 ///
-/// Defaults: a deadline of 2 s for one emit, tenant ids that are no subject token are refused, no
+/// Defaults: a deadline of 2 s for one emit; tenant ids that are not a subject token are refused; no
 /// spool. Servers, login, TLS, the expected stream and starting while the broker is down are settings of
 /// the connection ([`ConnectSettings`]).
 ///
@@ -58,21 +58,21 @@ impl JetStreamEventSinkBuilder {
         }
     }
 
-    /// The longest that one emit may take, from 1 ms to 1 hour; [`connect`](Self::connect) refuses others.
+    /// Sets the time limit of one emit, from 1 ms to 1 hour; [`connect`](Self::connect) refuses others.
     /// Default: 2 s.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// What to do with tenant ids that are no subject token: by default they are refused.
+    /// Sets the handling of tenant ids that are not a subject token: by default they are refused.
     pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
         self.tenant_policy = policy;
         self
     }
 
-    /// Keeps events that can't be sent now in a spool on the local disk: `emit` is then `Ok` when the
-    /// event is synced there, and it is sent when the broker takes it.
+    /// Keeps events that can't be sent now in a spool on the local disk: `emit` then returns `Ok` when the
+    /// event is synced there, and the sink sends it when the broker accepts it.
     pub fn spool(mut self, settings: SpoolSettings) -> Self {
         self.spool = Some(settings);
         self
@@ -85,13 +85,13 @@ impl JetStreamEventSinkBuilder {
         self
     }
 
-    /// Connects. With a spool it does so in the background: the service starts, broker or not. Dropping the future
-    /// gives up.
+    /// Connects. With a spool the connection is made in the background, so a service starts without a broker.
+    /// Dropping the future cancels the attempt.
     ///
     /// # Errors
-    /// `CellosError::EventSink` for a subject template or deadline that doesn't hold, a spool that
-    /// can't be opened, and, unless it may start disconnected, where no broker lets us in; the text
-    /// then names `nats connect`.
+    /// `CellosError::EventSink` for an invalid subject template or deadline, for a spool that can't be
+    /// opened, and, unless it may start disconnected, if no broker accepts the connection; the text then
+    /// names `nats connect`.
     pub async fn connect(self) -> Result<JetStreamEventSink, CellosError> {
         let template = SubjectTemplate::new(self.subject).map_err(failed)?;
         let mut settings = SinkSettings::default();

@@ -1,4 +1,4 @@
-//! What carries the envelopes: NATS, or a script of a test's.
+//! The publisher under the sink: NATS, or the script of a test.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl jetsink::Publisher for Port {
                 let subject = envelope.subject().to_string();
                 match publisher.publish(subject, envelope.payload().clone()).await {
                     Ok(()) => Ok(Acknowledgement::new("scripted", 1)),
-                    // The trait can't say more, so the worst that an error can mean.
+                    // The trait's error says no more, so assume the worst case.
                     Err(error) => Err(PublishError::Other {
                         text: error.to_string(),
                         scope: Scope::Broker,
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_port_keeps_deadlines_as_what_is_behind_it_does() {
+    async fn the_port_keeps_deadlines_as_its_publisher_does() {
         let server = NatsServer::start().await.unwrap();
         let settings = ConnectSettings::new(&server.url()).unwrap();
         let publisher = NatsPublisher::connect(settings).await.unwrap();

@@ -1,7 +1,7 @@
-//! One spool for all sinks of a process that the environment variable sends to the same folder.
+//! One spool for all sinks of a process whose environment variable names the same folder.
 //!
-//! A supervisor makes two sinks, one of them for the receipts from before its run, and both live to its
-//! end. A spool has one owner: the second would not open, and the supervisor would not start.
+//! A supervisor makes two sinks, one of them for the receipts from before its run, and both live until it
+//! ends. A spool has one owner: the second sink could not open it, and the supervisor would not start.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::port::Port;
 
-/// What must be the same for two sinks to share one engine.
+/// Two sinks share one engine if these are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SharedBy {
     pub(crate) spool: PathBuf,
@@ -21,37 +21,37 @@ pub(crate) struct SharedBy {
     pub(crate) root_ca: Option<PathBuf>,
 }
 
-type Place = OnceCell<Arc<Sink<Port>>>;
+type SharedSink = OnceCell<Arc<Sink<Port>>>;
 
-static PLACES: Mutex<Vec<(SharedBy, Weak<Place>)>> = Mutex::new(Vec::new());
+static SHARED: Mutex<Vec<(SharedBy, Weak<SharedSink>)>> = Mutex::new(Vec::new());
 
-/// A sink's own engine, or its part in one that others use, too; the last of them closes it.
+/// A sink's own engine, or its share of one that other sinks use, too; the last of them closes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     sink: Arc<Sink<Port>>,
-    _place: Option<Arc<Place>>,
+    _shared: Option<Arc<SharedSink>>,
 }
 
 impl Engine {
     pub(crate) fn own(sink: Sink<Port>) -> Self {
         Self {
             sink: Arc::new(sink),
-            _place: None,
+            _shared: None,
         }
     }
 
-    /// The engine that another sink has opened, else the one that `open` opens; who comes while that
-    /// is under way waits for it.
+    /// Returns the engine that another sink has opened, else opens one by `open`. Concurrent calls wait for
+    /// the first.
     pub(crate) async fn shared<E>(
         by: SharedBy,
         open: impl Future<Output = Result<Sink<Port>, E>>,
     ) -> Result<Self, E> {
-        let place = place(by);
-        let opened = place.get_or_try_init(async || open.await.map(Arc::new));
+        let shared = shared_sink(by);
+        let opened = shared.get_or_try_init(async || open.await.map(Arc::new));
         let sink = Arc::clone(opened.await?);
         Ok(Self {
             sink,
-            _place: Some(place),
+            _shared: Some(shared),
         })
     }
 }
@@ -64,14 +64,14 @@ impl Deref for Engine {
     }
 }
 
-fn place(by: SharedBy) -> Arc<Place> {
-    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-    places.retain(|(_, place)| place.strong_count() > 0);
-    let there = places.iter().find(|(other, _)| *other == by);
-    if let Some(place) = there.and_then(|(_, place)| place.upgrade()) {
-        return place;
+fn shared_sink(by: SharedBy) -> Arc<SharedSink> {
+    let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|(_, shared)| shared.strong_count() > 0);
+    let found = all.iter().find(|(other, _)| *other == by);
+    if let Some(shared) = found.and_then(|(_, shared)| shared.upgrade()) {
+        return shared;
     }
-    let place = Arc::new(Place::new());
-    places.push((by, Arc::downgrade(&place)));
-    place
+    let shared = Arc::new(SharedSink::new());
+    all.push((by, Arc::downgrade(&shared)));
+    shared
 }

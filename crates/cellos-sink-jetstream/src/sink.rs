@@ -1,4 +1,4 @@
-//! The `EventSink`: event to envelope, envelope to engine, answer to `CellosError`.
+//! The `EventSink`: turns an event into an envelope, emits it, and returns failures as `CellosError`.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -21,23 +21,23 @@ use crate::port::{Port, Publisher};
 use crate::shared::{Engine, SharedBy};
 use crate::tenant::tenant;
 
-/// Publishes events to JetStream, behind a circuit breaker. One for a process; `emit` takes `&self`.
+/// Publishes events to JetStream, behind a circuit breaker. A process needs one; `emit` takes `&self`.
 ///
 /// `emit` returns `Ok` when a stream has acknowledged the event, or, with a spool, when it is synced to the local
 /// disk; never earlier. So there is nothing to flush before the process ends. It takes no longer than its deadline
-/// (2 s by default). Dropping its future gives up the wait: the event may be stored or not.
+/// (2 s by default). Dropping its future cancels the wait: the event may be stored or not.
 ///
 /// # Errors of `emit`
 /// `CellosError::EventSink`, whose text is one line without credentials. Displayed, it begins with cellos-core's own
-/// `event sink: `; behind that comes first what is known of the event:
+/// `event sink: `, followed by one of these:
 ///
-/// | behind `event sink: ` | it is stored | what to do |
+/// | after `event sink: ` | the event is stored | action |
 /// | --- | --- | --- |
-/// | `not sent: the broker's circuit is open` | no | keep it, or do without it; at once, nothing was tried |
-/// | `not sent: tenant id has …` | no | mend the event; others are not affected |
-/// | `not sent: …` | no | keep it, or do without it |
-/// | `refused by the broker: …` | no | mend what the text names: a stream, its limits, a permission |
-/// | `outcome unknown: …` | perhaps | emit it again only where twice is harmless |
+/// | `not sent: the broker's circuit is open` | no | keep it, or drop it; returned at once, nothing was tried |
+/// | `not sent: tenant id has …` | no | fix the event; other events are not affected |
+/// | `not sent: …` | no | keep it, or drop it |
+/// | `refused by the broker: …` | no | fix the cause that the text names: a stream, its limits, a permission |
+/// | `outcome unknown: …` | perhaps | emit it again only if a duplicate is harmless |
 ///
 /// ```no_run
 /// use cellos_core::ports::EventSink;
@@ -46,16 +46,16 @@ use crate::tenant::tenant;
 /// # async fn example(event: cellos_core::CloudEventV1) -> Result<(), cellos_core::CellosError> {
 /// let sink = JetStreamEventSink::connect("nats://127.0.0.1:4222", "cellos.events.{tenantId}").await?;
 /// if let Err(error) = sink.emit(&event).await {
-///     eprintln!("{error}"); // and the cell goes on
+///     eprintln!("{error}"); // and the cell continues
 /// }
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// A whole loop, with a place for what could not be reported: `examples/supervisor.rs`.
+/// `examples/supervisor.rs` is a complete loop that keeps unreported events in a file.
 pub struct JetStreamEventSink {
     sink: Engine,
-    /// An error of the template's where the constructor could not return it.
+    /// An error of the template if the constructor could not return it.
     template: Result<SubjectTemplate, SubjectError>,
     tenant_policy: TenantPolicy,
 }
@@ -76,24 +76,24 @@ pub enum ReconnectState {
 }
 
 impl JetStreamEventSink {
-    /// Connects to `nats_url` (several, separated by commas) and publishes to `subject`, in which
-    /// `{tenantId}` stands for the event's tenant. Login and TLS come from the variables of the
-    /// `nats` command. Where `CELLOS_JETSTREAM_SPOOL_DIR` names a folder, events that can't be sent
-    /// now are kept in a spool there, and this succeeds with no broker in sight; the sinks of a
-    /// process that are given the same folder and servers share that spool.
+    /// Connects to `nats_url` (one, or several separated by commas) and publishes to `subject`, in which
+    /// `{tenantId}` is replaced by the event's tenant. Login and TLS come from the variables of the
+    /// `nats` command. If `CELLOS_JETSTREAM_SPOOL_DIR` names a folder, events that can't be sent
+    /// now are kept in a spool there, and this succeeds without a broker; the sinks of a
+    /// process with the same folder and servers share that spool.
     ///
     /// # Errors
-    /// `CellosError::EventSink`: no broker let us in within the connect timeout of 5 s a server, a
-    /// bad URL, a subject that is none. The text names `nats connect` and holds no credentials.
+    /// `CellosError::EventSink`: no broker accepted the connection within the connect timeout of 5 s per
+    /// server, an invalid URL, an invalid subject. The text names `nats connect` and contains no credentials.
     pub async fn connect(nats_url: &str, subject: impl Into<String>) -> Result<Self, CellosError> {
         Self::connect_with_root_ca(nats_url, subject, None).await
     }
 
-    /// As [`connect`](Self::connect), trusting the root certificates in a PEM file; without one, in
-    /// the file that `NATS_CA` names, else the system's.
+    /// Connects as [`connect`](Self::connect) does, and trusts the root certificates in a PEM file; without
+    /// one, those in the file that `NATS_CA` names, else the system's.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect), and where the file can't be read.
+    /// As [`connect`](Self::connect), and if the file can't be read.
     pub async fn connect_with_root_ca(
         nats_url: &str,
         subject: impl Into<String>,
@@ -116,7 +116,7 @@ impl JetStreamEventSink {
         builder.connect().await
     }
 
-    /// A sink with settings of one's own. Reads no environment variable, unless `connect` comes from
+    /// Returns a builder for a sink with other settings. Reads no environment variable, unless `connect` comes from
     /// [`ConnectSettings::from_environment`].
     pub fn builder(
         connect: ConnectSettings,
@@ -125,7 +125,7 @@ impl JetStreamEventSink {
         JetStreamEventSinkBuilder::new(connect, subject.into())
     }
 
-    /// For tests: a sink over a script. A template that doesn't hold fails each emit.
+    /// For tests: a sink over a script. An invalid template fails each emit.
     #[doc(hidden)]
     pub fn from_publisher(publisher: Arc<dyn Publisher>, subject: impl Into<String>) -> Self {
         let sink = Sink::new(Port::Scripted(publisher), SinkSettings::default());
@@ -177,7 +177,7 @@ impl JetStreamEventSink {
     }
 }
 
-/// Any attribute, for a subject template.
+/// The value of an attribute, for a subject template.
 fn attribute<'e>(event: &'e CloudEventV1, name: &str) -> Option<&'e str> {
     match name {
         "specversion" => Some(&event.specversion),
@@ -192,7 +192,7 @@ fn attribute<'e>(event: &'e CloudEventV1, name: &str) -> Option<&'e str> {
 }
 
 fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosError> {
-    // Signed events are signed over these very bytes.
+    // A signature covers exactly these bytes.
     let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
     let headers = structured_headers(event.traceparent.as_deref(), None)
         .map_err(|error| of_event(event, &error))?;
@@ -202,16 +202,16 @@ fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosEr
 #[async_trait]
 impl EventSink for JetStreamEventSink {
     async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
-        // First, as it would be the event's fault when the circuit is closed, too.
+        // First, because an invalid subject is the event's fault even while the circuit is open.
         let subject = self.subject(event)?;
         if let Some(rejection) = self.sink.rejection() {
             return Err(rejected(&rejection));
         }
-        // Boxed, so that the box that the trait makes for each call stays small for a rejected one.
+        // Boxed, so that the trait's box for each call stays small if the event is rejected.
         Box::pin(self.publish(event, subject)).await
     }
 
-    /// Returns when everything that was emitted before it is stored or reported: at most one
+    /// Returns when all events that were emitted before it are stored or reported: at most one
     /// deadline later.
     #[cfg(event_sink_flush)]
     async fn flush(&self) -> Result<(), CellosError> {
@@ -230,30 +230,31 @@ impl fmt::Debug for JetStreamEventSink {
     }
 }
 
-/// One line, whatever a template or a script holds.
+/// One line, with control characters of a template or a script replaced.
 pub(crate) fn failed(error: impl fmt::Display) -> CellosError {
     CellosError::EventSink(error.to_string().replace(char::is_control, " "))
 }
 
-/// What an outage brings by the million: one allocation, and our own words need no second look.
+/// The error of an open circuit: one allocation, because an outage produces millions. Its text is ours, and
+/// needs no replacement of control characters.
 fn rejected(rejection: &EmitError) -> CellosError {
-    let mut text = String::with_capacity(LONGEST_REJECTION);
+    let mut text = String::with_capacity(MAX_REJECTION_LEN);
     // Writing to a String can't fail.
     let _ = write!(text, "{rejection}");
     CellosError::EventSink(text)
 }
 
-/// The event's own fault: nothing was sent, and nobody else is affected.
+/// An error that the event itself causes: nothing was sent, and no other event is affected.
 fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
-    // A log should name the event, not hold it.
-    let id: String = event.id.chars().take(LONGEST_ID_SHOWN).collect();
+    // The text names the event and does not contain it.
+    let id: String = event.id.chars().take(MAX_SHOWN_ID_LEN).collect();
     failed(format_args!("not sent: {error} [event id {id:?}]"))
 }
 
-/// The folder of the spool, for the supervisor, which has no other way to set one.
+/// Names the spool's folder: a supervisor has no other way to set one.
 const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
 
-/// As long as the text of a rejection gets.
-const LONGEST_REJECTION: usize = 160;
+/// The length of the longest text of a rejection.
+const MAX_REJECTION_LEN: usize = 160;
 
-const LONGEST_ID_SHOWN: usize = 64;
+const MAX_SHOWN_ID_LEN: usize = 64;

@@ -1,4 +1,4 @@
-//! Whose event it is, and so which subject it goes to.
+//! The tenant of an event, and the subject that follows from it.
 
 use cellos_core::CloudEventV1;
 use jetsink::subject::{
@@ -6,11 +6,11 @@ use jetsink::subject::{
 };
 use serde_json::Value;
 
-/// The type of the envelope in which a supervisor that signs sends each event, whole, as `data.event`.
+/// The type of the envelope of a signed event; `data.event` is the event.
 const SIGNED_ENVELOPE: &str = "dev.cellos.events.signed_envelope.v1";
 
-/// `data.tenantId` where that is a string, else `data.correlation.tenantId` where that is one; of a signed
-/// event its own, or signing would send all tenants' events to one subject.
+/// Returns `data.tenantId` if that is a string, else `data.correlation.tenantId` if that is one. For a signed
+/// event it reads the event inside, or all tenants' signed events would go to one subject.
 pub(crate) fn tenant(event: &CloudEventV1) -> Option<&str> {
     let mut data = event.data.as_ref()?;
     if event.ty == SIGNED_ENVELOPE {
@@ -20,12 +20,12 @@ pub(crate) fn tenant(event: &CloudEventV1) -> Option<&str> {
     own.or_else(|| data.get("correlation")?.get("tenantId")?.as_str())
 }
 
-/// The template with each `{tenantId}` replaced by the event's tenant, or by `single` where it
-/// carries none.
+/// Returns the template with each `{tenantId}` replaced by the event's tenant, or by `single` if the event
+/// has none.
 ///
-/// This can't fail, so an id that is not one subject token is percent-encoded byte by byte where it
-/// offends ([`encode_token`]), which never gives another tenant's subject. The sink itself refuses
-/// such events; [`try_resolve_tenant_subject`] does what it does.
+/// This can't fail: in an id that is not one subject token, each invalid byte is percent-encoded
+/// ([`encode_token`]), which never results in another tenant's subject. The sink itself refuses
+/// such events, as [`try_resolve_tenant_subject`] does.
 ///
 /// ```
 /// use cellos_sink_jetstream::resolve_tenant_subject;
@@ -46,7 +46,7 @@ pub fn resolve_tenant_subject(template: &str, event: &CloudEventV1) -> String {
     template.replace(TENANT_ID_PLACEHOLDER, &token)
 }
 
-/// As [`resolve_tenant_subject`], but refuses an id that is not one subject token.
+/// Resolves as [`resolve_tenant_subject`] does, but refuses an id that is not one subject token.
 ///
 /// ```
 /// use cellos_sink_jetstream::try_resolve_tenant_subject;
@@ -60,7 +60,7 @@ pub fn resolve_tenant_subject(template: &str, event: &CloudEventV1) -> String {
 /// ```
 ///
 /// # Errors
-/// [`SubjectError`], which names the offending character. Never for a template without the
+/// [`SubjectError`], which names the invalid character. Never for a template without the
 /// placeholder.
 pub fn try_resolve_tenant_subject(
     template: &str,

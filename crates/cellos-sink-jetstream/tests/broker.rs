@@ -102,7 +102,7 @@ async fn each_bad_tenant_is_refused_or_encoded_and_a_good_event_after_it_is_stor
 }
 
 #[tokio::test]
-async fn connecting_to_nobody_is_an_error_that_names_nats_connect() {
+async fn connecting_without_a_broker_is_an_error_that_names_nats_connect() {
     let server = NatsServer::start().await.unwrap();
     let url = server.url();
     drop(server);
@@ -175,7 +175,7 @@ async fn a_login_that_the_broker_refuses_is_an_error_without_the_secret() {
 const CHILD_URL: &str = "CELLOS_SINK_TEST_URL";
 const CHILD_EVENTS: usize = 300;
 
-/// A process of its own, since the environment is the process's.
+/// Runs in a process of its own, because a process has one environment.
 #[tokio::test]
 async fn the_login_comes_from_the_environment_and_a_process_that_exits_after_ok_lost_nothing() {
     let builder = NatsServer::builder().user_and_password("cellos", "right");

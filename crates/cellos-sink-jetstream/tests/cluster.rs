@@ -1,4 +1,4 @@
-//! A sink whose server is cut off from its cluster goes on with another one.
+//! A sink whose server is cut off from its cluster changes to another server.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -13,7 +13,7 @@ use common::event;
 use nats_local::NatsCluster;
 use tokio::time::{Instant, sleep};
 
-/// For how long the server is cut off.
+/// The time for which the server is cut off.
 const CUT_OFF: Duration = Duration::from_secs(25);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +45,6 @@ async fn a_sink_leaves_a_server_that_is_cut_off_from_its_cluster() {
     without_ok = without_ok.max(last_ok.elapsed());
     cluster.heal(leader);
     println!("without an Ok for {without_ok:?} of {CUT_OFF:?}");
-    // An election and the move; one who stays there waits for all of it.
+    // An election and the change of server. A sink that stays waits for the whole time.
     assert!(without_ok < Duration::from_secs(20), "{without_ok:?}");
 }

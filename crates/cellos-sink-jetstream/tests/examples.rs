@@ -1,4 +1,4 @@
-//! The supervisor's loop, run as its first lines say, with a broker and without.
+//! The supervisor's loop, run as its first lines say, with and without a broker.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -15,7 +15,7 @@ fn supervisor(broker: &NatsServer, file: &Path, spool: Option<&Path>) -> Command
     let path = example(env!("CARGO_MANIFEST_DIR"), "supervisor").unwrap();
     let mut command = Command::new(path);
     command
-        .env_clear() // no login of the developer's
+        .env_clear() // without the developer's login
         .env("NATS_URL", broker.url())
         .envs(spool.map(|folder| ("CELLOS_JETSTREAM_SPOOL_DIR", folder)))
         .arg(file)
@@ -82,7 +82,7 @@ async fn the_cells_run_whatever_the_broker_does_and_each_event_is_stored_kept_or
             event["id"].as_str().unwrap().to_owned()
         })
         .collect();
-    // Of the last run some may wait in the spool still, behind what waited there: it ends at once.
+    // The last run ends at once: some of its events may still be in the spool, behind earlier ones.
     assert!((12..=18).contains(&ids.len()), "{ids:?}");
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
 }

@@ -1,4 +1,4 @@
-//! The published names and signatures: a client that builds against them builds against this.
+//! The published names and signatures: a client of the published crate compiles with this one.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -50,7 +50,7 @@ async fn signatures(publisher: Arc<dyn Publisher>) -> Result<(), CellosError> {
     Ok(())
 }
 
-/// A client spawns what these return, and keeps the sink for as long as it runs.
+/// A client spawns the returned futures, and keeps the sink for as long as it runs.
 #[allow(dead_code)]
 fn bounds(publisher: Arc<dyn Publisher>) {
     fn spawnable<T: Send + 'static>(_: T) {}
@@ -70,7 +70,7 @@ fn the_constants_are_the_published_ones() {
 }
 
 #[test]
-fn a_tenant_that_is_no_token_is_encoded_here_and_refused_by_the_twin() {
+fn a_tenant_that_is_no_token_is_encoded_by_resolve_and_refused_by_try_resolve() {
     let long = "x".repeat(5_000);
     let cases = [
         ("a.b", "a%2Eb"),
@@ -115,7 +115,7 @@ fn a_tenant_that_is_no_token_is_encoded_here_and_refused_by_the_twin() {
 }
 
 #[test]
-fn the_tenant_is_the_datas_else_the_correlations_else_single() {
+fn the_tenant_is_read_from_data_then_from_correlation_else_it_is_single() {
     let resolve = |data| resolve_tenant_subject("{tenantId}", &event_with(data));
     assert_eq!(
         resolve(json!({ "tenantId": "a", "correlation": { "tenantId": "b" } })),

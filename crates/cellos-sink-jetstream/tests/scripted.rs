@@ -22,7 +22,7 @@ enum Step {
     Hang,
 }
 
-/// Does what its script says, and succeeds when that is at its end.
+/// Follows its script, and succeeds after the last step.
 #[derive(Default)]
 struct Script {
     steps: Mutex<VecDeque<Step>>,
@@ -153,7 +153,7 @@ async fn a_connected_sink_tries_three_times_and_then_opens_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_rejects_at_once_and_says_when_to_come_again() {
+async fn an_open_circuit_rejects_at_once_and_reports_when_to_retry() {
     let (script, sink) = sink();
     script.then(fail(3));
     sink.emit(&event("a")).await.unwrap_err();
@@ -198,7 +198,7 @@ async fn each_failed_probe_is_one_attempt_and_doubles_the_wait_up_to_180_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_thousand_callers_one_probes_and_a_hanging_probe_ends_at_the_deadline() {
+async fn one_of_a_thousand_callers_probes_and_a_hanging_probe_ends_at_the_deadline() {
     let (script, sink) = sink();
     script.then(fail(3));
     sink.emit(&event("a")).await.unwrap_err();
@@ -239,7 +239,7 @@ async fn a_cancelled_probe_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_tenant_harms_its_own_event_alone() {
+async fn a_bad_tenant_fails_only_its_own_event() {
     let (script, sink) = sink();
     let long = "x".repeat(5_000);
     let bad = [
@@ -261,7 +261,7 @@ async fn a_bad_tenant_harms_its_own_event_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_names_its_event_but_never_holds_a_huge_one() {
+async fn an_error_names_its_event_and_is_short_even_for_a_huge_one() {
     let (_, sink) = sink();
     let mut event = event("a.b");
     event.id = "x".repeat(1_000_000);
@@ -291,7 +291,7 @@ async fn a_template_that_is_no_subject_fails_each_emit() {
 
 #[cfg(event_sink_flush)]
 #[tokio::test(start_paused = true)]
-async fn flush_waits_for_what_was_emitted_before_it_and_never_past_the_deadline() {
+async fn flush_waits_for_earlier_emits_and_never_past_the_deadline() {
     let (script, sink) = sink();
     sink.flush().await.unwrap();
     script.then([Step::Hang]);

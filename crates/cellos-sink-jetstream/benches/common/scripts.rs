@@ -1,4 +1,4 @@
-//! A drop-in sink whose broker is away, and the event to hand it.
+//! A drop-in sink whose broker is down, and an event.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use cellos_core::ports::EventSink;
 use cellos_core::{CellosError, CloudEventV1};
 use cellos_sink_jetstream::{JetStreamEventSink, Publisher};
 
-/// A broker that is away.
+/// A broker that is down.
 struct Away;
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl Publisher for Away {
     }
 }
 
-/// One line of the samples, of 569 bytes: the size of a usual lifecycle event.
+/// A line of the samples with 569 bytes: the size of a typical lifecycle event.
 pub fn event() -> CloudEventV1 {
     let samples = include_str!("../../../../samples/cellos-events.jsonl");
     let mut lines = samples.lines();
@@ -35,7 +35,7 @@ pub fn open_sink() -> JetStreamEventSink {
         .start_paused(true)
         .build()
         .unwrap();
-    // From its return on with the clock that services have.
+    // The clock is paused only in here.
     runtime.block_on(async {
         let sink = JetStreamEventSink::from_publisher(Arc::new(Away), "cellos.events.{tenantId}");
         for _ in 0..12 {
@@ -46,7 +46,7 @@ pub fn open_sink() -> JetStreamEventSink {
     })
 }
 
-/// An emit that is rejected, and so does not have to wait.
+/// An emit that is rejected, and therefore does not wait.
 pub fn emit_rejected(sink: &JetStreamEventSink, event: &CloudEventV1) -> CellosError {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(sink.emit(event)).poll(&mut context) {
