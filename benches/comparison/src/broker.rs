@@ -1,4 +1,4 @@
-//! The broker of a scenario, and what its stream holds.
+//! The broker of a scenario, and the contents of its stream.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +13,10 @@ use crate::{Failed, Result};
 
 pub(crate) const STREAM: &str = "CELLOS_EVENTS";
 
-/// Long enough for a client that is connected; after an outage some wait for a while before they try again.
+/// Long enough for a client that is connected. After an outage some clients wait before they try again.
 pub(crate) const QUIET: Duration = Duration::from_secs(5);
 pub(crate) const QUIET_AFTER_OUTAGE: Duration = Duration::from_secs(10);
-/// Before the stream is read at all.
+/// The quiet time before the stream is read for the first time.
 const BRIEFLY_QUIET: Duration = Duration::from_secs(1);
 
 pub(crate) fn stream() -> Config {
@@ -51,7 +51,7 @@ pub(crate) async fn count(server: &NatsServer) -> Result<u64> {
         .messages)
 }
 
-/// All of the stream, in its order.
+/// All messages of the stream, in its order.
 pub(crate) async fn stored(server: &NatsServer) -> Result<Vec<Stored>> {
     use futures_util::StreamExt as _;
     let jetstream = server.jetstream().await?;
@@ -81,7 +81,7 @@ pub(crate) async fn stored(server: &NatsServer) -> Result<Vec<Stored>> {
     }
 }
 
-/// Waits until all that was told `Ok` is stored, or nothing has been stored for `quiet`.
+/// Waits until all events whose emit returned `Ok` are stored, or until nothing has been stored for `quiet`.
 pub(crate) async fn settled(
     server: &NatsServer,
     ledger: &Ledger,

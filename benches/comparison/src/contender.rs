@@ -1,4 +1,4 @@
-//! Who is compared: each takes an event and says `Ok` or not.
+//! The contenders: each takes an event and returns `Ok` or an error.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ impl Contender {
         }
     }
 
-    /// Whose broken promise makes the command fail.
+    /// Whether a promise that it breaks makes the command fail.
     pub(crate) fn is_ours(self) -> bool {
         match self {
             Self::Jetsink | Self::JetsinkSpool => true,
@@ -47,7 +47,7 @@ impl Contender {
         }
     }
 
-    /// Whether it makes subjects of tenants by itself.
+    /// Whether it derives the subject from the tenant itself.
     pub(crate) fn resolves_tenants(self) -> bool {
         match self {
             Self::Jetsink | Self::JetsinkSpool | Self::Published => true,
@@ -55,7 +55,7 @@ impl Contender {
         }
     }
 
-    /// Connects with the defaults. `spool` is used by the one that has one.
+    /// Connects with the defaults. Only the contender with a spool uses `spool`.
     pub(crate) async fn open(self, url: &str, spool: &Path) -> Result<Client> {
         Ok(match self {
             Self::Jetsink => Client::Ours(ours::JetStreamEventSink::connect(url, TEMPLATE).await?),
@@ -73,7 +73,7 @@ impl Contender {
     }
 }
 
-/// A contender that is connected.
+/// A connected contender.
 pub(crate) enum Client {
     Ours(ours::JetStreamEventSink),
     Published(published::JetStreamEventSink),
@@ -82,7 +82,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Hands one event over, as a service would that uses nothing but this contender.
+    /// Publishes one event, as a service that uses only this contender does.
     pub(crate) async fn emit(&self, event: &CloudEventV1) -> Result<()> {
         match self {
             Self::Ours(sink) => sink.emit(event).await?,
@@ -101,7 +101,7 @@ impl Client {
     }
 }
 
-/// What a caller without a sink would write; good tenants only.
+/// The subject as a caller without a sink derives it; for valid tenants only.
 fn subject(event: &CloudEventV1) -> Result<String> {
     let tenant = tenant(event).ok_or_else(|| Failed::new("the event has no tenant"))?;
     Ok(format!("cellos.events.{tenant}"))

@@ -1,4 +1,4 @@
-//! What a run found, as it is written to JSON and read from it again.
+//! The figures of a run, written to JSON and read from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::scenarios::Scenario;
 pub(crate) enum Value {
     Count(usize),
     Seconds(f64),
-    /// It was given up by then.
+    /// Given up after this time.
     OverSeconds(f64),
     Text(String),
-    /// The least and the most of several rounds.
+    /// The minimum and the maximum of several rounds.
     Between(Box<Value>, Box<Value>),
-    /// What several rounds had instead of one figure.
+    /// The different values of several rounds.
     Either(Vec<Value>),
 }
 
 impl Value {
-    /// Takes in what another round had.
+    /// Adds the value of another round.
     fn widen(&mut self, other: Self) {
         if *self == other {
             return;
@@ -53,7 +53,7 @@ impl Value {
         };
     }
 
-    /// By which figures are compared; what was given up is more than any that was not.
+    /// The number to compare by; a time at which an emit was given up is longer than any measured one.
     fn number(&self) -> Option<f64> {
         match self {
             #[allow(clippy::cast_precision_loss)] // far below 2^52
@@ -154,11 +154,11 @@ pub(crate) struct Finding {
     pub(crate) value: Value,
 }
 
-/// What one contender did in one scenario.
+/// The figures of one contender in one scenario.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Findings {
     pub(crate) figures: Vec<Finding>,
-    /// In which points it is not what jetsink promises.
+    /// The promises of jetsink that it did not keep.
     pub(crate) broken: Vec<String>,
 }
 
@@ -171,7 +171,7 @@ impl Findings {
         self
     }
 
-    /// Notes a broken promise unless it holds.
+    /// Records a broken promise unless `holds`.
     pub(crate) fn promise(&mut self, holds: bool, otherwise: impl Into<String>) -> &mut Self {
         if !holds {
             self.broken.push(otherwise.into());
@@ -179,7 +179,7 @@ impl Findings {
         self
     }
 
-    /// Takes in another round of the same: equal figures stay, others become a span.
+    /// Adds another round: equal figures stay, different ones become a range.
     pub(crate) fn widen(&mut self, other: Self) {
         for theirs in other.figures {
             match self
@@ -213,7 +213,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// What was found of any contender, in order.
+    /// The names of the figures of all contenders, in order.
     pub(crate) fn rows(&self) -> Vec<&str> {
         let mut rows: Vec<&str> = Vec::new();
         for part in &self.parts {
@@ -235,7 +235,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The promises that jetsink broke; the others made none of them.
+    /// The promises that jetsink broke. The other contenders do not make them.
     pub(crate) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for table in &self.tables {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn several_rounds_give_a_span_or_what_there_was_else() {
+    fn several_rounds_give_a_range_or_each_different_value() {
         let round = |lost: usize, told: &str| {
             let mut findings = Findings::default();
             findings
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_jetsink_breaks_counts() {
+    fn only_promises_that_jetsink_breaks_count() {
         let part = |contender| {
             let mut findings = Findings::default();
             findings.promise(false, "lost 3").promise(true, "fine");

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// The result of one emit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Returned {
     Ok,
     Err,
     /// No result before its time was up.
@@ -19,7 +19,7 @@ pub(crate) struct Emitted {
     pub(crate) number: u64,
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
-    pub(crate) told: Told,
+    pub(crate) returned: Returned,
 }
 
 /// All emits of a load.
@@ -41,14 +41,21 @@ pub(crate) struct Tally {
 }
 
 impl Ledger {
-    pub(crate) fn told(&self, told: Told) -> impl Iterator<Item = &Emitted> {
-        self.0.iter().filter(move |emitted| emitted.told == told)
+    pub(crate) fn returned(&self, returned: Returned) -> impl Iterator<Item = &Emitted> {
+        self.0
+            .iter()
+            .filter(move |emitted| emitted.returned == returned)
     }
 
     /// The emits that returned `Ok` and began and ended between two moments.
     pub(crate) fn ok_within(&self, from: Instant, to: Instant) -> Self {
         let within = |emitted: &&Emitted| emitted.started >= from && emitted.ended <= to;
-        Self(self.told(Told::Ok).filter(within).copied().collect())
+        Self(
+            self.returned(Returned::Ok)
+                .filter(within)
+                .copied()
+                .collect(),
+        )
     }
 
     pub(crate) fn longest(&self) -> Duration {
@@ -66,7 +73,7 @@ impl Ledger {
 
     /// From a moment to the first `Ok` for an event that was emitted after it.
     pub(crate) fn first_ok_after(&self, moment: Instant) -> Option<Duration> {
-        let after = self.told(Told::Ok).filter(|e| e.started >= moment);
+        let after = self.returned(Returned::Ok).filter(|e| e.started >= moment);
         after.map(|emitted| emitted.ended - moment).min()
     }
 
@@ -74,10 +81,10 @@ impl Ledger {
     pub(crate) fn against(&self, stored: impl IntoIterator<Item = u64>) -> Tally {
         let mut ledger: delivery_audit::Ledger<u64> = delivery_audit::Ledger::new();
         for emitted in &self.0 {
-            let outcome = match emitted.told {
-                Told::Ok => Outcome::Acknowledged,
+            let outcome = match emitted.returned {
+                Returned::Ok => Outcome::Acknowledged,
                 // Not every contender's errors say whether the event is stored.
-                Told::Err | Told::Nothing => Outcome::Unknown,
+                Returned::Err | Returned::Nothing => Outcome::Unknown,
             };
             ledger.add(Event::new(emitted.number, outcome).ordered(false));
         }
@@ -87,12 +94,13 @@ impl Ledger {
         }
         let report = audit.finish();
         let numbered = self.0.iter().zip(0..);
-        let without_ok = numbered
-            .filter(|(emitted, event)| emitted.told != Told::Ok && report.is_stored(*event));
+        let without_ok = numbered.filter(|(emitted, event)| {
+            emitted.returned != Returned::Ok && report.is_stored(*event)
+        });
         Tally {
-            ok: self.told(Told::Ok).count(),
-            err: self.told(Told::Err).count(),
-            nothing: self.told(Told::Nothing).count(),
+            ok: self.returned(Returned::Ok).count(),
+            err: self.returned(Returned::Err).count(),
+            nothing: self.returned(Returned::Nothing).count(),
             lost: report.lost().count(),
             duplicated: report.duplicated().count(),
             stored_without_ok: without_ok.count(),
@@ -104,20 +112,20 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn ledger(told: &[(u64, Told)]) -> Ledger {
+    fn ledger(returned: &[(u64, Returned)]) -> Ledger {
         let now = Instant::now();
-        let emitted = |&(number, told)| Emitted {
+        let emitted = |&(number, returned)| Emitted {
             number,
             started: now,
             ended: now,
-            told,
+            returned,
         };
-        Ledger(told.iter().map(emitted).collect())
+        Ledger(returned.iter().map(emitted).collect())
     }
 
     #[test]
-    fn lost_is_told_ok_and_not_there_however_many_others_are() {
-        let ledger = ledger(&[(1, Told::Ok), (2, Told::Ok), (3, Told::Err)]);
+    fn an_event_that_returned_ok_and_is_not_stored_is_lost_even_if_others_are_stored_twice() {
+        let ledger = ledger(&[(1, Returned::Ok), (2, Returned::Ok), (3, Returned::Err)]);
         let tally = ledger.against([2, 2, 3]);
         let expected = Tally {
             ok: 2,
@@ -131,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn an_emit_that_was_told_nothing_is_neither_ok_nor_lost() {
-        let tally = ledger(&[(1, Told::Nothing)]).against([]);
+    fn an_emit_without_a_result_is_neither_ok_nor_lost() {
+        let tally = ledger(&[(1, Returned::Nothing)]).against([]);
         assert_eq!((tally.nothing, tally.ok, tally.lost), (1, 0, 0));
     }
 
@@ -140,16 +148,16 @@ mod tests {
     fn the_first_ok_after_a_moment_is_of_an_event_that_was_emitted_after_it() {
         let back = Instant::now();
         let ms = Duration::from_millis;
-        let emitted = |number, started, took, told| Emitted {
+        let emitted = |number, started, took, returned| Emitted {
             number,
             started,
             ended: started + took,
-            told,
+            returned,
         };
         let ledger = Ledger(vec![
-            emitted(1, back - ms(5), ms(6), Told::Ok),
-            emitted(2, back + ms(1), ms(1), Told::Err),
-            emitted(3, back + ms(2), ms(7), Told::Ok),
+            emitted(1, back - ms(5), ms(6), Returned::Ok),
+            emitted(2, back + ms(1), ms(1), Returned::Err),
+            emitted(3, back + ms(2), ms(7), Returned::Ok),
         ]);
         assert_eq!(ledger.first_ok_after(back), Some(ms(9)));
         assert_eq!(ledger.longest(), ms(7));

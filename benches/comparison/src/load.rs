@@ -1,4 +1,4 @@
-//! Ways to emit: one after the other, and one each 2 ms whatever became of those before.
+//! Loads: one event after the other, and one each 2 ms independent of earlier results.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,26 +11,26 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::Result;
 use crate::contender::Client;
 use crate::events::event;
-use crate::ledger::{Emitted, Ledger, Told};
+use crate::ledger::{Emitted, Ledger, Returned};
 
-/// An emit that takes longer is given up and told of as "over".
+/// An emit that takes longer is given up, and reported as "over".
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
 
-/// How long a load goes on for the first `Ok` after the broker's return.
+/// How long a load waits for the first `Ok` after the broker's return.
 const LONGEST_WAIT_FOR_OK: Duration = Duration::from_secs(60);
 
 pub(crate) async fn emit(client: &Client, number: u64, event: &CloudEventV1) -> Emitted {
     let started = Instant::now();
-    let told = match timeout(GIVEN_UP_AFTER, client.emit(event)).await {
-        Ok(Ok(())) => Told::Ok,
-        Ok(Err(_)) => Told::Err,
-        Err(_) => Told::Nothing,
+    let returned = match timeout(GIVEN_UP_AFTER, client.emit(event)).await {
+        Ok(Ok(())) => Returned::Ok,
+        Ok(Err(_)) => Returned::Err,
+        Err(_) => Returned::Nothing,
     };
     Emitted {
         number,
         started,
         ended: Instant::now(),
-        told,
+        returned,
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn steady(
             let (client, newest_ok) = (Arc::clone(client), Arc::clone(&newest_ok));
             tasks.spawn(async move {
                 let emitted = emit(&client, number, &event).await;
-                if emitted.told == Told::Ok {
+                if emitted.returned == Returned::Ok {
                     newest_ok.fetch_max(nanos(emitted.started - began), Ordering::Relaxed);
                 }
                 emitted

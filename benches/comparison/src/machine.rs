@@ -1,10 +1,10 @@
-//! On what it ran: versions, processors, load, commit.
+//! The machine of a run: versions, processors, load, commit.
 
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-/// Where and of what a run was.
+/// The machine and the versions of a run.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -41,7 +41,7 @@ impl Machine {
     }
 }
 
-/// The first line that a command prints; nothing where it can't be run.
+/// The first line that a command prints; empty if it can't be run.
 fn said(command: &str, arguments: &[&str]) -> String {
     let output = Command::new(command).args(arguments).output();
     let text = output.map_or_else(|_| Vec::new(), |output| output.stdout);
@@ -87,7 +87,7 @@ fn load() -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// Those whose versions matter to a reader.
+/// The packages whose versions matter to a reader, from a lock file.
 fn packages(lock: &str) -> Vec<String> {
     let mut found = Vec::new();
     let lines: Vec<&str> = lock.lines().collect();

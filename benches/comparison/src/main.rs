@@ -1,6 +1,6 @@
-//! The promise, held against others: jetsink with and without a spool, the published crate
-//! cellos-sink-jetstream 0.5.1, and plain async-nats go through the same faults of a real nats-server.
-//! What one run found is docs/comparison.md.
+//! Compares jetsink with and without a spool, the published crate cellos-sink-jetstream 0.5.1, and plain
+//! async-nats: all go through the same faults of a real nats-server. docs/comparison.md has the results of
+//! one run.
 //!
 //! `cargo run --release --manifest-path benches/comparison/Cargo.toml -- [scenario…]`
 
@@ -28,7 +28,7 @@ use scenarios::Scenario;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What no library has an error for.
+/// An error that no library reports.
 #[derive(Debug)]
 struct Failed(String);
 
@@ -47,20 +47,20 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Puts jetsink and others through the same faults of a real nats-server, and prints tables. Exits with 1
-/// where jetsink breaks its promise, whatever the others do.
+/// if jetsink breaks its promise.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Scenarios; all without any
+    /// Scenarios; all if none is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
 
-    /// Only the scenarios without an outage, once, all contenders at the same time: less than a minute, to
-    /// see what is lost, not how long it takes
+    /// Only the scenarios without an outage, once, all contenders at the same time: takes less than a
+    /// minute, and shows lost events but not times
     #[arg(long)]
     quick: bool,
 
-    /// Rounds of the scenarios without an outage; figures that differ are given from the least to the most
+    /// Rounds of the scenarios without an outage; figures that differ are shown as minimum to maximum
     #[arg(long, default_value_t = 3, conflicts_with = "quick")]
     rounds: u32,
 
@@ -68,26 +68,26 @@ struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Contender>,
 
-    /// Prints JSON instead of tables
+    /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
 
-    /// Takes an earlier run's JSON from a file instead of running
+    /// Read the JSON of an earlier run from a file instead of running
     #[arg(long, value_name = "FILE", conflicts_with_all = ["scenarios", "quick", "only", "rounds"])]
     from: Option<PathBuf>,
 
-    /// Also writes the page, which needs all scenarios and contenders
+    /// Also write the page, which needs all scenarios and contenders
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = PAGE)]
     markdown: Option<PathBuf>,
 
-    /// Emits as a child of the scenario `exit`
+    /// Emit as a child of the scenario `exit`
     #[arg(long, hide = true, num_args = 4, value_names = ["CONTENDER", "URL", "SPOOL", "HOW"])]
     child: Vec<String>,
 }
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/comparison.md");
 
-/// What the scenario `exit` tells its child.
+/// The arguments of the child in the scenarios of an exit.
 struct Child {
     contender: String,
     url: String,
@@ -204,7 +204,7 @@ fn check_whole(run: &Run) -> Result<()> {
     if scenarios && run.tables.iter().all(|table| table.parts.len() == all) {
         return Ok(());
     }
-    Err(Failed::new("no page of a part: --markdown needs all scenarios and contenders").into())
+    Err(Failed::new("--markdown needs all scenarios and contenders").into())
 }
 
 fn name_of(contender: Contender) -> String {

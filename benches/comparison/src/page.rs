@@ -8,7 +8,7 @@ use crate::machine::Machine;
 const HEAD: &str = include_str!("page/head.md");
 const TAIL: &str = include_str!("page/tail.md");
 
-/// Aligned for a terminal.
+/// A table as text, aligned for a terminal.
 pub(crate) fn text(table: &Table) -> String {
     let rows = cells(table);
     let widths: Vec<usize> = (0..rows[0].len())
@@ -38,7 +38,7 @@ pub(crate) fn text(table: &Table) -> String {
     text
 }
 
-/// The whole page: what a reader should know before, the tables, what remains to be said.
+/// The whole page: introduction, tables, explanations.
 pub(crate) fn page(run: &Run) -> String {
     let mut page = HEAD.replace("{{machine}}", machine(&run.machine).trim_end());
     for table in &run.tables {
@@ -59,7 +59,7 @@ fn markdown(table: &Table) -> String {
     text
 }
 
-/// The first row is the head, the first column what was found.
+/// The cells of a table: the first row is the head, the first column the names of the figures.
 fn cells(table: &Table) -> Vec<Vec<String>> {
     let titles = table
         .parts
@@ -111,10 +111,10 @@ mod tests {
     fn a_table_has_a_column_for_each_contender_and_a_dash_where_nothing_was_found() {
         let mut first = Findings::default();
         first
-            .add("told Ok", 0_usize)
+            .add("returned Ok", 0_usize)
             .add("longest emit", "over 60 s");
         let mut second = Findings::default();
-        second.add("told Ok", 1_831_usize);
+        second.add("returned Ok", 1_831_usize);
         let part = |contender, findings| Part {
             contender,
             findings,
@@ -129,11 +129,11 @@ mod tests {
         let expected = "\n### The stream takes 10 events and discards new ones: 50 events\n\n\
             |  | jetsink | published 0.5.1 |\n\
             | --- | ---: | ---: |\n\
-            | told Ok | 0 | 1,831 |\n\
+            | returned Ok | 0 | 1,831 |\n\
             | longest emit | over 60 s | – |\n";
         assert_eq!(markdown(&table), expected);
         let text = text(&table);
         let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert_eq!(lines[1], "  told Ok               0            1,831");
+        assert_eq!(lines[1], "  returned Ok           0            1,831");
     }
 }

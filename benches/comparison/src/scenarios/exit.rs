@@ -1,4 +1,4 @@
-//! The process is gone right after its last `Ok`. A child process, which is this program again.
+//! The process exits right after its last `Ok`. A child process, this program again, emits.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::broker::{QUIET, count, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::event;
 use crate::findings::Findings;
-use crate::ledger::{Emitted, Ledger, Tally, Told};
+use crate::ledger::{Emitted, Ledger, Returned, Tally};
 use crate::load::emit;
 use crate::{Child, Failed, Result};
 
@@ -27,7 +27,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     ] {
         let (ledger, at_once, tally) = outcome(contender, pause).await?;
         findings
-            .add(&format!("told Ok{note}"), tally.ok)
+            .add(&format!("returned Ok{note}"), tally.ok)
             .add(&format!("stored after the exit{note}"), at_once)
             .add(
                 &format!("lost, also after the next start{note}"),
@@ -58,36 +58,36 @@ async fn outcome(contender: Contender, pause: Duration) -> Result<(Ledger, usize
         .lines()
         .map(str::parse)
         .collect::<std::result::Result<_, _>>()?;
-    // How long they took is the child's affair; only what they were told counts here.
+    // Only the results count here; the child's times are not measured.
     let now = Instant::now();
     let emitted = (0..EVENTS).map(|number| Emitted {
         number,
         started: now,
         ended: now,
-        told: if refused.contains(&number) {
-            Told::Err
+        returned: if refused.contains(&number) {
+            Returned::Err
         } else {
-            Told::Ok
+            Returned::Ok
         },
     });
     let ledger = Ledger(emitted.collect());
     sleep(Duration::from_secs(1)).await;
     let at_once = usize::try_from(count(&server).await?)?;
-    // What waits in a spool is sent by the next process.
+    // The next process sends the events of a spool.
     let next = contender.open(&server.url(), spool.path()).await?;
     let (tally, _) = settled(&server, &ledger, QUIET).await?;
     drop(next);
     Ok((ledger, at_once, tally))
 }
 
-/// The child: says which events were refused, and exits without another word right after the last.
+/// The child: prints the numbers of refused events, and exits right after the last emit.
 pub(super) async fn child(child: &Child, pause: Duration) -> Result<()> {
     let contender = crate::contender_of(&child.contender)?;
     let spool: PathBuf = Path::new(&child.spool).to_owned();
     let client = contender.open(&child.url, &spool).await?;
     for number in 0..EVENTS {
         let event = event(number)?;
-        if emit(&client, number, &event).await.told != Told::Ok {
+        if emit(&client, number, &event).await.returned != Returned::Ok {
             println!("{number}");
         }
         // None after the last.

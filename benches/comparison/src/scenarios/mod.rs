@@ -23,7 +23,7 @@ use crate::load::GIVEN_UP_AFTER;
 use crate::{Child, Result};
 use nats_local::NatsServer;
 
-/// One scenario for one contender may take so long.
+/// The time limit of one scenario for one contender.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// No emit that keeps to its deadline of 2 s takes this long, however busy the machine is.
@@ -43,9 +43,9 @@ pub(crate) enum Scenario {
     Full,
     /// An event of 2 MiB, over the broker's limit of 1 MiB
     Large,
-    /// Tenant ids that are no subject token
+    /// Tenant ids that are not a subject token
     Tenants,
-    /// What an emit costs while the circuit is open
+    /// Cost of an emit while the circuit is open
     OpenCircuit,
     /// The broker is killed for 6 s
     #[value(name = "killed-6")]
@@ -94,8 +94,8 @@ impl Scenario {
             }
             Self::Full => "The stream takes 10 events and discards new ones: 50 events",
             Self::Large => "An event of 2 MiB (the broker takes 1 MiB), then 10 ordinary ones",
-            Self::Tenants => "Tenant ids that are no subject token",
-            Self::OpenCircuit => "What an emit costs while the broker is away",
+            Self::Tenants => "Tenant ids that are not a subject token",
+            Self::OpenCircuit => "Cost of an emit while the broker is down",
             Self::Killed6 => "The broker is killed for 6 s; one event each 2 ms",
             Self::Killed40 => "The broker is killed for 40 s; one event each 2 ms",
             Self::Frozen6 => "The broker is frozen for 6 s; one event each 2 ms",
@@ -139,7 +139,7 @@ impl Scenario {
     }
 }
 
-/// What the scenarios of an exit start this program for.
+/// Runs the child of a scenario of an exit.
 pub(crate) async fn child(child: &Child) -> Result<()> {
     match &*child.how {
         "away" => exit_away::child(child).await,
@@ -147,7 +147,7 @@ pub(crate) async fn child(child: &Child) -> Result<()> {
     }
 }
 
-/// A connected contender, with the folder of its spool, where it has one.
+/// A connected contender, with a folder for a spool.
 struct Opened {
     client: Client,
     _spool: TempDir,
@@ -162,7 +162,7 @@ async fn open(contender: Contender, server: &NatsServer) -> Result<Opened> {
     })
 }
 
-/// The longest emit, or how long it was waited for.
+/// The time of the longest emit, or the limit at which it was given up.
 fn longest(ledger: &Ledger) -> Value {
     match ledger.longest() {
         longest if longest >= GIVEN_UP_AFTER => Value::OverSeconds(GIVEN_UP_AFTER.as_secs_f64()),
@@ -170,13 +170,13 @@ fn longest(ledger: &Ledger) -> Value {
     }
 }
 
-/// What holds in every scenario: none lost, none twice, none stalled.
+/// Checks the promises of every scenario: no event lost or stored twice, no emit stalled.
 fn promise(findings: &mut Findings, tally: &Tally, ledger: &Ledger) {
     let longest = ledger.longest();
     findings
         .promise(
             tally.lost == 0,
-            format!("{} told Ok and not stored", tally.lost),
+            format!("{} returned Ok and not stored", tally.lost),
         )
         .promise(
             tally.duplicated == 0,

@@ -1,4 +1,4 @@
-//! Nothing captures the subject; later somebody creates the stream.
+//! No stream captures the subject; later the stream is created.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let mut findings = Findings::default();
     findings
-        .add("told Ok", tally.ok)
-        .add("stored, once there is a stream", there.len())
-        .add("told Ok and lost", tally.lost)
+        .add("returned Ok", tally.ok)
+        .add("stored after the stream is created", there.len())
+        .add("returned Ok and lost", tally.lost)
         .add("longest emit", longest(&ledger));
     promise(&mut findings, &tally, &ledger);
     Ok(findings)
