@@ -1,15 +1,15 @@
-// Reads a stream by the NATS client for Node, parses each message by the CloudEvents SDK, and holds it
-// against the line that it was published from.
+// Reads a stream with the NATS client for Node, parses each message with the CloudEvents SDK, and compares it
+// with the published line.
 //
 // usage: node read.mjs URL STREAM structured|binary FILE...
 //
 // The SDK has no NATS binding. Theirs: connecting, reading, headers (@nats-io); the JSON format, the `ce-`
 // headers, validation (the SDK's HTTP binding). Ours, and so not tested by them: header values are
-// percent-decoded by `decodeURIComponent`, since the SDK does not; `ce-datacontenttype` is handed over as
-// `content-type`, where HTTP has it; members that are null are left out first, as the JSON format has null
-// mean absent; the body is handed over as text where its type says JSON, else as bytes. What the SDK can't
-// represent is compared without it: times finer than a millisecond, integers beyond 2^53, and data whose
-// type it doesn't know to be JSON (any but the bare `application/json` and none) are compared as bytes.
+// percent-decoded by `decodeURIComponent`, since the SDK does not; `ce-datacontenttype` is passed on as HTTP's
+// `content-type`; members that are null are removed first, because null means absent in the JSON format; the
+// body is passed on as text if its type is JSON, else as bytes. The SDK can't represent everything: times are
+// compared to the millisecond, integers exactly up to 2^53, and for data of a JSON type that the SDK does not
+// recognize (any but the bare `application/json`) the message's payload is compared instead of the SDK's data.
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";

@@ -1,13 +1,13 @@
-"""Reads a stream by nats-py, parses each message by the CloudEvents SDK, and holds it against the line
-that it was published from.
+"""Reads a stream with nats-py, parses each message with the CloudEvents SDK, and compares it with the
+published line.
 
 usage: read.py URL STREAM structured|binary FILE...
 
 The SDK has no NATS binding. Theirs: connecting, reading, headers (nats-py); the JSON format, the `ce-`
 headers with their percent-encoding, validation (the SDK's HTTP binding, which encodes as the NATS
-binding does). Ours, and so not tested by them: `ce-datacontenttype` is percent-decoded and handed over as
-`content-type`, where HTTP has it as it is; members that are null are left out first, since the SDK takes a null `time` for a
-time, though the JSON format has null mean absent; events without a time get one by the SDK, which is
+binding does). Ours, and so not tested by them: `ce-datacontenttype` is percent-decoded and passed on as
+`content-type`, which HTTP does not encode; members that are null are removed first, because the SDK takes a null
+`time` for a time, although null means absent in the JSON format; the SDK adds a time to events without one, which is
 not compared.
 """
 

@@ -12,7 +12,7 @@ use crate::root;
 
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| what happens | sink | runs that ended well | told `Ok` | stored | in the DLQ | lost | twice | out of place |\n\
+        "| scenario | sink | successful runs | returned `Ok` | stored | in the DLQ | lost | twice | out of place |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for row in rows {
@@ -74,7 +74,7 @@ pub(crate) fn views(views: &[View]) -> String {
 pub(crate) fn write(rows: &[Row], seen: &[View]) -> Result<(), String> {
     let page = format!(
         "{HEAD}\
-         Versions: cellos-supervisor and cellos-server {VERSION}, unchanged, out of the registry; nats-server \
+         Versions: cellos-supervisor and cellos-server {VERSION}, unchanged, from the registry; nats-server \
          {NATS_SERVER_VERSION}; our sink at commit {}.\n\n{}\n{TAIL}\n{}",
         commit(),
         table(rows),
@@ -98,27 +98,30 @@ fn commit() -> String {
 
 const HEAD: &str = "# Real clients
 
-What programs that are not ours make of what we publish. Written by `cargo xtask clients`; the figures are those of
-its last run.
+Published programs, unchanged, that use our sink or read its events. `cargo xtask clients` writes this page with the
+figures of its run.
 
-| command | what it does | in CI |
+| command | action | in CI |
 | --- | --- | --- |
-| `cargo xtask clients` | all of this, builds included | no: three builds |
-| `cargo xtask supervisor` | the supervisor with our sink, all that happens to it below | yes |
+| `cargo xtask clients` | everything on this page, including builds | no: three builds |
+| `cargo xtask supervisor` | the supervisor with our sink, in all scenarios below | yes |
 | `cargo xtask clients languages` | `nats-py`, `@nats-io`, and the CloudEvents SDKs of Python and JavaScript read both modes, field by field | yes |
 
 ## cellos-supervisor
 
-Each run of a cell emits eleven events. Told `Ok`: what the supervisor's own log has, which takes an event once the sink
-has said `Ok` for it, and the two receipts from before each run. Out of place: at another subject than its own, or
-behind a later event of its subject. With the published sink seven of the eleven, and all that are signed, go to
-`single` where each event's tenant should give the subject: that makes up most of its `out of place`. What it loses is
-what is on its way when the process or the broker ends, and so differs from run to run.
+Each run of a cell emits eleven events.
+
+- **Returned `Ok`**: the events in the supervisor's own log, which records an event after the sink has returned `Ok` for it, and
+  the two receipts from before each run.
+- **Out of place**: at another subject than its own, or behind a later event of its subject. If the subject depends on the
+  tenant, the published sink sends seven of the eleven events, and all signed ones, to `single`: most of its `out of place`.
+- **Lost**: the published sink loses the events in flight when the process or the broker ends, so its figures vary from run to
+  run.
 
 ";
 
 const TAIL: &str = "## cellos-server
 
-Its view, rebuilt from the stream at its start, and of one more cell while it runs. With our sink the broker was away for
-three of the cells, with the spool on; with the published sink it was there all the time.
+The server rebuilds its view from the stream when it starts, and adds one more cell while it runs. With our sink the broker
+was down during three of the cells, with the spool on; with the published sink it was up all the time.
 ";
