@@ -1,6 +1,6 @@
 //! The errors of a spool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why the spool can't be opened, or did not take an event. An event that met one of these is not
@@ -27,6 +27,16 @@ pub enum SpoolError {
         found: u64,
         /// The format that this version reads and writes.
         expected: u64,
+    },
+    /// The folder has a spool of an earlier development version.
+    #[error(
+        "{} was written by a version with another store; drain it with the version that wrote it \
+         (`jetsink spool replay`), then remove the file",
+        .path.display()
+    )]
+    OldStore {
+        /// Its file.
+        path: PathBuf,
     },
     /// There is no room left. Nothing was written.
     #[error("the spool is full: {used_bytes} of {limit_bytes} bytes")]
@@ -88,6 +98,14 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    pub(crate) fn io(path: &Path, doing: &'static str, error: &std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            doing,
+            reason: error.to_string(),
+        }
+    }
+
     /// Whether the event may be in the spool in spite of the error.
     #[must_use]
     pub fn may_be_spooled(&self) -> bool {

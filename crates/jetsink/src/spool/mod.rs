@@ -20,6 +20,8 @@ mod doubt;
 mod file;
 mod inlet;
 mod leaving;
+#[allow(dead_code)]
+mod log;
 mod record;
 mod salvage;
 mod settings;

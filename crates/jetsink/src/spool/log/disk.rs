@@ -1,0 +1,227 @@
+//! The few calls that the log makes of a disk, so that tests can put a simulated one in its place.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::outcome::SpoolError;
+
+/// The name of the file that is locked for as long as the spool is open.
+const LOCK: &str = "lock";
+
+/// A folder that this process alone has open.
+pub(crate) trait Disk: Send + Sync + Debug {
+    /// The names of its files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Creates a file that does not exist.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Free space for this process, if the system tells.
+    fn free_bytes(&self) -> Option<u64>;
+    fn path(&self) -> &Path;
+}
+
+/// A file of a [`Disk`].
+pub(crate) trait DiskFile: Send + Sync + Debug {
+    fn len(&self) -> io::Result<u64>;
+    /// Reads from `offset` until `bytes` is full or the file ends; returns the bytes read.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
+    /// Writes all `parts`, one behind the other. Only the writer's thread calls it.
+    fn write_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()>;
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Makes the file's content and length durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Gives the blocks of a range back to the disk; it then reads as zeros.
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
+}
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    folder: File,
+    /// Locked until the last user of the folder is gone.
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens and locks a folder. Makes it, with mode 0700, if `make` says so and it is missing.
+    pub(crate) fn open(path: &Path, make: bool) -> Result<Self, SpoolError> {
+        let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
+        if make && !path.exists() {
+            let mut builder = fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(failed("creating it"))?;
+            let own = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(path, own).map_err(failed("setting its mode"))?;
+            sync_parents(path).map_err(failed("syncing the folder above it"))?;
+        }
+        let folder = File::open(path).map_err(failed("opening it"))?;
+        let mode = folder
+            .metadata()
+            .map_err(failed("reading its mode"))?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
+                "other users may enter the spool's folder; its files are readable by their owner only");
+        }
+        let lock = private(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(failed("opening its lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let path = path.to_owned();
+                return Err(SpoolError::InUse { path });
+            }
+            Err(TryLockError::Error(error)) => {
+                let doing = "locking it (a spool needs a file system with locks)";
+                return Err(SpoolError::io(path, doing, &error));
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            folder,
+            _lock: lock,
+        })
+    }
+}
+
+fn private(write: bool) -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(write).mode(0o600);
+    options
+}
+
+/// Each folder that was just made is an entry of the one above.
+fn sync_parents(path: &Path) -> io::Result<()> {
+    for folder in path.canonicalize()?.ancestors().skip(1) {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            // One that this user may not read was not made just now.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?;
+        let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = private(true).create_new(true).open(self.path.join(name))?;
+        // The umask may have taken away even the owner's rights.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(private(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.folder.sync_all()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.folder)
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Free space on the file system of an open file or folder.
+pub(crate) fn free_bytes(file: &File) -> Option<u64> {
+    let about = rustix::fs::fstatvfs(file).ok()?;
+    about.f_bavail.checked_mul(about.f_frsize)
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < bytes.len() {
+            match std::os::unix::fs::FileExt::read_at(
+                self,
+                &mut bytes[read..],
+                offset + read as u64,
+            ) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, offset: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        if let [part] = parts {
+            return self.write_all_at(part, offset);
+        }
+        io::Seek::seek(&mut &*self, io::SeekFrom::Start(offset))?;
+        while !parts.is_empty() {
+            match (&mut &*self).write_vectored(parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut parts, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        File::set_len(self, length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(fallocate(self, flags, offset, length)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

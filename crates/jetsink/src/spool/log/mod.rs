@@ -1,0 +1,13 @@
+//! The segmented log.
+
+pub(crate) mod disk;
+pub(crate) mod event;
+pub(crate) mod format;
+pub(crate) mod index;
+pub(crate) mod opening;
+pub(crate) mod places;
+pub(crate) mod reader;
+pub(crate) mod scan;
+#[cfg(test)]
+pub(crate) mod tests;
+pub(crate) mod writer;

@@ -1,0 +1,151 @@
+//! Random histories: restarts, kills, failing calls, power cuts, a full disk.
+
+use trial::Dice;
+
+use super::model::{Fate, Model, open};
+use super::simulated_disk::{Failing, Fault, SimulatedDisk};
+
+/// The seeds of a test; `JETSINK_SPOOL_HISTORIES` asks for more.
+fn histories(usual: u64, history: impl Fn(&mut Dice)) {
+    let count = trial::variable("JETSINK_SPOOL_HISTORIES").unwrap_or(usual);
+    let first = trial::variable("JETSINK_SPOOL_SEED").unwrap_or(1);
+    for seed in first..first + count {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            history(&mut Dice::new(seed));
+        }));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}: JETSINK_SPOOL_SEED={seed} JETSINK_SPOOL_HISTORIES=1");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn everything_is_there_after_restarts_and_kills() {
+    histories(60, |dice| {
+        let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+        for _ in 0..dice.index(8) {
+            let (mut log, loss) = open(&disk).unwrap();
+            assert!(loss.is_none(), "{loss:?}");
+            model.check(&log);
+            for _ in 0..dice.index(40) {
+                assert!(model.act(&mut log, &disk, dice));
+            }
+            model.check(&log);
+            if dice.coin() {
+                log.close();
+            }
+        }
+    });
+}
+
+#[test]
+fn errors_are_true_when_any_call_fails() {
+    histories(100, |dice| {
+        let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+        let (mut log, _) = open(&disk).unwrap();
+        for _ in 0..3 {
+            for _ in 0..dice.index(20) {
+                model.act(&mut log, &disk, dice);
+            }
+            disk.fail(Some(Failing {
+                from: disk.calls() + dice.below(60),
+                fault: *dice.one_of(&[Fault::Device, Fault::Full, Fault::Short]),
+                for_good: dice.coin(),
+            }));
+            for _ in 0..dice.index(30) {
+                model.act(&mut log, &disk, dice);
+            }
+            disk.fail(None);
+            // What the log says now is what it says after a restart or a power cut.
+            let resolved = log.resolve_doubt();
+            assert!(resolved.is_ok(), "{resolved:?}");
+            if dice.coin() {
+                drop(log);
+                disk.dies_in(0);
+                disk.power_returns(dice);
+            }
+            (log, _) = open(&disk).unwrap();
+            model.check(&log);
+        }
+    });
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged() {
+    histories(100, |dice| {
+        let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+        for _ in 0..6 {
+            let opened = open(&disk);
+            if let Ok((mut log, loss)) = opened {
+                assert_eq!(loss.damaged, 0, "{loss:?}");
+                model.check(&log);
+                disk.dies_in(dice.below(120));
+                while !disk.is_dead() {
+                    model.act(&mut log, &disk, dice);
+                }
+            }
+            if dice.once_in(3) {
+                // While it opens.
+                disk.power_returns(dice);
+                disk.dies_in(dice.below(30));
+                let _ = opening_dies(&disk);
+            }
+            disk.power_returns(dice);
+        }
+        let (log, _) = open(&disk).unwrap();
+        model.check(&log);
+    });
+}
+
+fn opening_dies(disk: &SimulatedDisk) -> Option<()> {
+    let (_, backlog) =
+        crate::spool::log::opening::open(disk.open(), super::model::SEGMENT, false).ok()?;
+    backlog.scan(|| true).ok().map(|_| ())
+}
+
+#[test]
+fn a_full_disk_refuses_events_and_takes_as_many_again_once_it_was_drained() {
+    histories(3, |dice| {
+        let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+        disk.set_capacity(Some(600 << 10));
+        let (mut log, _) = open(&disk).unwrap();
+        let mut accepted = Vec::new();
+        for _ in 0..10 {
+            let mut count = 0;
+            while model.append(&mut log, &disk, 1, dice) {
+                count += 1;
+            }
+            // It is full for good, and says so of each.
+            for _ in 0..50 {
+                model.append(&mut log, &disk, 3, dice);
+            }
+            accepted.push(count);
+            for from in 0..3 {
+                while super::model::read(&log)
+                    .events
+                    .iter()
+                    .any(|(_, r)| *r.envelope.subject() == super::model::subject(from))
+                {
+                    model.leave(&mut log, from, 20);
+                }
+            }
+            log.drop_long();
+            model.check(&log);
+        }
+        for (number, (_, fate)) in &model.events {
+            assert!(
+                matches!(fate, Fate::Gone | Fate::Refused | Fate::Going),
+                "{number}: {fate:?}"
+            );
+        }
+        let first = accepted[0];
+        assert!(first > 200, "{accepted:?}");
+        assert!(
+            accepted.iter().all(|count| *count * 10 >= first * 9),
+            "{accepted:?}"
+        );
+        log.close();
+        assert_eq!(disk.used(), 0, "{:?}", disk.files().keys());
+    });
+}
