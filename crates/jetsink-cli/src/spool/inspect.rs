@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::arguments::{Export, InSpool};
 use super::event::{dead_letter_json, event_json, event_line};
-use super::open::{note_damaged, note_set_aside, open};
+use super::open::{note_damaged, open};
 use crate::output::{self, counted};
 use crate::units::format_time;
 
@@ -64,10 +64,9 @@ pub(super) fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
     Ok(note_damaged(damaged).max(code))
 }
 
-/// Reads a copy, since opening a damaged spool changes it.
+/// Reads all, and changes nothing.
 pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
     let check = SpoolFile::verify(&arguments.directory)?;
-    note_set_aside(&arguments.directory);
     if arguments.json {
         output::print(
             &json!({

@@ -56,27 +56,24 @@ pub enum SpoolError {
         /// The system's words.
         reason: String,
     },
-    /// The disk failed when this very event was all but written, and nobody knows whether it is there.
-    /// It may be spooled, and is then sent once the file can be opened again: by this sink as soon as
-    /// the disk lets it, or after a failed sync by a new one.
+    /// The disk failed while this event was written, and it is not known whether it is there. It is written
+    /// again before any later event once the disk works, or found when the spool is opened again; then it
+    /// is sent.
     #[error("the spool {}: it is not known whether the event is in it ({reason}); \
-             mend the disk: if it is, it is sent once the spool opens again", .path.display())]
+             repair the disk: if it is, it is sent once the disk works", .path.display())]
     HalfWritten {
-        /// Its file.
+        /// Its folder.
         path: PathBuf,
         /// What failed.
         reason: String,
     },
-    /// A sync failed, an earlier one or one of this very read, removal or note: what the disk holds of
-    /// the last writes is not known, so nothing more is built upon it. No new event is in it; what was
-    /// acknowledged before is untouched.
-    #[error("the spool {} takes nothing more after a failed sync ({reason}); \
-             mend the disk and open it again", .path.display())]
-    Poisoned {
-        /// Its file.
-        path: PathBuf,
-        /// What the sync failed with.
-        reason: String,
+    /// Too many bytes of other events wait for the disk. The event is not in the spool.
+    #[error(
+        "the spool's disk is too slow: the event found no place in the queue within {waited:?}, and is not spooled"
+    )]
+    Busy {
+        /// The time that it waited.
+        waited: Duration,
     },
     /// The sync took longer than the emit's deadline. The event may be spooled all the same.
     #[error("the spool's disk did not answer within {waited:?}")]

@@ -55,7 +55,7 @@ impl Expiry {
             let mut next = 0;
             while !spool.is_unsettled(&subject) {
                 let chunk = spool.read(&subject, next, CHUNK).await?;
-                let now = SystemTime::now();
+                let now = spool.now();
                 let read = chunk.entries.len();
                 let mut expired = Vec::new();
                 for (index, bytes, record) in chunk.entries {

@@ -1,7 +1,6 @@
 //! The events of one subject, as replay reads them from the disk.
 
 use std::collections::VecDeque;
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -94,7 +93,7 @@ impl SubjectQueue {
                 return Ok(None);
             };
             // A low rate may have delayed it since it was read.
-            match expiry.reason(&record, SystemTime::now()) {
+            match expiry.reason(&record, spool.now()) {
                 None => {
                     self.in_flight += 1;
                     return Ok(Some((place, record)));
@@ -123,7 +122,7 @@ impl SubjectQueue {
             if chunk.more && !self.probing && reads_ahead {
                 self.ahead = Some(spool.begin_reading(&self.subject, self.next, limit));
             }
-            let now = SystemTime::now();
+            let now = spool.now();
             let mut expired = Vec::new();
             for (index, bytes, record) in chunk.entries {
                 let place = Place {

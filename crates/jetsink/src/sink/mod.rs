@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use crate::circuit::State;
 use crate::message::subject::Subject;
@@ -27,6 +28,12 @@ use crate::replay::replay;
 use crate::spool::{Baselines, Spool, SpoolLoss, SpoolSettings, SpoolStatus};
 use crate::sync::lock;
 use reporter::report;
+
+/// How long an end waits for the spool's disk, at least.
+const DISK_WAIT: Duration = Duration::from_secs(1);
+
+/// Longer than any process runs.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// Emits envelopes through a [`Publisher`], guarded by a circuit for the broker and one per failing
 /// subject, with an optional spool on the local disk for events that cannot be sent now.
@@ -118,7 +125,9 @@ impl<P: Publisher> Sink<P> {
     /// dropped and its tasks have ended. A second call returns at once.
     pub async fn close(&self, wait: Duration) -> Receipt {
         self.in_flight.close();
-        let deadline = Instant::now() + wait;
+        let now = Instant::now();
+        // A wait without end, for a clock that has one.
+        let deadline = now.checked_add(wait).unwrap_or(now + FAR_FUTURE);
         self.in_flight.idle(deadline).await;
         if let Some(spool) = &self.spool {
             spool.emptied(deadline).await;
@@ -134,9 +143,14 @@ impl<P: Publisher> Sink<P> {
         }
         if let Some(spool) = &self.spool {
             // If the disk fails here, the next sink finds these events in the stream.
-            let _ = spool.remove_left(&Baselines::new()).await;
+            let disk = deadline.max(Instant::now() + DISK_WAIT);
+            let _ = timeout_at(disk, spool.remove_left(&Baselines::new())).await;
             let spool = Arc::clone(spool);
-            let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+            let left = disk.saturating_duration_since(Instant::now());
+            let closing = tokio::task::spawn_blocking(move || spool.close(left.min(DISK_WAIT)));
+            if !matches!(closing.await, Ok(true)) {
+                warn!("the spool's disk does not answer: its folder stays in use until it does");
+            }
         }
         let status = self.spool_status();
         Receipt {
@@ -223,10 +237,9 @@ impl<P: Publisher + 'static> Sink<P> {
     /// A sink with a spool: an event that cannot be sent now is synced to the local disk and sent later,
     /// in the order of its subject. Events that an earlier sink left there are sent too.
     ///
-    /// Opening reads the spool's file, about a second per gigabyte. Spawns a task on the current tokio
-    /// runtime that replays, one that updates the metrics, and the one of [`new`](Self::new); all end with
-    /// the sink. [`close`](Self::close) releases the file; after a drop without it, the file is released
-    /// once the tasks have ended.
+    /// Opening reads the end of the spool; a thread reads the rest, and replay waits for it. Spawns a task on
+    /// the current tokio runtime that replays, one that updates the metrics, and the one of
+    /// [`new`](Self::new); all end with the sink. [`close`](Self::close) and a drop release the folder.
     ///
     /// # Errors
     /// [`SpoolError`] if the spool is in use, has another format, or its disk fails. A damaged file is no
@@ -265,9 +278,13 @@ impl<P: Publisher + 'static> Sink<P> {
 }
 
 impl<P> Drop for Sink<P> {
+    /// Waits for the spool's last sync, some milliseconds on a healthy disk: its folder is free afterwards.
     fn drop(&mut self) {
         for task in self.tasks().iter() {
             task.abort();
+        }
+        if let Some(spool) = &self.spool {
+            spool.close(DISK_WAIT);
         }
     }
 }

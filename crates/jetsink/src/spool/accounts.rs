@@ -1,14 +1,33 @@
-//! What the spool holds, counted in memory: by subject, in events and in bytes.
+//! The contents of the spool, counted in memory: by subject, in events and in bytes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::tables::{Batch, Contents, Lane};
+use super::log::opening::Counted;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+
+/// A number of events or dead letters, and their bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Lane {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+    }
+
+    fn subtract(&mut self, events: u64, bytes: u64) {
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -17,33 +36,57 @@ pub(super) struct Accounts {
     used_bytes: AtomicU64,
     /// Events that are not known to be stored; to keep the steady path off the lock.
     events: AtomicU64,
+    /// Whether what was there when the spool was opened is counted. Before, each subject may have events.
+    is_complete: AtomicBool,
     lanes: Mutex<HashMap<Subject, Lane>>,
     dead: Mutex<Lane>,
-    /// Told when an event comes in.
+    /// Notified when an event comes in, and when the count is complete.
     pub(super) came_in: Notify,
-    /// Told when the last event of a subject has left.
+    /// Notified when the last event of a subject has left, and when the count is complete.
     pub(super) drained: Notify,
 }
 
 impl Accounts {
-    pub(super) fn new(contents: &Contents, limit_bytes: u64) -> Self {
-        let lanes = contents.lanes.values();
-        let bytes: u64 = lanes.clone().map(|lane| lane.bytes).sum();
+    /// `uncounted`: an upper bound for the bytes that [`complete`](Self::complete) will count.
+    pub(super) fn new(limit_bytes: u64, uncounted: u64) -> Self {
         Self {
             limit_bytes,
-            used_bytes: AtomicU64::new(bytes + contents.dead.bytes),
-            events: AtomicU64::new(lanes.map(|lane| lane.events).sum()),
-            lanes: Mutex::new(contents.lanes.clone()),
-            dead: Mutex::new(contents.dead),
+            used_bytes: AtomicU64::new(uncounted),
+            events: AtomicU64::new(0),
+            is_complete: AtomicBool::new(false),
+            lanes: Mutex::default(),
+            dead: Mutex::default(),
             came_in: Notify::new(),
             drained: Notify::new(),
         }
     }
 
-    /// Takes back what [`take_in`](Self::take_in) did.
-    pub(super) fn give_back(&self, subject: &Subject, bytes: u64) {
-        self.leave(subject, bytes);
-        self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    /// Adds what was there when the spool was opened.
+    pub(super) fn complete(&self, counted: &Counted, uncounted: u64) {
+        let mut lanes = self.lanes();
+        for (subject, (events, bytes)) in &counted.subjects {
+            let (events, bytes) = (*events, *bytes);
+            lanes
+                .entry(subject.clone())
+                .or_default()
+                .add(Lane { events, bytes });
+            self.events.fetch_add(events, Ordering::AcqRel);
+            self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+        }
+        drop(lanes);
+        let (events, bytes) = counted.letters;
+        self.dead().add(Lane { events, bytes });
+        self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.used_bytes.fetch_sub(uncounted, Ordering::AcqRel);
+        self.is_complete.store(true, Ordering::Release);
+        if !self.is_empty() {
+            self.came_in.notify_one();
+        }
+        self.drained.notify_waiters();
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
     }
 
     /// Whether there will never be room for so much.
@@ -62,22 +105,28 @@ impl Accounts {
                 limit_bytes,
             })?;
         let mut lanes = self.lanes();
+        let one = Lane { events: 1, bytes };
         match lanes.get_mut(subject) {
-            Some(lane) => lane.add(bytes),
-            None => lanes.entry(subject.clone()).or_default().add(bytes),
+            Some(lane) => lane.add(one),
+            None => lanes.entry(subject.clone()).or_default().add(one),
         }
         self.events.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
-    /// One event of this subject is stored, or buried. Its bytes are free once that is on the disk.
+    /// Undoes [`take_in`](Self::take_in).
+    pub(super) fn give_back(&self, subject: &Subject, bytes: u64) {
+        self.leave(subject, bytes);
+        self.free(bytes);
+    }
+
+    /// One event of this subject is stored, or a dead letter. Its bytes are free once that is on the disk.
     pub(super) fn leave(&self, subject: &Subject, bytes: u64) {
         let mut lanes = self.lanes();
         let Some(lane) = lanes.get_mut(subject) else {
             return;
         };
-        lane.events = lane.events.saturating_sub(1);
-        lane.bytes = lane.bytes.saturating_sub(bytes);
+        lane.subtract(1, bytes);
         let empty = lane.events == 0;
         if empty {
             lanes.remove(subject);
@@ -89,68 +138,30 @@ impl Accounts {
         }
     }
 
-    /// What a commit came to.
-    pub(super) fn settle(&self, batch: &Batch, committed: bool) {
-        if committed {
-            self.used_bytes
-                .fetch_sub(batch.freed_bytes, Ordering::AcqRel);
-            self.add_letters(batch);
-            if !batch.append.is_empty() {
-                self.came_in.notify_one();
-            }
-        } else {
-            for (subject, _, record) in &batch.append {
-                self.give_back(subject, record.len() as u64);
-            }
-        }
+    /// The bytes of a record that has left the disk.
+    pub(super) fn free(&self, bytes: u64) {
+        self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Nobody knows yet what a commit came to: its events count among those that wait, so that later
-    /// ones queue behind them. Whoever reads finds out.
-    pub(super) fn leave_open(&self, batch: &Batch) {
-        if !batch.append.is_empty() {
-            self.came_in.notify_one();
-        }
-    }
-
-    /// What a commit came to that was left open. Removals were told as failed and are made again,
-    /// which frees their bytes.
-    pub(super) fn settle_late(&self, batch: &Batch, committed: bool) {
-        if committed {
-            for letter in &batch.bury {
-                let bytes = letter.record.encoded_len() as u64;
-                self.give_back(letter.record.envelope.subject(), bytes);
-            }
-            self.add_letters(batch);
-            self.leave_open(batch);
-        } else {
-            for (subject, _, record) in &batch.append {
-                self.give_back(subject, record.len() as u64);
-            }
-        }
-    }
-
-    fn add_letters(&self, batch: &Batch) {
-        if batch.bury.is_empty() {
-            return;
-        }
-        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        for letter in &batch.bury {
-            let bytes = letter.encode().len() as u64;
-            dead.add(bytes);
-            self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
-        }
+    /// A dead letter is on the disk.
+    pub(super) fn add_letter(&self, bytes: u64) {
+        self.dead().add(Lane { events: 1, bytes });
+        self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.events.load(Ordering::Acquire) == 0
+        self.is_complete() && self.events.load(Ordering::Acquire) == 0
     }
 
-    pub(super) fn lane(&self, subject: &Subject) -> Lane {
-        if self.is_empty() {
-            return Lane::default();
+    /// How many events of a subject wait: any number, as long as they are not counted.
+    pub(super) fn waiting(&self, subject: &Subject) -> u64 {
+        if !self.is_complete() {
+            return u64::MAX;
         }
-        self.lanes().get(subject).copied().unwrap_or_default()
+        if self.is_empty() {
+            return 0;
+        }
+        self.lanes().get(subject).map_or(0, |lane| lane.events)
     }
 
     pub(super) fn subjects(&self) -> Vec<Subject> {
@@ -158,7 +169,7 @@ impl Accounts {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let dead = *self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let dead = *self.dead();
         Totals {
             events: self.events.load(Ordering::Acquire),
             subjects: self.lanes().len() as u64,
@@ -171,9 +182,13 @@ impl Accounts {
     fn lanes(&self) -> MutexGuard<'_, HashMap<Subject, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn dead(&self) -> MutexGuard<'_, Lane> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The sums of it.
+/// The sums of all subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) events: u64,
@@ -185,77 +200,40 @@ pub(super) struct Totals {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
-    use futures_util::FutureExt as _;
-
     use super::*;
-    use crate::spool::tests::{letter, record};
 
-    /// One event that was taken in, and the batch that appends it.
-    fn taken_in() -> (Accounts, Subject, Batch) {
-        let accounts = Accounts::new(&Contents::default(), 10_000);
-        let record = record("a", 0);
-        let subject = record.envelope.subject().clone();
-        let bytes = record.encode();
-        accounts.take_in(&subject, bytes.len() as u64).unwrap();
-        let batch = Batch {
-            append: vec![(subject.clone(), 0, bytes)],
-            ..Batch::default()
+    #[test]
+    fn uncounted_contents_keep_every_subject_waiting_until_they_are_counted() {
+        let accounts = Accounts::new(10_000, 5_000);
+        let [old, new] = ["old", "new"].map(|text| Subject::new(text).unwrap());
+        assert_eq!(accounts.waiting(&new), u64::MAX);
+        assert!(!accounts.is_empty());
+        accounts.take_in(&new, 5_000).unwrap();
+        assert!(matches!(
+            accounts.take_in(&new, 1),
+            Err(SpoolError::Full { .. })
+        ));
+        let counted = Counted {
+            subjects: [(old.clone(), (2, 600))].into(),
+            letters: (1, 100),
+            ..Counted::default()
         };
-        (accounts, subject, batch)
-    }
-
-    fn wakes(accounts: &Accounts) -> bool {
-        pin!(accounts.came_in.notified()).now_or_never().is_some()
-    }
-
-    const AT_ONCE_AND_LATE: [fn(&Accounts, &Batch, bool); 2] =
-        [Accounts::settle, Accounts::settle_late];
-
-    #[test]
-    fn who_reads_is_woken_where_an_event_is_or_may_be() {
-        let (accounts, _, batch) = taken_in();
-        for settle in AT_ONCE_AND_LATE {
-            settle(&accounts, &Batch::default(), true);
-            assert!(!wakes(&accounts), "nothing came in");
-            settle(&accounts, &batch, true);
-            assert!(wakes(&accounts));
-        }
-        accounts.leave_open(&Batch::default());
-        assert!(!wakes(&accounts));
-        accounts.leave_open(&batch);
-        assert!(wakes(&accounts));
-        assert_eq!(accounts.totals().events, 1);
-    }
-
-    #[test]
-    fn what_was_not_made_gives_its_room_back() {
-        for settle in AT_ONCE_AND_LATE {
-            let (accounts, subject, batch) = taken_in();
-            settle(&accounts, &batch, false);
-            let totals = accounts.totals();
-            let left = (totals.events, totals.subjects, totals.used_bytes);
-            assert_eq!(left, (0, 0, 0));
-            assert_eq!(accounts.lane(&subject), Lane::default());
-            assert!(!wakes(&accounts));
-        }
-    }
-
-    #[test]
-    fn a_dead_letter_takes_the_room_that_it_needs() {
-        let (accounts, subject, _) = taken_in();
-        let letter = letter("a", 0);
-        let bytes = letter.encode().len() as u64;
-        let batch = Batch {
-            bury: vec![letter],
-            ..Batch::default()
-        };
-        // Late, since a burial that is told at once is counted by who asked for it.
-        accounts.settle_late(&batch, true);
+        accounts.complete(&counted, 5_000);
+        assert_eq!((accounts.waiting(&old), accounts.waiting(&new)), (2, 1));
         let totals = accounts.totals();
-        assert_eq!((totals.events, totals.dead_letters), (0, 1));
-        assert_eq!(totals.used_bytes, bytes);
-        assert_eq!(accounts.lane(&subject).events, 0);
+        assert_eq!(
+            (totals.events, totals.dead_letters, totals.used_bytes),
+            (3, 1, 5_700)
+        );
+        accounts.give_back(&new, 5_000);
+        accounts.leave(&old, 300);
+        assert_eq!(accounts.waiting(&old), 1);
+        accounts.leave(&old, 300);
+        assert!(accounts.is_empty());
+        assert_eq!(
+            accounts.totals().used_bytes,
+            700,
+            "on the disk until it is marked"
+        );
     }
 }

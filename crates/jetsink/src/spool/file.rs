@@ -1,22 +1,27 @@
 //! A spool's file for those who look after it: what is in it, and what is to become of it.
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::closing;
-use super::dead::DeadLetter;
-use super::record::Record;
-use super::salvage::{self, SpoolLoss};
-use super::store::Store;
-use super::tables::{Batch, Contents};
-use super::{SpoolStatus, file_in, now_in_millis};
+use super::clock::Clock;
+use super::log::disk::Folder;
+use super::log::event::NewRecord;
+use super::log::opening::{self, Access, Counted, SpoolLoss};
+use super::log::reader;
+use super::log::writer::Log;
+use super::record::{DeadLetter, Record};
+use super::{SpoolStatus, access};
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
 /// Events read at a time.
 const CHUNK: usize = 1_000;
+
+/// The limit that the segments of an operator's changes are cut for.
+const LIMIT: u64 = 64 << 20;
 
 /// An event in a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,119 +77,117 @@ pub struct SpoolCheck {
 /// ```
 #[derive(Debug)]
 pub struct SpoolFile {
-    store: Store,
-    contents: Contents,
-    loss: Option<SpoolLoss>,
+    /// `None` once it is closed.
+    log: Option<Log>,
+    subjects: HashMap<Subject, (u64, u64)>,
+    letters: (u64, u64),
+    loss: SpoolLoss,
 }
 
 impl SpoolFile {
-    /// Opens the spool in `directory`. As a sink does, this mends what a crash or damage left;
-    /// [`loss`](Self::loss) tells of it.
+    /// Opens the spool in `directory`. As a sink does, this repairs what a crash or damage left;
+    /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors
     /// [`SpoolError`]: there is none, a sink has it open, another format, or the disk.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
-        let path = file_in(directory);
-        if !path.exists() {
+        Self::open_for(directory, access(LIMIT))
+    }
+
+    fn open_for(directory: &Path, access: Access) -> Result<Self, SpoolError> {
+        let is_spool = directory.join("lock").exists() || directory.join("spool.redb").exists();
+        if !is_spool {
             return Err(SpoolError::Io {
-                path,
+                path: directory.to_owned(),
                 doing: "opening it",
                 reason: "there is no spool".to_owned(),
             });
         }
-        let (store, contents, loss) = salvage::open(directory)?;
+        let disk = Arc::new(Folder::open(directory, false)?);
+        let (log, backlog) = opening::open(disk, access)?;
+        let Counted {
+            subjects,
+            letters,
+            loss,
+        } = backlog.scan(|| true).unwrap_or_default();
         Ok(Self {
-            store,
-            contents,
+            log: Some(log),
+            subjects,
+            letters,
             loss,
         })
     }
 
-    /// When the oldest of the events that wait came in; `None` where none waits.
+    fn log(&self) -> Result<&Log, SpoolError> {
+        self.log.as_ref().ok_or(SpoolError::Closed)
+    }
+
+    /// When the oldest of the events that wait came in; `None` if none waits.
     ///
     /// # Errors
-    /// [`SpoolError`], where the disk fails.
+    /// [`SpoolError`], if the disk fails.
     pub fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
-        let oldest = self.store.oldest()?;
+        let log = self.log()?;
+        let oldest = reader::oldest(&log.index);
+        let oldest = oldest.map_err(|e| SpoolError::io(log.disk.path(), "reading an event", &e))?;
         Ok(oldest.map(time))
     }
 
-    /// Reads all of the spool in `directory`, and changes nothing: it opens a copy, made beside it and
-    /// removed again.
+    /// Reads all of the spool in `directory`, and changes nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and where there is no room for the copy.
+    /// As [`open`](Self::open).
     pub fn verify(directory: &Path) -> Result<SpoolCheck, SpoolError> {
-        let path = file_in(directory);
-        let io = |doing| {
-            let path = path.clone();
-            move |error: std::io::Error| SpoolError::Io {
-                path,
-                doing,
-                reason: error.to_string(),
-            }
-        };
-        let file = File::open(&path).map_err(io("opening it"))?;
-        // The store locks the whole file for as long as it has it open.
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path }),
-            Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
-        }
-        let copy = directory.join("spool.verify");
-        fs::create_dir_all(&copy).map_err(io("making a folder for a copy"))?;
-        fs::copy(&path, file_in(&copy)).map_err(io("copying it"))?;
-        let _ = fs::copy(closing::path_in(directory), closing::path_in(&copy));
-        drop(file);
-        let check = Self::open(&copy).and_then(|spool| spool.check());
-        fs::remove_dir_all(&copy).map_err(io("removing the copy"))?;
+        let mut spool = Self::open_for(directory, Access::Read)?;
+        let check = spool.check();
+        // Its end would be written.
+        spool.log = None;
         check
     }
 
     fn check(&self) -> Result<SpoolCheck, SpoolError> {
-        let mut check = SpoolCheck::default();
-        let loss = self.loss.as_ref();
-        let events = loss.and_then(|loss| loss.lost).unwrap_or(0);
-        let dead_letters = loss.and_then(|loss| loss.dead_letters_lost).unwrap_or(0);
-        check.damaged = events + dead_letters;
+        let mut check = SpoolCheck {
+            damaged: self.loss.damaged,
+            ..SpoolCheck::default()
+        };
         check.damaged += self.events(|_| check.events += 1)?;
-        check.damaged += self.dead(|_| check.dead_letters += 1)?;
-        check.reason = self.loss.as_ref().map(|loss| loss.reason.clone());
+        check.damaged += self.dead(|_, _| check.dead_letters += 1)?;
+        check.reason = self.loss().map(ToString::to_string);
         Ok(check)
     }
 
-    /// What it held when it was opened. Its limit is the sink's, and 0 here.
+    /// The contents. The limit is the sink's, and 0 here.
     #[must_use]
     pub fn status(&self) -> SpoolStatus {
-        let lanes = self.contents.lanes.values();
+        let subjects = self.subjects.values();
         SpoolStatus {
-            events: lanes.clone().map(|lane| lane.events).sum(),
-            subjects: self.contents.lanes.len() as u64,
-            used_bytes: lanes.map(|lane| lane.bytes).sum::<u64>() + self.contents.dead.bytes,
+            events: subjects.clone().map(|(events, _)| events).sum(),
+            subjects: self.subjects.len() as u64,
+            used_bytes: subjects.map(|(_, bytes)| bytes).sum::<u64>() + self.letters.1,
             limit_bytes: 0,
-            dead_letters: self.contents.dead.events,
-            damaged: 0,
+            dead_letters: self.letters.0,
+            damaged: self.loss.damaged,
         }
     }
 
     /// Whether something in it may be stored in its stream already; replay looks that up.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
-        self.contents.replay_began
+        self.log.as_ref().is_some_and(|log| log.state.replay_began)
     }
 
     /// What opening it found damaged.
     #[must_use]
     pub fn loss(&self) -> Option<&SpoolLoss> {
-        self.loss.as_ref()
+        Some(&self.loss).filter(|loss| !loss.is_none())
     }
 
     /// The subjects, in order, with their events and bytes.
     #[must_use]
     pub fn subjects(&self) -> Vec<(Subject, u64, u64)> {
-        let lanes = self.contents.lanes.iter();
-        let mut subjects: Vec<_> = lanes
-            .map(|(subject, lane)| (subject.clone(), lane.events, lane.bytes))
+        let subjects = self.subjects.iter();
+        let mut subjects: Vec<_> = subjects
+            .map(|(subject, (events, bytes))| (subject.clone(), *events, *bytes))
             .collect();
         subjects.sort();
         subjects
@@ -196,11 +199,14 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`], where the file can't be read further.
     pub fn events(&self, mut visit: impl FnMut(SpooledEvent)) -> Result<u64, SpoolError> {
+        let log = self.log()?;
         let mut damaged = 0;
         for (subject, ..) in self.subjects() {
             let mut next = 0;
             loop {
-                let chunk = self.store.lane(&subject, next, CHUNK)?;
+                let chunk = reader::events(&log.index, &subject, next, CHUNK);
+                let chunk =
+                    chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading events", &e))?;
                 for (_, _, record) in chunk.entries {
                     match record {
                         Ok(record) => visit(record.into()),
@@ -216,113 +222,109 @@ impl SpoolFile {
         Ok(damaged)
     }
 
-    /// Visits all dead letters, oldest event first; gives how many are damaged.
+    /// Visits all dead letters, in the order of their refusal; returns how many are damaged.
     ///
     /// # Errors
     /// [`SpoolError`], where the file can't be read further.
     pub fn dead_letters(&self, mut visit: impl FnMut(BuriedEvent)) -> Result<u64, SpoolError> {
-        self.dead(|letter| visit(letter.into()))
+        self.dead(|_, letter| visit(letter.into()))
     }
 
-    fn dead(&self, mut visit: impl FnMut(DeadLetter)) -> Result<u64, SpoolError> {
+    fn dead(&self, mut visit: impl FnMut(u64, DeadLetter)) -> Result<u64, SpoolError> {
+        let log = self.log()?;
         let mut damaged = 0;
         let mut next = 0;
         loop {
-            let letters = self.store.dead(next, CHUNK)?;
-            let Some((last, _)) = letters.last() else {
-                return Ok(damaged);
-            };
-            next = last + 1;
-            for (_, letter) in letters {
+            let chunk = reader::letters(&log.index, next, CHUNK);
+            let chunk = chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading", &e))?;
+            for (index, _, letter) in chunk.entries {
                 match letter {
-                    Ok(letter) => visit(letter),
+                    Ok(letter) => visit(index, letter),
                     Err(_) => damaged += 1,
                 }
             }
+            if !chunk.more {
+                return Ok(damaged);
+            }
+            next = chunk.next;
         }
     }
 
     /// Puts dead letters back among the events that wait, behind those of their subjects, as if they
-    /// were spooled now; gives how many.
+    /// were spooled now; returns how many.
     ///
     /// # Errors
-    /// [`SpoolError`], where the disk fails; then nothing has changed.
+    /// [`SpoolError`], if the disk fails; then each of them is a dead letter or waits.
     pub fn revive_dead_letters(&mut self) -> Result<u64, SpoolError> {
-        let mut batch = Batch::default();
-        let mut next_index = self.contents.next_index;
-        self.dead(|letter| {
-            batch.unbury.push(letter.record.index);
+        let now = Clock::start().millis();
+        let mut records = Vec::new();
+        let mut left = Vec::new();
+        self.dead(|index, letter| {
             let record = Record {
-                index: next_index,
-                spooled_at: now_in_millis(),
+                spooled_at: now,
                 ..letter.record
             };
-            next_index += 1;
-            let subject = record.envelope.subject().clone();
-            batch.append.push((subject, record.index, record.encode()));
+            records.push(NewRecord::event(&record, Some(index)));
+            left.push((None, index));
         })?;
-        self.change(&batch)
+        self.change(&records, &left)
     }
 
-    /// Deletes the dead letters for good; gives how many.
+    /// Deletes the dead letters for good; returns how many.
     ///
     /// # Errors
-    /// [`SpoolError`], where the disk fails; then nothing has changed.
+    /// [`SpoolError`], if the disk fails; then some may be deleted.
     pub fn delete_dead_letters(&mut self) -> Result<u64, SpoolError> {
-        let mut batch = Batch::default();
-        self.dead(|letter| batch.unbury.push(letter.record.index))?;
-        self.change(&batch)
+        let mut left = Vec::new();
+        self.dead(|index, _| left.push((None, index)))?;
+        self.change(&[], &left)
     }
 
     /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
-    /// never have a stream, for instance. Gives how many.
+    /// never have a stream, for instance. Returns how many.
     ///
     /// # Errors
-    /// [`SpoolError`], where the disk fails; then nothing has changed.
+    /// [`SpoolError`], if the disk fails; then some may be deleted.
     pub fn discard(
         &mut self,
         mut unwanted: impl FnMut(&SpooledEvent) -> bool,
     ) -> Result<u64, SpoolError> {
-        let mut batch = Batch::default();
+        let mut left = Vec::new();
         self.events(|event| {
             if unwanted(&event) {
-                let subject = event.envelope.subject().clone();
-                batch.remove.push((subject, event.index));
+                left.push((Some(event.envelope.subject().clone()), event.index));
             }
         })?;
-        let discarded = batch.remove.len() as u64;
-        self.change(&batch)?;
-        Ok(discarded)
+        self.change(&[], &left)
     }
 
-    /// Damaged files that were set aside when a spool was opened, until somebody takes them away.
-    #[must_use]
-    pub fn set_aside(directory: &Path) -> Vec<PathBuf> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| {
-                let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| name.starts_with(salvage::SET_ASIDE))
-            })
-            .collect();
-        files.sort();
-        files
-    }
-
-    fn change(&mut self, batch: &Batch) -> Result<u64, SpoolError> {
-        if !batch.is_empty() {
-            self.store.commit(batch)?;
-            self.contents = self.store.contents()?;
+    /// Appends records, and then lets others leave; returns how many left.
+    fn change(
+        &mut self,
+        records: &[NewRecord],
+        left: &[(Option<Subject>, u64)],
+    ) -> Result<u64, SpoolError> {
+        let log = self.log.as_mut().ok_or(SpoolError::Closed)?;
+        let path = log.disk.path().to_owned();
+        if !records.is_empty() {
+            let appended = log.append(&records.iter().collect::<Vec<_>>());
+            appended.map_err(|failed| SpoolError::io(&path, "writing", &failed.error))?;
         }
-        Ok(batch.unbury.len() as u64)
+        let marked = log.deliver(left, |_| {});
+        let is_synced = marked.map_err(|e| SpoolError::io(&path, "marking what has left", &e))?;
+        (self.subjects, self.letters) = reader::count(&log.index);
+        if is_synced {
+            return Ok(left.len() as u64);
+        }
+        let full = std::io::ErrorKind::StorageFull.into();
+        Err(SpoolError::io(&path, "marking what has left", &full))
     }
 }
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        if let Err(error) = self.store.close() {
-            tracing::warn!(%error, "the spool could not be closed in good order");
+        if let Some(log) = self.log.take() {
+            log.close();
         }
     }
 }

@@ -1,17 +1,20 @@
-//! What goes to the writer, in its order; and what the file says of events that may be stored.
+//! Queues changes for the writer, and keeps what the log says of events that may be stored.
+
+use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
-use super::tables::Batch;
+use super::log::format::State;
+use super::queue::{Change, Made, Writer};
 use super::unsettled::Unsettled;
-use super::writer::{Change, Done, Writer};
 use super::{Baselines, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
-/// Invariant 2: an index and its place in the writer's queue are given together.
+/// Invariant 2: a change and its place in the writer's queue are decided together.
 #[derive(Debug)]
 pub(super) struct Inlet {
+    /// No record that was queued has this index, or a higher one.
     pub(super) next_index: u64,
     pub(super) writer: Writer,
     /// Subjects with events that may be stored (invariant 4).
@@ -20,7 +23,7 @@ pub(super) struct Inlet {
     pub(super) mark: Mark,
 }
 
-/// What the file says of invariant 4, once the writer has come to it.
+/// What the log says of invariant 4, once the writer has made what is queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// Nothing, and nothing here may be stored.
@@ -31,14 +34,27 @@ pub(super) enum Mark {
 }
 
 impl Inlet {
-    pub(super) fn send(&self, batch: Batch, done: Option<Done>) {
-        self.writer.send(Change { batch, done });
+    pub(super) fn send(&mut self, change: Change) {
+        let states = u64::from(change.before.is_some()) + u64::from(change.after.is_some());
+        self.next_index += change.records.len() as u64 + states;
+        self.writer.send(change);
     }
 
-    pub(super) fn change(&self, batch: Batch) -> oneshot::Receiver<Result<(), SpoolError>> {
+    pub(super) fn change(&mut self, change: Change) -> oneshot::Receiver<Result<Made, SpoolError>> {
         let (done, answer) = oneshot::channel();
-        self.send(batch, Some(done));
+        self.send(Change {
+            done: Some(done),
+            ..change
+        });
         answer
+    }
+
+    /// The state to write, with these baselines. A marker that may be missing counts as written.
+    pub(super) fn state(&self, baselines: &Baselines) -> State {
+        State {
+            replay_began: self.mark != Mark::NotNeeded,
+            baselines: baselines.clone().into_iter().collect::<BTreeMap<_, _>>(),
+        }
     }
 
     /// Invariant 4, for an event that was sent before it came here.
@@ -47,8 +63,7 @@ impl Inlet {
         subject: &Subject,
         index: u64,
         sent_above: &Baselines,
-        batch: &mut Batch,
-    ) {
+    ) -> State {
         self.unsettled.insert(subject.clone(), index);
         match self.mark {
             Mark::NotNeeded => self.baselines.clone_from(sent_above),
@@ -65,8 +80,7 @@ impl Inlet {
             }
         }
         self.mark = Mark::Made;
-        batch.replay_began = Some(true);
-        batch.baselines = Some(self.baselines.clone().into_iter().collect());
+        self.state(&self.baselines)
     }
 }
 
@@ -92,18 +106,17 @@ impl Spool {
                 Mark::Missing => {}
             }
             inlet.mark = Mark::Made;
-            let baselines = inlet.baselines.clone().into_iter().collect();
-            inlet.change(Batch {
-                baselines: Some(baselines),
-                replay_began: Some(true),
-                ..Batch::default()
+            let before = Some(inlet.state(&inlet.baselines));
+            inlet.change(Change {
+                before,
+                ..Change::default()
             })
         };
         let marked = answer.await.unwrap_or(Err(SpoolError::Closed));
         if marked.is_err() {
             self.mark_is_missing();
         }
-        marked
+        marked.map(|_| ())
     }
 
     /// The file may not say what it was to say.
@@ -116,8 +129,8 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Closed`], or that of a commit which it became part of.
     pub(crate) async fn written(&self) -> Result<(), SpoolError> {
-        let written = self.lock().change(Batch::default());
-        written.await.unwrap_or(Err(SpoolError::Closed))
+        let written = self.lock().change(Change::default());
+        written.await.unwrap_or(Err(SpoolError::Closed)).map(|_| ())
     }
 
     /// Events of these subjects were sent and not answered.

@@ -7,9 +7,10 @@ use std::sync::{MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::dead::DeadLetter;
 use super::inlet::Mark;
-use super::tables::Batch;
+use super::log::event::NewRecord;
+use super::queue::{Change, Made};
+use super::record::DeadLetter;
 use super::{Baselines, Place, Spool};
 use crate::outcome::SpoolError;
 
@@ -66,19 +67,24 @@ impl Spool {
             let Some(answer) = answer else { return Ok(()) };
             let result = answer.await.unwrap_or(Err(SpoolError::Closed));
             let mut leaving = self.leaving();
-            if result.is_err() {
-                for index in indexes {
-                    if let Some(again) = leaving.get_mut(&index) {
-                        again.is_queued = false;
+            let made = match result {
+                Ok(made) => made,
+                Err(error) => {
+                    for index in indexes {
+                        if let Some(again) = leaving.get_mut(&index) {
+                            again.is_queued = false;
+                        }
                     }
+                    return Err(error);
                 }
-                return result;
-            }
+            };
             for index in indexes {
                 leaving.remove(&index);
             }
             drop(leaving);
-            self.raise_baselines(raised);
+            if made == Made::OnDisk {
+                self.raise_baselines(raised);
+            }
             Ok(())
         }
     }
@@ -87,25 +93,25 @@ impl Spool {
         &self,
         places: Vec<Place>,
         acknowledged: &Baselines,
-    ) -> oneshot::Receiver<Result<(), SpoolError>> {
-        let mut batch = Batch {
-            freed_bytes: places.iter().map(|place| place.bytes).sum(),
-            remove: places.into_iter().map(|p| (p.subject, p.index)).collect(),
-            ..Batch::default()
+    ) -> oneshot::Receiver<Result<Made, SpoolError>> {
+        let mut change = Change {
+            left: places,
+            ..Change::default()
         };
         let mut inlet = self.lock();
         if inlet.unsettled.is_empty() {
-            if self.accounts.is_empty() {
-                // Until that is on the disk, what has left is still there.
-                inlet.mark = Mark::Missing;
-                batch.replay_began = Some(false);
-            }
             // Ours follow once that is on the disk, or they would be above what is still there.
             let mut raised = inlet.baselines.clone();
             raised.extend(acknowledged.clone());
-            batch.baselines = Some(raised.into_iter().collect());
+            let mut state = inlet.state(&raised);
+            if self.accounts.is_empty() {
+                // Until that is on the disk, what has left is still there.
+                inlet.mark = Mark::Missing;
+                state.replay_began = false;
+            }
+            change.after = Some(state);
         }
-        inlet.change(batch)
+        inlet.change(change)
     }
 
     /// Unless something came in meanwhile that may be stored.
@@ -127,10 +133,10 @@ impl Spool {
             return Ok(());
         }
         let (letters, places): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
-        let answer = self.lock().change(Batch {
-            freed_bytes: places.iter().map(|place| place.bytes).sum(),
-            bury: letters,
-            ..Batch::default()
+        let answer = self.lock().change(Change {
+            records: letters.iter().map(NewRecord::dead_letter).collect(),
+            left: places.clone(),
+            ..Change::default()
         });
         answer.await.unwrap_or(Err(SpoolError::Closed))?;
         for place in places {

@@ -1,68 +1,87 @@
 //! The spool: events on the local disk that no stream has acknowledged yet.
 //!
+//! A segmented log (decision 15): a locked folder of segment files, each a sequence of records of which
+//! every one says its segment, its index, and below which index all were synced when it was written. Events
+//! are appended in groups, with one write and one sync. What has left is marked in its own segment, and a
+//! segment of which all has left is removed. Dead letters are records of the same log, with the index of the
+//! event that they replace.
+//!
 //! Invariants:
-//! 1. An append that returned `Ok` is synced to the disk.
-//! 2. Indexes go to the disk in their order, so who reads a subject's events forward misses none.
+//! 1. An append that returned `Ok` is synced to the disk. One that returned an error is not there, unless the
+//!    error says that it may be; then it is written before any later one, or found at the next opening.
+//! 2. Indexes go to the disk in their order, so a forward read of a subject misses no event.
 //! 3. An event leaves when a stream has acknowledged it, when its id is found stored, when an earlier
 //!    one of its subject has the same id and was just read, or into the dead letters with the broker's
-//!    reason; never otherwise.
-//! 4. From before the first event that may be stored in spite of standing here, until the last one
-//!    has left, the file says so (`replay began`), with sequence numbers (baselines) below which
-//!    none of them is stored.
+//!    reason; never otherwise. A record that takes the place of another is synced before that one is marked.
+//! 4. From before the first send of a spooled event until the last one has left, the log has the replay
+//!    marker, with sequence numbers (baselines) below which none of its events is stored. A baseline is
+//!    raised once the marks of what was acknowledged below it are synced. A state that may be damaged counts
+//!    as a marker without baselines.
+//! 5. A failed write or sync closes its segment for good. Nothing of it counts as written unless it is written
+//!    again in another segment.
+//! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged. An incomplete
+//!    end above it is reported as torn.
+//! 7. A newer segment says which indexes the older ones have. It is not removed before them.
+//!
+//! `log` knows no brokers and no callers: `format` and `event` are the bytes, `disk` the calls to the system,
+//! `writer`, `reader` and `opening` what their names say, `index` and `places` the memory. `queue` is the
+//! writer's thread; `inlet` and `leaving` are the ways in and out; `accounts` counts; `file` is the operator's
+//! access while no sink has the spool open.
 
 mod accounts;
-mod backend;
-mod closing;
-mod commit;
-mod damaged;
-mod dead;
-mod doubt;
+mod clock;
 mod file;
 mod inlet;
 mod leaving;
-#[allow(dead_code)]
 mod log;
+mod queue;
 mod record;
-mod salvage;
 mod settings;
-mod store;
-mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unsettled;
-mod writer;
 
 use std::collections::HashMap;
+use std::io;
+#[cfg(test)]
+use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::error;
 
 use accounts::Accounts;
-pub(crate) use dead::DeadLetter;
+use clock::Clock;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
 use inlet::{Inlet, Mark};
 use leaving::Leaving;
-pub(crate) use record::Record;
-pub use salvage::SpoolLoss;
+use log::disk::{Disk, Folder};
+use log::event::{NewRecord, size_of_event};
+use log::index::Index;
+pub use log::opening::SpoolLoss;
+use log::opening::{Access, Backlog, Counted};
+pub(crate) use log::reader::Chunk;
+use log::reader::{self, Entry};
+use log::writer::Log;
+use queue::{Change, Writer};
+pub(crate) use record::{DeadLetter, Record};
 pub use settings::SpoolSettings;
-pub(crate) use store::Chunk;
-#[cfg(test)]
-pub(crate) use store::OpenError;
-use store::Store;
-use tables::{Batch, Contents};
 pub(crate) use unsettled::Unsettled;
-use writer::Writer;
 
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+
+/// The bytes of events that wait for the disk, at most, unless one event alone has more.
+const MAX_QUEUED_BYTES: u32 = 16 << 20;
+
+/// How long a drop waits for the disk.
+const DROP_WAIT: Duration = Duration::from_secs(1);
 
 /// What a spool holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +110,19 @@ pub(crate) type Baselines = HashMap<String, u64>;
 /// An open spool.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    store: Arc<Store>,
+    path: PathBuf,
+    index: Arc<Mutex<Index>>,
     accounts: Arc<Accounts>,
-    inlet: Mutex<Inlet>,
-    loss: Option<SpoolLoss>,
+    inlet: Arc<Mutex<Inlet>>,
+    loss: Arc<OnceLock<SpoolLoss>>,
     /// By index: what has left and is still on the disk.
     leaving: Mutex<HashMap<u64, Leaving>>,
-    /// Events that were found damaged after it was opened.
+    /// Events that were found damaged after the scan.
     damaged: AtomicU64,
+    /// Room in the queue of the writer, in bytes.
+    queue: Arc<Semaphore>,
+    is_closed: Arc<AtomicBool>,
+    clock: Clock,
 }
 
 /// An event's place.
@@ -134,86 +158,107 @@ impl Drop for Room<'_> {
 }
 
 impl Spool {
-    /// Opens the spool of `settings`, or makes it; blocking.
+    /// Opens the spool of `settings`, or makes it; blocking. A thread reads what was there.
     ///
     /// # Errors
     /// [`SpoolError`]: in use, another format, or the disk.
     pub(crate) fn open(settings: &SpoolSettings) -> Result<Self, SpoolError> {
-        let (store, contents, loss) = salvage::open(settings.directory())?;
-        Self::over(store, contents, loss, settings.limit())
-    }
-
-    fn over(
-        store: Store,
-        contents: Contents,
-        loss: Option<SpoolLoss>,
-        limit_bytes: u64,
-    ) -> Result<Self, SpoolError> {
-        Self::written_by(Writer::start, store, contents, loss, limit_bytes)
+        let path = settings.directory();
+        let disk = Folder::open(path, true)?;
+        let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
+        let own = disk.own_bytes().map_err(failed("reading its size"))?;
+        let limit_bytes = settings.limit(disk.free_bytes(), own);
+        let (log, backlog) = log::opening::open(Arc::new(disk), access(limit_bytes))?;
+        let scan = |scan: Scan| {
+            let thread = std::thread::Builder::new().name("jetsink-spool-scan".to_owned());
+            thread.spawn(move || scan.run()).map(|_| ())
+        };
+        let spool = Self::over(log, backlog, limit_bytes, Writer::start, scan);
+        spool.map_err(failed("starting its threads"))
     }
 
     /// A spool whose changes are made by who asks for them, for tests in virtual time.
     #[cfg(test)]
-    pub(crate) fn at_once(
-        disk: &tests::simulated_disk::SimulatedDisk,
-        limit_bytes: u64,
-    ) -> Result<Self, OpenError> {
-        let (store, contents) = disk.open()?;
-        let spool = Self::written_by(Writer::at_once, store, contents, None, limit_bytes);
-        Ok(spool?)
+    pub(crate) fn at_once(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
+        let (log, backlog) = log::opening::open(
+            disk,
+            Access::Write {
+                segment_bytes: 64 << 10,
+                prepares: false,
+            },
+        )?;
+        let spool = Self::over(log, backlog, limit_bytes, Writer::at_once, |scan| {
+            scan.run();
+            Ok(())
+        });
+        Ok(spool.unwrap())
     }
 
-    fn written_by(
-        writer: impl FnOnce(Arc<Store>, Arc<Accounts>) -> std::io::Result<Writer>,
-        store: Store,
-        contents: Contents,
-        loss: Option<SpoolLoss>,
+    /// A spool on a simulated disk, written by a thread of its own.
+    #[cfg(test)]
+    pub(crate) fn threaded(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
+        let (log, backlog) = log::opening::open(disk, access(limit_bytes))?;
+        let spool = Self::over(log, backlog, limit_bytes, Writer::start, |scan| {
+            scan.run();
+            Ok(())
+        });
+        Ok(spool.unwrap())
+    }
+
+    fn over(
+        log: Log,
+        backlog: Backlog,
         limit_bytes: u64,
-    ) -> Result<Self, SpoolError> {
-        let everything = contents.replay_began || loss.is_some();
-        if everything && !contents.replay_began {
-            store.commit(&Batch {
-                replay_began: Some(true),
-                ..Batch::default()
-            })?;
-        }
-        let store = Arc::new(store);
-        let accounts = Arc::new(Accounts::new(&contents, limit_bytes));
-        let listener = Arc::clone(&accounts);
-        store.tell(move |batch, made| listener.settle_late(batch, made));
-        let writer =
-            writer(Arc::clone(&store), Arc::clone(&accounts)).map_err(|error| SpoolError::Io {
-                path: store.path().to_owned(),
-                doing: "starting its thread",
-                reason: error.to_string(),
-            })?;
-        let left = contents.lanes.keys().filter(|_| everything);
-        let unsettled = Unsettled::left_by_another(left.cloned());
-        Ok(Self {
-            store,
+        writer: impl FnOnce(Log, Arc<Accounts>) -> io::Result<Writer>,
+        scan: impl FnOnce(Scan) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let uncounted = backlog.bytes();
+        let accounts = Arc::new(Accounts::new(limit_bytes, uncounted));
+        let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
+        let inlet = Inlet {
+            next_index: log.next_index,
+            unsettled: Unsettled::default(),
+            baselines: log.state.baselines.clone().into_iter().collect(),
+            mark: if log.state.replay_began {
+                Mark::Made
+            } else {
+                Mark::NotNeeded
+            },
+            writer: writer(log, Arc::clone(&accounts))?,
+        };
+        let spool = Self {
+            path,
+            index,
             accounts,
-            inlet: Mutex::new(Inlet {
-                next_index: contents.next_index,
-                writer,
-                unsettled,
-                baselines: contents.baselines,
-                mark: if everything {
-                    Mark::Made
-                } else {
-                    Mark::NotNeeded
-                },
-            }),
-            loss,
+            inlet: Arc::new(Mutex::new(inlet)),
+            loss: Arc::default(),
             leaving: Mutex::default(),
             damaged: AtomicU64::new(0),
-        })
+            queue: Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize)),
+            is_closed: Arc::default(),
+            clock: Clock::start(),
+        };
+        scan(Scan {
+            backlog,
+            uncounted,
+            accounts: Arc::clone(&spool.accounts),
+            inlet: Arc::clone(&spool.inlet),
+            loss: Arc::clone(&spool.loss),
+            is_closed: Arc::clone(&spool.is_closed),
+        })?;
+        Ok(spool)
     }
 
     /// Makes room for an event, which from now on counts among those that wait here; until the room
     /// is dropped, or for good once it was appended.
     pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Room<'_>, SpoolError> {
-        let record = unplaced(envelope);
-        let bytes = record.encoded_len() as u64;
+        let record = Record {
+            index: 0,
+            spooled_at: self.clock.millis(),
+            may_be_stored: false,
+            envelope: envelope.clone(),
+        };
+        let bytes = size_of_event(envelope);
         self.accounts.take_in(envelope.subject(), bytes)?;
         Ok(Room {
             spool: self,
@@ -225,14 +270,14 @@ impl Spool {
 
     /// Whether there would be room if the spool were empty.
     pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        let bytes = unplaced(envelope).encoded_len() as u64;
-        !self.accounts.is_too_large(bytes)
+        !self.accounts.is_too_large(size_of_event(envelope))
     }
 
-    /// Takes an event in: `Ok` once it is synced. `sent` is given where it was sent before and may
+    /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may
     /// be stored: above those sequence numbers, then.
     ///
-    /// Dropping the future gives up on the answer, not on the event.
+    /// An event that finds no place in the queue by the deadline is not spooled. One that is queued may be
+    /// spooled, whatever becomes of the wait: dropping the future gives up the answer, not the event.
     pub(crate) async fn append(
         &self,
         mut room: Room<'_>,
@@ -240,31 +285,44 @@ impl Spool {
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let started = Instant::now();
-        room.is_taken = true;
-        let record = &mut room.record;
-        record.may_be_stored = sent.is_some();
-        let (done, answer) = oneshot::channel();
-        {
-            let mut inlet = self.lock();
-            record.index = inlet.next_index;
-            inlet.next_index += 1;
-            let subject = record.envelope.subject().clone();
-            let mut batch = Batch {
-                append: vec![(subject.clone(), record.index, record.encode())],
-                ..Batch::default()
-            };
-            if let Some(sent) = sent {
-                inlet.may_be_stored(&subject, record.index, sent, &mut batch);
+        let bytes = u32::try_from(room.bytes)
+            .unwrap_or(u32::MAX)
+            .min(MAX_QUEUED_BYTES);
+        // At once, where there is room: events of one task then queue in the order of its calls.
+        let place = match Arc::clone(&self.queue).try_acquire_many_owned(bytes) {
+            Ok(place) => place,
+            Err(TryAcquireError::Closed) => return Err(SpoolError::Closed),
+            Err(TryAcquireError::NoPermits) => {
+                let place = Arc::clone(&self.queue).acquire_many_owned(bytes);
+                let place = timeout_at(deadline, place).await;
+                let busy = |_| SpoolError::Busy {
+                    waited: started.elapsed(),
+                };
+                let place = place.map_err(busy)?;
+                place.map_err(|_| SpoolError::Closed)?
             }
-            inlet.send(batch, Some(done));
-        }
+        };
+        room.is_taken = true;
+        room.record.may_be_stored = sent.is_some();
+        let answer = {
+            let mut inlet = self.lock();
+            let subject = room.record.envelope.subject().clone();
+            let next_index = inlet.next_index + 1;
+            let before = sent.map(|sent| inlet.may_be_stored(&subject, next_index, sent));
+            inlet.change(Change {
+                before,
+                records: vec![NewRecord::event(&room.record, None)],
+                _room: Some(place),
+                ..Change::default()
+            })
+        };
         drop(room);
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => {
                 if result.is_err() && sent.is_some() {
                     self.mark_is_missing();
                 }
-                result
+                result.map(|_| ())
             }
             Ok(Err(_)) => Err(SpoolError::Closed),
             Err(_) => Err(SpoolError::TooSlow {
@@ -280,12 +338,12 @@ impl Spool {
 
     /// Whether events of `subject` wait here, so that new ones must queue behind them.
     pub(crate) fn holds(&self, subject: &Subject) -> bool {
-        self.accounts.lane(subject).events > 0
+        self.accounts.waiting(subject) > 0
     }
 
     /// How many events of `subject` wait here.
     pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
-        self.accounts.lane(subject).events
+        self.accounts.waiting(subject)
     }
 
     /// Waits until no event of `subject` waits here, until `deadline` at the most.
@@ -318,9 +376,9 @@ impl Spool {
         let _ = timeout_at(deadline, empty).await;
     }
 
-    /// Waits until there is something.
+    /// Waits until what was here when it was opened is counted, and there is something.
     pub(crate) async fn filled(&self) {
-        while self.accounts.is_empty() {
+        while !self.accounts.is_complete() || self.accounts.is_empty() {
             self.accounts.came_in.notified().await;
         }
     }
@@ -357,8 +415,11 @@ impl Spool {
 
     /// Lets the disk work while its caller does something else.
     pub(crate) fn begin_reading(&self, subject: &Subject, from: u64, limit: usize) -> Reading {
-        let (store, subject) = (Arc::clone(&self.store), subject.clone());
-        tokio::task::spawn_blocking(move || store.lane(&subject, from, limit))
+        let (index, subject, path) = (Arc::clone(&self.index), subject.clone(), self.path.clone());
+        tokio::task::spawn_blocking(move || {
+            let events = reader::events(&index, &subject, from, limit);
+            events.map_err(|error| SpoolError::io(&path, "reading events", &error))
+        })
     }
 
     /// Gives those that have not left by now.
@@ -366,22 +427,19 @@ impl Spool {
         let mut chunk = reading.await.unwrap_or(Err(SpoolError::Closed))?;
         let leaving = self.leaving();
         if !leaving.is_empty() {
-            let stays = |(index, ..): &store::Entry| !leaving.contains_key(index);
+            let stays = |(index, ..): &Entry<Record>| !leaving.contains_key(index);
             chunk.entries.retain(stays);
         }
         Ok(chunk)
     }
 
-    /// Takes nothing more, waits for what was taken to be on the disk, and gives the file free;
-    /// blocking. A second call does nothing.
-    pub(crate) fn close(&self) {
-        let Some(thread) = self.lock().writer.stop() else {
-            return;
-        };
-        let _ = thread.join();
-        if let Err(error) = self.store.close() {
-            warn!(%error, "the spool could not be closed in good order");
-        }
+    /// Takes nothing more, and waits, until `wait` has passed, for what was taken to be on the disk and for
+    /// the folder to be free; blocking. Returns whether both are so.
+    pub(crate) fn close(&self, wait: Duration) -> bool {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.queue.close();
+        let ended = self.lock().writer.stop();
+        ended(wait)
     }
 
     /// Makes room, and takes it.
@@ -395,11 +453,26 @@ impl Spool {
         self.append(self.reserve(envelope)?, sent, deadline).await
     }
 
-    /// Copies the file as it is once what the writer was given is on the disk.
+    /// The dead letters.
     #[cfg(test)]
-    pub(crate) async fn copy_unclosed(&self, folder: &std::path::Path) {
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+        let letters = reader::letters(&self.index, 0, usize::MAX).unwrap().entries;
+        letters
+            .into_iter()
+            .map(|(_, _, letter)| letter.unwrap())
+            .collect()
+    }
+
+    /// Copies the files as they are once what the writer was given is on the disk.
+    #[cfg(test)]
+    pub(crate) async fn copy_unclosed(&self, folder: &Path) {
         self.written().await.unwrap();
-        std::fs::copy(self.store.path(), file_in(folder)).unwrap();
+        for entry in std::fs::read_dir(&self.path).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "lock" {
+                std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+            }
+        }
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {
@@ -410,54 +483,82 @@ impl Spool {
             used_bytes: totals.used_bytes,
             limit_bytes: totals.limit_bytes,
             dead_letters: totals.dead_letters,
-            damaged: self.damaged.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed)
+                + self.loss().map_or(0, |loss| loss.damaged),
         }
     }
 
     /// How long the oldest event has waited; blocking.
     pub(crate) fn oldest_age(&self) -> Result<Duration, SpoolError> {
-        if self.accounts.is_empty() {
-            return Ok(Duration::ZERO);
-        }
-        let since = self.store.oldest()?;
-        let waited = since.map_or(0, |since| now_in_millis().saturating_sub(since));
+        let since = reader::oldest(&self.index);
+        let since =
+            since.map_err(|error| SpoolError::io(&self.path, "reading an event", &error))?;
+        let waited = since.map_or(0, |since| self.clock.millis().saturating_sub(since));
         Ok(Duration::from_millis(waited))
     }
 
+    /// What was found damaged when it was opened; known once that is read.
     pub(crate) fn loss(&self) -> Option<&SpoolLoss> {
-        self.loss.as_ref()
+        self.loss.get()
+    }
+
+    /// The time for the age of events: a clock of the system that is set does not change it.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inlet> {
-        // Nothing panics while holding it.
         self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Spool {
-    /// Waits for the last commit, some milliseconds on a healthy disk.
+    /// Waits for the last sync, some milliseconds on a healthy disk.
     fn drop(&mut self) {
-        self.close();
+        self.close(DROP_WAIT);
     }
 }
 
-/// An event's record, but for its index.
-fn unplaced(envelope: &Envelope) -> Record {
-    Record {
-        index: 0,
-        spooled_at: now_in_millis(),
-        may_be_stored: false,
-        envelope: envelope.clone(),
+/// Reads what was in the spool when it was opened.
+struct Scan {
+    backlog: Backlog,
+    uncounted: u64,
+    accounts: Arc<Accounts>,
+    inlet: Arc<Mutex<Inlet>>,
+    loss: Arc<OnceLock<SpoolLoss>>,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Scan {
+    fn run(self) {
+        let is_closed = self.is_closed;
+        let counted = self.backlog.scan(|| !is_closed.load(Ordering::Relaxed));
+        let Some(counted) = counted else { return };
+        report(&counted, &self.loss);
+        {
+            let mut inlet = self.inlet.lock().unwrap_or_else(PoisonError::into_inner);
+            if inlet.mark != Mark::NotNeeded {
+                // Left by a process that sent: it is not known which.
+                for subject in counted.subjects.keys() {
+                    inlet.unsettled.insert(subject.clone(), u64::MAX);
+                }
+            }
+        }
+        self.accounts.complete(&counted, self.uncounted);
     }
 }
 
-fn now_in_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.unwrap_or(Duration::ZERO).as_millis();
-    u64::try_from(millis).unwrap_or(u64::MAX)
+fn report(counted: &Counted, loss: &OnceLock<SpoolLoss>) {
+    if !counted.loss.is_none() {
+        error!("{}", counted.loss);
+        let _ = loss.set(counted.loss.clone());
+    }
 }
 
-/// The spool's file in its folder.
-fn file_in(directory: &std::path::Path) -> PathBuf {
-    directory.join("spool.redb")
+/// How a spool with this limit is written.
+fn access(limit_bytes: u64) -> Access {
+    Access::Write {
+        segment_bytes: (limit_bytes / 16).clamp(256 << 10, 16 << 20),
+        prepares: true,
+    }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use crate::outcome::SpoolError;
 use crate::publisher::window::MAX_WINDOW;
 
-/// How a spool behaves. Defaults: at most 1 GiB, of any age, replay with 512 events in flight, no rate
+/// The limit on a disk with ample room.
+const DEFAULT_LIMIT: u64 = 1 << 30;
+
+/// How a spool behaves. Defaults: at most 1 GiB, or half of the disk's free space if that is less, of any age, replay with 512 events in flight, no rate
 /// limit.
 ///
 /// ```
@@ -19,7 +22,7 @@ use crate::publisher::window::MAX_WINDOW;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolSettings {
     directory: PathBuf,
-    limit_bytes: u64,
+    limit_bytes: Option<u64>,
     max_age: Option<Duration>,
     window: NonZeroUsize,
     events_per_second: Option<u32>,
@@ -33,15 +36,17 @@ impl SpoolSettings {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
-            limit_bytes: 1 << 30,
+            limit_bytes: None,
             max_age: None,
             window: NonZeroUsize::MIN.saturating_add(511),
             events_per_second: None,
         }
     }
 
-    /// The most bytes of events and dead letters; past it, an emit fails at once. The file is about
-    /// a quarter larger.
+    /// The most bytes of events and dead letters; past it, an emit fails at once. The default is the smaller
+    /// of 1 GiB and half of the disk's free space plus the bytes of the spool's own files. Beside these
+    /// bytes, the files have at most two segments (a sixteenth of the limit each, 256 KiB to 16 MiB) that are
+    /// being filled or prepared, and up to three quarters of delivered events beside those that wait.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0.
@@ -49,13 +54,14 @@ impl SpoolSettings {
         if bytes == 0 {
             return Err(setting("limit", "it is 0 bytes; nothing would fit"));
         }
-        self.limit_bytes = bytes;
+        self.limit_bytes = Some(bytes);
         Ok(self)
     }
 
     /// The longest that an event waits. Past it, it is not sent any more and goes to the dead letters
     /// with that reason: within a minute, or, where its subject alone fails, when that is tried again.
-    /// One that may be stored already is looked up first. By this machine's clock.
+    /// One that may be stored already is looked up first. By the monotonic clock; over a restart by the
+    /// system's.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0.
@@ -100,8 +106,11 @@ impl SpoolSettings {
         &self.directory
     }
 
-    pub(crate) fn limit(&self) -> u64 {
+    /// The limit on a disk with this much free space, beside `own` bytes of the spool itself.
+    pub(crate) fn limit(&self, free: Option<u64>, own: u64) -> u64 {
+        let usual = free.map_or(u64::MAX, |free| free / 2 + own);
         self.limit_bytes
+            .unwrap_or(usual.clamp(1 << 20, DEFAULT_LIMIT))
     }
 
     pub(crate) fn age_limit(&self) -> Option<Duration> {
@@ -138,7 +147,18 @@ mod tests {
         let set = set.events_per_second(7).unwrap();
         let set = set.max_age(Duration::from_secs(9)).unwrap();
         let set = set.limit_bytes(5).unwrap();
-        assert_eq!((set.replay_window().get(), set.limit()), (MAX_WINDOW, 5));
+        assert_eq!(
+            (set.replay_window().get(), set.limit(Some(0), 0)),
+            (MAX_WINDOW, 5)
+        );
+        let limits = [
+            (None, 0),
+            (Some(100 << 30), 0),
+            (Some(100 << 20), 7),
+            (Some(0), 0),
+        ];
+        let limits = limits.map(|(free, own)| usual.limit(free, own));
+        assert_eq!(limits, [1 << 30, 1 << 30, (50 << 20) + 7, 1 << 20]);
         assert_eq!(set.replay_rate(), Some(7));
         assert_eq!(set.age_limit(), Some(Duration::from_secs(9)));
         for (refused, what) in [

@@ -20,15 +20,6 @@ struct Mark {
 }
 
 impl Unsettled {
-    /// Left by a process that sent: it is not known of which of these.
-    pub(super) fn left_by_another(subjects: impl Iterator<Item = Subject>) -> Self {
-        let mut unsettled = Self::default();
-        for subject in subjects {
-            unsettled.insert(subject, u64::MAX);
-        }
-        unsettled
-    }
-
     /// `index`: of an event that was sent before it was spooled; 0 for those that replay sent.
     pub(super) fn insert(&mut self, subject: Subject, index: u64) {
         self.next_stamp += 1;
@@ -97,8 +88,6 @@ mod tests {
             assert_eq!(unsettled.last_sent(&a), last);
         }
         assert_eq!(unsettled.last_sent(&b), 0);
-        let left = Unsettled::left_by_another([b.clone()].into_iter());
-        assert_eq!(left.last_sent(&b), u64::MAX, "nobody knows which");
-        assert_eq!(left.subjects().collect::<Vec<_>>(), [&b]);
+        assert_eq!(unsettled.subjects().collect::<Vec<_>>(), [&a]);
     }
 }

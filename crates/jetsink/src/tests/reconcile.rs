@@ -138,7 +138,7 @@ async fn nothing_is_read_from_the_disk_without_a_connection() {
         .append_event(&event(0), Some(&above), soon)
         .await
         .unwrap();
-    spool.close(); // from now on a read returns an error
+    spool.close(Duration::from_secs(9)); // from now on a read returns an error
 
     let broker = Simulated::new();
     let direct = Direct::new(broker.clone(), SinkSettings::default(), true);

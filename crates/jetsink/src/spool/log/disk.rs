@@ -104,6 +104,17 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// The bytes of its files.
+    pub(crate) fn own_bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(&self.path)? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+}
+
 fn private(write: bool) -> OpenOptions {
     let mut options = File::options();
     options.read(true).write(write).mode(0o600);

@@ -11,9 +11,8 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::format::{HEAD, Head, Kind, NONE, State, length, put, size_of, text};
 use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
-use crate::spool::dead::DeadLetter;
-use crate::spool::record::Record;
 use crate::message::subject::Subject;
+use crate::spool::record::{DeadLetter, Record};
 
 /// A record on its way to the disk. Its index and segment are not known yet.
 #[derive(Debug, Clone)]
@@ -95,10 +94,6 @@ impl NewRecord {
 
     pub(crate) fn kind(&self) -> Kind {
         self.head.kind
-    }
-
-    pub(crate) fn replaces(&self) -> Option<u64> {
-        Some(self.head.replaces).filter(|index| *index != NONE)
     }
 
     pub(crate) fn size(&self) -> u64 {

@@ -23,7 +23,7 @@ pub(crate) const HEAD: usize = 56;
 /// The `replaces` of a record that replaces none.
 pub(crate) const NONE: u64 = u64::MAX;
 
-/// The kind of a record. Only the first three have an index of their own.
+/// The kind of a record. Only the first three take an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An event that waits for its stream.
@@ -49,11 +49,6 @@ impl Kind {
         Self::Delivered,
         Self::Seal,
     ];
-
-    /// Whether a record of this kind takes an index.
-    pub(crate) fn is_indexed(self) -> bool {
-        matches!(self, Self::Event | Self::DeadLetter | Self::State)
-    }
 }
 
 /// A record without its body.

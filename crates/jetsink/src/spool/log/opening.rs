@@ -12,6 +12,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tracing::error;
 
 use super::disk::{Disk, DiskFile};
 use super::event::{NewRecord, split, subject_in};
@@ -20,8 +21,8 @@ use super::index::{Index, Segment};
 use super::places::{Place, Places};
 use super::scan::{Tail, scan};
 use super::writer::{Log, PREPARED, lock, parse_name};
-use crate::outcome::SpoolError;
 use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
 
 /// Where the second start record is searched, if the first one is damaged.
 const MAX_START: u64 = 1 << 20;
@@ -49,24 +50,16 @@ impl SpoolLoss {
 
 impl fmt::Display for SpoolLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the spool was damaged: {} records are lost",
-            self.damaged
-        )?;
+        write!(f, "the spool was damaged; records lost: {}", self.damaged)?;
         if self.torn_bytes > 0 {
             let bytes = self.torn_bytes;
             write!(
                 f,
-                "; {bytes} bytes at its end are torn, or were damaged within 20 ms of their write"
+                "; its end is torn, or was damaged within 20 ms of its write: {bytes} bytes"
             )?;
         }
         if self.unreadable_files > 0 {
-            write!(
-                f,
-                "; {} files could not be read at all",
-                self.unreadable_files
-            )?;
+            write!(f, "; unreadable files: {}", self.unreadable_files)?;
         }
         Ok(())
     }
@@ -92,6 +85,8 @@ struct Contents {
     /// The latest state, and its index.
     state: Option<(u64, State)>,
     states: Vec<u64>,
+    /// Indexes and sizes of records with a damaged body.
+    broken: Vec<(u64, u64)>,
     durable: u64,
     tail: Tail,
     /// Records that are no start.
@@ -115,8 +110,10 @@ impl Contents {
             contents.durable = contents.durable.max(head.durable_below);
             let is_start = head.kind == Kind::Start;
             contents.records += u64::from(!is_start);
-            // One with a damaged body shows as a missing index.
-            let Some(mut body) = body else { return };
+            let Some(mut body) = body else {
+                contents.broken.push((head.index, head.size()));
+                return;
+            };
             contents.starts += u64::from(is_start);
             match head.kind {
                 Kind::Event | Kind::DeadLetter => {
@@ -192,15 +189,29 @@ impl Contents {
     }
 }
 
+/// The right to change the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Write {
+        segment_bytes: u64,
+        prepares: bool,
+    },
+    /// Changes nothing.
+    Read,
+}
+
 /// Opens the log in a folder that is locked.
 ///
 /// # Errors
 /// [`SpoolError`]: another format, or the disk.
-pub(crate) fn open(
-    disk: Arc<dyn Disk>,
-    segment_bytes: u64,
-    prepares: bool,
-) -> Result<(Log, Backlog), SpoolError> {
+pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog), SpoolError> {
+    let (writes, segment_bytes, prepares) = match access {
+        Access::Write {
+            segment_bytes,
+            prepares,
+        } => (true, segment_bytes, prepares),
+        Access::Read => (false, 0, false),
+    };
     let path = disk.path().to_owned();
     let failed = |doing| {
         let path = path.clone();
@@ -212,7 +223,7 @@ pub(crate) fn open(
             let path = path.join(name);
             return Err(SpoolError::OldStore { path });
         }
-        if name.ends_with(PREPARED) {
+        if name.ends_with(PREPARED) && writes {
             disk.remove(&name)
                 .map_err(failed("removing an unused segment"))?;
         } else if let Some((number, id)) = parse_name(&name) {
@@ -267,7 +278,9 @@ pub(crate) fn open(
                     is_unreadable = true;
                     backlog.counted.loss.unreadable_files += 1;
                     let aside = format!("{name}.unreadable");
-                    let moved = if contents.tail.garbage == 0 {
+                    let moved = if !writes {
+                        Ok(())
+                    } else if contents.tail.garbage == 0 {
                         disk.remove(&name)
                     } else {
                         disk.rename(&name, &aside)
@@ -277,7 +290,8 @@ pub(crate) fn open(
                 };
                 let end = match next {
                     // What lies behind is undecided.
-                    None => contents.durable.max(first),
+                    None if writes => contents.durable.max(first),
+                    None => contents.durable.max(first).max(contents.highest()),
                     // What a newer segment has is not this one's.
                     Some(next) => contents.highest().max(contents.durable).min(next),
                 };
@@ -307,9 +321,12 @@ pub(crate) fn open(
     }
     log.continue_at(next_number, newest.durable, newest.state);
     backlog.counted.loss.torn_bytes = newest.torn;
+    if !writes {
+        return Ok((log, backlog));
+    }
     if newest.torn > 0 || newest.highest > newest.durable || is_unreadable {
         backlog.undecided(&newest.entries);
-        let written = log.append(newest.records);
+        let written = log.append(&newest.records.iter().collect::<Vec<_>>());
         let doing = failed("writing the end of a segment again");
         written.map_err(|failed| doing(failed.error))?;
     }
@@ -353,7 +370,12 @@ impl Undecided {
         let holes = contents.missing(durable, highest).len() as u64;
         // A segment is begun with both of its starts and its first records.
         let is_cut = u64::from(contents.records == 0 && contents.starts < 2);
-        let torn = contents.tail.garbage + (holes + is_cut) * HEAD as u64;
+        let broken = contents
+            .broken
+            .iter()
+            .filter(|(index, _)| *index >= highest);
+        let broken: u64 = broken.map(|(_, size)| size).sum();
+        let torn = contents.tail.garbage + broken + (holes + is_cut) * HEAD as u64;
         let (state_at, state) = match (&contents.state, &contents.start) {
             (Some((index, state)), _) => (*index, state.clone()),
             (None, Some((index, start))) => (*index, start.state.clone()),
@@ -450,11 +472,20 @@ impl Backlog {
         }
     }
 
-    /// Reads what was not read at once, and counts everything. Stops early if `goes_on` says so.
-    ///
-    /// # Errors
-    /// The disk's. What was read so far is in the index.
-    pub(crate) fn scan(mut self, goes_on: impl Fn() -> bool) -> io::Result<Counted> {
+    /// The size of what has yet to be read.
+    pub(crate) fn bytes(&self) -> u64 {
+        let index = lock(&self.index);
+        let unscanned = index
+            .segments
+            .values()
+            .filter(|segment| !segment.is_scanned);
+        unscanned
+            .map(|segment| segment.file.len().unwrap_or(0))
+            .sum()
+    }
+
+    /// Reads what was not read at once, and counts everything. `None` if `goes_on` ended it.
+    pub(crate) fn scan(mut self, goes_on: impl Fn() -> bool) -> Option<Counted> {
         let segments: Vec<_> = {
             let index = lock(&self.index);
             let unscanned = index
@@ -466,11 +497,19 @@ impl Backlog {
         };
         for (first, end, id, file) in segments {
             if !goes_on() {
-                return Err(io::ErrorKind::Interrupted.into());
+                return None;
             }
             let contents = match self.contents.remove(&first) {
                 Some(contents) => contents,
-                None => Contents::read(&*file, id)?,
+                None => match Contents::read(&*file, id).or_else(|_| Contents::read(&*file, id)) {
+                    Ok(contents) => contents,
+                    // It stays as it is, for the next opening.
+                    Err(error) => {
+                        error!(%error, "a segment of the spool can't be read");
+                        self.counted.loss.unreadable_files += 1;
+                        continue;
+                    }
+                },
             };
             let missing = contents.missing(first, end);
             self.counted.loss.damaged += missing.len() as u64;
@@ -485,7 +524,7 @@ impl Backlog {
             }
         }
         self.counted.subjects.retain(|_, (events, _)| *events > 0);
-        Ok(self.counted)
+        Some(self.counted)
     }
 
     fn add(&mut self, first: u64, end: u64, contents: Contents, missing: &[u64]) {

@@ -1,5 +1,6 @@
 //! Reads events and dead letters at their places.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -12,9 +13,8 @@ use super::index::Index;
 use super::opening::read_record;
 use super::places::{Place, Places};
 use super::writer::lock;
-use crate::spool::dead::DeadLetter;
-use crate::spool::record::{Damage, Record};
 use crate::message::subject::Subject;
+use crate::spool::record::{Damage, DeadLetter, Record};
 
 /// A read returns at most this many bytes, plus the record that exceeds the limit.
 const MAX_BYTES: u64 = 1 << 20;
@@ -66,6 +66,21 @@ pub(crate) fn letters(
         collect(&index, Some(&index.letters), from, limit)
     };
     read(index, runs, from, Kind::DeadLetter, decode_letter)
+}
+
+/// Events and their bytes by subject, and dead letters.
+pub(crate) fn count(index: &Mutex<Index>) -> (HashMap<Subject, (u64, u64)>, (u64, u64)) {
+    let index = lock(index);
+    let count = |places: &Places| {
+        let live = places.from(0).filter(|place| !index.is_gone(place.index));
+        live.fold((0, 0), |(count, bytes), place| {
+            (count + 1, bytes + place.size)
+        })
+    };
+    let subjects = index.subjects.iter();
+    let subjects = subjects.map(|(subject, places)| (subject.clone(), count(places)));
+    let subjects = subjects.filter(|(_, (events, _))| *events > 0).collect();
+    (subjects, count(&index.letters))
 }
 
 /// When the oldest event was spooled, in milliseconds since the Unix epoch.

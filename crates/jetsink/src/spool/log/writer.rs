@@ -113,13 +113,13 @@ impl Log {
 
     /// Appends records, and syncs them. An error that is not in doubt means that none of them is on
     /// the disk.
-    pub(crate) fn append(&mut self, records: Vec<NewRecord>) -> Result<(), Failed> {
+    pub(crate) fn append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
         self.resolve_doubt()?;
         let mut in_doubt = false;
         let mut failed = None;
         // The second time in a new segment.
         for _ in 0..2 {
-            match self.try_append(&records) {
+            match self.try_append(records) {
                 Ok(()) => return Ok(()),
                 Err((error, undone)) => {
                     in_doubt |= !undone;
@@ -128,7 +128,7 @@ impl Log {
             }
         }
         if in_doubt {
-            self.in_doubt = records;
+            self.in_doubt = records.iter().map(|record| (*record).clone()).collect();
         }
         let error = failed.unwrap_or_else(|| io::Error::other("not written"));
         Err(Failed { error, in_doubt })
@@ -140,7 +140,7 @@ impl Log {
             return Ok(());
         }
         let records = std::mem::take(&mut self.in_doubt);
-        let result = self.try_append(&records);
+        let result = self.try_append(&records.iter().collect::<Vec<_>>());
         result.map_err(|(error, _)| {
             self.in_doubt = records;
             Failed {
@@ -155,8 +155,8 @@ impl Log {
     }
 
     /// An error comes with whether the disk is as it was before.
-    fn try_append(&mut self, records: &[NewRecord]) -> Result<(), (io::Error, bool)> {
-        let size: u64 = records.iter().map(NewRecord::size).sum();
+    fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), (io::Error, bool)> {
+        let size: u64 = records.iter().map(|record| record.size()).sum();
         if let Some(active) = &self.active
             && active.tail + size > active.capacity
             && active.first < self.next_index
@@ -222,7 +222,13 @@ impl Log {
     }
 
     /// The records are synced at these places.
-    fn appended(&mut self, mut active: Active, records: &[NewRecord], places: &[Place], tail: u64) {
+    fn appended(
+        &mut self,
+        mut active: Active,
+        records: &[&NewRecord],
+        places: &[Place],
+        tail: u64,
+    ) {
         active.tail = tail;
         self.next_index += records.len() as u64;
         {
@@ -339,15 +345,22 @@ impl Log {
         sealed
     }
 
-    /// Marks what has left, and removes the segments that hold nothing else. Returns whether all marks
+    /// Marks what has left, and removes the segments that hold nothing else. Calls `on_left` with each
+    /// position in `left` of what had not left before. Returns whether all marks
     /// are on the disk; without room they stay in memory.
-    pub(crate) fn deliver(&mut self, left: &[(Option<Subject>, u64)]) -> io::Result<bool> {
+    pub(crate) fn deliver(
+        &mut self,
+        left: &[(Option<Subject>, u64)],
+        mut on_left: impl FnMut(usize),
+    ) -> io::Result<bool> {
         let mut to_mark = Vec::new();
         let mut to_remove = Vec::new();
         {
             let mut index = lock(&self.index);
-            for (_, left) in left {
-                index.leave(*left);
+            for (at, (_, left)) in left.iter().enumerate() {
+                if index.leave(*left) {
+                    on_left(at);
+                }
             }
             for (subject, _) in left.chunk_by(|a, b| a.0 == b.0).map(|run| &run[0]) {
                 index.trim(subject.as_ref());
@@ -440,7 +453,7 @@ impl Log {
             self.state = state;
             return Ok(());
         }
-        self.append(vec![NewRecord::state(&state)])?;
+        self.append(&[&NewRecord::state(&state)])?;
         self.state = state;
         Ok(())
     }
@@ -459,7 +472,7 @@ impl Log {
         {
             self.finish();
             // Marks that had no room go with it.
-            let _ = self.deliver(&[]);
+            let _ = self.deliver(&[], |_| {});
         }
     }
 

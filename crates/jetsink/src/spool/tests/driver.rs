@@ -8,11 +8,9 @@ use tokio::time::Instant;
 use trial::Dice;
 
 use crate::outcome::SpoolError;
-use crate::spool::dead::DeadLetter;
-use crate::spool::store::OpenError;
 use crate::spool::tests::ledger::{Fate, Ledger, number_of, payload};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
-use crate::spool::{Baselines, Place, Spool};
+use crate::spool::{Baselines, DeadLetter, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
@@ -71,9 +69,8 @@ impl Driver {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Spool, OpenError> {
-        let (store, contents) = self.disk.open()?;
-        Ok(Spool::over(store, contents, None, 1 << 30)?)
+    pub(super) fn open(&self) -> Result<Spool, SpoolError> {
+        Spool::at_once(self.disk.open(), 1 << 30)
     }
 
     /// Does it, and says whether it was told Ok.
@@ -142,11 +139,21 @@ impl Driver {
     fn leave(&mut self, spool: &Spool, subject: usize, count: usize) -> Result<(), SpoolError> {
         let subject = subject_of(subject);
         for (number, place, _) in self.oldest(spool, &subject, count)? {
-            self.ledger.note(number, Fate::Going);
+            if self.ledger.note(number, Fate::Going) == Fate::Dying {
+                self.ledger.note(number, Fate::Either);
+            }
             spool.left(place);
         }
         let removed = self.runtime.block_on(spool.remove_left(&Baselines::new()));
-        if removed.is_ok() {
+        // Without room the marks are in memory.
+        let is_marked = |spool: &Spool| {
+            let index = spool.index.lock().unwrap();
+            index
+                .segments
+                .values()
+                .all(|segment| segment.unmarked.is_empty())
+        };
+        if removed.is_ok() && is_marked(spool) {
             // Those of an earlier failure too.
             for subject in SUBJECTS.map(|name| Subject::new(name).unwrap()) {
                 for number in self.ledger.of(&subject, Fate::Going) {
@@ -162,7 +169,7 @@ impl Driver {
         let Some((number, place, record)) = self.oldest(spool, &subject, 1)?.pop() else {
             return Ok(());
         };
-        self.ledger.note(number, Fate::Dying);
+        let before = self.ledger.note(number, Fate::Dying);
         let letter = DeadLetter {
             record,
             code: 10_054,
@@ -170,9 +177,11 @@ impl Driver {
             reason: "too large".to_owned(),
         };
         let buried = self.runtime.block_on(spool.bury(vec![(letter, place)]));
-        if buried.is_ok() {
-            self.ledger.note(number, Fate::Buried);
-        }
+        match &buried {
+            Ok(()) => self.ledger.note(number, Fate::Buried),
+            Err(error) if error.may_be_spooled() || self.disk.is_dead() => Fate::Dying,
+            Err(_) => self.ledger.note(number, before),
+        };
         buried
     }
 }

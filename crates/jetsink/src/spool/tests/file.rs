@@ -1,8 +1,6 @@
 //! What a spool's keeper sees and does.
 
 use super::*;
-use crate::spool::record::Damage;
-use crate::spool::tables::{DEAD, EVENTS};
 use crate::spool::tests::{envelope, fill, numbers, open, soon, subject};
 use crate::spool::{Baselines, Place};
 
@@ -35,17 +33,18 @@ async fn kept() -> tempfile::TempDir {
     folder
 }
 
-/// Puts a record into each table that is none.
+/// Flips a byte of an event and of a dead letter.
 fn damage(folder: &Path) {
-    let database = redb::Database::open(file_in(folder)).unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut events = transaction.open_table(EVENTS).unwrap();
-        events.insert((&b"a"[..], 1), &b"no record"[..]).unwrap();
-        let mut dead = transaction.open_table(DEAD).unwrap();
-        dead.insert(0, &b"no letter"[..]).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for text in [&b"\"number\":4,"[..], b"refused on b"] {
+            if let Some(at) = bytes.windows(text.len()).position(|part| part == text) {
+                bytes[at] ^= 1;
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
     }
-    transaction.commit().unwrap();
 }
 
 fn opened(folder: &Path) -> SpoolFile {
@@ -79,11 +78,7 @@ async fn what_waits_and_what_died_is_there_to_be_seen() {
     let (letters, 0) = dead_letters(&file) else {
         panic!("nothing is damaged")
     };
-    let encoded = file.store.dead(0, 9).unwrap().into_iter();
-    let dead: usize = encoded
-        .map(|(_, letter)| letter.unwrap().encode().len())
-        .sum();
-    assert_eq!(status.used_bytes, waiting + dead as u64);
+    assert!(status.used_bytes > waiting + 600);
 
     let (events, damaged) = events(&file);
     assert_eq!(damaged, 0);
@@ -107,9 +102,9 @@ async fn what_waits_and_what_died_is_there_to_be_seen() {
         .collect();
     assert_eq!(
         told,
-        [(None, "refused on b"), (Some(10_077), "refused on a")]
+        [(Some(10_077), "refused on a"), (None, "refused on b")]
     );
-    assert_eq!(letters[0].died_at, UNIX_EPOCH + Duration::from_secs(5));
+    assert_eq!(letters[1].died_at, UNIX_EPOCH + Duration::from_secs(5));
     let oldest = file.oldest().unwrap().unwrap();
     // The file's clock has milliseconds.
     assert!(oldest + Duration::from_millis(1) > before && oldest <= SystemTime::now());
@@ -145,38 +140,31 @@ async fn more_than_is_read_at_a_time_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_counted_and_the_rest_is_there() {
+async fn damage_is_counted_and_the_rest_is_there() {
     let folder = kept().await;
     damage(folder.path());
-    let file = opened(folder.path());
-    let (events, damaged_events) = events(&file);
-    let (letters, damaged_letters) = dead_letters(&file);
-    assert_eq!((events.len(), damaged_events), (7, 1));
-    assert_eq!((letters.len(), damaged_letters), (1, 1), "one was replaced");
-    drop(file);
+    let files = || {
+        let files = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
     let check = SpoolFile::verify(folder.path()).unwrap();
     let seen = (check.events, check.dead_letters, check.damaged);
-    assert_eq!((seen, check.reason), ((7, 1, 2), None));
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
-    assert_eq!(left.len(), 2, "the file and its note: {left:?}");
-    assert_eq!(DeadLetter::decode(b"no letter"), Err(Damage::Checksum));
-}
-
-#[tokio::test]
-async fn what_was_lost_at_its_opening_counts_as_damaged() {
-    let folder = kept().await;
-    let mut file = opened(folder.path());
-    file.loss = Some(SpoolLoss {
-        reason: "torn".to_owned(),
-        set_aside: None,
-        salvaged: 0,
-        lost: Some(3),
-        dead_letters_salvaged: 0,
-        dead_letters_lost: Some(4),
-    });
-    let check = file.check().unwrap();
-    assert_eq!((check.damaged, check.reason.as_deref()), (7, Some("torn")));
-    assert_eq!(file.loss().map(|loss| loss.lost), Some(Some(3)));
+    assert_eq!(seen, (6, 1, 2));
+    assert!(check.reason.unwrap().contains("records lost: 2"));
+    assert_eq!(files(), before, "it changes nothing");
+    let file = opened(folder.path());
+    let ((events, 0), (letters, 0)) = (events(&file), dead_letters(&file)) else {
+        panic!("what is damaged is not there to be read")
+    };
+    assert_eq!((events.len(), letters.len()), (6, 1));
+    assert_eq!(file.loss().map(|loss| loss.damaged), Some(2));
 }
 
 #[tokio::test]
@@ -244,20 +232,4 @@ async fn what_is_deleted_is_gone_and_counted() {
         (status.events, status.subjects, status.dead_letters),
         (2, 1, 0)
     );
-}
-
-#[test]
-fn files_that_were_set_aside_are_found_in_order_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in [
-        "spool.redb.damaged-2",
-        "spool.redb.damaged-1",
-        "spool.redb",
-        "other",
-    ] {
-        fs::write(folder.path().join(name), "").unwrap();
-    }
-    let expected = [1, 2].map(|n| folder.path().join(format!("spool.redb.damaged-{n}")));
-    assert_eq!(SpoolFile::set_aside(folder.path()), expected);
-    assert!(SpoolFile::set_aside(&folder.path().join("nowhere")).is_empty());
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Subject;
-use crate::spool::dead::DeadLetter;
-use crate::spool::store::Store;
+use crate::spool::log::reader;
+use crate::spool::{DeadLetter, Spool};
 
 /// What is known of one event from the answers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Fate {
     Buried,
     /// Not told Ok: there, or a dead letter.
     Dying,
+    /// It left while its burial was in doubt.
+    Either,
 }
 
 /// Events by their number, which is in their id and payload.
@@ -30,8 +32,9 @@ pub(super) enum Fate {
 pub(super) struct Ledger(pub(super) BTreeMap<u64, (Subject, Fate)>);
 
 impl Ledger {
-    pub(super) fn note(&mut self, number: u64, fate: Fate) {
-        self.0.get_mut(&number).unwrap().1 = fate;
+    /// Returns the fate before.
+    pub(super) fn note(&mut self, number: u64, fate: Fate) -> Fate {
+        std::mem::replace(&mut self.0.get_mut(&number).unwrap().1, fate)
     }
 
     /// Those of one fate, by subject and in their order.
@@ -42,13 +45,12 @@ impl Ledger {
     }
 
     /// Holds the file against what was told, and then takes what is there for known.
-    pub(super) fn check(&mut self, store: &Store) {
+    pub(super) fn check(&mut self, spool: &Spool) {
         let (mut there, mut dead) = (Vec::new(), Vec::new());
         for subject in self.subjects() {
             let before = there.len();
-            let chunk = store.lane(&subject, 0, 100_000).unwrap();
-            for (_, _, record) in chunk.entries {
-                let record = record.unwrap();
+            let chunk = all_events(spool, &subject);
+            for record in chunk {
                 let number = number_of(record.envelope.message_id().unwrap().as_str());
                 assert_eq!(record.envelope.payload(), &payload(number));
                 assert_eq!(record.envelope.subject(), &subject);
@@ -56,7 +58,10 @@ impl Ledger {
             }
             assert!(there[before..].is_sorted(), "out of order: {there:?}");
         }
-        for (_, letter) in store.dead(0, 100_000).unwrap() {
+        for (_, _, letter) in reader::letters(&spool.index, 0, usize::MAX)
+            .unwrap()
+            .entries
+        {
             let DeadLetter { record, .. } = letter.unwrap();
             dead.push(number_of(record.envelope.message_id().unwrap().as_str()));
         }
@@ -71,6 +76,7 @@ impl Ledger {
                 Fate::Unknown | Fate::Going => is_there <= 1 && is_dead == 0,
                 Fate::Buried => (is_there, is_dead) == (0, 1),
                 Fate::Dying => is_there + is_dead == 1,
+                Fate::Either => is_there + is_dead <= 1,
             };
             assert!(
                 agrees,
@@ -107,4 +113,21 @@ pub(super) fn payload(number: u64) -> bytes::Bytes {
     let mut text = format!("event {number} ");
     text.extend(std::iter::repeat_n('x', length));
     text.into()
+}
+
+fn all_events(spool: &Spool, subject: &Subject) -> Vec<crate::spool::Record> {
+    let (mut events, mut next) = (Vec::new(), 0);
+    loop {
+        let chunk = reader::events(&spool.index, subject, next, 1_000).unwrap();
+        events.extend(
+            chunk
+                .entries
+                .into_iter()
+                .map(|(_, _, record)| record.unwrap()),
+        );
+        next = chunk.next;
+        if !chunk.more {
+            return events;
+        }
+    }
 }

@@ -1,13 +1,33 @@
 //! Invariant 4 where events leave: what may be stored is looked up from where it was sent, as long as it
 //! is in the file.
 
-use std::io::ErrorKind;
-
-use tempfile::TempDir;
-
-use crate::spool::tests::disk::{Faults, append, append_sent, spool};
-use crate::spool::tests::{open, places, subject};
+use crate::outcome::SpoolError;
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::spool::tests::{envelope, places, soon, subject};
 use crate::spool::{Baselines, Spool};
+
+fn open(disk: &SimulatedDisk) -> Spool {
+    Spool::at_once(disk.open(), 1 << 30).unwrap()
+}
+
+async fn append_sent(
+    spool: &Spool,
+    number: usize,
+    sent: Option<&Baselines>,
+) -> Result<(), SpoolError> {
+    spool
+        .append_event(&envelope("a", number), sent, soon())
+        .await
+}
+
+/// Lets each write fail, or none.
+fn fail(disk: &SimulatedDisk, fault: Option<Fault>) {
+    disk.fail(fault.map(|fault| Failing {
+        from: 0,
+        fault,
+        for_good: true,
+    }));
+}
 
 /// A sequence number of the only stream.
 fn above(sequence: u64) -> Baselines {
@@ -15,11 +35,11 @@ fn above(sequence: u64) -> Baselines {
 }
 
 /// A spool with one event, which was sent above sequence number 5.
-async fn one_sent_above_5() -> (Spool, TempDir, Faults) {
-    let (folder, faults) = (tempfile::tempdir().unwrap(), Faults::default());
-    let spool = spool(folder.path(), &faults);
+async fn one_sent_above_5() -> (Spool, SimulatedDisk) {
+    let disk = SimulatedDisk::default();
+    let spool = open(&disk);
     append_sent(&spool, 0, Some(&above(5))).await.unwrap();
-    (spool, folder, faults)
+    (spool, disk)
 }
 
 /// The oldest event is looked up, and is stored.
@@ -31,54 +51,57 @@ async fn oldest_is_found(spool: &Spool) {
 }
 
 /// From where this and the next process look.
-async fn baselines(spool: Spool, folder: TempDir) -> [Baselines; 2] {
+async fn baselines(spool: Spool, disk: SimulatedDisk) -> [Baselines; 2] {
     let here = spool.unsettled().1;
     drop(spool);
-    [here, open(folder.path()).unsettled().1]
+    [here, open(&disk).unsettled().1]
 }
 
 #[tokio::test]
 async fn once_all_have_left_the_next_one_alone_counts() {
-    let (spool, folder, _) = one_sent_above_5().await;
+    let (spool, disk) = one_sent_above_5().await;
     oldest_is_found(&spool).await;
     spool.remove_left(&Baselines::new()).await.unwrap();
     append_sent(&spool, 1, Some(&above(9))).await.unwrap();
-    assert_eq!(baselines(spool, folder).await, [above(9), above(9)]);
+    assert_eq!(baselines(spool, disk).await, [above(9), above(9)]);
 }
 
 #[tokio::test]
 async fn what_still_waits_counts_as_sent_though_others_have_left() {
-    let (spool, folder, _) = one_sent_above_5().await;
-    append(&spool, 1).await.unwrap();
+    let (spool, disk) = one_sent_above_5().await;
+    append_sent(&spool, 1, None).await.unwrap();
     oldest_is_found(&spool).await;
     spool.remove_left(&Baselines::new()).await.unwrap();
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
-    assert_eq!(baselines(spool, folder).await, [above(5), above(5)]);
+    assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
 }
 
 #[tokio::test]
-async fn what_left_and_could_not_be_removed_is_looked_up_from_where_it_was_sent() {
-    let (spool, folder, faults) = one_sent_above_5().await;
-    oldest_is_found(&spool).await;
-    faults.set_writes(Some(ErrorKind::StorageFull));
-    spool.remove_left(&above(6)).await.unwrap_err();
-    faults.set_writes(None);
-    append_sent(&spool, 1, Some(&above(9))).await.unwrap();
-    assert_eq!(baselines(spool, folder).await, [above(5), above(5)]);
+async fn event_whose_mark_failed_is_looked_up_from_where_it_was_sent() {
+    for (fault, is_error) in [(Fault::Device, true), (Fault::Full, false)] {
+        let (spool, disk) = one_sent_above_5().await;
+        oldest_is_found(&spool).await;
+        fail(&disk, Some(fault));
+        let removed = spool.remove_left(&above(6)).await;
+        assert_eq!(removed.is_err(), is_error, "{removed:?}");
+        fail(&disk, None);
+        append_sent(&spool, 1, Some(&above(9))).await.unwrap();
+        assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
+    }
 }
 
 #[tokio::test]
-async fn one_removal_says_nothing_of_another_that_failed() {
-    let (spool, folder, faults) = one_sent_above_5().await;
+async fn removal_does_not_vouch_for_another_that_failed() {
+    let (spool, disk) = one_sent_above_5().await;
     oldest_is_found(&spool).await;
-    faults.set_writes(Some(ErrorKind::StorageFull));
-    // Nobody waits for this one.
+    fail(&disk, Some(Fault::Device));
+    // Its caller does not wait.
     drop(spool.remove_left(&Baselines::new()));
     let _ = spool.written().await;
-    faults.set_writes(None);
+    fail(&disk, None);
     append_sent(&spool, 1, Some(&above(7))).await.unwrap();
     oldest_is_found(&spool).await;
     spool.remove_left(&Baselines::new()).await.unwrap();
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
-    assert_eq!(baselines(spool, folder).await, [above(5), above(5)]);
+    assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
 }

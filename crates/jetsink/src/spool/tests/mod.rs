@@ -1,28 +1,20 @@
-//! The spool's file: what is synced stays, what is damaged is told.
+//! The spool as its callers see it.
 
-mod damage;
-mod disk;
 mod driver;
 mod failing_calls;
 mod ledger;
 mod marks;
 mod power;
 pub(crate) mod simulated_disk;
-mod torn;
 
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use proptest::prelude::Rng as _;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::Instant;
 
-use crate::spool::dead::DeadLetter;
-use crate::spool::record::Record;
-use crate::spool::store::Store;
-use crate::spool::tables::Batch;
-use crate::spool::{Baselines, Place, Spool, SpoolError, SpoolLoss, SpoolSettings, file_in};
+use crate::outcome::SpoolError;
+use crate::spool::{Baselines, Place, Spool, SpoolSettings};
 use crate::{Envelope, MessageId, Subject};
 
 pub(super) fn subject(text: &str) -> Subject {
@@ -33,36 +25,6 @@ pub(super) fn envelope(subject_text: &str, number: usize) -> Envelope {
     let payload = format!(r#"{{"number":{number},"filler":"{}"}}"#, "x".repeat(300));
     Envelope::new(subject(subject_text), payload.into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
-}
-
-pub(super) fn record(subject_text: &str, index: u64) -> Record {
-    Record {
-        index,
-        spooled_at: 0,
-        may_be_stored: false,
-        envelope: envelope(subject_text, index as usize),
-    }
-}
-
-/// A batch that appends these.
-pub(super) fn appending(records: impl IntoIterator<Item = Record>) -> Batch {
-    let append = records.into_iter().map(|record| {
-        let subject = record.envelope.subject().clone();
-        (subject, record.index, record.encode())
-    });
-    Batch {
-        append: append.collect(),
-        ..Batch::default()
-    }
-}
-
-pub(super) fn letter(subject_text: &str, index: u64) -> DeadLetter {
-    DeadLetter {
-        record: record(subject_text, index),
-        code: 0,
-        died_at: 0,
-        reason: "refused".to_owned(),
-    }
 }
 
 /// The places of the first so many events of a subject.
@@ -85,8 +47,23 @@ fn settings(folder: &Path) -> SpoolSettings {
     SpoolSettings::new(folder)
 }
 
+/// Opens a spool, and waits until it is read.
 pub(super) fn open(folder: &Path) -> Spool {
-    Spool::open(&settings(folder)).unwrap()
+    let spool = Spool::open(&settings(folder)).unwrap();
+    while !spool.accounts.is_complete() {
+        std::thread::yield_now();
+    }
+    spool
+}
+
+/// The names and bytes of a spool's segments.
+fn segments(folder: &Path) -> Vec<(std::path::PathBuf, u64)> {
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let segments = files.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    let sized = segments.map(|path| (path.clone(), std::fs::metadata(&path).unwrap().len()));
+    sized.collect()
 }
 
 /// Puts `count` events of two subjects in, one sync each group of 32.
@@ -172,7 +149,7 @@ async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
     let around = spool.reserve(&of(0)).unwrap();
     let around_bytes = spool.status().used_bytes as usize;
     drop(around);
-    let (largest, larger) = (of(1_000 - around_bytes), of(1_001 - around_bytes));
+    let (largest, larger) = (of(1_000 - around_bytes), of(1_008 - around_bytes));
     assert!(spool.can_hold(&largest) && !spool.can_hold(&larger));
     assert!(spool.reserve(&larger).is_err());
     let _room = spool.reserve(&largest).unwrap();
@@ -256,24 +233,26 @@ async fn the_oldest_event_becomes_older() {
 }
 
 #[tokio::test]
-async fn of_a_file_that_lost_something_all_may_be_stored_also_at_the_next_opening() {
-    let folder = tempfile::tempdir().unwrap();
+async fn damaged_marker_leaves_everything_to_be_looked_up() {
+    let [folder, crashed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let spool = open(folder.path());
     fill(&spool, 1).await;
-    drop(spool);
-    let (store, contents) = Store::open(&file_in(folder.path())).unwrap();
-    let loss = SpoolLoss {
-        reason: "damaged".to_owned(),
-        set_aside: None,
-        salvaged: 1,
-        lost: None,
-        dead_letters_salvaged: 0,
-        dead_letters_lost: None,
-    };
-    let spool = Spool::over(store, contents, Some(loss), u64::MAX).unwrap();
-    assert!(spool.is_unsettled(&subject("b")));
-    drop(spool);
-    assert!(open(folder.path()).is_unsettled(&subject("b")));
+    spool
+        .replay_begins(&Baselines::from([("S".to_owned(), 7)]))
+        .await
+        .unwrap();
+    spool.copy_unclosed(crashed.path()).await;
+    let (path, _) = segments(crashed.path()).remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    // Also once its loss was reported.
+    for _ in 0..2 {
+        let spool = open(crashed.path());
+        assert!(spool.replay_began() && spool.is_unsettled(&subject("b")));
+        assert_eq!(spool.unsettled().1, Baselines::new());
+    }
 }
 
 #[tokio::test]
@@ -363,74 +342,79 @@ async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
 }
 
 #[tokio::test]
-async fn a_closing_note_that_can_not_be_read_stops_the_opening() {
+async fn format_of_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("spool.closed")).unwrap();
+    let spool = open(folder.path());
+    fill(&spool, 1).await;
+    drop(spool);
+    let (path, _) = segments(folder.path()).remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The first record's body begins with it.
+    bytes[56] = 99;
+    let length = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+    let body = crc32fast::hash(&bytes[56..56 + length]);
+    bytes[48..52].copy_from_slice(&body.to_le_bytes());
+    let head = crc32fast::hash(&bytes[..52]);
+    bytes[52..56].copy_from_slice(&head.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
     let error = Spool::open(&settings(folder.path())).unwrap_err();
-    assert!(error.to_string().contains("closing note"), "{error}");
+    let expected = matches!(
+        error,
+        SpoolError::Format {
+            found: 99,
+            expected: 1,
+            ..
+        }
+    );
+    assert!(expected, "{error}");
 }
 
 #[tokio::test]
-async fn a_format_of_another_version_is_refused() {
+async fn folder_of_the_earlier_store_is_refused_with_the_way_to_drain_it() {
     let folder = tempfile::tempdir().unwrap();
-    let database = redb::Database::create(file_in(folder.path())).unwrap();
-    let transaction = database.begin_write().unwrap();
-    let meta = redb::TableDefinition::<&[u8], u64>::new("meta");
-    transaction
-        .open_table(meta)
-        .unwrap()
-        .insert(&b"format"[..], 99)
-        .unwrap();
-    transaction.commit().unwrap();
-    drop(database);
+    std::fs::write(folder.path().join("spool.redb"), "").unwrap();
     let error = Spool::open(&settings(folder.path())).unwrap_err();
+    assert!(matches!(error, SpoolError::OldStore { .. }), "{error}");
     assert!(
-        error
-            .to_string()
-            .contains("has format 99, and this version reads 1"),
+        error.to_string().contains("jetsink spool replay"),
         "{error}"
     );
 }
 
-/// After a crash there is no closing note, so a damaged header looks like a last commit that was
-/// torn: that one group may be gone without a word. Nothing else may.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_200_bytes_flipped_after_a_crash_each_loss_is_told_and_most_is_kept() {
-    const EVENTS: usize = 300;
-    const LAST_GROUP: usize = 32;
-    let original = tempfile::tempdir().unwrap();
-    let spool = open(original.path());
-    fill(&spool, EVENTS).await;
-    // As a crash leaves it.
-    let bytes = std::fs::read(file_in(original.path())).unwrap();
-    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let (mut told, mut kept) = (0, 0);
-    for _ in 0..200 {
-        let position = random.next_u64() as usize % bytes.len();
-        let mut flipped = bytes.clone();
-        flipped[position] ^= 1 << (random.next_u32() % 8);
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(file_in(folder.path()), &flipped).unwrap();
-        println!("byte {position}");
-        let spool = open(folder.path());
-        let found = numbers(&spool, "a").await.len() + numbers(&spool, "b").await.len();
-        match spool.loss() {
-            None => assert!(found >= EVENTS - LAST_GROUP, "{found}"),
-            Some(loss) => {
-                told += 1;
-                kept += usize::from(found >= EVENTS - LAST_GROUP);
-                assert_eq!(loss.salvaged as usize, found);
-                let lost = loss.lost.map(|lost| lost as usize);
-                assert!(lost.is_none_or(|lost| lost + found == EVENTS), "{loss:?}");
-            }
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_their_owners_whatever_the_umask_and_a_folder_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (made, kept) = (parent.path().join("a/made"), parent.path().join("kept"));
+    std::fs::create_dir(&kept).unwrap();
+    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o750)).unwrap();
+    for (folder, expected) in [(&made, 0o700), (&kept, 0o750)] {
+        let spool = open(folder);
+        fill(&spool, 40).await;
+        assert_eq!(mode(folder), expected);
+        for file in std::fs::read_dir(folder).unwrap() {
+            assert_eq!(mode(&file.unwrap().path()), 0o600);
         }
     }
-    println!("{told} of 200 flips were damage; {kept} of these cost at most {LAST_GROUP} events");
-    assert!(told > 0 && kept * 10 >= told * 9, "{kept} of {told}");
 }
 
 #[tokio::test]
-async fn an_emptied_file_gives_its_room_back() {
+async fn folder_is_free_as_soon_as_the_spool_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let spool = open(folder.path());
+        assert_eq!(spool.status().events, round);
+        spool
+            .append_event(&envelope("a", round as usize), None, soon())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn drained_spool_gives_its_room_back() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let payload = vec![b'x'; 1 << 20];
@@ -439,27 +423,52 @@ async fn an_emptied_file_gives_its_room_back() {
             .with_message_id(MessageId::new(format!("sink.{number}")).unwrap());
         spool.append_event(&large, None, soon()).await.unwrap();
     }
-    let length = || std::fs::metadata(file_in(folder.path())).unwrap().len();
+    let length = || {
+        segments(folder.path())
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .sum::<u64>()
+    };
     assert!(length() > 40 << 20);
-    let mut next = 0;
-    while let Some((index, bytes, _)) = {
-        let chunk = spool.read(&subject("a"), next, 1).await.unwrap();
-        chunk.entries.into_iter().next()
-    } {
-        next = index + 1;
-        spool.left(crate::spool::Place {
-            subject: subject("a"),
-            index,
-            bytes,
-        });
+    while let Some(place) = places(&spool, "a", 1).await.pop() {
+        spool.left(place);
     }
     spool.remove_left(&Baselines::new()).await.unwrap();
-    // Behind the answer; the next change waits for it.
+    assert_eq!(length(), 0);
     spool
         .append_event(&envelope("a", 99), None, soon())
         .await
         .unwrap();
-    assert!(length() < 8 << 20, "{} bytes", length());
+    assert_eq!(numbers(&spool, "a").await, [99]);
+}
+
+#[tokio::test]
+async fn event_without_a_place_in_the_queue_is_refused_and_a_queued_one_is_of_unknown_outcome() {
+    let disk = simulated_disk::SimulatedDisk::default();
+    let spool = Spool::threaded(disk.open(), 1 << 30).unwrap();
+    disk.hang_syncs(true);
+    let large = |number| {
+        Envelope::new(subject("a"), vec![b'x'; 12 << 20].into())
+            .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
+    };
+    let [first, second] = [large(0), large(1)];
+    let within = || Instant::now() + Duration::from_millis(200);
+    let queued = spool
+        .append_event(&first, None, within())
+        .await
+        .unwrap_err();
+    assert!(matches!(queued, SpoolError::TooSlow { .. }) && queued.may_be_spooled());
+    let refused = spool
+        .append_event(&second, None, within())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, SpoolError::Busy { .. }) && !refused.may_be_spooled());
+    assert_eq!(spool.status().events, 1);
+    let started = std::time::Instant::now();
+    assert!(!spool.close(Duration::from_millis(100)));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    disk.hang_syncs(false);
+    assert!(spool.close(Duration::MAX));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,20 +1,24 @@
-//! A disk in memory whose calls can be made to fail, and whose power can be cut: what was not synced is
-//! then kept, lost, torn or put in another order.
+//! A folder in memory whose calls can be made to fail or hang, that can run full, and whose power can be
+//! cut: changes that were not synced are then kept, lost, torn or applied in another order.
+//!
+//! A failed sync behaves as on Linux: the changes stay visible, and never reach the disk unless they are
+//! written again.
 
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use redb::StorageBackend;
-use tempfile::TempDir;
 use trial::Dice;
 
-use crate::spool::backend::Guarded;
-use crate::spool::store::{OpenError, Store};
-use crate::spool::tables::Contents;
+use crate::spool::log::disk::{Disk, DiskFile};
 
 /// A disk writes so much at once or not at all.
 const SECTOR: u64 = 512;
+
+/// The size of a hole.
+const PAGE: u64 = 4_096;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,38 +47,49 @@ enum Change {
     Length(u64),
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// What a read gives.
+#[derive(Debug, Clone)]
+enum Entry {
+    Link(String, u64),
+    Unlink(String),
+    Rename(String, String),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inode {
+    /// What a read returns.
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Pages that are holes.
+    holes: BTreeSet<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<String, u64>,
+    synced_names: BTreeMap<String, u64>,
+    entries: Vec<Entry>,
+    next_inode: u64,
     calls: u64,
     failing: Option<Failing>,
     /// From this call on there is no power.
     dies_at: Option<u64>,
-    sync_failed: bool,
     /// How often it was opened: what an earlier process still tries comes to nothing.
     openings: u64,
-    /// Changes that were tried after a failed sync, by who opened it then.
-    after_failed_sync: u64,
+    capacity: Option<u64>,
+    syncs_hang: bool,
+    syncs: u64,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct SimulatedDisk {
-    state: Arc<Mutex<State>>,
-    /// A real one, for the note that a closing leaves beside the file: no other disk's.
-    folder: Arc<TempDir>,
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    released: Condvar,
 }
 
-impl Default for SimulatedDisk {
-    fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            folder: Arc::new(tempfile::tempdir().unwrap()),
-        }
-    }
-}
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimulatedDisk(Arc<Shared>);
 
 /// The disk as one process has it open.
 #[derive(Debug, Clone)]
@@ -83,34 +98,37 @@ struct Opened {
     opening: u64,
 }
 
+#[derive(Debug)]
+struct OpenFile {
+    opened: Opened,
+    inode: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Read,
     Write,
     Sync,
+    Remove,
 }
 
 impl SimulatedDisk {
-    /// Opens the store on it, as a process does.
-    pub(crate) fn open(&self) -> Result<(Store, Contents), OpenError> {
-        let disk = {
-            let mut state = self.state();
-            state.sync_failed = false;
-            state.openings += 1;
-            Opened {
-                disk: self.clone(),
-                opening: state.openings,
-            }
-        };
-        Store::open_with(
-            &self.folder.path().join("a disk in memory"),
-            Box::new(move |builder, failure| {
-                builder.create_with_backend(Guarded::new(disk.clone(), failure))
-            }),
-        )
+    /// The folder, as a new process opens it.
+    pub(crate) fn open(&self) -> Arc<dyn Disk> {
+        let mut state = self.state();
+        state.openings += 1;
+        Arc::new(Opened {
+            disk: self.clone(),
+            opening: state.openings,
+        })
     }
 
     pub(crate) fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    pub(crate) fn syncs(&self) -> u64 {
+        self.state().syncs
     }
 
     pub(crate) fn fail(&self, failing: Option<Failing>) {
@@ -133,61 +151,125 @@ impl SimulatedDisk {
         state.dies_at.is_some_and(|at| state.calls >= at)
     }
 
-    /// Changes that were tried after a failed sync.
-    pub(crate) fn after_failed_sync(&self) -> u64 {
-        self.state().after_failed_sync
+    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    /// Lets each sync wait until this is called again with false.
+    pub(crate) fn hang_syncs(&self, hang: bool) {
+        self.state().syncs_hang = hang;
+        self.0.released.notify_all();
+    }
+
+    /// The files by name, as a reader sees them.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let files = state.names.iter();
+        let files = files.map(|(name, inode)| (name.clone(), state.inodes[inode].now.clone()));
+        files.collect()
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// A disk with these files, all synced.
+    pub(crate) fn of(files: &BTreeMap<String, Vec<u8>>) -> Self {
+        let disk = Self::default();
+        for (name, bytes) in files {
+            let mut state = disk.state();
+            let inode = state.link(name);
+            state.entries.clear();
+            state.synced_names.insert(name.clone(), inode);
+            let file = state.inodes.get_mut(&inode).unwrap();
+            file.now.clone_from(bytes);
+            file.synced.clone_from(bytes);
+        }
+        disk
     }
 
     /// What is on it once the power is back.
     pub(crate) fn power_returns(&self, dice: &mut Dice) {
         let mut state = self.state();
-        let mut changes = std::mem::take(&mut state.unsynced);
-        match dice.below(4) {
-            0 => changes.clear(),
-            1 => {}
-            2 => changes.truncate(dice.index(changes.len() + 1)),
-            _ => changes.retain(|_| dice.coin()),
+        let mut entries = std::mem::take(&mut state.entries);
+        keep_some(&mut entries, dice, false);
+        let mut names = state.synced_names.clone();
+        for entry in entries {
+            entry.apply(&mut names);
         }
-        if dice.coin() {
-            for at in (1..changes.len()).rev() {
-                changes.swap(at, dice.index(at + 1));
-            }
-        }
-        let mut bytes = std::mem::take(&mut state.synced);
-        for change in changes {
-            match change {
-                Change::Length(length) => bytes.resize(length as usize, 0),
-                Change::Write { offset, data } if dice.once_in(3) => {
-                    for sector in sectors(offset, data.len() as u64) {
-                        if dice.coin() {
-                            let from = (sector.start - offset) as usize;
-                            let to = (sector.end - offset) as usize;
-                            write(&mut bytes, sector.start, &data[from..to]);
+        let linked: Vec<u64> = names.values().copied().collect();
+        state.inodes.retain(|inode, _| linked.contains(inode));
+        for inode in state.inodes.values_mut() {
+            let mut changes = std::mem::take(&mut inode.unsynced);
+            keep_some(&mut changes, dice, true);
+            for change in changes {
+                match change {
+                    Change::Length(length) => inode.synced.resize(length as usize, 0),
+                    Change::Write { offset, data } if dice.once_in(3) => {
+                        for sector in sectors(offset, data.len() as u64) {
+                            if dice.coin() {
+                                let from = (sector.start - offset) as usize;
+                                let to = (sector.end - offset) as usize;
+                                write(&mut inode.synced, sector.start, &data[from..to]);
+                            }
                         }
                     }
+                    Change::Write { offset, data } => write(&mut inode.synced, offset, &data),
                 }
-                Change::Write { offset, data } => write(&mut bytes, offset, &data),
             }
+            inode.now.clone_from(&inode.synced);
         }
-        state.now.clone_from(&bytes);
-        state.synced = bytes;
+        state.names.clone_from(&names);
+        state.synced_names = names;
         state.dies_at = None;
         state.failing = None;
+        state.openings += 1;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.0.state.lock().unwrap()
+    }
+}
+
+/// Some of the changes, perhaps in another order.
+fn keep_some<T>(changes: &mut Vec<T>, dice: &mut Dice, any_order: bool) {
+    match dice.below(4) {
+        0 => changes.clear(),
+        1 => {}
+        2 => changes.truncate(dice.index(changes.len() + 1)),
+        _ => changes.retain(|_| dice.coin()),
+    }
+    if any_order && dice.coin() {
+        for at in (1..changes.len()).rev() {
+            changes.swap(at, dice.index(at + 1));
+        }
+    }
+}
+
+impl Entry {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Link(name, inode) => {
+                names.insert(name.clone(), *inode);
+            }
+            Self::Unlink(name) => {
+                names.remove(name);
+            }
+            Self::Rename(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+        }
     }
 }
 
 impl State {
     /// Counts a call, and fails it if it is to fail.
-    fn call(&mut self, call: &Call) -> Result<(), Fault> {
+    fn call(&mut self, call: Call) -> Result<(), Fault> {
         let number = self.calls;
         self.calls += 1;
-        if self.sync_failed && !matches!(call, Call::Read) {
-            self.after_failed_sync += 1;
-        }
+        self.syncs += u64::from(call == Call::Sync);
         if self.dies_at.is_some_and(|at| number >= at) {
             return Err(Fault::Device);
         }
@@ -195,14 +277,30 @@ impl State {
             number == failing.from || (failing.for_good && number > failing.from)
         });
         match (failing.map(|failing| failing.fault), call) {
-            (None, _) | (Some(Fault::Full), Call::Read) => Ok(()),
+            (None, _) | (Some(Fault::Full), Call::Read | Call::Remove) => Ok(()),
             (Some(fault), Call::Write) => Err(fault),
-            (Some(_), Call::Read) => Err(Fault::Device),
-            (Some(_), Call::Sync) => {
-                self.sync_failed = true;
-                Err(Fault::Device)
-            }
+            (Some(_), Call::Read | Call::Sync | Call::Remove) => Err(Fault::Device),
         }
+    }
+
+    fn link(&mut self, name: &str) -> u64 {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        self.inodes.insert(inode, Inode::default());
+        self.change(Entry::Link(name.to_owned(), inode));
+        inode
+    }
+
+    fn change(&mut self, entry: Entry) {
+        entry.apply(&mut self.names);
+        self.entries.push(entry);
+    }
+
+    fn used(&self) -> u64 {
+        let linked = self.names.values().map(|inode| &self.inodes[inode]);
+        linked
+            .map(|inode| inode.now.len() as u64 - inode.holes.len() as u64 * PAGE)
+            .sum()
     }
 }
 
@@ -233,66 +331,162 @@ fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
 }
 
 impl Opened {
-    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.disk.state();
-        if state.openings == self.opening {
-            Ok(state)
-        } else {
-            Err(io::Error::other("this process is dead"))
+    fn state(&self, call: Call) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.disk.state();
+        while call == Call::Sync && state.syncs_hang {
+            state = self.disk.0.released.wait(state).unwrap();
         }
+        if state.openings != self.opening {
+            return Err(io::Error::other("this process is dead"));
+        }
+        state.call(call).map_err(Fault::error)?;
+        Ok(state)
+    }
+
+    fn file(&self, inode: u64) -> Arc<dyn DiskFile> {
+        Arc::new(OpenFile {
+            opened: self.clone(),
+            inode,
+        })
     }
 }
 
-impl StorageBackend for Opened {
+impl Disk for Opened {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state(Call::Read)?.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = self.state(Call::Write)?.link(name);
+        Ok(self.file(inode))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let state = self.state(Call::Read)?;
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        drop(state);
+        Ok(self.file(inode))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state(Call::Remove)?;
+        state.change(Entry::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state(Call::Remove)?;
+        if !state.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(Entry::Unlink(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state(Call::Sync)?;
+        state.entries.clear();
+        state.synced_names = state.names.clone();
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let state = self.disk.state();
+        state
+            .capacity
+            .map(|capacity| capacity.saturating_sub(state.used()))
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("a folder in memory")
+    }
+}
+
+impl OpenFile {
+    fn with<T>(&self, call: Call, act: impl FnOnce(&mut Inode) -> T) -> io::Result<T> {
+        let mut state = self.opened.state(call)?;
+        let inode = state.inodes.get_mut(&self.inode);
+        inode
+            .map(act)
+            .ok_or_else(|| io::Error::other("no such file"))
+    }
+}
+
+impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
-        let mut state = self.state()?;
-        state.call(&Call::Read).map_err(Fault::error)?;
-        Ok(state.now.len() as u64)
+        self.with(Call::Read, |inode| inode.now.len() as u64)
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.call(&Call::Read).map_err(Fault::error)?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let there = state.now.get(start..start.saturating_add(out.len()));
-        out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.with(Call::Read, |inode| {
+            let rest = inode.now.get(offset as usize..).unwrap_or(&[]);
+            let read = rest.len().min(bytes.len());
+            bytes[..read].copy_from_slice(&rest[..read]);
+            read
+        })
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.call(&Call::Write).map_err(Fault::error)?;
-        state.now.resize(len as usize, 0);
-        state.unsynced.push(Change::Length(len));
-        Ok(())
+    fn write_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut state = self.opened.disk.state();
+        if state.openings != self.opened.opening {
+            return Err(io::Error::other("this process is dead"));
+        }
+        let mut result = state.call(Call::Write);
+        let (used, capacity) = (state.used(), state.capacity);
+        let inode = state.inodes.get_mut(&self.inode).unwrap();
+        let more = (offset + data.len() as u64).saturating_sub(inode.now.len() as u64);
+        if result.is_ok() && capacity.is_some_and(|capacity| used + more > capacity) {
+            result = Err(Fault::Full);
+        }
+        match result {
+            Ok(()) => {}
+            Err(Fault::Short) => data.truncate(data.len() / 2),
+            Err(fault) => return Err(fault.error()),
+        }
+        write(&mut inode.now, offset, &data);
+        inode.unsynced.push(Change::Write { offset, data });
+        result.map_err(Fault::error)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.call(&Call::Sync).map_err(Fault::error)?;
-        let State {
-            synced, unsynced, ..
-        } = &mut *state;
-        for change in unsynced.drain(..) {
-            match change {
-                Change::Write { offset, data } => write(synced, offset, &data),
-                Change::Length(length) => synced.resize(length as usize, 0),
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.with(Call::Write, |inode| {
+            inode.now.resize(length as usize, 0);
+            inode.holes.split_off(&(length / PAGE));
+            inode.unsynced.push(Change::Length(length));
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let synced = self.with(Call::Sync, |inode| {
+            for change in inode.unsynced.drain(..) {
+                match change {
+                    Change::Write { offset, data } => write(&mut inode.synced, offset, &data),
+                    Change::Length(length) => inode.synced.resize(length as usize, 0),
+                }
+            }
+        });
+        if synced.is_err() {
+            let mut state = self.opened.disk.state();
+            if state.openings == self.opened.opening
+                && let Some(inode) = state.inodes.get_mut(&self.inode)
+            {
+                inode
+                    .unsynced
+                    .retain(|change| matches!(change, Change::Length(_)));
             }
         }
-        Ok(())
+        synced
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state()?;
-        let result = state.call(&Call::Write);
-        let written = match result {
-            Ok(()) => data,
-            Err(Fault::Short) => &data[..data.len() / 2],
-            Err(fault) => return Err(fault.error()),
-        };
-        write(&mut state.now, offset, written);
-        let data = written.to_vec();
-        state.unsynced.push(Change::Write { offset, data });
-        result.map_err(Fault::error)
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.with(Call::Remove, |inode| {
+            let end = ((offset + length) as usize).min(inode.now.len());
+            let hole = &mut inode.now[offset as usize..end];
+            inode.holes.extend(offset / PAGE..end as u64 / PAGE);
+            hole.fill(0);
+            let data = hole.to_vec();
+            inode.unsynced.push(Change::Write { offset, data });
+        })
     }
 }

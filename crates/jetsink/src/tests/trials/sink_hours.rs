@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use trial::{Dice, Trial};
 
 use crate::outcome::Delivery;
-use crate::spool::Spool;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::spool::{DeadLetter, Spool};
 use crate::tests::trials::emitters::{Emitter, Ledger, SUBJECTS, ScriptedSink};
 use crate::tests::trials::scripted_broker::{Answers, PAUSE, ScriptedBroker};
 use crate::{Envelope, Sink, SinkSettings, SpoolSettings, Subject};
@@ -33,7 +33,7 @@ impl World {
     /// On a disk that is well at the moment: what fails while it is opened is another trial's.
     fn open(&self) -> Arc<ScriptedSink> {
         self.disk.fail(None);
-        let spool = Spool::at_once(&self.disk, 1 << 30).unwrap();
+        let spool = Spool::at_once(self.disk.open(), 1 << 30).unwrap();
         let settings = SpoolSettings::new("in memory").window(6).unwrap();
         let sink = Sink::over(
             self.broker.clone(),
@@ -176,18 +176,14 @@ impl World {
         }
         let receipt = sink.close(Duration::from_secs(1)).await;
         assert_eq!((receipt.spooled, receipt.unknown), (0, 0));
-        let (store, _) = self.disk.open().unwrap();
-        let dead = store
-            .dead(0, 100_000)
-            .unwrap()
-            .into_iter()
-            .map(|(_, letter)| {
-                let payload = letter.unwrap().record.envelope.payload().to_vec();
-                String::from_utf8(payload).unwrap()
-            });
+        let letters = Spool::at_once(self.disk.open(), 1 << 30).unwrap().letters();
+        let payload = |letter: DeadLetter| {
+            String::from_utf8(letter.record.envelope.payload().to_vec()).unwrap()
+        };
+        let dead: Vec<String> = letters.into_iter().map(payload).collect();
         let mut stored = self.broker.stored();
         stored.retain(|message| message.payload != "999999999");
-        self.ledger.audit(&stored, &dead.collect::<Vec<_>>());
+        self.ledger.audit(&stored, &dead);
     }
 }
 

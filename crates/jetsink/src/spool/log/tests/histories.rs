@@ -1,28 +1,13 @@
 //! Random histories: restarts, kills, failing calls, power cuts, a full disk.
 
-use trial::Dice;
+use trial::Trial;
 
 use super::model::{Fate, Model, open};
-use super::simulated_disk::{Failing, Fault, SimulatedDisk};
-
-/// The seeds of a test; `JETSINK_SPOOL_HISTORIES` asks for more.
-fn histories(usual: u64, history: impl Fn(&mut Dice)) {
-    let count = trial::variable("JETSINK_SPOOL_HISTORIES").unwrap_or(usual);
-    let first = trial::variable("JETSINK_SPOOL_SEED").unwrap_or(1);
-    for seed in first..first + count {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            history(&mut Dice::new(seed));
-        }));
-        if let Err(panic) = result {
-            eprintln!("seed {seed}: JETSINK_SPOOL_SEED={seed} JETSINK_SPOOL_HISTORIES=1");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 
 #[test]
 fn everything_is_there_after_restarts_and_kills() {
-    histories(60, |dice| {
+    Trial::new("spool-log-restarts", 60).run(|dice| {
         let (disk, mut model) = (SimulatedDisk::default(), Model::default());
         for _ in 0..dice.index(8) {
             let (mut log, loss) = open(&disk).unwrap();
@@ -41,7 +26,7 @@ fn everything_is_there_after_restarts_and_kills() {
 
 #[test]
 fn errors_are_true_when_any_call_fails() {
-    histories(100, |dice| {
+    Trial::new("spool-log-failing-calls", 100).run(|dice| {
         let (disk, mut model) = (SimulatedDisk::default(), Model::default());
         let (mut log, _) = open(&disk).unwrap();
         for _ in 0..3 {
@@ -73,7 +58,7 @@ fn errors_are_true_when_any_call_fails() {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged() {
-    histories(100, |dice| {
+    Trial::new("spool-log-power-cuts", 100).run(|dice| {
         let (disk, mut model) = (SimulatedDisk::default(), Model::default());
         for _ in 0..6 {
             let opened = open(&disk);
@@ -98,15 +83,15 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     });
 }
 
+/// Opens a disk that may die meanwhile.
 fn opening_dies(disk: &SimulatedDisk) -> Option<()> {
-    let (_, backlog) =
-        crate::spool::log::opening::open(disk.open(), super::model::SEGMENT, false).ok()?;
-    backlog.scan(|| true).ok().map(|_| ())
+    let (_, backlog) = crate::spool::log::opening::open(disk.open(), super::model::ACCESS).ok()?;
+    backlog.scan(|| true).map(|_| ())
 }
 
 #[test]
 fn a_full_disk_refuses_events_and_takes_as_many_again_once_it_was_drained() {
-    histories(3, |dice| {
+    Trial::new("spool-log-full-disk", 3).run(|dice| {
         let (disk, mut model) = (SimulatedDisk::default(), Model::default());
         disk.set_capacity(Some(600 << 10));
         let (mut log, _) = open(&disk).unwrap();

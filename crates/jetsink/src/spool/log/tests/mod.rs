@@ -1,6 +1,6 @@
 //! The log on a simulated disk, compared with a plain model.
 
 mod damage;
+mod fuzz;
 mod histories;
 mod model;
-pub(crate) mod simulated_disk;

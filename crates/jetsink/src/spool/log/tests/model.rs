@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use trial::Dice;
 
-use super::simulated_disk::SimulatedDisk;
-use crate::spool::dead::DeadLetter;
 use crate::outcome::SpoolError;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
-use crate::spool::log::opening::{self, SpoolLoss};
+use crate::spool::log::opening::{self, Access, SpoolLoss};
 use crate::spool::log::reader;
 use crate::spool::log::writer::{Log, lock};
+use crate::spool::record::DeadLetter;
 use crate::spool::record::Record;
+use crate::spool::tests::simulated_disk::SimulatedDisk;
 use crate::{Envelope, MessageId, Subject};
 
 /// Small, so that a history has many segments.
-pub(super) const SEGMENT: u64 = 32 << 10;
+pub(super) const ACCESS: Access = Access::Write {
+    segment_bytes: 32 << 10,
+    prepares: false,
+};
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
 
@@ -33,6 +36,8 @@ pub(super) enum Fate {
     Gone,
     /// Its burial failed.
     Dying,
+    /// It left while its burial was in doubt.
+    Either,
     Dead,
 }
 
@@ -71,9 +76,8 @@ fn number_of(record: &Record) -> u64 {
 
 /// Opens the log of a disk, and reads all of it.
 pub(super) fn open(disk: &SimulatedDisk) -> Result<(Log, SpoolLoss), SpoolError> {
-    let (log, backlog) = opening::open(disk.open(), SEGMENT, false)?;
-    let counted = backlog.scan(|| true);
-    let counted = counted.map_err(|error| SpoolError::io("sim".as_ref(), "scanning", &error))?;
+    let (log, backlog) = opening::open(disk.open(), ACCESS)?;
+    let counted = backlog.scan(|| true).unwrap();
     let found = read(&log);
     let events: u64 = counted.subjects.values().map(|(events, _)| events).sum();
     assert_eq!(events, found.events.len() as u64);
@@ -160,7 +164,7 @@ impl Model {
             records.push(NewRecord::event(&record, None));
             numbers.push((number, to));
         }
-        let result = log.append(records);
+        let result = log.append(&records.iter().collect::<Vec<_>>());
         let fate = match &result {
             Ok(()) => Fate::Spooled,
             Err(failed) if failed.in_doubt || disk.is_dead() => Fate::Unknown,
@@ -179,10 +183,17 @@ impl Model {
         let mut left = Vec::new();
         for (index, _, record) in chunk.entries {
             let Ok(record) = record else { return false };
-            self.set(number_of(&record), Fate::Going);
+            let number = number_of(&record);
+            self.set(
+                number,
+                match self.events[&number].1 {
+                    Fate::Dying | Fate::Either => Fate::Either,
+                    _ => Fate::Going,
+                },
+            );
             left.push((Some(subject(from)), index));
         }
-        let marked = matches!(log.deliver(&left), Ok(true));
+        let marked = matches!(log.deliver(&left, |_| {}), Ok(true));
         if marked {
             for (_, fate) in self.events.values_mut() {
                 if *fate == Fate::Going {
@@ -201,6 +212,7 @@ impl Model {
             return true;
         };
         let number = number_of(&record);
+        let before = self.events[&number].1;
         self.set(number, Fate::Dying);
         let letter = DeadLetter {
             record,
@@ -208,15 +220,15 @@ impl Model {
             died_at: 7,
             reason: "too large".to_owned(),
         };
-        let result = log.append(vec![NewRecord::dead_letter(&letter)]);
+        let result = log.append(&[&NewRecord::dead_letter(&letter)]);
         match result {
             Ok(()) => {
                 self.set(number, Fate::Dead);
-                log.deliver(&[(Some(subject(from)), index)]).is_ok()
+                log.deliver(&[(Some(subject(from)), index)], |_| {}).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {
-                    self.set(number, Fate::Spooled);
+                    self.set(number, before);
                 }
                 false
             }
@@ -231,15 +243,16 @@ impl Model {
             return true;
         };
         let number = number_of(&letter.record);
+        let before = self.events[&number].1;
         self.set(number, Fate::Dying);
-        match log.append(vec![NewRecord::event(&letter.record, Some(index))]) {
+        match log.append(&[&NewRecord::event(&letter.record, Some(index))]) {
             Ok(()) => {
                 self.set(number, Fate::Spooled);
-                log.deliver(&[(None, index)]).is_ok()
+                log.deliver(&[(None, index)], |_| {}).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {
-                    self.set(number, Fate::Dead);
+                    self.set(number, before);
                 }
                 false
             }
@@ -268,6 +281,7 @@ impl Model {
                 Fate::Unknown | Fate::Going => counts.0 <= 1 && dead == 0,
                 Fate::Dead => counts == (0, 1),
                 Fate::Dying => counts.0 + dead == 1,
+                Fate::Either => counts.0 + dead <= 1,
             };
             assert!(
                 agrees,

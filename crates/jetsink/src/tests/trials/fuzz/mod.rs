@@ -7,7 +7,6 @@ mod event_lines;
 mod mutate;
 mod server_urls;
 mod settings;
-mod spool_records;
 mod subjects;
 
 use alloc_tracker::{Operation, Session};

@@ -1,0 +1,349 @@
+//! Changes on their way to the disk, and the one thread that makes them: all that wait, with one write
+//! and one sync.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Place;
+use super::accounts::Accounts;
+use super::log::event::NewRecord;
+use super::log::format::{Kind, State};
+use super::log::writer::Log;
+use crate::crash;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
+
+/// The bytes and the changes that one sync is shared by, at most.
+const MAX_GROUP_BYTES: u64 = 8 << 20;
+const MAX_GROUP: usize = 16_384;
+
+/// After so long without a change the log is sealed.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// How often records in doubt are written again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Sent when a change is made: whether it is on the disk.
+pub(super) type Done = oneshot::Sender<Result<Made, SpoolError>>;
+
+/// A change that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    OnDisk,
+    /// The disk is full: the marks of what has left are in memory.
+    InMemory,
+}
+
+/// A change on its way to the disk.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Holds from before the records.
+    pub(super) before: Option<State>,
+    pub(super) records: Vec<NewRecord>,
+    /// Leaves once the records are synced.
+    pub(super) left: Vec<Place>,
+    /// Holds once the marks of what has left are synced.
+    pub(super) after: Option<State>,
+    pub(super) done: Option<Done>,
+    /// The room in the queue, until it is made.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The log with what is counted of it.
+#[derive(Debug)]
+struct Worker {
+    log: Log,
+    accounts: Arc<Accounts>,
+    /// Their records are in doubt.
+    in_doubt: Vec<Change>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    changes: VecDeque<Change>,
+    is_closed: bool,
+    has_ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
+    at_once: Option<Worker>,
+}
+
+impl Writer {
+    pub(super) fn start(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
+        let queue = Arc::<Queue>::default();
+        let worker = Worker::new(log, accounts);
+        let of_thread = Arc::clone(&queue);
+        let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
+        let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread))?;
+        Ok(Self {
+            queue,
+            at_once: None,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn at_once(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
+        Ok(Self {
+            queue: Arc::default(),
+            at_once: Some(Worker::new(log, accounts)),
+        })
+    }
+
+    /// Queues a change. After the end, `done` is dropped, which says so.
+    pub(super) fn send(&mut self, change: Change) {
+        if let Some(worker) = &mut self.at_once {
+            return worker.make(vec![change]);
+        }
+        let mut waiting = self.queue.lock();
+        if !waiting.is_closed {
+            waiting.changes.push_back(change);
+            drop(waiting);
+            self.queue.changed.notify_all();
+        }
+    }
+
+    /// Takes no more changes. Returns a wait, up to a time, until those that were taken are made and the
+    /// folder is free.
+    pub(super) fn stop(&mut self) -> impl FnOnce(Duration) -> bool + use<> {
+        self.queue.lock().is_closed = true;
+        self.queue.changed.notify_all();
+        let is_here = self
+            .at_once
+            .take()
+            .map(|worker| worker.log.close())
+            .is_some();
+        let queue = Arc::clone(&self.queue);
+        move |wait| is_here || queue.has_ended_within(wait)
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended_within(&self, wait: Duration) -> bool {
+        let started = Instant::now();
+        let mut waiting = self.lock();
+        while !waiting.has_ended {
+            let Some(left) = wait.checked_sub(started.elapsed()) else {
+                return false;
+            };
+            // A far end would be none for the system.
+            let left = left.min(Duration::from_secs(3_600));
+            let woken = self.changed.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The next group; empty after `idle`, and `None` at the end.
+    fn next(&self, idle: Option<Duration>) -> Option<Vec<Change>> {
+        let mut waiting = self.lock();
+        while waiting.changes.is_empty() {
+            if waiting.is_closed {
+                return None;
+            }
+            let (again, timed_out) = match idle {
+                None => {
+                    let woken = self.changed.wait(waiting);
+                    (woken.unwrap_or_else(PoisonError::into_inner), false)
+                }
+                Some(idle) => {
+                    let woken = self.changed.wait_timeout(waiting, idle);
+                    let (again, result) = woken.unwrap_or_else(PoisonError::into_inner);
+                    (again, result.timed_out())
+                }
+            };
+            waiting = again;
+            if timed_out && waiting.changes.is_empty() {
+                return Some(Vec::new());
+            }
+        }
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some(change) = waiting.changes.pop_front() {
+            bytes += change.records.iter().map(NewRecord::size).sum::<u64>();
+            // A later state would be older than this one.
+            let is_last = change.after.is_some();
+            group.push(change);
+            if is_last || bytes >= MAX_GROUP_BYTES || group.len() >= MAX_GROUP {
+                break;
+            }
+        }
+        Some(group)
+    }
+}
+
+fn run(mut worker: Worker, queue: &Queue) {
+    let mut idle = None;
+    while let Some(group) = queue.next(idle) {
+        if group.is_empty() {
+            idle = worker.rest();
+        } else {
+            worker.make(group);
+            idle = Some(IDLE);
+        }
+    }
+    // The folder is free before the end is known.
+    worker.log.close();
+    queue.lock().has_ended = true;
+    queue.changed.notify_all();
+}
+
+impl Worker {
+    fn new(log: Log, accounts: Arc<Accounts>) -> Self {
+        Self {
+            log,
+            accounts,
+            in_doubt: Vec::new(),
+        }
+    }
+
+    /// With nothing else to do. Returns when to come again.
+    fn rest(&mut self) -> Option<Duration> {
+        if self.log.has_doubt() {
+            let _ = self.log.resolve_doubt();
+            self.decide();
+            return Some(RETRY);
+        }
+        // A failure shows in the next append.
+        let _ = self.log.seal();
+        let _ = self.log.punch();
+        None
+    }
+
+    /// Makes a group of changes, and answers each.
+    fn make(&mut self, mut group: Vec<Change>) {
+        crash::point("spool.before-commit");
+        for change in &mut group {
+            if let Some(state) = &change.before {
+                // Also in the segment that this may begin.
+                self.log.state.clone_from(state);
+                change.records.insert(0, NewRecord::state(state));
+            }
+        }
+        let records: Vec<&NewRecord> = group.iter().flat_map(|change| &change.records).collect();
+        let appended = match records.is_empty() {
+            true => Ok(()),
+            false => self.log.append(&records),
+        };
+        crash::point("spool.after-commit");
+        self.decide();
+        let appended = appended.map_err(|failed| {
+            let path = self.log.disk.path().to_owned();
+            let reason = failed.error.to_string();
+            match failed.in_doubt {
+                true => SpoolError::HalfWritten { path, reason },
+                false => SpoolError::Io {
+                    path,
+                    doing: "writing events",
+                    reason,
+                },
+            }
+        });
+        let is_written = |change: &Change| change.records.is_empty();
+        let made: Vec<&Change> = group
+            .iter()
+            .filter(|change| appended.is_ok() || is_written(change))
+            .collect();
+        let marked = self.leave(&made);
+        let after = made.iter().rev().find_map(|change| change.after.clone());
+        let marked = match (marked, after) {
+            (Ok(true), Some(after)) => Ok(self.log.set_state(after).is_ok()),
+            (marked, _) => marked,
+        };
+        let marked = match marked {
+            Ok(true) => Ok(Made::OnDisk),
+            Ok(false) => Ok(Made::InMemory),
+            Err(error) => Err(SpoolError::io(
+                self.log.disk.path(),
+                "marking what has left",
+                &error,
+            )),
+        };
+        self.log.drop_long();
+        let mut doubtful = Vec::new();
+        for mut change in group {
+            let done = change.done.take();
+            let result = match (is_written(&change), &appended) {
+                (false, Err(error)) => Err(error.clone()),
+                // A dead letter counts from when it is written: its event needs no mark.
+                (false, Ok(())) => Ok(Made::OnDisk),
+                (true, _) => marked.clone(),
+            };
+            match (&result, &appended) {
+                (Err(error), Err(_)) if error.may_be_spooled() => doubtful.push(change),
+                (Err(_), Err(_)) => self.refused(&change),
+                _ => self.written(&change),
+            }
+            if let Some(done) = done {
+                // A caller that has gone away has given up on the answer, not on the event.
+                let _ = done.send(result);
+            }
+        }
+        self.in_doubt.extend(doubtful);
+        crash::point("spool.told");
+    }
+
+    /// Counts the changes whose records were in doubt, and are written by now.
+    fn decide(&mut self) {
+        if self.log.has_doubt() || self.in_doubt.is_empty() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.in_doubt);
+        let _ = self.leave(&changes.iter().collect::<Vec<_>>());
+        for change in &changes {
+            self.written(change);
+            for place in &change.left {
+                self.accounts.leave(&place.subject, place.bytes);
+            }
+        }
+    }
+
+    fn leave(&mut self, changes: &[&Change]) -> io::Result<bool> {
+        let places: Vec<&Place> = changes.iter().flat_map(|change| &change.left).collect();
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let of = |place: &&Place| (Some(place.subject.clone()), place.index);
+        let left: Vec<(Option<Subject>, u64)> = places.iter().map(of).collect();
+        let accounts = &self.accounts;
+        self.log
+            .deliver(&left, |at| accounts.free(places[at].bytes))
+    }
+
+    fn written(&self, change: &Change) {
+        for record in &change.records {
+            match record.kind() {
+                Kind::DeadLetter => self.accounts.add_letter(record.size()),
+                Kind::Event => self.accounts.came_in.notify_one(),
+                _ => {}
+            }
+        }
+    }
+
+    fn refused(&self, change: &Change) {
+        for record in &change.records {
+            if let Some(subject) = &record.subject {
+                self.accounts.give_back(subject, record.size());
+            }
+        }
+    }
+}
