@@ -79,7 +79,6 @@ struct State {
     openings: u64,
     capacity: Option<u64>,
     syncs_hang: bool,
-    syncs: u64,
 }
 
 #[derive(Debug, Default)]
@@ -125,10 +124,6 @@ impl SimulatedDisk {
 
     pub(crate) fn calls(&self) -> u64 {
         self.state().calls
-    }
-
-    pub(crate) fn syncs(&self) -> u64 {
-        self.state().syncs
     }
 
     pub(crate) fn fail(&self, failing: Option<Failing>) {
@@ -269,7 +264,6 @@ impl State {
     fn call(&mut self, call: Call) -> Result<(), Fault> {
         let number = self.calls;
         self.calls += 1;
-        self.syncs += u64::from(call == Call::Sync);
         if self.dies_at.is_some_and(|at| number >= at) {
             return Err(Fault::Device);
         }
