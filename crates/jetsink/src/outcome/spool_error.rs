@@ -56,7 +56,7 @@ pub enum SpoolError {
         /// The system's words.
         reason: String,
     },
-    /// The disk failed while this event was written, and it is not known whether it is there. It is written
+    /// The disk failed while this event was written. Its outcome is unknown. It is written
     /// again before any later event once the disk works, or found when the spool is opened again; then it
     /// is sent.
     #[error("the spool {}: it is not known whether the event is in it ({reason}); \

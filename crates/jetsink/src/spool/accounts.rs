@@ -36,7 +36,7 @@ pub(super) struct Accounts {
     used_bytes: AtomicU64,
     /// Events that are not known to be stored; to keep the steady path off the lock.
     events: AtomicU64,
-    /// Whether what was there when the spool was opened is counted. Before, each subject may have events.
+    /// Whether the scan has ended. Before, each subject may have events.
     is_complete: AtomicBool,
     lanes: Mutex<HashMap<Subject, Lane>>,
     dead: Mutex<Lane>,
@@ -61,7 +61,7 @@ impl Accounts {
         }
     }
 
-    /// Adds what was there when the spool was opened.
+    /// Adds the contents that the scan found.
     pub(super) fn complete(&self, counted: &Counted, uncounted: u64) {
         let mut lanes = self.lanes();
         for (subject, (events, bytes)) in &counted.subjects {

@@ -85,7 +85,7 @@ pub struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Opens the spool in `directory`. As a sink does, this repairs what a crash or damage left;
+    /// Opens the spool in `directory`. As a sink does, this repairs a torn end and damage;
     /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Queues changes for the writer, and keeps what the log says of events that may be stored.
+//! Queues changes for the writer, and keeps the state of events that may be stored.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Inlet {
     pub(super) mark: Mark,
 }
 
-/// What the log says of invariant 4, once the writer has made what is queued.
+/// The replay marker of invariant 4, once the writer has made all queued changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// Nothing, and nothing here may be stored.

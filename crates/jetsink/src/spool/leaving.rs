@@ -100,7 +100,7 @@ impl Spool {
         };
         let mut inlet = self.lock();
         if inlet.unsettled.is_empty() {
-            // Ours follow once that is on the disk, or they would be above what is still there.
+            // Ours follow once that is on the disk, or they would be above events that are still there.
             let mut raised = inlet.baselines.clone();
             raised.extend(acknowledged.clone());
             let mut state = inlet.state(&raised);

@@ -1,9 +1,9 @@
 //! The spool: events on the local disk that no stream has acknowledged yet.
 //!
-//! A segmented log (decision 15): a locked folder of segment files, each a sequence of records of which
-//! every one says its segment, its index, and below which index all were synced when it was written. Events
-//! are appended in groups, with one write and one sync. What has left is marked in its own segment, and a
-//! segment of which all has left is removed. Dead letters are records of the same log, with the index of the
+//! A segmented log (decision 15): a locked folder of segment files. A segment is a sequence of records. Each
+//! record has its segment's id, its index, and the index below which all records were synced before it was
+//! written. Events are appended in groups, with one write and one sync. A delivered event is marked in its own
+//! segment, and a drained segment is removed. Dead letters are records of the same log, with the index of the
 //! event that they replace.
 //!
 //! Invariants:
@@ -15,10 +15,10 @@
 //!    reason; never otherwise. A record that takes the place of another is synced before that one is marked.
 //! 4. From before the first send of a spooled event until the last one has left, the log has the replay
 //!    marker, with sequence numbers (baselines) below which none of its events is stored. A baseline is
-//!    raised once the marks of what was acknowledged below it are synced. A state that may be damaged counts
+//!    raised once the marks of all events acknowledged below it are synced. A state that may be damaged counts
 //!    as a marker without baselines.
-//! 5. A failed write or sync closes its segment for good. Nothing of it counts as written unless it is written
-//!    again in another segment.
+//! 5. A failed write or sync closes its segment for good. Its unproven records do not count until they are
+//!    written to another segment.
 //! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged. An incomplete
 //!    end above it is reported as torn.
 //! 7. A newer segment says which indexes the older ones have. It is not removed before them.
@@ -158,7 +158,7 @@ impl Drop for Room<'_> {
 }
 
 impl Spool {
-    /// Opens the spool of `settings`, or makes it; blocking. A thread reads what was there.
+    /// Opens the spool of `settings`, or makes it; blocking. A thread scans the existing segments.
     ///
     /// # Errors
     /// [`SpoolError`]: in use, another format, or the disk.
@@ -288,7 +288,7 @@ impl Spool {
         let bytes = u32::try_from(room.bytes)
             .unwrap_or(u32::MAX)
             .min(MAX_QUEUED_BYTES);
-        // At once, where there is room: events of one task then queue in the order of its calls.
+        // Without a wait if there is room: events of one task then queue in the order of its calls.
         let place = match Arc::clone(&self.queue).try_acquire_many_owned(bytes) {
             Ok(place) => place,
             Err(TryAcquireError::Closed) => return Err(SpoolError::Closed),
@@ -376,7 +376,7 @@ impl Spool {
         let _ = timeout_at(deadline, empty).await;
     }
 
-    /// Waits until what was here when it was opened is counted, and there is something.
+    /// Waits until the scan has ended and an event waits.
     pub(crate) async fn filled(&self) {
         while !self.accounts.is_complete() || self.accounts.is_empty() {
             self.accounts.came_in.notified().await;
@@ -433,8 +433,8 @@ impl Spool {
         Ok(chunk)
     }
 
-    /// Takes nothing more, and waits, until `wait` has passed, for what was taken to be on the disk and for
-    /// the folder to be free; blocking. Returns whether both are so.
+    /// Accepts no more changes, and waits up to `wait` until all accepted ones are on the disk and the folder
+    /// is unlocked; blocking. Returns whether that happened in time.
     pub(crate) fn close(&self, wait: Duration) -> bool {
         self.is_closed.store(true, Ordering::Relaxed);
         self.queue.close();
@@ -463,7 +463,7 @@ impl Spool {
             .collect()
     }
 
-    /// Copies the files as they are once what the writer was given is on the disk.
+    /// Copies the files once all queued changes are on the disk.
     #[cfg(test)]
     pub(crate) async fn copy_unclosed(&self, folder: &Path) {
         self.written().await.unwrap();
@@ -497,7 +497,7 @@ impl Spool {
         Ok(Duration::from_millis(waited))
     }
 
-    /// What was found damaged when it was opened; known once that is read.
+    /// The damage that the scan found; `None` until the scan has ended.
     pub(crate) fn loss(&self) -> Option<&SpoolLoss> {
         self.loss.get()
     }
@@ -519,7 +519,7 @@ impl Drop for Spool {
     }
 }
 
-/// Reads what was in the spool when it was opened.
+/// Scans the segments that existed when the spool was opened.
 struct Scan {
     backlog: Backlog,
     uncounted: u64,

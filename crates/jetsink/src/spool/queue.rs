@@ -1,5 +1,5 @@
-//! Changes on their way to the disk, and the one thread that makes them: all that wait, with one write
-//! and one sync.
+//! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
+//! write and one sync.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,26 +35,26 @@ pub(super) type Done = oneshot::Sender<Result<Made, SpoolError>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
     OnDisk,
-    /// The disk is full: the marks of what has left are in memory.
+    /// The disk is full: the marks of delivered events are in memory.
     InMemory,
 }
 
 /// A change on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// Holds from before the records.
+    /// The state from before the records.
     pub(super) before: Option<State>,
     pub(super) records: Vec<NewRecord>,
     /// Leaves once the records are synced.
     pub(super) left: Vec<Place>,
-    /// Holds once the marks of what has left are synced.
+    /// The state once the marks of `left` are synced.
     pub(super) after: Option<State>,
     pub(super) done: Option<Done>,
     /// The room in the queue, until it is made.
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
-/// The log with what is counted of it.
+/// The log and its counters.
 #[derive(Debug)]
 struct Worker {
     log: Log,

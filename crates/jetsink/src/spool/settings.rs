@@ -43,8 +43,8 @@ impl SpoolSettings {
         }
     }
 
-    /// The most bytes of events and dead letters; past it, an emit fails at once. The default is the smaller
-    /// of 1 GiB and half of the disk's free space plus the bytes of the spool's own files. Beside these
+    /// The most bytes of events and dead letters; past it, an emit fails at once. The default is 1 GiB,
+    /// or half of the disk's free space plus the bytes of the spool's own files if that is less. Beside these
     /// bytes, the files have at most two segments (a sixteenth of the limit each, 256 KiB to 16 MiB) that are
     /// being filled or prepared, and up to three quarters of delivered events beside those that wait.
     ///

@@ -42,7 +42,7 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes the file's content and length durable.
     fn sync(&self) -> io::Result<()>;
-    /// Gives the blocks of a range back to the disk; it then reads as zeros.
+    /// Returns the blocks of a range to the disk; it then reads as zeros.
     fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn decode_letter(head: &Head, body: &Bytes) -> Option<DeadLetter> {
 }
 
 /// The subject of an event's body.
-pub(crate) fn subject_in<'a>(mut body: &'a [u8]) -> Option<&'a str> {
+pub(crate) fn subject_in(mut body: &[u8]) -> Option<&str> {
     text(&mut body)
 }
 

@@ -7,7 +7,7 @@
 //!     8      │   8   │       8       │    8     │  8   │   4    │      4      │      4      │      4      │      │
 //! ```
 //!
-//! The random segment id stands in the file name and begins each record, so that a reader finds the next
+//! Each record begins with the random segment id, which is in the file name, too. So a reader finds the next
 //! record behind damage, and no payload can imitate one.
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     Start,
     /// Indexes in this segment that have left the spool.
     Delivered,
-    /// Proves by its `durable_below` what was synced when the writer became idle.
+    /// Written when the writer becomes idle; its `durable_below` proves all records.
     Seal,
 }
 
@@ -128,7 +128,7 @@ impl Head {
     }
 }
 
-/// The bytes of a record with a body of so many.
+/// The size of a record with a body of this length.
 pub(crate) fn size_of(body: usize) -> u64 {
     (HEAD + body).next_multiple_of(8) as u64
 }

@@ -17,7 +17,7 @@ pub(crate) struct Segment {
     pub(crate) first: u64,
     /// Behind its last index.
     pub(crate) end: u64,
-    /// Where the next record goes.
+    /// The offset of the next record.
     pub(crate) tail: u64,
     pub(crate) is_active: bool,
     /// Whether its records are in the index.
@@ -28,7 +28,7 @@ pub(crate) struct Segment {
     gone: Vec<u64>,
     /// Indexes that have left, and whose mark is not on the disk.
     pub(crate) unmarked: Vec<u64>,
-    /// `live` when the room of what had left was given back.
+    /// `live` when holes were last made.
     pub(crate) punched: u64,
 }
 
@@ -142,7 +142,7 @@ impl Index {
         }
     }
 
-    /// An event or dead letter has left. Returns whether it was there.
+    /// An event or dead letter has left. Returns whether it was live.
     pub(crate) fn leave(&mut self, index: u64) -> bool {
         let Some(segment) = self.segment_of_mut(index) else {
             return false;

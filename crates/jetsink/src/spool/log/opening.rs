@@ -1,10 +1,10 @@
 //! Opens a log in whatever state its folder is.
 //!
-//! The newest segment says what the older ones hold, so only it is read at once; [`Backlog::scan`] reads
+//! The newest segment has the index ranges of the older ones, so only it is read first; [`Backlog::scan`] reads
 //! the others while new events are appended. An index below the highest `durable_below` that is neither
 //! found nor marked as delivered is damaged. Above that, an incomplete end is torn, or was damaged before
 //! the writer became idle. All whole records are delivered; those above are first written again, since
-//! the page cache may show what the disk lost.
+//! the page cache may show records that the disk lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -24,10 +24,10 @@ use super::writer::{Log, PREPARED, lock, parse_name};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
-/// Where the second start record is searched, if the first one is damaged.
+/// The last offset at which the second start record is searched, if the first one is damaged.
 const MAX_START: u64 = 1 << 20;
 
-/// What damage to a spool's files cost.
+/// The cost of damage to a spool's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolLoss {
@@ -36,7 +36,7 @@ pub struct SpoolLoss {
     /// Bytes of an incomplete end: a write that a crash or power cut interrupted before it was
     /// acknowledged, or records that were damaged within 20 ms of their write.
     pub torn_bytes: u64,
-    /// Files of which nothing could be read.
+    /// Files without a readable record.
     pub unreadable_files: u64,
 }
 
@@ -65,11 +65,11 @@ impl fmt::Display for SpoolLoss {
     }
 }
 
-/// The part of an open log that has yet to be read.
+/// The part of an open log that is not scanned.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     index: Arc<Mutex<Index>>,
-    /// Of segments that were read at once.
+    /// The contents of segments that were read during the opening.
     contents: BTreeMap<u64, Contents>,
     counted: Counted,
     /// Indexes of records that others replace.
@@ -82,6 +82,8 @@ struct Contents {
     start: Option<(u64, Start)>,
     entries: Vec<Entry>,
     gone: Vec<(u64, u64)>,
+    /// The part of `gone` that the last mark added: nothing proves that it is on the disk.
+    last_gone: Vec<(u64, u64)>,
     /// The latest state, and its index.
     state: Option<(u64, State)>,
     states: Vec<u64>,
@@ -125,7 +127,7 @@ impl Contents {
                     });
                     if is_event {
                         if subject.is_none() {
-                            // Not what an event is: as if it were damaged.
+                            // Counts as damaged: an event has a subject.
                             return;
                         }
                         last.clone_from(&subject);
@@ -151,7 +153,10 @@ impl Contents {
                         contents.start = Some((head.index, start));
                     }
                 }
-                Kind::Delivered => contents.gone.extend(decode_runs(body)),
+                Kind::Delivered => {
+                    contents.last_gone = decode_runs(body).collect();
+                    contents.gone.extend(&contents.last_gone);
+                }
                 Kind::Seal => {}
             }
         })?;
@@ -289,10 +294,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
                     continue;
                 };
                 let end = match next {
-                    // What lies behind is undecided.
+                    // Later records are undecided.
                     None if writes => contents.durable.max(first),
                     None => contents.durable.max(first).max(contents.highest()),
-                    // What a newer segment has is not this one's.
+                    // The indexes of a newer segment do not belong to this one.
                     Some(next) => contents.highest().max(contents.durable).min(next),
                 };
                 (first, end, Some(contents))
@@ -435,7 +440,7 @@ fn read_start(file: &dyn DiskFile, id: u64) -> io::Result<Result<Option<(u64, St
     Ok(Ok(None))
 }
 
-/// What is in a log.
+/// The number and bytes of a log's events and dead letters.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     /// Events and their bytes, by subject.
@@ -472,7 +477,7 @@ impl Backlog {
         }
     }
 
-    /// The size of what has yet to be read.
+    /// The bytes of segments that are not scanned.
     pub(crate) fn bytes(&self) -> u64 {
         let index = lock(&self.index);
         let unscanned = index
@@ -484,7 +489,7 @@ impl Backlog {
             .sum()
     }
 
-    /// Reads what was not read at once, and counts everything. `None` if `goes_on` ended it.
+    /// Scans the remaining segments, and counts everything. `None` if `goes_on` ended it.
     pub(crate) fn scan(mut self, goes_on: impl Fn() -> bool) -> Option<Counted> {
         let segments: Vec<_> = {
             let index = lock(&self.index);
@@ -549,6 +554,11 @@ impl Backlog {
             // So that it is counted once.
             segment.unmarked.push(*index);
         }
+        // They are marked again: the page cache may show a mark that the disk lost.
+        let last = contents.last_gone.into_iter();
+        let last = last.flat_map(|(index, count)| index..index + count);
+        let unproven = last.filter(|index| (first..end).contains(index));
+        segment.unmarked.extend(unproven);
         let mut entries = contents.entries;
         entries.retain(|entry| {
             let index = entry.place.index;
@@ -566,7 +576,7 @@ impl Backlog {
 }
 
 impl Index {
-    /// Takes away a record that another one has replaced; returns its subject and bytes if it was there.
+    /// Takes away a record that another one has replaced; returns its subject and bytes if it was live.
     fn replace(&mut self, index: u64) -> Option<(Option<Subject>, u64)> {
         if self.is_gone(index) {
             return None;

@@ -1,4 +1,4 @@
-//! Where the events of one subject are: a few bytes for each. Pure.
+//! The places of one subject's events, a few bytes per event. Pure.
 
 use std::collections::VecDeque;
 

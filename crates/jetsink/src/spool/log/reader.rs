@@ -26,7 +26,7 @@ pub(crate) type Entry<T> = (u64, u64, Result<T, Damage>);
 #[derive(Debug)]
 pub(crate) struct Chunk<T = Record> {
     pub(crate) entries: Vec<Entry<T>>,
-    /// Where to read on.
+    /// The index of the next read.
     pub(crate) next: u64,
     /// Whether there may be more.
     pub(crate) more: bool,

@@ -1,7 +1,7 @@
-//! Appends records, marks what has left, and removes segments.
+//! Appends records, marks delivered records, and removes segments.
 //!
-//! One thread owns the [`Log`]. A failed write or sync closes the segment for good: what the page cache
-//! shows of it may not be on the disk.
+//! One thread owns the [`Log`]. A failed write or sync closes the segment for good: the page cache may
+//! show records that are not on the disk.
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -310,7 +310,7 @@ impl Log {
         let Some(active) = self.active.take() else {
             return;
         };
-        // Gives back what it did not need of its zeros. If it fails, they stay.
+        // Returns unused zeros to the disk. If this fails, they stay.
         let _ = active.file.set_len(active.tail);
         let mut index = lock(&self.index);
         if let Some(segment) = index.segments.get_mut(&active.first) {
@@ -345,8 +345,8 @@ impl Log {
         sealed
     }
 
-    /// Marks what has left, and removes the segments that hold nothing else. Calls `on_left` with each
-    /// position in `left` of what had not left before. Returns whether all marks
+    /// Marks delivered records, and removes drained segments. Calls `on_left` with each position in `left` of a
+    /// record that was live. Returns whether all marks
     /// are on the disk; without room they stay in memory.
     pub(crate) fn deliver(
         &mut self,
@@ -422,7 +422,7 @@ impl Log {
         result
     }
 
-    /// Removes segments of which nothing is live.
+    /// Removes segments without live records.
     fn remove(&mut self, segments: &[(u64, String)]) -> io::Result<()> {
         while let Some(name) = self.stale.last().filter(|_| !segments.is_empty()) {
             match self.disk.remove(name) {
@@ -481,7 +481,7 @@ impl Log {
         self.drop_drained(REUSED);
     }
 
-    /// Gives the room of what has left back to the disk, in segments that hold little else.
+    /// Returns the room of delivered records to the disk, in segments with few live ones.
     pub(crate) fn punch(&self) -> io::Result<()> {
         let mostly_gone: Vec<_> = {
             let mut index = lock(&self.index);
@@ -536,7 +536,7 @@ impl Log {
         thread.join().ok()?.ok()
     }
 
-    /// Seals, removes what is not needed, and ends.
+    /// Seals the log, removes drained and unused segments, and ends.
     pub(crate) fn close(mut self) {
         let _ = self.resolve_doubt();
         let _ = self.seal();
@@ -603,7 +603,7 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, u64::from_str_radix(id, 16).ok()?))
 }
 
-/// A number that nobody can guess, and not 0.
+/// An unpredictable number other than 0.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0).max(1)

@@ -15,7 +15,7 @@ fn acts(history: u64) -> Vec<Act> {
     (0..ACTS).map(|_| Act::rolled(&mut dice)).collect()
 }
 
-/// From opening to closing, on a disk that fails as told; ends with the disk repaired.
+/// Opens a spool, acts and closes it on a failing disk; ends with the disk repaired.
 fn life(acts: &[Act], failing: Option<Failing>) -> Driver {
     let mut driver = Driver::new();
     driver.disk.fail(failing);

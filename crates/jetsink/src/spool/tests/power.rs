@@ -1,5 +1,5 @@
-//! The power is cut at a random step, again and again: an append that returned `Ok` is there when it
-//! returns, whatever the disk made of what was not synced.
+//! The power is cut at random steps. Acknowledged events survive, whichever unsynced writes the disk lost,
+//! tore or reordered.
 
 use trial::{Dice, Trial};
 

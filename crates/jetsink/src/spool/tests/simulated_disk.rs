@@ -56,7 +56,7 @@ enum Entry {
 
 #[derive(Debug, Default, Clone)]
 struct Inode {
-    /// What a read returns.
+    /// The content that a read returns.
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
@@ -183,7 +183,7 @@ impl SimulatedDisk {
         disk
     }
 
-    /// What is on it once the power is back.
+    /// Restores the power: unsynced changes are kept, lost, torn or reordered.
     pub(crate) fn power_returns(&self, dice: &mut Dice) {
         let mut state = self.state();
         let mut entries = std::mem::take(&mut state.entries);

@@ -29,7 +29,7 @@ fn killed(groups: &[usize], is_at_rest: bool) -> (Files, Model) {
     (disk.files(), model)
 }
 
-/// Opens damaged files, and compares them with what was there: each event is delivered or counted.
+/// Opens damaged files, and compares them with the model: each event is delivered or counted.
 /// Returns how many are missing.
 fn check(files: &Files, model: &Model) -> (u64, bool) {
     let disk = SimulatedDisk::of(files);
@@ -48,7 +48,7 @@ fn check(files: &Files, model: &Model) -> (u64, bool) {
         missing <= loss.damaged || unread,
         "{missing} missing: {loss:?}"
     );
-    // A restart changes nothing of that, and tells nothing twice.
+    // A restart keeps the result, and reports nothing twice.
     let before = found.events.len();
     log.close();
     let (log, again) = open(&disk).unwrap();
@@ -80,7 +80,7 @@ fn a_flipped_bit_costs_at_most_its_record_and_is_counted() {
         bytes[at] ^= 1 << dice.below(8);
         let (missing, exact) = check(&files, model);
         assert!(missing <= 1, "{missing} at byte {at} of {name}");
-        // Of the last 20 ms it is told that something is torn.
+        // Damage within the last 20 ms is reported as torn.
         assert!(missing == 0 || exact || !is_at_rest);
     });
 }

@@ -80,7 +80,7 @@ fn mutated(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes, and encodes what was decoded: nothing is invented.
+/// Decodes a record and encodes it again: nothing is invented.
 fn look_at(bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let Ok((head, body)) = split(&bytes, SEGMENT) else {

@@ -42,7 +42,7 @@ fn errors_are_true_when_any_call_fails() {
                 model.act(&mut log, &disk, dice);
             }
             disk.fail(None);
-            // What the log says now is what it says after a restart or a power cut.
+            // A restart or a power cut keeps the log's contents.
             let resolved = log.resolve_doubt();
             assert!(resolved.is_ok(), "{resolved:?}");
             if dice.coin() {

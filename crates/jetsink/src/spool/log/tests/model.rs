@@ -47,7 +47,7 @@ pub(super) struct Model {
     next: u64,
 }
 
-/// What a log holds, by number of event.
+/// The contents of a log, by number of event.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) events: Vec<(u64, Record)>,
@@ -263,7 +263,7 @@ impl Model {
         self.events.get_mut(&number).unwrap().1 = fate;
     }
 
-    /// Compares what a log holds, and takes that for known.
+    /// Compares a log with the model, and takes its contents as known.
     pub(super) fn check(&mut self, log: &Log) {
         let found = read(log);
         assert_eq!(found.damaged, 0);
@@ -290,6 +290,8 @@ impl Model {
             *fate = match counts {
                 (1, 0) => Fate::Spooled,
                 (0, 1) => Fate::Dead,
+                // Its mark may be in the page cache alone.
+                _ if matches!(fate, Fate::Going | Fate::Either) => *fate,
                 _ => Fate::Gone,
             };
         }
