@@ -1,4 +1,4 @@
-//! What it can't read, and is told why.
+//! Streams, subjects and times that `tail` refuses, each with its reason.
 
 use super::*;
 
@@ -20,11 +20,11 @@ async fn what_can_not_be_followed_is_told_in_one_line() {
         2,
         "--subject \"a.>.b\"",
     );
-    let misspelt = ["--no-follow", "--subject", "e.{tenantId}.{tyep}"];
+    let misspelt = ["--no-follow", "--subject", "e.{tenantId}.{Tyep}"];
     told(
         &tail(&server, &[&misspelt[..], &["--tenant", "a"]].concat()),
         2,
-        "{tyep}",
+        "{Tyep}",
     );
     told(
         &tail(&server, &["--since", "1m", "--until", "2m"]),
