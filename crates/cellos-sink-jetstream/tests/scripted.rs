@@ -212,7 +212,7 @@ async fn one_of_a_thousand_callers_probes_and_a_hanging_probe_ends_at_the_deadli
     sleep(Duration::from_millis(1)).await;
     for _ in 0..1_000 {
         let error = sink.emit(&event("a")).await.unwrap_err().to_string();
-        assert!(error.contains("a probe is under way"), "{error}");
+        assert!(error.contains("a probe is in flight"), "{error}");
     }
     assert_eq!(script.calls(), 4);
     let error = probe.await.unwrap().unwrap_err().to_string();

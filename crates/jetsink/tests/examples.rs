@@ -189,7 +189,7 @@ async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
     let large = EVENT.replace("order.placed", &"x".repeat(1_100_000));
     let (code, text) = request(address, "POST /events", &large).await;
     assert_eq!(code, 422);
-    assert!(text.contains("but the broker takes"), "{text}");
+    assert!(text.contains("bytes with headers"), "{text}");
 
     broker.kill().unwrap();
     timeout(LONGEST, async {

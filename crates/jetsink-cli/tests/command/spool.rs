@@ -234,7 +234,7 @@ async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted
     assert_code(&run(&[&flags[..], &[SAMPLES]].concat()), 0);
     let dead = spool(&["dead", directory]);
     assert!(
-        stdout(&dead).contains("but the broker takes 1048576"),
+        stdout(&dead).contains("but the broker accepts 1048576"),
         "{}",
         stdout(&dead)
     );

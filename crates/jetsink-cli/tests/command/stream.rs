@@ -48,7 +48,7 @@ async fn a_stream_is_planned_made_once_and_checked() {
     assert_code(&output, 0);
     let text = stdout(&output);
     assert!(
-        text.starts_with("stream EVENTS is not there; it is created with\n"),
+        text.starts_with("stream EVENTS does not exist; it is created with\n"),
         "{text}"
     );
     assert!(text.contains("  + max_age: 90d\n"), "{text}");
@@ -66,7 +66,7 @@ async fn a_stream_is_planned_made_once_and_checked() {
     for verb in ["apply", "check", "plan"] {
         let output = stream(&server, &wanting(verb, &[]));
         assert_code(&output, 0);
-        assert_eq!(stdout(&output), "stream EVENTS is as it should be\n");
+        assert_eq!(stdout(&output), "stream EVENTS meets the specification\n");
     }
     assert_eq!(config(&server, "EVENTS").await.unwrap(), made);
 }

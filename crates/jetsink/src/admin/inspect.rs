@@ -15,7 +15,7 @@ use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
 use crate::outcome::{PublishError, Refusal, codes};
 
-/// An impossible name of a stream: it contains white space.
+/// A name that no stream can have: it contains white space.
 const NO_STREAM: &str = "jetsink asks whether it may publish";
 
 impl Admin<'_> {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 /// The part of each message that a [`StreamReader`](crate::StreamReader) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamReading {
-    /// All of it.
+    /// The whole message.
     Whole,
-    /// All but the payload, which is empty then.
+    /// All except the payload, which is empty.
     HeadersOnly,
 }
 
@@ -20,14 +20,14 @@ pub enum StreamStart {
     /// The first message of the stream.
     #[default]
     First,
-    /// The one with this sequence number, or the first one behind it.
+    /// The message with this sequence number, or the first one after it.
     Sequence(u64),
-    /// The first one that was stored at this time or later.
+    /// The first message stored at this time or later.
     Time(SystemTime),
     /// The message at this distance from the end, by sequence number: removed messages and messages of
-    /// other subjects count too.
+    /// other subjects count, too.
     Last(u64),
-    /// The first one that is stored after the reader was made.
+    /// The first message stored after the reader was made.
     New,
 }
 
@@ -58,7 +58,7 @@ impl From<StreamReading> for StreamQuery {
 }
 
 impl StreamQuery {
-    /// All messages of the stream.
+    /// Selects all messages of the stream.
     pub fn new(reading: StreamReading) -> Self {
         Self {
             reading,
@@ -74,8 +74,9 @@ impl StreamQuery {
         self
     }
 
-    /// Only messages of these subjects, `*` and `>` as subscribers write them; none is all. No two may
-    /// overlap. A server older than 2.10 sends messages of other subjects, too.
+    /// Selects only messages of these subjects, each a [`SubjectPattern`](crate::SubjectPattern); an empty list
+    /// selects all. The server refuses patterns that overlap. A server older than 2.10 sends messages of other
+    /// subjects, too.
     pub fn subjects<S: Into<String>>(mut self, subjects: impl IntoIterator<Item = S>) -> Self {
         self.subjects = subjects.into_iter().map(Into::into).collect();
         self
@@ -87,7 +88,7 @@ impl StreamQuery {
         self
     }
 
-    /// The consumer's, whose start is resolved: what is new is behind `last`.
+    /// Adds the query to a consumer's configuration. New messages are those after `last`.
     pub(super) fn amend(&self, config: &mut Value, last: u64) {
         config["headers_only"] = (self.reading == StreamReading::HeadersOnly).into();
         if !self.subjects.is_empty() {

@@ -1,18 +1,17 @@
 //! The waits between probes: 100 ms · 2^attempt, capped at 180 s.
 //!
-//! The schedule is a pure function of the attempt, without jitter: each sink probes its broker with
-//! one event at a time, so there is no herd to spread, and an operator can tell from the attempt in
-//! a log line when the next probe is due.
+//! The schedule is a pure function of the attempt, without jitter: each sink probes its broker with one event
+//! at a time, so there is no herd to spread, and the attempt in a log line shows when the next probe is due.
 
 use std::time::Duration;
 
 /// The wait after the first failure (attempt 0).
 pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The longest wait; reached at attempt 11.
+/// The maximum wait, from attempt 11 on.
 pub const MAX_WAIT: Duration = Duration::from_secs(180);
 
-/// How long the circuit stays open after failure number `attempt`, counted from 0.
+/// Returns the time for which the circuit stays open after failure number `attempt`, counted from 0.
 ///
 /// 100 ms, 200 ms, 400 ms … 102.4 s (attempt 10), then 180 s for every further attempt up to
 /// `u32::MAX`. Never panics or overflows.

@@ -19,7 +19,7 @@
 //!    until it is settled or released.
 //! 4. Only an outcome of the current epoch changes the state: a late success does not close a
 //!    circuit that opened meanwhile, and a late failure does not open one that closed meanwhile.
-//! 5. A released (cancelled) probe gives its place back: the next caller may probe at once.
+//! 5. After a released (cancelled) probe, the next caller may probe at once.
 //!
 //! `state.rs` has the public values, `word.rs` the packing and the compare-and-swap loop,
 //! [`backoff`] the waits.
@@ -157,7 +157,7 @@ impl Circuit {
         }
     }
 
-    /// Gives an admission back unused: its publish was cancelled, or proves nothing about this circuit.
+    /// Returns an admission unused: its publish was cancelled, or proves nothing about this circuit.
     pub fn release(&self, admission: Admission) {
         match self.word.unpack(admission.word) {
             Phase::Probing { epoch, .. } => {

@@ -16,14 +16,14 @@ pub enum State {
         /// Failed probes since the circuit opened; 0 after the failure that opened it. Stays at
         /// [`MAX_ATTEMPT`](super::MAX_ATTEMPT) once it gets there.
         attempt: u32,
-        /// When the next probe is due. During a probe, the time of the call.
+        /// The time when the next probe is due. During a probe, the time of the call.
         next_after: Instant,
         /// Whether a probe is in flight.
         probing: bool,
     },
 }
 
-/// Why a caller was not admitted.
+/// The rejection of a caller by an open circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
     /// As in [`State::Reconnecting`].

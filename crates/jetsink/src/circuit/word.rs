@@ -22,7 +22,7 @@ const LOW_MASK: u64 = (1 << ATTEMPT_SHIFT) - 1;
 const ATTEMPT_MASK: u64 = (1 << (PHASE_SHIFT - ATTEMPT_SHIFT)) - 1;
 const TICK_NANOS: u64 = 10_000;
 
-/// The highest attempt that a circuit counts, after 136 days of failing probes.
+/// The maximum attempt that a circuit counts, after 136 days of failing probes.
 pub const MAX_ATTEMPT: u32 = ATTEMPT_MASK as u32;
 
 /// The content of the word.

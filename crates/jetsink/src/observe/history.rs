@@ -1,4 +1,4 @@
-//! What the circuits went through: told to the log, to the metrics, and to whoever watches.
+//! Reports each change of a circuit to the log, the metrics and the sink's watchers.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
@@ -14,15 +14,15 @@ use crate::outcome::{LastFailure, PublishError, Scope};
 use crate::sync::lock;
 
 pub(crate) struct History {
-    told: Mutex<Told>,
+    latest: Mutex<Latest>,
     /// Counts changes.
     changes: watch::Sender<u64>,
     pub(crate) meters: CircuitMeters,
 }
 
 #[derive(Debug, Clone)]
-struct Told {
-    /// When the broker's circuit last opened or closed.
+struct Latest {
+    /// The time when the broker's circuit last opened or closed.
     since: Instant,
     last_failure: Option<LastFailure>,
 }
@@ -30,7 +30,7 @@ struct Told {
 impl History {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            told: Mutex::new(Told {
+            latest: Mutex::new(Latest {
                 since: now,
                 last_failure: None,
             }),
@@ -42,7 +42,7 @@ impl History {
     pub(crate) fn failed(&self, now: Instant, error: &PublishError, subject: Option<&Subject>) {
         let scope = error.scope();
         if scope == Scope::Event {
-            return; // says nothing of anybody else
+            return; // concerns no other event
         }
         self.lock().last_failure = Some(LastFailure {
             error: error.clone(),
@@ -83,7 +83,7 @@ impl History {
         self.changed();
     }
 
-    /// Wakes those who watch.
+    /// Notifies the watchers.
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -92,20 +92,21 @@ impl History {
         self.changes.subscribe()
     }
 
-    pub(crate) fn told(&self) -> (Instant, Option<LastFailure>) {
-        let told = self.lock();
-        (told.since, told.last_failure.clone())
+    /// Returns the time of the broker's circuit's last change, and the last failure.
+    pub(crate) fn latest(&self) -> (Instant, Option<LastFailure>) {
+        let latest = self.lock();
+        (latest.since, latest.last_failure.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        lock(&self.told)
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        lock(&self.latest)
     }
 }
 
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History")
-            .field("told", &self.told)
+            .field("latest", &self.latest)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
-//! Metrics through the `metrics` facade, named and labelled as Prometheus has it. No label has more
-//! values than are written here. Handles are made once, with the sink, so that counting is an
-//! atomic operation, and nothing at all where the process has no recorder.
+//! Metrics through the `metrics` facade, with Prometheus names and labels. Every label value is a constant in
+//! this file. Handles are made once, with the sink, so that counting is one atomic operation, and free in a
+//! process without a recorder.
 
 use std::time::Duration;
 
@@ -51,20 +51,17 @@ pub(crate) struct EmitMeters {
 
 impl EmitMeters {
     pub(crate) fn new() -> Self {
-        describe_counter!(EMITS, "Emits, by what became of them.");
-        describe_histogram!(EMIT_SECONDS, Unit::Seconds, "How long an emit took.");
+        describe_counter!(EMITS, "Emits, by their outcome.");
+        describe_histogram!(EMIT_SECONDS, Unit::Seconds, "The duration of an emit.");
         describe_histogram!(
             ACK_SECONDS,
             Unit::Seconds,
-            "From sending an event to its stream's acknowledgement."
+            "The time from sending an event to its stream's acknowledgement."
         );
-        describe_counter!(
-            RETRIES,
-            "Publishes that were tried again within their emit."
-        );
+        describe_counter!(RETRIES, "Publishes that were retried within their emit.");
         describe_counter!(
             UNKNOWN,
-            "Publishes, those of replay included, that were sent and not answered."
+            "Publishes, including those of replay, that were sent and not answered."
         );
         describe_counter!(
             LENIENT,
@@ -89,7 +86,7 @@ impl EmitMeters {
         counter!(LENIENT, "rule" => rule.name()).increment(1);
     }
 
-    /// What became of one emit.
+    /// Counts an emit by its outcome.
     pub(crate) fn emitted(&self, result: &Result<Delivery, EmitError>) {
         let outcome = match result {
             Ok(Delivery::Stored { .. }) => &self.stored,
@@ -104,7 +101,7 @@ impl EmitMeters {
         outcome.increment(1);
     }
 
-    /// One emit that an open circuit rejected.
+    /// Counts an emit that an open circuit rejected.
     pub(crate) fn rejected(&self) {
         self.rejected.increment(1);
     }
@@ -117,7 +114,7 @@ impl EmitMeters {
         self.ack_seconds.record(time.as_secs_f64());
     }
 
-    /// What is known after a publish that failed.
+    /// Counts a failed publish if its outcome is unknown.
     pub(crate) fn failed(&self, known: Known) {
         match known {
             Known::OutcomeUnknown => self.unknown_outcomes.increment(1),
@@ -150,10 +147,10 @@ impl CircuitMeters {
         );
         describe_counter!(TRANSITIONS, "Circuits that opened and closed.");
         describe_counter!(PROBES, "Probes of open circuits, by their result.");
-        describe_gauge!(CONNECTED, "Connections to a broker that are there now.");
+        describe_gauge!(CONNECTED, "Connections to a broker at the moment.");
         describe_counter!(
             CONNECTIONS,
-            "Connections that were made; the first of each sink among them."
+            "Connections established, including the first of each sink."
         );
         Self {
             broker: ScopeMeters::new("broker"),
@@ -184,7 +181,7 @@ impl CircuitMeters {
         }
     }
 
-    /// Open circuits that are there no more, with their sink or to make room for others.
+    /// Removes open circuits from the gauge that were dropped with their sink, or to make room for others.
     pub(crate) fn forgotten(&self, scope: Scope, circuits: usize) {
         match scope {
             Scope::Broker => self.broker.open.decrement(circuits as f64),
@@ -229,11 +226,8 @@ pub(crate) struct SpoolMeters {
 
 impl SpoolMeters {
     pub(crate) fn new() -> Self {
-        describe_gauge!(SPOOL_EVENTS, "Events that wait in the spool.");
-        describe_gauge!(
-            SPOOL_SUBJECTS,
-            "Subjects of which events wait in the spool."
-        );
+        describe_gauge!(SPOOL_EVENTS, "Pending events in the spool.");
+        describe_gauge!(SPOOL_SUBJECTS, "Subjects with pending events in the spool.");
         describe_gauge!(
             SPOOL_BYTES,
             Unit::Bytes,
@@ -242,22 +236,22 @@ impl SpoolMeters {
         describe_gauge!(
             SPOOL_LIMIT,
             Unit::Bytes,
-            "Where the spool is full, and emits fail."
+            "The limit of the spool; emits fail when it is full."
         );
         describe_gauge!(
             SPOOL_OLDEST,
             Unit::Seconds,
-            "How long the oldest event of the spool has waited; 0 for an empty one."
+            "The age of the oldest pending event in the spool; 0 if it is empty."
         );
         describe_gauge!(
             DEAD_LETTERS,
-            "Events in the spool that the broker refused for good, or that waited for too long."
+            "Events in the spool that the broker refused permanently, or that expired."
         );
         describe_gauge!(
             DAMAGED,
-            "Events that were found damaged since the spool was opened, and are lost."
+            "Events found damaged and lost since the spool was opened."
         );
-        describe_counter!(REPLAYED, "Events that were delivered from the spool.");
+        describe_counter!(REPLAYED, "Events delivered from the spool.");
         Self {
             events: gauge!(SPOOL_EVENTS),
             subjects: gauge!(SPOOL_SUBJECTS),

@@ -1,5 +1,4 @@
-//! The `tracing` spans, with names and fields that stay (docs/operating.md). Their target is
-//! `jetsink`, wherever they are made.
+//! The `tracing` spans, with stable names and fields (docs/operating.md). Their target is always `jetsink`.
 
 use tracing::field::Empty;
 use tracing::{Span, debug_span, info_span};
@@ -7,7 +6,7 @@ use tracing::{Span, debug_span, info_span};
 use crate::message::envelope::Envelope;
 use crate::outcome::{Delivery, EmitError};
 
-/// One event on its way to a stream, with all its attempts.
+/// A span for publishing one event, with all attempts.
 pub(crate) fn publish(envelope: &Envelope) -> Span {
     debug_span!(
         target: "jetsink",
@@ -21,7 +20,7 @@ pub(crate) fn publish(envelope: &Envelope) -> Span {
     )
 }
 
-/// One event on its way to the disk.
+/// A span for spooling one event.
 pub(crate) fn spool(envelope: &Envelope) -> Span {
     debug_span!(
         target: "jetsink",
@@ -32,22 +31,22 @@ pub(crate) fn spool(envelope: &Envelope) -> Span {
     )
 }
 
-/// The spool being emptied, until it is empty or the broker fails.
+/// A span for a replay, until the spool is empty or the broker fails.
 pub(crate) fn replay(waiting: u64) -> Span {
     info_span!(target: "jetsink", "replay", waiting, replayed = Empty, dead = Empty)
 }
 
-/// Finding out which spooled events are stored already.
+/// A span for finding out which spooled events are stored already.
 pub(crate) fn look_up(subjects: usize) -> Span {
     debug_span!(target: "jetsink", "look_up", subjects, found = Empty, error = Empty)
 }
 
-/// One try to connect to one of the servers.
+/// A span for one connection attempt.
 pub(crate) fn connect(attempt: usize) -> Span {
     debug_span!(target: "jetsink", "connect", attempt)
 }
 
-/// What came of an event.
+/// Records the result of an event in its span.
 pub(crate) fn ended(span: &Span, result: &Result<Delivery, EmitError>) {
     if span.is_disabled() {
         return;

@@ -1,6 +1,6 @@
 //! The acknowledgement of a stream.
 
-/// A stream's word that it has stored an event.
+/// A stream's confirmation that it has stored an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acknowledgement {
@@ -8,8 +8,8 @@ pub struct Acknowledgement {
     pub stream: String,
     /// The event's sequence number in it.
     pub sequence: u64,
-    /// Whether the stream already had a message with this id in its duplicate window, and so stored
-    /// nothing now; `sequence` is then the first one's.
+    /// Whether the stream already had a message with this id in its duplicate window, and stored nothing now;
+    /// `sequence` is then that of the earlier message.
     pub duplicate: bool,
 }
 

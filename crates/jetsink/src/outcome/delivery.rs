@@ -1,8 +1,8 @@
-//! What became of an emitted event, and of all events of a sink.
+//! The outcome of an emitted event, and the totals of a sink.
 
 use super::acknowledgement::Acknowledgement;
 
-/// What became of an event that was emitted with `Ok`.
+/// The outcome of an event for which an emit returned `Ok`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -12,11 +12,11 @@ pub enum Delivery {
         stream: String,
         /// The event's sequence number in it.
         sequence: u64,
-        /// Whether the broker called it a duplicate: stored before, by an earlier attempt of this
-        /// emit or under the same message id, and not stored again.
+        /// Whether the broker reported a duplicate: an earlier attempt of this emit, or an event with the
+        /// same message id, was stored before, and nothing was stored now.
         duplicate: bool,
     },
-    /// It is synced to the local disk, and will be sent when the broker takes it.
+    /// It is synced to the local disk, and will be sent when the broker accepts it.
     Spooled,
 }
 
@@ -30,16 +30,16 @@ impl From<Acknowledgement> for Delivery {
     }
 }
 
-/// What became of everything, by [`Sink::close`](crate::Sink::close). Nothing was lost on the way where `unknown` is 0 and each `Err`
-/// was dealt with.
+/// The totals of a sink, by [`Sink::close`](crate::Sink::close). No event was lost if `unknown` is 0 and the
+/// caller handled each `Err`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// Events that a stream acknowledged during this sink's life, replayed ones among them.
+    /// Events that a stream acknowledged during this sink's life, including replayed ones.
     pub delivered: u64,
-    /// Events that are in the spool, for the next sink on it.
+    /// Events pending in the spool, for the next sink that opens it.
     pub spooled: u64,
-    /// Emits that ended without anybody knowing whether the event is stored or spooled.
+    /// Emits after which it is unknown whether the event is stored or spooled.
     pub unknown: u64,
     /// Dead letters in the spool.
     pub dead_letters: u64,

@@ -8,23 +8,23 @@ use super::spool_error::SpoolError;
 use crate::message::envelope::MessageId;
 use crate::message::subject::Subject;
 
-/// A rejection by an open circuit. Nothing was sent; making one allocates nothing. `Display` says when the next
+/// A rejection by an open circuit. Nothing was sent. It contains no allocation. `Display` shows when the next
 /// probe is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitOpen {
-    /// Whose circuit is open: the broker's or the subject's.
+    /// The open circuit: the broker's or the subject's.
     pub scope: Scope,
     /// Failed probes since it opened.
     pub attempt: u32,
-    /// How long until the next probe is due; zero while one is under way.
+    /// The time until the next probe is due; zero during a probe.
     pub retry_after: Duration,
-    /// Whether a probe is under way.
+    /// Whether a probe is in flight.
     pub probing: bool,
 }
 
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In few and whole pieces: an outage may show it by the million.
+        // Few writes: an outage may format this millions of times.
         f.write_str(match self.scope {
             Scope::Broker => "not sent: the broker's circuit is open (reconnecting state, attempt ",
             Scope::Subject => {
@@ -35,11 +35,11 @@ impl fmt::Display for CircuitOpen {
         self.attempt.fmt(f)?;
         if self.probing {
             return f.write_str(
-                ", a probe is under way, next in 0 ms); emit it again then, or keep it elsewhere",
+                ", a probe is in flight, next in 0 ms); emit it again then, or keep it elsewhere",
             );
         }
         f.write_str(", next probe in ")?;
-        // Rounded up: an emit after that many milliseconds is in time.
+        // Rounded up, so that an emit after this time is not too early.
         let subsecond = u64::from(self.retry_after.subsec_nanos().div_ceil(1_000_000));
         let seconds = self.retry_after.as_secs();
         seconds
@@ -50,18 +50,18 @@ impl fmt::Display for CircuitOpen {
     }
 }
 
-/// A publish that was tried and failed. `Display` is one line with the subject, the message id and the attempts.
+/// A failed publish. `Display` is one line with the subject, the message id and the attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedEmit {
-    /// The subject it went to.
+    /// The event's subject.
     pub subject: Subject,
-    /// The id it carried, the same on each attempt.
+    /// The event's message id, the same in each attempt.
     pub message_id: Option<MessageId>,
-    /// How many attempts were made; 0 where a pipeline was stopped before the first.
+    /// The number of attempts; 0 if a pipeline was stopped before the first.
     pub attempts: u32,
-    /// Why the last one failed.
+    /// The error of the last attempt.
     pub error: PublishError,
-    /// What is known of the event after all attempts: unknown if any of them was.
+    /// The state of the event after all attempts: unknown if the outcome of any attempt is unknown.
     pub known: Known,
 }
 
@@ -79,35 +79,35 @@ impl fmt::Display for FailedEmit {
     }
 }
 
-/// Why an emit gave no delivery. `Display` is one line: what is known of the event, what happened, and where; fit
-/// for a log, with no credentials.
+/// The error of an emit. `Display` is one line for a log: the state of the event, the cause, and the subject. It
+/// contains no credentials.
 ///
-/// Most callers need two answers only, whom it concerns and what is known:
+/// Most callers need only the scope of the failure and the state of the event:
 ///
 /// ```
 /// use jetsink::{EmitError, Known, Scope};
 ///
-/// fn what_now(error: &EmitError) -> &'static str {
+/// fn remedy(error: &EmitError) -> &'static str {
 ///     match (error.scope(), error.known()) {
-///         (Scope::Event, _) => "mend this event; others are not affected",
+///         (Scope::Event, _) => "fix this event; others are not affected",
 ///         (_, Known::OutcomeUnknown) => "it may be stored: emit again only if twice is harmless",
 ///         (_, Known::NotSent | Known::Refused) => "it is not stored: keep it and emit it later",
 ///     }
 /// }
 /// ```
 ///
-/// There is no use in emitting again at once: the sink has tried as often as the deadline allowed. Whoever keeps
-/// the event elsewhere asks for when it is worth another try:
+/// Do not emit again at once: the sink has retried as often as the deadline allowed. A caller that keeps the
+/// event needs the time of the next attempt:
 ///
 /// ```
 /// use std::time::Duration;
 /// use jetsink::{EmitError, PublishError};
 ///
-/// fn try_again_in(error: &EmitError) -> Option<Duration> {
+/// fn retry_after(error: &EmitError) -> Option<Duration> {
 ///     match error {
-///         EmitError::CircuitOpen(open) => Some(open.retry_after), // zero while a probe is under way
+///         EmitError::CircuitOpen(open) => Some(open.retry_after), // zero during a probe
 ///         EmitError::Failed(failed) => match &failed.error {
-///             // Nobody but an operator can mend these.
+///             // Only an operator can fix these.
 ///             PublishError::PermissionDenied | PublishError::NoStream => None,
 ///             PublishError::TooLarge { .. } => None,
 ///             _ => Some(Duration::from_secs(1)),
@@ -121,15 +121,15 @@ impl fmt::Display for FailedEmit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The broker's circuit or the subject's is open: rejected at once, nothing sent. Emit it again once
-    /// `retry_after` has passed.
+    /// The broker's or the subject's circuit is open. The event was rejected at once and not sent. Emit it again
+    /// after `retry_after`.
     #[error("{0}")]
     CircuitOpen(CircuitOpen),
-    /// It was tried, within the deadline, and failed. Not sent, refused or unknown: see
+    /// All attempts within the deadline failed. The event is not sent, refused or unknown: see
     /// [`known`](Self::known).
     #[error("{0}")]
     Failed(Box<FailedEmit>),
-    /// It can't be sent now, and the spool did not take it: it is full, or its disk failed or was too slow.
+    /// The event can't be sent now, and spooling failed: the spool is full, or its disk failed or was too slow.
     /// Only with a spool.
     #[error("{0}")]
     Spool(Box<SpoolFailed>),
@@ -138,13 +138,13 @@ pub enum EmitError {
     Closed,
 }
 
-/// An event that the spool did not take.
+/// An event that could not be spooled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolFailed {
-    /// Why the spool did not take it.
+    /// The spool's error.
     pub error: SpoolError,
-    /// What came of sending it, where that was tried; `None` where earlier events of its subject
-    /// waited in the spool.
+    /// The error of sending it directly; `None` if that was not tried because earlier events of its subject were
+    /// pending in the spool.
     pub direct: Option<EmitError>,
 }
 
@@ -152,7 +152,7 @@ impl fmt::Display for SpoolFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.known(), self.error)?;
         match &self.direct {
-            None => f.write_str(" [earlier events of its subject wait in the spool]"),
+            None => f.write_str(" [earlier events of its subject are pending in the spool]"),
             Some(direct) => write!(f, " [sending it: {direct}]"),
         }
     }
@@ -170,7 +170,7 @@ impl SpoolFailed {
 }
 
 impl EmitError {
-    /// Whom the failure concerns.
+    /// Returns the scope of the failure.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -180,7 +180,7 @@ impl EmitError {
         }
     }
 
-    /// What is known of the event.
+    /// Returns the state of the event.
     #[must_use]
     pub fn known(&self) -> Known {
         match self {

@@ -5,16 +5,16 @@ use tokio::time::Instant;
 use super::publish_error::{PublishError, Scope};
 use crate::message::subject::Subject;
 
-/// Why something failed.
+/// A failure of a publish or of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LastFailure {
-    /// What happened.
+    /// The error.
     pub error: PublishError,
-    /// Whom it concerned.
+    /// Its scope.
     pub scope: Scope,
-    /// The subject that was published to; `None` where the connection ended.
+    /// The subject of the publish; `None` if the connection ended.
     pub subject: Option<Subject>,
-    /// When.
+    /// The time of the failure.
     pub at: Instant,
 }

@@ -1,8 +1,8 @@
 //! The result of an emit: a delivery, or a typed error. Pure.
 //!
 //! A publish ends with an [`Acknowledgement`] or a [`PublishError`], which states the [`Scope`] of the
-//! failure and what is [`Known`] of the event. An emit ends with a [`Delivery`] or an [`EmitError`], which
-//! adds the circuits' rejections and the spool's errors.
+//! failure and the event's state as far as [`Known`]. An emit ends with a [`Delivery`] or an [`EmitError`],
+//! which adds the circuits' rejections and the spool's errors.
 
 mod acknowledgement;
 pub(crate) mod codes;

@@ -1,17 +1,17 @@
-//! The errors of a publish: what happened, what is known of the event, and its scope.
+//! The errors of a publish: the cause, the state of the event, and the scope of the failure.
 
 use std::fmt;
 
 use super::codes;
 
-/// Whom a failure concerns, and so which circuit it moves. `Display` is one word.
+/// The events that a failure concerns, and so the circuit that it changes. `Display` is one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// This event only: sending it again gives the same answer. Moves no circuit.
+    /// This event only: sending it again has the same result. Changes no circuit.
     Event,
-    /// Events of this subject. Moves the subject's circuit.
+    /// All events of this subject. Changes the subject's circuit.
     Subject,
-    /// Everybody. Moves the broker's circuit.
+    /// All events. Changes the broker's circuit.
     Broker,
 }
 
@@ -25,15 +25,15 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What is known of the event after a failure. `Display` is a few words.
+/// The state of an event after a failure. `Display` is a few words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// It never left this process: it is not stored, and may be emitted again.
+    /// The event was not sent, so it is not stored. It may be emitted again.
     NotSent,
-    /// The broker said no: it is not stored, and may be emitted again once the cause is mended.
+    /// The broker refused the event, so it is not stored. It may be emitted again once the cause is fixed.
     Refused,
-    /// It was sent and nothing came back: it may be stored or not. Emitting it again may store it
-    /// twice, unless its message id says that the two are one.
+    /// The event was sent and no answer arrived: it may be stored or not. Emitting it again may store it
+    /// twice, unless both have the same message id.
     OutcomeUnknown,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Known {
     }
 }
 
-/// The broker's own words for a refusal.
+/// The broker's error for a refused message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The server's error code (`err_code`), such as 10077.
@@ -58,118 +58,120 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The text comes from outside: one line, whatever it holds.
+        // The server's text may contain line breaks and control characters.
         write!(f, "{} (code {})", self.text.escape_debug(), self.code)
     }
 }
 
-/// Why one publish failed. `Display` is one line, with no credentials.
+/// The error of one publish. `Display` is one line, without credentials.
 ///
 /// | error | [`scope`](Self::scope) | [`known`](Self::known) | [transient](Self::is_transient) |
 /// | --- | --- | --- | --- |
 /// | [`NotConnected`](Self::NotConnected), [`ClientBusy`](Self::ClientBusy), [`Stopped`](Self::Stopped) | broker | not sent | no |
 /// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
-/// | [`AckTimeout`](Self::AckTimeout) | broker; the subject, where `broker_answers` | unknown | no |
+/// | [`AckTimeout`](Self::AckTimeout) | broker; subject if `broker_answers` | unknown | no |
 /// | [`NoLeader`](Self::NoLeader), [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
 /// | [`NoStream`](Self::NoStream) | subject | refused | yes |
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
 /// | [`Refused`](Self::Refused) | by the server's code | refused; unknown for 10158 | by the server's code |
-/// | [`Other`](Self::Other) | its own | its own | where the broker's |
+/// | [`Other`](Self::Other) | its own | its own | if its scope is the broker |
 ///
-/// A transient one is tried again within the emit, as often as [`SinkSettings`](crate::SinkSettings) and the
+/// A transient error is retried within the emit, as often as [`SinkSettings`](crate::SinkSettings) and the
 /// deadline allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// There is no connection; nothing was handed to the client.
+    /// There is no connection. The client did not receive the message.
     #[error("no connection to the broker")]
     NotConnected,
-    /// The connection ended between sending and the answer.
+    /// The connection ended before the answer arrived.
     #[error("the connection was lost before the broker answered")]
     ConnectionLost,
-    /// The client did not take the message before the deadline: its queue is full.
+    /// The client's queue stayed full until the deadline.
     #[error("the client's queue stayed full until the deadline")]
     ClientBusy,
-    /// It was sent, and nothing came back before the deadline.
+    /// The message was sent, and no answer arrived before the deadline.
     #[error("{}", ack_timeout(*.broker_answers))]
     AckTimeout {
-        /// Whether the broker answered something that was sent after this event.
+        /// Whether the broker answered a later message.
         broker_answers: bool,
     },
     /// No stream captures the subject.
     #[error("no stream captures the subject; create one, or correct the subject")]
     NoStream,
-    /// A stream captures the subject, but nobody leads it at the moment.
+    /// The stream that captures the subject has no leader at the moment.
     #[error("the subject's stream has no leader at the moment")]
     NoLeader,
-    /// The JetStream API does not answer: not enabled, or in a flap.
+    /// The JetStream API does not answer: it is not enabled, or the cluster is electing a leader.
     #[error("JetStream is not available on this broker or account")]
     JetStreamUnavailable,
     /// This user may not publish to the subject.
-    #[error("this user may not publish to the subject; grant it, or correct the subject")]
+    #[error("this user may not publish to the subject; allow it, or correct the subject")]
     PermissionDenied,
-    /// This user may not answer the flow control of a stream that is read; of a look-up, never of a
-    /// publish.
+    /// This user may not answer flow control while reading a stream. An error of a look-up, never of a publish.
     #[error(
-        "the stream can't be read: its flow control hears nothing from us; grant this user to publish \
-         to $JS.FC.>"
+        "the stream can't be read: flow-control replies are blocked; allow this user to publish to \
+         $JS.FC.>"
     )]
     FlowControlDenied,
     /// This user may not receive answers.
-    #[error("this user may not subscribe to the inbox {inbox}; grant it, or set an inbox prefix")]
+    #[error("this user may not subscribe to the inbox {inbox}; allow it, or set an inbox prefix")]
     InboxDenied {
         /// The inbox subject that was refused.
         inbox: String,
     },
-    /// Larger, headers included, than the broker takes; sending it would end the connection.
-    #[error("{bytes} bytes with headers, but the broker takes {limit}")]
+    /// The message with its headers is larger than the broker accepts; sending it would end the connection.
+    #[error("{bytes} bytes with headers, but the broker accepts {limit}")]
     TooLarge {
         /// Payload and headers.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// More header bytes than a stream stores.
-    #[error("{bytes} bytes of headers, but a stream takes {limit}")]
+    /// The headers are larger than a stream accepts.
+    #[error("{bytes} bytes of headers, but a stream accepts {limit}")]
     HeadersTooLarge {
         /// The header block.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// The broker refused it, in its own words. The event's own fault: it is too large for the stream (10054,
-    /// or 10077 with "too large"), its headers are (10097), or it expected another last sequence or id (10070,
-    /// 10071, 10164). The broker's: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a
-    /// full ingest queue (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not
-    /// enabled (10039, 10076). Any other is the subject's: a full stream (10077), a sealed one (10109) …
+    /// The broker refused the message. The code determines the scope:
     ///
-    /// 10158 says that an earlier publish of the same message id may be about to be stored.
+    /// - event: too large for the stream (10054, or 10077 with "too large"), too large headers (10097), another
+    ///   last sequence or id than expected (10070, 10071, 10164);
+    /// - broker: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a full ingest queue
+    ///   (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not enabled (10039,
+    ///   10076);
+    /// - subject: any other, such as a full (10077) or sealed stream (10109).
+    ///
+    /// 10158 means that an earlier publish with the same message id is being stored.
     #[error("{0}")]
     Refused(Refusal),
-    /// It was stored by another stream than the one expected.
-    #[error("stored by stream {actual:?} where {expected:?} was expected")]
+    /// Another stream than the expected one stored the event.
+    #[error("stored by stream {actual:?}, but {expected:?} was expected")]
     WrongStream {
-        /// The stream asked for.
+        /// The expected stream.
         expected: String,
-        /// The stream that stored it.
+        /// The stream that stored the event.
         actual: String,
     },
-    /// The answer is no JetStream acknowledgement: someone else listens on the subject.
+    /// The answer is not a JetStream acknowledgement: a plain subscriber answers on the subject.
     #[error("the answer is not a JetStream acknowledgement: {0}")]
     NotAnAcknowledgement(String),
-    /// The caller stopped sending before its turn came.
-    #[error("sending was stopped before its turn")]
+    /// The pipeline was stopped before it sent the event.
+    #[error("the pipeline was stopped before this event was sent")]
     Stopped,
     /// A failure of a publisher other than the NATS one.
     #[error("{text}")]
     Other {
-        /// What happened, in one line.
+        /// The cause, in one line.
         text: String,
-        /// Whom it concerns.
+        /// The scope.
         scope: Scope,
-        /// What is known of the event.
+        /// The state of the event.
         known: Known,
     },
 }
@@ -184,7 +186,7 @@ fn ack_timeout(broker_answers: bool) -> &'static str {
 }
 
 impl PublishError {
-    /// Whom the failure concerns, by the table above.
+    /// Returns the scope, by the table above.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -212,7 +214,7 @@ impl PublishError {
         }
     }
 
-    /// What is known of the event, by the table above.
+    /// Returns the state of the event, by the table above.
     #[must_use]
     pub fn known(&self) -> Known {
         match self {
@@ -239,7 +241,7 @@ impl PublishError {
         }
     }
 
-    /// The server's code, where it gave one.
+    /// Returns the server's code, if any.
     pub(crate) fn code(&self) -> Option<u64> {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
@@ -247,7 +249,7 @@ impl PublishError {
         }
     }
 
-    /// Whether the same publish may well succeed a moment later, over the same connection.
+    /// Returns whether the same publish may succeed a moment later, over the same connection.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_concerns_whom_its_code_says() {
+    fn code_of_a_refusal_determines_its_scope() {
         assert_eq!(
             refused(10077, "maximum messages exceeded").scope(),
             Scope::Subject
@@ -330,17 +332,17 @@ mod tests {
         assert_eq!(
             refused(99999, "").scope(),
             Scope::Subject,
-            "an unknown refusal harms its subject alone"
+            "an unknown code"
         );
-        let earlier_one = refused(10158, "duplicate message id is in process");
-        assert!(earlier_one.is_transient());
-        assert_eq!(earlier_one.known(), Known::OutcomeUnknown);
+        let in_process = refused(10158, "duplicate message id is in process");
+        assert!(in_process.is_transient());
+        assert_eq!(in_process.known(), Known::OutcomeUnknown);
         assert_eq!(refused(10077, "").known(), Known::Refused);
         assert!(!refused(10077, "").is_transient());
     }
 
     #[test]
-    fn an_error_is_one_line_whatever_the_broker_wrote() {
+    fn error_is_one_line_for_a_server_text_with_line_breaks() {
         let text = refused(10077, "a\nb\r\u{1b}[31m").to_string();
         assert_eq!(text, "a\\nb\\r\\u{1b}[31m (code 10077)");
     }

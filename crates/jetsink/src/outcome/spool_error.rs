@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why the spool can't be opened, or did not take an event. An event that met one of these is not
-/// spooled, unless the error says that it may be.
+/// The error of opening a spool, or of spooling an event. The event is not spooled, unless
+/// [`may_be_spooled`](Self::may_be_spooled).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
-    /// Another process, or another sink of this one, has it open.
-    #[error("the spool {} is in use: stop the process that has it, or give each sink a folder of its own", .path.display())]
+    /// Another process or sink has the spool open.
+    #[error("the spool {} is in use: stop the process that uses it, or use another folder for each sink", .path.display())]
     InUse {
         /// Its file.
         path: PathBuf,
     },
-    /// It was written by another version.
+    /// Another version has written the spool.
     #[error(
         "the spool {} has format {found}, and this version reads {expected}; \
          replay it with the version that wrote it",
@@ -23,7 +23,7 @@ pub enum SpoolError {
     Format {
         /// Its file.
         path: PathBuf,
-        /// The format that it says it has.
+        /// The format of the file.
         found: u64,
         /// The format that this version reads and writes.
         expected: u64,
@@ -38,58 +38,57 @@ pub enum SpoolError {
         /// Its file.
         path: PathBuf,
     },
-    /// There is no room left. Nothing was written.
+    /// The spool is full. Nothing was written.
     #[error("the spool is full: {used_bytes} of {limit_bytes} bytes")]
     Full {
-        /// Bytes of the events in it, dead letters included.
+        /// Bytes of its events, including dead letters.
         used_bytes: u64,
-        /// The limit it was opened with.
+        /// Its limit.
         limit_bytes: u64,
     },
-    /// The disk said no. The event is not in the spool.
+    /// An I/O error. The event is not in the spool.
     #[error("the spool {}: {doing}: {reason}", .path.display())]
     Io {
         /// Its file or folder.
         path: PathBuf,
-        /// What was under way.
+        /// The failed operation.
         doing: &'static str,
-        /// The system's words.
+        /// The system's text.
         reason: String,
     },
-    /// The disk failed while this event was written. Its outcome is unknown. It is written
-    /// again before any later event once the disk works, or found when the spool is opened again; then it
-    /// is sent.
-    #[error("the spool {}: it is not known whether the event is in it ({reason}); \
-             repair the disk: if it is, it is sent once the disk works", .path.display())]
+    /// The disk failed while this event was written, so it may be spooled or not. Once the disk works, it is
+    /// written again before any later event, or found when the spool is opened again; then it is sent.
+    #[error("the spool {}: the event may be spooled or not ({reason}); \
+             repair the disk: a spooled event is sent once the disk works", .path.display())]
     HalfWritten {
         /// Its folder.
         path: PathBuf,
-        /// What failed.
+        /// The failure.
         reason: String,
     },
-    /// Too many bytes of other events wait for the disk. The event is not in the spool.
+    /// The queue of events for the disk is full. The event is not in the spool.
     #[error(
-        "the spool's disk is too slow: the event found no place in the queue within {waited:?}, and is not spooled"
+        "the spool's disk is too slow: its queue stayed full for {waited:?}; the event is not spooled"
     )]
     Busy {
-        /// The time that it waited.
+        /// The time waited.
         waited: Duration,
     },
-    /// The sync took longer than the emit's deadline. The event may be spooled all the same.
+    /// The sync took longer than the emit's deadline. The event may still be spooled.
     #[error("the spool's disk did not answer within {waited:?}")]
     TooSlow {
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
     /// The sink is closed, or closing.
     #[error("the spool is closed")]
     Closed,
-    /// A setting that doesn't hold.
+    /// An invalid setting.
     #[error("spool: {what}: {reason}")]
     Setting {
-        /// Which one.
+        /// The setting.
         what: &'static str,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
@@ -103,7 +102,7 @@ impl SpoolError {
         }
     }
 
-    /// Whether the event may be in the spool in spite of the error.
+    /// Returns whether the event may be in the spool in spite of the error.
     #[must_use]
     pub fn may_be_spooled(&self) -> bool {
         matches!(self, Self::TooSlow { .. } | Self::HalfWritten { .. })

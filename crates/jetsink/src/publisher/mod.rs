@@ -57,7 +57,7 @@ pub struct Connection {
 /// use jetsink::{Acknowledgement, Envelope, PublishError, Publisher};
 /// use tokio::time::Instant;
 ///
-/// /// Stores nothing and says so.
+/// /// Stores no event.
 /// struct Nowhere;
 ///
 /// impl Publisher for Nowhere {
@@ -72,7 +72,7 @@ pub trait Publisher: Send + Sync {
     /// `Ok` means stored. Dropping the future ends the wait; the event may still be stored.
     ///
     /// # Errors
-    /// [`PublishError`], which says what is known of the event.
+    /// [`PublishError`], which states whether the event may be stored.
     fn publish(
         &self,
         envelope: &Envelope,
@@ -197,7 +197,7 @@ pub(crate) async fn publish_once<P: Publisher>(
     deadline: Instant,
 ) -> Result<Acknowledgement, PublishError> {
     let publish = publisher.publish(envelope, deadline);
-    // A publisher that keeps its deadline knows more of a late answer than a timer does.
+    // A publisher that keeps its deadline returns a more precise error than a timer.
     if publisher.keeps_deadline() {
         return publish.await;
     }

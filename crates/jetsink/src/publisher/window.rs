@@ -23,7 +23,7 @@ pub trait Window: Send {
     /// sent by later calls of [`poll_result`](Self::poll_result), or fails.
     fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant);
 
-    /// Returns the next result of any envelope; pending while there is none. Each envelope has its
-    /// result by its deadline.
+    /// Returns the next result of any envelope; pending until one is available. Each envelope has its result
+    /// by its deadline.
     fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent>;
 }

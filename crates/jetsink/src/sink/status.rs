@@ -93,7 +93,7 @@ impl<P: Publisher> Sink<P> {
     pub fn status(&self) -> Status {
         let direct = self.direct();
         let now = Instant::now();
-        let (since, last_failure) = direct.scopes().history().told();
+        let (since, last_failure) = direct.scopes().history().latest();
         Status {
             broker: direct.state(),
             since,

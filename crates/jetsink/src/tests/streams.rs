@@ -42,7 +42,7 @@ fn a_stream_that_was_made_so_needs_nothing_and_keeps_what_is_not_known_here() {
     assert!(plan.is_satisfied());
     assert_eq!(plan.changes(), []);
     assert_eq!(plan.config(true), as_made(&spec()));
-    assert_eq!(plan.to_string(), "stream EVENTS is as it should be");
+    assert_eq!(plan.to_string(), "stream EVENTS meets the specification");
 }
 
 /// Field, what is there, what is planned, and what it is after an apply without force.

@@ -26,16 +26,16 @@ impl Admin<'_> {
         Ok(StreamPlan::new(spec, found))
     }
 
-    /// Makes the changes of `plan`: creates the stream, or updates it. Those that shrink something
-    /// are made `by_force` only. Gives whether anything was changed.
+    /// Makes the changes of `plan`: creates the stream, or updates it. Returns whether anything was changed.
     ///
-    /// The plan is of when it was made: what somebody else changed since is undone. Takes 2 seconds at
-    /// the most. Dropping the future leaves it open whether the changes were made; so does
-    /// [`PublishError::AckTimeout`]. Plan again to see.
+    /// Changes that [shrink](super::ChangeKind::Shrinks) something are made only `by_force`. The update sends
+    /// the configuration from the time of the plan, so it reverts changes made since. Takes at most 2 seconds.
+    /// After a dropped future or [`PublishError::AckTimeout`] the changes may or may not be made: plan again to
+    /// find out.
     ///
     /// # Errors
-    /// [`StreamError::Impossible`] where something stands in the way, [`StreamError::Broker`] where
-    /// the server refuses, such as replicas without a cluster.
+    /// [`StreamError::Impossible`] if the plan has an obstacle, [`StreamError::Broker`] if the server refuses
+    /// the change, such as replicas without a cluster.
     pub async fn apply_stream(
         self,
         plan: &StreamPlan,

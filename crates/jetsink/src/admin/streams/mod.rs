@@ -1,4 +1,4 @@
-//! The streams that events go to: what one should be, how it differs, and making it so.
+//! The streams that store events: their specification, and the plan that makes a stream meet it.
 //!
 //! A sink never creates a stream. An operator does, by `jetsink stream` or by these calls:
 //!
@@ -25,7 +25,7 @@ pub use spec::{Storage, StreamSpec, StreamSpecError};
 
 use crate::outcome::PublishError;
 
-/// Why a stream could not be looked at or made.
+/// The reason why a stream could not be inspected or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
@@ -34,15 +34,17 @@ pub enum StreamError {
     Broker {
         /// The stream.
         stream: String,
-        /// What happened.
+        /// The broker's error.
         error: PublishError,
     },
-    /// No change can make the stream that was found what it should be. Nothing was changed.
-    #[error("stream {stream} can't be made so: {reason}; nothing was changed")]
+    /// The stream cannot be changed to meet the specification. Nothing was changed.
+    #[error(
+        "stream {stream} can't be changed to meet the specification: {reason}; nothing was changed"
+    )]
     Impossible {
         /// The stream.
         stream: String,
-        /// What stands in the way.
+        /// The obstacle and the remedy.
         reason: String,
     },
 }

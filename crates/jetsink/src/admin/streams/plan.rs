@@ -1,7 +1,6 @@
-//! How a stream differs from what it should be. Pure: the server's words in, a plan out.
+//! Compares a stream's configuration with its specification. Pure: the server's JSON in, a plan out.
 //!
-//! The configuration is kept as the server's JSON, so that what this version does not know of is sent
-//! back as it came.
+//! The configuration stays the server's JSON, so that an update keeps fields that this version does not know.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,17 +11,16 @@ use serde_json::{Map, Value, json};
 use super::spec::StreamSpec;
 use crate::nats::stream_name::StreamName;
 
-/// What a change means for what is stored.
+/// The effect of a change on stored and future events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Nothing that is kept now would be lost by it.
+    /// No stored event would be lost.
     Safe,
-    /// Something would be kept for less long, in fewer copies, or not be captured any more: made
-    /// only by force.
+    /// Events would be kept for a shorter time, in fewer copies, or no longer be captured: made only by force.
     Shrinks,
-    /// The server can't, or it would not be the same stream any more.
+    /// The server can't make the change, or the stream would no longer be the same.
     Impossible {
-        /// Why, and what to do.
+        /// The reason and the remedy.
         reason: &'static str,
     },
 }
@@ -31,18 +29,18 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamChange {
-    /// The setting, by the server's name for it.
+    /// The server's name of the setting.
     pub field: &'static str,
-    /// What it is now.
+    /// Its current value.
     pub from: String,
-    /// What it should be.
+    /// Its specified value.
     pub to: String,
-    /// What that means.
+    /// The effect of the change.
     pub kind: ChangeKind,
     value: Value,
 }
 
-/// How a stream differs from a [`StreamSpec`]. `Display` shows it in lines.
+/// The differences between a stream and its [`StreamSpec`]. `Display` shows one per line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
     name: StreamName,
@@ -51,7 +49,7 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
-    /// `found` is the configuration as the server has it, if the stream is there.
+    /// `found` is the server's configuration; `None` if the stream does not exist.
     pub(crate) fn new(spec: &StreamSpec, found: Option<Map<String, Value>>) -> Self {
         let changes = match &found {
             None => Vec::new(),
@@ -78,25 +76,25 @@ impl StreamPlan {
         &self.name
     }
 
-    /// Whether the stream is there.
+    /// Returns whether the stream exists.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.found.is_some()
     }
 
-    /// All differences; for a stream that is not there, what it will be made with.
+    /// Returns all differences; for a missing stream, the settings of its creation.
     #[must_use]
     pub fn changes(&self) -> &[StreamChange] {
         &self.changes
     }
 
-    /// Whether the stream is there and has at least all that was asked for.
+    /// Returns whether the stream exists and meets the specification, except for extras.
     #[must_use]
     pub fn is_satisfied(&self) -> bool {
         self.exists() && self.changes.iter().all(|c| c.kind == ChangeKind::Shrinks)
     }
 
-    /// What stands in the way, if anything.
+    /// Returns the first impossible change, with its reason.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         self.changes.iter().find_map(|change| match change.kind {
@@ -107,7 +105,7 @@ impl StreamPlan {
         })
     }
 
-    /// The changes that are made.
+    /// Returns the changes that an apply makes.
     pub(crate) fn made(&self, by_force: bool) -> impl Iterator<Item = &StreamChange> {
         self.changes.iter().filter(move |change| match change.kind {
             ChangeKind::Safe => true,
@@ -116,7 +114,7 @@ impl StreamPlan {
         })
     }
 
-    /// The configuration with the changes made.
+    /// Returns the configuration after the changes.
     pub(crate) fn config(&self, by_force: bool) -> Map<String, Value> {
         let mut config = self.found.clone().unwrap_or_default();
         config.insert("name".to_owned(), json!(self.name.as_str()));
@@ -130,8 +128,8 @@ impl StreamPlan {
 impl fmt::Display for StreamPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.exists(), self.changes.is_empty()) {
-            (false, _) => write!(f, "stream {} is not there; it is created with", self.name)?,
-            (true, true) => return write!(f, "stream {} is as it should be", self.name),
+            (false, _) => write!(f, "stream {} does not exist; it is created with", self.name)?,
+            (true, true) => return write!(f, "stream {} meets the specification", self.name),
             (true, false) => write!(f, "stream {} differs", self.name)?,
         }
         for change in &self.changes {
@@ -230,7 +228,7 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     let age = number("max_age");
     let floor = as_nanos(spec.retention_floor);
     if age != floor {
-        // 0 is for ever.
+        // 0 means without limit.
         differs("max_age", json!(floor), growing(age != 0 && age < floor));
     }
     let replicas = number("num_replicas");
@@ -279,24 +277,24 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     found
 }
 
-/// Those that are missing are added; those that nobody asked for stay, unless by force.
+/// Missing subjects are added. Subjects outside the specification are removed only by force.
 fn subjects(
     spec: &StreamSpec,
     config: &Map<String, Value>,
     differs: &mut impl FnMut(&'static str, Value, ChangeKind),
 ) {
-    let there = config.get("subjects").and_then(Value::as_array);
-    let there: BTreeSet<&str> = there
+    let current = config.get("subjects").and_then(Value::as_array);
+    let current: BTreeSet<&str> = current
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
         .collect();
     let wanted: BTreeSet<&str> = spec.subjects.iter().map(String::as_str).collect();
-    let all: Vec<&str> = there.union(&wanted).copied().collect();
-    if !wanted.is_subset(&there) {
+    let all: Vec<&str> = current.union(&wanted).copied().collect();
+    if !wanted.is_subset(&current) {
         differs("subjects", json!(all), ChangeKind::Safe);
     }
-    if !there.is_subset(&wanted) {
+    if !current.is_subset(&wanted) {
         differs("subjects", json!(spec.subjects), ChangeKind::Shrinks);
     }
 }
@@ -340,7 +338,7 @@ fn nanos(duration: Duration) -> Value {
     json!(as_nanos(duration))
 }
 
-/// A value as people write it.
+/// Formats a value for people, such as `90d`.
 fn shown(field: &str, value: &Value) -> String {
     match (field, value) {
         ("max_age" | "duplicate_window", Value::Number(nanos)) => {

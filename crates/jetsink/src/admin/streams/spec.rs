@@ -1,4 +1,4 @@
-//! What a stream should be.
+//! The specification of a stream.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use crate::message::pattern::SubjectPattern;
 use crate::nats::stream_name::StreamName;
 
-/// Events are kept for this long, unless told otherwise: 90 days.
+/// The default retention floor: 90 days.
 const RETENTION_FLOOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The server's own default.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
 
-/// The most copies that a server keeps.
-const MOST_REPLICAS: u8 = 5;
+/// The server's limit of copies.
+const MAX_REPLICAS: u8 = 5;
 
-/// The longest time that the server's signed nanoseconds hold is 292 years; this is plenty.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// 100 years; the server's signed nanoseconds end at 292 years.
+const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// How much of a name that is refused an error shows.
+/// The number of characters of a refused text that an error shows.
 const SHOWN: usize = 64;
 
-/// What a setting of a [`StreamSpec`] lacks.
+/// An invalid setting of a [`StreamSpec`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stream {stream:?}: {what}: {reason}")]
 pub struct StreamSpecError {
@@ -30,18 +30,18 @@ pub struct StreamSpecError {
     reason: String,
 }
 
-/// Where a stream keeps its messages.
+/// The storage of a stream's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
     /// On disk.
     #[default]
     File,
-    /// In the server's memory: gone with its process.
+    /// In the server's memory: lost with its process.
     Memory,
 }
 
 impl Storage {
-    /// As the server has it.
+    /// Returns the server's name of it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ impl Storage {
     }
 }
 
-/// What a stream should be, at least: a stream that keeps events longer, in more copies or of more
-/// subjects is left so.
+/// The minimum that a stream must offer. A stream that keeps events longer, in more copies or of more subjects
+/// is left unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSpec {
     pub(super) name: StreamName,
@@ -70,11 +70,12 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
-    /// A stream of this name that captures these subjects (`*` and `>` allowed): kept for 90 days at
-    /// least, on disk, in one copy, with a duplicate window of 2 minutes.
+    /// Specifies a stream of this name that captures these subjects. Events are kept for at least 90 days, on
+    /// disk, in one copy, with a duplicate window of 2 minutes.
     ///
     /// # Errors
-    /// [`StreamSpecError`] for a name or a subject that the server would not take.
+    /// [`StreamSpecError`] for a text that is not a [`StreamName`](crate::StreamName), no subjects, and a
+    /// subject that is not a [`SubjectPattern`](crate::SubjectPattern).
     pub fn new(
         name: impl Into<String>,
         subjects: impl IntoIterator<Item = impl Into<String>>,
@@ -99,7 +100,8 @@ impl StreamSpec {
         Ok(spec)
     }
 
-    /// What the CellOS server reads: `CELLOS_EVENTS` over `cellos.events.>`, on disk, for 90 days.
+    /// Specifies the stream that the CellOS server reads: `CELLOS_EVENTS` over `cellos.events.>`, on disk, for
+    /// 90 days.
     #[must_use]
     pub fn cellos() -> Self {
         Self::unchecked(
@@ -131,7 +133,7 @@ impl StreamSpec {
         self.name.as_str()
     }
 
-    /// Events are kept for at least this long.
+    /// Sets the time for which events are kept at least. Default: 90 days.
     ///
     /// # Errors
     /// [`StreamSpecError`] for less than the duplicate window, or more than 100 years.
@@ -140,14 +142,14 @@ impl StreamSpec {
         self.checked()
     }
 
-    /// File by default. An existing stream's can't be changed.
+    /// Sets the storage. Default: file. The storage of an existing stream can't be changed.
     #[must_use]
     pub fn storage(mut self, storage: Storage) -> Self {
         self.storage = storage;
         self
     }
 
-    /// Copies on servers of a cluster, 1 to 5; 3 survive the loss of one without losing an
+    /// Sets the number of copies in a cluster, 1 to 5. Default: 1. With 3, the loss of one server loses no
     /// acknowledged event.
     ///
     /// # Errors
@@ -157,8 +159,8 @@ impl StreamSpec {
         self.checked()
     }
 
-    /// How long the server remembers message ids. Longer than the sink's deadline and a pipeline's
-    /// patience.
+    /// Sets the time for which the server remembers message ids. Default: 2 minutes. It should be longer than
+    /// the sink's deadline and a pipeline's patience.
     ///
     /// # Errors
     /// [`StreamSpecError`] for less than 100 ms, or more than the retention floor.
@@ -167,43 +169,43 @@ impl StreamSpec {
         self.checked()
     }
 
-    /// A bound in bytes. A stream that is made with one refuses new events when it is full, rather
-    /// than throw old ones away before their time.
+    /// Sets a limit in bytes. A stream created with a limit refuses new events when it is full, instead of
+    /// deleting old events early.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// Nobody may delete single messages. The server never lets this be taken back.
+    /// Forbids to delete single messages. The server does not allow to revert this.
     #[must_use]
     pub fn deny_delete(mut self) -> Self {
         self.deny_delete = true;
         self
     }
 
-    /// Nobody may purge the stream. The server never lets this be taken back.
+    /// Forbids to purge the stream. The server does not allow to revert this.
     #[must_use]
     pub fn deny_purge(mut self) -> Self {
         self.deny_purge = true;
         self
     }
 
-    /// Whether the file storage is compressed (S2). Left alone unless this is called.
+    /// Sets whether the file storage is compressed (S2). Left unchanged unless this is called.
     #[must_use]
     pub fn compression(mut self, on: bool) -> Self {
         self.compression = Some(on);
         self
     }
 
-    /// The cluster that keeps it.
+    /// Sets the cluster that stores it.
     #[must_use]
     pub fn placement_cluster(mut self, cluster: impl Into<String>) -> Self {
         self.placement_cluster = Some(cluster.into());
         self
     }
 
-    /// A tag that servers have which may keep it; several must all be there.
+    /// Requires servers with this tag, and with all other tags set.
     #[must_use]
     pub fn placement_tag(mut self, tag: impl Into<String>) -> Self {
         self.placement_tags.push(tag.into());
@@ -211,7 +213,7 @@ impl StreamSpec {
     }
 
     fn checked(self) -> Result<Self, StreamSpecError> {
-        if self.replicas == 0 || self.replicas > MOST_REPLICAS {
+        if self.replicas == 0 || self.replicas > MAX_REPLICAS {
             return Err(self.error("replicas", "1 to 5"));
         }
         if self.duplicate_window < Duration::from_millis(100) {
@@ -221,7 +223,7 @@ impl StreamSpec {
             let reason = "the duplicate window can't be longer than the retention";
             return Err(self.error("retention", reason));
         }
-        if self.retention_floor > LONGEST {
+        if self.retention_floor > MAX_RETENTION {
             return Err(self.error("retention", "at most 100 years"));
         }
         Ok(self)

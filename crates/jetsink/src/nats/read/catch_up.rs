@@ -27,7 +27,7 @@ pub(crate) struct StreamState {
 }
 
 impl StreamInfo {
-    /// Describes a stream of which only the last sequence number is known.
+    /// Describes a stream by its last sequence number alone.
     pub(crate) fn up_to(last_seq: u64) -> Self {
         let state = StreamState {
             last_seq,
