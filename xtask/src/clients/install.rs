@@ -1,66 +1,63 @@
-//! CellOS's own programs, out of the registry, unchanged.
+//! CellOS's own programs from the registry, unchanged.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::checks::target;
-use crate::{cargo, root};
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+
+use crate::process::{cargo, root, target};
 
 /// The version of all of them.
 pub(crate) const VERSION: &str = "0.6.0-pre";
 
-/// Whose sink the supervisor has.
+/// The sink of a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    Ours,
+pub(crate) enum SinkOf {
+    Jetsink,
     Published,
 }
 
-impl Whose {
+impl SinkOf {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ours => "ours",
+            Self::Jetsink => "ours",
             Self::Published => "published",
         }
     }
 }
 
 /// # Errors
-/// What could not be built; also where our sink was not taken.
-pub(crate) fn supervisor(whose: Whose) -> Result<PathBuf, String> {
+/// It does not build, or not with our sink.
+pub(crate) fn supervisor(sink_of: SinkOf) -> Result<PathBuf> {
     let sink = root().join("crates/cellos-sink-jetstream/pre");
     let patch = format!("patch.crates-io.cellos-sink-jetstream.path={sink:?}");
-    let (arguments, shown) = match whose {
-        Whose::Ours => (vec!["--config", &patch], sink.display().to_string()),
-        Whose::Published => (vec![], "the published sink".to_owned()),
+    let (arguments, shown) = match sink_of {
+        SinkOf::Jetsink => (vec!["--config", &patch], sink.display().to_string()),
+        SinkOf::Published => (vec![], "the published sink".to_owned()),
     };
     println!("building cellos-supervisor {VERSION} with {shown} …");
-    let (binary, log) = install("cellos-supervisor", whose.name(), &arguments)?;
+    let (binary, log) = install("cellos-supervisor", sink_of.name(), &arguments)?;
     // Cargo only warns of a patch that fits nothing.
     if log.contains("was not used in the crate graph") {
-        return Err(format!("the patch was not used:\n{log}"));
+        bail!("the patch was not used:\n{log}");
     }
     Ok(binary)
 }
 
 /// # Errors
-/// What could not be built.
-pub(crate) fn server() -> Result<PathBuf, String> {
+/// It does not build.
+pub(crate) fn server() -> Result<PathBuf> {
     println!("building cellos-server {VERSION} …");
     install("cellos-server", "server", &[]).map(|(binary, _)| binary)
 }
 
-/// All build into our folder, so that what they share with each other and with our tests is compiled
-/// once. Returns cargo's log, too.
-fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, String), String> {
-    let at = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: std::io::Error| format!("{path}: {error}")
-    };
+/// Builds a program in our target folder, so that dependencies in common with other builds are compiled once.
+/// Returns cargo's log, too.
+fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, String)> {
     let folder = target().join("clients").join(name);
-    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    fs::create_dir_all(&folder)?;
     let log = folder.join("build.log");
-    // As in our Cargo.toml, which is not looked at here, or as CI has it; otherwise nothing is shared.
+    // As in our Cargo.toml, which cargo install does not read, or as CI has it; otherwise nothing is shared.
     let debug = std::env::var_os("CARGO_PROFILE_DEV_DEBUG");
     let debug = debug.unwrap_or_else(|| "line-tables-only".into());
     let status = cargo(&["install", program, "--debug", "--force", "--version"])
@@ -70,12 +67,12 @@ fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, St
         .arg(&folder)
         .env("CARGO_TARGET_DIR", target())
         .env("CARGO_PROFILE_DEV_DEBUG", debug)
-        .stderr(File::create(&log).map_err(at(&log))?)
+        .stderr(fs::File::create(&log)?.into_file())
         .status()
-        .map_err(|error| format!("cargo install: {error}"))?;
+        .context("cargo install")?;
     if !status.success() {
-        return Err(format!("cargo install: {status}; see {}", log.display()));
+        bail!("cargo install: {status}; see {}", log.display());
     }
-    let text = fs::read_to_string(&log).map_err(at(&log))?;
+    let text = fs::read_to_string(&log)?;
     Ok((folder.join("bin").join(program), text))
 }

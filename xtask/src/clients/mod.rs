@@ -1,4 +1,4 @@
-//! Programs that are not ours, against what we publish.
+//! Other projects' programs, as publishers and readers beside ours.
 
 mod install;
 pub(crate) mod languages;
@@ -10,70 +10,73 @@ mod stage;
 
 use std::path::Path;
 
-use crate::checks::jetsink_command;
+use anyhow::{Context as _, Result, bail};
 
-pub(crate) use install::{Whose, supervisor};
+use crate::page::Tree;
+use crate::process::jetsink_command;
+
+pub(crate) use install::{SinkOf, supervisor};
 use scenarios::{Row, Scenario};
 pub(crate) use stage::command;
 
-/// Everything, and writes `docs/clients.md`.
+/// Runs all clients and writes `docs/clients.md`.
 ///
 /// # Errors
-/// What could not be built or run, and each thing that is wrong with our sink. What is wrong with the
-/// published one is in the table.
-pub(crate) async fn run() -> Result<(), String> {
+/// A program does not build or run, or our sink fails a scenario. Failures of the published sink are in the table.
+pub(crate) async fn run() -> Result<()> {
+    let tree = Tree::now(report::FILE)?;
     languages::run().await?;
     let server = install::server()?;
     let jetsink = jetsink_command()?;
     let mut rows = Vec::new();
     let mut views = Vec::new();
-    for whose in [Whose::Ours, Whose::Published] {
-        let supervisor = supervisor(whose)?;
-        rows.extend(play(whose, &supervisor, &jetsink).await?);
-        views.push(server::view(whose, &supervisor, &server).await?);
+    for sink_of in [SinkOf::Jetsink, SinkOf::Published] {
+        let supervisor = supervisor(sink_of)?;
+        rows.extend(play(sink_of, &supervisor, &jetsink).await?);
+        views.push(server::view(sink_of, &supervisor, &server).await?);
     }
-    println!("\n{}\n{}", report::table(&rows), report::views(&views));
+    println!("\n{}", report::tables(&rows, &views)?);
     judge(&rows)?;
-    let incomplete = |view: &&server::View| view.whose == Whose::Ours && !view.is_complete();
+    let incomplete = |view: &&server::View| view.sink_of == SinkOf::Jetsink && !view.is_complete();
     if let Some(view) = views.iter().find(incomplete) {
-        return Err(format!("cellos-server does not show all: {view:?}"));
+        bail!("cellos-server does not show all: {view:?}");
     }
-    report::write(&rows, &views)
+    report::write(&rows, &views, &tree)
 }
 
-/// All that happens to supervisors with our sink.
+/// Plays all scenarios with a supervisor that has our sink.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) async fn ours(supervisor: &Path) -> Result<(), String> {
+pub(crate) async fn ours(supervisor: &Path) -> Result<()> {
     let jetsink = jetsink_command()?;
-    let rows = play(Whose::Ours, supervisor, &jetsink).await?;
-    println!("\n{}", report::table(&rows));
+    let rows = play(SinkOf::Jetsink, supervisor, &jetsink).await?;
+    println!("\n{}", report::tables(&rows, &[])?);
     judge(&rows)
 }
 
-async fn play(whose: Whose, supervisor: &Path, jetsink: &Path) -> Result<Vec<Row>, String> {
+async fn play(sink_of: SinkOf, supervisor: &Path, jetsink: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for scenario in Scenario::ALL {
-        if whose == Whose::Published && scenario.has_spool() {
+        if sink_of == SinkOf::Published && scenario.has_spool() {
             continue;
         }
-        println!("{}, {}", scenario.title(), whose.name());
-        let row = scenario.play(whose, supervisor, jetsink).await;
-        rows.push(row.map_err(|e| format!("{}, {}: {e}", scenario.title(), whose.name()))?);
+        let title = format!("{}, {}", scenario.title(), sink_of.name());
+        println!("{title}");
+        let row = scenario.play(sink_of, supervisor, jetsink).await;
+        rows.push(row.context(title)?);
     }
     Ok(rows)
 }
 
-fn judge(rows: &[Row]) -> Result<(), String> {
-    let ours = rows.iter().filter(|row| row.whose == Whose::Ours);
+fn judge(rows: &[Row]) -> Result<()> {
+    let ours = rows.iter().filter(|row| row.sink_of == SinkOf::Jetsink);
     let wrong: Vec<String> = ours
         .filter(|row| !row.tally.is_clean() || row.succeeded != row.runs)
         .map(|row| format!("{row:?}"))
         .collect();
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong.join("\n"))
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
     }
+    Ok(())
 }

@@ -1,15 +1,17 @@
-//! What happens to supervisors and their broker, and what must come of it.
+//! The scenarios for supervisors and their broker, and the expected results.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
 
-use super::install::Whose;
+use super::install::SinkOf;
 use super::ledger::{Tally, unsigned};
 use super::stage::{Stage, Subjects};
+use crate::process::{output, succeed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -27,16 +29,16 @@ pub(crate) enum Scenario {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) scenario: Scenario,
-    pub(crate) whose: Whose,
+    pub(crate) sink_of: SinkOf,
     pub(crate) runs: u32,
     pub(crate) succeeded: u32,
     pub(crate) tally: Tally,
 }
 
-/// How our spool is turned on; the published sink has none.
+/// The variable that turns our spool on; the published sink has none.
 const SPOOL: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
 
-/// Longer than what a process has sent by its end is on its way.
+/// Longer than a message of a process that has ended is on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// Long enough for the spool to be emptied meanwhile, on any machine.
@@ -67,7 +69,7 @@ impl Scenario {
         }
     }
 
-    /// Whether it is about the spool, which the published sink has not.
+    /// Whether it needs a spool, which the published sink does not have.
     pub(crate) fn has_spool(self) -> bool {
         match self {
             Self::Healthy
@@ -80,20 +82,19 @@ impl Scenario {
     }
 
     /// # Errors
-    /// What could not be run, or is wrong beyond what the tally counts. What it counts is for the caller
-    /// to judge.
+    /// A program does not run, or breaks an expectation that the tally does not count. The caller judges the tally.
     pub(crate) async fn play(
         self,
-        whose: Whose,
+        sink_of: SinkOf,
         supervisor: &Path,
         jetsink: &Path,
-    ) -> Result<Row, String> {
+    ) -> Result<Row> {
         let subjects = match self {
             Self::Template => Subjects::Template,
             Self::TenantOfSupervisor => Subjects::TenantOfSupervisor,
             _ => Subjects::TenantOfEach,
         };
-        let name = format!("{}-{self:?}", whose.name());
+        let name = format!("{}-{self:?}", sink_of.name());
         let mut stage = Stage::new(&name, supervisor, subjects).await?;
         let mut dead = Vec::new();
         match self {
@@ -136,19 +137,18 @@ impl Scenario {
                 stage.start_broker().await?;
                 let running = stage.start(LONG_CELL)?;
                 stage.end(running)?;
-                let left = waiting(jetsink, &spool)?;
-                if left != 0 {
-                    return Err(format!("{left} events wait after a run with a broker"));
-                }
+                let left = pending(jetsink, &spool)?;
+                ensure!(left == 0, "{left} pending events after a run with a broker");
             }
             Self::DownAtStartReplayed => {
                 let spool = stage.set_folder(SPOOL)?;
                 stage.kill_broker()?;
                 stage.run(5)?;
-                let before = waiting(jetsink, &spool)?;
-                if before != 55 {
-                    return Err(format!("{before} of 55 events wait in the spool"));
-                }
+                let before = pending(jetsink, &spool)?;
+                ensure!(
+                    before == 55,
+                    "{before} of 55 events are pending in the spool"
+                );
                 stage.start_broker().await?;
                 replay(jetsink, &spool, &stage.server.url())?;
             }
@@ -156,7 +156,7 @@ impl Scenario {
         tokio::time::sleep(ON_ITS_WAY).await;
         Ok(Row {
             scenario: self,
-            whose,
+            sink_of,
             runs: stage.runs,
             succeeded: stage.succeeded,
             tally: stage.tally(&dead).await?,
@@ -164,7 +164,7 @@ impl Scenario {
     }
 }
 
-fn kill_within_a_cell(stage: &mut Stage<'_>) -> Result<(), String> {
+fn kill_within_a_cell(stage: &mut Stage<'_>) -> Result<()> {
     let running = stage.start("sleep 1")?;
     stage.await_start_of_cell(&running)?;
     stage.kill_broker()?;
@@ -178,59 +178,50 @@ fn wrap(stage: &mut Stage<'_>) {
     // 32 bytes of 7: a key for nothing but this.
     let seed = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
     stage.set("CELLOS_EVENT_SIGNING_KEY_BASE64", seed);
-    // Or a variable that the supervisor does not like would turn the wrapper off.
+    // Otherwise a variable with a wrong value would turn the wrapper off.
     stage.set("CELLOS_STRICT_CONFIG", "1");
 }
 
-/// Whether the wrappers did wrap, by what the supervisor kept: the tally holds the stream against it.
-fn check_wrapped(stage: &Stage<'_>) -> Result<(), String> {
+/// Checks that the wrappers did wrap, in the supervisor's own log. The tally compares that with the stream.
+fn check_wrapped(stage: &Stage<'_>) -> Result<()> {
     let file = stage.folder.join("01.jsonl");
-    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let text = fs::read_to_string(&file)?;
     for line in text.lines() {
-        let event: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
+        let event: Value = serde_json::from_str(line)?;
         let signed = event["data"]["signature"]
             .as_str()
             .is_some_and(|s| s.len() > 80);
         if !signed || unsigned(&event)["type"].as_str().is_none() {
-            return Err(format!("not signed: {line}"));
+            bail!("not signed: {line}");
         }
     }
-    if !text.contains("[redacted]") {
-        return Err("nothing is redacted".to_owned());
-    }
+    ensure!(text.contains("[redacted]"), "nothing is redacted");
     Ok(())
 }
 
-/// What the supervisor's own queue has, which writes a file for each.
-fn dead_letters(folder: &Path) -> Result<Vec<Value>, String> {
+/// The dead letters of the supervisor's own queue, each in a file.
+fn dead_letters(folder: &Path) -> Result<Vec<Value>> {
     let mut events = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
-        let path = entry.map_err(|e| e.to_string())?.path();
-        let text = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let text = fs::read(&path)?;
         let mut letter: Value =
-            serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         events.push(letter["event"].take());
     }
     Ok(events)
 }
 
-fn waiting(jetsink: &Path, spool: &Path) -> Result<u64, String> {
+fn pending(jetsink: &Path, spool: &Path) -> Result<u64> {
     let mut status = Command::new(jetsink);
-    let output = status
-        .args(["spool", "status", "--json"])
-        .arg(spool)
-        .output();
-    let output = output.map_err(|e| format!("{}: {e}", jetsink.display()))?;
-    let status: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|e| format!("jetsink spool status: {e}: {output:?}"))?;
+    let text = output(status.args(["spool", "status", "--json"]).arg(spool))?;
+    let status: Value = serde_json::from_str(&text).context("jetsink spool status")?;
     let events = status["events"].as_u64();
-    events.ok_or_else(|| format!("jetsink spool status: {status}"))
+    events.with_context(|| format!("jetsink spool status: {status}"))
 }
 
-fn replay(jetsink: &Path, spool: &Path, url: &str) -> Result<(), String> {
-    crate::succeed(
-        Command::new(jetsink)
-            .args(["spool", "replay", "--server", url])
-            .arg(spool),
-    )
+fn replay(jetsink: &Path, spool: &Path, url: &str) -> Result<()> {
+    let mut replay = Command::new(jetsink);
+    replay.args(["spool", "replay", "--server", url]);
+    succeed(replay.arg(spool))
 }

@@ -1,28 +1,30 @@
-//! The published `cellos-server` rebuilds its view from what a sink stored.
+//! The published `cellos-server` rebuilds its view from the stream.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nats_local::stored;
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+use nats_local::{ReservedPort, stored};
 use serde_json::Value;
 
-use super::install::Whose;
+use super::install::SinkOf;
 use super::stage::{STREAM, Stage, Subjects, command};
+use crate::process::Guarded;
 
-/// What the server showed of the cells that were run.
+/// The server's view of the cells that were run.
 #[derive(Debug)]
 pub(crate) struct View {
-    pub(crate) whose: Whose,
+    pub(crate) sink_of: SinkOf,
     pub(crate) cells: usize,
     /// Shown from their start to their end, with their run and their exit code.
     pub(crate) complete: usize,
     /// Messages in the stream.
     pub(crate) stored: usize,
-    /// Those that it lists as they are in the stream.
+    /// Messages that it lists with the content of the stream.
     pub(crate) listed: usize,
 }
 
@@ -34,62 +36,56 @@ impl View {
 
 const TOKEN: &str = "for-this-test-only";
 
-/// Many times what it takes.
+/// Many times the usual time.
 const TOO_LONG: Duration = Duration::from_secs(30);
 
-/// Runs cells, with ours also through an outage; then starts the server, which reads the stream from its
+/// Runs cells, with our sink also through an outage; then starts the server, which reads the stream from its
 /// beginning; then runs one more, which it must see as it happens.
 ///
 /// # Errors
-/// What could not be run.
-pub(crate) async fn view(whose: Whose, supervisor: &Path, server: &Path) -> Result<View, String> {
-    let name = format!("{}-server", whose.name());
+/// A program does not run.
+pub(crate) async fn view(sink_of: SinkOf, supervisor: &Path, server: &Path) -> Result<View> {
+    let name = format!("{}-server", sink_of.name());
     let mut stage = Stage::new(&name, supervisor, Subjects::TenantOfEach).await?;
     stage.run(4)?;
-    match whose {
-        Whose::Ours => {
+    match sink_of {
+        SinkOf::Jetsink => {
             stage.set_folder("CELLOS_JETSTREAM_SPOOL_DIR")?;
             stage.kill_broker()?;
             stage.run(3)?;
             stage.start_broker().await?;
         }
-        Whose::Published => stage.run(3)?,
+        SinkOf::Published => stage.run(3)?,
     }
-    // Long enough for what waits to be sent in front of its own.
+    // Long enough to send the pending events before its own.
     let running = stage.start("sleep 3")?;
     stage.end(running)?;
 
-    let address = {
-        let free = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
-        free.local_addr().map_err(|e| e.to_string())?.to_string()
-    };
+    let port = ReservedPort::new()?;
+    let address = port.address();
     let log = stage.folder.join("server.log");
-    let output = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
     let child = command(server)
-        .env("CELLOS_SERVER_BIND", &address)
+        .env("CELLOS_SERVER_BIND", address.to_string())
         .env("CELLOS_NATS_URL", stage.server.url())
         .env("CELLOS_SERVER_API_TOKEN", TOKEN)
-        .stdout(output)
+        .stdout(fs::File::create(&log)?.into_file())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|e| format!("{}: {e}", server.display()))?;
-    let _server = Ended(child);
-    until(|| get(&address, "/v1/version").is_ok())
-        .ok_or_else(|| format!("cellos-server does not answer; see {}", log.display()))?;
-    // It listens once it has read the stream: what it shows now is what it rebuilt.
-    let rebuilt = complete(&get(&address, "/v1/cells")?, 8);
+        .with_context(|| server.display().to_string())?;
+    let _server = Guarded(child);
+    until(|| get(address, "/v1/version").is_ok())
+        .with_context(|| format!("cellos-server does not answer; see {}", log.display()))?;
+    // It listens only after it has read the stream, so this is the rebuilt view.
+    let rebuilt = complete(&get(address, "/v1/cells")?, 8);
 
     stage.run(1)?;
     let cells = 9;
     let _ =
-        until(|| get(&address, "/v1/cells").is_ok_and(|shown| complete(&shown, cells) > rebuilt));
-    let complete = complete(&get(&address, "/v1/cells")?, cells);
+        until(|| get(address, "/v1/cells").is_ok_and(|shown| complete(&shown, cells) > rebuilt));
+    let complete = complete(&get(address, "/v1/cells")?, cells);
 
-    let jetstream = stage.server.jetstream().await.map_err(|e| e.to_string())?;
-    let messages = stored(&jetstream, STREAM)
-        .await
-        .map_err(|e| e.to_string())?;
-    let page = get(&address, "/v1/events?since=0&limit=1000")?;
+    let messages = stored(&stage.server.jetstream().await?, STREAM).await?;
+    let page = get(address, "/v1/events?since=0&limit=1000")?;
     let events = page["events"]
         .as_array()
         .map(Vec::as_slice)
@@ -99,7 +95,7 @@ pub(crate) async fn view(whose: Whose, supervisor: &Path, server: &Path) -> Resu
         listed["seq"] == message.sequence && stored.as_ref() == Some(&listed["event"])
     });
     Ok(View {
-        whose,
+        sink_of,
         cells,
         complete,
         stored: messages.len(),
@@ -107,7 +103,7 @@ pub(crate) async fn view(whose: Whose, supervisor: &Path, server: &Path) -> Resu
     })
 }
 
-/// How many of the cells 1 to `cells` are shown as run from their start to their end.
+/// Counts those of the cells 1 to `cells` that are shown from their start to their end.
 fn complete(shown: &Value, cells: usize) -> usize {
     let shown = shown.as_array().map(Vec::as_slice).unwrap_or_default();
     let of_cell = |number: usize| {
@@ -124,16 +120,6 @@ fn complete(shown: &Value, cells: usize) -> usize {
     (1..=cells).filter(|&number| of_cell(number)).count()
 }
 
-/// Ends the process that we started.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn until(mut holds: impl FnMut() -> bool) -> Option<()> {
     let begun = Instant::now();
     while begun.elapsed() < TOO_LONG {
@@ -145,41 +131,25 @@ fn until(mut holds: impl FnMut() -> bool) -> Option<()> {
     None
 }
 
-/// As much of HTTP as one answer of this server takes.
-fn get(address: &str, path: &str) -> Result<Value, String> {
-    let failed = |error: std::io::Error| format!("GET {path}: {error}");
-    let mut stream = TcpStream::connect(address).map_err(failed)?;
-    stream.set_read_timeout(Some(TOO_LONG)).map_err(failed)?;
+/// A minimal HTTP client: one request, one answer of JSON.
+fn get(address: SocketAddr, path: &str) -> Result<Value> {
+    let failed = || format!("GET {path}");
+    let mut stream = TcpStream::connect(address).with_context(failed)?;
+    stream.set_read_timeout(Some(TOO_LONG))?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\n\
          Connection: close\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).map_err(failed)?;
+    stream.write_all(request.as_bytes()).with_context(failed)?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(failed)?;
+    stream.read_to_string(&mut answer).with_context(failed)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if !head.starts_with("HTTP/1.1 200") {
-        return Err(format!("GET {path}: {}", head.lines().next().unwrap_or("")));
+        bail!("GET {path}: {}", head.lines().next().unwrap_or(""));
     }
-    serde_json::from_str(body).map_err(|e| format!("GET {path}: {e}: {body}"))
+    serde_json::from_str(body).with_context(|| format!("GET {path}: {body}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_without_its_start_its_end_or_its_exit_code_is_not_complete() {
-        let cell = serde_json::json!({
-            "id": "cell-1", "run_id": "run-1", "state": "destroyed", "outcome": "succeeded",
-            "exit_code": 0, "started_at": "t", "destroyed_at": "t",
-        });
-        assert_eq!(complete(&serde_json::json!([cell]), 1), 1);
-        for missing in ["started_at", "destroyed_at", "exit_code", "run_id"] {
-            let mut cell = cell.clone();
-            cell[missing] = Value::Null;
-            assert_eq!(complete(&serde_json::json!([cell]), 1), 0, "{missing}");
-        }
-        assert_eq!(complete(&serde_json::json!([]), 1), 0);
-    }
-}
+#[path = "tests/server.rs"]
+mod tests;

@@ -1,21 +1,21 @@
-//! Where cells run: a broker of its own, a folder, a supervisor, and the account of what it was told.
+//! A stage for cells: a broker, a folder, a supervisor, and its own log of acknowledged events.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
 use nats_local::{NatsServer, stored};
 use serde_json::Value;
 
 use super::ledger::{self, Emitted, Tally};
-use crate::checks::target;
-use crate::root;
+use crate::process::{root, target};
 use crate::supervisor::tenant_of;
 
 pub(crate) const STREAM: &str = "CELLOS_EVENTS";
 
-/// Where a supervisor is told to send its events, and where they belong for it.
+/// The subjects of a supervisor's events, and the variable that sets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subjects {
     /// The sink fills in each event's tenant.
@@ -55,7 +55,7 @@ pub(crate) struct Stage<'a> {
     variables: Vec<(&'static str, String)>,
     emitted: Vec<Emitted>,
     pub(crate) runs: u32,
-    /// Those that ended in success.
+    /// Runs that ended in success.
     pub(crate) succeeded: u32,
 }
 
@@ -67,23 +67,18 @@ pub(crate) struct Running {
     events: PathBuf,
 }
 
-/// Many times what a run takes.
+/// Many times the usual time of a run.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
 impl<'a> Stage<'a> {
     /// # Errors
     /// No broker, or no folder.
-    pub(crate) async fn new(
-        name: &str,
-        supervisor: &'a Path,
-        subjects: Subjects,
-    ) -> Result<Self, String> {
+    pub(crate) async fn new(name: &str, supervisor: &'a Path, subjects: Subjects) -> Result<Self> {
         let folder = target().join("clients/runs").join(name);
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let server = NatsServer::start().await.map_err(|e| e.to_string())?;
-        let created = server.create_stream(STREAM, &["cellos.events.>"]).await;
-        created.map_err(|e| e.to_string())?;
+        fs::create_dir_all(&folder)?;
+        let server = NatsServer::start().await?;
+        server.create_stream(STREAM, &["cellos.events.>"]).await?;
         Ok(Self {
             server,
             folder,
@@ -96,21 +91,21 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// For all runs from now on.
+    /// Sets a variable for all later runs.
     pub(crate) fn set(&mut self, variable: &'static str, value: impl Into<String>) {
         self.variables.push((variable, value.into()));
     }
 
-    /// The same, with a folder that is there.
-    pub(crate) fn set_folder(&mut self, variable: &'static str) -> Result<PathBuf, String> {
+    /// Creates a folder and sets a variable to its path.
+    pub(crate) fn set_folder(&mut self, variable: &'static str) -> Result<PathBuf> {
         let folder = self.folder.join(variable);
-        fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        fs::create_dir_all(&folder)?;
         self.set(variable, folder.display().to_string());
         Ok(folder)
     }
 
-    /// Runs so many cells, one after another, to their ends.
-    pub(crate) fn run(&mut self, cells: u32) -> Result<(), String> {
+    /// Runs cells to their ends, one after another.
+    pub(crate) fn run(&mut self, cells: u32) -> Result<()> {
         for _ in 0..cells {
             let running = self.start("echo hello")?;
             self.end(running)?;
@@ -118,37 +113,32 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Starts the supervisor on a cell of its own, which does what the script says.
-    pub(crate) fn start(&mut self, script: &str) -> Result<Running, String> {
+    /// Starts the supervisor on a new cell, which runs the script.
+    pub(crate) fn start(&mut self, script: &str) -> Result<Running> {
         self.runs += 1;
         let number = self.runs;
-        let at = |path: &Path| {
-            let path = path.display().to_string();
-            move |error: std::io::Error| format!("{path}: {error}")
-        };
-        let spec = root().join("tests/clients/cell-spec.json");
-        let spec = fs::read(&spec).map_err(at(&spec))?;
-        let mut spec: Value = serde_json::from_slice(&spec).map_err(|e| e.to_string())?;
+        let spec = fs::read(root().join("tests/clients/cell-spec.json"))?;
+        let mut spec: Value = serde_json::from_slice(&spec)?;
         spec["spec"]["id"] = format!("cell-{number}").into();
         spec["spec"]["run"]["argv"][2] = script.into();
         let file = |name: &str| self.folder.join(format!("{number:02}.{name}"));
         let (spec_file, log, events) = (file("spec.json"), file("log"), file("jsonl"));
-        fs::write(&spec_file, spec.to_string()).map_err(at(&spec_file))?;
-        let output = File::create(&log).map_err(at(&log))?;
-        let same_output = output.try_clone().map_err(at(&log))?;
+        fs::write(&spec_file, spec.to_string())?;
+        let output = fs::File::create(&log)?.into_file();
+        let same_output = output.try_clone()?;
         let (variable, value) = self.subjects.variable();
         let child = command(self.supervisor)
             .arg(&spec_file)
             .env("NATS_URL", self.server.url())
             .env("CELLOS_RUN_ID", format!("run-{number}"))
-            // The supervisor's own account: an event is in it once the sink has said `Ok`.
+            // The supervisor's own log: an event is in it once the sink has returned `Ok`.
             .env("CELL_OS_JSONL_EVENTS", &events)
             .env(variable, value)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdout(output)
             .stderr(same_output)
             .spawn()
-            .map_err(at(self.supervisor))?;
+            .with_context(|| self.supervisor.display().to_string())?;
         Ok(Running {
             number,
             child,
@@ -157,8 +147,8 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Waits until the cell of a run is under way: its events are half of them out.
-    pub(crate) fn await_start_of_cell(&self, running: &Running) -> Result<(), String> {
+    /// Waits until the cell of a run has started and about half of its events are emitted.
+    pub(crate) fn await_start_of_cell(&self, running: &Running) -> Result<()> {
         let begun = Instant::now();
         let started = || {
             let events = fs::read_to_string(&running.events).unwrap_or_default();
@@ -166,23 +156,23 @@ impl<'a> Stage<'a> {
         };
         while !started() {
             if begun.elapsed() > TOO_LONG {
-                return Err(format!("no cell starts; see {}", running.log.display()));
+                bail!("no cell starts; see {}", running.log.display());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Waits for the end of a run, and takes down what it was told `Ok` for.
-    pub(crate) fn end(&mut self, mut running: Running) -> Result<(), String> {
+    /// Waits for the end of a run, and reads the events for which the sink returned `Ok`.
+    pub(crate) fn end(&mut self, mut running: Running) -> Result<()> {
         let begun = Instant::now();
         let status = loop {
-            match running.child.try_wait().map_err(|e| e.to_string())? {
+            match running.child.try_wait()? {
                 Some(status) => break status,
                 None if begun.elapsed() > TOO_LONG => {
                     let _ = running.child.kill();
                     let _ = running.child.wait();
-                    return Err(format!("a run hung; see {}", running.log.display()));
+                    bail!("a run hung; see {}", running.log.display());
                 }
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
@@ -205,8 +195,8 @@ impl<'a> Stage<'a> {
             self.emitted.push(Emitted { key, subject });
         }
         for line in events.lines() {
-            let event: Value = serde_json::from_str(line)
-                .map_err(|e| format!("{}: {e}", running.events.display()))?;
+            let event: Value =
+                serde_json::from_str(line).with_context(|| running.events.display().to_string())?;
             self.emitted.push(Emitted {
                 key: ledger::key(&event),
                 subject: self.subjects.subject(number, ledger::kind(&event)),
@@ -215,25 +205,22 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// What is in the stream now, against what was emitted by now.
-    pub(crate) async fn tally(&self, dead: &[Value]) -> Result<Tally, String> {
-        let jetstream = self.server.jetstream().await.map_err(|e| e.to_string())?;
-        let stored = stored(&jetstream, STREAM)
-            .await
-            .map_err(|e| e.to_string())?;
+    /// Compares the stream with the events that were emitted.
+    pub(crate) async fn tally(&self, dead: &[Value]) -> Result<Tally> {
+        let stored = stored(&self.server.jetstream().await?, STREAM).await?;
         ledger::compare(&self.emitted, dead, &stored)
     }
 
-    pub(crate) fn kill_broker(&mut self) -> Result<(), String> {
-        self.server.kill().map_err(|e| e.to_string())
+    pub(crate) fn kill_broker(&mut self) -> Result<()> {
+        Ok(self.server.kill()?)
     }
 
-    pub(crate) async fn start_broker(&mut self) -> Result<(), String> {
-        self.server.start_again().await.map_err(|e| e.to_string())
+    pub(crate) async fn start_broker(&mut self) -> Result<()> {
+        Ok(self.server.start_again().await?)
     }
 }
 
-/// With nothing of our own environment that could change what it does.
+/// A program without the variables of our own environment, which could change its behaviour.
 pub(crate) fn command(program: &Path) -> Command {
     let ours = ["PATH", "HOME"].iter();
     let mut command = Command::new(program);

@@ -1,173 +1,176 @@
-//! `cargo xtask mutants`: each small change of the code that the promise rests on must make a test fail.
-//! `docs/mutants.md` tells how many there are, and of those that no test notices why that is right.
+//! `cargo xtask mutants`: cargo-mutants makes small changes to the code that the promise rests on, and each must make
+//! a test fail. `.cargo/mutants.toml` has its settings, and the excused mutants with their reasons.
 
-mod ledger;
+mod excuses;
 mod report;
-mod survivors;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::checks::target;
-use crate::page;
-use crate::{cargo, root, succeed};
-use ledger::Ledger;
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use fs_err as fs;
+use toml::Table;
+
+use crate::page::Tree;
+use crate::process::{cargo_tool, output, root, target};
+use crate::tools;
+use excuses::Excuse;
+use report::Outcomes;
 
 const VERSION: &str = "27.1.0";
 
-/// The modules whose mistakes would break the promise without a sound.
-const FILES: [&str; 6] = [
-    "crates/jetsink/src/circuit/mod.rs",
-    "crates/jetsink/src/message/envelope.rs",
-    "crates/jetsink/src/publish/retry.rs",
-    "crates/jetsink/src/message/subject.rs",
-    "crates/jetsink/src/outcome/spool_error.rs",
-    "crates/jetsink/src/spool/**",
-];
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Go on with an interrupted run: leave out what it caught. Writes no page
+    #[arg(long, conflicts_with = "excused")]
+    iterate: bool,
 
-/// One go through all that are not caught yet.
-struct Pass {
-    /// Of each trial; its own default where there is none.
-    trial_count: Option<&'static str>,
-    /// What is after cargo test's `--`.
-    arguments: &'static [&'static str],
+    /// Try only the excused mutants, and fail for each that a test catches
+    #[arg(long)]
+    excused: bool,
+
+    /// Change only this file; repeat for more. Writes no page
+    #[arg(long, value_name = "FILE", conflicts_with = "excused")]
+    file: Vec<String>,
 }
 
-/// What takes longer comes later, for those that are left.
-const PASSES: [Pass; 3] = [
-    Pass {
-        trial_count: Some("10"),
-        arguments: &[
-            "--skip=nats::",
-            "--skip=connect::",
-            "--skip=tests::streams",
-            "--skip=random_histories",
-            "--skip=tests::torn",
-            "--skip=sink_hours",
-            "--skip=over_lost_connections",
-            "--skip=tests::growth",
-            "--skip=thorough_reader",
-            "--skip=tests::power",
-            "--skip=of_200_bytes",
-            "--skip=looked_up_however_far",
-            "--skip=slow_rate",
-        ],
-    },
-    Pass {
-        trial_count: Some("100"),
-        arguments: &[
-            "--skip=random_histories",
-            "--skip=tests::torn",
-            "--skip=sink_hours",
-        ],
-    },
-    Pass {
-        trial_count: None,
-        arguments: &[],
-    },
-];
-
-/// Runs all, or, with `iterate`, what the last run did not try, and what survived it without a reason.
-///
 /// # Errors
-/// What could not be run, or which mutants survived without a reason, or did not although there is one.
-pub(crate) fn run(iterate: bool) -> Result<(), String> {
-    let survivors = survivors::read(&root().join("tests/mutants.toml"))?;
-    let binary = cargo_mutants()?;
-    let folder = target().join("mutants");
-    if !iterate && folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+/// A mutant survives without an excuse; an excuse fits no mutant, or one that a test catches; cargo-mutants fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let text = fs::read_to_string(root().join(excuses::FILE))?;
+    let mutants = Mutants::new(&text)?;
+    let excuses = excuses::read(&text)?;
+    let all = mutants.names(&mutants.settings(Excused::Included))?;
+    let unused: Vec<&str> = excuses
+        .iter()
+        .filter(|excuse| !all.iter().any(|name| excuse.fits(name)))
+        .map(|excuse| excuse.pattern.as_str())
+        .collect();
+    ensure!(
+        unused.is_empty(),
+        "{} has patterns that fit no mutant:\n  {}",
+        excuses::FILE,
+        unused.join("\n  ")
+    );
+    if arguments.excused {
+        let outcomes = mutants.test(&mutants.settings(Excused::Only), arguments)?;
+        let caught = outcomes.caught();
+        ensure!(
+            caught.is_empty(),
+            "a test catches these excused mutants:\n  {}",
+            caught.join("\n  ")
+        );
+        println!("{}", outcomes.summary());
+        return Ok(());
     }
-    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let mut ledger = Ledger::open(folder.join("ledger.json"))?;
-    // Of a run that was interrupted.
-    ledger.take_from(&folder)?;
-    ledger.begin_run();
-    let tree = page::Tree::now(report::FILE)?;
-    for pass in &PASSES {
-        ledger.leave_out(&folder, &survivors)?;
-        test(&binary, &folder, pass)?;
-        ledger.take_from(&folder)?;
+    let tree = Tree::now(report::FILE)?;
+    let mut settings = mutants.settings(Excused::LeftOut);
+    if !arguments.file.is_empty() {
+        // The option of cargo-mutants only adds to the files of the settings.
+        settings.insert("examine_globs".to_owned(), arguments.file.clone().into());
     }
-    ledger.end_last_pass()?;
-    let names = names(&binary)?;
-    ledger.keep_only(&names);
-    if ledger.len() < names.len() {
-        let untried = names.len() - ledger.len();
-        return Err(format!(
-            "{untried} mutants were not tried: --iterate goes on"
-        ));
+    let outcomes = mutants.test(&settings, arguments)?;
+    println!("{}", outcomes.summary());
+    let missed = outcomes.missed();
+    if !missed.is_empty() {
+        bail!("no test catches these mutants:\n  {}", missed.join("\n  "));
     }
-    report::write(&ledger, &survivors, &tree)?;
-    println!("{}", ledger.summary());
-    survivors::compare(&ledger.survivors(), &survivors)
+    if !arguments.iterate && arguments.file.is_empty() {
+        report::write(&outcomes, &with_names(&excuses, &all), &tree)?;
+    }
+    Ok(())
 }
 
-/// cargo-mutants over our files.
-fn over_our_files(binary: &Path) -> Command {
-    let mut command = Command::new(binary);
-    command
-        .current_dir(root())
-        .args(["mutants", "--package", "jetsink"]);
-    for file in FILES {
-        command.args(["--file", file]);
-    }
-    command
+/// Each excused mutant with its reason.
+fn with_names<'a>(excuses: &'a [Excuse], all: &'a [String]) -> Vec<(&'a str, &'a str)> {
+    let named = |name: &'a String| {
+        let excuse = excuses.iter().find(|excuse| excuse.fits(name))?;
+        Some((name.as_str(), excuse.reason.as_str()))
+    };
+    all.iter().filter_map(named).collect()
 }
 
-/// All mutants of this tree.
-fn names(binary: &Path) -> Result<HashSet<String>, String> {
-    let list = page::said(over_our_files(binary).arg("--list"))?;
-    Ok(list.lines().map(str::to_owned).collect())
+/// The part of the excused mutants in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excused {
+    LeftOut,
+    Included,
+    Only,
 }
 
-fn test(binary: &Path, folder: &Path, pass: &Pass) -> Result<(), String> {
-    let mut command = over_our_files(binary);
-    command
-        // Each of its two copies of the tree has its own.
-        .env_remove("CARGO_TARGET_DIR")
-        // It is built several hundred times, and nobody reads a backtrace.
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .args(["--jobs", "2", "--iterate"])
-        .args(["--no-shuffle", "--minimum-test-timeout", "20"])
-        // Benchmarks, examples and tests with a broker are no part of it.
-        .args(["--cargo-arg", "--lib", "--output"])
-        .arg(folder);
-    if let Some(count) = pass.trial_count {
-        command.env("JETSINK_TRIAL_COUNT", count);
-    }
-    command.args(["--", "--"]).args(pass.arguments);
-    let status = command
-        .status()
-        .map_err(|e| format!("cargo mutants: {e}"))?;
-    match status.code() {
-        // All were caught; some were not; some took too long.
-        Some(0 | 2 | 3) => Ok(()),
-        _ => Err(format!("cargo mutants: {status}")),
-    }
+/// cargo-mutants, with its settings.
+struct Mutants {
+    program: PathBuf,
+    folder: PathBuf,
+    settings: Table,
 }
 
-fn cargo_mutants() -> Result<PathBuf, String> {
-    let tools = target().join(format!("tools/cargo-mutants-{VERSION}"));
-    let binary = tools.join("bin/cargo-mutants");
-    if !binary.is_file() {
-        let mut install = cargo(&["install", "cargo-mutants", "--quiet", "--locked"]);
-        install.args(["--version", VERSION, "--root"]).arg(&tools);
-        succeed(&mut install)?;
+impl Mutants {
+    fn new(settings: &str) -> Result<Self> {
+        let folder = target().join("mutants");
+        fs::create_dir_all(&folder)?;
+        Ok(Self {
+            program: tools::from_crates_io("cargo-mutants", VERSION)?,
+            folder,
+            settings: settings.parse().context(excuses::FILE)?,
+        })
     }
-    Ok(binary)
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn settings(&self, excused: Excused) -> Table {
+        let mut settings = self.settings.clone();
+        match excused {
+            Excused::LeftOut => {}
+            Excused::Included => drop(settings.remove("exclude_re")),
+            Excused::Only => {
+                if let Some(patterns) = settings.remove("exclude_re") {
+                    settings.insert("examine_re".to_owned(), patterns);
+                }
+            }
+        }
+        settings
+    }
 
-    #[test]
-    fn the_files_that_are_changed_are_there() {
-        for file in FILES {
-            let path = root().join(file.trim_end_matches("/**"));
-            assert!(path.exists(), "{file}");
+    /// The names of all mutants with these settings: `FILE:LINE:COLUMN: CHANGE`.
+    fn names(&self, settings: &Table) -> Result<Vec<String>> {
+        let list = output(self.command(settings)?.arg("--list"))?;
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+
+    fn test(&self, settings: &Table, arguments: &Arguments) -> Result<Outcomes> {
+        let mut command = self.command(settings)?;
+        command
+            // Each of its two copies of the tree has a build folder of its own.
+            .env_remove("CARGO_TARGET_DIR")
+            // The copies are built several hundred times, and nobody reads a backtrace.
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .env("NATS_SERVER_BIN", nats_local::nats_server_binary()?)
+            .env("PATH", path_with(&tools::nextest()?)?)
+            .args(["--jobs", "2", "--no-shuffle"]);
+        if arguments.iterate {
+            command.arg("--iterate");
+        }
+        let status = command.status().context("cargo mutants")?;
+        match status.code() {
+            // All caught; some missed; some timed out.
+            Some(0 | 2 | 3) => Outcomes::read(&self.folder.join("mutants.out/outcomes.json")),
+            _ => bail!("cargo mutants: {status}"),
         }
     }
+
+    fn command(&self, settings: &Table) -> Result<Command> {
+        let file = self.folder.join("settings.toml");
+        fs::write(&file, settings.to_string())?;
+        let mut command = cargo_tool(&self.program, &["mutants", "--config"]);
+        command.arg(file).arg("--output").arg(&self.folder);
+        Ok(command)
+    }
+}
+
+/// `PATH` with the folder of a program first: cargo-mutants calls `cargo nextest`.
+fn path_with(program: &Path) -> Result<std::ffi::OsString> {
+    let folder = program.parent().map(Path::to_owned);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folder.into_iter().chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
 }

@@ -1,54 +1,64 @@
 //! `cargo xtask trials`, as typed.
 
-pub(crate) const USAGE: &str = "\
-usage: cargo xtask trials [--quick] [--only NAME]... [--seed N] [--count N] [--list]
-  no arguments   the full run: an hour on 2 cores; writes docs/reliability.md
-  --quick        fewer of each, in minutes, the same in each run, built as tests are; without it a release
-                 build with checks for overflow comes first
-  --only NAME    only this trial; again for more than one; teeth/BUG is one planted bug, by its file's name
-  --seed N       with --only: the history of this seed alone, as a failure names it; against a real broker
-                 the first round, or with --count N the first N, of that seed
-  --count N      with --only: so many, from the seed if one is given
-  --list         the trials, their counts and what passes";
+use clap::Args;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+use super::list::{TRIALS, Trial};
+use super::teeth;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct Arguments {
+    /// Run fewer of each in minutes, with the same seeds every time, in the build of the tests
+    #[arg(long)]
     pub(crate) quick: bool,
-    pub(crate) list: bool,
-    pub(crate) only: Vec<String>,
+
+    /// Run only this trial, planted bug (`teeth/NAME`), or all planted bugs (`teeth`); repeat for more
+    #[arg(long, value_name = "NAME", value_parser = Selected::parse)]
+    pub(crate) only: Vec<Selected>,
+
+    /// Run the history of this seed alone, as a failure names it; for a trial with a real broker, its first round
+    #[arg(long, value_name = "N", requires = "only", value_parser = number)]
     pub(crate) seed: Option<u64>,
+
+    /// Run this many, from --seed if it is given
+    #[arg(long, value_name = "N", requires = "only", value_parser = positive)]
     pub(crate) count: Option<u64>,
+
+    /// List the trials with their full and quick counts, and what each one shows
+    #[arg(long, exclusive = true)]
+    pub(crate) list: bool,
+}
+
+/// A value of `--only`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Selected {
+    Trial(&'static Trial),
+    /// All planted bugs.
+    Teeth,
+    /// The planted bug of this name.
+    Tooth(String),
+}
+
+impl Selected {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == teeth::NAME {
+            return Ok(Self::Teeth);
+        }
+        if let Some(bug) = text.strip_prefix("teeth/") {
+            let file = teeth::folder().join(format!("{bug}.patch"));
+            return match file.is_file() {
+                true => Ok(Self::Tooth(bug.to_owned())),
+                false => Err("not a patch of tests/teeth".to_owned()),
+            };
+        }
+        let trial = TRIALS.iter().find(|trial| trial.name == text);
+        trial
+            .map(Self::Trial)
+            .ok_or_else(|| "not a trial; see cargo xtask trials --list".to_owned())
+    }
 }
 
 impl Arguments {
-    pub(crate) fn read(arguments: &[&str]) -> Result<Self, String> {
-        let mut read = Self::default();
-        let mut left = arguments.iter();
-        while let Some(argument) = left.next() {
-            let mut value = || {
-                let value = left.next();
-                value.ok_or_else(|| format!("{argument} needs a value\n{USAGE}"))
-            };
-            match *argument {
-                "--quick" => read.quick = true,
-                "--list" => read.list = true,
-                "--only" => read.only.push((*value()?).to_owned()),
-                "--seed" => read.seed = Some(number(value()?)?),
-                "--count" => read.count = Some(number(value()?)?),
-                other => return Err(format!("{other:?} is no option\n{USAGE}")),
-            }
-        }
-        if read.count == Some(0) {
-            return Err(format!("--count 0 would try nothing\n{USAGE}"));
-        }
-        let single = read.seed.is_some() || read.count.is_some();
-        if single && read.only.is_empty() {
-            return Err(format!("--seed and --count go with --only\n{USAGE}"));
-        }
-        Ok(read)
-    }
-
-    /// Whether this is the run that `docs/reliability.md` tells of.
+    /// Whether this is the run whose results `docs/reliability.md` shows.
     pub(crate) fn is_full(&self) -> bool {
         *self == Self::default()
     }
@@ -56,37 +66,16 @@ impl Arguments {
 
 fn number(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
-    digits
-        .parse()
-        .map_err(|_| format!("{text:?} is no number\n{USAGE}"))
+    digits.parse().map_err(|_| "not a number".to_owned())
+}
+
+fn positive(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("a count of 0 runs nothing".to_owned()),
+        count => Ok(count),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_are_read_and_what_is_none_is_told() {
-        let read = Arguments::read(&["--only", "retry", "--seed", "1_000", "--quick"]).unwrap();
-        assert_eq!(
-            (read.only, read.seed, read.quick),
-            (vec!["retry".to_owned()], Some(1_000), true)
-        );
-        for wrong in [
-            &["--seed", "1"][..],
-            &["--only"],
-            &["--fast"],
-            &["--only", "a", "--seed", "x"],
-            &["--only", "a", "--count", "0"],
-        ] {
-            assert!(Arguments::read(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_whole_run_is_the_full_one() {
-        assert!(Arguments::read(&[]).unwrap().is_full());
-        assert!(!Arguments::read(&["--quick"]).unwrap().is_full());
-        assert!(!Arguments::read(&["--only", "retry"]).unwrap().is_full());
-    }
-}
+#[path = "tests/arguments.rs"]
+mod tests;

@@ -1,41 +1,43 @@
-//! Which trials there are: the test that is each of them, how much of it is a full run, and what
-//! passes. A row stands here only if it runs.
+//! The trials: the test of each, its counts, and the meaning of a pass.
 
 /// One row of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trial {
     pub(crate) name: &'static str,
+    /// What a pass shows.
     pub(crate) passes: &'static str,
     pub(crate) test: Test,
+    /// The count of a full run.
     pub(crate) full: u64,
+    /// The count with `--quick`.
     pub(crate) quick: u64,
     pub(crate) counts: Counts,
-    /// How many processes share it: more than one where most of the time is spent waiting.
+    /// The number of processes that share it: more than one if it spends most of its time waiting.
     pub(crate) processes: u64,
 }
 
-/// Where its test is.
-#[derive(Debug, Clone, Copy)]
+/// The test of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Test {
     pub(crate) package: &'static str,
-    /// The file under `tests/`; the library's own tests where there is none.
+    /// The file under `tests/`; `None` for a test of the library.
     pub(crate) file: Option<&'static str>,
-    /// Its path; all tests of the file where there is none.
+    /// Its path; `None` for all tests of the file.
     pub(crate) path: Option<&'static str>,
-    /// What it is built with beside the default.
+    /// Features beside the default ones.
     pub(crate) features: &'static [&'static str],
 }
 
-/// What a count is a count of.
+/// The things that a count counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counts {
-    /// Chosen at random: it bounds how often the promise breaks.
+    /// Random cases: their number bounds the rate of failure.
     Random(&'static str),
-    /// How long it went on, which bounds nothing.
+    /// Time, which bounds nothing.
     Time(&'static str),
-    /// All that there are.
+    /// Every case.
     All(&'static str),
-    /// The tests of a file, each of them once. They print no line of their own.
+    /// The tests of a file, once each. They print no `trial` line.
     Tests(&'static str),
 }
 
@@ -69,7 +71,7 @@ const fn file(name: &'static str) -> Test {
 pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "circuit-model",
-        passes: "histories of up to 200 steps go as in a plain circuit written apart: same verdicts, one probe at a time, outcomes of another epoch ignored, a dropped admission wedges nothing",
+        passes: "histories of up to 200 steps agree with a plain circuit that shares no code: same verdicts, one probe at a time, outcomes of another epoch ignored, a dropped admission blocks nothing",
         test: unit_test(
             "tests::trials::circuit_histories::every_history_goes_as_in_the_plain_circuit",
         ),
@@ -80,7 +82,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "circuit-states",
-        passes: "each step from each reachable state of a circuit with four callers goes as in the plain one, to the last state",
+        passes: "each step from each reachable state of a circuit with four callers agrees with the plain one",
         test: unit_test(
             "tests::trials::circuit_states::every_reachable_state_goes_on_as_in_the_plain_circuit",
         ),
@@ -91,7 +93,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "scopes",
-        passes: "histories of up to 200 steps of the broker's circuit and three subjects': one probe of the broker at a time; whoever is dropped wedges neither",
+        passes: "histories of up to 200 steps of the broker's circuit and three subjects': one probe of the broker at a time; a dropped admission blocks neither scope",
         test: unit_test(
             "tests::trials::scope_histories::no_dropped_admission_wedges_the_broker_or_a_subject",
         ),
@@ -102,7 +104,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "connection",
-        passes: "histories of connections, publishes and answers go as in a plain list: nothing is sent while there is none, or over one that was left; each gets its own answer, or fails with its connection; nothing stays behind",
+        passes: "histories of connections, publishes and answers agree with a plain list: nothing is sent without a connection or over a closed one; each publish gets its own answer or fails with its connection; nothing is left over",
         test: unit_test(
             "nats::answers_trial::nothing_is_sent_over_a_connection_that_is_gone_and_each_gets_its_own_answer",
         ),
@@ -122,7 +124,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "retry",
-        passes: "attempts, waits, message id and deadline are as the script says, to the millisecond; no wait overflows",
+        passes: "attempts, waits, message id and deadline follow the script to the millisecond; no wait overflows",
         test: unit_test("tests::trials::retries::attempts_waits_and_the_deadline_are_as_scripted"),
         full: 200_000,
         quick: 20_000,
@@ -131,7 +133,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "fuzz-event-lines",
-        passes: "lines that are almost events: no panic, memory by length, tenant and subject as a plain reading has them, both readers agree",
+        passes: "lines that are almost events: no panic, memory by length, tenant and subject agree with a plain reader, both readers agree",
         test: unit_test(
             "tests::trials::fuzz::event_lines::no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it",
         ),
@@ -142,7 +144,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "fuzz-templates",
-        passes: "subject templates and what is filled in: no panic, and never another level, wildcard or tenant",
+        passes: "subject templates and their values: no panic, and never another level, wildcard or tenant",
         test: unit_test(
             "tests::trials::fuzz::subjects::no_template_panics_and_nothing_filled_in_adds_a_level",
         ),
@@ -153,7 +155,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "fuzz-tenants",
-        passes: "tenant ids: one token or refused, as a plain rule says; encoded ids come back the same",
+        passes: "tenant ids: one token or refused, by a plain rule; encoded ids decode to the same",
         test: unit_test("tests::trials::fuzz::subjects::a_tenant_id_is_one_token_or_refused"),
         full: 1_000_000,
         quick: 50_000,
@@ -180,7 +182,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "fuzz-spool-records",
-        passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing made up",
+        passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing invented",
         test: unit_test(
             "spool::log::tests::fuzz::record_of_any_bytes_is_refused_or_is_what_was_written",
         ),
@@ -264,7 +266,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "spool-power-cuts",
-        passes: "power cut at a random step, three times in a row; writes since the last sync kept, lost, torn by sectors or in another order: what was told Ok is there",
+        passes: "power cut at a random step, three times in a row; writes since the last sync kept, lost, torn by sectors or reordered: every event with Ok is present",
         test: unit_test(
             "spool::tests::power::power_cut_at_any_step_loses_no_event_that_was_acknowledged",
         ),
@@ -275,7 +277,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "whole-sink",
-        passes: "an hour of the whole sink in virtual time, from a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), over a disk that fails, with processes killed and power cut: told Ok is stored once in order or a dead letter, told Err is not, no single emit past its deadline, drained within 10 minutes of the last fault",
+        passes: "an hour of the whole sink in virtual time, with a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), a disk that fails, processes killed and power cut: every event with Ok is stored once in order or a dead letter, no event with an error is, no single emit exceeds its deadline, drained within 10 minutes of the last fault",
         test: unit_test(
             "tests::trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
         ),
@@ -286,7 +288,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "kills",
-        passes: "a process that emits into a spool is killed with SIGKILL at random moments while a real broker is killed, started again, frozen and thawed: each event told Ok is stored once, in order",
+        passes: "a process that emits into a spool is killed with SIGKILL at random moments while a real broker is killed, restarted, frozen and thawed: each event with Ok is stored once, in order",
         test: Test {
             package: "jetsink",
             file: Some("spool_crashes"),
@@ -314,7 +316,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "faults-of-one-server",
-        passes: "kills, freezes, partitions (reset, black hole, one way, slow), streams deleted and full, under load, with and without a spool: none lost, doubled, out of order or unexpected; no emit takes 3.5 s, where its deadline is 2 s and the machine is busy",
+        passes: "kills, freezes, partitions (reset, black hole, one way, slow), streams deleted and full, under load, with and without a spool: none lost, doubled, out of order or unexpected; no emit takes 3.5 s (its deadline is 2 s, and the machine is busy)",
         test: file("trial_faults"),
         full: 260,
         quick: 10,
@@ -332,7 +334,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "soak",
-        passes: "a fault 5 seconds after all is well again, and so on: no descriptor, thread or task more than in the first rounds, which warm up, memory within 5 %",
+        passes: "a fault 5 s after each recovery: no descriptor, thread or task more than in the first rounds, which warm up, memory within 5 %",
         test: file("trial_soak"),
         full: 300,
         quick: 0,

@@ -1,24 +1,24 @@
-//! What a trial's test printed, and what that is worth.
+//! The outcome of a trial, read from the output of its test, and the bound that it supports.
 
 use super::list::Counts;
-use super::table::thousands;
+use crate::page::thousands;
 
-/// The rule of three says nothing of fewer.
+/// The rule of three needs at least this many.
 const FEW: u64 = 30;
 
-/// What one trial came to.
+/// The outcome of one trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) count: u64,
     pub(crate) failures: u64,
-    /// How many there are, where that is known and not all of them ran.
+    /// The number of all cases, if it is known and not all of them ran.
     pub(crate) of: Option<u64>,
-    /// How many events were looked for one by one.
+    /// The number of events that were looked for one by one.
     pub(crate) events: Option<u64>,
 }
 
 impl Outcome {
-    /// From what the test printed; `None` where it did not come to its end.
+    /// Reads the output of the test; `None` if the test did not finish.
     pub(crate) fn read(output: &str, trial: &str, counts: Counts) -> Option<Self> {
         match counts {
             Counts::Random(_) | Counts::Time(_) | Counts::All(_) => own_line(output, trial),
@@ -26,7 +26,7 @@ impl Outcome {
         }
     }
 
-    /// This and another part of the same trial.
+    /// Adds another part of the same trial.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             count: self.count + other.count,
@@ -40,18 +40,18 @@ impl Outcome {
         self.failures == 0 && self.count > 0
     }
 
-    /// What the count supports.
+    /// The statement that the count supports.
     pub(crate) fn bound(self, counts: Counts) -> String {
         match (self.failures, counts) {
-            (0, _) if self.count == 0 => "nothing: nothing ran".to_owned(),
+            (0, _) if self.count == 0 => "none: nothing ran".to_owned(),
             (0, Counts::Tests(_)) => "each once".to_owned(),
             (0, Counts::All(_)) => match self.of {
                 None => "all there are".to_owned(),
                 Some(all) => format!("a sample of {}", thousands(all)),
             },
-            // The rule of three: where none of n fails, at most 3 in n do, with 95 % confidence.
             (0, Counts::Time(_)) => "-".to_owned(),
             (0, Counts::Random(_)) if self.count < FEW => "-".to_owned(),
+            // The rule of three: if none of n fails, the rate is at most 3/n with 95 % confidence.
             (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
             (failures, _) => format!("{:.1e} failed", failures as f64 / self.count.max(1) as f64),
         }
@@ -102,58 +102,5 @@ fn test_result(output: &str) -> Option<Outcome> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_trials_own_line_is_found_among_others() {
-        let output = "running 1 test\ntrial retry-not count=1 failures=1 seed=1\n\
-                      trial retry count=20 failures=3 seed=7 events=90\ntest … ok\n";
-        let read = |trial| Outcome::read(output, trial, Counts::Random("x"));
-        let expected = Outcome {
-            count: 20,
-            failures: 3,
-            of: None,
-            events: Some(90),
-        };
-        assert_eq!(read("retry"), Some(expected));
-        let both = expected.and(expected);
-        assert_eq!((both.count, both.failures, both.events), (40, 6, Some(180)));
-        assert_eq!(read("other"), None);
-        assert!(!expected.is_passed());
-    }
-
-    #[test]
-    fn a_file_of_tests_counts_its_tests() {
-        let output = "test result: FAILED. 6 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s\n";
-        let expected = Outcome {
-            count: 7,
-            failures: 1,
-            of: None,
-            events: None,
-        };
-        let read = |output| Outcome::read(output, "x", Counts::Tests("models"));
-        assert_eq!(read(output), Some(expected));
-        assert_eq!(read("error: could not compile"), None);
-    }
-
-    #[test]
-    fn a_bound_is_three_in_the_count_and_only_where_none_failed() {
-        let outcome = |count, failures| Outcome {
-            count,
-            failures,
-            of: None,
-            events: None,
-        };
-        let bound = |count, failures| outcome(count, failures).bound(Counts::Random("x"));
-        assert_eq!(bound(200_000, 0), "at most 1.5e-5");
-        assert_eq!(bound(29, 0), "-");
-        assert_eq!(bound(200, 2), "1.0e-2 failed");
-        assert_eq!(bound(0, 0), "nothing: nothing ran");
-        let all = outcome(9, 0);
-        assert_eq!(all.bound(Counts::All("x")), "all there are");
-        let line = "trial x count=9 failures=0 seed=1 of=1200";
-        let some = Outcome::read(line, "x", Counts::All("x")).unwrap();
-        assert_eq!(some.bound(Counts::All("x")), "a sample of 1,200");
-    }
-}
+#[path = "tests/outcome.rs"]
+mod tests;

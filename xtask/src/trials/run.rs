@@ -1,23 +1,24 @@
 //! Running one trial: its test by cargo, with its count and seed in the environment.
 
-use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+
 use super::list::{Counts, Test, Trial};
 use super::outcome::Outcome;
-use crate::checks::target;
-use crate::root;
+use crate::process::{cargo, root, succeed, target};
 
-/// As release, with the checks for overflow that it leaves out.
+/// The release profile with the checks for overflow.
 const FULL_PROFILE: &str = "trials";
 
 /// A trial that takes longer has stalled.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
+const MAX_TIME: Duration = Duration::from_secs(30 * 60);
 
-/// How many histories run at a time, for trials that can.
+/// The number of histories at a time, for trials that support it.
 const THREADS: &str = "2";
 
 /// One run of one trial.
@@ -28,12 +29,12 @@ pub(crate) struct Run {
     pub(crate) took: Duration,
 }
 
-/// One process of it.
+/// One process of a run.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) seed: u64,
     pub(crate) count: u64,
-    /// None where its test did not come to its end.
+    /// `None` if its test did not finish.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) log: PathBuf,
 }
@@ -49,24 +50,24 @@ impl Run {
         self.parts.iter().all(Part::is_passed)
     }
 
-    /// Of all parts; none where one of them has none.
+    /// The sum of all parts; `None` if one of them did not finish.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         let outcomes = self.parts.iter().map(|part| part.outcome);
         outcomes.reduce(|all, part| Some(all?.and(part?)))?
     }
 }
 
-/// Where cargo runs: this tree, or a copy of it.
+/// The tree in which cargo runs: this one, or a copy of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) tree: PathBuf,
     pub(crate) quick: bool,
-    /// How long one trial may take.
-    pub(crate) longest: Duration,
-    /// What is compiled goes there: cargo takes two copies of a tree for the same packages, and what one of them
-    /// built, bugs and all, for the other's.
+    /// The time limit of one trial.
+    pub(crate) max_time: Duration,
+    /// The build folder. Two copies of a tree must not share one: to cargo they are the same packages, and a build of
+    /// one, bugs included, would be used for the other.
     pub(crate) target: PathBuf,
-    /// How the names of its logs begin.
+    /// The prefix of the names of its logs.
     pub(crate) logs: &'static str,
 }
 
@@ -75,14 +76,14 @@ impl Place {
         Self {
             tree: root(),
             quick,
-            longest: LONGEST,
+            max_time: MAX_TIME,
             target: target(),
             logs: "",
         }
     }
 
     fn cargo_test(&self, test: &Test) -> Command {
-        let mut command = crate::cargo(&[]);
+        let mut command = cargo(&[]);
         command
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
@@ -100,21 +101,20 @@ impl Place {
         command
     }
 
-    /// Compiles a trial's test, so that its time is its own.
-    pub(crate) fn build(&self, test: &Test) -> Result<(), String> {
-        let mut command = self.cargo_test(test);
-        crate::succeed(command.arg("--no-run"))
+    /// Compiles a trial's test, so that its time does not include the build.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub(crate) fn build(&self, test: &Test) -> Result<()> {
+        succeed(self.cargo_test(test).arg("--no-run"))
     }
 
-    /// Runs `count` histories of a trial, by so many processes side by side, each from a seed of its own:
-    /// `seed` and those behind it.
-    pub(crate) fn run(
-        &self,
-        trial: &Trial,
-        seed: u64,
-        count: u64,
-        processes: u64,
-    ) -> Result<Run, String> {
+    /// Runs `count` histories of a trial in `processes` processes side by side, the first from `seed`, the next from
+    /// the seed after it, and so on.
+    ///
+    /// # Errors
+    /// A process can't be started, or its log can't be written. A trial that fails is no error.
+    pub(crate) fn run(&self, trial: &Trial, seed: u64, count: u64, processes: u64) -> Result<Run> {
         let started = Instant::now();
         let mut running = Vec::new();
         for (number, count) in (0..).zip(split(count, processes)) {
@@ -133,7 +133,7 @@ impl Place {
         }
         let mut parts = Vec::new();
         for (mut part, mut child) in running {
-            let status = wait(&mut child, self.longest.saturating_sub(started.elapsed()))?;
+            let status = wait(&mut child, self.max_time.saturating_sub(started.elapsed()))?;
             part.outcome = outcome(trial, &part.log, status)?;
             parts.push(part);
         }
@@ -144,11 +144,10 @@ impl Place {
         })
     }
 
-    fn start(&self, trial: &Trial, part: &Part) -> Result<Child, String> {
-        let told = |e: std::io::Error| format!("{}: {e}", part.log.display());
+    fn start(&self, trial: &Trial, part: &Part) -> Result<Child> {
         let folder = part.log.parent().unwrap_or(&self.tree);
-        std::fs::create_dir_all(folder).map_err(told)?;
-        let output = File::create(&part.log).map_err(told)?;
+        fs::create_dir_all(folder)?;
+        let output = fs::File::create(&part.log)?.into_file();
         let mut command = self.cargo_test(&trial.test);
         command
             .env("JETSINK_SEED", part.seed.to_string())
@@ -156,20 +155,19 @@ impl Place {
             .env("JETSINK_TRIAL_THREADS", THREADS)
             .env("RUST_BACKTRACE", "0")
             .stdin(std::process::Stdio::null())
-            .stdout(output.try_clone().map_err(told)?)
+            .stdout(output.try_clone()?)
             .stderr(output)
             .args(["--", "--nocapture"]);
         if let Some(path) = trial.test.path {
             command.args(["--exact", path]);
         }
-        let started = command.process_group(0).spawn();
-        started.map_err(|e| format!("cargo: {e}"))
+        command.process_group(0).spawn().context("cargo")
     }
 }
 
-/// What a process that ended so has printed.
-fn outcome(trial: &Trial, log: &Path, status: ExitStatus) -> Result<Option<Outcome>, String> {
-    let printed = std::fs::read(log).map_err(|e| format!("{}: {e}", log.display()))?;
+/// Reads the outcome of a process from its log.
+fn outcome(trial: &Trial, log: &Path, status: ExitStatus) -> Result<Option<Outcome>> {
+    let printed = fs::read(log)?;
     let printed = String::from_utf8_lossy(&printed);
     let mut outcome = Outcome::read(&printed, trial.name, trial.counts);
     if !status.success()
@@ -181,39 +179,32 @@ fn outcome(trial: &Trial, log: &Path, status: ExitStatus) -> Result<Option<Outco
     Ok(outcome.filter(|_| status.success() || !of_a_file || printed.contains("FAILED")))
 }
 
-/// `count` in so many parts, or one where there is nothing to divide.
+/// Divides `count` into `parts` parts, or fewer if there is less to divide.
 fn split(count: u64, parts: u64) -> Vec<u64> {
     let parts = parts.min(count).max(1);
     let part = |number| count / parts + u64::from(number < count % parts);
     (0..parts).map(part).collect()
 }
 
-fn wait(child: &mut Child, longest: Duration) -> Result<ExitStatus, String> {
+fn wait(child: &mut Child, max_time: Duration) -> Result<ExitStatus> {
     let started = Instant::now();
     loop {
-        let told = |e| format!("cargo: {e}");
-        if let Some(status) = child.try_wait().map_err(told)? {
+        if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if started.elapsed() > longest {
-            // The test, too, which would go on beside the next trial. Its servers end with it.
+        if started.elapsed() > max_time {
+            // The whole group: the test would go on beside the next trial. Its servers end with it.
             let group = format!("-{}", child.id());
-            let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
-            killed.map_err(|e| format!("kill: {e}"))?;
-            return child.wait().map_err(told);
+            let mut kill = Command::new("kill");
+            kill.args(["-KILL", "--", &group])
+                .status()
+                .context("kill")?;
+            return Ok(child.wait()?);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_as_many_histories_as_the_whole() {
-        assert_eq!(split(260, 2), [130, 130]);
-        assert_eq!(split(7, 3), [3, 2, 2]);
-        assert_eq!((split(1, 2), split(0, 2)), (vec![1], vec![0]));
-    }
-}
+#[path = "tests/run.rs"]
+mod tests;

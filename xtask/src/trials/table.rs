@@ -1,29 +1,53 @@
-//! The table, for people and for `docs/reliability.md`.
+//! The rows of the table, for the terminal and for `docs/reliability.md`.
+
+use serde::Serialize;
 
 use super::outcome::Outcome;
 use super::run::Run;
+use crate::page::thousands;
 
-const HEAD: [&str; 6] = ["trial", "count", "failures", "bound", "seed", "time"];
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    trial: &'static str,
+    count: String,
+    failures: String,
+    bound: String,
+    seed: String,
+    time: String,
+    passes: &'static str,
+}
 
-/// One row's cells.
-fn cells(run: &Run) -> [String; 6] {
-    let unit = run.trial.counts.unit();
-    let (count, failures, bound) = match run.outcome() {
-        None => ("-".to_owned(), "did not end".to_owned(), "-".to_owned()),
-        Some(outcome) => (
-            counted(outcome, unit),
-            outcome.failures.to_string(),
-            outcome.bound(run.trial.counts),
-        ),
-    };
-    [
-        run.trial.name.to_owned(),
-        count,
-        failures,
-        bound,
-        seeds(run),
-        format!("{:.0} s", run.took.as_secs_f64()),
-    ]
+impl Row {
+    pub(crate) fn of(run: &Run) -> Self {
+        let (count, failures, bound) = match run.outcome() {
+            None => ("-".to_owned(), "did not finish".to_owned(), "-".to_owned()),
+            Some(outcome) => (
+                counted(outcome, run.trial.counts.unit()),
+                outcome.failures.to_string(),
+                outcome.bound(run.trial.counts),
+            ),
+        };
+        Self {
+            trial: run.trial.name,
+            count,
+            failures,
+            bound,
+            seed: seeds(run),
+            time: format!("{:.0} s", run.took.as_secs_f64()),
+            passes: run.trial.passes,
+        }
+    }
+
+    fn cells(&self) -> [&str; 6] {
+        [
+            self.trial,
+            &self.count,
+            &self.failures,
+            &self.bound,
+            &self.seed,
+            &self.time,
+        ]
+    }
 }
 
 fn counted(outcome: Outcome, unit: &str) -> String {
@@ -34,7 +58,7 @@ fn counted(outcome: Outcome, unit: &str) -> String {
     }
 }
 
-/// Of a trial in parts the first and the last.
+/// The seed, or the first and the last one of a trial in parts.
 fn seeds(run: &Run) -> String {
     match run.parts.as_slice() {
         [] => "-".to_owned(),
@@ -43,16 +67,17 @@ fn seeds(run: &Run) -> String {
     }
 }
 
-/// In columns.
+/// The table with aligned columns.
 pub(crate) fn plain(runs: &[Run]) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(runs.iter().map(cells));
+    let rows: Vec<Row> = runs.iter().map(Row::of).collect();
+    let mut table = vec![["trial", "count", "failures", "bound", "seed", "time"]];
+    table.extend(rows.iter().map(Row::cells));
     let widths = [0, 1, 2, 3, 4, 5].map(|column| {
-        let widths = rows.iter().map(|row: &[String; 6]| row[column].len());
+        let widths = table.iter().map(|row| row[column].len());
         widths.max().unwrap_or(0)
     });
     let mut text = String::new();
-    for row in rows {
+    for row in table {
         let padded = row.iter().zip(widths);
         let padded: Vec<String> = padded
             .map(|(cell, width)| format!("{cell:width$}"))
@@ -63,36 +88,6 @@ pub(crate) fn plain(runs: &[Run]) -> String {
     text
 }
 
-/// As Markdown, with what passes.
-pub(crate) fn markdown(runs: &[Run]) -> String {
-    let mut text = format!("| {} | what passes |\n", HEAD.join(" | "));
-    text.push_str("| --- | ---: | ---: | --- | ---: | ---: | --- |\n");
-    for run in runs {
-        let cells = cells(run).join(" | ");
-        text.push_str(&format!("| {cells} | {} |\n", run.trial.passes));
-    }
-    text
-}
-
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let texts = [0, 999, 1_000, 1_234_567].map(thousands);
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-    }
-}
+#[path = "tests/table.rs"]
+mod tests;
