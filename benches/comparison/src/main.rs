@@ -132,7 +132,7 @@ async fn start(arguments: Arguments) -> Result<ExitCode> {
     }
     if let Some(file) = &arguments.markdown {
         check_whole(&run)?;
-        std::fs::write(file, page::page(&run))?;
+        std::fs::write(file, page::page(&run)?)?;
     }
     let broken = run.broken();
     for what in &broken {

@@ -1,14 +1,15 @@
 //! A run as text for a terminal, and as the page docs/comparison.md.
 
-use std::fmt::Write as _;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use crate::Result;
 use crate::findings::{Run, Table};
 use crate::machine::Machine;
 
-const HEAD: &str = include_str!("page/head.md");
-const TAIL: &str = include_str!("page/tail.md");
+const PAGE: &str = include_str!("page.md");
 
-/// A table as text, aligned for a terminal.
+/// Aligned for a terminal.
 pub(crate) fn text(table: &Table) -> String {
     let rows = cells(table);
     let widths: Vec<usize> = (0..rows[0].len())
@@ -38,28 +39,31 @@ pub(crate) fn text(table: &Table) -> String {
     text
 }
 
-/// The whole page: introduction, tables, explanations.
-pub(crate) fn page(run: &Run) -> String {
-    let mut page = HEAD.replace("{{machine}}", machine(&run.machine).trim_end());
-    for table in &run.tables {
-        page.push_str(&markdown(table));
-    }
-    page.push_str(TAIL);
-    page
+/// The page docs/comparison.md.
+///
+/// # Errors
+/// The template is wrong.
+pub(crate) fn page(run: &Run) -> Result<String> {
+    let tables: Vec<Value> = run.tables.iter().map(markdown).collect();
+    let values = context! { machine => machine(&run.machine).trim_end(), tables };
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true);
+    environment.set_syntax(syntax.build()?);
+    Ok(environment.render_str(PAGE, values)?)
 }
 
-fn markdown(table: &Table) -> String {
-    let mut text = format!("\n### {}\n\n", table.scenario.heading());
-    for (number, row) in cells(table).iter().enumerate() {
-        let _ = writeln!(text, "| {} |", row.join(" | "));
-        if number == 0 {
-            let _ = writeln!(text, "| --- |{}", " ---: |".repeat(row.len() - 1));
-        }
-    }
-    text
+fn markdown(table: &Table) -> Value {
+    let mut cells = cells(table);
+    let head = cells.remove(0);
+    context! { heading => table.scenario.heading(), head, rows => cells }
 }
 
-/// The cells of a table: the first row is the head, the first column the names of the figures.
+/// The first row contains the contenders, the first column the names of the findings.
 fn cells(table: &Table) -> Vec<Vec<String>> {
     let titles = table
         .parts
@@ -102,13 +106,15 @@ pub(crate) fn machine(machine: &Machine) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // a panic is how a test fails
+
     use super::*;
     use crate::contender::Contender;
     use crate::findings::{Findings, Part};
     use crate::scenarios::Scenario;
 
     #[test]
-    fn a_table_has_a_column_for_each_contender_and_a_dash_where_nothing_was_found() {
+    fn table_has_a_column_per_contender_and_a_dash_without_a_finding() {
         let mut first = Findings::default();
         first
             .add("returned Ok", 0_usize)
@@ -126,13 +132,23 @@ mod tests {
                 part(Contender::Published, second),
             ],
         };
-        let expected = "\n### The stream takes 10 events and discards new ones: 50 events\n\n\
+        let expected = "## Results\n\n### The stream takes 10 events and discards new ones: 50 events\n\n\
             |  | jetsink | published 0.5.1 |\n\
             | --- | ---: | ---: |\n\
             | returned Ok | 0 | 1,831 |\n\
-            | longest emit | over 60 s | – |\n";
-        assert_eq!(markdown(&table), expected);
+            | longest emit | over 60 s | – |\n\n## Why it is so\n";
         let text = text(&table);
+        let run = Run {
+            machine: Machine {
+                processor: "a processor".to_owned(),
+                ..Machine::default()
+            },
+            tables: vec![table],
+        };
+        let page = page(&run).unwrap();
+        assert!(page.starts_with("# Side by side\n"));
+        assert!(page.contains("\n\na processor, 0 cores; "), "{page}");
+        assert!(page.contains(expected), "{page}");
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(lines[1], "  returned Ok           0            1,831");
     }
