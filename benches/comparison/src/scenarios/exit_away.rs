@@ -1,4 +1,4 @@
-//! The broker is gone, and so is the process a little later, as when a service is deployed in an outage.
+//! The broker is killed, and the process exits a little later, as when a service is deployed in an outage.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::broker::{QUIET, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::event;
 use crate::findings::Findings;
-use crate::ledger::{Emitted, Ledger, Told};
+use crate::ledger::{Emitted, Ledger, Returned};
 use crate::load::{emit, in_turn};
 use crate::{Child, Failed, Result};
 
 const EVENTS: u64 = 1_000;
 const AT_MOST: Duration = Duration::from_secs(5);
-/// Of the event that shows that all is well before.
+/// The number of an event that checks the connection before the outage.
 const BEFORE: u64 = 10_000_000;
 
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
@@ -47,18 +47,18 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     input.write_all(b"go\n").await?;
     let mut ledger = Ledger::default();
     while let Some(line) = lines.next_line().await? {
-        let (number, told) = match (line.strip_prefix("ok "), line.strip_prefix("err ")) {
-            (Some(number), _) => (number, Told::Ok),
-            (_, Some(number)) => (number, Told::Err),
+        let (number, returned) = match (line.strip_prefix("ok "), line.strip_prefix("err ")) {
+            (Some(number), _) => (number, Returned::Ok),
+            (_, Some(number)) => (number, Returned::Err),
             _ => return Err(Failed::new(format!("the child said {line:?}")).into()),
         };
-        // How long it took is the child's affair.
+        // The child's times are not measured.
         let now = Instant::now();
         ledger.0.push(Emitted {
             number: number.parse()?,
             started: now,
             ended: now,
-            told,
+            returned,
         });
     }
     child.wait().await?;
@@ -70,18 +70,18 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     findings
         .add("emits within 5 s, at most 1,000", ledger.0.len())
         .add("returned Ok", tally.ok)
-        .add("Ok and lost", tally.lost)
+        .add("returned Ok and lost", tally.lost)
         .add("stored twice", tally.duplicated);
     promise(&mut findings, &tally, &ledger);
     Ok(findings)
 }
 
-/// The child: once the broker is gone it emits, says what it was told, and exits.
+/// The child: emits after the broker was killed, prints each result, and exits.
 pub(super) async fn child(child: &Child) -> Result<()> {
     let contender = crate::contender_of(&child.contender)?;
     let client = contender.open(&child.url, child.spool.as_ref()).await?;
     in_turn(&client, BEFORE, 1, AT_MOST).await?;
-    // Whoever only queued it has sent it by then.
+    // A contender that only queued the event has sent it by then.
     sleep(Duration::from_millis(500)).await;
     println!("ready");
     let mut line = String::new();
@@ -91,9 +91,9 @@ pub(super) async fn child(child: &Child) -> Result<()> {
     let began = Instant::now();
     for number in 0..EVENTS {
         let event = event(number)?;
-        match emit(&client, number, &event).await.told {
-            Told::Ok => println!("ok {number}"),
-            Told::Err | Told::Nothing => println!("err {number}"),
+        match emit(&client, number, &event).await.returned {
+            Returned::Ok => println!("ok {number}"),
+            Returned::Err | Returned::Nothing => println!("err {number}"),
         }
         if began.elapsed() > AT_MOST {
             break;

@@ -1,4 +1,4 @@
-//! The stream is full; later somebody raises its limit.
+//! The stream is full; later its limit is raised.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     server.create_stream_with(full).await?;
     let sink = open(contender, &server).await?;
     let ledger = in_turn(&sink.client, 0, EVENTS, Duration::from_secs(120)).await?;
-    // What is still on its way arrives before the limit is raised.
+    // Events in flight arrive before the limit is raised.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let while_full = usize::try_from(count(&server).await?)?;
     server.jetstream().await?.update_stream(stream()).await?;
@@ -34,8 +34,8 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     findings
         .add("returned Ok", tally.ok)
         .add("stored while it is full", while_full)
-        .add("stored, once the limit is raised", there.len())
-        .add("Ok and lost", tally.lost)
+        .add("stored after the limit is raised", there.len())
+        .add("returned Ok and lost", tally.lost)
         .add("longest emit", longest(&ledger));
     promise(&mut findings, &tally, &ledger);
     Ok(findings)

@@ -8,7 +8,7 @@ use crate::broker::{QUIET, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::{GOOD_TENANT, event_of};
 use crate::findings::Findings;
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Ledger, Returned};
 use crate::load::{emit, in_turn};
 
 const LARGE: u64 = 1_000;
@@ -17,7 +17,7 @@ const ORDINARY: u64 = 10;
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let server = with_stream().await?;
     let sink = open(contender, &server).await?;
-    // The connection is up and used.
+    // Connects, and uses the connection once.
     let before = in_turn(&sink.client, 0, 1, Duration::from_secs(60)).await?;
     settled(&server, &before, QUIET).await?;
     let large = event_of(LARGE, GOOD_TENANT, 2 << 20)?;
@@ -25,20 +25,20 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let after = in_turn(&sink.client, 1, ORDINARY, Duration::from_secs(60)).await?;
     let ledger = Ledger([&after.0[..], &[large]].concat());
     let (tally, there) = settled(&server, &ledger, QUIET).await?;
-    let ordinary = after.told(Told::Ok).count();
+    let ordinary = after.returned(Returned::Ok).count();
     let mut findings = Findings::default();
     findings
-        .add("result of the large one", told(large.told))
+        .add("result of the large event", text_of(large.returned))
         .add(
-            "the large one is stored",
+            "the large event is stored",
             if stored(&there, LARGE) { "yes" } else { "no" },
         )
-        .add("Ok for the 10 after it", ordinary)
-        .add("Ok and lost, of all", tally.lost)
+        .add("returned Ok, of the 10 after it", ordinary)
+        .add("returned Ok and lost, in total", tally.lost)
         .add("longest emit", longest(&ledger));
     promise(&mut findings, &tally, &ledger);
     findings.promise(
-        large.told == Told::Err && after.told(Told::Ok).count() == after.0.len(),
+        large.returned == Returned::Err && after.returned(Returned::Ok).count() == after.0.len(),
         "the large event was not refused, or harmed others",
     );
     Ok(findings)
@@ -48,10 +48,10 @@ fn stored(there: &[crate::broker::Stored], number: u64) -> bool {
     there.iter().any(|message| message.number == number)
 }
 
-pub(super) fn told(told: Told) -> &'static str {
-    match told {
-        Told::Ok => "Ok",
-        Told::Err => "Err",
-        Told::Nothing => "nothing",
+pub(super) fn text_of(returned: Returned) -> &'static str {
+    match returned {
+        Returned::Ok => "Ok",
+        Returned::Err => "Err",
+        Returned::Nothing => "nothing",
     }
 }

@@ -1,4 +1,4 @@
-//! Nothing captures the subject; later somebody creates the stream.
+//! No stream captures the subject; later the stream is created.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let mut findings = Findings::default();
     findings
         .add("returned Ok", tally.ok)
-        .add("stored, once there is a stream", there.len())
-        .add("Ok and lost", tally.lost)
+        .add("stored after the stream is created", there.len())
+        .add("returned Ok and lost", tally.lost)
         .add("longest emit", longest(&ledger));
     promise(&mut findings, &tally, &ledger);
     Ok(findings)

@@ -1,4 +1,4 @@
-//! The broker has been gone for 1 s: what does an emit cost, and what is it told?
+//! Emits while the broker has been down for 1 s: their time and their result.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::broker::{QUIET, QUIET_AFTER_OUTAGE, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::event_of;
 use crate::findings::{Findings, Value};
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Ledger, Returned};
 use crate::load::{emit, in_turn};
 
 const EMITS: u64 = 1_000;
@@ -32,20 +32,20 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
         .add("returned Ok", tally.ok)
         .add("median emit", median(&away))
         .add("longest emit", longest(&away))
-        .add("Ok and lost", tally.lost);
+        .add("returned Ok and lost", tally.lost);
     match contender {
         Contender::Jetsink => {
-            findings.add("an Err of the open circuit, median", refused(&away));
+            findings.add("median Err of the open circuit", refused(&away));
         }
         Contender::JetsinkSpool => {
-            findings.add("an Err of the open circuit, median", "none: to the spool");
+            findings.add("median Err of the open circuit", "none: to the spool");
         }
         Contender::Published => {
             let otherwise = opened_by_a_tenant(contender).await?;
-            findings.add("an Err of the open circuit, median", otherwise);
+            findings.add("median Err of the open circuit", otherwise);
         }
         Contender::NatsAcked | Contender::NatsCore => {
-            findings.add("an Err of the open circuit, median", "has none");
+            findings.add("median Err of the open circuit", "has none");
         }
     }
     super::promise(&mut findings, &tally, &away);
@@ -68,5 +68,5 @@ fn median(ledger: &Ledger) -> Value {
 }
 
 fn refused(ledger: &Ledger) -> Value {
-    median(&Ledger(ledger.told(Told::Err).copied().collect()))
+    median(&Ledger(ledger.returned(Returned::Err).copied().collect()))
 }

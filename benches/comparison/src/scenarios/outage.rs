@@ -15,7 +15,7 @@ use crate::findings::Findings;
 use crate::ledger::Ledger;
 use crate::load::{Away, in_turn, steady};
 
-/// Of the event that shows that all is well before the outage.
+/// The number of an event that checks the connection before the outage.
 const BEFORE: u64 = 10_000_000;
 
 pub(super) async fn killed(contender: Contender, outage: Duration) -> Result<Findings> {
@@ -81,11 +81,11 @@ async fn findings(
     findings
         .add("events", ledger.0.len())
         .add("returned Ok", tally.ok)
-        .add("Ok while the broker was away", meanwhile.ok)
-        .add("lost of these", meanwhile.lost)
-        .add("Ok and lost, of all", tally.lost)
+        .add("returned Ok while the broker was away", meanwhile.ok)
+        .add("lost among these", meanwhile.lost)
+        .add("returned Ok and lost, in total", tally.lost)
         .add("stored twice", tally.duplicated)
-        .add("stored without Ok", tally.stored_without_ok)
+        .add("stored without an Ok", tally.stored_without_ok)
         .add("longest emit", longest(ledger))
         .add("first event stored after the return", first_stored)
         .add(
@@ -98,8 +98,9 @@ async fn findings(
     Ok(findings)
 }
 
-/// While the broker is away nothing is stored, so the first after its going is the first after its return.
-/// One that is stored before its return has been noticed counts as at once.
+/// The time from the broker's return to the first stored event. While the broker is away nothing is stored,
+/// so the first event after the outage began is the first after the return. Zero if the event was stored
+/// before the return was noticed.
 fn first_stored(there: &[Stored], away: &Away) -> Option<Duration> {
     let stored = there.iter().map(|message| message.at_unix_nanos);
     let first = stored.filter(|&at| at > away.from_unix_nanos).min()?;

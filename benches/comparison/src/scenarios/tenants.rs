@@ -1,17 +1,17 @@
-//! A tenant id with a dot, which makes two tokens of a subject, and one with a space, which makes none.
+//! Tenant ids with a dot, which splits a subject token, and with a space, which no token may contain.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::large::told;
+use super::large::text_of;
 use super::{open, promise};
 use crate::Result;
 use crate::broker::{QUIET, settled, with_stream};
 use crate::contender::Contender;
 use crate::events::{event, event_of};
 use crate::findings::Findings;
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Ledger, Returned};
 use crate::load::{emit, in_turn};
 
 const DOT: u64 = 1_001;
@@ -21,8 +21,8 @@ const GOOD: std::ops::Range<u64> = 1..101;
 pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let mut findings = Findings::default();
     if !contender.resolves_tenants() {
-        // The caller makes the subject.
-        findings.add("result for tenant `a.b`", "not applicable");
+        // The caller derives the subject.
+        findings.add("result of an event of tenant `a.b`", "not applicable");
         return Ok(findings);
     }
     let server = with_stream().await?;
@@ -31,7 +31,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     settled(&server, &before, QUIET).await?;
 
     let dot = emit(&sink.client, DOT, &event_of(DOT, "a.b", 0)?).await;
-    // Should this one do harm already, it's over by then.
+    // Any harm that this event does is over by then.
     sleep(Duration::from_secs(2)).await;
     let space = emit(&sink.client, SPACE, &event_of(SPACE, "a b", 0)?).await;
     let mut good = Ledger::default();
@@ -44,19 +44,22 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     let (tally, there) = settled(&server, &ledger, QUIET).await?;
     let lands = there.iter().find(|message| message.number == DOT);
     let lands = lands.map(|message| format!("`{}`", message.subject));
-    let harmed = good.0.len() - good.told(Told::Ok).count();
+    let harmed = good.0.len() - good.returned(Returned::Ok).count();
     findings
-        .add("result for tenant `a.b`", told(dot.told))
+        .add("result of an event of tenant `a.b`", text_of(dot.returned))
         .add(
-            "it lands on",
+            "its subject",
             lands.clone().unwrap_or_else(|| "no subject".to_owned()),
         )
-        .add("result for tenant `a b`", told(space.told))
         .add(
-            "errors of 100 events of tenant `acme` in the 0.5 s after it",
+            "result of an event of tenant `a b`",
+            text_of(space.returned),
+        )
+        .add(
+            "errors among 100 events of tenant `acme` in the 0.5 s after it",
             harmed,
         )
-        .add("Ok and lost, of all", tally.lost);
+        .add("returned Ok and lost, in total", tally.lost);
     promise(&mut findings, &tally, &ledger);
     findings
         .promise(lands.is_none(), "an event landed in another tenant's space")
