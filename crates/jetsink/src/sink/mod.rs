@@ -194,7 +194,8 @@ impl<P: Publisher> Sink<P> {
         self.spool.is_some()
     }
 
-    /// The contents of the spool in numbers; `None` without one. Cheap: nothing is read from the disk.
+    /// The contents of the spool in numbers; `None` without one. Cheap: nothing is read from the disk. After the
+    /// opening of a spool with more than 32 MiB, events count once a thread has scanned them.
     #[must_use]
     pub fn spool_status(&self) -> Option<SpoolStatus> {
         self.spool.as_ref().map(|spool| spool.status())

@@ -80,6 +80,10 @@ use crate::outcome::SpoolError;
 /// The bytes of events that wait for the disk, at most, unless one event alone has more.
 const MAX_QUEUED_BYTES: u32 = 16 << 20;
 
+/// A backlog of up to this many bytes, two segments at most, is scanned before the spool opens, so that its status is
+/// exact from the start. A thread scans a larger one.
+const MAX_SCANNED_AT_ONCE: u64 = 32 << 20;
+
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
@@ -158,7 +162,7 @@ impl Drop for Room<'_> {
 }
 
 impl Spool {
-    /// Opens the spool of `settings`, or makes it; blocking. A thread scans the existing segments.
+    /// Opens the spool of `settings`, or makes it; blocking. A thread scans the segments of a large backlog.
     ///
     /// # Errors
     /// [`SpoolError`]: in use, another format, or the disk.
@@ -170,6 +174,10 @@ impl Spool {
         let limit_bytes = settings.limit(disk.free_bytes(), own);
         let (log, backlog) = log::opening::open(Arc::new(disk), access(limit_bytes))?;
         let scan = |scan: Scan| {
+            if scan.uncounted <= MAX_SCANNED_AT_ONCE {
+                scan.run();
+                return Ok(());
+            }
             let thread = std::thread::Builder::new().name("jetsink-spool-scan".to_owned());
             thread.spawn(move || scan.run()).map(|_| ())
         };
