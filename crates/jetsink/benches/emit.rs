@@ -1,9 +1,9 @@
 //! `emit` and the pipeline beside raw async-nats that does the same work: the same bytes, a message id
 //! each, each acknowledgement awaited. `cargo bench -p jetsink --bench emit`.
 //!
-//! Both sides publish to one server in turn, in blocks so short that a drift of the machine meets both.
-//! `-- latency`, `-- callers` and `-- bulk` run a part; `JETSINK_ROUNDS` (5), `JETSINK_EVENTS` (200,000
-//! of a round in bulk) and `JETSINK_CALLER_EVENTS` (20,000 of a block) make it longer or shorter.
+//! Both sides publish to one server in turn, in blocks so short that a drift of the machine affects both.
+//! `-- latency`, `-- callers` and `-- bulk` run a part. `JETSINK_ROUNDS` (5), `JETSINK_EVENTS` (200,000 per
+//! round in bulk) and `JETSINK_CALLER_EVENTS` (20,000 per block) set the length.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
@@ -37,8 +37,8 @@ const LATENCY_BLOCK: usize = 100;
 const LATENCY_BLOCKS: usize = 50;
 const CALLER_BLOCKS: u64 = 5;
 const BULK_BLOCKS: u64 = 4;
-const WIDEST_ADAPTIVE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
-/// What raw has beside an adaptive window.
+const MAX_ADAPTIVE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// The window of the raw client in the comparison with an adaptive window.
 const USUAL_WINDOW: usize = 1_024;
 const WINDOWS: [usize; 6] = [64, 256, 512, 1_024, 4_096, 16_384];
 
@@ -127,7 +127,7 @@ impl Sides {
         let subject = Subject::new(SUBJECT).unwrap();
         let mut pipeline = match window {
             Some(window) => self.sink.pipeline(NonZeroUsize::new(window).unwrap()),
-            None => self.sink.pipeline(WIDEST_ADAPTIVE).adaptive(),
+            None => self.sink.pipeline(MAX_ADAPTIVE).adaptive(),
         };
         let mut left = events;
         loop {
@@ -200,7 +200,7 @@ async fn latency(sides: &Sides, rounds: u64) {
     println!();
 }
 
-/// Events a second, of so many callers that each do one after another.
+/// Measures events per second of `callers` that each emit one event at a time.
 async fn throughput(sides: &Arc<Sides>, rounds: u64, callers: u64) {
     let each = (from_environment("JETSINK_CALLER_EVENTS", 20_000) / callers).max(1);
     let mut rates = [(); 2].map(|()| Rounds::default());
@@ -238,7 +238,7 @@ async fn throughput(sides: &Arc<Sides>, rounds: u64, callers: u64) {
     println!("  emit / raw {}\n", shown(&ours.ratios(raw)));
 }
 
-/// Events a second of one sender with so many in flight, and what they cost.
+/// Measures events per second and CPU time of one sender, by its window.
 async fn bulk(sides: &Sides, rounds: u64) {
     let events = from_environment("JETSINK_EVENTS", 200_000);
     println!("bulk, {} events a round", figure(events as f64));

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p jetsink --bench growth`, with names of series behind `--` for some of them. Each point is
 //! measured in a process of its own, against a nats-server of its own, so that no point inherits the
-//! memory of another. `JETSINK_ROUNDS` (3), `JETSINK_MOST_EVENTS` (10,000,000) and
+//! memory of another. `JETSINK_ROUNDS` (3), `JETSINK_MAX_EVENTS` (10,000,000) and
 //! `JETSINK_GROWTH_CSV` (a file for rows of `series,x,metric,value`); `cargo xtask growth` draws them.
 
 #![allow(missing_docs, unreachable_pub)]
@@ -35,12 +35,12 @@ const SPOOLED_EVENTS: u64 = 50_000;
 const WINDOW: u64 = 1_024;
 
 /// The stream keeps no more, so that the largest count of events does not fill the disk.
-const MOST_MESSAGES: i64 = 1_000_000;
+const MAX_MESSAGES: i64 = 1_000_000;
 
-/// Counts of events of which one round is enough: it lasts for long.
+/// From this number of events on, one round is enough, since it takes long.
 const MANY_EVENTS: u64 = 1_000_000;
 
-/// What grows, and how far.
+/// One measured quantity, and the sizes at which it is measured.
 struct Series {
     name: &'static str,
     grows: &'static str,
@@ -104,13 +104,13 @@ fn main() {
 
 /// All points of a series, side by side, and the table of their medians.
 fn run(series: &Series, rows: &mut String) {
-    let most_events = from_environment("JETSINK_MOST_EVENTS", 10_000_000);
+    let max_events = from_environment("JETSINK_MAX_EVENTS", 10_000_000);
     let (name, grows) = (series.name, series.grows);
     let points: Vec<u64> = series
         .points
         .iter()
         .copied()
-        .filter(|point| name != "events" || *point <= most_events)
+        .filter(|point| name != "events" || *point <= max_events)
         .collect();
     let mut figures: BTreeMap<u64, BTreeMap<String, Rounds>> = BTreeMap::new();
     for round in 0..from_environment("JETSINK_ROUNDS", 3).max(1) {
@@ -183,7 +183,7 @@ fn measure(series: &str, x: u64) {
     runtime.block_on(pipeline(&load));
 }
 
-/// What is sent, and how.
+/// The events of a measurement, and the way they are sent.
 struct Load {
     events: u64,
     subjects: u64,
@@ -192,7 +192,7 @@ struct Load {
 }
 
 impl Load {
-    /// Made when it is wanted, as a caller's are: what the load holds does not grow with it.
+    /// Makes an envelope on demand, as a caller does, so that the load's memory does not grow.
     fn envelope(&self, number: u64) -> Envelope {
         Envelope::new(
             subject(number % self.subjects),
@@ -205,7 +205,7 @@ fn subject(tenant: u64) -> Subject {
     Subject::new(format!("events.t{tenant}")).unwrap()
 }
 
-/// The cost per event of what goes on between its start and its end.
+/// Measures the cost per event between its start and its end.
 struct Watch {
     started: Instant,
     here: Duration,
@@ -253,7 +253,7 @@ async fn server() -> NatsServer {
     let config = stream::Config {
         name: "EVENTS".to_owned(),
         subjects: vec!["events.>".to_owned()],
-        max_messages: MOST_MESSAGES,
+        max_messages: MAX_MESSAGES,
         discard: stream::DiscardPolicy::Old,
         // By default the server remembers the ids of two minutes, which is a gigabyte of its memory for
         // the largest count.
@@ -356,10 +356,10 @@ async fn replayed<P: Publisher>(sink: &Sink<P>, load: &Load) {
     }
 }
 
-/// Emits that an open circuit rejects, of so many tenants in turn.
+/// Measures emits of `tenants` in turn that an open circuit rejects.
 fn rejected(tenants: u64) {
     const EMITS: u64 = 2_000_000;
-    // So many are made at a time, and stay in the processor's cache: what is timed is the emit alone.
+    // Made in batches that stay in the processor's cache, so that only the emit is timed.
     const AT_A_TIME: u64 = 1_000;
     let sink = open_sink();
     let payload = Bytes::from(vec![b'x'; PAYLOAD_BYTES as usize]);

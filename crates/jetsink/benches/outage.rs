@@ -51,8 +51,8 @@ const GRACE: Duration = Duration::from_millis(50);
 const NOTHING: Duration = Duration::from_millis(1);
 const WAITING: Duration = Duration::from_millis(5);
 
-/// With a spool emits wait for the disk. Longer than a sync takes, and shorter than the three quarters
-/// of a deadline that an emit with a spool waits for a broker.
+/// The limit between emits that waited for the disk and those that waited for the broker: longer than a sync,
+/// and shorter than three quarters of the deadline, the time that an emit with a spool waits for the broker.
 const WAITING_FOR_THE_BROKER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What an emit costs that an open circuit rejects: `cargo bench -p jetsink --bench rejected`.
+//! The cost of an emit that an open circuit rejects: `cargo bench -p jetsink --bench rejected`.
 //!
-//! The table's columns are times for one emit, and below them its allocations. With two threads an emit
-//! should take no longer than with one: nothing is shared but words that are read, and a counter.
+//! The table's columns are times per emit, and below them its allocations. With two threads an emit should
+//! take no longer than with one: they share only words that are read, and a counter.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails

@@ -1,8 +1,8 @@
-//! The spool beside what it is made of: appends beside a bare write and `fdatasync` of the same
-//! groups, replay beside raw async-nats with the same window and ids.
+//! The spool compared with its parts: appends with a bare write and `fdatasync` of the same groups, replay
+//! with raw async-nats, the same window and ids.
 //!
 //! `cargo bench -p jetsink --bench spool`, with `append` or `replay` behind `--` for one of the two.
-//! `JETSINK_ROUNDS` (5) and `JETSINK_EVENTS` (100,000 replayed) make it longer or shorter.
+//! `JETSINK_ROUNDS` (5) and `JETSINK_EVENTS` (100,000 replayed) set the length.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails
@@ -132,7 +132,7 @@ fn report_latency(of: &str, mut latencies: Vec<Duration>) {
     );
 }
 
-/// So many callers, each doing it again and again; gives how long each time took.
+/// Runs `callers` that each repeat an operation; returns the duration of each.
 async fn callers_for<F, Fut>(callers: usize, make: impl Fn() -> F) -> Vec<Duration>
 where
     F: Fn() -> Fut + Send + 'static,
@@ -157,8 +157,7 @@ where
     tasks.join_all().await.concat()
 }
 
-/// The least that a durable append can be: one thread that writes what all callers wait for, syncs,
-/// and tells them.
+/// The minimum of a durable append: one thread that writes the pending records, syncs, and answers the callers.
 struct BareLog(mpsc::Sender<(Vec<u8>, oneshot::Sender<()>)>);
 
 impl BareLog {
@@ -236,7 +235,7 @@ async fn replays(rounds: u64, events: u64) {
     }
 }
 
-/// What a run took.
+/// The resources used by a run.
 #[derive(Default)]
 struct Work {
     /// Before it begins.
@@ -289,7 +288,7 @@ async fn assert_stored(server: &NatsServer, events: u64) {
     assert_eq!(stream.cached_info().state.messages, events);
 }
 
-/// How long a sink needs that is opened on so many spooled events.
+/// Measures the replay of a sink that is opened with `events` spooled events.
 async fn replay(events: u64, window: usize) -> Work {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path())

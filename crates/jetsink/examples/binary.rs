@@ -1,5 +1,5 @@
 //! Binary mode: the event's attributes as `ce-*` headers, its data alone as the payload, for subscribers
-//! that route by header or want the data and nothing around it.
+//! that route by header or need the data alone.
 //!
 //! ```text
 //! nats-server -js &
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    // Not `start_disconnected`: a command that can do nothing without a broker says so at once.
+    // Not `start_disconnected`: a command that needs a broker fails at once without one.
     let broker = ConnectSettings::from_environment(None, |name| std::env::var(name).ok())?;
     let publisher = NatsPublisher::connect(broker).await?;
     // An operator's work, done here so that this runs on a bare broker.
@@ -53,7 +53,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let plan = publisher.admin().plan_stream(&spec).await?;
     publisher.admin().apply_stream(&plan, false).await?;
 
-    // The mode is all that differs: the event still comes in as JSON.
+    // Only the mode differs: the event is still passed as JSON.
     let binding = Binding::new("examples.binary".parse()?).mode(ContentMode::Binary);
     let envelope = binding.envelope(EVENT.into())?;
     for (name, value) in envelope.headers().iter() {
@@ -61,7 +61,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     println!("\n{}", String::from_utf8_lossy(envelope.payload()));
 
-    // Nothing is lost on the way: the headers and the payload make the event again.
+    // No information is lost: headers and payload convert back to the event.
     let again: serde_json::Value = serde_json::from_slice(&event_json(&envelope)?)?;
     let event: serde_json::Value = serde_json::from_str(EVENT)?;
     if again != event {
@@ -69,7 +69,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
 
     let sink = Sink::new(publisher, SinkSettings::default());
-    // A command ends on the first failure; its text is one line and says what is known of the event.
+    // A command ends on the first failure. Its text is one line with the state of the event.
     if let Delivery::Stored {
         stream, sequence, ..
     } = sink.emit(envelope).await?

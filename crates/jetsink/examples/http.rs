@@ -10,9 +10,8 @@
 //! prints `listening on 127.0.0.1:8080`, answers `201 Created` with `EXAMPLES 1`, and on Ctrl-C or SIGTERM
 //! prints `delivered 1, unknown 0`.
 //!
-//! Without a broker it starts all the same: `GET /ready` and each event get 503, within the emit's deadline at
-//! the most, and 200 and 201 within a second of the broker's arrival. The broker is the one that `NATS_URL`
-//! names.
+//! It also starts without a broker: `GET /ready` and each event get 503 within the emit's deadline, and 200 and
+//! 201 within a second of the broker's arrival. `NATS_URL` selects the broker.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -57,8 +56,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let publisher = NatsPublisher::connect(broker.start_disconnected()).await?;
     let service = Arc::new(Service {
         sink: Sink::new(publisher, SinkSettings::default()),
-        // The caller who got no answer posts again, so the event's own identity names the message:
-        // within the stream's duplicate window it is stored once.
+        // A client without an answer posts again. With a message id from the event's own identity, the stream
+        // stores it once within its duplicate window.
         binding: Binding::new("examples.http".parse()?).message_id(MessageIdRule::SourceAndId),
     });
     let router = Router::new()
@@ -78,7 +77,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             }
         })
         .await?;
-    // No request is under way any more. With a spool, this is where it gets time to be emptied.
+    // All requests have ended. With a spool, this is the time to drain it.
     let receipt = service.sink.close(Duration::from_secs(5)).await;
     println!(
         "delivered {}, unknown {}",
@@ -87,20 +86,20 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Alive, whatever the broker does: a restart of this process would mend nothing there.
+/// Liveness does not depend on the broker: a restart of this process would not repair it.
 async fn health(State(service): State<Arc<Service>>) -> String {
     service.sink.status().to_string()
 }
 
-/// Should a load balancer send events here? Where there is a connection, and an emit would be tried now.
+/// Ready if there is a connection and the circuit would let an emit through now.
 async fn ready(State(service): State<Arc<Service>>) -> (StatusCode, String) {
     let connection = service.sink.publisher().connection();
     let connected = connection.is_some_and(|connection| connection.borrow().up);
     let status = service.sink.status();
     let code = match status.broker {
         Circuit::Connected if connected => StatusCode::OK,
-        // Only an emit that succeeds closes the circuit. Waiting for it to close would keep away the
-        // very events that close it.
+        // Only a successful emit closes the circuit. A service that is ready only with a closed circuit would
+        // receive no event that closes it.
         Circuit::Reconnecting { next_after, .. } if connected && next_after <= Instant::now() => {
             StatusCode::OK
         }
@@ -109,7 +108,7 @@ async fn ready(State(service): State<Arc<Service>>) -> (StatusCode, String) {
     (code, status.to_string())
 }
 
-/// A caller who hangs up has this future dropped: the event may be stored or not, as with any lost answer.
+/// If the client disconnects, this future is dropped: the event may be stored or not, as with any lost answer.
 async fn take_event(State(service): State<Arc<Service>>, body: Bytes) -> Response {
     let envelope = match service.binding.envelope(body) {
         Ok(envelope) => envelope,
@@ -126,7 +125,7 @@ async fn take_event(State(service): State<Arc<Service>>, body: Bytes) -> Respons
 
 fn refusal(error: &EmitError) -> Response {
     let code = match (error.scope(), error.known()) {
-        (Scope::Event, _) => StatusCode::UNPROCESSABLE_ENTITY, // again would be the same
+        (Scope::Event, _) => StatusCode::UNPROCESSABLE_ENTITY, // a retry has the same result
         (_, Known::OutcomeUnknown) => StatusCode::GATEWAY_TIMEOUT,
         (_, Known::NotSent | Known::Refused) => StatusCode::SERVICE_UNAVAILABLE,
     };

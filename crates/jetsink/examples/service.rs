@@ -1,5 +1,5 @@
-//! A service that reports what it does: emits events at a steady rate, tells of changes of its sink's
-//! status, and serves its metrics to Prometheus.
+//! A service with status and metrics: emits events at a steady rate, prints each change of its sink's status,
+//! and serves its metrics to Prometheus.
 //!
 //! ```text
 //! nats-server -js &
@@ -11,7 +11,7 @@
 //!
 //! prints `metrics at http://127.0.0.1:9465`, a line at each change, such as `connected for 0 s` or, without a
 //! broker, `reconnecting for 2 s, 4 probes failed; last failure: no connection to the broker`, and on Ctrl-C its
-//! receipt. What can't be stored is told on stderr, each event in one line that says why.
+//! receipt. An event that can't be stored is one line on stderr, with the reason.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         };
     let (url, subject, rate, metrics) = settings;
 
-    // Before the sink is made: it asks for its counters then.
+    // Before the sink, which registers its counters when it is made.
     let seconds = [
         0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0,
     ];
@@ -59,7 +59,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("metrics at http://{}", listener.local_addr()?);
     tokio::spawn(serve(listener, recorder));
 
-    // The service starts whether the broker is there or not.
+    // The service also starts without a broker.
     let connect = ConnectSettings::new(url)?.start_disconnected();
     let publisher = NatsPublisher::connect(connect).await?;
     let sink = match spool {
@@ -92,7 +92,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         );
         let envelope = binding.envelope(json.into())?;
         let sink = Arc::clone(&sink);
-        // The service goes on meanwhile. What the sink can't take it says at once, or within 2 s.
+        // The service does not wait for the result, which is available within 2 s.
         tokio::spawn(async move {
             if let Err(error) = sink.emit(envelope).await {
                 eprintln!("{error}");
@@ -103,7 +103,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Answers whatever is asked with the metrics. A real service has an HTTP server for this.
+/// Answers every request with the metrics. A real service has an HTTP server for this.
 async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let metrics = metrics.clone();

@@ -1,5 +1,5 @@
-//! Through an outage: with a spool, an emit is `Ok` with no broker in sight, and the next run delivers
-//! what this one could not.
+//! Through an outage: with a spool, an emit returns `Ok` without a broker, and the next run delivers the
+//! spooled events.
 //!
 //! ```text
 //! nats-server -js &
@@ -16,8 +16,8 @@
 //! ```
 //!
 //! Without a broker: each event is `spooled, the disk has it`, and the last line says `waiting 3`. Start the
-//! broker, run it again, and it says `delivered 6, waiting 0`. The broker is the one that `NATS_URL` names, by
-//! default `nats://127.0.0.1:4222`.
+//! broker and run it again: it prints `delivered 6, waiting 0`. `NATS_URL` selects the broker, by default
+//! `nats://127.0.0.1:4222`.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -48,16 +48,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let publisher = match NatsPublisher::connect(broker.clone()).await {
         Ok(publisher) => {
-            // A sink makes no streams: an operator does. Done here so that this runs on a bare broker.
+            // An operator creates the stream, not a sink. Done here so that this runs on a new broker.
             let spec = StreamSpec::new("EXAMPLES", ["examples.>"])?;
             let plan = publisher.admin().plan_stream(&spec).await?;
             publisher.admin().apply_stream(&plan, false).await?;
             publisher
         }
-        // Whoever has a spool starts also while the broker is down, and connects in the background.
+        // With a spool, a service also starts without a broker, and connects in the background.
         Err(_) => NatsPublisher::connect(broker.start_disconnected()).await?,
     };
-    // The bound is what an outage may cost of the disk. Past it, emits fail: nothing is dropped.
+    // The limit bounds the disk usage of an outage. A full spool drops no event: emits fail.
     let spool = SpoolSettings::new(folder).limit_bytes(256 << 20)?;
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
     if let Some(loss) = sink.spool_loss() {
@@ -73,13 +73,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Ok(Delivery::Stored {
                 stream, sequence, ..
             }) => println!("event {number}: {stream} has it at {sequence}"),
-            // Also where the broker is fine, if events of the same subject still wait in front.
+            // Also with a working broker, if earlier events of the same subject are still pending.
             Ok(_) => println!("event {number}: spooled, the disk has it"),
-            Err(error) => println!("event {number}: {}", what_now(&error)),
+            Err(error) => println!("event {number}: {}", remedy(&error)),
         }
     }
 
-    // Waits up to 5 s for the spool to be emptied. What remains stays on the disk for the next run.
+    // Drains the spool for up to 5 s. The remaining events stay on the disk for the next run.
     let receipt = sink.close(Duration::from_secs(5)).await;
     println!(
         "delivered {}, waiting {}, unknown {}, dead letters {}",
@@ -88,13 +88,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// With a spool there are few errors left, and each wants somebody to act.
-fn what_now(error: &EmitError) -> String {
+/// With a spool, an error is rare and requires an action.
+fn remedy(error: &EmitError) -> String {
     match (error, error.scope()) {
-        // Full, or the disk fails. The event is neither stored nor on the disk, unless the text says
-        // that this is unknown.
+        // The spool is full, or the disk fails. The text states whether the event may be spooled.
         (EmitError::Spool(failed), _) => format!("look at the disk: {failed}"),
-        // Too large for the broker, for example. Waiting would not make it smaller.
+        // For example, the event is too large for the broker.
         (_, Scope::Event) => format!("mend this event: {error}"),
         _ => error.to_string(),
     }

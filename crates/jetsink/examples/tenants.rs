@@ -1,5 +1,5 @@
-//! Many tenants, one sink: the tenant's id picks the subject, and an id that would reach into somebody
-//! else's is refused alone.
+//! Many tenants, one sink: the tenant's id determines the subject. Only an event with an id that would reach
+//! another tenant's subjects is refused.
 //!
 //! ```text
 //! nats-server -js &
@@ -49,12 +49,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     publisher.admin().apply_stream(&plan, false).await?;
     let sink = Sink::new(publisher, SinkSettings::default());
 
-    // Where the tenant is read: `data.tenantId`, else `data.correlation.tenantId`, else "single".
+    // The tenant is `data.tenantId`, else `data.correlation.tenantId`, else "single".
     let binding = Binding::new("examples.tenants.{tenantId}".parse()?);
     for data in [
         r#"{"tenantId":"acme"}"#,
         r#"{"correlation":{"tenantId":"globex"}}"#,
-        // One level further down: a subscriber of `examples.tenants.acme.>` would get it.
+        // Another level: a subscriber of `examples.tenants.acme.>` would receive it.
         r#"{"tenantId":"acme.eu"}"#,
         r#"{"tenantId":">"}"#,
         r"{}",
@@ -62,11 +62,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         report(&sink, &binding, data).await;
     }
 
-    // Where such ids are legitimate, have them encoded instead. No two ids give the same token.
+    // If such ids are legitimate, encode them instead. Different ids have different tokens.
     let encoding = binding.tenant_policy(TenantPolicy::Encode);
     report(&sink, &encoding, r#"{"tenantId":"acme.eu"}"#).await;
 
-    // The refused events moved nothing: others go on at full speed.
+    // The refused events have not changed the circuit: other events are not affected.
     println!("the broker's circuit: {:?}", sink.state());
     Ok(())
 }
@@ -75,7 +75,7 @@ async fn report(sink: &Sink<NatsPublisher>, binding: &Binding, data: &str) {
     let json = format!(
         r#"{{"specversion":"1.0","id":"1","source":"/examples/tenants","type":"example","data":{data}}}"#
     );
-    // Refused before anything is sent, so the sink never hears of it.
+    // Refused before it reaches the sink.
     let envelope = match binding.envelope(json.into()) {
         Ok(envelope) => envelope,
         Err(error) => return println!("refused: {error}"),

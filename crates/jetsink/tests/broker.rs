@@ -1,4 +1,4 @@
-//! A broker that is there, and what it refuses.
+//! Emits to a reachable broker, and its refusals.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -80,7 +80,7 @@ async fn sixty_four_callers_get_each_event_stored_once() {
 }
 
 #[tokio::test]
-async fn without_a_stream_nothing_is_ok_and_others_go_on() {
+async fn event_without_a_stream_fails_and_affects_no_other() {
     let server = server_with_stream().await;
     let sink = sink_to(&server).await;
     for number in 0..20 {
@@ -104,7 +104,7 @@ async fn without_a_stream_nothing_is_ok_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn without_jetstream_nothing_is_ok() {
+async fn emit_fails_without_jetstream() {
     let server = NatsServer::builder()
         .without_jetstream()
         .start()
@@ -145,7 +145,7 @@ async fn a_stream_that_is_deleted_and_created_again_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_full_stream_refuses_with_its_code_and_harms_no_other() {
+async fn full_stream_refuses_with_its_code_and_affects_no_other() {
     let server = server_with_stream().await;
     let full = Config {
         name: "SMALL".to_owned(),
@@ -204,7 +204,7 @@ async fn an_event_over_the_limit_fails_alone_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn the_stream_expected_is_the_one_that_stores() {
+async fn only_the_expected_stream_stores() {
     let server = server_with_stream().await;
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let right = sink_with(settings.clone().expected_stream("EVENTS").unwrap()).await;
@@ -224,7 +224,7 @@ async fn the_stream_expected_is_the_one_that_stores() {
 }
 
 #[tokio::test]
-async fn a_repeated_message_id_is_stored_once_and_called_a_duplicate() {
+async fn repeated_message_id_is_stored_once_and_reported_as_a_duplicate() {
     let server = server_with_stream().await;
     let sink = sink_to(&server).await;
     let once = || event("events.a", "x").with_message_id(MessageId::new("same").unwrap());
@@ -284,7 +284,7 @@ async fn a_subject_that_may_not_be_published_to_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_user_without_an_inbox_is_told_so() {
+async fn user_without_an_inbox_gets_an_error() {
     let server = NatsServer::builder()
         .config(
             r#"authorization { users: [ { user: app, password: p, permissions: {
@@ -307,10 +307,10 @@ async fn a_user_without_an_inbox_is_told_so() {
 }
 
 #[tokio::test]
-async fn silence_on_one_subject_is_not_taken_for_a_silent_broker() {
+async fn silent_subject_opens_its_own_circuit_only() {
     let server = server_with_stream().await;
     let sink = sink_to(&server).await;
-    // A plain subscriber where a stream was meant: the server hands it the event, and nobody acks.
+    // A plain subscriber instead of a stream: it receives the event and sends no acknowledgement.
     let client = server.client().await.unwrap();
     let mut plain = client.subscribe("plain.a").await.unwrap();
     client.flush().await.unwrap();

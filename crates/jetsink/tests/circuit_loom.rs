@@ -41,7 +41,7 @@ fn caller<T: 'static>(
 }
 
 #[test]
-fn of_three_callers_one_probes() {
+fn one_of_three_callers_probes() {
     loom::model(|| {
         let (circuit, now) = open_and_due();
         let others = [(); 2].map(|()| caller(&circuit, move |c| c.admit(now).ok()));
@@ -58,7 +58,7 @@ fn of_three_callers_one_probes() {
 }
 
 #[test]
-fn two_probes_race_and_the_first_failure_pushes_the_next_one_on_for_all() {
+fn failure_of_a_probe_delays_the_next_one_for_all_callers() {
     // Three threads of two steps each: all interleavings with up to three preemptions.
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
@@ -93,7 +93,7 @@ fn two_probes_race_and_the_first_failure_pushes_the_next_one_on_for_all() {
 }
 
 #[test]
-fn a_cancelled_probe_gives_its_place_to_another() {
+fn cancelled_probe_lets_another_caller_probe() {
     loom::model(|| {
         let (circuit, now) = open_and_due();
         let probe = circuit.admit(now).unwrap();
@@ -139,7 +139,7 @@ fn a_late_success_does_not_close_and_a_late_failure_does_not_open() {
 }
 
 #[test]
-fn a_trip_against_a_failure_and_a_success_opens_once() {
+fn trip_concurrent_with_a_failure_and_a_success_opens_once() {
     loom::model(|| {
         let start = Instant::now();
         let circuit = Arc::new(Circuit::new(start));
@@ -163,7 +163,7 @@ fn a_trip_against_a_failure_and_a_success_opens_once() {
 }
 
 #[test]
-fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
+fn sign_of_life_concurrent_with_a_failing_probe_is_never_lost() {
     loom::model(|| {
         let start = Instant::now();
         let circuit = Arc::new(Circuit::opened(start));
@@ -197,7 +197,7 @@ fn a_sign_of_life_against_a_failing_probe_is_never_lost() {
 }
 
 #[test]
-fn a_shutdown_misses_no_emit_that_got_in() {
+fn shutdown_waits_for_every_admitted_emit() {
     loom::model(|| {
         let emits = Arc::new(InFlight::default());
         let stored = Arc::new(loom::sync::atomic::AtomicBool::new(false));

@@ -25,12 +25,12 @@ struct Drill {
     cluster: NatsCluster,
     direct: Arc<NatsSink>,
     spooled: Arc<NatsSink>,
-    /// Of the stream, when it began.
+    /// The stream's leader at the beginning.
     leader: usize,
     _folder: TempDir,
 }
 
-/// Whom the sinks are told of. They hear of the others from it.
+/// The servers in the sinks' settings. The sinks discover the others from them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Connected {
     Anywhere,
@@ -134,7 +134,7 @@ impl Drill {
     }
 }
 
-/// Waits until what the load emits is delivered again, with nothing left in a spool.
+/// Waits until the load's events are delivered again and no event is pending in a spool.
 async fn recovered(sink: &NatsSink) {
     let started = Instant::now();
     let before = sink.status().delivered;
@@ -171,7 +171,7 @@ async fn one_after_another<T>(sink: &Arc<NatsSink>, fault: impl Future<Output = 
     tokio::join!(load, fault)
 }
 
-/// Kills, and gives the moment when the others have elected a leader.
+/// Kills a server, and returns the time when the others have elected a leader.
 async fn killed_and_replaced(cluster: &mut NatsCluster, number: usize) -> Instant {
     cluster.server(number).kill().unwrap();
     cluster.leader("EVENTS").await.unwrap();
@@ -192,7 +192,7 @@ async fn the_streams_leader_is_killed_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_that_the_sinks_are_connected_to_sends_its_clients_away() {
+async fn leader_of_the_sinks_connections_enters_lame_duck_mode() {
     let drill = Drill::start(Connected::ToTheLeader).await;
     let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {
@@ -216,7 +216,7 @@ async fn all_three_are_restarted_one_after_another() {
             cluster.server(number).stop().unwrap();
             cluster.server(number).start_again().await.unwrap();
             cluster.await_replicas("EVENTS").await.unwrap();
-            // As somebody who looks whether all is well before the next one.
+            // As an operator who checks the cluster before the next restart.
             sleep(Duration::from_secs(3)).await;
         }
         Instant::now()
@@ -225,7 +225,7 @@ async fn all_three_are_restarted_one_after_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_servers() {
+async fn leader_of_the_sinks_connections_is_cut_off_from_the_other_servers() {
     let drill = Drill::start(Connected::ToTheLeader).await;
     let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {
@@ -242,7 +242,7 @@ async fn the_leader_that_the_sinks_are_connected_to_is_cut_off_from_the_other_se
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_is_cut_off_from_everybody() {
+async fn leader_is_cut_off_from_servers_and_clients() {
     let drill = Drill::start(Connected::ToTheLeader).await;
     let leader = drill.leader;
     let fault = async |cluster: &mut NatsCluster| {

@@ -1,4 +1,4 @@
-//! What a stream's leader has proposed to its replicas, and can't store before they are back.
+//! Events that a stream's leader has proposed to its replicas, and cannot store until they return.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -25,7 +25,7 @@ const ALONE: Duration = Duration::from_secs(4);
 
 const STREAM: &str = "EVENTS";
 
-/// What the server that leads the cluster's own group writes into its log.
+/// The log line of the server that becomes the cluster's metadata leader.
 const LEADS_ALL: &str = "Self is new JetStream cluster metadata leader";
 
 /// Makes a stream on two of the three servers, so that its leader can store nothing without the replica,
@@ -59,7 +59,7 @@ async fn stream_of_two(cluster: &mut NatsCluster) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_leader_is_about_to_store_is_not_sent_again() {
+async fn event_proposed_by_the_leader_is_not_sent_again() {
     let mut cluster = NatsCluster::start().await.unwrap();
     let (leader, replica) = stream_of_two(&mut cluster).await;
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ async fn what_a_leader_is_about_to_store_is_not_sent_again() {
     let there = loop {
         match stored(&jetstream, STREAM).await {
             Ok(there) => break there,
-            // Who was frozen may have asked for an election.
+            // A frozen server may have requested an election.
             Err(error) => assert!(thawed.elapsed() < PATIENCE, "{error}"),
         }
         sleep(Duration::from_millis(100)).await;

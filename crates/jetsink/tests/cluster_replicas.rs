@@ -35,7 +35,7 @@ async fn read_last(publisher: &NatsPublisher) -> Result<usize, PublishError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whichever_server_reads_what_was_acknowledged_is_there() {
+async fn every_server_returns_the_acknowledged_events() {
     let mut cluster = NatsCluster::start().await.unwrap();
     cluster
         .create_stream("EVENTS", &["events.>"])

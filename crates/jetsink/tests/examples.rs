@@ -1,5 +1,4 @@
-//! The examples, run as their first lines say, against a real broker: what they print, and what is
-//! stored.
+//! Runs the examples by their own instructions against a real broker, and checks their output and the stream.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -15,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// Far longer than any of them takes, and what is waited for in them.
-const LONGEST: Duration = Duration::from_secs(25);
+/// The time limit of one example, far longer than it takes.
+const MAX_TIME: Duration = Duration::from_secs(25);
 
 fn program(name: &str, broker: &NatsServer) -> Command {
     let path = example(env!("CARGO_MANIFEST_DIR"), name).unwrap();
@@ -36,7 +35,7 @@ async fn ended(command: &mut Command) -> (bool, String, String) {
         status,
         stdout,
         stderr,
-    } = timeout(LONGEST, command.output()).await.unwrap().unwrap();
+    } = timeout(MAX_TIME, command.output()).await.unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.success(), text(stdout), text(stderr))
 }
@@ -46,7 +45,7 @@ async fn events(broker: &NatsServer) -> Vec<StoredMessage> {
     stored(&jetstream, "EXAMPLES").await.unwrap()
 }
 
-/// What its first lines show between "prints" and the end of the block, without the words `//! `.
+/// Returns the output that an example's docs show between "prints" and the end of the block.
 fn shown(name: &str) -> String {
     let path = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
     let source = std::fs::read_to_string(path).unwrap();
@@ -60,7 +59,7 @@ fn shown(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn spool_keeps_what_no_broker_takes_and_the_next_run_delivers_it_first() {
+async fn spool_keeps_events_without_a_broker_and_the_next_run_delivers_them_first() {
     let mut broker = NatsServer::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let run = || {
@@ -117,7 +116,7 @@ async fn binary_stores_attributes_as_headers_and_the_data_alone() {
 }
 
 #[tokio::test]
-async fn tenants_refuses_the_bad_ones_alone() {
+async fn tenants_refuses_only_invalid_ids() {
     let broker = NatsServer::start().await.unwrap();
     let (ok, printed, problem) = ended(&mut program("tenants", &broker)).await;
     assert!(ok, "{problem}");
@@ -133,7 +132,7 @@ async fn tenants_refuses_the_bad_ones_alone() {
 }
 
 #[tokio::test]
-async fn without_a_broker_the_commands_say_so_in_one_line() {
+async fn commands_fail_in_one_line_without_a_broker() {
     let mut broker = NatsServer::start().await.unwrap();
     broker.kill().unwrap();
     for name in ["binary", "tenants"] {
@@ -147,7 +146,7 @@ async fn without_a_broker_the_commands_say_so_in_one_line() {
 }
 
 #[tokio::test]
-async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
+async fn http_answers_by_the_outcome_and_shuts_down_gracefully() {
     const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed"}"#;
     let mut broker = NatsServer::start().await.unwrap();
     let mut service = program("http", &broker).arg("127.0.0.1:0").spawn().unwrap();
@@ -156,7 +155,7 @@ async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
     let address = first.strip_prefix("listening on ").unwrap();
     becomes_ready(address).await;
 
-    // Nobody has made the stream yet.
+    // The stream does not exist yet.
     let (code, text) = request(address, "POST /events", EVENT).await;
     assert_eq!(code, 503, "{text}");
     assert!(text.contains("no stream captures the subject"), "{text}");
@@ -167,7 +166,7 @@ async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
         .await
         .unwrap();
 
-    let stored_once = timeout(LONGEST, async {
+    let stored_once = timeout(MAX_TIME, async {
         loop {
             let (code, text) = request(address, "POST /events", EVENT).await;
             if code == 201 {
@@ -192,7 +191,7 @@ async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
     assert!(text.contains("bytes with headers"), "{text}");
 
     broker.kill().unwrap();
-    timeout(LONGEST, async {
+    timeout(MAX_TIME, async {
         while request(address, "GET /ready", "").await.0 == 200 {
             sleep(Duration::from_millis(20)).await;
         }
@@ -212,7 +211,7 @@ async fn http_answers_by_what_became_of_the_event_and_ends_in_good_order() {
     assert_eq!(code, 201);
 
     terminate(&service);
-    let status = timeout(LONGEST, service.wait()).await.unwrap().unwrap();
+    let status = timeout(MAX_TIME, service.wait()).await.unwrap().unwrap();
     assert!(status.success());
     let last = lines.next_line().await.unwrap().unwrap();
     assert_eq!(last, "delivered 3, unknown 0", "one of them a duplicate");
@@ -235,7 +234,7 @@ async fn service_emits_at_its_rate_and_shows_its_metrics() {
         .spawn()
         .unwrap();
     let counted = r#"jetsink_emits_total{outcome="stored"}"#;
-    timeout(LONGEST, async {
+    timeout(MAX_TIME, async {
         loop {
             if TcpStream::connect(&metrics).await.is_ok() {
                 let (code, text) = request(&metrics, "GET /metrics", "").await;
@@ -252,7 +251,7 @@ async fn service_emits_at_its_rate_and_shows_its_metrics() {
     .unwrap();
     let process = Pid::from_raw(i32::try_from(service.id().unwrap()).unwrap());
     kill(process, Signal::SIGINT).unwrap();
-    let status = timeout(LONGEST, service.wait()).await.unwrap().unwrap();
+    let status = timeout(MAX_TIME, service.wait()).await.unwrap().unwrap();
     assert!(status.success());
     let mut printed = String::new();
     let mut stdout = service.stdout.take().unwrap();
@@ -268,7 +267,7 @@ fn terminate(process: &Child) {
 }
 
 async fn becomes_ready(address: &str) {
-    timeout(LONGEST, async {
+    timeout(MAX_TIME, async {
         while request(address, "GET /ready", "").await.0 != 200 {
             sleep(Duration::from_millis(20)).await;
         }
@@ -286,7 +285,7 @@ async fn request(address: &str, what: &str, body: &str) -> (u16, String) {
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(LONGEST, stream.read_to_string(&mut answer))
+    timeout(MAX_TIME, stream.read_to_string(&mut answer))
         .await
         .unwrap()
         .unwrap();

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// Together more than a consumer sends before it wants to hear that it arrived.
 const MESSAGES: usize = 60;
 
-/// Of heartbeats a second apart, more than are needed to doubt the permission.
+/// Longer than the number of stalled heartbeats, one per second, after which the permission is in doubt.
 const LONG: Duration = Duration::from_secs(12);
 
 async fn large_stream() -> NatsServer {
@@ -46,7 +46,7 @@ async fn read(reader: &mut StreamReader) -> Result<usize, PublishError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_hears_nothing_is_a_lost_connection_and_no_missing_permission() {
+async fn server_without_answers_is_a_lost_connection_and_not_a_missing_permission() {
     let server = large_stream().await;
     let proxy = TcpProxy::to(server.port()).await.unwrap();
     let (_publisher, mut reader) = reader(proxy.port()).await;
@@ -55,7 +55,7 @@ async fn a_server_that_hears_nothing_is_a_lost_connection_and_no_missing_permiss
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heartbeats_that_piled_up_behind_a_slow_reader_are_no_missing_permission() {
+async fn heartbeats_of_a_slow_reader_are_not_a_missing_permission() {
     let server = large_stream().await;
     let (_publisher, mut reader) = reader(server.port()).await;
     sleep(LONG).await;

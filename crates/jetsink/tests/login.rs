@@ -1,4 +1,4 @@
-//! Logging in, and what must never be seen of it. One test, since it owns the process's log.
+//! Logins, and secrets that must never be visible. One test, since it owns the process's log.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -134,7 +134,7 @@ async fn logins_work_or_fail_with_a_reason_and_no_secret_is_in_any_log_line_or_e
     ] {
         texts.push(format!("{good:?} {wrong:?}"));
         let sink = sink_with(good).await;
-        // There is no stream: an error with all that is known of it.
+        // Without a stream: an error with every field.
         let error = emit(&sink, "events.a", "x".into())
             .await
             .result

@@ -69,7 +69,7 @@ async fn by_nkey() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_a_credentials_file_which_is_read_again_at_each_connection() {
+async fn credentials_file_is_read_again_for_each_connection() {
     let account = JwtAccount::generate();
     let (first, second) = (
         account.user("first").unwrap(),
@@ -107,7 +107,7 @@ fn put(files: &TlsFiles, folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_mutual_tls_with_certificates_that_are_exchanged() {
+async fn replaced_certificates_are_used_for_mutual_tls() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     put(&TlsFiles::generate(true).unwrap(), folder.path());
@@ -124,7 +124,7 @@ async fn by_mutual_tls_with_certificates_that_are_exchanged() {
     let sink = logged_in(settings.clone()).await;
     refused(to(&server).root_certificates(path("root.pem"))).await;
 
-    // Another authority, and all that it signs.
+    // Another authority, with new certificates.
     let old = tempfile::tempdir().unwrap();
     std::fs::copy(path("root.pem"), old.path().join("root.pem")).unwrap();
     server.kill().unwrap();
@@ -135,7 +135,7 @@ async fn by_mutual_tls_with_certificates_that_are_exchanged() {
 }
 
 #[tokio::test]
-async fn by_tls_from_the_first_byte() {
+async fn tls_first_connects() {
     let files = TlsFiles::generate(false).unwrap();
     let server = NatsServer::builder().tls(&files).tls_first();
     let server = server.start().await.unwrap();
@@ -160,7 +160,7 @@ async fn over_a_websocket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_whichever_of_several_servers_is_there() {
+async fn connects_to_any_reachable_server() {
     let mut gone = NatsServer::start().await.unwrap();
     let there = NatsServer::start().await.unwrap();
     gone.kill().unwrap();

@@ -80,7 +80,7 @@ async fn a_broker_killed_for_40_s_costs_no_ok_and_delivery_resumes_within_a_seco
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_frozen_for_6_s_stalls_nobody_past_the_deadline() {
+async fn broker_frozen_for_6_s_stalls_no_emit_past_the_deadline() {
     frozen_for(Duration::from_secs(6)).await;
 }
 
@@ -90,7 +90,7 @@ async fn a_broker_frozen_for_30_s_is_probed_as_soon_as_it_thaws() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_flight_when_the_connection_ends_fails_at_once_as_unknown() {
+async fn events_in_flight_fail_as_unknown_when_the_connection_ends() {
     let mut server = server_with_stream().await;
     let sink = sink_to(&server).await;
     emit(&sink, "events.a", "before".into())
@@ -122,7 +122,7 @@ async fn what_is_in_flight_when_the_connection_ends_fails_at_once_as_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_handed_to_the_client_while_there_is_no_connection() {
+async fn client_receives_no_message_without_a_connection() {
     let mut server = server_with_stream().await;
     let sink = sink_to(&server).await;
     emit(&sink, "events.a", "before".into())
@@ -131,7 +131,7 @@ async fn nothing_is_handed_to_the_client_while_there_is_no_connection() {
         .unwrap();
     server.kill().unwrap();
     sleep(Duration::from_millis(100)).await;
-    // Past the circuit, straight at the publisher: what the client were to keep would arrive later.
+    // Directly to the publisher, without the circuit: a message that the client kept would arrive later.
     for number in 0..100 {
         let envelope = event("events.a", format!("ghost {number}"));
         let deadline = Instant::now() + Duration::from_millis(20);
@@ -149,7 +149,7 @@ async fn nothing_is_handed_to_the_client_while_there_is_no_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_starts_without_a_broker_delivers_once_there_is_one() {
+async fn sink_that_starts_without_a_broker_delivers_once_it_is_reachable() {
     let mut server = server_with_stream().await;
     let url = server.url();
     server.stop().unwrap();
@@ -174,7 +174,7 @@ async fn a_sink_that_starts_without_a_broker_delivers_once_there_is_one() {
 }
 
 #[tokio::test]
-async fn connecting_without_a_broker_is_an_error_and_no_hang() {
+async fn connecting_without_a_broker_returns_an_error_in_time() {
     let server = NatsServer::start().await.unwrap();
     let url = server.url();
     drop(server);

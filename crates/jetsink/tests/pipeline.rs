@@ -1,4 +1,4 @@
-//! Pipelines over a real broker: whatever the window and the faults, each event once, in order.
+//! Pipelines over a real broker: each event is stored once and in order, with any window and any fault.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -54,7 +54,7 @@ async fn a_pipeline_stores_in_order_at_any_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_rides_out_kills_and_freezes_each_event_once_in_order() {
+async fn pipeline_stores_each_event_once_in_order_over_kills_and_freezes() {
     let mut server = server_with_stream().await;
     let sink = sink_to(&server).await;
     let count = 60_000;
@@ -159,7 +159,7 @@ async fn pipelines_that_fill_the_clients_queue_store_each_event_once_in_order() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_pipeline_is_not_waited_for_and_others_go_on() {
+async fn dropped_pipeline_does_not_block_others() {
     let server = server_with_stream().await;
     let sink = sink_to(&server).await;
     server.freeze().unwrap();

@@ -11,7 +11,7 @@ use nats_local::stored;
 const URL: &str = "JETSINK_TEST_CHILD_URL";
 const EVENTS: usize = 1_000;
 
-/// The child: this test binary again, told where the broker is. A run without that has nothing to do.
+/// The child process: this test binary with the broker's address. Without an address it does nothing.
 #[tokio::test]
 async fn the_child_exits_right_after_its_last_ok() {
     let Ok(url) = std::env::var(URL) else { return };
@@ -25,7 +25,7 @@ async fn the_child_exits_right_after_its_last_ok() {
 }
 
 #[tokio::test]
-async fn all_that_was_ok_is_stored_when_the_process_exits_at_once() {
+async fn events_with_ok_are_stored_if_the_process_exits_at_once() {
     let server = server_with_stream().await;
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_child_exits_right_after_its_last_ok"])

@@ -27,7 +27,7 @@ fn value(metrics: &PrometheusHandle, series: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Waits for what is only seen once in a second.
+/// Waits for a value that is updated once per second.
 async fn becomes(metrics: &PrometheusHandle, series: &str, expected: f64) {
     let reached = async {
         while value(metrics, series) != Some(expected) {
@@ -40,7 +40,7 @@ async fn becomes(metrics: &PrometheusHandle, series: &str, expected: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_is_seen_in_the_metrics_and_the_status() {
+async fn metrics_and_status_show_an_outage() {
     let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let seen = |series: &str| value(&metrics, series).unwrap_or(0.0);
     let mut server = server_with_stream().await;

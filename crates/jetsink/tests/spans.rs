@@ -83,7 +83,7 @@ impl Spans {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_can_be_traced_to_its_stream_to_the_disk_and_back() {
+async fn spans_trace_an_event_to_the_stream_and_to_the_disk() {
     let spans = Spans::default();
     tracing_subscriber::registry().with(spans.clone()).init();
     let mut server = server_with_stream().await;
@@ -109,7 +109,7 @@ async fn an_event_can_be_traced_to_its_stream_to_the_disk_and_back() {
     assert!(!stored.contains_key("error"));
 
     server.kill().unwrap();
-    // What goes out over a connection that is about to end may be stored: the look-up sends it, not replay.
+    // An event that was in flight when the connection ended may be stored: the look-up finds that out.
     let mut connection = sink.publisher().connection().unwrap();
     connection.wait_for(|c| !c.up).await.unwrap();
     let spooled = emit(&sink, "events.b", "y".into()).await.result.unwrap();

@@ -1,4 +1,4 @@
-//! The spool against a real broker: whatever happens, the stream ends up as if it had not.
+//! The spool against a real broker: after any fault, the stream has the same events as without it.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -44,7 +44,7 @@ async fn stream_with_window(server: &NatsServer, duplicate_window: Duration) {
     server.create_stream_with(config).await.unwrap();
 }
 
-/// One event after another on one subject until `stop`, each of which must be taken.
+/// Emits one event after another on one subject until `stop`; each must succeed.
 async fn emit_until(sink: &NatsSink, stop: Instant, pause: Duration) -> (Vec<Bytes>, usize) {
     let mut emitted = Vec::new();
     let mut spooled = 0;
@@ -84,7 +84,7 @@ async fn assert_as_if_nothing_had_happened(server: &NatsServer, emitted: &[Bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_longer_than_the_duplicate_window_leaves_no_loss_no_duplicate_and_the_order() {
+async fn outage_longer_than_the_duplicate_window_causes_no_loss_no_duplicate_and_no_reordering() {
     for fault in ["kill", "freeze", "freeze for long"] {
         let mut server = NatsServer::start().await.unwrap();
         stream_with_window(&server, Duration::from_millis(100)).await;
@@ -122,7 +122,7 @@ async fn an_outage_longer_than_the_duplicate_window_leaves_no_loss_no_duplicate_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_starts_without_a_broker_and_the_next_one_delivers_what_it_spooled() {
+async fn next_process_delivers_events_spooled_without_a_broker() {
     let mut server = NatsServer::start().await.unwrap();
     stream_with_window(&server, Duration::from_millis(100)).await;
     server.kill().unwrap();
@@ -153,7 +153,7 @@ async fn a_service_starts_without_a_broker_and_the_next_one_delivers_what_it_spo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subject_that_fails_waits_alone_and_an_event_refused_for_good_is_buried() {
+async fn failing_subject_delays_no_other_and_refused_event_becomes_a_dead_letter() {
     let server = NatsServer::start().await.unwrap();
     stream_with_window(&server, Duration::from_secs(120)).await;
     let full = Config {
@@ -200,7 +200,7 @@ async fn a_subject_that_fails_waits_alone_and_an_event_refused_for_good_is_burie
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_spool_is_told_at_once_with_how_full() {
+async fn full_spool_returns_an_error_with_its_usage() {
     let mut server = NatsServer::start().await.unwrap();
     server.kill().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -237,9 +237,9 @@ async fn a_full_spool_is_told_at_once_with_how_full() {
     assert!(matches!(second, Err(SpoolError::InUse { .. })));
 }
 
-/// Nobody may read such a stream beside its consumers, so what is in it can't be looked up.
+/// A work-queue stream allows no second reader, so its message ids can't be looked up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_work_queue_is_replayed_too() {
+async fn work_queue_stream_is_replayed_without_a_look_up() {
     let server = NatsServer::start().await.unwrap();
     let config = Config {
         name: "EVENTS".to_owned(),
@@ -265,7 +265,7 @@ async fn a_work_queue_is_replayed_too() {
 
 /// Regression: such a stream was taken for one that can't be read at the moment, and waited for, for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_may_not_answer_flow_control_has_its_spool_drained_all_the_same() {
+async fn spool_is_drained_without_the_permission_for_flow_control() {
     let may = |flow_control: &str| {
         format!(
             r#"permissions: {{ subscribe: ["_INBOX.>"], publish: ["events.>", "$JS.API.STREAM.NAMES",
@@ -332,9 +332,9 @@ async fn a_user_who_may_not_answer_flow_control_has_its_spool_drained_all_the_sa
     assert_eq!(stream.info().await.unwrap().state.messages, 61);
 }
 
-/// What was counted as pending when the reading began need not be there when its turn comes.
+/// Messages that were pending when the reading began may be removed before they are read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
+async fn look_up_ends_if_the_stream_is_purged_meanwhile() {
     let server = NatsServer::start().await.unwrap();
     stream_with_window(&server, Duration::from_millis(100)).await;
     let jetstream = server.jetstream().await.unwrap();
@@ -352,7 +352,7 @@ async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
     let events = [event("events.a", "")];
     let mut read = 0;
     let after = HashMap::new();
-    // The messages have no id: what is visited is counted by nobody.
+    // The messages have no id, so the number of visits does not matter.
     let mut visit = |_: &[&Subject], _: &str| read += 1;
     let started = Instant::now();
     let looking = publisher.stored_ids(&events, &after, &mut visit);
@@ -367,10 +367,10 @@ async fn a_stream_that_is_purged_while_it_is_looked_up_holds_nobody_up() {
     println!("{:?}", started.elapsed());
 }
 
-/// What a stream has taken is asked by a message that it does not store; who subscribes to the subject sees
-/// an event that it may have seen before, and an empty one only where the event would not fit.
+/// The look-up probes a stream with a message that it does not store. A plain subscriber receives an event that
+/// it may have received before, and an empty message only if the event would not fit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn looking_up_stores_nothing() {
+async fn look_up_stores_no_message() {
     const LIMIT: usize = 1_024;
     let server = NatsServer::builder().max_payload(LIMIT);
     let server = server.start().await.unwrap();

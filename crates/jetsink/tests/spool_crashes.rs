@@ -57,7 +57,7 @@ async fn the_child_emits_until_it_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_killed_at_random_loses_nothing_it_was_told_ok_for() {
+async fn process_killed_at_random_loses_no_acknowledged_event() {
     let trial = Trial::new("kills", 100);
     let crashes = trial.count();
     let mut dice = Dice::new(trial.seed());

@@ -23,7 +23,7 @@ const CHILD: &str = "JETSINK_MEMORY_CHILD";
 const CALLERS: u64 = 256;
 /// More than is looked up at a time.
 const WARM_UP: u64 = 40_000;
-/// What more events may take than the warm-up did.
+/// The memory that further events may need in addition to the warm-up.
 const LIMIT_KIB: u64 = 4 * 1_024;
 
 async fn spool(sink: &Arc<NatsSink>, events: u64) {
@@ -42,7 +42,7 @@ async fn spool(sink: &Arc<NatsSink>, events: u64) {
     callers.join_all().await;
 }
 
-/// Waits until the spool is empty, and gives the most memory that was held meanwhile, in KiB.
+/// Waits until the spool is empty, and returns the maximum memory in KiB.
 async fn replayed(sink: &NatsSink) -> u64 {
     let started = Instant::now();
     let mut highest = 0;
@@ -84,7 +84,7 @@ async fn spool_and_replay() {
             .unwrap(),
     );
     let sink = Arc::new(sink.await.unwrap());
-    // Warm: once through all of it, so that its caches are full and its threads are there.
+    // Warm-up: fills the caches and starts the threads.
     spool(&sink, WARM_UP).await;
     server.start_again().await.unwrap();
     let before = replayed(&sink).await;

@@ -21,7 +21,7 @@ use rounds::{Inflicted, Lanes, Round, between, streams};
 use tokio::time::{Instant, sleep};
 use trial::{Dice, Trial};
 
-/// What is done to the cluster. Where one server is concerned, it is the leader of a stream.
+/// A fault of the cluster. A fault of one server concerns the leader of a stream.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     LeaderKilled,
@@ -140,7 +140,7 @@ async fn whole(cluster: &NatsCluster) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
+async fn rounds_of_cluster_faults_break_no_guarantee() {
     let trial = Trial::new("faults-of-a-cluster", 1);
     let mut dice = Dice::new(trial.seed());
     let mut cluster = NatsCluster::start().await.unwrap();
@@ -153,7 +153,7 @@ async fn round_after_round_of_faults_of_a_cluster_breaks_no_promise() {
     for number in 0..trial.count() {
         let fault = Fault::of_round(number, &mut dice);
         let stream = &streams(false)[usize::from(dice.below(2) == 1)].name;
-        // Told before, so that a round that fails can be read.
+        // Printed before the round, so that a failed round is identified.
         println!("round {number}: {fault:?}, by the leader of {stream}");
         let urls = cluster.urls();
         let fault = inflict(fault, &mut cluster, stream);

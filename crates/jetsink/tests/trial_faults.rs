@@ -22,14 +22,14 @@ use rounds::Round;
 use trial::{Dice, Trial};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn round_after_round_of_faults_breaks_no_promise() {
+async fn rounds_of_faults_break_no_guarantee() {
     let trial = Trial::new("faults-of-one-server", 5);
     let mut dice = Dice::new(trial.seed());
     let mut broker = OneServer::start().await;
     let mut all = Round::default();
     for number in 0..trial.count() {
         let fault = Fault::of_round(number, &mut dice);
-        // Told before, so that a round that fails can be read.
+        // Printed before the round, so that a failed round is identified.
         println!("round {number}: {fault:?}");
         let round = broker.run(Duration::from_millis(400), fault).await;
         println!("    {round}");

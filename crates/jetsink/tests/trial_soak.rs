@@ -26,12 +26,12 @@ use trial::{Dice, Trial};
 
 const CHILD: &str = "JETSINK_SOAK_CHILD";
 const BETWEEN_FAULTS: Duration = Duration::from_secs(5);
-/// One of each kind, so that everything that is made once is there.
+/// One round of each kind, so that every resource that is created once exists.
 const WARM_UP: u64 = 13;
-/// What ends in the background, such as the connection that a check was made over, has this long.
+/// The time limit for background tasks to end, such as the connection of a check.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a process may not gather.
+/// The resources of a process that must not grow.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     descriptors: usize,
@@ -84,7 +84,7 @@ impl fmt::Display for Held {
 }
 
 #[test]
-fn faults_for_a_long_time_leave_nothing_behind() {
+fn long_run_with_faults_leaks_no_resource() {
     run_in_a_child("the_child_soaks", CHILD);
 }
 
@@ -143,7 +143,7 @@ async fn soak() {
     }
 }
 
-/// What is held once what ends in the background has ended.
+/// Returns the resources once background tasks have ended.
 async fn settled(bound: Option<&Held>) -> Held {
     // Also for the first, by which the others are measured: a second is long for a task that ends.
     sleep(Duration::from_secs(1)).await;

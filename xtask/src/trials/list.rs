@@ -73,7 +73,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "circuit-model",
         passes: "histories of up to 200 steps agree with a plain circuit that shares no code: same verdicts, one probe at a time, outcomes of another epoch ignored, a dropped admission blocks nothing",
         test: unit_test(
-            "tests::trials::circuit_histories::every_history_goes_as_in_the_plain_circuit",
+            "tests::trials::circuit_histories::every_history_matches_the_plain_circuit",
         ),
         full: 200_000,
         quick: 50_000,
@@ -84,7 +84,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "circuit-states",
         passes: "each step from each reachable state of a circuit with four callers agrees with the plain one",
         test: unit_test(
-            "tests::trials::circuit_states::every_reachable_state_goes_on_as_in_the_plain_circuit",
+            "tests::trials::circuit_states::every_reachable_state_matches_the_plain_circuit",
         ),
         full: 0,
         quick: 0,
@@ -106,7 +106,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "connection",
         passes: "histories of connections, publishes and answers agree with a plain list: nothing is sent without a connection or over a closed one; each publish gets its own answer or fails with its connection; nothing is left over",
         test: unit_test(
-            "nats::answers_trial::nothing_is_sent_over_a_connection_that_is_gone_and_each_gets_its_own_answer",
+            "nats::answers_trial::random_histories_match_a_plain_list_of_pending_answers",
         ),
         full: 200_000,
         quick: 20_000,
@@ -125,7 +125,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "retry",
         passes: "attempts, waits, message id and deadline follow the script to the millisecond; no wait overflows",
-        test: unit_test("tests::trials::retries::attempts_waits_and_the_deadline_are_as_scripted"),
+        test: unit_test("tests::trials::retries::attempts_waits_and_deadline_match_the_script"),
         full: 200_000,
         quick: 20_000,
         counts: Counts::Random("emits"),
@@ -279,7 +279,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "whole-sink",
         passes: "an hour of the whole sink in virtual time, with a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), a disk that fails, processes killed and power cut: every event with Ok is stored once in order or a dead letter, no event with an error is, no single emit exceeds its deadline, drained within 10 minutes of the last fault",
         test: unit_test(
-            "tests::trials::sink_hours::an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained",
+            "tests::trials::sink_hours::an_hour_of_faults_loses_no_acknowledged_event_and_ends_drained",
         ),
         full: 5_000,
         quick: 60,
@@ -292,7 +292,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         test: Test {
             package: "jetsink",
             file: Some("spool_crashes"),
-            path: Some("a_process_killed_at_random_loses_nothing_it_was_told_ok_for"),
+            path: Some("process_killed_at_random_loses_no_acknowledged_event"),
             features: &[],
         },
         full: 1_000,

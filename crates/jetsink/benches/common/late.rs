@@ -7,7 +7,7 @@ use jetsink::{
     Acknowledgement, Connection, Envelope, NatsPublisher, PublishError, Publisher, Window,
 };
 
-/// What it would be to be disconnected until [`come`](Self::come), without a server to kill.
+/// A publisher that is disconnected until [`come`](Self::come), without a server to kill.
 pub struct Late {
     publisher: NatsPublisher,
     connection: watch::Sender<Connection>,

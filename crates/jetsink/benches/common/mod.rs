@@ -1,4 +1,4 @@
-//! What the benchmarks share: rounds side by side, medians, ratios.
+//! Shared parts of the benchmarks: rounds side by side, medians, ratios.
 
 #![allow(dead_code)] // each benchmark uses a part
 
@@ -35,7 +35,7 @@ impl Rounds {
         (low, high)
     }
 
-    /// Ours over theirs, round by round: what a drift of the machine does to both cancels out.
+    /// Returns ours over theirs, round by round, so that a drift of the machine cancels out.
     pub fn ratios(&self, theirs: &Self) -> Self {
         Self(self.0.iter().zip(&theirs.0).map(|(a, b)| a / b).collect())
     }

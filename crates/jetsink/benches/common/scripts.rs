@@ -26,7 +26,7 @@ pub fn envelope() -> Envelope {
     binding().envelope(event().into()).unwrap()
 }
 
-/// So many of them, made before any is used.
+/// Returns `count` envelopes, made before any is used.
 pub fn envelopes(count: usize) -> Vec<Envelope> {
     std::iter::repeat_with(envelope).take(count).collect()
 }

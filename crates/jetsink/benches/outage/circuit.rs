@@ -1,4 +1,4 @@
-//! What the broker's circuit went through, as `Sink::watch` tells it.
+//! Records the changes of the broker's circuit, from `Sink::watch`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Change {
     since: Instant,
 }
 
-/// Notes each change until it is told to stop.
+/// Records each change until `stop` is sent.
 pub async fn watched(sink: Arc<NatsSink>, mut stop: oneshot::Receiver<()>) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut watch = sink.watch();

@@ -1,4 +1,4 @@
-//! What the callers felt, before, during and after.
+//! The results of the callers' emits before, during and after the outage.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::common::{figure, quantile};
 use crate::load::{Emit, Load, Outcome};
 
-/// When what happened.
+/// The times of the events of an outage.
 #[derive(Debug, Clone, Copy)]
 pub struct Moments {
     /// Straight before the broker was killed or frozen.
@@ -103,7 +103,7 @@ pub fn print(phases: &[Phase<'_>; 3]) {
     phases.iter().for_each(Phase::print);
 }
 
-/// Emits of the outage that took longer than something, by what they were.
+/// Emits during the outage that took longer than a limit, by kind.
 #[derive(Debug, Default)]
 pub struct Slow {
     /// Under way when the outage began.

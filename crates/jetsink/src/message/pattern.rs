@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::subject::{LONGEST_SUBJECT, Subject, SubjectError};
+use super::subject::{MAX_SUBJECT, Subject, SubjectError};
 
 /// A set of subjects, as subscriptions, streams and consumers write it.
 ///
 /// `*` matches one token; `>` is the last token and matches one token or more. A pattern without a wildcard
-/// matches one subject. At most [`LONGEST_SUBJECT`] bytes.
+/// matches one subject. At most [`MAX_SUBJECT`] bytes.
 ///
 /// ```
 /// use jetsink::SubjectPattern;
@@ -93,11 +93,11 @@ fn check(text: &str) -> Result<(), SubjectError> {
     if text.is_empty() {
         return Err(SubjectError::Empty { what: WHAT });
     }
-    if text.len() > LONGEST_SUBJECT {
+    if text.len() > MAX_SUBJECT {
         return Err(SubjectError::TooLong {
             what: WHAT,
             bytes: text.len(),
-            limit: LONGEST_SUBJECT,
+            limit: MAX_SUBJECT,
         });
     }
     let mut start = 0;

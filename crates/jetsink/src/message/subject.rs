@@ -16,12 +16,12 @@ pub const TENANT_ID_PLACEHOLDER: &str = "{tenantId}";
 /// The tenant token of an event that carries no tenant.
 pub const TENANT_ID_DEFAULT_TOKEN: &str = "single";
 
-/// The longest tenant id, in bytes.
-pub const LONGEST_TENANT_ID: usize = 128;
+/// The maximum length of a tenant id, in bytes.
+pub const MAX_TENANT_ID: usize = 128;
 
-/// The longest subject, in bytes: half of the server's default protocol line
-/// (`max_control_line`, 4,096), past which it would close the connection for everybody.
-pub const LONGEST_SUBJECT: usize = 2_048;
+/// The maximum length of a subject, in bytes: half of the server's default protocol line
+/// (`max_control_line`, 4,096). The server closes a connection with a longer line.
+pub const MAX_SUBJECT: usize = 2_048;
 
 /// Why a text is not a subject, a template or a tenant token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ pub enum SubjectError {
 }
 
 /// A subject that one message can be published to: tokens, no wildcards, at most
-/// [`LONGEST_SUBJECT`] bytes.
+/// [`MAX_SUBJECT`] bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject(Arc<str>);
 
@@ -145,11 +145,11 @@ fn check_subject(text: &str) -> Result<(), SubjectError> {
     if text.is_empty() {
         return Err(SubjectError::Empty { what: WHAT });
     }
-    if text.len() > LONGEST_SUBJECT {
+    if text.len() > MAX_SUBJECT {
         return Err(SubjectError::TooLong {
             what: WHAT,
             bytes: text.len(),
-            limit: LONGEST_SUBJECT,
+            limit: MAX_SUBJECT,
         });
     }
     let mut position = 0;
@@ -191,7 +191,7 @@ fn offence(character: char) -> Option<&'static str> {
 }
 
 /// Checks that a tenant id is one subject token: not empty, no `.`, `*`, `>`, white space or control
-/// character, no leading `$`, at most [`LONGEST_TENANT_ID`] bytes.
+/// character, no leading `$`, at most [`MAX_TENANT_ID`] bytes.
 ///
 /// # Errors
 /// [`SubjectError`], which names the offending character.
@@ -208,11 +208,11 @@ pub fn check_tenant_id(id: &str) -> Result<(), SubjectError> {
     if id.is_empty() {
         return Err(SubjectError::Empty { what: WHAT });
     }
-    if id.len() > LONGEST_TENANT_ID {
+    if id.len() > MAX_TENANT_ID {
         return Err(SubjectError::TooLong {
             what: WHAT,
             bytes: id.len(),
-            limit: LONGEST_TENANT_ID,
+            limit: MAX_TENANT_ID,
         });
     }
     for (position, character) in id.char_indices() {
@@ -286,7 +286,7 @@ pub enum TenantPolicy {
     /// Refuse the event with an error that names the offending character.
     #[default]
     Refuse,
-    /// Percent-encode the id ([`encode_token`]). Ids longer than [`LONGEST_TENANT_ID`] bytes are
+    /// Percent-encode the id ([`encode_token`]). Ids longer than [`MAX_TENANT_ID`] bytes are
     /// refused all the same.
     Encode,
 }

@@ -13,8 +13,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::subject::{
-    LONGEST_TENANT_ID, Subject, SubjectError, TENANT_ID_DEFAULT_TOKEN, TenantPolicy,
-    check_tenant_id, encode_token,
+    MAX_TENANT_ID, Subject, SubjectError, TENANT_ID_DEFAULT_TOKEN, TenantPolicy, check_tenant_id,
+    encode_token,
 };
 
 /// A subject with placeholders.
@@ -179,7 +179,7 @@ impl SubjectTemplate {
     ///
     /// # Errors
     /// [`SubjectError`] for a tenant id that the policy refuses, for an attribute that is missing and has no default,
-    /// and for a subject that gets longer than [`LONGEST_SUBJECT`](super::subject::LONGEST_SUBJECT).
+    /// and for a subject that gets longer than [`MAX_SUBJECT`](super::subject::MAX_SUBJECT).
     pub fn resolve<'v>(
         &self,
         tenant: Option<&str>,
@@ -192,7 +192,7 @@ impl SubjectTemplate {
         let mut tenant = tenant.map(Cow::Borrowed);
         if let (true, Some(id)) = (self.names_tenant(), &mut tenant) {
             match policy {
-                TenantPolicy::Encode if id.len() <= LONGEST_TENANT_ID => {
+                TenantPolicy::Encode if id.len() <= MAX_TENANT_ID => {
                     *id = Cow::Owned(encode_token(id).into_owned());
                 }
                 TenantPolicy::Encode | TenantPolicy::Refuse => check_tenant_id(id)?,

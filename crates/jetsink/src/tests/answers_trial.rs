@@ -1,6 +1,6 @@
-//! Random histories of what is in flight, against a plain list: nothing is sent while there is no
-//! connection or over one that was left; each publish gets one answer, its own; whatever is in flight when
-//! the connection ends fails then; nothing stays behind.
+//! Random histories of publishes in flight, compared with a plain list. No publish is sent without a connection
+//! or over an earlier one. Each publish gets exactly one answer, its own. When the connection ends, all publishes
+//! in flight fail. No entry remains.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ struct Plain {
     session: Option<u64>,
     denied: bool,
     waiting: HashMap<u64, &'static str>,
-    /// All that ended and was not given up.
+    /// The publishes that ended without being given up.
     ended: HashMap<u64, Ending>,
 }
 
@@ -109,7 +109,7 @@ fn history(dice: &mut Dice) {
             4 => {
                 sessions += 1;
                 (plain.session, plain.denied) = (Some(sessions), false);
-                // What the last one left in flight has failed by then.
+                // The publishes in flight over the last connection have failed by then.
                 plain.end(|_| true, &Err(PublishError::ConnectionLost));
                 answers.down();
                 answers.up(sessions);
@@ -135,6 +135,6 @@ fn history(dice: &mut Dice) {
 }
 
 #[test]
-fn nothing_is_sent_over_a_connection_that_is_gone_and_each_gets_its_own_answer() {
+fn random_histories_match_a_plain_list_of_pending_answers() {
     Trial::new("connection", 2_000).run(history);
 }

@@ -81,7 +81,7 @@ fn the_wait_table_holds_for_every_attempt() {
 }
 
 #[test]
-fn of_many_callers_one_probes() {
+fn one_of_many_callers_probes() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);
     let now = start + 100 * MS;
@@ -96,7 +96,7 @@ fn of_many_callers_one_probes() {
 }
 
 #[test]
-fn a_late_outcome_does_not_move_a_circuit_that_has_changed() {
+fn late_outcome_does_not_change_the_circuit() {
     let start = Instant::now();
     let circuit = Circuit::new(start);
     let [late_success, late_failure, opens] = [(); 3].map(|()| circuit.admit(start).unwrap());
@@ -111,7 +111,7 @@ fn a_late_outcome_does_not_move_a_circuit_that_has_changed() {
 }
 
 #[test]
-fn a_failure_from_an_earlier_time_of_being_connected_is_late() {
+fn failure_of_an_earlier_connected_epoch_is_ignored() {
     let start = Instant::now();
     let circuit = Circuit::new(start);
     let mut now = start;
@@ -131,7 +131,7 @@ fn a_failure_from_an_earlier_time_of_being_connected_is_late() {
 }
 
 #[test]
-fn a_sign_of_life_makes_a_probe_due_and_starts_the_schedule_again() {
+fn sign_of_life_makes_a_probe_due_and_restarts_the_schedule() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);
     let mut now = start;
@@ -148,7 +148,7 @@ fn a_sign_of_life_makes_a_probe_due_and_starts_the_schedule_again() {
 }
 
 #[test]
-fn a_sign_of_life_during_a_probe_is_not_lost_in_a_long_wait() {
+fn sign_of_life_during_a_probe_resets_its_attempt() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);
     let mut now = start;
@@ -166,7 +166,7 @@ fn a_sign_of_life_during_a_probe_is_not_lost_in_a_long_wait() {
 }
 
 #[test]
-fn the_attempt_shown_stays_at_its_highest() {
+fn attempt_stays_at_its_maximum() {
     let start = Instant::now();
     let circuit = Circuit::opened(start);
     let mut now = start;

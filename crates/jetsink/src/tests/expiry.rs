@@ -1,4 +1,4 @@
-//! What waits for too long is not sent, and not gone.
+//! Expired events are not sent and not lost: they become dead letters.
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn reasons(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_an_outage_what_is_too_old_goes_to_the_dead_letters_and_the_rest_is_delivered() {
+async fn expired_events_become_dead_letters_and_the_others_are_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();
@@ -57,7 +57,7 @@ async fn in_an_outage_what_is_too_old_goes_to_the_dead_letters_and_the_rest_is_d
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_spool_that_lay_for_too_long_is_not_delivered() {
+async fn expired_spool_is_not_delivered_when_opened() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();
@@ -74,7 +74,7 @@ async fn a_spool_that_lay_for_too_long_is_not_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_slow_rate_holds_back_for_too_long_is_not_sent() {
+async fn event_that_expires_behind_a_slow_rate_is_not_sent() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();

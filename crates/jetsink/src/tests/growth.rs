@@ -1,4 +1,4 @@
-//! What must not cost more for each event the more subjects there are; and waits that must not spin.
+//! The cost per event must not grow with the number of subjects, and waits must not spin.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::{Envelope, Subject};
 
 const SUBJECTS: usize = 2_048;
 
-/// Unoptimized and on a busy machine this takes a second or two; what looks at all subjects for each
+/// Unoptimized and on a busy machine these tests take a second or two. Code that scans all subjects for each
 /// event takes minutes.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -24,7 +24,7 @@ fn envelope(subject: usize) -> Envelope {
 }
 
 #[tokio::test]
-async fn a_window_of_failing_subjects_is_not_gone_through_for_each_of_them() {
+async fn failing_subjects_do_not_cause_scans_of_the_window() {
     let broker = Simulated::new();
     broker.with(|broker| {
         let names = (0..SUBJECTS).map(|subject| format!("s.{subject}"));
@@ -78,7 +78,7 @@ fn thread_time() -> Duration {
 
 /// It once asked without a pause whether a subject was handed over whose time had long passed.
 #[tokio::test]
-async fn a_pipeline_that_waits_for_room_sleeps_also_after_a_broken_hand_over() {
+async fn pipeline_that_waits_for_a_full_spool_does_not_spin() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();

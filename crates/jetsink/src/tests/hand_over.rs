@@ -16,7 +16,7 @@ use crate::{EmitError, Envelope, Subject};
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_that_is_always_full_goes_straight_again_after_an_outage() {
+async fn full_pipeline_sends_directly_again_after_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();
@@ -69,7 +69,7 @@ async fn a_pipeline_that_is_always_full_goes_straight_again_after_an_outage() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_patient_pipeline_waits_for_room_in_a_full_spool_and_keeps_its_order() {
+async fn pipeline_with_patience_waits_for_a_full_spool_and_keeps_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();
@@ -119,7 +119,7 @@ async fn a_patient_pipeline_waits_for_room_in_a_full_spool_and_keeps_its_order()
 }
 
 #[tokio::test]
-async fn without_patience_a_full_spool_is_an_error_at_once() {
+async fn full_spool_is_an_error_at_once_without_patience() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();

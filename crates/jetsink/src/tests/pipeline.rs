@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn over_lost_connections_each_event_is_stored_once_in_order(
+    fn each_event_is_stored_once_in_order_over_lost_connections(
         fates in proptest::collection::vec(fate(), 0..120),
         count in 1..80_usize,
         window in 1..40_usize,
@@ -222,7 +222,7 @@ async fn window_uses_one_connection_until_its_failures_are_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_the_result_of_its_event_alone() {
+async fn refusal_affects_its_own_event_only() {
     let refused = Fate::Refused { transient: false };
     let broker = Simulated::with([Fate::Acknowledged { after: 3 }, refused]);
     let results = send(&sink(&broker), 1, 1).await;
@@ -236,7 +236,7 @@ async fn a_refusal_is_the_result_of_its_event_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_momentary_refusal_is_tried_again() {
+async fn transient_refusal_is_retried() {
     let momentary = Fate::Refused { transient: true };
     let broker = Simulated::with([momentary, momentary]);
     let results = send(&sink(&broker), 1, 8).await;
@@ -245,7 +245,7 @@ async fn a_momentary_refusal_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_patience_the_first_failure_is_the_result() {
+async fn first_failure_is_the_result_without_patience() {
     let broker = Simulated::with([Fate::EndsConnection {
         stored: true,
         news_after: 1,
@@ -259,7 +259,7 @@ async fn without_patience_the_first_failure_is_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_pipeline_sends_nothing_more_and_reports_all() {
+async fn stopped_pipeline_sends_no_event_and_returns_all_results() {
     let broker = Simulated::with([Fate::Acknowledged { after: 5 }]);
     let sink = sink(&broker);
     let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
@@ -285,7 +285,7 @@ async fn a_stopped_pipeline_sends_nothing_more_and_reports_all() {
 /// Found by the random histories of replay: events pushed before a failure was known were sent once the
 /// result of that failure had been taken.
 #[tokio::test(start_paused = true)]
-async fn events_behind_a_failure_of_their_subject_are_held_for_a_sender_that_sends_again() {
+async fn events_after_a_failure_of_their_subject_are_held_back_for_retries() {
     let refused = Fate::Refused { transient: false };
     let broker = Simulated::with([refused]);
     let sink = sink(&broker);

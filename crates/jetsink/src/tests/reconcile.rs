@@ -160,26 +160,26 @@ async fn nothing_is_read_from_the_disk_without_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rest_ends_with_the_outage() {
-    const LONGEST: Duration = Duration::from_millis(500);
+async fn rest_ends_when_the_broker_is_back() {
+    const MAX_REST: Duration = Duration::from_millis(500);
     let broker = Simulated::new();
     let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
     let started = Instant::now();
-    rest(&direct, LONGEST).await;
-    assert!(started.elapsed() >= LONGEST, "it was not the connection");
+    rest(&direct, MAX_REST).await;
+    assert!(started.elapsed() >= MAX_REST, "it was not the connection");
 
     broker.disconnect();
     let started = Instant::now();
-    rest(&direct, LONGEST).await;
-    assert!(started.elapsed() >= LONGEST, "there is still none");
+    rest(&direct, MAX_REST).await;
+    assert!(started.elapsed() >= MAX_REST, "there is still none");
 
     let started = Instant::now();
-    tokio::join!(rest(&direct, LONGEST), async {
-        tokio::time::sleep(LONGEST / 5).await;
+    tokio::join!(rest(&direct, MAX_REST), async {
+        tokio::time::sleep(MAX_REST / 5).await;
         broker.connect();
     });
     assert!(
-        started.elapsed() < LONGEST / 4,
+        started.elapsed() < MAX_REST / 4,
         "{:?}, with a connection after a fifth",
         started.elapsed()
     );

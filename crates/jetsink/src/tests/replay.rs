@@ -1,6 +1,6 @@
 //! Random histories of the whole sink over a simulated broker that has no duplicate window at all:
-//! what was told Ok is in the stream once, in its subject's order, or among the dead letters, or in
-//! the loss that a damaged file was reported with.
+//! every event with an `Ok` is in the stream once, in its subject's order, or among the dead letters, or in
+//! the reported loss of a damaged file.
 //!
 //! `JETSINK_HISTORIES=1000 cargo test -p jetsink random_histories` for more than the usual 60.
 
@@ -28,12 +28,12 @@ const TIGHT: u64 = 700;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// The caller of this subject emits so many, one after another.
+    /// The caller of this subject emits this number of events, one after another.
     Emit {
         subject: usize,
         events: usize,
     },
-    /// So many go through a pipeline, the subjects in turn.
+    /// This number of events goes through a pipeline, the subjects in turn.
     Pipeline {
         events: usize,
     },

@@ -14,7 +14,7 @@ use crate::publisher::Publisher;
 use crate::sink::Sink;
 use crate::{Envelope, Scope, Subject};
 
-/// What one publish comes to.
+/// The scripted result of one publish.
 #[derive(Clone, Copy)]
 enum Step {
     Stored,
@@ -72,7 +72,7 @@ fn failed(result: Result<Delivery, EmitError>) -> Box<crate::FailedEmit> {
 
 /// They had the settings' id once, and a stream took the events of one for those of the other.
 #[tokio::test(start_paused = true)]
-async fn sinks_of_the_same_settings_share_no_message_id() {
+async fn sinks_with_equal_settings_have_different_message_ids() {
     let script = Arc::new(Script::default());
     let settings = SinkSettings::default();
     for settings in [settings.clone(), settings] {
@@ -84,7 +84,7 @@ async fn sinks_of_the_same_settings_share_no_message_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_emit_keeps_its_id_over_its_attempts_and_the_next_one_has_another() {
+async fn attempts_of_one_emit_share_a_message_id_and_emits_do_not() {
     let (script, sink) = sink(&[
         Step::Fails(|| PublishError::NoLeader),
         Step::Fails(|| PublishError::NoLeader),
@@ -98,7 +98,7 @@ async fn an_emit_keeps_its_id_over_its_attempts_and_the_next_one_has_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_that_never_ends_is_held_to_the_deadline() {
+async fn hanging_publisher_is_cancelled_at_the_deadline() {
     let (_, sink) = sink(&[Step::NeverEnds]);
     let started = Instant::now();
     let failed = failed(sink.emit(envelope()).await);
@@ -110,7 +110,7 @@ async fn a_publisher_that_never_ends_is_held_to_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_retry_begins_that_the_deadline_would_cut_off() {
+async fn retry_is_not_started_if_the_deadline_would_end_it() {
     let script = Arc::new(Script::default());
     script
         .steps
@@ -129,7 +129,7 @@ async fn no_retry_begins_that_the_deadline_would_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_may_be_stored_outweighs_a_later_refusal() {
+async fn unknown_outcome_of_an_attempt_outweighs_a_later_refusal() {
     fn unknown() -> PublishError {
         PublishError::Other {
             text: "lost".to_owned(),
@@ -146,7 +146,7 @@ async fn an_attempt_that_may_be_stored_outweighs_a_later_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_is_one_attempt_and_a_cancelled_one_leaves_its_place() {
+async fn probe_is_one_attempt_and_is_released_when_cancelled() {
     let fails = Step::Fails(|| PublishError::NoLeader);
     let (script, sink) = sink(&[fails, fails, fails, Step::NeverEnds, fails, Step::Stored]);
     failed(sink.emit(envelope()).await);
@@ -165,7 +165,7 @@ async fn a_probe_is_one_attempt_and_a_cancelled_one_leaves_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_is_foretold_and_takes_no_place() {
+async fn rejection_is_predicted_and_starts_no_probe() {
     let (script, sink) = sink(&[Step::Fails(|| PublishError::NotConnected)]);
     assert_eq!(sink.rejection(), None);
     failed(sink.emit(envelope()).await);
@@ -184,7 +184,7 @@ async fn a_rejection_is_foretold_and_takes_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_ends_pipelines_and_its_receipt_has_what_they_left_unknown() {
+async fn close_ends_pipelines_and_counts_their_unknown_outcomes() {
     let (script, sink) = sink(&[
         Step::Fails(|| PublishError::AckTimeout {
             broker_answers: true,
@@ -210,7 +210,7 @@ fn failed_known(result: Option<Result<Delivery, EmitError>>) -> Known {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_waits_for_what_a_pipeline_has_in_flight() {
+async fn close_waits_for_the_events_in_flight_of_a_pipeline() {
     let (_, sink) = sink(&[Step::NeverEnds]);
     let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
     pipeline.push(envelope()).unwrap();

@@ -12,7 +12,7 @@ fn spec() -> StreamSpec {
     StreamSpec::new("EVENTS", ["events.>"]).unwrap()
 }
 
-/// What a server has that was given the spec.
+/// Returns the server's configuration of a stream made from the specification.
 fn as_made(spec: &StreamSpec) -> Map<String, Value> {
     let mut config = StreamPlan::new(spec, None).config(false);
     config.insert("a field of tomorrow".to_owned(), json!({"kept": true}));
@@ -26,7 +26,7 @@ fn with(field: &str, value: Value) -> Map<String, Value> {
 }
 
 #[test]
-fn the_preset_is_a_stream_that_can_be_made() {
+fn preset_passes_its_own_checks() {
     let checked = StreamSpec::new("CELLOS_EVENTS", ["cellos.events.>"]);
     assert_eq!(StreamSpec::cellos(), checked.unwrap());
     let config = StreamPlan::new(&StreamSpec::cellos(), None).config(false);
@@ -37,7 +37,7 @@ fn the_preset_is_a_stream_that_can_be_made() {
 }
 
 #[test]
-fn a_stream_that_was_made_so_needs_nothing_and_keeps_what_is_not_known_here() {
+fn stream_that_meets_the_specification_has_no_changes_and_keeps_unknown_fields() {
     let plan = StreamPlan::new(&spec(), Some(as_made(&spec())));
     assert!(plan.is_satisfied());
     assert_eq!(plan.changes(), []);
@@ -45,9 +45,9 @@ fn a_stream_that_was_made_so_needs_nothing_and_keeps_what_is_not_known_here() {
     assert_eq!(plan.to_string(), "stream EVENTS meets the specification");
 }
 
-/// Field, what is there, what is planned, and what it is after an apply without force.
+/// Columns: field, current value, planned value, value after an apply without force.
 #[test]
-fn what_grows_is_made_and_what_shrinks_stays() {
+fn growing_changes_are_made_and_shrinking_ones_need_force() {
     let day = |days: u64| json!(days * 86_400_000_000_000);
     let second = |seconds: u64| json!(seconds * 1_000_000_000);
     let (safe, shrinks) = (ChangeKind::Safe, ChangeKind::Shrinks);
@@ -85,7 +85,7 @@ fn what_grows_is_made_and_what_shrinks_stays() {
 }
 
 #[test]
-fn a_limit_in_bytes_is_raised_and_not_lowered() {
+fn byte_limit_is_raised_and_not_lowered() {
     let bounded = || spec().max_bytes(1_000);
     let plan = |there: i64| {
         let mut config = as_made(&bounded());
@@ -100,7 +100,7 @@ fn a_limit_in_bytes_is_raised_and_not_lowered() {
 }
 
 #[test]
-fn what_no_change_can_make_is_told() {
+fn impossible_change_is_an_obstacle() {
     for (field, there) in [
         ("storage", json!("memory")),
         ("retention", json!("workqueue")),
@@ -118,7 +118,7 @@ fn what_no_change_can_make_is_told() {
 }
 
 #[test]
-fn settings_that_no_server_takes_are_refused() {
+fn invalid_settings_are_refused() {
     for name in ["", "a.b", "a b", "a*", "a/b", "a>"] {
         assert!(StreamSpec::new(name, ["events.>"]).is_err(), "{name:?}");
     }

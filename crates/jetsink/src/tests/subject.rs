@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::message::subject::{
-    LONGEST_SUBJECT, LONGEST_TENANT_ID, Subject, SubjectError, SubjectTemplate, TenantPolicy,
+    MAX_SUBJECT, MAX_TENANT_ID, Subject, SubjectError, SubjectTemplate, TenantPolicy,
     check_tenant_id, encode_token,
 };
 
@@ -22,14 +22,14 @@ fn filled(template: &str, attributes: &[(&str, &str)]) -> Result<Subject, Subjec
 }
 
 #[test]
-fn a_subject_is_shown_as_it_is_and_has_a_longest() {
+fn subject_is_displayed_unchanged_and_has_a_length_limit() {
     let subject = Subject::new("events.acme").unwrap();
     assert_eq!(
         format!("{subject} {subject:?}"),
         r#"events.acme "events.acme""#
     );
-    assert!(Subject::new("x".repeat(LONGEST_SUBJECT)).is_ok());
-    let error = Subject::new("x".repeat(LONGEST_SUBJECT + 1)).unwrap_err();
+    assert!(Subject::new("x".repeat(MAX_SUBJECT)).is_ok());
+    let error = Subject::new("x".repeat(MAX_SUBJECT + 1)).unwrap_err();
     assert!(error.to_string().contains("2049 bytes long"), "{error}");
     let template: SubjectTemplate = "e.{tenantId}".parse().unwrap();
     assert_eq!(
@@ -39,7 +39,7 @@ fn a_subject_is_shown_as_it_is_and_has_a_longest() {
 }
 
 #[test]
-fn only_what_offends_is_encoded_and_what_is_too_long_for_an_id_is_none() {
+fn encoding_changes_invalid_characters_only_and_long_ids_are_refused() {
     for (text, token) in [
         ("acme", "acme"),
         ("a$b", "a$b"),
@@ -50,16 +50,16 @@ fn only_what_offends_is_encoded_and_what_is_too_long_for_an_id_is_none() {
         assert_eq!(encode_token(text), token);
     }
     let encoded = |id: &str| resolve("e.{tenantId}", id, TenantPolicy::Encode);
-    let longest = format!("{}.", "x".repeat(LONGEST_TENANT_ID - 1));
+    let longest = format!("{}.", "x".repeat(MAX_TENANT_ID - 1));
     assert!(encoded(&longest).unwrap().as_str().ends_with("x%2E"));
-    let longer = "x".repeat(LONGEST_TENANT_ID + 1);
+    let longer = "x".repeat(MAX_TENANT_ID + 1);
     let error = encoded(&longer).unwrap_err();
     assert!(error.to_string().contains("129 bytes long"), "{error}");
 }
 
 #[test]
-fn a_tenant_id_that_is_no_token_is_refused_by_its_character() {
-    let long = "x".repeat(LONGEST_TENANT_ID + 1);
+fn tenant_id_that_is_not_a_token_is_refused_with_its_character() {
+    let long = "x".repeat(MAX_TENANT_ID + 1);
     for (id, expected) in [
         ("a.b", "'.' at byte 1"),
         (".a", "'.' at byte 0"),
@@ -84,13 +84,13 @@ fn a_tenant_id_that_is_no_token_is_refused_by_its_character() {
 }
 
 #[test]
-fn a_tenant_that_the_template_does_not_name_is_not_looked_at() {
+fn tenant_is_ignored_by_a_template_without_its_placeholder() {
     let subject = resolve("e.all", "a.b", TenantPolicy::Refuse).unwrap();
     assert_eq!(subject.as_str(), "e.all");
 }
 
 #[test]
-fn a_template_that_can_give_no_subject_is_refused() {
+fn template_without_a_valid_subject_is_refused() {
     for (template, expected) in [
         ("", "subject is empty"),
         ("e.", "empty token at byte 2"),
@@ -213,7 +213,7 @@ fn a_template_reports_its_attributes_and_its_filter() {
 
 proptest! {
     #[test]
-    fn whatever_fills_a_template_stays_in_its_token(tenant: String, event_type: String, source: String) {
+    fn filled_values_stay_within_their_token(tenant: String, event_type: String, source: String) {
         let template = SubjectTemplate::new("a.{tenantId}.{type}.b.{source}").unwrap();
         let attribute = |name: &str| Some(if name == "type" { &*event_type } else { &*source }.into());
         match template.resolve(Some(&tenant), TenantPolicy::Encode, attribute) {
@@ -227,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn levels_leave_every_other_token_its_place(
+    fn levels_do_not_shift_other_tokens(
         tenant in "[a.%$ >*]{0,4}", value in "[a.%$ >*]{0,6}", other in "[a.%$ >*]{0,6}",
     ) {
         let template = SubjectTemplate::new("a.b.{x:levels}.c.{tenantId}").unwrap();
@@ -251,7 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_the_check_is_one_token_as_it_stands(id in "\\PC{1,8}") {
+    fn valid_tenant_id_is_one_token_unchanged(id in "\\PC{1,8}") {
         if check_tenant_id(&id).is_ok() {
             let subject = resolve("e.{tenantId}.f", &id, TenantPolicy::Refuse).unwrap();
             prop_assert_eq!(subject.as_str().split('.').nth(1), Some(id.as_str()));

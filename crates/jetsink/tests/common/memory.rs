@@ -15,11 +15,10 @@ pub fn resident() -> u64 {
         .unwrap()
 }
 
-/// Runs one test of this file alone in a process with one arena; the variable tells it that it is the
-/// child.
+/// Runs one test of this file alone in a process with one memory arena; the variable marks the child.
 ///
 /// # Panics
-/// Where it fails.
+/// If the test fails.
 pub fn run_in_a_child(test: &str, variable: &str) {
     let (name, value) = ONE_ARENA;
     let child = std::process::Command::new(std::env::current_exe().unwrap())

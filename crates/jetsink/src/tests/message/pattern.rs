@@ -38,7 +38,7 @@ fn malformed_pattern_returns_an_error_that_names_the_character() {
         let error = SubjectPattern::new(text).unwrap_err();
         assert_eq!(error.to_string(), expected, "{text:?}");
     }
-    let long = "a".repeat(LONGEST_SUBJECT + 1);
+    let long = "a".repeat(MAX_SUBJECT + 1);
     let error = SubjectPattern::new(long).unwrap_err();
     assert!(matches!(error, SubjectError::TooLong { .. }), "{error}");
 }
@@ -83,8 +83,8 @@ fn model(pattern: &SubjectPattern) -> Regex {
     Regex::new(&format!("^{expression}$")).unwrap()
 }
 
-/// All subjects of one to four tokens. Patterns of at most three tokens over `a` and `b` differ on one of these
-/// whenever they differ at all: `c` stands for every token that neither names.
+/// Returns all subjects of one to four tokens. Two different patterns of at most three tokens over `a` and `b`
+/// differ on one of these: `c` represents every token that neither pattern contains.
 fn subjects() -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     let mut longest = vec![String::new()];

@@ -1,12 +1,12 @@
-//! Random histories of a circuit and its callers: as in the plain circuit, one probe at a time, and
-//! whoever goes away without a word wedges nothing.
+//! Random histories of a circuit and its callers, compared with the plain circuit: one probe at a time, and a
+//! cancelled caller blocks no other.
 
 use trial::{Dice, Trial};
 
-use crate::tests::trials::circuit_world::{LONGEST_WAIT, Step, World};
+use crate::tests::trials::circuit_world::{MAX_WAIT, Step, World};
 use crate::tests::trials::plain_circuit::Came;
 
-const LONGEST_HISTORY: u64 = 200;
+const MAX_HISTORY: u64 = 200;
 
 fn step(dice: &mut Dice) -> Step {
     match dice.weighted(&[10, 6, 2, 3, 4, 2, 2]) {
@@ -20,7 +20,7 @@ fn step(dice: &mut Dice) -> Step {
             came: Came::Back,
         },
         3 => {
-            let longest = *dice.one_of(&[2, 10_000, LONGEST_WAIT + 2]);
+            let longest = *dice.one_of(&[2, 10_000, MAX_WAIT + 2]);
             Step::Pass {
                 ticks: dice.below(longest),
             }
@@ -34,10 +34,10 @@ fn step(dice: &mut Dice) -> Step {
 }
 
 #[test]
-fn every_history_goes_as_in_the_plain_circuit() {
+fn every_history_matches_the_plain_circuit() {
     Trial::new("circuit-model", 10_000).run(|dice| {
         let mut world = World::new();
-        for _ in 0..dice.below(LONGEST_HISTORY + 1) {
+        for _ in 0..dice.below(MAX_HISTORY + 1) {
             world.take(step(dice));
         }
         world.end();

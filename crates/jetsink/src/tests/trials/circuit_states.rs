@@ -41,7 +41,7 @@ fn world_after(path: &[Step]) -> World {
 }
 
 #[test]
-fn every_reachable_state_goes_on_as_in_the_plain_circuit() {
+fn every_reachable_state_matches_the_plain_circuit() {
     let mut known = HashSet::from([World::new().key()]);
     let mut paths = VecDeque::from([Vec::new()]);
     let mut taken = 0;

@@ -1,5 +1,4 @@
-//! The circuit and the plain one, side by side: what is done to one is done to the other, and each
-//! answer of both must be the same.
+//! The circuit and the plain circuit, side by side: each call goes to both, and both must return the same.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::circuit::{Admission, Circuit, Outcome, State, Transition};
 use crate::tests::trials::plain_circuit::{Came, Change, Phase, PlainCircuit, TICK_MICROS, Ticket};
 
 /// No wait of the schedule is longer.
-pub(super) const LONGEST_WAIT: u64 = 180_000_000 / TICK_MICROS;
+pub(super) const MAX_WAIT: u64 = 180_000_000 / TICK_MICROS;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -118,15 +117,13 @@ impl World {
                 came: Came::Back,
             });
         }
-        self.take(Step::Pass {
-            ticks: LONGEST_WAIT,
-        });
+        self.take(Step::Pass { ticks: MAX_WAIT });
         self.take(Step::Ask);
         assert_eq!(self.out(), 1, "wedged: {:?}", self.circuit);
     }
 
-    /// All that decides what comes next, and nothing else: how long until a probe is due, not when;
-    /// which admissions still count, not their numbers; and past the twelfth, no attempts.
+    /// Returns the state that determines all later results: the time until a probe is due instead of its date,
+    /// the current admissions without their numbers, and attempts up to the twelfth.
     pub(super) fn key(&self) -> Key {
         let mut out: Vec<(bool, bool)> = self
             .out

@@ -1,5 +1,5 @@
-//! The trials that need no broker. Each is a test with a few histories here, and with as many as
-//! `docs/reliability.md` tells of under `cargo xtask trials`.
+//! The trials that need no broker. As tests they run a few histories; under `cargo xtask trials` they run the
+//! numbers in `docs/reliability.md`.
 
 mod circuit_histories;
 mod circuit_states;

@@ -30,14 +30,14 @@ pub(super) enum Phase {
     },
 }
 
-/// What a caller is given: whether it probes, and how often the circuit had changed by then.
+/// An admission: whether it probes, and the number of changes of the circuit before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) probe: bool,
     pub(super) era: u64,
 }
 
-/// What a caller brings back.
+/// The outcome of an admitted publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
     Through,
@@ -46,7 +46,7 @@ pub(super) enum Came {
     Back,
 }
 
-/// What a call changed, and is told to its caller.
+/// The change that a call made, and returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Opened,

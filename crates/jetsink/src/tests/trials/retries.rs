@@ -1,5 +1,4 @@
-//! Retrying: how often, after which waits, and never past the deadline. What is expected is counted
-//! from the script alone.
+//! Retries: their number, their waits, and the deadline. The expectation is computed from the script alone.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,7 +42,7 @@ enum End {
     Never,
     /// May be stored, and can't be tried again.
     Unknown,
-    /// Told that nobody knows, and may be tried again.
+    /// Fails with an unknown outcome, and may be retried.
     UnknownForNow,
 }
 
@@ -103,7 +102,7 @@ impl Publisher for Scripted {
     }
 }
 
-/// What an emit must come to, from the script alone.
+/// The expected result of an emit, computed from the script alone.
 struct Expected {
     began: Vec<Duration>,
     took: Duration,
@@ -211,7 +210,7 @@ fn call(dice: &mut Dice, runtime: &Runtime) {
 }
 
 #[test]
-fn attempts_waits_and_the_deadline_are_as_scripted() {
+fn attempts_waits_and_deadline_match_the_script() {
     Trial::new("retry", 2_000).run(|dice| {
         let runtime = paused();
         emit(dice, &runtime);

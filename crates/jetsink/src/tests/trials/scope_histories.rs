@@ -11,7 +11,7 @@ use crate::outcome::PublishError;
 use crate::publish::admission::{ScopedAdmission, Scopes};
 
 /// No circuit waits for longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(180);
+const MAX_WAIT: Duration = Duration::from_secs(180);
 
 const ERRORS: [PublishError; 4] = [
     PublishError::ConnectionLost,
@@ -80,7 +80,7 @@ fn history(dice: &mut Dice) {
     // Everybody goes away without a word.
     out.clear();
     for subject in &world.subjects {
-        world.now += LONGEST_WAIT;
+        world.now += MAX_WAIT;
         let admission = scopes.admit(world.now, subject);
         let admission = admission.unwrap_or_else(|open| panic!("{subject} is wedged: {open}"));
         admission.settle(world.now, subject, None);

@@ -30,7 +30,7 @@ struct World {
 }
 
 impl World {
-    /// On a disk that is well at the moment: what fails while it is opened is another trial's.
+    /// Opens a sink on a working disk. Another trial covers faults while a spool is opened.
     fn open(&self) -> Arc<ScriptedSink> {
         self.disk.fail(None);
         let spool = Spool::at_once(self.disk.open(), 1 << 30).unwrap();
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// What happens to the broker and the disk meanwhile.
+    /// Injects faults of the broker and the disk.
     async fn faults(&self, mut dice: Dice) {
         loop {
             let quiet = *dice.one_of(&[1, 500, 30_000, 200_000]);
@@ -213,7 +213,7 @@ async fn hour(dice: &mut Dice) {
 }
 
 #[test]
-fn an_hour_of_faults_loses_nothing_that_was_told_ok_and_ends_drained() {
+fn an_hour_of_faults_loses_no_acknowledged_event_and_ends_drained() {
     Trial::new("whole-sink", 2).run(|dice| {
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();

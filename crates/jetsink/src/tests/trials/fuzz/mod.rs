@@ -1,7 +1,7 @@
-//! Whatever comes from outside: valid inputs broken at random, and some made up whole. None may panic,
-//! nor allocate more than its length explains; what is taken must be what a plain reading of it says.
+//! Fuzzing of every external input: valid inputs with random mutations, and random inputs. No input may cause a
+//! panic or an allocation out of proportion to its length. An accepted input must agree with a plain parser.
 //!
-//! By seeded mutation on the stable toolchain, not guided by coverage: cargo-fuzz needs a nightly one.
+//! Seeded mutation on the stable toolchain, not guided by coverage: cargo-fuzz needs a nightly toolchain.
 
 mod event_lines;
 mod mutate;
@@ -11,11 +11,11 @@ mod subjects;
 
 use alloc_tracker::{Operation, Session};
 
-/// Whatever an input's length: error texts, tables, the first growth of each buffer.
+/// Allocations independent of an input's length: error texts, tables, the first growth of each buffer.
 const FREE_BYTES: u64 = 16 << 10;
 
-/// Runs `work` on an input of so many bytes: all that it allocates, freed or not, must be within
-/// `times` its length.
+/// Runs `work` on an input of `length` bytes and checks that it allocates, freed or not, at most `times` as
+/// many.
 fn bounded<T>(length: usize, times: u64, work: impl FnOnce() -> T) -> T {
     thread_local! {
         static COUNTED: (Session, Operation) = {
@@ -39,7 +39,7 @@ fn bounded<T>(length: usize, times: u64, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// A folder in memory, where the system has one: what is written a million times is no matter of disks.
+/// Returns a folder in memory if the system has one: a million writes need no disk.
 fn in_memory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }

@@ -5,16 +5,16 @@ use trial::Dice;
 /// Longer inputs say nothing that these don't, but for a few.
 const USUAL_LENGTH: usize = 4_096;
 
-/// One input in so many is long: a piece of it, over and over.
+/// One input per this number is long: a repeated part of it.
 const ONE_LONG_IN: u64 = 2_000;
 
 const LONG: usize = 256 << 10;
 
-/// One of `corpus`, with some of its bytes changed; `words` are what the format is made of.
+/// Returns one of `corpus` with some bytes changed; `words` are tokens of the format.
 pub(super) fn mutated(dice: &mut Dice, corpus: &[&[u8]], words: &[&[u8]]) -> Vec<u8> {
     let mut input = dice.one_of(corpus).to_vec();
     if dice.once_in(50) {
-        // As it is: what is taken must be looked at too.
+        // Unchanged, so that accepted inputs are checked, too.
         return input;
     }
     for _ in 0..=dice.below(5) {

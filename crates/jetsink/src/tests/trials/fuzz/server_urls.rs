@@ -26,7 +26,7 @@ const WORDS: [&str; 20] = [
 
 fn look_at(dice: &mut Dice) {
     let text = mutated_text(dice, &URLS, &WORDS);
-    // Whatever stands before an @ may be a login's end.
+    // The text before an @ may be the end of a login.
     let plain = text.replace(['\t', '\r', '\n'], "").to_lowercase();
     let hides = plain.split(',').all(|url| {
         let mut places = url.match_indices(SECRET);

@@ -1,4 +1,4 @@
-//! Settings: the `nats` command's contexts and variables, and what a sink and its spool are told.
+//! Settings: the `nats` command's contexts and variables, and the settings of a sink and its spool.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -82,7 +82,7 @@ fn environment(dice: &mut Dice, folder: &Path) {
             value.map(|(_, value)| value.clone())
         }
     };
-    // Where a mutation has put the secret elsewhere than into a secret's place, it is none.
+    // A text that a mutation moved out of a secret's field is no secret.
     let in_place = SECRETS_PLACES.iter().any(|place| contains(&context, place));
     let elsewhere = set.iter().any(|(_, value)| value.contains(SECRET));
     let once = count(&context, SECRET.as_bytes()) == 1;

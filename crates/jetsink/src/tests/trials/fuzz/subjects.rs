@@ -3,7 +3,7 @@
 use trial::{Dice, Trial};
 
 use crate::message::subject::{
-    LONGEST_SUBJECT, LONGEST_TENANT_ID, TenantPolicy, check_tenant_id, encode_token,
+    MAX_SUBJECT, MAX_TENANT_ID, TenantPolicy, check_tenant_id, encode_token,
 };
 use crate::tests::trials::fuzz::bounded;
 use crate::tests::trials::fuzz::mutate::mutated_text;
@@ -59,7 +59,7 @@ fn is_publishable(subject: &str) -> bool {
                 !matches!(c, '*' | '>' | '\0'..=' ' | '\u{7f}'..='\u{9f}') && !c.is_whitespace()
             })
     };
-    subject.len() <= LONGEST_SUBJECT && !subject.starts_with('$') && subject.split('.').all(token)
+    subject.len() <= MAX_SUBJECT && !subject.starts_with('$') && subject.split('.').all(token)
 }
 
 fn is_token(text: &str) -> bool {
@@ -119,11 +119,11 @@ fn look_at_tenant(dice: &mut Dice) {
     let checked = bounded(id.len(), 1, || check_tenant_id(&id));
     assert_eq!(
         checked.is_ok(),
-        id.len() <= LONGEST_TENANT_ID && is_token(&id),
+        id.len() <= MAX_TENANT_ID && is_token(&id),
         "{id:?}: {checked:?}"
     );
     let token = bounded(id.len(), 8, || encode_token(&id).into_owned());
-    if token.len() <= LONGEST_SUBJECT {
+    if token.len() <= MAX_SUBJECT {
         assert!(is_token(&token), "{id:?} gives {token:?}");
     }
     if id.is_empty() {
