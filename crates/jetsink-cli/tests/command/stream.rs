@@ -170,7 +170,7 @@ async fn a_file_makes_several_and_a_wrong_one_is_told_by_its_line() {
         ("", ": there is no [[stream]] in it"),
         (
             "[[stream]]\nname = \"A\"\nsubjects = [\"a b\"]\n",
-            "\"a b\" is no subject",
+            "\"a b\"",
         ),
     ] {
         std::fs::write(path, wrong).unwrap();
