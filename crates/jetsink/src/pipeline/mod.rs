@@ -7,9 +7,9 @@
 //! acknowledged, each with the same message id as before. A window uses one connection only: a new
 //! connection may exist before the failures of the old one are known.
 //!
-//! [`queue`] has the entries in their order, [`in_flight`] those on their way to the broker, and
-//! [`spool_side`] those on their way into the spool or held back. [`sending`] decides the next step of
-//! each entry, and [`settling`] handles results.
+//! `queue` has the entries in their order, `in_flight` those on their way to the broker, and
+//! `spool_side` those on their way into the spool or held back. `sending` decides the next step of
+//! each entry, and `settling` handles results.
 
 mod adaptive;
 mod entry;

@@ -1,7 +1,7 @@
 //! Direct publishing: admission by the circuits, bounded retry under one deadline, settling.
 //!
-//! The path of one envelope is [`Direct::identified`], [`Direct::admit`] (`admission`), then either
-//! [`Direct::publish`] (`attempts`: one emit with its retries) or [`Direct::settle`] (one result of a
+//! The path of one envelope is `Direct::identified`, `Direct::admit` (`admission`), then either
+//! `Direct::publish` (`attempts`: one emit with its retries) or `Direct::settle` (one result of a
 //! window). `failover` decides when to leave a server that stores nothing, `high_water` remembers
 //! acknowledged sequence numbers for the look-up before replay, `in_flight` counts emits, `spooling`
 //! has the hand-over policy and appends events to the spool, and `follow` turns news of the connection
