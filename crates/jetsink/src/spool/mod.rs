@@ -50,8 +50,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Semaphore, TryAcquireError};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
@@ -125,6 +125,8 @@ pub(crate) struct Spool {
     damaged: AtomicU64,
     /// Room in the queue of the writer, in bytes.
     queue: Arc<Semaphore>,
+    /// Held from the wait for that room until the event is queued: its waiters come in the order of their calls.
+    line: tokio::sync::Mutex<()>,
     is_closed: Arc<AtomicBool>,
     clock: Clock,
 }
@@ -243,6 +245,7 @@ impl Spool {
             leaving: Mutex::default(),
             damaged: AtomicU64::new(0),
             queue: Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize)),
+            line: tokio::sync::Mutex::default(),
             is_closed: Arc::default(),
             clock: Clock::start(),
         };
@@ -296,18 +299,20 @@ impl Spool {
         let bytes = u32::try_from(room.bytes)
             .unwrap_or(u32::MAX)
             .min(MAX_QUEUED_BYTES);
-        // Without a wait if there is room: events of one task then queue in the order of its calls.
-        let place = match Arc::clone(&self.queue).try_acquire_many_owned(bytes) {
-            Ok(place) => place,
-            Err(TryAcquireError::Closed) => return Err(SpoolError::Closed),
-            Err(TryAcquireError::NoPermits) => {
-                let place = Arc::clone(&self.queue).acquire_many_owned(bytes);
-                let place = timeout_at(deadline, place).await;
-                let busy = |_| SpoolError::Busy {
+        // One at a time, until it is queued: a later event that needs less room does not overtake. Without
+        // the cooperative yields of tokio, which would come before the place in this line is taken.
+        let turn = unconstrained(async {
+            let turn = self.line.lock().await;
+            let place = Arc::clone(&self.queue).acquire_many_owned(bytes).await;
+            place.map(|place| (turn, place))
+        });
+        let (turn, place) = match timeout_at(deadline, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(SpoolError::Closed),
+            Err(_) => {
+                return Err(SpoolError::Busy {
                     waited: started.elapsed(),
-                };
-                let place = place.map_err(busy)?;
-                place.map_err(|_| SpoolError::Closed)?
+                });
             }
         };
         room.is_taken = true;
@@ -324,7 +329,7 @@ impl Spool {
                 ..Change::default()
             })
         };
-        drop(room);
+        drop((turn, room));
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => {
                 if result.is_err() && sent.is_some() {

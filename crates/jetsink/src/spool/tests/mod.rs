@@ -4,6 +4,7 @@ mod driver;
 mod failing_calls;
 mod ledger;
 mod marks;
+mod order;
 mod power;
 pub(crate) mod simulated_disk;
 
