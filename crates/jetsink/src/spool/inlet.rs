@@ -20,20 +20,54 @@ pub(super) struct Inlet {
     /// Subjects with events that may be stored (invariant 4).
     pub(super) unsettled: Unsettled,
     pub(super) baselines: Baselines,
-    pub(super) mark: Mark,
+    pub(super) marker: ReplayMarker,
+    /// The states that were queued before records, and the markers that were to be taken away.
+    pub(super) states: u64,
+    /// The number of the state that makes an uncertain marker a written one.
+    pub(super) awaited: Option<u64>,
 }
 
-/// The replay marker of invariant 4, once the writer has made all queued changes.
+/// The replay marker of invariant 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum ReplayMarker {
     /// Nothing, and nothing here may be stored.
-    NotNeeded,
-    /// Perhaps nothing, though something here may be stored: again before the next replay sends.
-    Missing,
-    Made,
+    Absent,
+    /// Queued, or its write failed, though something here may be stored: again before the next replay sends.
+    Uncertain,
+    /// On the disk. A later state whose write fails leaves it there.
+    Written,
 }
 
 impl Inlet {
+    /// The marker by what the writer has reported.
+    pub(super) fn marker(&mut self) -> ReplayMarker {
+        if self
+            .awaited
+            .is_some_and(|number| self.writer.written_state() >= number)
+        {
+            self.marker = ReplayMarker::Written;
+            self.awaited = None;
+        }
+        self.marker
+    }
+
+    /// The number of a state with a marker that is queued now.
+    fn marker_queued(&mut self) -> u64 {
+        self.states += 1;
+        if self.marker() != ReplayMarker::Written {
+            self.marker = ReplayMarker::Uncertain;
+            self.awaited = Some(self.states);
+        }
+        self.states
+    }
+
+    /// A state without the marker is queued: until it is on the disk, what has left is still there.
+    pub(super) fn marker_leaves(&mut self) {
+        self.states += 1;
+        self.marker = ReplayMarker::Uncertain;
+        self.awaited = None;
+    }
+
     pub(super) fn send(&mut self, change: Change) {
         let states = u64::from(change.before.is_some()) + u64::from(change.after.is_some());
         self.next_index += change.records.len() as u64 + states;
@@ -52,7 +86,7 @@ impl Inlet {
     /// The state to write, with these baselines. A marker that may be missing counts as written.
     pub(super) fn state(&self, baselines: &Baselines) -> State {
         State {
-            replay_began: self.mark != Mark::NotNeeded,
+            replay_began: self.marker != ReplayMarker::Absent,
             baselines: baselines.clone().into_iter().collect::<BTreeMap<_, _>>(),
         }
     }
@@ -63,11 +97,11 @@ impl Inlet {
         subject: &Subject,
         index: u64,
         sent_above: &Baselines,
-    ) -> State {
+    ) -> (State, u64) {
         self.unsettled.insert(subject.clone(), index);
-        match self.mark {
-            Mark::NotNeeded => self.baselines.clone_from(sent_above),
-            Mark::Missing | Mark::Made => {
+        match self.marker() {
+            ReplayMarker::Absent => self.baselines.clone_from(sent_above),
+            ReplayMarker::Uncertain | ReplayMarker::Written => {
                 self.baselines
                     .retain(|stream, sequence| match sent_above.get(stream) {
                         // Not heard of when it was sent: it may be stored anywhere in that stream.
@@ -79,49 +113,42 @@ impl Inlet {
                     });
             }
         }
-        self.mark = Mark::Made;
-        self.state(&self.baselines)
+        let number = self.marker_queued();
+        (self.state(&self.baselines), number)
     }
 }
 
 impl Spool {
-    /// Whether the file says that something in it may be stored.
+    /// Whether the disk says that something in it may be stored.
     pub(crate) fn replay_began(&self) -> bool {
-        self.lock().mark == Mark::Made
+        self.lock().marker() == ReplayMarker::Written
     }
 
     /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
-    /// Does nothing where the file says so already.
+    /// Waits until that is on the disk, and does nothing where it is.
     pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
         let answer = {
             let mut inlet = self.lock();
-            match inlet.mark {
-                Mark::Made => return Ok(()),
-                Mark::NotNeeded => {
+            match inlet.marker() {
+                ReplayMarker::Written => return Ok(()),
+                ReplayMarker::Absent => {
                     for (stream, sequence) in acknowledged {
                         inlet.baselines.entry(stream.clone()).or_insert(*sequence);
                     }
                 }
                 // A stream that is not named may hold what may be stored anywhere.
-                Mark::Missing => {}
+                ReplayMarker::Uncertain => {}
             }
-            inlet.mark = Mark::Made;
+            let state_number = inlet.marker_queued();
             let before = Some(inlet.state(&inlet.baselines));
             inlet.change(Change {
                 before,
+                state_number,
                 ..Change::default()
             })
         };
         let marked = answer.await.unwrap_or(Err(SpoolError::Closed));
-        if marked.is_err() {
-            self.mark_is_missing();
-        }
         marked.map(|_| ())
-    }
-
-    /// The file may not say what it was to say.
-    pub(super) fn mark_is_missing(&self) {
-        self.lock().mark = Mark::Missing;
     }
 
     /// Waits until what the writer was given up to now is on the disk.

@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::inlet::Mark;
+use super::inlet::ReplayMarker;
 use super::log::event::NewRecord;
 use super::queue::{Change, Made};
 use super::record::DeadLetter;
@@ -64,7 +64,9 @@ impl Spool {
         let raised = acknowledged.clone();
         let answer = (!places.is_empty()).then(|| self.remove(places, acknowledged));
         async move {
-            let Some(answer) = answer else { return Ok(()) };
+            let Some((answer, states)) = answer else {
+                return Ok(());
+            };
             let result = answer.await.unwrap_or(Err(SpoolError::Closed));
             let mut leaving = self.leaving();
             let made = match result {
@@ -83,7 +85,7 @@ impl Spool {
             }
             drop(leaving);
             if made == Made::OnDisk {
-                self.raise_baselines(raised);
+                self.raise_baselines(raised, states);
             }
             Ok(())
         }
@@ -93,7 +95,7 @@ impl Spool {
         &self,
         places: Vec<Place>,
         acknowledged: &Baselines,
-    ) -> oneshot::Receiver<Result<Made, SpoolError>> {
+    ) -> (oneshot::Receiver<Result<Made, SpoolError>>, u64) {
         let mut change = Change {
             left: places,
             ..Change::default()
@@ -105,24 +107,25 @@ impl Spool {
             raised.extend(acknowledged.clone());
             let mut state = inlet.state(&raised);
             if self.accounts.is_empty() {
-                // Until that is on the disk, what has left is still there.
-                inlet.mark = Mark::Missing;
+                inlet.marker_leaves();
                 state.replay_began = false;
             }
             change.after = Some(state);
         }
-        inlet.change(change)
+        let states = inlet.states;
+        (inlet.change(change), states)
     }
 
     /// Unless something came in meanwhile that may be stored.
-    fn raise_baselines(&self, acknowledged: Baselines) {
+    fn raise_baselines(&self, acknowledged: Baselines, states: u64) {
         let nothing_is_leaving = self.leaving().is_empty();
         let mut inlet = self.lock();
         if inlet.unsettled.is_empty() {
             inlet.baselines.extend(acknowledged);
-            // What came in since then and may be stored would have made it again.
-            if inlet.mark == Mark::Missing && nothing_is_leaving {
-                inlet.mark = Mark::NotNeeded;
+            // What came in since then and may be stored would have queued it again.
+            let is_last = inlet.states == states && inlet.awaited.is_none();
+            if inlet.marker == ReplayMarker::Uncertain && is_last && nothing_is_leaving {
+                inlet.marker = ReplayMarker::Absent;
             }
         }
     }

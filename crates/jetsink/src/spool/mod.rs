@@ -58,7 +58,7 @@ use tracing::error;
 use accounts::Accounts;
 use clock::Clock;
 pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
-use inlet::{Inlet, Mark};
+use inlet::{Inlet, ReplayMarker};
 use leaving::Leaving;
 use log::disk::{Disk, Folder};
 use log::event::{NewRecord, size_of_event};
@@ -229,10 +229,12 @@ impl Spool {
             next_index: log.next_index,
             unsettled: Unsettled::default(),
             baselines: log.state.baselines.clone().into_iter().collect(),
-            mark: if log.state.replay_began {
-                Mark::Made
+            states: 0,
+            awaited: None,
+            marker: if log.state.replay_began {
+                ReplayMarker::Written
             } else {
-                Mark::NotNeeded
+                ReplayMarker::Absent
             },
             writer: writer(log, Arc::clone(&accounts))?,
         };
@@ -322,8 +324,10 @@ impl Spool {
             let subject = room.record.envelope.subject().clone();
             let next_index = inlet.next_index + 1;
             let before = sent.map(|sent| inlet.may_be_stored(&subject, next_index, sent));
+            let (before, state_number) = before.unzip();
             inlet.change(Change {
                 before,
+                state_number: state_number.unwrap_or(0),
                 records: vec![NewRecord::event(&room.record, None)],
                 _room: Some(place),
                 ..Change::default()
@@ -331,12 +335,7 @@ impl Spool {
         };
         drop((turn, room));
         match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => {
-                if result.is_err() && sent.is_some() {
-                    self.mark_is_missing();
-                }
-                result.map(|_| ())
-            }
+            Ok(Ok(result)) => result.map(|_| ()),
             Ok(Err(_)) => Err(SpoolError::Closed),
             Err(_) => Err(SpoolError::TooSlow {
                 waited: started.elapsed(),
@@ -550,7 +549,7 @@ impl Scan {
         report(&counted, &self.loss);
         {
             let mut inlet = self.inlet.lock().unwrap_or_else(PoisonError::into_inner);
-            if inlet.mark != Mark::NotNeeded {
+            if inlet.marker != ReplayMarker::Absent {
                 // Left by a process that sent: it is not known which.
                 for subject in counted.subjects.keys() {
                     inlet.unsettled.insert(subject.clone(), u64::MAX);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ pub(super) enum Made {
 pub(super) struct Change {
     /// The state from before the records.
     pub(super) before: Option<State>,
+    /// The number of `before`, counted from 1; 0 without one.
+    pub(super) state_number: u64,
     pub(super) records: Vec<NewRecord>,
     /// Leaves once the records are synced.
     pub(super) left: Vec<Place>,
@@ -61,6 +64,8 @@ struct Worker {
     accounts: Arc<Accounts>,
     /// Their records are in doubt.
     in_doubt: Vec<Change>,
+    /// The highest `state_number` that is synced.
+    written_state: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +85,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    written_state: Arc<AtomicU64>,
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
     at_once: Option<Worker>,
 }
@@ -88,20 +94,24 @@ impl Writer {
     pub(super) fn start(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
         let queue = Arc::<Queue>::default();
         let worker = Worker::new(log, accounts);
+        let written_state = Arc::clone(&worker.written_state);
         let of_thread = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
         let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread))?;
         Ok(Self {
             queue,
+            written_state,
             at_once: None,
         })
     }
 
     #[cfg(test)]
     pub(super) fn at_once(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
+        let worker = Worker::new(log, accounts);
         Ok(Self {
             queue: Arc::default(),
-            at_once: Some(Worker::new(log, accounts)),
+            written_state: Arc::clone(&worker.written_state),
+            at_once: Some(worker),
         })
     }
 
@@ -116,6 +126,11 @@ impl Writer {
             drop(waiting);
             self.queue.changed.notify_all();
         }
+    }
+
+    /// The highest number of a state that is on the disk.
+    pub(super) fn written_state(&self) -> u64 {
+        self.written_state.load(Ordering::Acquire)
     }
 
     /// Takes no more changes. Returns a wait, up to a time, until those that were taken are made and the
@@ -213,6 +228,7 @@ impl Worker {
             log,
             accounts,
             in_doubt: Vec::new(),
+            written_state: Arc::default(),
         }
     }
 
@@ -330,6 +346,8 @@ impl Worker {
     }
 
     fn written(&self, change: &Change) {
+        self.written_state
+            .fetch_max(change.state_number, Ordering::AcqRel);
         for record in &change.records {
             match record.kind() {
                 Kind::DeadLetter => self.accounts.add_letter(record.size()),

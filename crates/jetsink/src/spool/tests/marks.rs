@@ -105,3 +105,30 @@ async fn removal_does_not_vouch_for_another_that_failed() {
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
     assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marker_of_an_append_that_timed_out_counts_once_it_is_written_and_not_if_that_fails() {
+    for fails in [false, true] {
+        let disk = SimulatedDisk::default();
+        let spool = Spool::threaded(disk.open(), 1 << 30).unwrap();
+        append_sent(&spool, 0, None).await.unwrap();
+        disk.hang_syncs(true);
+        let within = || tokio::time::Instant::now() + std::time::Duration::from_millis(100);
+        let [first, sent] = [envelope("b", 1), envelope("a", 2)];
+        let hung = spool.append_event(&first, None, within()).await;
+        assert!(matches!(hung, Err(SpoolError::TooSlow { .. })));
+        let hung = spool.append_event(&sent, Some(&above(5)), within()).await;
+        assert!(matches!(hung, Err(SpoolError::TooSlow { .. })));
+        assert!(!spool.replay_began(), "it is queued");
+        disk.set_capacity(fails.then(|| disk.used()));
+        disk.hang_syncs(false);
+        let _ = spool.written().await;
+        assert_eq!(spool.replay_began(), !fails);
+        disk.set_capacity(None);
+        spool.replay_begins(&Baselines::new()).await.unwrap();
+        assert!(spool.replay_began());
+        disk.process_is_killed();
+        drop(spool);
+        assert!(open(&disk).replay_began());
+    }
+}

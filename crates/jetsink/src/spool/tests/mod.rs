@@ -273,12 +273,19 @@ async fn once_replay_begins_all_that_waits_may_be_stored_also_after_a_crash() {
 
 #[tokio::test]
 async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path());
+    use simulated_disk::{Failing, Fault, SimulatedDisk};
+    let disk = SimulatedDisk::default();
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
     let (event, nothing_known) = (envelope("a", 0), Baselines::new());
+    disk.fail(Some(Failing {
+        from: 0,
+        fault: Fault::Device,
+        for_good: true,
+    }));
     let appended = spool.append_event(&event, Some(&nothing_known), soon());
-    appended.await.unwrap();
-    spool.mark_is_missing();
+    assert!(appended.await.unwrap_err().may_be_spooled());
+    assert!(!spool.replay_began());
+    disk.fail(None);
     let acknowledged = Baselines::from([("S".to_owned(), 9)]);
     spool.replay_begins(&acknowledged).await.unwrap();
     assert_eq!(spool.unsettled().1, nothing_known);
