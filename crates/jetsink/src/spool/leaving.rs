@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::inlet::ReplayMarker;
 use super::log::event::NewRecord;
-use super::queue::{Change, Made};
+use super::log::writer::lock as lock_index;
+use super::queue::{Change, Made, lock_dying};
 use super::record::DeadLetter;
 use super::{Baselines, Place, Spool};
 use crate::outcome::SpoolError;
@@ -27,6 +28,15 @@ impl Spool {
     /// disk until [`remove_left`](Self::remove_left).
     pub(crate) fn left(&self, place: Place) {
         if let Entry::Vacant(free) = self.leaving().entry(place.index) {
+            // In the order of the writer, which counts a dead letter's event out.
+            let index = lock_index(&self.index);
+            match lock_dying(&self.dying).get_mut(&place.index) {
+                Some(is_counted_out) => *is_counted_out = true,
+                // Its dead letter is written, and it is counted out.
+                None if index.is_gone(place.index) => return,
+                None => {}
+            }
+            drop(index);
             self.accounts.leave(&place.subject, place.bytes);
             free.insert(Leaving {
                 place,
@@ -135,15 +145,29 @@ impl Spool {
         if letters.is_empty() {
             return Ok(());
         }
-        let (letters, places): (Vec<_>, Vec<_>) = letters.into_iter().unzip();
-        let answer = self.lock().change(Change {
-            records: letters.iter().map(NewRecord::dead_letter).collect(),
-            left: places.clone(),
-            ..Change::default()
-        });
+        let indexes: Vec<u64> = letters.iter().map(|(_, place)| place.index).collect();
+        let answer = {
+            let mut inlet = self.lock();
+            let mut change = Change::default();
+            let mut dying = lock_dying(&self.dying);
+            for (letter, place) in letters {
+                // Once, also where an earlier dead letter is in doubt.
+                if let Entry::Vacant(free) = dying.entry(place.index) {
+                    free.insert(false);
+                    change.records.push(NewRecord::dead_letter(&letter));
+                    change.left.push(place);
+                }
+            }
+            drop(dying);
+            inlet.change(change)
+        };
         answer.await.unwrap_or(Err(SpoolError::Closed))?;
-        for place in places {
-            self.accounts.leave(&place.subject, place.bytes);
+        let dying = lock_dying(&self.dying);
+        if indexes.iter().any(|index| dying.contains_key(index)) {
+            return Err(SpoolError::HalfWritten {
+                path: self.path.clone(),
+                reason: "an earlier dead letter is still not written".to_owned(),
+            });
         }
         Ok(())
     }

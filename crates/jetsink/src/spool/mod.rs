@@ -68,7 +68,7 @@ use log::opening::{Access, Backlog, Counted};
 pub(crate) use log::reader::Chunk;
 use log::reader::{self, Entry};
 use log::writer::Log;
-use queue::{Change, Writer};
+use queue::{Change, Dying, Writer};
 pub(crate) use record::{DeadLetter, Record};
 pub use settings::SpoolSettings;
 pub(crate) use unsettled::Unsettled;
@@ -121,6 +121,7 @@ pub(crate) struct Spool {
     loss: Arc<OnceLock<SpoolLoss>>,
     /// By index: what has left and is still on the disk.
     leaving: Mutex<HashMap<u64, Leaving>>,
+    dying: Dying,
     /// Events that were found damaged after the scan.
     damaged: AtomicU64,
     /// Room in the queue of the writer, in bytes.
@@ -238,6 +239,7 @@ impl Spool {
             },
             writer: writer(log, Arc::clone(&accounts))?,
         };
+        let dying = Arc::clone(&inlet.writer.dying);
         let spool = Self {
             path,
             index,
@@ -245,6 +247,7 @@ impl Spool {
             inlet: Arc::new(Mutex::new(inlet)),
             loss: Arc::default(),
             leaving: Mutex::default(),
+            dying,
             damaged: AtomicU64::new(0),
             queue: Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),

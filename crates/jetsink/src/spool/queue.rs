@@ -1,7 +1,7 @@
 //! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
 //! write and one sync.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,10 @@ pub(super) enum Made {
     InMemory,
 }
 
+/// By index: events whose dead letters are on their way to the disk, or in doubt, and whether the event is
+/// counted out because it was found stored meanwhile.
+pub(super) type Dying = Arc<Mutex<HashMap<u64, bool>>>;
+
 /// A change on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Change {
@@ -66,6 +70,7 @@ struct Worker {
     in_doubt: Vec<Change>,
     /// The highest `state_number` that is synced.
     written_state: Arc<AtomicU64>,
+    dying: Dying,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +91,7 @@ struct Queue {
 pub(super) struct Writer {
     queue: Arc<Queue>,
     written_state: Arc<AtomicU64>,
+    pub(super) dying: Dying,
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
     at_once: Option<Worker>,
 }
@@ -95,12 +101,14 @@ impl Writer {
         let queue = Arc::<Queue>::default();
         let worker = Worker::new(log, accounts);
         let written_state = Arc::clone(&worker.written_state);
+        let dying = Arc::clone(&worker.dying);
         let of_thread = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
         let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread))?;
         Ok(Self {
             queue,
             written_state,
+            dying,
             at_once: None,
         })
     }
@@ -111,6 +119,7 @@ impl Writer {
         Ok(Self {
             queue: Arc::default(),
             written_state: Arc::clone(&worker.written_state),
+            dying: Arc::clone(&worker.dying),
             at_once: Some(worker),
         })
     }
@@ -229,6 +238,7 @@ impl Worker {
             accounts,
             in_doubt: Vec::new(),
             written_state: Arc::default(),
+            dying: Dying::default(),
         }
     }
 
@@ -257,7 +267,11 @@ impl Worker {
         }
         let records: Vec<&NewRecord> = group.iter().flat_map(|change| &change.records).collect();
         let appended = match records.is_empty() {
-            true => Ok(()),
+            true => {
+                // Who waits for records in doubt queues an empty change.
+                let _ = self.log.resolve_doubt();
+                Ok(())
+            }
             false => self.log.append(&records),
         };
         crash::point("spool.after-commit");
@@ -327,27 +341,34 @@ impl Worker {
         let _ = self.leave(&changes.iter().collect::<Vec<_>>());
         for change in &changes {
             self.written(change);
-            for place in &change.left {
-                self.accounts.leave(&place.subject, place.bytes);
-            }
         }
     }
 
     fn leave(&mut self, changes: &[&Change]) -> io::Result<bool> {
-        let places: Vec<&Place> = changes.iter().flat_map(|change| &change.left).collect();
+        let places = changes.iter().flat_map(|change| {
+            let is_burial = !change.records.is_empty();
+            change.left.iter().map(move |place| (place, is_burial))
+        });
+        let places: Vec<(&Place, bool)> = places.collect();
         if places.is_empty() {
             return Ok(true);
         }
-        let of = |place: &&Place| (Some(place.subject.clone()), place.index);
+        let of = |(place, _): &(&Place, bool)| (Some(place.subject.clone()), place.index);
         let left: Vec<(Option<Subject>, u64)> = places.iter().map(of).collect();
-        let accounts = &self.accounts;
-        self.log
-            .deliver(&left, |at| accounts.free(places[at].bytes))
+        let (accounts, dying) = (&self.accounts, &self.dying);
+        self.log.deliver(&left, |at| {
+            let (place, is_burial) = places[at];
+            if is_burial && lock_dying(dying).remove(&place.index) != Some(true) {
+                accounts.leave(&place.subject, place.bytes);
+            }
+            accounts.free(place.bytes);
+        })
     }
 
     fn written(&self, change: &Change) {
         self.written_state
             .fetch_max(change.state_number, Ordering::AcqRel);
+        self.decided(change);
         for record in &change.records {
             match record.kind() {
                 Kind::DeadLetter => self.accounts.add_letter(record.size()),
@@ -357,11 +378,26 @@ impl Worker {
         }
     }
 
+    /// Nothing of a burial is in doubt any more.
+    fn decided(&self, change: &Change) {
+        if !change.records.is_empty() {
+            let mut dying = lock_dying(&self.dying);
+            for place in &change.left {
+                dying.remove(&place.index);
+            }
+        }
+    }
+
     fn refused(&self, change: &Change) {
+        self.decided(change);
         for record in &change.records {
             if let Some(subject) = &record.subject {
                 self.accounts.give_back(subject, record.size());
             }
         }
     }
+}
+
+pub(super) fn lock_dying(dying: &Dying) -> MutexGuard<'_, HashMap<u64, bool>> {
+    dying.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! The spool as its callers see it.
 
+mod burial;
 mod driver;
 mod failing_calls;
 mod ledger;
@@ -276,6 +277,8 @@ async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
     use simulated_disk::{Failing, Fault, SimulatedDisk};
     let disk = SimulatedDisk::default();
     let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    let earlier = envelope("b", 1);
+    spool.append_event(&earlier, None, soon()).await.unwrap();
     let (event, nothing_known) = (envelope("a", 0), Baselines::new());
     disk.fail(Some(Failing {
         from: 0,

@@ -1,0 +1,67 @@
+//! Dead letters whose write is in doubt.
+
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::spool::tests::{envelope, numbers, soon, subject};
+use crate::spool::{Baselines, DeadLetter, Place, Spool};
+
+/// A spool with two events, and the dead letter of the first one in doubt.
+async fn in_doubt() -> (SimulatedDisk, Spool, DeadLetter, Place) {
+    let disk = SimulatedDisk::default();
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    for number in 0..2 {
+        let event = envelope("a", number);
+        spool.append_event(&event, None, soon()).await.unwrap();
+    }
+    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
+    let place = Place {
+        subject: subject("a"),
+        index,
+        bytes,
+    };
+    let letter = DeadLetter {
+        record: record.unwrap(),
+        code: 1,
+        died_at: 1,
+        reason: "refused".to_owned(),
+    };
+    disk.fail(Some(Failing {
+        from: 0,
+        fault: Fault::Device,
+        for_good: true,
+    }));
+    for _ in 0..2 {
+        let buried = spool.bury(vec![(letter.clone(), place.clone())]).await;
+        assert!(buried.unwrap_err().may_be_spooled());
+        assert_eq!(spool.waiting(&subject("a")), 2);
+    }
+    (disk, spool, letter, place)
+}
+
+#[tokio::test]
+async fn dead_letter_in_doubt_is_counted_and_written_once() {
+    let (disk, spool, letter, place) = in_doubt().await;
+    disk.fail(None);
+    spool.bury(vec![(letter, place)]).await.unwrap();
+    assert_eq!(spool.letters().len(), 1);
+    assert_eq!(spool.status().dead_letters, 1);
+    assert_eq!(spool.waiting(&subject("a")), 1);
+    assert_eq!(numbers(&spool, "a").await, [1]);
+}
+
+#[tokio::test]
+async fn event_that_is_found_stored_while_its_dead_letter_is_in_doubt_is_counted_out_once() {
+    for removed_first in [false, true] {
+        let (disk, spool, _, place) = in_doubt().await;
+        if removed_first {
+            spool.left(place.clone());
+            let _ = spool.remove_left(&Baselines::new()).await;
+        }
+        disk.fail(None);
+        spool.written().await.unwrap();
+        spool.left(place);
+        spool.remove_left(&Baselines::new()).await.unwrap();
+        assert_eq!(spool.waiting(&subject("a")), 1);
+        assert_eq!(numbers(&spool, "a").await, [1]);
+    }
+}
