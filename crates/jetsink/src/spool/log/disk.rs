@@ -85,6 +85,9 @@ impl Folder {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(failed("opening its lock"))?;
+        // The umask may have taken away even the owner's rights.
+        lock.set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(failed("setting the mode of its lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

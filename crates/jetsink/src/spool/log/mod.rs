@@ -1,5 +1,6 @@
 //! The segmented log.
 
+mod delivered;
 pub(crate) mod disk;
 pub(crate) mod event;
 pub(crate) mod format;
@@ -7,6 +8,7 @@ pub(crate) mod index;
 pub(crate) mod opening;
 pub(crate) mod places;
 pub(crate) mod reader;
+mod reserve;
 pub(crate) mod scan;
 #[cfg(test)]
 pub(crate) mod tests;

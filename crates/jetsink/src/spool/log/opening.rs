@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,16 +16,20 @@ use tracing::error;
 
 use super::disk::{Disk, DiskFile};
 use super::event::{NewRecord, split, subject_in};
-use super::format::{HEAD, Head, Kind, NONE, Start, State, VERSION, decode_runs};
+use super::format::{HEAD, Head, Kind, NONE, Start, State, VERSION, decode_runs, put_record};
 use super::index::{Index, Segment};
 use super::places::{Place, Places};
+use super::reserve::{self, is_full};
 use super::scan::{Tail, scan};
-use super::writer::{Log, PREPARED, lock, parse_name};
+use super::writer::{Log, PREPARED, SEAL_STEP, lock, parse_name, seal_page};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
 /// The last offset at which the second start record is searched, if the first one is damaged.
 const MAX_START: u64 = 1 << 20;
+
+/// More indexes than a segment can have: 16 MiB of the smallest records are 300,000.
+const MAX_INDEXES: u64 = 1 << 20;
 
 /// The cost of damage to a spool's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,7 +165,25 @@ impl Contents {
             }
         })?;
         contents.tail = tail;
+        contents.forget_impossible();
         Ok(contents)
+    }
+
+    /// Ignores what no writer makes although its checksum matches.
+    fn forget_impossible(&mut self) {
+        let start = self.start.as_ref().map(|(first, _)| *first);
+        let end = start
+            .or(self.lowest())
+            .unwrap_or(0)
+            .saturating_add(MAX_INDEXES);
+        self.entries.retain(|entry| entry.place.index < end);
+        self.states.retain(|index| *index < end);
+        self.durable = self.durable.min(end);
+    }
+
+    /// Whether nothing was ever written to the file, except zeros.
+    fn is_blank(&self) -> bool {
+        self.records == 0 && self.starts == 0 && self.tail.garbage == 0 && self.broken.is_empty()
     }
 
     fn lowest(&self) -> Option<u64> {
@@ -175,7 +197,7 @@ impl Contents {
     fn highest(&self) -> u64 {
         let states = self.states.iter().copied();
         let indexes = states.chain(self.entries.iter().map(|entry| entry.place.index));
-        indexes.max().map_or(0, |index| index + 1)
+        indexes.max().map_or(0, |index| index.saturating_add(1))
     }
 
     /// The indexes from `first` to `end` that are neither found nor delivered.
@@ -188,7 +210,7 @@ impl Contents {
         let mut next = first;
         for (index, count) in known.into_iter().chain([(end, 0)]) {
             missing.extend(next..index.min(end));
-            next = next.max(index + count);
+            next = next.max(index.saturating_add(count));
         }
         missing
     }
@@ -223,6 +245,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         move |error: io::Error| SpoolError::io(&path, doing, &error)
     };
     let mut found = Vec::new();
+    let mut has_reserve = false;
     for name in disk.list().map_err(failed("listing its files"))? {
         if name == "spool.redb" {
             let path = path.join(name);
@@ -231,12 +254,17 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         if name.ends_with(PREPARED) && writes {
             disk.remove(&name)
                 .map_err(failed("removing an unused segment"))?;
+        } else if name == reserve::NAME {
+            has_reserve = true;
         } else if let Some((number, id)) = parse_name(&name) {
             found.push((number, id, name));
         }
     }
     found.sort_unstable();
     let mut log = Log::new(Arc::clone(&disk), segment_bytes, prepares);
+    if has_reserve {
+        log.reserve.found();
+    }
     let next_number = found.last().map_or(1, |(number, ..)| number + 1);
     let mut opened = Vec::new();
     let mut ranges = HashMap::new();
@@ -253,8 +281,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
             }
             // The newest that knows of a segment is right.
             Ok(Some((_, start))) => {
-                for (older, range) in start.older {
-                    ranges.entry(older).or_insert(range);
+                for (older, (first, end)) in start.older {
+                    let end = end.min(first.saturating_add(MAX_INDEXES));
+                    ranges.entry(older).or_insert((first, end));
                 }
             }
             Ok(None) => {}
@@ -277,7 +306,16 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         let (first, end, contents) = match range {
             Some((first, end)) => (first, end, None),
             None => {
-                let contents = Contents::read(&*file, id).map_err(failed("reading a segment"))?;
+                let mut contents =
+                    Contents::read(&*file, id).map_err(failed("reading a segment"))?;
+                if newest.is_none() && writes && prove_end(&*file, id, &contents).is_ok_and(|p| p) {
+                    contents = Contents::read(&*file, id).map_err(failed("reading a segment"))?;
+                }
+                if contents.is_blank() {
+                    // A kill came between the creation of the file and its first write.
+                    to_remove.push(name);
+                    continue;
+                }
                 let start = contents.start.as_ref().map(|(first, _)| *first);
                 let Some(first) = start.or(contents.lowest()) else {
                     is_unreadable = true;
@@ -331,7 +369,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
     }
     if newest.torn > 0 || newest.highest > newest.durable || is_unreadable {
         backlog.undecided(&newest.entries);
-        let written = log.append(&newest.records.iter().collect::<Vec<_>>());
+        let records: Vec<_> = newest.records.iter().collect();
+        let mut written = log.append(&records);
+        if written.as_ref().is_err_and(|failed| is_full(&failed.error)) && log.reserve.release() {
+            written = log.append(&records);
+        }
         let doing = failed("writing the end of a segment again");
         written.map_err(|failed| doing(failed.error))?;
     }
@@ -397,6 +439,64 @@ impl Undecided {
             state: if is_whole { state } else { State::unknown() },
         })
     }
+}
+
+/// Writes the records at the end whose sync nothing proves again, in their places, and seals them: the
+/// page cache may show what the disk lost. Needs no room. Returns whether it was done, which takes an end
+/// that is whole.
+fn prove_end(file: &dyn DiskFile, id: u64, contents: &Contents) -> io::Result<bool> {
+    let (durable, highest) = (contents.durable, contents.highest());
+    let is_whole = contents.tail.garbage == 0
+        && contents.starts >= 2
+        && contents.broken.is_empty()
+        && contents.missing(durable, highest).is_empty();
+    let mut head = [0; HEAD];
+    file.read_at(0, &mut head)?;
+    let start = Head::decode(&head, id).filter(|head| head.kind == Kind::Start);
+    let (Some(start), true) = (start, is_whole && highest > durable) else {
+        return Ok(false);
+    };
+    let proven = contents.entries.iter().map(|entry| entry.place);
+    let proven = proven.filter(|place| place.index < durable);
+    let mut offset = proven
+        .map(|place| place.offset + place.size)
+        .max()
+        .unwrap_or(0);
+    while offset < contents.tail.end {
+        let size = (contents.tail.end - offset).min(1 << 20);
+        let bytes = read_record(
+            file,
+            Place {
+                index: 0,
+                offset,
+                size,
+            },
+        )?;
+        file.write_at(offset, &mut [IoSlice::new(&bytes)])?;
+        offset += size;
+    }
+    file.sync()?;
+    seal(file, id, seal_page(start.size()), highest)?;
+    Ok(true)
+}
+
+/// Writes a seal over the older one of the two.
+fn seal(file: &dyn DiskFile, id: u64, page: u64, highest: u64) -> io::Result<()> {
+    let mut oldest = None;
+    for slot in [page, page + SEAL_STEP] {
+        let mut bytes = [0; HEAD];
+        file.read_at(slot, &mut bytes)?;
+        let sealed = Head::decode(&bytes, id).map(|head| head.durable_below);
+        if oldest.is_none_or(|(before, _)| sealed < before) {
+            oldest = Some((sealed, slot));
+        }
+    }
+    let slot = oldest.map_or(page, |(_, slot)| slot);
+    let mut bytes = Vec::new();
+    let head = Head::of(Kind::Seal, highest, highest, &[]);
+    put_record(&head, id, &[], &mut bytes);
+    file.write_at(slot, &mut [IoSlice::new(&bytes)])?;
+    file.sync()
 }
 
 impl State {
@@ -525,7 +625,7 @@ impl Backlog {
         for replaced in self.replaced {
             if let Some((subject, bytes)) = index.replace(replaced) {
                 let counts = self.counted.of(subject.as_ref());
-                *counts = (counts.0 - 1, counts.1 - bytes);
+                *counts = (counts.0.saturating_sub(1), counts.1.saturating_sub(bytes));
             }
         }
         self.counted.subjects.retain(|_, (events, _)| *events > 0);
@@ -542,7 +642,7 @@ impl Backlog {
         let gone = contents
             .gone
             .into_iter()
-            .flat_map(|(index, count)| index..index + count);
+            .flat_map(|(index, count)| index.max(first)..index.saturating_add(count).min(end));
         let gone = gone
             .chain(contents.states)
             .filter(|index| (first..end).contains(index));
@@ -556,9 +656,9 @@ impl Backlog {
         }
         // They are marked again: the page cache may show a mark that the disk lost.
         let last = contents.last_gone.into_iter();
-        let last = last.flat_map(|(index, count)| index..index + count);
-        let unproven = last.filter(|index| (first..end).contains(index));
-        segment.unmarked.extend(unproven);
+        let last =
+            last.flat_map(|(index, count)| index.max(first)..index.saturating_add(count).min(end));
+        segment.unmarked.extend(last);
         let mut entries = contents.entries;
         entries.retain(|entry| {
             let index = entry.place.index;

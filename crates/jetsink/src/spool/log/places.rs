@@ -36,7 +36,15 @@ const ORIGIN: Place = Place {
 };
 
 impl Places {
+    /// Adds a place behind the last one. A place before it is not added: no writer makes such a file.
     pub(crate) fn push(&mut self, place: Place) {
+        if self
+            .blocks
+            .back()
+            .is_some_and(|block| place.index <= block.last.index)
+        {
+            return;
+        }
         if self
             .blocks
             .back()

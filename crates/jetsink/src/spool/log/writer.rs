@@ -11,16 +11,16 @@ use bytes::Bytes;
 
 use super::disk::{Disk, DiskFile};
 use super::event::NewRecord;
-use super::format::{Head, Kind, Start, State, encode_runs, put_record};
+use super::format::{Head, Kind, Start, State, put_record};
 use super::index::{Index, Segment};
 use super::places::Place;
-use crate::message::subject::Subject;
+use super::reserve::{Reserve, is_full};
 
 /// A start record, the seals and the second start record are at least so far apart.
 const PAGE: u64 = 4_096;
 
 /// Seals alternate between two places, so that a torn one leaves the other.
-const SEAL_STEP: u64 = 512;
+pub(super) const SEAL_STEP: u64 = 512;
 
 /// A payload up to this size is copied: that is faster than one more part of a vectored write.
 const COPIED: usize = 4_096;
@@ -48,7 +48,7 @@ pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) index: Arc<Mutex<Index>>,
     segment_bytes: u64,
-    active: Option<Active>,
+    pub(super) active: Option<Active>,
     next_number: u64,
     pub(crate) next_index: u64,
     pub(crate) state: State,
@@ -56,20 +56,21 @@ pub(crate) struct Log {
     preparing: Option<JoinHandle<io::Result<Prepared>>>,
     prepares: bool,
     /// Whether a segment was removed, and the folder was not synced since.
-    has_removed: bool,
+    pub(super) has_removed: bool,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
-    stale: Vec<String>,
+    pub(super) stale: Vec<String>,
+    pub(crate) reserve: Reserve,
 }
 
 /// The segment that is written to.
 #[derive(Debug)]
-struct Active {
+pub(super) struct Active {
     id: u64,
-    first: u64,
+    pub(super) first: u64,
     name: String,
     file: Arc<dyn DiskFile>,
-    tail: u64,
+    pub(super) tail: u64,
     /// Past this, the next segment is begun.
     capacity: u64,
     seals_at: u64,
@@ -89,6 +90,7 @@ struct Prepared {
 impl Log {
     pub(crate) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, prepares: bool) -> Self {
         Self {
+            reserve: Reserve::new(Arc::clone(&disk)),
             disk,
             index: Arc::default(),
             segment_bytes,
@@ -117,8 +119,11 @@ impl Log {
         self.resolve_doubt()?;
         let mut in_doubt = false;
         let mut failed = None;
-        // The second time in a new segment.
-        for _ in 0..2 {
+        // The second time in a new segment, the third time in the room of the reserve.
+        for attempt in 0..3 {
+            if attempt == 2 && !self.may_use_reserve(records, failed.as_ref()) {
+                break;
+            }
             match self.try_append(records) {
                 Ok(()) => return Ok(()),
                 Err((error, undone)) => {
@@ -132,6 +137,13 @@ impl Log {
         }
         let error = failed.unwrap_or_else(|| io::Error::other("not written"));
         Err(Failed { error, in_doubt })
+    }
+
+    /// Gives up the reserve for what replay writes; events are refused instead.
+    fn may_use_reserve(&mut self, records: &[&NewRecord], failed: Option<&io::Error>) -> bool {
+        failed.is_some_and(is_full)
+            && records.iter().all(|record| record.kind() != Kind::Event)
+            && self.reserve.release()
     }
 
     /// Writes the records again whose append failed in doubt, so that later ones follow them.
@@ -216,6 +228,7 @@ impl Log {
         }
         if is_new {
             self.add_segment(&active);
+            self.reserve.make();
         }
         self.appended(active, records, &places, offset);
         Ok(())
@@ -280,7 +293,7 @@ impl Log {
         let body = start.encode();
         let head = Head::of(Kind::Start, self.next_index, self.next_index, &body);
         put_record(&head, id, &body, arena);
-        let seals_at = (arena.len() as u64).next_multiple_of(PAGE);
+        let seals_at = seal_page(arena.len() as u64);
         arena.resize((seals_at + PAGE) as usize, 0);
         put_record(&head, id, &body, arena);
         Ok(Active {
@@ -343,108 +356,6 @@ impl Log {
             self.finish();
         }
         sealed
-    }
-
-    /// Marks delivered records, and removes drained segments. Calls `on_left` with each position in `left` of a
-    /// record that was live. Returns whether all marks
-    /// are on the disk; without room they stay in memory.
-    pub(crate) fn deliver(
-        &mut self,
-        left: &[(Option<Subject>, u64)],
-        mut on_left: impl FnMut(usize),
-    ) -> io::Result<bool> {
-        let mut to_mark = Vec::new();
-        let mut to_remove = Vec::new();
-        {
-            let mut index = lock(&self.index);
-            for (at, (_, left)) in left.iter().enumerate() {
-                if index.leave(*left) {
-                    on_left(at);
-                }
-            }
-            for (subject, _) in left.chunk_by(|a, b| a.0 == b.0).map(|run| &run[0]) {
-                index.trim(subject.as_ref());
-            }
-            let newest = index.segments.keys().next_back().copied();
-            let is_drained = index.is_complete && index.live() == 0;
-            for segment in index.segments.values_mut() {
-                // The newest has the state that holds for the others: it goes last.
-                let is_needed = Some(segment.first) == newest && !is_drained;
-                if segment.live == 0 && segment.is_scanned && !segment.is_active && !is_needed {
-                    to_remove.push((segment.first, segment.name.clone()));
-                } else if !segment.unmarked.is_empty() {
-                    segment.unmarked.sort_unstable();
-                    let body = encode_runs(&segment.unmarked);
-                    let file = Arc::clone(&segment.file);
-                    to_mark.push((segment.first, segment.id, file, segment.tail, body));
-                }
-            }
-        }
-        let mut result = Ok(true);
-        let note = |error: io::Error, result: &mut io::Result<bool>| {
-            if error.kind() != io::ErrorKind::StorageFull {
-                *result = Err(error);
-            } else if result.is_ok() {
-                *result = Ok(false);
-            }
-        };
-        if let Err(error) = self.remove(&to_remove) {
-            note(error, &mut result);
-        }
-        for (first, id, file, tail, body) in to_mark {
-            let mut bytes = Vec::new();
-            let head = Head::of(Kind::Delivered, first, self.next_index, &body);
-            put_record(&head, id, &body, &mut bytes);
-            let marked = write(&*file, tail, &bytes, &[]).and_then(|()| file.sync());
-            let is_active = self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.first == first);
-            match marked {
-                Ok(()) => {
-                    let tail = tail + bytes.len() as u64;
-                    if let Some(active) = self.active.as_mut().filter(|_| is_active) {
-                        active.tail = tail;
-                    }
-                    if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
-                        segment.tail = tail;
-                        segment.unmarked.clear();
-                    }
-                }
-                Err(error) => {
-                    note(error, &mut result);
-                    if is_active {
-                        self.finish();
-                    }
-                }
-            }
-        }
-        result
-    }
-
-    /// Removes segments without live records.
-    fn remove(&mut self, segments: &[(u64, String)]) -> io::Result<()> {
-        while let Some(name) = self.stale.last().filter(|_| !segments.is_empty()) {
-            match self.disk.remove(name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.disk.sync()?,
-            }
-            self.stale.pop();
-        }
-        let newest = lock(&self.index).segments.keys().next_back().copied();
-        for (first, name) in segments {
-            if Some(*first) == newest {
-                self.disk.sync()?;
-            }
-            self.disk.remove(name)?;
-            self.has_removed = true;
-            lock(&self.index).segments.remove(first);
-        }
-        if self.has_removed {
-            self.disk.sync()?;
-            self.has_removed = false;
-        }
-        Ok(())
     }
 
     /// Writes a state, if there is anything that it matters for.
@@ -541,6 +452,9 @@ impl Log {
         let _ = self.resolve_doubt();
         let _ = self.seal();
         self.drop_drained(0);
+        if lock(&self.index).segments.is_empty() {
+            self.reserve.release();
+        }
         if let Some(Ok(Ok(prepared))) = self.preparing.take().map(JoinHandle::join) {
             let _ = self.disk.remove(&prepared.name);
         }
@@ -570,7 +484,7 @@ fn prepare(disk: &dyn Disk, bytes: u64) -> io::Result<Prepared> {
 }
 
 /// Writes `arena`, with payloads put in before the bytes at their positions.
-fn write(
+pub(super) fn write(
     file: &dyn DiskFile,
     offset: u64,
     arena: &[u8],
@@ -611,4 +525,9 @@ fn random() -> u64 {
 
 pub(crate) fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The offset of the page with the seals, behind a first start record of this size.
+pub(super) fn seal_page(start: u64) -> u64 {
+    start.next_multiple_of(PAGE)
 }

@@ -8,6 +8,7 @@ mod marks;
 mod order;
 mod power;
 pub(crate) mod simulated_disk;
+mod unhappy_disk;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,0 +1,297 @@
+//! Full disks, missing files, failed marks and half-begun segments: replay goes on, and the spool opens.
+
+use std::sync::Arc;
+
+use trial::Dice;
+
+use super::simulated_disk::{Failing, Fault, SimulatedDisk};
+use super::{envelope, places, soon, subject};
+use crate::outcome::SpoolError;
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::format::{Head, Kind, NONE, Start, State, encode_runs, put_record};
+use crate::spool::log::opening::{self, Access, SpoolLoss};
+use crate::spool::log::reader;
+use crate::spool::log::writer::{Log, segment_name};
+use crate::spool::{Baselines, DeadLetter, Record, Spool};
+use crate::{Envelope, MessageId};
+
+const SMALL: Access = Access::Write {
+    segment_bytes: 32 << 10,
+    prepares: false,
+};
+
+fn at_once(disk: &SimulatedDisk) -> Spool {
+    Spool::at_once(disk.open(), 1 << 30).unwrap()
+}
+
+fn fail(disk: &SimulatedDisk, fault: Option<Fault>) {
+    disk.fail(fault.map(|fault| Failing {
+        from: 0,
+        fault,
+        for_good: true,
+    }));
+}
+
+async fn append(spool: &Spool, to: &str, number: usize) -> Result<(), SpoolError> {
+    spool
+        .append_event(&envelope(to, number), None, soon())
+        .await
+}
+
+/// Appends events until none fits any more, the last ones tiny; returns how many fitted.
+async fn fill_up(spool: &Spool) -> u64 {
+    let (mut fitted, mut refused) = (0, 0);
+    for number in 0.. {
+        let id = MessageId::new(format!("sink.{number}")).unwrap();
+        let event = match refused {
+            0..20 => envelope("a", number),
+            20..40 => Envelope::new(subject("a"), "x".into()).with_message_id(id),
+            _ => break,
+        };
+        match spool.append_event(&event, None, soon()).await {
+            Ok(()) => fitted += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    fitted
+}
+
+fn small_disk() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    disk.set_capacity(Some(600 << 10));
+    disk
+}
+
+#[tokio::test]
+async fn replay_begins_on_a_full_disk() {
+    let spool = at_once(&small_disk());
+    assert!(fill_up(&spool).await > 100);
+    spool.replay_begins(&Baselines::new()).await.unwrap();
+    assert!(spool.replay_began());
+}
+
+#[tokio::test]
+async fn spool_opens_on_a_full_disk_after_a_kill_and_after_a_close() {
+    for is_killed in [true, false] {
+        let disk = small_disk();
+        let spool = at_once(&disk);
+        let fitted = fill_up(&spool).await;
+        if is_killed {
+            disk.process_is_killed();
+        }
+        drop(spool);
+        let spool = at_once(&disk);
+        assert_eq!(spool.status().events, fitted);
+        assert_eq!(spool.loss(), None);
+    }
+}
+
+#[tokio::test]
+async fn segment_that_is_gone_does_not_stop_replay() {
+    let disk = SimulatedDisk::default();
+    let opened = disk.open();
+    let spool = Spool::at_once(Arc::clone(&opened), 1 << 30).unwrap();
+    for number in 0..400 {
+        append(&spool, "a", number).await.unwrap();
+    }
+    let files = disk.files();
+    let first = files.keys().find(|name| name.ends_with(".log"));
+    opened.remove(first.unwrap()).unwrap();
+    for place in places(&spool, "a", 400).await {
+        spool.left(place);
+    }
+    spool.remove_left(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.leaving_events(), 0);
+}
+
+#[tokio::test]
+async fn kill_before_the_first_write_of_a_segment_is_no_loss() {
+    let disk = SimulatedDisk::default();
+    let spool = at_once(&disk);
+    for number in 0..3 {
+        append(&spool, "a", number).await.unwrap();
+    }
+    drop(spool);
+    for zeros in [0, 256 << 10] {
+        let mut files = disk.files();
+        files.insert(segment_name(2, 0x1234), vec![0; zeros]);
+        let spool = at_once(&SimulatedDisk::of(&files));
+        assert_eq!(spool.loss(), None);
+        assert!(!spool.replay_began());
+        assert_eq!(spool.status().events, 3);
+    }
+}
+
+fn event(to: &str, number: usize) -> NewRecord {
+    let record = Record {
+        index: 0,
+        spooled_at: 1,
+        may_be_stored: false,
+        envelope: envelope(to, number),
+    };
+    NewRecord::event(&record, None)
+}
+
+fn open(disk: &SimulatedDisk) -> (Log, SpoolLoss, u64) {
+    let (log, backlog) = opening::open(disk.open(), SMALL).unwrap();
+    let counted = backlog.scan(|| true).unwrap();
+    (log, counted.loss, counted.letters.0)
+}
+
+fn pending(log: &Log, to: &str) -> usize {
+    let chunk = reader::events(&log.index, &subject(to), 0, 1_000).unwrap();
+    chunk.entries.len()
+}
+
+/// The mark of an event is missing when the segment with its dead letter goes.
+fn refused_event_after_its_letter_was_deleted(marks_fail: bool, calls: u64) -> usize {
+    let disk = SimulatedDisk::default();
+    let (mut log, ..) = open(&disk);
+    log.append(&[&event("keep", 1), &event("dead", 2)]).unwrap();
+    log.finish();
+    let chunk = reader::events(&log.index, &subject("dead"), 0, 1).unwrap();
+    let record = chunk.entries.into_iter().next().unwrap().2.unwrap();
+    let index = record.index;
+    let letter = DeadLetter {
+        record,
+        code: 1,
+        died_at: 1,
+        reason: "r".into(),
+    };
+    log.append(&[&NewRecord::dead_letter(&letter)]).unwrap();
+    fail(&disk, Some(Fault::Full));
+    let dead = (Some(subject("dead")), index);
+    assert!(
+        !log.deliver(&[dead], |_| {}).unwrap(),
+        "the mark has no room"
+    );
+    fail(&disk, None);
+    log.finish();
+    log.append(&[&event("keep", 3)]).unwrap();
+    let letters = reader::letters(&log.index, 0, 10).unwrap().entries;
+    if marks_fail {
+        fail(&disk, Some(Fault::Full));
+    } else {
+        disk.dies_in(calls);
+    }
+    let _ = log.deliver(&[(None, letters[0].0)], |_| {});
+    disk.process_is_killed();
+    drop(log);
+    disk.fail(None);
+    disk.power_returns(&mut Dice::new(1));
+    pending(&open(&disk).0, "dead")
+}
+
+#[test]
+fn refused_event_does_not_come_back_when_its_letter_is_deleted() {
+    assert_eq!(refused_event_after_its_letter_was_deleted(true, 0), 0);
+    for calls in 0..12 {
+        let pending = refused_event_after_its_letter_was_deleted(false, calls);
+        assert_eq!(pending, 0, "killed after {calls} calls");
+    }
+}
+
+#[test]
+fn shorter_mark_over_a_failed_longer_one_is_not_torn() {
+    let disk = SimulatedDisk::default();
+    let (mut log, ..) = open(&disk);
+    let many: Vec<NewRecord> = (0..40).map(|number| event("a", number)).collect();
+    log.append(&many.iter().collect::<Vec<_>>()).unwrap();
+    log.seal().unwrap();
+    log.finish();
+    disk.fail(Some(Failing {
+        from: disk.calls() + 1,
+        fault: Fault::Device,
+        for_good: false,
+    }));
+    let places = |odd| {
+        let indexes = (0..40).filter(move |index| index % 2 == odd && *index != 0);
+        indexes
+            .map(|index| (Some(subject("a")), index))
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        !log.deliver(&places(1), |_| {}).unwrap(),
+        "it stays in memory"
+    );
+    assert!(log.deliver(&places(0), |_| {}).unwrap());
+    disk.process_is_killed();
+    drop(log);
+    let (log, loss, _) = open(&disk);
+    assert!(loss.is_none(), "{loss:?}");
+    assert_eq!(pending(&log, "a"), 1);
+}
+
+/// A segment of these records: kind, index, durable below, body.
+fn segment(id: u64, start: &Start, first: u64, records: &[(Kind, u64, u64, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let body = start.encode();
+    let head = Head::of(Kind::Start, first, first, &body);
+    put_record(&head, id, &body, &mut bytes);
+    bytes.resize(8_192, 0);
+    put_record(&head, id, &body, &mut bytes);
+    for (kind, index, durable, body) in records {
+        let head = Head {
+            replaces: NONE,
+            ..Head::of(*kind, *index, *durable, body)
+        };
+        put_record(&head, id, body, &mut bytes);
+    }
+    bytes
+}
+
+/// Records that no writer of ours makes, with checksums that match.
+#[test]
+fn impossible_records_cause_no_panic() {
+    let body = |number| {
+        let event = event("a", number);
+        [&event.fields[..], &event.payload[..]].concat()
+    };
+    let none = Start {
+        state: State::default(),
+        older: [].into(),
+    };
+    let mut run = encode_runs(&[u64::MAX]);
+    run[8] = 9;
+    let event_0 = (Kind::Event, 0, 0, body(0));
+    for records in [
+        vec![event_0.clone(), (Kind::Delivered, 0, 1, run)],
+        vec![(Kind::Event, u64::MAX, 0, body(0))],
+    ] {
+        let file = (segment_name(1, 0x55), segment(0x55, &none, 0, &records));
+        open(&SimulatedDisk::of(&[file].into()));
+    }
+    // Two segments with overlapping indexes.
+    let newer = Start {
+        state: State::default(),
+        older: [(0x55, (0, 40))].into(),
+    };
+    let older = segment(0x55, &none, 0, &[event_0, (Kind::Event, 30, 0, body(1))]);
+    let newer = segment(0x66, &newer, 5, &[(Kind::Event, 5, 40, body(2))]);
+    let files = [
+        (segment_name(1, 0x55), older),
+        (segment_name(2, 0x66), newer),
+    ];
+    open(&SimulatedDisk::of(&files.into()));
+}
+
+#[tokio::test]
+async fn segment_that_takes_no_marks_does_not_stop_replay() {
+    let disk = SimulatedDisk::default();
+    let spool = at_once(&disk);
+    append(&spool, "blocked", 0).await.unwrap();
+    for number in 1..50 {
+        append(&spool, "a", number).await.unwrap();
+    }
+    for fault in [Fault::Device, Fault::Full] {
+        let delivered = places(&spool, "a", 20).await;
+        fail(&disk, Some(fault));
+        for place in delivered {
+            spool.left(place);
+        }
+        spool.remove_left(&Baselines::new()).await.unwrap();
+        fail(&disk, None);
+    }
+    spool.remove_left(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.leaving_events(), 0);
+}
