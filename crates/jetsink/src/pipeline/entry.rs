@@ -36,6 +36,7 @@ pub(super) enum State<'a> {
 }
 
 impl<'a> Entry<'a> {
+    #[inline]
     pub(super) fn new(envelope: Envelope) -> Self {
         Self {
             envelope: Arc::new(envelope),
@@ -47,11 +48,29 @@ impl<'a> Entry<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn is_queued(&self) -> bool {
         matches!(self.state, State::Queued)
     }
 
+    /// Begins the flight of an entry that was admitted at `now`.
+    #[inline]
+    pub(super) fn begin_flight(
+        &mut self,
+        admission: ScopedAdmission<'a>,
+        guard: Option<InFlightGuard<'a>>,
+        now: Instant,
+    ) {
+        self.sent_at.get_or_insert(now);
+        self.state = State::InFlight {
+            sent_at: now,
+            admission,
+            _guard: guard,
+        };
+    }
+
     /// Ends the flight, if it is in flight: returns its admission and when it was sent.
+    #[inline]
     pub(super) fn take_flight(&mut self) -> Option<(ScopedAdmission<'a>, Instant)> {
         match std::mem::replace(&mut self.state, State::Queued) {
             State::InFlight {

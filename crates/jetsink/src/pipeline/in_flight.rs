@@ -10,12 +10,10 @@ use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::entry::{Entry, State};
+use super::entry::Entry;
 use super::queue::Queue;
 use super::subjects::Counts;
 use crate::message::subject::Subject;
-use crate::publish::admission::ScopedAdmission;
-use crate::publish::in_flight::InFlightGuard;
 use crate::publisher::window::{Sent, Window};
 use crate::publisher::{Connection, Publisher};
 
@@ -44,15 +42,20 @@ impl<'a> InFlightSet<'a> {
         self.count
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Opens a window over the current connection, unless envelopes are in flight over another one.
+    #[inline]
     pub(super) fn follow_connection<P: Publisher>(&mut self, publisher: &'a P) {
-        if !self.is_empty() {
-            return;
+        if self.is_empty() {
+            self.open_window(publisher);
         }
+    }
+
+    fn open_window<P: Publisher>(&mut self, publisher: &'a P) {
         let connection = self.connection.as_ref();
         let current = connection.map(|connection| connection.borrow().number);
         if self.window.is_none() || current != self.connection_in_use {
@@ -61,23 +64,11 @@ impl<'a> InFlightSet<'a> {
         }
     }
 
-    /// Sends an entry that was admitted at `now`.
-    pub(super) fn send(
-        &mut self,
-        number: u64,
-        entry: &mut Entry<'a>,
-        admission: ScopedAdmission<'a>,
-        guard: Option<InFlightGuard<'a>>,
-        (now, deadline): (Instant, Instant),
-    ) {
+    /// Sends an entry whose flight has begun.
+    #[inline]
+    pub(super) fn send(&mut self, number: u64, entry: &Entry<'a>, deadline: Instant) {
         let Some(window) = &mut self.window else {
             return; // each round begins with `follow_connection`
-        };
-        entry.sent_at.get_or_insert(now);
-        entry.state = State::InFlight {
-            sent_at: now,
-            admission,
-            _guard: guard,
         };
         if let Some(subjects) = &mut self.subjects {
             subjects.add(entry.envelope.subject());
@@ -86,6 +77,7 @@ impl<'a> InFlightSet<'a> {
         self.count += 1;
     }
 
+    #[inline]
     pub(super) fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
         match &mut self.window {
             Some(window) => window.poll_result(context),
@@ -94,6 +86,7 @@ impl<'a> InFlightSet<'a> {
     }
 
     /// An entry of this subject is in flight no longer.
+    #[inline]
     pub(super) fn landed(&mut self, subject: &Subject) {
         self.count -= 1;
         if let Some(subjects) = &mut self.subjects {

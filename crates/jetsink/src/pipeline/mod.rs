@@ -10,6 +10,8 @@
 //! `queue` has the entries in their order, `in_flight` those on their way to the broker, and
 //! `spool_side` those on their way into the spool or held back. `sending` decides the next step of
 //! each entry, and `settling` handles results.
+//! The parts are not generic and `Pipeline` is: without `#[inline]` each step of an entry would be a
+//! call into another crate.
 
 mod adaptive;
 mod entry;

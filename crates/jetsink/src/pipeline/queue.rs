@@ -32,6 +32,7 @@ impl<'a> Queue<'a> {
         self.failed_subjects = Some(FailedSubjects::default());
     }
 
+    #[inline]
     pub(super) fn push(&mut self, envelope: Envelope) {
         if let Some(failed) = &mut self.failed_subjects {
             failed.came(envelope.subject());
@@ -39,30 +40,36 @@ impl<'a> Queue<'a> {
         self.entries.push_back(Entry::new(envelope));
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The number of the next entry to be pushed.
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
     /// An entry that has not left.
+    #[inline]
     pub(super) fn entry(&self, number: u64) -> &Entry<'a> {
         &self.entries[(number - self.first) as usize]
     }
 
     /// An entry that has not left.
+    #[inline]
     pub(super) fn entry_mut(&mut self, number: u64) -> &mut Entry<'a> {
         &mut self.entries[(number - self.first) as usize]
     }
 
     /// The entry with a number that a publisher returned, if there is one.
+    #[inline]
     pub(super) fn find(&mut self, number: u64) -> Option<&mut Entry<'a>> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.entries.get_mut(index)
@@ -75,6 +82,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the result of the entry at the front, if it is settled.
+    #[inline]
     pub(super) fn take_settled(&mut self) -> Option<Result<Delivery, EmitError>> {
         match self.entries.front()?.state {
             State::Settled(_) => {}
@@ -94,6 +102,7 @@ impl<'a> Queue<'a> {
     /// Begins a round over the entries that no round has looked at, and over all that are queued if
     /// `looks_again`. Returns the number of the first one. While entries are held back, `queued_from`
     /// stays.
+    #[inline]
     pub(super) fn begin_round(&mut self, looks_again: bool, holds_back: bool) -> u64 {
         let end = self.end();
         if looks_again {
@@ -139,6 +148,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Whether an earlier event of this subject has failed, and events behind it are held.
+    #[inline]
     pub(super) fn has_failed(&self, subject: &Subject) -> bool {
         let failed = self.failed_subjects.as_ref();
         failed.is_some_and(|failed| failed.contains(subject))

@@ -115,9 +115,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let Some(guard) = self.begin_emit() else {
             return;
         };
-        let times = (now, now + self.direct.settings().deadline);
+        let deadline = now + self.direct.settings().deadline;
         let entry = self.queue.entry_mut(number);
-        self.in_flight.send(number, entry, admission, guard, times);
+        entry.begin_flight(admission, guard, now);
+        self.in_flight.send(number, entry, deadline);
     }
 
     /// Sends an entry into the spool. While an earlier one of its subject is in flight it is held back:

@@ -19,6 +19,7 @@ impl Width {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self) -> usize {
         match self {
             Self::Fixed(width) => *width,
@@ -27,12 +28,14 @@ impl Width {
     }
 
     /// A result was awaited while the window was not full.
+    #[inline]
     pub(super) fn starved(&mut self) {
         if let Self::Adaptive(window) = self {
             window.starved();
         }
     }
 
+    #[inline]
     pub(super) fn settled(&mut self, result: &Result<Delivery, EmitError>) {
         if let Self::Adaptive(window) = self {
             match result {

@@ -23,10 +23,11 @@ impl<P: Publisher> Direct<P> {
         deadline: Instant,
     ) -> Result<Delivery, EmitError> {
         let span = spans::publish(envelope);
-        let attempts = self.attempts(envelope, admission, now, deadline);
+        // Not in a variable: moving the future into each await costs a copy of it.
         if span.is_disabled() {
-            return attempts.await;
+            return self.attempts(envelope, admission, now, deadline).await;
         }
+        let attempts = self.attempts(envelope, admission, now, deadline);
         let result = attempts.instrument(span.clone()).await;
         spans::ended(&span, &result);
         result

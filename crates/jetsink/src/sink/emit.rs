@@ -13,7 +13,6 @@ use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::{Delivery, EmitError};
 use crate::publish::admission::ScopedAdmission;
-use crate::publish::in_flight::InFlightGuard;
 use crate::publish::spooling::{HandOver, may_be_spooled, spool_event};
 use crate::publisher::Publisher;
 use crate::spool::Spool;
@@ -37,13 +36,30 @@ impl<P: Publisher> Sink<P> {
     /// Each error has a [scope](EmitError::scope) and says [what is known](EmitError::known) of the event.
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
-        let (_guard, admission) = self.begin(envelope.subject(), started)?;
+        let admission = self.admit_before_begin(envelope.subject(), started)?;
+        let _guard = self.in_flight.begin().ok_or(EmitError::Closed)?;
         let envelope = self.direct.identified(envelope);
-        let result = self.deliver(&envelope, admission, started).await;
-        self.in_flight.ended(&result);
-        let meters = self.direct.meters();
-        meters.emitted(&result);
-        meters.emit_took(started.elapsed());
+        let result = match &self.spool {
+            Some(spool) if self.queues_behind_spooled(spool, &envelope, started).await => {
+                self.spool_event(spool, &envelope, None, started).await
+            }
+            spool => {
+                let sent = match self.admit(admission, envelope.subject(), started) {
+                    Ok(admission) => {
+                        let deadline = started + self.time_to_publish();
+                        self.direct
+                            .publish(&envelope, admission, started, deadline)
+                            .await
+                    }
+                    Err(open) => Err(open),
+                };
+                match spool {
+                    Some(spool) => self.or_spool(spool, &envelope, sent, started).await,
+                    None => sent,
+                }
+            }
+        };
+        self.ended(&result, started);
         result
     }
 
@@ -78,60 +94,67 @@ impl<P: Publisher> Sink<P> {
         Some(EmitError::CircuitOpen(open))
     }
 
-    /// Counts an emit in. Without a spool an open circuit rejects it here, before anything shared is
-    /// written: an outage brings rejections by the million, and they would queue for the counter.
-    fn begin(
+    /// Without a spool, admits the event, or rejects it before anything shared is written: an outage
+    /// brings rejections by the million, and they would queue for the count of emits in flight.
+    fn admit_before_begin(
         &self,
         subject: &Subject,
         now: Instant,
-    ) -> Result<(InFlightGuard<'_>, Option<ScopedAdmission<'_>>), EmitError> {
+    ) -> Result<Option<ScopedAdmission<'_>>, EmitError> {
         if self.in_flight.is_closed() {
             return Err(EmitError::Closed);
         }
-        let admission = match &self.spool {
-            Some(_) => None,
-            None => Some(self.direct.admit(now, subject).map_err(|open| {
+        if self.spool.is_some() {
+            return Ok(None);
+        }
+        match self.direct.admit(now, subject) {
+            Ok(admission) => Ok(Some(admission)),
+            Err(open) => {
                 // Counted without a duration, which would hide the durations of other emits.
                 self.direct.meters().rejected();
-                EmitError::CircuitOpen(open)
-            })?),
-        };
-        let guard = self.in_flight.begin().ok_or(EmitError::Closed)?;
-        Ok((guard, admission))
+                Err(EmitError::CircuitOpen(open))
+            }
+        }
     }
 
-    /// Sends an envelope, or spools it: behind spooled events of its subject, or after a failure.
-    async fn deliver(
+    /// Admits the event, unless that was done before it began.
+    fn admit<'a>(
+        &'a self,
+        admission: Option<ScopedAdmission<'a>>,
+        subject: &Subject,
+        now: Instant,
+    ) -> Result<ScopedAdmission<'a>, EmitError> {
+        match admission {
+            Some(admission) => Ok(admission),
+            None => self
+                .direct
+                .admit(now, subject)
+                .map_err(EmitError::CircuitOpen),
+        }
+    }
+
+    /// Spools an event after a failure that a spool helps against.
+    async fn or_spool(
         &self,
+        spool: &Spool,
         envelope: &Envelope,
-        admission: Option<ScopedAdmission<'_>>,
+        sent: Result<Delivery, EmitError>,
         started: Instant,
     ) -> Result<Delivery, EmitError> {
-        let (subject, spool) = (envelope.subject(), self.spool.as_deref());
-        if let Some(spool) = spool
-            && self.queues_behind_spooled(spool, subject, started).await
-        {
-            return self.spool_event(spool, envelope, None, started).await;
-        }
-        let admission = match admission {
-            Some(admission) => Ok(admission),
-            None => self.direct.admit(started, subject),
-        };
-        let sent = match admission {
-            Ok(admission) => {
-                let deadline = started + self.time_to_publish();
-                let publish = self.direct.publish(envelope, admission, started, deadline);
-                publish.await
-            }
-            Err(open) => Err(EmitError::CircuitOpen(open)),
-        };
-        match (sent, spool) {
-            (Err(error), Some(spool)) if may_be_spooled(&error) => {
+        match sent {
+            Err(error) if may_be_spooled(&error) => {
                 self.spool_event(spool, envelope, Some(error), started)
                     .await
             }
-            (sent, _) => sent,
+            sent => sent,
         }
+    }
+
+    fn ended(&self, result: &Result<Delivery, EmitError>, started: Instant) {
+        self.in_flight.ended(result);
+        let meters = self.direct.meters();
+        meters.emitted(result);
+        meters.emit_took(started.elapsed());
     }
 
     /// The deadline, without a quarter of it that is kept for the disk if there is a spool.
@@ -143,14 +166,15 @@ impl<P: Publisher> Sink<P> {
         }
     }
 
-    /// Whether an event of `subject` must queue behind spooled ones; waits for a short time for them to
+    /// Whether an event must queue behind spooled ones of its subject. Waits for a short time for them to
     /// be stored.
     async fn queues_behind_spooled(
         &self,
         spool: &Spool,
-        subject: &Subject,
+        envelope: &Envelope,
         started: Instant,
     ) -> bool {
+        let subject = envelope.subject();
         if !spool.holds(subject) {
             return false;
         }
