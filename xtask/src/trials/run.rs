@@ -57,11 +57,22 @@ impl Run {
     }
 }
 
+/// The build of a trial's test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// That of the tests, with the features of the whole workspace: shared with `cargo xtask test`.
+    OfTheTests,
+    /// That of its package alone.
+    Alone,
+    /// Optimized.
+    Full,
+}
+
 /// The tree in which cargo runs: this one, or a copy of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) tree: PathBuf,
-    pub(crate) quick: bool,
+    pub(crate) build: Build,
     /// The time limit of one trial.
     pub(crate) max_time: Duration,
     /// The build folder. Two copies of a tree must not share one: to cargo they are the same packages, and a build of
@@ -75,7 +86,11 @@ impl Place {
     pub(crate) fn here(quick: bool) -> Self {
         Self {
             tree: root(),
-            quick,
+            build: if quick {
+                Build::OfTheTests
+            } else {
+                Build::Full
+            },
             max_time: MAX_TIME,
             target: target(),
             logs: "",
@@ -87,12 +102,14 @@ impl Place {
         command
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
-            .args(["test", "--quiet", "--locked", "--package", test.package]);
-        if !self.quick {
-            command.args(["--profile", FULL_PROFILE]);
-        }
-        if !test.features.is_empty() {
-            command.args(["--features", &test.features.join(",")]);
+            .args(["test", "--quiet", "--locked"]);
+        match self.build {
+            Build::OfTheTests => command.arg("--workspace"),
+            Build::Alone => command.args(["--package", test.package]),
+            Build::Full => command.args(["--package", test.package, "--profile", FULL_PROFILE]),
+        };
+        for feature in test.features {
+            command.args(["--features", &format!("{}/{feature}", test.package)]);
         }
         match test.file {
             Some(file) => command.args(["--test", file]),

@@ -17,7 +17,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use super::list::{TRIALS, Trial};
-use super::run::Place;
+use super::run::{Build, Place};
 use crate::page::thousands;
 use crate::process::{git, root, succeed, target};
 
@@ -106,7 +106,8 @@ pub(crate) fn run(only: Option<&str>) -> Result<Bites> {
     copy_of_the_tree(&tree)?;
     let place = Place {
         tree: tree.clone(),
-        quick: true,
+        // A bug then is compiled into one package only.
+        build: Build::Alone,
         max_time: MAX_TIME,
         target: target().join("teeth-target"),
         logs: "teeth-",
