@@ -1,6 +1,7 @@
 //! Full disks, missing files, failed marks and half-begun segments: replay goes on, and the spool opens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use trial::Dice;
 
@@ -294,4 +295,43 @@ async fn segment_that_takes_no_marks_does_not_stop_replay() {
     }
     spool.remove_left(&Baselines::new()).await.unwrap();
     assert_eq!(spool.leaving_events(), 0);
+}
+
+#[tokio::test]
+async fn state_in_an_empty_newest_segment_survives_restarts() {
+    for flip in [0, 40] {
+        let disk = SimulatedDisk::default();
+        let spool = Spool::threaded(disk.open(), 1 << 30).unwrap();
+        for n in 0..3 {
+            append(&spool, "a", n).await.unwrap();
+        }
+        // So that the writer seals them.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        spool
+            .replay_begins(&Baselines::from([("S".to_owned(), 7)]))
+            .await
+            .unwrap();
+        disk.process_is_killed();
+        drop(spool);
+        let mut files = disk.files();
+        let bytes = files.values_mut().next().unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        // Damages the state record.
+        bytes[end - flip] ^= 1;
+        let disk = SimulatedDisk::of(&files);
+        let spool = at_once(&disk);
+        assert!(spool.replay_began());
+        // Of all events that replay sends, the first is acknowledged before the kill.
+        let first = places(&spool, "a", 1).await.remove(0);
+        spool.left(first);
+        spool.remove_left(&Baselines::new()).await.unwrap();
+        disk.process_is_killed();
+        drop(spool);
+        for restart in 0..3 {
+            let spool = at_once(&disk);
+            assert!(spool.replay_began(), "restart {restart}, flip {flip}");
+            disk.process_is_killed();
+            drop(spool);
+        }
+    }
 }
