@@ -301,6 +301,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
     let mut next = None;
     let mut is_unreadable = false;
     let mut to_remove = Vec::new();
+    let mut empty_newest = None;
     for (id, name, file) in opened {
         let range = ranges.get(&id).copied().filter(|_| newest.is_some());
         let (first, end, contents) = match range {
@@ -341,9 +342,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
                 (first, end, Some(contents))
             }
         };
-        if newest.is_none()
-            && let Some(contents) = &contents
-        {
+        let is_newest = newest.is_none();
+        if is_newest && let Some(contents) = &contents {
             let undecided = Undecided::read(&*file, id, contents, end);
             newest = Some(undecided.map_err(failed("reading the end of a segment"))?);
         }
@@ -354,10 +354,14 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
             backlog
                 .contents
                 .extend(contents.map(|contents| (first, contents)));
+        } else if is_newest {
+            empty_newest = Some(name);
         } else {
             to_remove.push(name);
         }
     }
+    // Its start alone may have the latest state, which holds for older segments: it stays with them.
+    to_remove.extend(empty_newest.filter(|_| lock(&log.index).segments.is_empty()));
     let mut newest = newest.unwrap_or_default();
     if is_unreadable {
         newest.state = State::unknown();
