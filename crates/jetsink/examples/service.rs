@@ -14,6 +14,7 @@
 //! receipt. An event that can't be stored is one line on stderr, with the reason.
 
 use std::error::Error;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,10 +83,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let binding = Binding::new(subject.parse()?);
     let mut tick = interval(Duration::from_secs_f64(1.0 / rate.parse::<f64>()?));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // One listener for all ticks: a signal between two listeners would be lost.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
     for number in 0_u64.. {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupt => break,
         }
         let json = format!(
             r#"{{"specversion":"1.0","id":"{number}","source":"/service","type":"service.worked"}}"#
