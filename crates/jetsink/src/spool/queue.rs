@@ -145,15 +145,16 @@ impl Writer {
     /// Takes no more changes. Returns a wait, up to a time, until those that were taken are made and the
     /// folder is free.
     pub(super) fn stop(&mut self) -> impl FnOnce(Duration) -> bool + use<> {
-        self.queue.lock().is_closed = true;
+        let mut waiting = self.queue.lock();
+        waiting.is_closed = true;
+        if let Some(worker) = self.at_once.take() {
+            worker.log.close();
+            waiting.has_ended = true;
+        }
+        drop(waiting);
         self.queue.changed.notify_all();
-        let is_here = self
-            .at_once
-            .take()
-            .map(|worker| worker.log.close())
-            .is_some();
         let queue = Arc::clone(&self.queue);
-        move |wait| is_here || queue.has_ended_within(wait)
+        move |wait| queue.has_ended_within(wait)
     }
 }
 
