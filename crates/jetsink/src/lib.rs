@@ -72,7 +72,7 @@ pub use admin::reader::{StoredEvent, StreamReader};
 pub use admin::streams;
 pub use message::export::{ExportError, event_json};
 pub use nats::stream_name::{StreamName, StreamNameError};
-pub use spool::{BuriedEvent, SpoolCheck, SpoolFile, SpoolLoss, SpoolStatus, SpooledEvent};
+pub use spool::{DeadLetter, SpoolCheck, SpoolFile, SpoolLoss, SpoolStatus, SpooledEvent};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! Spooled events and dead letters as text and as JSON.
 
-use jetsink::{BuriedEvent, SpooledEvent};
+use jetsink::{DeadLetter, SpooledEvent};
 use serde_json::json;
 
 use crate::units::format_time;
@@ -37,7 +37,7 @@ pub(super) fn event_json(event: &SpooledEvent) -> serde_json::Value {
 }
 
 /// Two lines per dead letter: the event, and the reason.
-pub(super) fn dead_letter_lines(letter: &BuriedEvent) -> String {
+pub(super) fn dead_letter_lines(letter: &DeadLetter) -> String {
     let died = format_time(letter.died_at);
     format!(
         "{}\n{:>10} {died} {}",
@@ -48,7 +48,7 @@ pub(super) fn dead_letter_lines(letter: &BuriedEvent) -> String {
 }
 
 /// One JSON object per dead letter.
-pub(super) fn dead_letter_json(letter: &BuriedEvent) -> serde_json::Value {
+pub(super) fn dead_letter_json(letter: &DeadLetter) -> serde_json::Value {
     let mut json = event_json(&letter.event);
     json["died_at"] = format_time(letter.died_at).into();
     json["code"] = letter.code.into();

@@ -25,7 +25,7 @@ use crate::publish::Direct;
 use crate::publish::in_flight::InFlightGuard;
 use crate::publish::spooling::{HandOver, spool_event};
 use crate::publisher::Publisher;
-use crate::spool::{Room, Spool};
+use crate::spool::{Reservation, Spool};
 
 type Write<'a> = Pin<Box<dyn Future<Output = (u64, Result<Delivery, EmitError>)> + Send + 'a>>;
 
@@ -103,7 +103,7 @@ impl<'a> SpoolSide<'a> {
         &mut self,
         number: u64,
         entry: &mut Entry<'a>,
-        room: Result<Room<'a>, SpoolError>,
+        room: Result<Reservation<'a>, SpoolError>,
         guard: Option<InFlightGuard<'a>>,
         direct: &'a Direct<P>,
         now: Instant,

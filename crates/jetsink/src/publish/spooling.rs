@@ -11,7 +11,7 @@ use crate::message::subject::Subject;
 use crate::observe::spans;
 use crate::outcome::{Delivery, EmitError, Known, Scope, SpoolError, SpoolFailed};
 use crate::publisher::Publisher;
-use crate::spool::{Room, Spool};
+use crate::spool::{Reservation, Spool};
 
 /// When an event waits for the spooled events of its subject to be stored, so that it can be sent
 /// directly, instead of queueing behind them. Without this a subject with a steady load would never
@@ -67,7 +67,7 @@ pub(crate) fn may_be_spooled(error: &EmitError) -> bool {
 /// Spools an event. `sent` is the error of an attempt to send it at `sent_at`, if there was one.
 pub(crate) async fn spool_event<P: Publisher>(
     spool: &Spool,
-    room: Result<Room<'_>, SpoolError>,
+    room: Result<Reservation<'_>, SpoolError>,
     sent: Option<EmitError>,
     sent_at: Instant,
     direct: &Direct<P>,

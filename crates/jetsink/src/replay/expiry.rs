@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
-use crate::spool::{DeadLetter, Place, Record, Spool};
+use crate::spool::{DeadRecord, Place, Record, Spool};
 
 /// Events read and moved at a time.
 const CHUNK: usize = 256;
@@ -53,7 +53,7 @@ impl Expiry {
         self.next_round = now + (max_age / 10).clamp(MIN_ROUND, MAX_ROUND);
         for subject in spool.subjects() {
             let mut next = 0;
-            while !spool.is_unsettled(&subject) {
+            while !spool.is_unreconciled(&subject) {
                 let chunk = spool.read(&subject, next, CHUNK).await?;
                 let now = spool.now();
                 let read = chunk.entries.len();
@@ -87,21 +87,21 @@ impl Expiry {
 pub(crate) async fn move_to_dead_letters(
     spool: &Spool,
     subject: &Subject,
-    expired: Vec<(DeadLetter, Place)>,
+    expired: Vec<(DeadRecord, Place)>,
 ) -> Result<(), SpoolError> {
     if let Some((first, _)) = expired.first() {
         let (events, reason) = (expired.len(), &first.reason);
         warn!(%subject, events, %reason, "events go to the dead letters");
     }
-    spool.bury(expired).await
+    spool.move_to_dead_letters(expired).await
 }
 
 /// The dead letter of an event that dies now.
-pub(crate) fn dead_letter(record: Record, code: u64, reason: String) -> DeadLetter {
+pub(crate) fn dead_letter(record: Record, code: u64, reason: String) -> DeadRecord {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    DeadLetter {
+    DeadRecord {
         record,
         code,
         died_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),

@@ -151,7 +151,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         span.record("replayed", self.spool_side.replayed());
         span.record("dead", self.spool_side.dead());
         // Events are in flight only if the spool failed.
-        self.spool.unsettle(self.in_flight.abandon());
+        self.spool.mark_unreconciled(self.in_flight.abandon());
         // In any case: acknowledged events must not be sent again.
         let removed = self.spool_side.remove_all().await;
         self.spool_side.report(started);
@@ -184,7 +184,7 @@ impl<'a, P: Publisher> Run<'a, P> {
     async fn push_events(&mut self) -> Result<(), SpoolError> {
         while !self.is_ending()
             && self.in_flight.has_room()
-            && self.spool.leaving_events() < MAX_DELIVERED
+            && self.spool.delivered_events() < MAX_DELIVERED
             && self.pace.allows_one()
         {
             let Some((place, record)) = self.queues.next_event().await? else {
@@ -233,7 +233,7 @@ impl<'a, P: Publisher> Run<'a, P> {
 
     async fn failed(&mut self, place: Place, error: &EmitError) -> Result<(), SpoolError> {
         if error.known() == Known::OutcomeUnknown {
-            self.spool.unsettle([place.subject.clone()]);
+            self.spool.mark_unreconciled([place.subject.clone()]);
         }
         if error.scope() == Scope::Event {
             self.queues.refused(&place.subject);

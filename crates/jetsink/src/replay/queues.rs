@@ -97,7 +97,7 @@ impl<'a> SubjectQueues<'a> {
         let Some(queue) = self.queues.get_mut(&subject) else {
             return Ok(None);
         };
-        let unreconciled = self.spool.is_unsettled(&subject);
+        let unreconciled = self.spool.is_unreconciled(&subject);
         let reconciled_at = self.reconciler.due_at(&subject).filter(|_| unreconciled);
         self.must_reconcile |= unreconciled && self.reconciler.is_due(&subject, now);
         let waits = unreconciled || queue.waits(now);

@@ -23,7 +23,7 @@ use crate::publish::Direct;
 use crate::publish::schedule::{BackOff, Schedule};
 use crate::publisher::window::MAX_WINDOW;
 use crate::publisher::{Publisher, StoredIds};
-use crate::spool::{Baselines, Place, Spool, Unsettled};
+use crate::spool::{Baselines, Place, Spool, Unreconciled};
 
 /// Replay waits for the disk with this many delivered events still on it.
 pub(crate) const MAX_DELIVERED: usize = 16_384;
@@ -80,7 +80,7 @@ impl Reconciler {
         direct: &Direct<P>,
         spool: &Spool,
     ) -> Result<(), ReconcileError> {
-        let (unreconciled, baselines) = spool.unsettled();
+        let (unreconciled, baselines) = spool.unreconciled();
         let due = self.due_subjects(spool, &unreconciled);
         if !due.is_empty() {
             // The events take long to read, which is useless without a connection.
@@ -110,7 +110,7 @@ impl Reconciler {
     }
 
     /// The unreconciled subjects that are due. A subject without events in the spool is reconciled.
-    fn due_subjects(&mut self, spool: &Spool, unreconciled: &Unsettled) -> Vec<Subject> {
+    fn due_subjects(&mut self, spool: &Spool, unreconciled: &Unreconciled) -> Vec<Subject> {
         let now = Instant::now();
         let mut due = Vec::new();
         for subject in unreconciled.subjects() {
@@ -123,9 +123,9 @@ impl Reconciler {
         due
     }
 
-    fn reconciled(&mut self, spool: &Spool, subject: &Subject, unreconciled: &Unsettled) {
+    fn reconciled(&mut self, spool: &Spool, subject: &Subject, unreconciled: &Unreconciled) {
         self.schedule.cancel(subject);
-        spool.settled(subject, unreconciled);
+        spool.reconciled(subject, unreconciled);
     }
 
     fn delay(&mut self, subject: &Subject) {
@@ -170,7 +170,7 @@ async fn reconcile_together<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
     subjects: &[Subject],
-    unreconciled: &Unsettled,
+    unreconciled: &Unreconciled,
     baselines: &Baselines,
 ) -> Result<HashSet<Subject>, ReconcileError> {
     let (mut candidates, oldest) = candidates(spool, subjects, unreconciled).await?;
@@ -205,9 +205,9 @@ async fn take_out(spool: &Spool, places: Vec<Place>) -> Result<(), SpoolError> {
         return Ok(());
     }
     for place in places {
-        spool.left(place);
+        spool.delivered(place);
     }
-    spool.remove_left(&Baselines::new()).await
+    spool.remove_delivered(&Baselines::new()).await
 }
 
 /// Returns the ids and places of all events that may have been sent: the first ones of each subject,
@@ -217,7 +217,7 @@ async fn take_out(spool: &Spool, places: Vec<Place>) -> Result<(), SpoolError> {
 async fn candidates(
     spool: &Spool,
     subjects: &[Subject],
-    unreconciled: &Unsettled,
+    unreconciled: &Unreconciled,
 ) -> Result<(Candidates, Vec<Envelope>), SpoolError> {
     let mut candidates = Candidates::new();
     let mut oldest = Vec::new();

@@ -69,7 +69,7 @@ impl<'a> SpoolSide<'a> {
             *highest = (*highest).max(sequence);
         }
         self.delivered_bytes += place.bytes;
-        self.spool.left(place);
+        self.spool.delivered(place);
         self.replayed += 1;
         self.meters.replayed.increment(1);
     }
@@ -93,7 +93,7 @@ impl<'a> SpoolSide<'a> {
                     warn!(subject = %place.subject, %error, "an event goes to the dead letters");
                 }
                 let letter = dead_letter(record, code.unwrap_or(0), error.to_string());
-                self.spool.bury(vec![(letter, place)]).await
+                self.spool.move_to_dead_letters(vec![(letter, place)]).await
             }
             // It was intact when it was sent.
             _ => {
@@ -108,10 +108,10 @@ impl<'a> SpoolSide<'a> {
     /// Begins a removal from the disk if none runs and enough was delivered.
     pub(super) fn remove_if_worthwhile(&mut self) {
         let is_worthwhile = self.delivered_bytes >= BYTES_PER_REMOVAL
-            || self.spool.leaving_events() >= EVENTS_PER_REMOVAL;
+            || self.spool.delivered_events() >= EVENTS_PER_REMOVAL;
         if self.removal.is_none() && is_worthwhile {
             self.delivered_bytes = 0;
-            self.removal = Some(Box::pin(self.spool.remove_left(&self.acknowledged)));
+            self.removal = Some(Box::pin(self.spool.remove_delivered(&self.acknowledged)));
         }
     }
 
@@ -130,7 +130,7 @@ impl<'a> SpoolSide<'a> {
         if let Some(removal) = self.removal.take() {
             removal.await?;
         }
-        let removed = self.spool.remove_left(&self.acknowledged).await;
+        let removed = self.spool.remove_delivered(&self.acknowledged).await;
         crash::point("replay.removed");
         removed
     }

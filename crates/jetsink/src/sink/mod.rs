@@ -144,7 +144,7 @@ impl<P: Publisher> Sink<P> {
         if let Some(spool) = &self.spool {
             // If the disk fails here, the next sink finds these events in the stream.
             let disk = deadline.max(Instant::now() + DISK_WAIT);
-            let _ = timeout_at(disk, spool.remove_left(&Baselines::new())).await;
+            let _ = timeout_at(disk, spool.remove_delivered(&Baselines::new())).await;
             let spool = Arc::clone(spool);
             let left = disk.saturating_duration_since(Instant::now());
             let closing = tokio::task::spawn_blocking(move || spool.close(left.min(DISK_WAIT)));

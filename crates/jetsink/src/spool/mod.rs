@@ -25,21 +25,25 @@
 //!
 //! `log` knows no brokers and no callers: `format` and `event` are the bytes, `disk` the calls to the system,
 //! `writer`, `reader` and `opening` what their names say, `index` and `places` the memory. `queue` is the
-//! writer's thread; `inlet` and `leaving` are the ways in and out; `accounts` counts; `file` is the operator's
+//! writer's thread; `appends` and `delivered` are the ways in and out; `usage` counts; `file` is the operator's
 //! access while no sink has the spool open.
 
-mod accounts;
+mod append;
+mod append_queue;
+mod background_scan;
 mod clock;
-mod file;
-mod inlet;
-mod leaving;
+mod delivered;
 mod log;
+mod offline;
 mod queue;
+mod reading;
 mod record;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unsettled;
+mod unreconciled;
+mod usage;
+mod waiting;
 
 use std::collections::HashMap;
 use std::io;
@@ -51,38 +55,31 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, unconstrained};
-use tokio::time::{Instant, timeout_at};
-use tracing::error;
 
-use accounts::Accounts;
+pub(crate) use append::Reservation;
+use append_queue::{AppendQueue, ReplayMarker};
+use background_scan::{MAX_SCANNED_AT_ONCE, Scan};
 use clock::Clock;
-pub use file::{BuriedEvent, SpoolCheck, SpoolFile, SpooledEvent};
-use inlet::{Inlet, ReplayMarker};
-use leaving::Leaving;
+use delivered::Delivered;
 use log::disk::{Disk, Folder};
-use log::event::{NewRecord, size_of_event};
 use log::index::Index;
 pub use log::opening::SpoolLoss;
-use log::opening::{Access, Backlog, Counted};
-pub(crate) use log::reader::Chunk;
-use log::reader::{self, Entry};
+use log::opening::{Access, Backlog};
+#[cfg(test)]
+use log::reader;
 use log::writer::Log;
-use queue::{Change, Dying, Writer};
-pub(crate) use record::{DeadLetter, Record};
+pub use offline::{DeadLetter, SpoolCheck, SpoolFile, SpooledEvent};
+use queue::{Dying, Writer};
+pub(crate) use reading::Reading;
+pub(crate) use record::{DeadRecord, Record};
 pub use settings::SpoolSettings;
-pub(crate) use unsettled::Unsettled;
+pub(crate) use unreconciled::Unreconciled;
+use usage::Usage;
 
+#[cfg(test)]
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
-
-/// The bytes of events that wait for the disk, at most, unless one event alone has more.
-const MAX_QUEUED_BYTES: u32 = 16 << 20;
-
-/// A backlog of up to this many bytes, two segments at most, is scanned before the spool opens, so that its status is
-/// exact from the start. A thread scans a larger one.
-const MAX_SCANNED_AT_ONCE: u64 = 32 << 20;
 
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
@@ -105,9 +102,6 @@ pub struct SpoolStatus {
     pub damaged: u64,
 }
 
-/// Events on their way from the disk.
-pub(crate) type Reading = JoinHandle<Result<Chunk, SpoolError>>;
-
 /// Sequence numbers by stream.
 pub(crate) type Baselines = HashMap<String, u64>;
 
@@ -116,11 +110,11 @@ pub(crate) type Baselines = HashMap<String, u64>;
 pub(crate) struct Spool {
     path: PathBuf,
     index: Arc<Mutex<Index>>,
-    accounts: Arc<Accounts>,
-    inlet: Arc<Mutex<Inlet>>,
+    usage: Arc<Usage>,
+    appends: Arc<Mutex<AppendQueue>>,
     loss: Arc<OnceLock<SpoolLoss>>,
     /// By index: what has left and is still on the disk.
-    leaving: Mutex<HashMap<u64, Leaving>>,
+    delivered: Mutex<HashMap<u64, Delivered>>,
     dying: Dying,
     /// Events that were found damaged after the scan.
     damaged: AtomicU64,
@@ -138,30 +132,6 @@ pub(crate) struct Place {
     pub(crate) subject: Subject,
     pub(crate) index: u64,
     pub(crate) bytes: u64,
-}
-
-/// Room for one event, by [`Spool::reserve`].
-#[derive(Debug)]
-pub(crate) struct Room<'a> {
-    spool: &'a Spool,
-    record: Record,
-    bytes: u64,
-    is_taken: bool,
-}
-
-impl Room<'_> {
-    pub(crate) fn envelope(&self) -> &Envelope {
-        &self.record.envelope
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        if !self.is_taken {
-            let subject = self.record.envelope.subject();
-            self.spool.accounts.give_back(subject, self.bytes);
-        }
-    }
 }
 
 impl Spool {
@@ -220,15 +190,15 @@ impl Spool {
         log: Log,
         backlog: Backlog,
         limit_bytes: u64,
-        writer: impl FnOnce(Log, Arc<Accounts>) -> io::Result<Writer>,
+        writer: impl FnOnce(Log, Arc<Usage>) -> io::Result<Writer>,
         scan: impl FnOnce(Scan) -> io::Result<()>,
     ) -> io::Result<Self> {
         let uncounted = backlog.bytes();
-        let accounts = Arc::new(Accounts::new(limit_bytes, uncounted));
+        let usage = Arc::new(Usage::new(limit_bytes, uncounted));
         let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
-        let inlet = Inlet {
+        let appends = AppendQueue {
             next_index: log.next_index,
-            unsettled: Unsettled::default(),
+            unreconciled: Unreconciled::default(),
             baselines: log.state.baselines.clone().into_iter().collect(),
             states: 0,
             awaited: None,
@@ -237,19 +207,19 @@ impl Spool {
             } else {
                 ReplayMarker::Absent
             },
-            writer: writer(log, Arc::clone(&accounts))?,
+            writer: writer(log, Arc::clone(&usage))?,
         };
-        let dying = Arc::clone(&inlet.writer.dying);
+        let dying = Arc::clone(&appends.writer.dying);
         let spool = Self {
             path,
             index,
-            accounts,
-            inlet: Arc::new(Mutex::new(inlet)),
+            usage,
+            appends: Arc::new(Mutex::new(appends)),
             loss: Arc::default(),
-            leaving: Mutex::default(),
+            delivered: Mutex::default(),
             dying,
             damaged: AtomicU64::new(0),
-            queue: Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize)),
+            queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
             is_closed: Arc::default(),
             clock: Clock::start(),
@@ -257,195 +227,12 @@ impl Spool {
         scan(Scan {
             backlog,
             uncounted,
-            accounts: Arc::clone(&spool.accounts),
-            inlet: Arc::clone(&spool.inlet),
+            usage: Arc::clone(&spool.usage),
+            appends: Arc::clone(&spool.appends),
             loss: Arc::clone(&spool.loss),
             is_closed: Arc::clone(&spool.is_closed),
         })?;
         Ok(spool)
-    }
-
-    /// Makes room for an event, which from now on counts among those that wait here; until the room
-    /// is dropped, or for good once it was appended.
-    pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Room<'_>, SpoolError> {
-        let record = Record {
-            index: 0,
-            spooled_at: self.clock.millis(),
-            may_be_stored: false,
-            envelope: envelope.clone(),
-        };
-        let bytes = size_of_event(envelope);
-        self.accounts.take_in(envelope.subject(), bytes)?;
-        Ok(Room {
-            spool: self,
-            record,
-            bytes,
-            is_taken: false,
-        })
-    }
-
-    /// Whether there would be room if the spool were empty.
-    pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        !self.accounts.is_too_large(size_of_event(envelope))
-    }
-
-    /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may
-    /// be stored: above those sequence numbers, then.
-    ///
-    /// An event that finds no place in the queue by the deadline is not spooled. One that is queued may be
-    /// spooled, whatever becomes of the wait: dropping the future gives up the answer, not the event.
-    pub(crate) async fn append(
-        &self,
-        mut room: Room<'_>,
-        sent: Option<&Baselines>,
-        deadline: Instant,
-    ) -> Result<(), SpoolError> {
-        let started = Instant::now();
-        let bytes = u32::try_from(room.bytes)
-            .unwrap_or(u32::MAX)
-            .min(MAX_QUEUED_BYTES);
-        // One at a time, until it is queued: a later event that needs less room does not overtake. Without
-        // the cooperative yields of tokio, which would come before the place in this line is taken.
-        let turn = unconstrained(async {
-            let turn = self.line.lock().await;
-            let place = Arc::clone(&self.queue).acquire_many_owned(bytes).await;
-            place.map(|place| (turn, place))
-        });
-        let (turn, place) = match timeout_at(deadline, turn).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(_)) => return Err(SpoolError::Closed),
-            Err(_) => {
-                return Err(SpoolError::Busy {
-                    waited: started.elapsed(),
-                });
-            }
-        };
-        room.is_taken = true;
-        room.record.may_be_stored = sent.is_some();
-        let answer = {
-            let mut inlet = self.lock();
-            let subject = room.record.envelope.subject().clone();
-            let next_index = inlet.next_index + 1;
-            let before = sent.map(|sent| inlet.may_be_stored(&subject, next_index, sent));
-            let (before, state_number) = before.unzip();
-            inlet.change(Change {
-                before,
-                state_number: state_number.unwrap_or(0),
-                records: vec![NewRecord::event(&room.record, None)],
-                _room: Some(place),
-                ..Change::default()
-            })
-        };
-        drop((turn, room));
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result.map(|_| ()),
-            Ok(Err(_)) => Err(SpoolError::Closed),
-            Err(_) => Err(SpoolError::TooSlow {
-                waited: started.elapsed(),
-            }),
-        }
-    }
-
-    /// Whether no event waits here.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
-    }
-
-    /// Whether events of `subject` wait here, so that new ones must queue behind them.
-    pub(crate) fn holds(&self, subject: &Subject) -> bool {
-        self.accounts.waiting(subject) > 0
-    }
-
-    /// How many events of `subject` wait here.
-    pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
-        self.accounts.waiting(subject)
-    }
-
-    /// Waits until no event of `subject` waits here, until `deadline` at the most.
-    pub(crate) async fn drained(&self, subject: &Subject, deadline: Instant) -> bool {
-        let empty = async {
-            loop {
-                let mut drained = std::pin::pin!(self.accounts.drained.notified());
-                drained.as_mut().enable();
-                if !self.holds(subject) {
-                    return;
-                }
-                drained.await;
-            }
-        };
-        timeout_at(deadline, empty).await.is_ok()
-    }
-
-    /// Waits until nothing waits here, until `deadline` at the most.
-    pub(crate) async fn emptied(&self, deadline: Instant) {
-        let empty = async {
-            loop {
-                let mut drained = std::pin::pin!(self.accounts.drained.notified());
-                drained.as_mut().enable();
-                if self.accounts.is_empty() {
-                    return;
-                }
-                drained.await;
-            }
-        };
-        let _ = timeout_at(deadline, empty).await;
-    }
-
-    /// Waits until the scan has ended and an event waits.
-    pub(crate) async fn filled(&self) {
-        while !self.accounts.is_complete() || self.accounts.is_empty() {
-            self.accounts.came_in.notified().await;
-        }
-    }
-
-    /// Waits until an event comes in.
-    pub(crate) async fn came_in(&self) {
-        self.accounts.came_in.notified().await;
-    }
-
-    /// The subjects of which something waits here.
-    pub(crate) fn subjects(&self) -> Vec<Subject> {
-        self.accounts.subjects()
-    }
-
-    /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
-    /// as long as there are any.
-    pub(crate) async fn read(
-        &self,
-        subject: &Subject,
-        from: u64,
-        limit: usize,
-    ) -> Result<Chunk, SpoolError> {
-        let mut from = from;
-        loop {
-            let chunk = self
-                .finish_reading(self.begin_reading(subject, from, limit))
-                .await?;
-            if !chunk.entries.is_empty() || !chunk.more {
-                return Ok(chunk);
-            }
-            from = chunk.next;
-        }
-    }
-
-    /// Lets the disk work while its caller does something else.
-    pub(crate) fn begin_reading(&self, subject: &Subject, from: u64, limit: usize) -> Reading {
-        let (index, subject, path) = (Arc::clone(&self.index), subject.clone(), self.path.clone());
-        tokio::task::spawn_blocking(move || {
-            let events = reader::events(&index, &subject, from, limit);
-            events.map_err(|error| SpoolError::io(&path, "reading events", &error))
-        })
-    }
-
-    /// Gives those that have not left by now.
-    pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Chunk, SpoolError> {
-        let mut chunk = reading.await.unwrap_or(Err(SpoolError::Closed))?;
-        let leaving = self.leaving();
-        if !leaving.is_empty() {
-            let stays = |(index, ..): &Entry<Record>| !leaving.contains_key(index);
-            chunk.entries.retain(stays);
-        }
-        Ok(chunk)
     }
 
     /// Accepts no more changes, and waits up to `wait` until all accepted ones are on the disk and the folder
@@ -463,14 +250,14 @@ impl Spool {
         &self,
         envelope: &Envelope,
         sent: Option<&Baselines>,
-        deadline: Instant,
+        deadline: tokio::time::Instant,
     ) -> Result<(), SpoolError> {
         self.append(self.reserve(envelope)?, sent, deadline).await
     }
 
     /// The dead letters.
     #[cfg(test)]
-    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+    pub(crate) fn letters(&self) -> Vec<DeadRecord> {
         let letters = reader::letters(&self.index, 0, usize::MAX).unwrap().entries;
         letters
             .into_iter()
@@ -491,7 +278,7 @@ impl Spool {
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {
-        let totals = self.accounts.totals();
+        let totals = self.usage.totals();
         SpoolStatus {
             events: totals.events,
             subjects: totals.subjects,
@@ -501,15 +288,6 @@ impl Spool {
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
         }
-    }
-
-    /// How long the oldest event has waited; blocking.
-    pub(crate) fn oldest_age(&self) -> Result<Duration, SpoolError> {
-        let since = reader::oldest(&self.index);
-        let since =
-            since.map_err(|error| SpoolError::io(&self.path, "reading an event", &error))?;
-        let waited = since.map_or(0, |since| self.clock.millis().saturating_sub(since));
-        Ok(Duration::from_millis(waited))
     }
 
     /// The damage that the scan found; `None` until the scan has ended.
@@ -522,8 +300,8 @@ impl Spool {
         self.clock.now()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inlet> {
-        self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, AppendQueue> {
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -531,42 +309,6 @@ impl Drop for Spool {
     /// Waits for the last sync, some milliseconds on a healthy disk.
     fn drop(&mut self) {
         self.close(DROP_WAIT);
-    }
-}
-
-/// Scans the segments that existed when the spool was opened.
-struct Scan {
-    backlog: Backlog,
-    uncounted: u64,
-    accounts: Arc<Accounts>,
-    inlet: Arc<Mutex<Inlet>>,
-    loss: Arc<OnceLock<SpoolLoss>>,
-    is_closed: Arc<AtomicBool>,
-}
-
-impl Scan {
-    fn run(self) {
-        let is_closed = self.is_closed;
-        let counted = self.backlog.scan(|| !is_closed.load(Ordering::Relaxed));
-        let Some(counted) = counted else { return };
-        report(&counted, &self.loss);
-        {
-            let mut inlet = self.inlet.lock().unwrap_or_else(PoisonError::into_inner);
-            if inlet.marker != ReplayMarker::Absent {
-                // Left by a process that sent: it is not known which.
-                for subject in counted.subjects.keys() {
-                    inlet.unsettled.insert(subject.clone(), u64::MAX);
-                }
-            }
-        }
-        self.accounts.complete(&counted, self.uncounted);
-    }
-}
-
-fn report(counted: &Counted, loss: &OnceLock<SpoolLoss>) {
-    if !counted.loss.is_none() {
-        error!("{}", counted.loss);
-        let _ = loss.set(counted.loss.clone());
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Place;
-use super::accounts::Accounts;
 use super::log::event::NewRecord;
 use super::log::format::{Kind, State};
 use super::log::writer::Log;
+use super::usage::Usage;
 use crate::crash;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
@@ -65,7 +65,7 @@ pub(super) struct Change {
 #[derive(Debug)]
 struct Worker {
     log: Log,
-    accounts: Arc<Accounts>,
+    usage: Arc<Usage>,
     /// Their records are in doubt.
     in_doubt: Vec<Change>,
     /// The highest `state_number` that is synced.
@@ -97,9 +97,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
+    pub(super) fn start(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
         let queue = Arc::<Queue>::default();
-        let worker = Worker::new(log, accounts);
+        let worker = Worker::new(log, usage);
         let written_state = Arc::clone(&worker.written_state);
         let dying = Arc::clone(&worker.dying);
         let of_thread = Arc::clone(&queue);
@@ -114,8 +114,8 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(super) fn at_once(log: Log, accounts: Arc<Accounts>) -> io::Result<Self> {
-        let worker = Worker::new(log, accounts);
+    pub(super) fn at_once(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
+        let worker = Worker::new(log, usage);
         Ok(Self {
             queue: Arc::default(),
             written_state: Arc::clone(&worker.written_state),
@@ -233,10 +233,10 @@ fn run(mut worker: Worker, queue: &Queue) {
 }
 
 impl Worker {
-    fn new(log: Log, accounts: Arc<Accounts>) -> Self {
+    fn new(log: Log, usage: Arc<Usage>) -> Self {
         Self {
             log,
-            accounts,
+            usage,
             in_doubt: Vec::new(),
             written_state: Arc::default(),
             dying: Dying::default(),
@@ -356,13 +356,13 @@ impl Worker {
         }
         let of = |(place, _): &(&Place, bool)| (Some(place.subject.clone()), place.index);
         let left: Vec<(Option<Subject>, u64)> = places.iter().map(of).collect();
-        let (accounts, dying) = (&self.accounts, &self.dying);
+        let (usage, dying) = (&self.usage, &self.dying);
         self.log.deliver(&left, |at| {
             let (place, is_burial) = places[at];
             if is_burial && lock_dying(dying).remove(&place.index) != Some(true) {
-                accounts.leave(&place.subject, place.bytes);
+                usage.leave(&place.subject, place.bytes);
             }
-            accounts.free(place.bytes);
+            usage.free(place.bytes);
         })
     }
 
@@ -372,8 +372,8 @@ impl Worker {
         self.decided(change);
         for record in &change.records {
             match record.kind() {
-                Kind::DeadLetter => self.accounts.add_letter(record.size()),
-                Kind::Event => self.accounts.came_in.notify_one(),
+                Kind::DeadLetter => self.usage.add_letter(record.size()),
+                Kind::Event => self.usage.came_in.notify_one(),
                 _ => {}
             }
         }
@@ -393,7 +393,7 @@ impl Worker {
         self.decided(change);
         for record in &change.records {
             if let Some(subject) = &record.subject {
-                self.accounts.give_back(subject, record.size());
+                self.usage.release(subject, record.size());
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Record {
 
 /// An event that was refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeadLetter {
+pub(crate) struct DeadRecord {
     pub(crate) record: Record,
     /// The server's code, or 0 if it was refused before it was sent.
     pub(crate) code: u64,

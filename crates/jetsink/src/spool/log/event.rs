@@ -12,7 +12,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use super::format::{HEAD, Head, Kind, NONE, State, length, put, size_of, text};
 use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
 use crate::message::subject::Subject;
-use crate::spool::record::{DeadLetter, Record};
+use crate::spool::record::{DeadRecord, Record};
 
 /// A record on its way to the disk. Its index and segment are not known yet.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl NewRecord {
     }
 
     /// A dead letter, which replaces its event.
-    pub(crate) fn dead_letter(letter: &DeadLetter) -> Self {
+    pub(crate) fn dead_letter(letter: &DeadRecord) -> Self {
         let record = &letter.record;
         let mut fields = Vec::new();
         fields.put_u64_le(letter.code);
@@ -137,12 +137,12 @@ pub(crate) fn decode_event(
 }
 
 /// The dead letter of a record whose checksums match; its record has the index of the event.
-pub(crate) fn decode_letter(head: &Head, body: &Bytes) -> Option<DeadLetter> {
+pub(crate) fn decode_letter(head: &Head, body: &Bytes) -> Option<DeadRecord> {
     let mut rest: &[u8] = body;
     let code = rest.try_get_u64_le().ok()?;
     let died_at = rest.try_get_u64_le().ok()?;
     let reason = text(&mut rest)?.to_owned();
-    Some(DeadLetter {
+    Some(DeadRecord {
         record: decode_envelope(head, head.replaces, rest, body, None)?,
         code,
         died_at,

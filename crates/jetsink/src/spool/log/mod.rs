@@ -1,10 +1,10 @@
 //! The segmented log.
 
-mod delivered;
 pub(crate) mod disk;
 pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod index;
+mod marks;
 pub(crate) mod opening;
 pub(crate) mod places;
 pub(crate) mod reader;

@@ -14,7 +14,7 @@ use super::opening::read_record;
 use super::places::{Place, Places};
 use super::writer::lock;
 use crate::message::subject::Subject;
-use crate::spool::record::{Damage, DeadLetter, Record};
+use crate::spool::record::{Damage, DeadRecord, Record};
 
 /// A read returns at most this many bytes, plus the record that exceeds the limit.
 const MAX_BYTES: u64 = 1 << 20;
@@ -60,7 +60,7 @@ pub(crate) fn letters(
     index: &Mutex<Index>,
     from: u64,
     limit: usize,
-) -> io::Result<Chunk<DeadLetter>> {
+) -> io::Result<Chunk<DeadRecord>> {
     let runs = {
         let index = lock(index);
         collect(&index, Some(&index.letters), from, limit)

@@ -10,7 +10,7 @@ use trial::Dice;
 use crate::outcome::SpoolError;
 use crate::spool::tests::ledger::{Fate, Ledger, number_of, payload};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
-use crate::spool::{Baselines, DeadLetter, Place, Spool};
+use crate::spool::{Baselines, DeadRecord, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
@@ -81,7 +81,7 @@ impl Driver {
                 sent_before,
             } => self.append(spool, subject, sent_before),
             Act::Leave { subject, count } => self.leave(spool, subject, count),
-            Act::Bury { subject } => self.bury(spool, subject),
+            Act::Bury { subject } => self.move_to_dead_letters(spool, subject),
             Act::ReplayBegins => {
                 let baselines = Baselines::from([("S".to_owned(), self.next)]);
                 self.runtime.block_on(spool.replay_begins(&baselines))
@@ -142,9 +142,11 @@ impl Driver {
             if self.ledger.note(number, Fate::Going) == Fate::Dying {
                 self.ledger.note(number, Fate::Either);
             }
-            spool.left(place);
+            spool.delivered(place);
         }
-        let removed = self.runtime.block_on(spool.remove_left(&Baselines::new()));
+        let removed = self
+            .runtime
+            .block_on(spool.remove_delivered(&Baselines::new()));
         // Without room the marks are in memory.
         let is_marked = |spool: &Spool| {
             let index = spool.index.lock().unwrap();
@@ -164,19 +166,21 @@ impl Driver {
         removed
     }
 
-    fn bury(&mut self, spool: &Spool, subject: usize) -> Result<(), SpoolError> {
+    fn move_to_dead_letters(&mut self, spool: &Spool, subject: usize) -> Result<(), SpoolError> {
         let subject = subject_of(subject);
         let Some((number, place, record)) = self.oldest(spool, &subject, 1)?.pop() else {
             return Ok(());
         };
         let before = self.ledger.note(number, Fate::Dying);
-        let letter = DeadLetter {
+        let letter = DeadRecord {
             record,
             code: 10_054,
             died_at: number,
             reason: "too large".to_owned(),
         };
-        let buried = self.runtime.block_on(spool.bury(vec![(letter, place)]));
+        let buried = self
+            .runtime
+            .block_on(spool.move_to_dead_letters(vec![(letter, place)]));
         match &buried {
             Ok(()) => self.ledger.note(number, Fate::Buried),
             Err(error) if error.may_be_spooled() || self.disk.is_dead() => Fate::Dying,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Subject;
 use crate::spool::log::reader;
-use crate::spool::{DeadLetter, Spool};
+use crate::spool::{DeadRecord, Spool};
 
 /// What is known of one event from the answers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Ledger {
             .unwrap()
             .entries
         {
-            let DeadLetter { record, .. } = letter.unwrap();
+            let DeadRecord { record, .. } = letter.unwrap();
             dead.push(number_of(record.envelope.message_id().unwrap().as_str()));
         }
         for (number, (_, fate)) in &mut self.0 {

@@ -1,10 +1,10 @@
 //! The spool as its callers see it.
 
-mod burial;
+mod baselines;
+mod dead_letters;
 mod driver;
 mod failing_calls;
 mod ledger;
-mod marks;
 mod order;
 mod power;
 pub(crate) mod simulated_disk;
@@ -53,7 +53,7 @@ fn settings(folder: &Path) -> SpoolSettings {
 /// Opens a spool, and waits until it is read.
 pub(super) fn open(folder: &Path) -> Spool {
     let spool = Spool::open(&settings(folder)).unwrap();
-    while !spool.accounts.is_complete() {
+    while !spool.usage.is_complete() {
         std::thread::yield_now();
     }
     spool
@@ -120,7 +120,7 @@ async fn what_was_appended_is_there_after_another_opening_in_order() {
     let status = spool.status();
     assert_eq!((status.events, status.subjects), (100, 2));
     assert!(status.used_bytes > 30_000);
-    assert!(spool.unsettled().0.is_empty());
+    assert!(spool.unreconciled().0.is_empty());
 }
 
 #[tokio::test]
@@ -182,8 +182,8 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
         limit_bytes: 1_000,
     };
     assert_eq!(error, expected);
-    spool.left(places(&spool, "a", 1).await.remove(0));
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.delivered(places(&spool, "a", 1).await.remove(0));
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     spool
         .append_event(&envelope("a", 2), None, soon())
         .await
@@ -204,7 +204,7 @@ async fn what_waits_is_counted_by_subject_until_it_has_left() {
     assert!(!spool.drained(&b, Instant::now()).await);
     let leave = async {
         let places = places(&spool, "b", 9).await;
-        places.into_iter().for_each(|place| spool.left(place));
+        places.into_iter().for_each(|place| spool.delivered(place));
     };
     let (drained, ()) = tokio::join!(spool.drained(&b, soon()), leave);
     assert!(drained);
@@ -253,8 +253,8 @@ async fn damaged_marker_leaves_everything_to_be_looked_up() {
     // Also once its loss was reported.
     for _ in 0..2 {
         let spool = open(crashed.path());
-        assert!(spool.replay_began() && spool.is_unsettled(&subject("b")));
-        assert_eq!(spool.unsettled().1, Baselines::new());
+        assert!(spool.replay_began() && spool.is_unreconciled(&subject("b")));
+        assert_eq!(spool.unreconciled().1, Baselines::new());
     }
 }
 
@@ -269,8 +269,8 @@ async fn once_replay_begins_all_that_waits_may_be_stored_also_after_a_crash() {
     assert!(spool.replay_began());
     spool.copy_unclosed(crashed.path()).await;
     let spool = open(crashed.path());
-    assert!(spool.replay_began() && spool.is_unsettled(&subject("b")));
-    assert_eq!(spool.unsettled().1, above);
+    assert!(spool.replay_began() && spool.is_unreconciled(&subject("b")));
+    assert_eq!(spool.unreconciled().1, above);
 }
 
 #[tokio::test]
@@ -292,7 +292,7 @@ async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
     disk.fail(None);
     let acknowledged = Baselines::from([("S".to_owned(), 9)]);
     spool.replay_begins(&acknowledged).await.unwrap();
-    assert_eq!(spool.unsettled().1, nothing_known);
+    assert_eq!(spool.unreconciled().1, nothing_known);
 }
 
 #[tokio::test]
@@ -300,15 +300,15 @@ async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let a = subject("a");
-    spool.unsettle([a.clone()]);
-    assert!(spool.is_unsettled(&a) && !spool.is_unsettled(&subject("b")));
-    let (before, _) = spool.unsettled();
-    spool.unsettle([a.clone()]);
-    spool.settled(&a, &before);
-    assert!(spool.is_unsettled(&a), "more was sent since");
-    let (before, _) = spool.unsettled();
-    spool.settled(&a, &before);
-    assert!(!spool.is_unsettled(&a));
+    spool.mark_unreconciled([a.clone()]);
+    assert!(spool.is_unreconciled(&a) && !spool.is_unreconciled(&subject("b")));
+    let (before, _) = spool.unreconciled();
+    spool.mark_unreconciled([a.clone()]);
+    spool.reconciled(&a, &before);
+    assert!(spool.is_unreconciled(&a), "more was sent since");
+    let (before, _) = spool.unreconciled();
+    spool.reconciled(&a, &before);
+    assert!(!spool.is_unreconciled(&a));
 }
 
 #[tokio::test]
@@ -317,15 +317,15 @@ async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
     let spool = open(folder.path());
     fill(&spool, 4).await;
     let mut places = places(&spool, "b", 9).await;
-    spool.left(places.remove(0));
+    spool.delivered(places.remove(0));
     spool.damaged(places.remove(0));
-    assert_eq!((spool.leaving_events(), spool.status().damaged), (2, 1));
+    assert_eq!((spool.delivered_events(), spool.status().damaged), (2, 1));
     let acknowledged = Baselines::from([("S".to_owned(), 9)]);
-    spool.remove_left(&acknowledged).await.unwrap();
-    assert_eq!((spool.leaving_events(), spool.status().events), (0, 2));
-    assert_eq!(spool.unsettled().1, acknowledged);
+    spool.remove_delivered(&acknowledged).await.unwrap();
+    assert_eq!((spool.delivered_events(), spool.status().events), (0, 2));
+    assert_eq!(spool.unreconciled().1, acknowledged);
     drop(spool);
-    assert_eq!(open(folder.path()).unsettled().1, acknowledged);
+    assert_eq!(open(folder.path()).unreconciled().1, acknowledged);
 }
 
 #[tokio::test]
@@ -341,15 +341,15 @@ async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
         .append_event(&envelope("b", 1), None, soon())
         .await
         .unwrap();
-    assert!(spool.unsettled().0.contains(&subject("a")));
-    assert!(!spool.unsettled().0.contains(&subject("b")));
+    assert!(spool.unreconciled().0.contains(&subject("a")));
+    assert!(!spool.unreconciled().0.contains(&subject("b")));
     drop(spool);
     let spool = open(folder.path());
-    let (unsettled, baselines) = spool.unsettled();
+    let (unreconciled, baselines) = spool.unreconciled();
     // The file does not say which of its subjects it was.
-    assert!(unsettled.contains(&subject("a")));
-    assert!(unsettled.contains(&subject("b")));
-    assert!(!unsettled.contains(&subject("c")));
+    assert!(unreconciled.contains(&subject("a")));
+    assert!(unreconciled.contains(&subject("b")));
+    assert!(!unreconciled.contains(&subject("c")));
     assert_eq!(baselines, sent_above);
 }
 
@@ -443,9 +443,9 @@ async fn drained_spool_gives_its_room_back() {
     };
     assert!(length() > 40 << 20);
     while let Some(place) = places(&spool, "a", 1).await.pop() {
-        spool.left(place);
+        spool.delivered(place);
     }
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     assert_eq!(length(), 0);
     spool
         .append_event(&envelope("a", 99), None, soon())
@@ -490,7 +490,7 @@ async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
     fill(&spool, 40).await;
     let chunk = spool.read(&subject("a"), 0, 100).await.unwrap();
     for (index, bytes, _) in chunk.entries {
-        spool.left(Place {
+        spool.delivered(Place {
             subject: subject("a"),
             index,
             bytes,
@@ -498,8 +498,8 @@ async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
     }
     assert!(numbers(&spool, "a").await.is_empty(), "it is sent once");
     // As where replay is aborted in the middle of it, and `close` does it again.
-    drop(spool.remove_left(&Baselines::new()));
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    drop(spool.remove_delivered(&Baselines::new()));
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     spool.written().await.unwrap();
     let status = spool.status();
     assert_eq!(status.events, 14);

@@ -13,7 +13,7 @@ use crate::spool::log::format::{Head, Kind, NONE, Start, State, encode_runs, put
 use crate::spool::log::opening::{self, Access, SpoolLoss};
 use crate::spool::log::reader;
 use crate::spool::log::writer::{Log, segment_name};
-use crate::spool::{Baselines, DeadLetter, Record, Spool};
+use crate::spool::{Baselines, DeadRecord, Record, Spool};
 use crate::{Envelope, MessageId};
 
 const SMALL: Access = Access::Write {
@@ -99,10 +99,10 @@ async fn segment_that_is_gone_does_not_stop_replay() {
     let first = files.keys().find(|name| name.ends_with(".log"));
     opened.remove(first.unwrap()).unwrap();
     for place in places(&spool, "a", 400).await {
-        spool.left(place);
+        spool.delivered(place);
     }
-    spool.remove_left(&Baselines::new()).await.unwrap();
-    assert_eq!(spool.leaving_events(), 0);
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.delivered_events(), 0);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ fn refused_event_after_its_letter_was_deleted(marks_fail: bool, calls: u64) -> u
     let chunk = reader::events(&log.index, &subject("dead"), 0, 1).unwrap();
     let record = chunk.entries.into_iter().next().unwrap().2.unwrap();
     let index = record.index;
-    let letter = DeadLetter {
+    let letter = DeadRecord {
         record,
         code: 1,
         died_at: 1,
@@ -288,13 +288,13 @@ async fn segment_that_takes_no_marks_does_not_stop_replay() {
         let delivered = places(&spool, "a", 20).await;
         fail(&disk, Some(fault));
         for place in delivered {
-            spool.left(place);
+            spool.delivered(place);
         }
-        spool.remove_left(&Baselines::new()).await.unwrap();
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
         fail(&disk, None);
     }
-    spool.remove_left(&Baselines::new()).await.unwrap();
-    assert_eq!(spool.leaving_events(), 0);
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.delivered_events(), 0);
 }
 
 #[tokio::test]
@@ -323,8 +323,8 @@ async fn state_in_an_empty_newest_segment_survives_restarts() {
         assert!(spool.replay_began());
         // Of all events that replay sends, the first is acknowledged before the kill.
         let first = places(&spool, "a", 1).await.remove(0);
-        spool.left(first);
-        spool.remove_left(&Baselines::new()).await.unwrap();
+        spool.delivered(first);
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
         disk.process_is_killed();
         drop(spool);
         for restart in 0..3 {

@@ -12,7 +12,7 @@ use trial::{Dice, Trial};
 
 use crate::outcome::Delivery;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
-use crate::spool::{DeadLetter, Spool};
+use crate::spool::{DeadRecord, Spool};
 use crate::tests::trials::emitters::{Emitter, Ledger, SUBJECTS, ScriptedSink};
 use crate::tests::trials::scripted_broker::{Answers, PAUSE, ScriptedBroker};
 use crate::{Envelope, Sink, SinkSettings, SpoolSettings, Subject};
@@ -177,7 +177,7 @@ impl World {
         let receipt = sink.close(Duration::from_secs(1)).await;
         assert_eq!((receipt.spooled, receipt.unknown), (0, 0));
         let letters = Spool::at_once(self.disk.open(), 1 << 30).unwrap().letters();
-        let payload = |letter: DeadLetter| {
+        let payload = |letter: DeadRecord| {
             String::from_utf8(letter.record.envelope.payload().to_vec()).unwrap()
         };
         let dead: Vec<String> = letters.into_iter().map(payload).collect();

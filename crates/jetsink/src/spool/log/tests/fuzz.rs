@@ -6,7 +6,7 @@ use trial::{Dice, Trial};
 use crate::message::envelope::Headers;
 use crate::spool::log::event::{NewRecord, decode_event, decode_letter, split};
 use crate::spool::log::format::{HEAD, Kind};
-use crate::spool::record::{DeadLetter, Record};
+use crate::spool::record::{DeadRecord, Record};
 use crate::{Envelope, MessageId, Subject};
 
 const SEGMENT: u64 = 0x1234_5678_9abc_def0;
@@ -30,8 +30,8 @@ fn record(payload: &[u8]) -> Record {
     }
 }
 
-fn letter(payload: &[u8]) -> DeadLetter {
-    DeadLetter {
+fn letter(payload: &[u8]) -> DeadRecord {
+    DeadRecord {
         record: record(payload),
         code: 10_054,
         died_at: 1_700_000_000_001,

@@ -11,7 +11,7 @@ use crate::spool::log::format::State;
 use crate::spool::log::opening::{self, Access, SpoolLoss};
 use crate::spool::log::reader;
 use crate::spool::log::writer::{Log, lock};
-use crate::spool::record::DeadLetter;
+use crate::spool::record::DeadRecord;
 use crate::spool::record::Record;
 use crate::spool::tests::simulated_disk::SimulatedDisk;
 use crate::{Envelope, MessageId, Subject};
@@ -51,7 +51,7 @@ pub(super) struct Model {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) events: Vec<(u64, Record)>,
-    pub(super) letters: Vec<(u64, u64, DeadLetter)>,
+    pub(super) letters: Vec<(u64, u64, DeadRecord)>,
     pub(super) damaged: u64,
 }
 
@@ -126,7 +126,7 @@ impl Model {
         match dice.weighted(&[8, 4, 1, 1, 1, 1, 1]) {
             0 => self.append(log, disk, 1 + dice.index(20), dice),
             1 => self.leave(log, dice.index(3), dice.index(30)),
-            2 => self.bury(log, disk, dice.index(3)),
+            2 => self.move_to_dead_letters(log, disk, dice.index(3)),
             3 => self.revive(log, disk),
             4 => log.seal().is_ok(),
             5 => log.punch().is_ok(),
@@ -204,7 +204,7 @@ impl Model {
         marked
     }
 
-    fn bury(&mut self, log: &mut Log, disk: &SimulatedDisk, from: usize) -> bool {
+    fn move_to_dead_letters(&mut self, log: &mut Log, disk: &SimulatedDisk, from: usize) -> bool {
         let Ok(chunk) = reader::events(&log.index, &subject(from), 0, 1) else {
             return false;
         };
@@ -214,7 +214,7 @@ impl Model {
         let number = number_of(&record);
         let before = self.events[&number].1;
         self.set(number, Fate::Dying);
-        let letter = DeadLetter {
+        let letter = DeadRecord {
             record,
             code: 10_054,
             died_at: 7,

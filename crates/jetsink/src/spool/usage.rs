@@ -12,12 +12,12 @@ use crate::outcome::SpoolError;
 
 /// A number of events or dead letters, and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lane {
+pub(crate) struct SubjectUsage {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
 }
 
-impl Lane {
+impl SubjectUsage {
     fn add(&mut self, other: Self) {
         self.events += other.events;
         self.bytes += other.bytes;
@@ -30,7 +30,7 @@ impl Lane {
 }
 
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(super) struct Usage {
     limit_bytes: u64,
     /// Bytes of everything: events and dead letters, those on their way to the disk among them.
     used_bytes: AtomicU64,
@@ -38,15 +38,15 @@ pub(super) struct Accounts {
     events: AtomicU64,
     /// Whether the scan has ended. Before, each subject may have events.
     is_complete: AtomicBool,
-    lanes: Mutex<HashMap<Subject, Lane>>,
-    dead: Mutex<Lane>,
+    subjects: Mutex<HashMap<Subject, SubjectUsage>>,
+    dead: Mutex<SubjectUsage>,
     /// Notified when an event comes in, and when the count is complete.
     pub(super) came_in: Notify,
     /// Notified when the last event of a subject has left, and when the count is complete.
     pub(super) drained: Notify,
 }
 
-impl Accounts {
+impl Usage {
     /// `uncounted`: an upper bound for the bytes that [`complete`](Self::complete) will count.
     pub(super) fn new(limit_bytes: u64, uncounted: u64) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Accounts {
             used_bytes: AtomicU64::new(uncounted),
             events: AtomicU64::new(0),
             is_complete: AtomicBool::new(false),
-            lanes: Mutex::default(),
+            subjects: Mutex::default(),
             dead: Mutex::default(),
             came_in: Notify::new(),
             drained: Notify::new(),
@@ -63,19 +63,19 @@ impl Accounts {
 
     /// Adds the contents that the scan found.
     pub(super) fn complete(&self, counted: &Counted, uncounted: u64) {
-        let mut lanes = self.lanes();
+        let mut subjects = self.lock_subjects();
         for (subject, (events, bytes)) in &counted.subjects {
             let (events, bytes) = (*events, *bytes);
-            lanes
+            subjects
                 .entry(subject.clone())
                 .or_default()
-                .add(Lane { events, bytes });
+                .add(SubjectUsage { events, bytes });
             self.events.fetch_add(events, Ordering::AcqRel);
             self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
-        drop(lanes);
+        drop(subjects);
         let (events, bytes) = counted.letters;
-        self.dead().add(Lane { events, bytes });
+        self.lock_dead().add(SubjectUsage { events, bytes });
         self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.used_bytes.fetch_sub(uncounted, Ordering::AcqRel);
         self.is_complete.store(true, Ordering::Release);
@@ -95,7 +95,7 @@ impl Accounts {
     }
 
     /// Makes room for one event.
-    pub(super) fn take_in(&self, subject: &Subject, bytes: u64) -> Result<(), SpoolError> {
+    pub(super) fn reserve(&self, subject: &Subject, bytes: u64) -> Result<(), SpoolError> {
         let limit_bytes = self.limit_bytes;
         let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit_bytes);
         self.used_bytes
@@ -104,35 +104,35 @@ impl Accounts {
                 used_bytes,
                 limit_bytes,
             })?;
-        let mut lanes = self.lanes();
-        let one = Lane { events: 1, bytes };
-        match lanes.get_mut(subject) {
-            Some(lane) => lane.add(one),
-            None => lanes.entry(subject.clone()).or_default().add(one),
+        let mut subjects = self.lock_subjects();
+        let one = SubjectUsage { events: 1, bytes };
+        match subjects.get_mut(subject) {
+            Some(usage) => usage.add(one),
+            None => subjects.entry(subject.clone()).or_default().add(one),
         }
         self.events.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
-    /// Undoes [`take_in`](Self::take_in).
-    pub(super) fn give_back(&self, subject: &Subject, bytes: u64) {
+    /// Undoes [`reserve`](Self::reserve).
+    pub(super) fn release(&self, subject: &Subject, bytes: u64) {
         self.leave(subject, bytes);
         self.free(bytes);
     }
 
     /// One event of this subject is stored, or a dead letter. Its bytes are free once that is on the disk.
     pub(super) fn leave(&self, subject: &Subject, bytes: u64) {
-        let mut lanes = self.lanes();
-        let Some(lane) = lanes.get_mut(subject) else {
+        let mut subjects = self.lock_subjects();
+        let Some(usage) = subjects.get_mut(subject) else {
             return;
         };
-        lane.subtract(1, bytes);
-        let empty = lane.events == 0;
+        usage.subtract(1, bytes);
+        let empty = usage.events == 0;
         if empty {
-            lanes.remove(subject);
+            subjects.remove(subject);
         }
         self.events.fetch_sub(1, Ordering::AcqRel);
-        drop(lanes);
+        drop(subjects);
         if empty {
             self.drained.notify_waiters();
         }
@@ -145,7 +145,7 @@ impl Accounts {
 
     /// A dead letter is on the disk.
     pub(super) fn add_letter(&self, bytes: u64) {
-        self.dead().add(Lane { events: 1, bytes });
+        self.lock_dead().add(SubjectUsage { events: 1, bytes });
         self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
@@ -161,29 +161,31 @@ impl Accounts {
         if self.is_empty() {
             return 0;
         }
-        self.lanes().get(subject).map_or(0, |lane| lane.events)
+        self.lock_subjects()
+            .get(subject)
+            .map_or(0, |usage| usage.events)
     }
 
     pub(super) fn subjects(&self) -> Vec<Subject> {
-        self.lanes().keys().cloned().collect()
+        self.lock_subjects().keys().cloned().collect()
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let dead = *self.dead();
+        let dead = *self.lock_dead();
         Totals {
             events: self.events.load(Ordering::Acquire),
-            subjects: self.lanes().len() as u64,
+            subjects: self.lock_subjects().len() as u64,
             used_bytes: self.used_bytes.load(Ordering::Acquire),
             limit_bytes: self.limit_bytes,
             dead_letters: dead.events,
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Subject, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_subjects(&self) -> MutexGuard<'_, HashMap<Subject, SubjectUsage>> {
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dead(&self) -> MutexGuard<'_, Lane> {
+    fn lock_dead(&self) -> MutexGuard<'_, SubjectUsage> {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -204,13 +206,13 @@ mod tests {
 
     #[test]
     fn uncounted_contents_keep_every_subject_waiting_until_they_are_counted() {
-        let accounts = Accounts::new(10_000, 5_000);
+        let usage = Usage::new(10_000, 5_000);
         let [old, new] = ["old", "new"].map(|text| Subject::new(text).unwrap());
-        assert_eq!(accounts.waiting(&new), u64::MAX);
-        assert!(!accounts.is_empty());
-        accounts.take_in(&new, 5_000).unwrap();
+        assert_eq!(usage.waiting(&new), u64::MAX);
+        assert!(!usage.is_empty());
+        usage.reserve(&new, 5_000).unwrap();
         assert!(matches!(
-            accounts.take_in(&new, 1),
+            usage.reserve(&new, 1),
             Err(SpoolError::Full { .. })
         ));
         let counted = Counted {
@@ -218,20 +220,20 @@ mod tests {
             letters: (1, 100),
             ..Counted::default()
         };
-        accounts.complete(&counted, 5_000);
-        assert_eq!((accounts.waiting(&old), accounts.waiting(&new)), (2, 1));
-        let totals = accounts.totals();
+        usage.complete(&counted, 5_000);
+        assert_eq!((usage.waiting(&old), usage.waiting(&new)), (2, 1));
+        let totals = usage.totals();
         assert_eq!(
             (totals.events, totals.dead_letters, totals.used_bytes),
             (3, 1, 5_700)
         );
-        accounts.give_back(&new, 5_000);
-        accounts.leave(&old, 300);
-        assert_eq!(accounts.waiting(&old), 1);
-        accounts.leave(&old, 300);
-        assert!(accounts.is_empty());
+        usage.release(&new, 5_000);
+        usage.leave(&old, 300);
+        assert_eq!(usage.waiting(&old), 1);
+        usage.leave(&old, 300);
+        assert!(usage.is_empty());
         assert_eq!(
-            accounts.totals().used_bytes,
+            usage.totals().used_bytes,
             700,
             "on the disk until it is marked"
         );

@@ -44,24 +44,24 @@ async fn one_sent_above_5() -> (Spool, SimulatedDisk) {
 
 /// The oldest event is looked up, and is stored.
 async fn oldest_is_found(spool: &Spool) {
-    let (before, _) = spool.unsettled();
-    spool.settled(&subject("a"), &before);
+    let (before, _) = spool.unreconciled();
+    spool.reconciled(&subject("a"), &before);
     let oldest = places(spool, "a", 1).await.remove(0);
-    spool.left(oldest);
+    spool.delivered(oldest);
 }
 
 /// From where this and the next process look.
 async fn baselines(spool: Spool, disk: SimulatedDisk) -> [Baselines; 2] {
-    let here = spool.unsettled().1;
+    let here = spool.unreconciled().1;
     drop(spool);
-    [here, open(&disk).unsettled().1]
+    [here, open(&disk).unreconciled().1]
 }
 
 #[tokio::test]
 async fn once_all_have_left_the_next_one_alone_counts() {
     let (spool, disk) = one_sent_above_5().await;
     oldest_is_found(&spool).await;
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     append_sent(&spool, 1, Some(&above(9))).await.unwrap();
     assert_eq!(baselines(spool, disk).await, [above(9), above(9)]);
 }
@@ -71,7 +71,7 @@ async fn what_still_waits_counts_as_sent_though_others_have_left() {
     let (spool, disk) = one_sent_above_5().await;
     append_sent(&spool, 1, None).await.unwrap();
     oldest_is_found(&spool).await;
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
     assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
 }
@@ -83,7 +83,7 @@ async fn event_whose_mark_failed_is_looked_up_from_where_it_was_sent() {
         oldest_is_found(&spool).await;
         fail(&disk, Some(fault));
         // The mark stays in memory.
-        spool.remove_left(&above(6)).await.unwrap();
+        spool.remove_delivered(&above(6)).await.unwrap();
         fail(&disk, None);
         append_sent(&spool, 1, Some(&above(9))).await.unwrap();
         assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
@@ -96,12 +96,12 @@ async fn removal_does_not_vouch_for_another_that_failed() {
     oldest_is_found(&spool).await;
     fail(&disk, Some(Fault::Device));
     // Its caller does not wait.
-    drop(spool.remove_left(&Baselines::new()));
+    drop(spool.remove_delivered(&Baselines::new()));
     let _ = spool.written().await;
     fail(&disk, None);
     append_sent(&spool, 1, Some(&above(7))).await.unwrap();
     oldest_is_found(&spool).await;
-    spool.remove_left(&Baselines::new()).await.unwrap();
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
     assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
 }

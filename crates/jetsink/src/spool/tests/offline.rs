@@ -13,7 +13,7 @@ async fn kept() -> tempfile::TempDir {
     for (text, code) in [("a", 10_077), ("b", 0)] {
         let chunk = spool.read(&subject(text), 0, 1).await.unwrap();
         let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
-        let letter = DeadLetter {
+        let letter = DeadRecord {
             record: record.unwrap(),
             code,
             died_at: 5_000,
@@ -29,7 +29,7 @@ async fn kept() -> tempfile::TempDir {
             },
         ));
     }
-    spool.bury(letters).await.unwrap();
+    spool.move_to_dead_letters(letters).await.unwrap();
     folder
 }
 
@@ -57,7 +57,7 @@ fn events(file: &SpoolFile) -> (Vec<SpooledEvent>, u64) {
     (events, damaged)
 }
 
-fn dead_letters(file: &SpoolFile) -> (Vec<BuriedEvent>, u64) {
+fn dead_letters(file: &SpoolFile) -> (Vec<DeadLetter>, u64) {
     let mut letters = Vec::new();
     let damaged = file.dead_letters(|letter| letters.push(letter)).unwrap();
     (letters, damaged)

@@ -2,10 +2,10 @@
 
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, numbers, soon, subject};
-use crate::spool::{Baselines, DeadLetter, Place, Spool};
+use crate::spool::{Baselines, DeadRecord, Place, Spool};
 
 /// A spool with two events, and the dead letter of the first one in doubt.
-async fn in_doubt() -> (SimulatedDisk, Spool, DeadLetter, Place) {
+async fn in_doubt() -> (SimulatedDisk, Spool, DeadRecord, Place) {
     let disk = SimulatedDisk::default();
     let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
     for number in 0..2 {
@@ -19,7 +19,7 @@ async fn in_doubt() -> (SimulatedDisk, Spool, DeadLetter, Place) {
         index,
         bytes,
     };
-    let letter = DeadLetter {
+    let letter = DeadRecord {
         record: record.unwrap(),
         code: 1,
         died_at: 1,
@@ -31,7 +31,9 @@ async fn in_doubt() -> (SimulatedDisk, Spool, DeadLetter, Place) {
         for_good: true,
     }));
     for _ in 0..2 {
-        let buried = spool.bury(vec![(letter.clone(), place.clone())]).await;
+        let buried = spool
+            .move_to_dead_letters(vec![(letter.clone(), place.clone())])
+            .await;
         assert!(buried.unwrap_err().may_be_spooled());
         assert_eq!(spool.waiting(&subject("a")), 2);
     }
@@ -42,7 +44,10 @@ async fn in_doubt() -> (SimulatedDisk, Spool, DeadLetter, Place) {
 async fn dead_letter_in_doubt_is_counted_and_written_once() {
     let (disk, spool, letter, place) = in_doubt().await;
     disk.fail(None);
-    spool.bury(vec![(letter, place)]).await.unwrap();
+    spool
+        .move_to_dead_letters(vec![(letter, place)])
+        .await
+        .unwrap();
     assert_eq!(spool.letters().len(), 1);
     assert_eq!(spool.status().dead_letters, 1);
     assert_eq!(spool.waiting(&subject("a")), 1);
@@ -54,13 +59,13 @@ async fn event_that_is_found_stored_while_its_dead_letter_is_in_doubt_is_counted
     for removed_first in [false, true] {
         let (disk, spool, _, place) = in_doubt().await;
         if removed_first {
-            spool.left(place.clone());
-            let _ = spool.remove_left(&Baselines::new()).await;
+            spool.delivered(place.clone());
+            let _ = spool.remove_delivered(&Baselines::new()).await;
         }
         disk.fail(None);
         spool.written().await.unwrap();
-        spool.left(place);
-        spool.remove_left(&Baselines::new()).await.unwrap();
+        spool.delivered(place);
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
         assert_eq!(spool.waiting(&subject("a")), 1);
         assert_eq!(numbers(&spool, "a").await, [1]);
     }

@@ -6,19 +6,19 @@ use tokio::sync::oneshot;
 
 use super::log::format::State;
 use super::queue::{Change, Made, Writer};
-use super::unsettled::Unsettled;
+use super::unreconciled::Unreconciled;
 use super::{Baselines, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
 /// Invariant 2: a change and its place in the writer's queue are decided together.
 #[derive(Debug)]
-pub(super) struct Inlet {
+pub(super) struct AppendQueue {
     /// No record that was queued has this index, or a higher one.
     pub(super) next_index: u64,
     pub(super) writer: Writer,
     /// Subjects with events that may be stored (invariant 4).
-    pub(super) unsettled: Unsettled,
+    pub(super) unreconciled: Unreconciled,
     pub(super) baselines: Baselines,
     pub(super) marker: ReplayMarker,
     /// The states that were queued before records, and the markers that were to be taken away.
@@ -38,7 +38,7 @@ pub(super) enum ReplayMarker {
     Written,
 }
 
-impl Inlet {
+impl AppendQueue {
     /// The marker by what the writer has reported.
     pub(super) fn marker(&mut self) -> ReplayMarker {
         if self
@@ -98,7 +98,7 @@ impl Inlet {
         index: u64,
         sent_above: &Baselines,
     ) -> (State, u64) {
-        self.unsettled.insert(subject.clone(), index);
+        self.unreconciled.insert(subject.clone(), index);
         match self.marker() {
             ReplayMarker::Absent => self.baselines.clone_from(sent_above),
             ReplayMarker::Uncertain | ReplayMarker::Written => {
@@ -128,20 +128,20 @@ impl Spool {
     /// Waits until that is on the disk, and does nothing where it is.
     pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
         let answer = {
-            let mut inlet = self.lock();
-            match inlet.marker() {
+            let mut appends = self.lock();
+            match appends.marker() {
                 ReplayMarker::Written => return Ok(()),
                 ReplayMarker::Absent => {
                     for (stream, sequence) in acknowledged {
-                        inlet.baselines.entry(stream.clone()).or_insert(*sequence);
+                        appends.baselines.entry(stream.clone()).or_insert(*sequence);
                     }
                 }
                 // A stream that is not named may hold what may be stored anywhere.
                 ReplayMarker::Uncertain => {}
             }
-            let state_number = inlet.marker_queued();
-            let before = Some(inlet.state(&inlet.baselines));
-            inlet.change(Change {
+            let state_number = appends.marker_queued();
+            let before = Some(appends.state(&appends.baselines));
+            appends.change(Change {
                 before,
                 state_number,
                 ..Change::default()
@@ -161,25 +161,25 @@ impl Spool {
     }
 
     /// Events of these subjects were sent and not answered.
-    pub(crate) fn unsettle(&self, subjects: impl IntoIterator<Item = Subject>) {
-        let mut inlet = self.lock();
+    pub(crate) fn mark_unreconciled(&self, subjects: impl IntoIterator<Item = Subject>) {
+        let mut appends = self.lock();
         for subject in subjects {
-            inlet.unsettled.insert(subject, 0);
+            appends.unreconciled.insert(subject, 0);
         }
     }
 
     /// What must be looked up before it is sent, and above which sequence numbers.
-    pub(crate) fn unsettled(&self) -> (Unsettled, Baselines) {
-        let inlet = self.lock();
-        (inlet.unsettled.clone(), inlet.baselines.clone())
+    pub(crate) fn unreconciled(&self) -> (Unreconciled, Baselines) {
+        let appends = self.lock();
+        (appends.unreconciled.clone(), appends.baselines.clone())
     }
 
-    pub(crate) fn is_unsettled(&self, subject: &Subject) -> bool {
-        self.lock().unsettled.contains(subject)
+    pub(crate) fn is_unreconciled(&self, subject: &Subject) -> bool {
+        self.lock().unreconciled.contains(subject)
     }
 
     /// A subject has been looked up as it stood in `before`.
-    pub(crate) fn settled(&self, subject: &Subject, before: &Unsettled) {
-        self.lock().unsettled.remove(subject, before);
+    pub(crate) fn reconciled(&self, subject: &Subject, before: &Unreconciled) {
+        self.lock().unreconciled.remove(subject, before);
     }
 }

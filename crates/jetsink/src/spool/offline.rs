@@ -11,7 +11,7 @@ use super::log::event::NewRecord;
 use super::log::opening::{self, Access, Counted, SpoolLoss};
 use super::log::reader;
 use super::log::writer::Log;
-use super::record::{DeadLetter, Record};
+use super::record::{DeadRecord, Record};
 use super::{SpoolStatus, access};
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
@@ -40,7 +40,7 @@ pub struct SpooledEvent {
 /// An event that the broker refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct BuriedEvent {
+pub struct DeadLetter {
     /// The event.
     pub event: SpooledEvent,
     /// When it was refused.
@@ -226,11 +226,11 @@ impl SpoolFile {
     ///
     /// # Errors
     /// [`SpoolError`], where the file can't be read further.
-    pub fn dead_letters(&self, mut visit: impl FnMut(BuriedEvent)) -> Result<u64, SpoolError> {
+    pub fn dead_letters(&self, mut visit: impl FnMut(DeadLetter)) -> Result<u64, SpoolError> {
         self.dead(|_, letter| visit(letter.into()))
     }
 
-    fn dead(&self, mut visit: impl FnMut(u64, DeadLetter)) -> Result<u64, SpoolError> {
+    fn dead(&self, mut visit: impl FnMut(u64, DeadRecord)) -> Result<u64, SpoolError> {
         let log = self.log()?;
         let mut damaged = 0;
         let mut next = 0;
@@ -340,8 +340,8 @@ impl From<Record> for SpooledEvent {
     }
 }
 
-impl From<DeadLetter> for BuriedEvent {
-    fn from(letter: DeadLetter) -> Self {
+impl From<DeadRecord> for DeadLetter {
+    fn from(letter: DeadRecord) -> Self {
         Self {
             event: letter.record.into(),
             died_at: time(letter.died_at),
@@ -358,5 +358,5 @@ fn time(millis: u64) -> SystemTime {
 }
 
 #[cfg(test)]
-#[path = "tests/file.rs"]
+#[path = "tests/offline.rs"]
 mod tests;

@@ -6,25 +6,25 @@ use crate::message::subject::Subject;
 
 /// The subjects of which something may be stored already.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Unsettled {
-    subjects: HashMap<Subject, Mark>,
+pub(crate) struct Unreconciled {
+    subjects: HashMap<Subject, Sent>,
     next_stamp: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
+struct Sent {
     /// To tell what came in after a look at it.
     stamp: u64,
     /// The last event that was sent before it was spooled.
     last_sent: u64,
 }
 
-impl Unsettled {
+impl Unreconciled {
     /// `index`: of an event that was sent before it was spooled; 0 for those that replay sent.
     pub(super) fn insert(&mut self, subject: Subject, index: u64) {
         self.next_stamp += 1;
         let stamp = self.next_stamp;
-        let mark = self.subjects.entry(subject).or_insert(Mark {
+        let mark = self.subjects.entry(subject).or_insert(Sent {
             stamp,
             last_sent: index,
         });
@@ -65,29 +65,29 @@ mod tests {
     #[test]
     fn a_subject_is_settled_unless_more_of_it_came_in_since() {
         let (a, b) = (subject("a"), subject("b"));
-        let mut unsettled = Unsettled::default();
-        unsettled.insert(a.clone(), 5);
-        let before = unsettled.clone();
+        let mut unreconciled = Unreconciled::default();
+        unreconciled.insert(a.clone(), 5);
+        let before = unreconciled.clone();
         // The same event once more is more, too.
-        unsettled.insert(a.clone(), 5);
-        unsettled.remove(&a, &before);
-        assert!(unsettled.contains(&a) && !unsettled.is_empty());
-        let before = unsettled.clone();
-        unsettled.remove(&b, &before);
-        assert!(unsettled.contains(&a));
-        unsettled.remove(&a, &before);
-        assert!(!unsettled.contains(&a) && unsettled.is_empty());
+        unreconciled.insert(a.clone(), 5);
+        unreconciled.remove(&a, &before);
+        assert!(unreconciled.contains(&a) && !unreconciled.is_empty());
+        let before = unreconciled.clone();
+        unreconciled.remove(&b, &before);
+        assert!(unreconciled.contains(&a));
+        unreconciled.remove(&a, &before);
+        assert!(!unreconciled.contains(&a) && unreconciled.is_empty());
     }
 
     #[test]
     fn the_last_that_was_sent_is_the_highest_of_its_subject() {
         let (a, b) = (subject("a"), subject("b"));
-        let mut unsettled = Unsettled::default();
+        let mut unreconciled = Unreconciled::default();
         for (index, last) in [(3, 3), (7, 7), (0, 7)] {
-            unsettled.insert(a.clone(), index);
-            assert_eq!(unsettled.last_sent(&a), last);
+            unreconciled.insert(a.clone(), index);
+            assert_eq!(unreconciled.last_sent(&a), last);
         }
-        assert_eq!(unsettled.last_sent(&b), 0);
-        assert_eq!(unsettled.subjects().collect::<Vec<_>>(), [&a]);
+        assert_eq!(unreconciled.last_sent(&b), 0);
+        assert_eq!(unreconciled.subjects().collect::<Vec<_>>(), [&a]);
     }
 }

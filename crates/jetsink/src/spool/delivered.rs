@@ -7,17 +7,17 @@ use std::sync::{MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::inlet::ReplayMarker;
+use super::append_queue::ReplayMarker;
 use super::log::event::NewRecord;
 use super::log::writer::lock as lock_index;
 use super::queue::{Change, Made, lock_dying};
-use super::record::DeadLetter;
+use super::record::DeadRecord;
 use super::{Baselines, Place, Spool};
 use crate::outcome::SpoolError;
 
 /// An event that has left, and is still on the disk.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct Delivered {
     place: Place,
     /// Whether its removal stands in the writer's queue, or is made.
     is_queued: bool,
@@ -25,9 +25,9 @@ pub(super) struct Leaving {
 
 impl Spool {
     /// An event is stored: others of its subject need not queue behind it any more. It stays on the
-    /// disk until [`remove_left`](Self::remove_left).
-    pub(crate) fn left(&self, place: Place) {
-        if let Entry::Vacant(free) = self.leaving().entry(place.index) {
+    /// disk until [`remove_delivered`](Self::remove_delivered).
+    pub(crate) fn delivered(&self, place: Place) {
+        if let Entry::Vacant(free) = self.lock_delivered().entry(place.index) {
             // In the order of the writer, which counts a dead letter's event out.
             let index = lock_index(&self.index);
             match lock_dying(&self.dying).get_mut(&place.index) {
@@ -37,8 +37,8 @@ impl Spool {
                 None => {}
             }
             drop(index);
-            self.accounts.leave(&place.subject, place.bytes);
-            free.insert(Leaving {
+            self.usage.leave(&place.subject, place.bytes);
+            free.insert(Delivered {
                 place,
                 is_queued: false,
             });
@@ -46,28 +46,28 @@ impl Spool {
     }
 
     /// How many have left and are still on the disk.
-    pub(crate) fn leaving_events(&self) -> usize {
-        self.leaving().len()
+    pub(crate) fn delivered_events(&self) -> usize {
+        self.lock_delivered().len()
     }
 
     /// An event can't be read any more.
     pub(crate) fn damaged(&self, place: Place) {
         self.damaged.fetch_add(1, Ordering::Relaxed);
-        self.left(place);
+        self.delivered(place);
     }
 
     /// Takes off the disk what has [`left`](Self::left); `acknowledged` are the highest sequence
     /// numbers that were acknowledged before anything that is in flight now. Queued for the disk
     /// by this call; the future waits for it. Where the disk fails, it is tried again the next time.
-    pub(crate) fn remove_left(
+    pub(crate) fn remove_delivered(
         &self,
         acknowledged: &Baselines,
     ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
         let mut places = Vec::new();
-        for leaving in self.leaving().values_mut() {
+        for delivered in self.lock_delivered().values_mut() {
             // Once, also where whoever queued it did not wait for it.
-            if !std::mem::replace(&mut leaving.is_queued, true) {
-                places.push(leaving.place.clone());
+            if !std::mem::replace(&mut delivered.is_queued, true) {
+                places.push(delivered.place.clone());
             }
         }
         let indexes: Vec<u64> = places.iter().map(|place| place.index).collect();
@@ -78,12 +78,12 @@ impl Spool {
                 return Ok(());
             };
             let result = answer.await.unwrap_or(Err(SpoolError::Closed));
-            let mut leaving = self.leaving();
+            let mut delivered = self.lock_delivered();
             let made = match result {
                 Ok(made) => made,
                 Err(error) => {
                     for index in indexes {
-                        if let Some(again) = leaving.get_mut(&index) {
+                        if let Some(again) = delivered.get_mut(&index) {
                             again.is_queued = false;
                         }
                     }
@@ -91,9 +91,9 @@ impl Spool {
                 }
             };
             for index in indexes {
-                leaving.remove(&index);
+                delivered.remove(&index);
             }
-            drop(leaving);
+            drop(delivered);
             if made == Made::OnDisk {
                 self.raise_baselines(raised, states);
             }
@@ -110,44 +110,47 @@ impl Spool {
             left: places,
             ..Change::default()
         };
-        let mut inlet = self.lock();
-        if inlet.unsettled.is_empty() {
+        let mut appends = self.lock();
+        if appends.unreconciled.is_empty() {
             // Ours follow once that is on the disk, or they would be above events that are still there.
-            let mut raised = inlet.baselines.clone();
+            let mut raised = appends.baselines.clone();
             raised.extend(acknowledged.clone());
-            let mut state = inlet.state(&raised);
-            if self.accounts.is_empty() {
-                inlet.marker_leaves();
+            let mut state = appends.state(&raised);
+            if self.usage.is_empty() {
+                appends.marker_leaves();
                 state.replay_began = false;
             }
             change.after = Some(state);
         }
-        let states = inlet.states;
-        (inlet.change(change), states)
+        let states = appends.states;
+        (appends.change(change), states)
     }
 
     /// Unless something came in meanwhile that may be stored.
     fn raise_baselines(&self, acknowledged: Baselines, states: u64) {
-        let nothing_is_leaving = self.leaving().is_empty();
-        let mut inlet = self.lock();
-        if inlet.unsettled.is_empty() {
-            inlet.baselines.extend(acknowledged);
+        let nothing_is_leaving = self.lock_delivered().is_empty();
+        let mut appends = self.lock();
+        if appends.unreconciled.is_empty() {
+            appends.baselines.extend(acknowledged);
             // What came in since then and may be stored would have queued it again.
-            let is_last = inlet.states == states && inlet.awaited.is_none();
-            if inlet.marker == ReplayMarker::Uncertain && is_last && nothing_is_leaving {
-                inlet.marker = ReplayMarker::Absent;
+            let is_last = appends.states == states && appends.awaited.is_none();
+            if appends.marker == ReplayMarker::Uncertain && is_last && nothing_is_leaving {
+                appends.marker = ReplayMarker::Absent;
             }
         }
     }
 
     /// Moves events to the dead letters.
-    pub(crate) async fn bury(&self, letters: Vec<(DeadLetter, Place)>) -> Result<(), SpoolError> {
+    pub(crate) async fn move_to_dead_letters(
+        &self,
+        letters: Vec<(DeadRecord, Place)>,
+    ) -> Result<(), SpoolError> {
         if letters.is_empty() {
             return Ok(());
         }
         let indexes: Vec<u64> = letters.iter().map(|(_, place)| place.index).collect();
         let answer = {
-            let mut inlet = self.lock();
+            let mut appends = self.lock();
             let mut change = Change::default();
             let mut dying = lock_dying(&self.dying);
             for (letter, place) in letters {
@@ -159,7 +162,7 @@ impl Spool {
                 }
             }
             drop(dying);
-            inlet.change(change)
+            appends.change(change)
         };
         answer.await.unwrap_or(Err(SpoolError::Closed))?;
         let dying = lock_dying(&self.dying);
@@ -172,7 +175,9 @@ impl Spool {
         Ok(())
     }
 
-    pub(super) fn leaving(&self) -> MutexGuard<'_, HashMap<u64, Leaving>> {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_delivered(&self) -> MutexGuard<'_, HashMap<u64, Delivered>> {
+        self.delivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,122 @@
+//! The way of an event into the spool: space for it, a place in the append queue, the answer of the disk.
+
+use std::sync::Arc;
+
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout_at};
+
+use super::log::event::{NewRecord, size_of_event};
+use super::queue::Change;
+use super::{Baselines, Record, Spool};
+use crate::message::envelope::Envelope;
+use crate::outcome::SpoolError;
+
+/// The bytes of events that wait for the disk, at most, unless one event alone has more.
+pub(super) const MAX_QUEUED_BYTES: u32 = 16 << 20;
+
+/// Room for one event, by [`Spool::reserve`].
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    spool: &'a Spool,
+    record: Record,
+    bytes: u64,
+    is_taken: bool,
+}
+
+impl Reservation<'_> {
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.record.envelope
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            let subject = self.record.envelope.subject();
+            self.spool.usage.release(subject, self.bytes);
+        }
+    }
+}
+
+impl Spool {
+    /// Makes room for an event, which from now on counts among those that wait here; until the room
+    /// is dropped, or for good once it was appended.
+    pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Reservation<'_>, SpoolError> {
+        let record = Record {
+            index: 0,
+            spooled_at: self.clock.millis(),
+            may_be_stored: false,
+            envelope: envelope.clone(),
+        };
+        let bytes = size_of_event(envelope);
+        self.usage.reserve(envelope.subject(), bytes)?;
+        Ok(Reservation {
+            spool: self,
+            record,
+            bytes,
+            is_taken: false,
+        })
+    }
+
+    /// Whether there would be room if the spool were empty.
+    pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
+        !self.usage.is_too_large(size_of_event(envelope))
+    }
+
+    /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may
+    /// be stored: above those sequence numbers, then.
+    ///
+    /// An event that finds no place in the queue by the deadline is not spooled. One that is queued may be
+    /// spooled, whatever becomes of the wait: dropping the future gives up the answer, not the event.
+    pub(crate) async fn append(
+        &self,
+        mut room: Reservation<'_>,
+        sent: Option<&Baselines>,
+        deadline: Instant,
+    ) -> Result<(), SpoolError> {
+        let started = Instant::now();
+        let bytes = u32::try_from(room.bytes)
+            .unwrap_or(u32::MAX)
+            .min(MAX_QUEUED_BYTES);
+        // One at a time, until it is queued: a later event that needs less room does not overtake. Without
+        // the cooperative yields of tokio, which would come before the place in this line is taken.
+        let turn = unconstrained(async {
+            let turn = self.line.lock().await;
+            let place = Arc::clone(&self.queue).acquire_many_owned(bytes).await;
+            place.map(|place| (turn, place))
+        });
+        let (turn, place) = match timeout_at(deadline, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(SpoolError::Closed),
+            Err(_) => {
+                return Err(SpoolError::Busy {
+                    waited: started.elapsed(),
+                });
+            }
+        };
+        room.is_taken = true;
+        room.record.may_be_stored = sent.is_some();
+        let answer = {
+            let mut appends = self.lock();
+            let subject = room.record.envelope.subject().clone();
+            let next_index = appends.next_index + 1;
+            let before = sent.map(|sent| appends.may_be_stored(&subject, next_index, sent));
+            let (before, state_number) = before.unzip();
+            appends.change(Change {
+                before,
+                state_number: state_number.unwrap_or(0),
+                records: vec![NewRecord::event(&room.record, None)],
+                _room: Some(place),
+                ..Change::default()
+            })
+        };
+        drop((turn, room));
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result.map(|_| ()),
+            Ok(Err(_)) => Err(SpoolError::Closed),
+            Err(_) => Err(SpoolError::TooSlow {
+                waited: started.elapsed(),
+            }),
+        }
+    }
+}

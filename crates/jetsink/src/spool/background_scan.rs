@@ -1,0 +1,50 @@
+//! Counts the backlog of an earlier process while new events are appended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::error;
+
+use super::append_queue::{AppendQueue, ReplayMarker};
+use super::log::opening::{Backlog, Counted, SpoolLoss};
+use super::usage::Usage;
+
+/// A backlog of up to this many bytes, two segments at most, is scanned before the spool opens, so that its status is
+/// exact from the start. A thread scans a larger one.
+pub(super) const MAX_SCANNED_AT_ONCE: u64 = 32 << 20;
+
+/// Scans the segments that existed when the spool was opened.
+pub(super) struct Scan {
+    pub(super) backlog: Backlog,
+    pub(super) uncounted: u64,
+    pub(super) usage: Arc<Usage>,
+    pub(super) appends: Arc<Mutex<AppendQueue>>,
+    pub(super) loss: Arc<OnceLock<SpoolLoss>>,
+    pub(super) is_closed: Arc<AtomicBool>,
+}
+
+impl Scan {
+    pub(super) fn run(self) {
+        let is_closed = self.is_closed;
+        let counted = self.backlog.scan(|| !is_closed.load(Ordering::Relaxed));
+        let Some(counted) = counted else { return };
+        report(&counted, &self.loss);
+        {
+            let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+            if appends.marker != ReplayMarker::Absent {
+                // Left by a process that sent: it is not known which.
+                for subject in counted.subjects.keys() {
+                    appends.unreconciled.insert(subject.clone(), u64::MAX);
+                }
+            }
+        }
+        self.usage.complete(&counted, self.uncounted);
+    }
+}
+
+fn report(counted: &Counted, loss: &OnceLock<SpoolLoss>) {
+    if !counted.loss.is_none() {
+        error!("{}", counted.loss);
+        let _ = loss.set(counted.loss.clone());
+    }
+}

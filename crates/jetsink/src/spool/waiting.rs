@@ -1,0 +1,70 @@
+//! The pending events by subject, and waits for their arrival and their end.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Spool;
+use crate::message::subject::Subject;
+
+impl Spool {
+    /// Whether no event waits here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.usage.is_empty()
+    }
+
+    /// Whether events of `subject` wait here, so that new ones must queue behind them.
+    pub(crate) fn holds(&self, subject: &Subject) -> bool {
+        self.usage.waiting(subject) > 0
+    }
+
+    /// How many events of `subject` wait here.
+    pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
+        self.usage.waiting(subject)
+    }
+
+    /// Waits until no event of `subject` waits here, until `deadline` at the most.
+    pub(crate) async fn drained(&self, subject: &Subject, deadline: Instant) -> bool {
+        let empty = async {
+            loop {
+                let mut drained = std::pin::pin!(self.usage.drained.notified());
+                drained.as_mut().enable();
+                if !self.holds(subject) {
+                    return;
+                }
+                drained.await;
+            }
+        };
+        timeout_at(deadline, empty).await.is_ok()
+    }
+
+    /// Waits until nothing waits here, until `deadline` at the most.
+    pub(crate) async fn emptied(&self, deadline: Instant) {
+        let empty = async {
+            loop {
+                let mut drained = std::pin::pin!(self.usage.drained.notified());
+                drained.as_mut().enable();
+                if self.usage.is_empty() {
+                    return;
+                }
+                drained.await;
+            }
+        };
+        let _ = timeout_at(deadline, empty).await;
+    }
+
+    /// Waits until the scan has ended and an event waits.
+    pub(crate) async fn filled(&self) {
+        while !self.usage.is_complete() || self.usage.is_empty() {
+            self.usage.came_in.notified().await;
+        }
+    }
+
+    /// Waits until an event comes in.
+    pub(crate) async fn came_in(&self) {
+        self.usage.came_in.notified().await;
+    }
+
+    /// The subjects of which something waits here.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        self.usage.subjects()
+    }
+}
