@@ -120,7 +120,7 @@ pub(crate) fn resolve_connection(
         connect = connect.tls_first();
     }
     if let Some(prefix) = &connection.inbox_prefix {
-        connect = connect.inbox_prefix(prefix);
+        connect = connect.inbox_prefix(prefix)?;
     }
     if let Some(domain) = &connection.js_domain {
         connect = connect.jetstream_domain(domain)?;

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-// Layers, from the top: admin and sink; pipeline and replay; nats and publish; observe; spool; publisher (the
+// Layers, from the top: admin and sink; replay; pipeline; nats and publish; observe; spool; publisher (the
 // port); outcome and circuit; message. A folder imports from layers below it only.
 mod admin;
 pub mod circuit;
@@ -13,7 +13,7 @@ mod message;
 mod nats;
 mod observe;
 mod outcome;
-pub mod pipeline;
+mod pipeline;
 mod publish;
 mod publisher;
 mod random;
@@ -49,7 +49,7 @@ pub use outcome::{
     Refusal, Scope, SpoolError, SpoolFailed,
 };
 #[doc(inline)]
-pub use pipeline::Pipeline;
+pub use pipeline::{MAX_WINDOW, Pipeline};
 
 // Watch the sink.
 pub use outcome::LastFailure;

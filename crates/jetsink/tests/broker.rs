@@ -299,7 +299,7 @@ async fn user_without_an_inbox_gets_an_error() {
     let sink = sink_with(settings.clone()).await;
     let error = failure(emit(&sink, "events.a", "x".into()).await.result);
     assert!(error.to_string().contains("set an inbox prefix"), "{error}");
-    let sink = sink_with(settings.inbox_prefix("_APP.in")).await;
+    let sink = sink_with(settings.inbox_prefix("_APP.in").unwrap()).await;
     assert_eq!(
         failure(emit(&sink, "events.a", "x".into()).await.result),
         PublishError::NoStream

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
-use jetsink::pipeline::MAX_WINDOW;
+use jetsink::MAX_WINDOW;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Pipeline, Sink, SinkSettings};
 use nats_local::stored;
 use tokio::time::Instant;

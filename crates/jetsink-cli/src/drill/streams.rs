@@ -18,11 +18,14 @@ pub(super) async fn capturing(
         stream: format!("for {subject}"),
         error,
     };
-    let mut names = reader.admin().stream_names(subject).await.map_err(failed)?;
-    match (names.pop(), names.pop()) {
-        (Some(stream), None) => Ok(stream),
-        _ => Err(Failure::Usage(format!(
+    let names = reader.admin().stream_names(subject).await.map_err(failed)?;
+    match names.as_slice() {
+        [stream] => Ok(stream.clone()),
+        [] => Err(Failure::Usage(format!(
             "--subject: no stream captures {subject}; jetsink stream apply makes one"
+        ))),
+        [first, second, ..] => Err(Failure::Usage(format!(
+            "--subject: {first} and {second} both capture {subject}; choose a subject of one stream"
         ))),
     }
 }

@@ -3,13 +3,12 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Admin;
 use crate::message::subject::Subject;
-use crate::nats::api::ANSWER_TIME;
+use crate::nats::api::{ANSWER_TIME, stream_names};
 use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
@@ -34,15 +33,9 @@ impl Admin<'_> {
     /// # Errors
     /// As [`account_info`](Self::account_info).
     pub async fn stream_names(self, subjects: &str) -> Result<Vec<StreamName>, PublishError> {
-        #[derive(Deserialize)]
-        struct Names {
-            #[serde(default)]
-            streams: Option<Vec<String>>,
-        }
-        let details = json!({ "subject": subjects });
-        let names: Names = self.ask(Question::StreamNames, &details).await?;
-        let names = names.streams.unwrap_or_default();
-        Ok(names.into_iter().map(StreamName::trusted).collect())
+        let shared = self.publisher.shared();
+        let session = shared.session().ok_or(PublishError::NotConnected)?;
+        stream_names(shared, &session, subjects).await
     }
 
     /// Returns a stream's configuration and state as the server's JSON. Takes at most 2 seconds.

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::rules;
 pub use super::rules::{Rule, Validation};
+use super::tenant::tenant_in;
 
 /// Characters of a message that is not our own.
 const MAX_FOREIGN_MESSAGE: usize = 200;
@@ -74,7 +75,7 @@ pub struct UnreadableText {
 }
 
 impl UnreadableText {
-    fn of(member: &str) -> Self {
+    pub(super) fn of(member: &str) -> Self {
         Self {
             member: rules::Quoted(member).to_string(),
         }
@@ -226,19 +227,7 @@ impl<'a> CloudEvent<'a> {
     /// [`UnreadableText`] if that string has an unpaired surrogate: the event has a tenant, but not one that can be
     /// distinguished from others.
     pub fn tenant(&self) -> Result<Option<String>, UnreadableText> {
-        let Some(data) = Object::read(self.data, "data")? else {
-            return Ok(None);
-        };
-        if let Some(tenant) = data.tenant {
-            return readable(tenant, "data.tenantId").map(Some);
-        }
-        let Some(correlation) = Object::read(data.correlation, "data.correlation")? else {
-            return Ok(None);
-        };
-        let tenant = correlation.tenant;
-        tenant
-            .map(|tenant| readable(tenant, "data.correlation.tenantId"))
-            .transpose()
+        tenant_in(self.data)
     }
 }
 
@@ -257,11 +246,7 @@ pub(crate) fn text_of<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str
     string_of(value).ok_or_else(|| UnreadableText::of(name))
 }
 
-fn readable(value: &RawValue, member: &str) -> Result<String, UnreadableText> {
-    text_of(member, value).map(Cow::into_owned)
-}
-
-fn is_string(value: &RawValue) -> bool {
+pub(super) fn is_string(value: &RawValue) -> bool {
     value.get().starts_with('"')
 }
 
@@ -454,83 +439,6 @@ fn check_value(name: &str, value: &RawValue) -> Result<(), Rule> {
         Some(b'{' | b'[') => Err(Rule::AttributeType),
         Some(b't' | b'f') => rules::check_other_type(name),
         _ => rules::check_other_type(name).and_then(|()| rules::check_number(json)),
-    }
-}
-
-/// The two members of an object that can carry a tenant; everything else is skipped.
-#[derive(Default)]
-struct Object<'a> {
-    /// Only if it is a string.
-    tenant: Option<&'a RawValue>,
-    correlation: Option<&'a RawValue>,
-}
-
-impl<'a> Object<'a> {
-    /// `None` if the value is not an object.
-    fn read(value: Option<&'a RawValue>, member: &str) -> Result<Option<Self>, UnreadableText> {
-        let Some(value) = value.filter(|value| value.get().starts_with('{')) else {
-            return Ok(None);
-        };
-        serde_json::from_str(value.get())
-            .map(Some)
-            .map_err(|_| UnreadableText::of(member))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut object = Object::default();
-                while let Some(key) = map.next_key::<Key>()? {
-                    let value: &'de RawValue = map.next_value()?;
-                    match key {
-                        Key::Tenant => object.tenant = is_string(value).then_some(value),
-                        Key::Correlation => object.correlation = Some(value),
-                        Key::Other => {}
-                    }
-                }
-                Ok(object)
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
-
-/// A key of an object that can carry a tenant. Read as bytes, so that a key with an unpaired surrogate is one of
-/// the others.
-enum Key {
-    Tenant,
-    Correlation,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Key;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_bytes<E: de::Error>(self, key: &[u8]) -> Result<Key, E> {
-                Ok(match key {
-                    b"tenantId" => Key::Tenant,
-                    b"correlation" => Key::Correlation,
-                    _ => Key::Other,
-                })
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod routing;
 pub(crate) mod rules;
 pub mod subject;
 pub(crate) mod template;
+mod tenant;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use async_nats::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::question::Question;
 use super::session::Session;
 use super::shared::Shared;
+use super::stream_name::StreamName;
 use super::wire::ApiError;
 use crate::outcome::{Known, PublishError, Scope};
 
@@ -48,6 +49,28 @@ pub(crate) async fn ask<T: DeserializeOwned>(
             known: Known::NotSent,
         }),
     }
+}
+
+/// Returns the names of the streams that capture any of `subjects`; `*` and `>` are allowed.
+pub(crate) async fn stream_names(
+    shared: &Shared,
+    session: &Session,
+    subjects: &str,
+) -> Result<Vec<StreamName>, PublishError> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        streams: Option<Vec<String>>,
+    }
+    let details = json!({ "subject": subjects });
+    let names: Names = ask(shared, session, Question::StreamNames, &details).await?;
+    let names = names.streams.unwrap_or_default().into_iter();
+    names
+        .map(|name| {
+            let name = StreamName::try_from(name);
+            name.map_err(|error| cant_read(&format!("its name in the server's answer: {error}")))
+        })
+        .collect()
 }
 
 /// Returns the error for a stream that can't be read.

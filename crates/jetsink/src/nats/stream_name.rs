@@ -52,9 +52,9 @@ pub enum StreamNameError {
 }
 
 impl StreamName {
-    /// A name that the server reported, or a constant of this crate.
-    pub(crate) fn trusted(name: impl Into<String>) -> Self {
-        Self(name.into())
+    /// The name of the stream that the CellOS server reads.
+    pub(crate) fn cellos() -> Self {
+        Self("CELLOS_EVENTS".to_owned())
     }
 
     /// The name as text.

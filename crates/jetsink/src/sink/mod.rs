@@ -94,7 +94,7 @@ impl<P: Publisher> Sink<P> {
     }
 
     /// Returns a pipeline with up to `window` envelopes in flight, at most
-    /// [`MAX_WINDOW`](crate::pipeline::MAX_WINDOW).
+    /// [`MAX_WINDOW`](crate::MAX_WINDOW).
     ///
     /// A window of 1 sends one after another. Several pipelines of a sink do not wait for each other,
     /// and keep no order among them. Closing the sink [stops](Pipeline::stop) them.

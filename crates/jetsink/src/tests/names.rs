@@ -44,6 +44,26 @@ fn name_that_would_change_the_subject_is_refused_at_every_entrance() {
 }
 
 #[test]
+fn inbox_prefix_that_is_not_a_subject_is_refused() {
+    let settings = || ConnectSettings::new("nats://127.0.0.1:4222").unwrap();
+    for prefix in [
+        "",
+        ".",
+        "a..b",
+        "*",
+        "a.>",
+        "two words",
+        "in\r\nPUB x 0",
+        "nul\0",
+    ] {
+        assert!(settings().inbox_prefix(prefix).is_err(), "{prefix:?}");
+    }
+    for prefix in ["_INBOX", "_APP.in", "_APP.in."] {
+        assert!(settings().inbox_prefix(prefix).is_ok(), "{prefix:?}");
+    }
+}
+
+#[test]
 fn name_that_the_server_accepts_is_accepted() {
     let longest = "x".repeat(255);
     for name in [

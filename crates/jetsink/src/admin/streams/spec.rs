@@ -104,10 +104,7 @@ impl StreamSpec {
     /// 90 days.
     #[must_use]
     pub fn cellos() -> Self {
-        Self::unchecked(
-            StreamName::trusted("CELLOS_EVENTS"),
-            vec!["cellos.events.>".to_owned()],
-        )
+        Self::unchecked(StreamName::cellos(), vec!["cellos.events.>".to_owned()])
     }
 
     fn unchecked(name: StreamName, subjects: Vec<String>) -> Self {

@@ -144,7 +144,7 @@ impl ConnectSettings {
             settings = settings.tls_first();
         }
         if let Some(prefix) = some(&context.inbox_prefix) {
-            settings = settings.inbox_prefix(prefix);
+            settings = settings.inbox_prefix(prefix)?;
         }
         if let Some(domain) = some(&context.jetstream_domain) {
             settings = settings.jetstream_domain(domain)?;

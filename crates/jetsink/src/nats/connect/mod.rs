@@ -171,10 +171,17 @@ impl ConnectSettings {
 
     /// Receives answers under this prefix instead of `_INBOX`, for users who may subscribe only
     /// there.
-    #[must_use]
-    pub fn inbox_prefix(mut self, prefix: &str) -> Self {
-        self.inbox_prefix = Some(prefix.trim_end_matches('.').to_owned());
-        self
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for a text that is not a subject.
+    pub fn inbox_prefix(mut self, prefix: &str) -> Result<Self, ConnectError> {
+        let prefix = prefix.trim_end_matches('.');
+        Subject::new(prefix).map_err(|error| ConnectError::Setting {
+            what: "inbox prefix",
+            reason: error.to_string(),
+        })?;
+        self.inbox_prefix = Some(prefix.to_owned());
+        Ok(self)
     }
 
     /// The connection's name in the broker's monitoring. Default: `jetsink`.
@@ -345,10 +352,6 @@ impl ConnectSettings {
             options = options.tls_first();
         }
         if let Some(prefix) = &self.inbox_prefix {
-            Subject::new(prefix).map_err(|error| ConnectError::Setting {
-                what: "inbox prefix",
-                reason: error.to_string(),
-            })?;
             options = options.custom_inbox_prefix(prefix);
         }
         Ok(options)

@@ -10,6 +10,8 @@ use crate::random::random_byte;
 /// The port and scheme where a URL names none are `nats` and 4222.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
+const SCHEMES: [&str; 4] = ["nats", "tls", "ws", "wss"];
+
 /// Reconnects at once, then after 20 ms, doubling up to a quarter of a second: short enough that
 /// delivery resumes within a second of the broker's return. One connection per process needs no
 /// longer one, and the spread keeps many processes from arriving together.
@@ -30,15 +32,15 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
-    // An unreadable URL may contain a password. The parser's own text describes the syntax only, except
-    // for the scheme, which it quotes.
-    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| {
-        let reason = e.to_string();
-        if reason.contains("scheme") {
-            return "its scheme is none of nats, tls, ws and wss".to_owned();
-        }
-        reason
-    })?;
+    // The parser quotes an unknown scheme, which may be part of a password. Its other texts describe the syntax only.
+    if let Some((scheme, _)) = text.split_once("://")
+        && !SCHEMES
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return Err("its scheme is none of nats, tls, ws and wss".to_owned());
+    }
+    let server: ServerAddr = text.parse().map_err(|e: std::io::Error| e.to_string())?;
     if server.host().is_empty() {
         return Err("it names no host".to_owned());
     }

@@ -13,7 +13,7 @@ use super::last_sequence::stream_tail;
 use super::message_info::MessageInfo;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
-use crate::nats::api::{ask, cant_read};
+use crate::nats::api::{ask, cant_read, stream_names};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -41,7 +41,7 @@ pub(crate) async fn stored_ids(
     for events in events.chunks(CONCURRENT_REQUESTS) {
         let requests = events
             .iter()
-            .map(|event| streams_of(shared, session, event.subject()));
+            .map(|event| stream_names(shared, session, event.subject().as_str()));
         let answers = try_join_all(requests).await?;
         for (event, streams) in events.iter().zip(answers) {
             for stream in streams {
@@ -102,27 +102,6 @@ fn is_permanent(error: &PublishError) -> bool {
         PublishError::FlowControlDenied => true,
         _ => false,
     }
-}
-
-async fn streams_of(
-    shared: &Shared,
-    session: &Session,
-    subject: &Subject,
-) -> Result<Vec<StreamName>, PublishError> {
-    #[derive(Deserialize)]
-    struct Names {
-        #[serde(default)]
-        streams: Option<Vec<String>>,
-    }
-    let names: Names = ask(
-        shared,
-        session,
-        Question::StreamNames,
-        &json!({ "subject": subject.as_str() }),
-    )
-    .await?;
-    let names = names.streams.unwrap_or_default();
-    Ok(names.into_iter().map(StreamName::trusted).collect())
 }
 
 async fn read(
