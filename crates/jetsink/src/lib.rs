@@ -40,6 +40,7 @@ pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
 #[doc(inline)]
 pub use message::event::{self, Rule, Validation};
 pub use message::pattern::SubjectPattern;
+pub use message::received::{BinaryEvent, BinaryEventError, EventTenant};
 #[doc(inline)]
 pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantPolicy};
 

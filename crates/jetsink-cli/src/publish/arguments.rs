@@ -170,7 +170,7 @@ pub(crate) struct Publish {
 pub(crate) enum IdRule {
     /// none: each line is a separate event
     Emit,
-    /// those with equal source and id
+    /// those with equal subject, source and id
     SourceId,
     /// those with equal subject and bytes
     Content,

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED};
 use super::event::{CloudEvent, EventError, UnreadableText, Validation, string_of, text_of};
+use super::received::{BinaryEvent, BinaryEventError, EventTenant};
 use super::routing::Routing;
 use super::rules::Quoted;
 use super::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy, push_percent_encoded};
@@ -36,9 +37,9 @@ pub enum MessageIdRule {
     /// None but the retries of one emit: the sink mints `<sink>.<n>` for each.
     #[default]
     PerEmit,
-    /// Those with the same `source` and `id`, which is the identity that CloudEvents defines.
-    /// Choose it for sources that keep to it; one that sends a constant id would have all but its
-    /// first event thrown away.
+    /// Those with the same subject, `source` and `id` (SHA-256). `source` and `id` are the identity that CloudEvents
+    /// defines; the subject keeps an event of one tenant from suppressing another tenant's. Choose it for sources
+    /// that keep to it: of a source with a constant id, only the first event would be stored.
     SourceAndId,
     /// Those with the same subject and the same bytes (SHA-256).
     Content,
@@ -51,6 +52,9 @@ pub enum BindingError {
     /// Not a CloudEvent.
     #[error("not a CloudEvent: {0}")]
     Event(#[from] EventError),
+    /// Not a CloudEvent in binary mode.
+    #[error("not a CloudEvent: {0}")]
+    BinaryEvent(#[from] BinaryEventError),
     /// It gives no subject.
     #[error("the event gives no valid subject: {0}; correct the event or the template")]
     Subject(#[from] SubjectError),
@@ -142,17 +146,80 @@ impl Binding {
     /// [`BindingError`]: not a valid CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
     /// binary mode, no valid headers. Nothing was sent, and the same event always returns the same error.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
+        self.envelope_of(json, self.template.names_tenant(), |tenant| tenant.named())
+    }
+
+    /// As [`envelope`](Self::envelope), but `choose` decides the tenant: it gets the one that the event names, and
+    /// returns the one that fills `{tenantId}`; `None` means `single`. It is also called if the template has no
+    /// `{tenantId}`, so that a caller can check the tenant.
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use jetsink::{Binding, EventTenant};
+    ///
+    /// let binding = Binding::new("shop.{tenantId}".parse()?);
+    /// let json = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+    /// let envelope = binding.envelope_with_tenant(json.into(), |tenant| match tenant {
+    ///     EventTenant::Named(name) => Some(name),
+    ///     EventTenant::Absent | EventTenant::Unreadable => Some(Cow::Borrowed("acme")),
+    /// })?;
+    /// assert_eq!(envelope.subject().as_str(), "shop.acme");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`envelope`](Self::envelope).
+    pub fn envelope_with_tenant(
+        &self,
+        json: Bytes,
+        choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
+    ) -> Result<Envelope, BindingError> {
+        self.envelope_of(json, true, choose)
+    }
+
+    /// Makes the envelope of an event that was received in binary mode. In [`ContentMode::Binary`] attributes and data
+    /// stay as they are; in [`ContentMode::Structured`] the payload is the event's JSON, as by
+    /// [`event_json`](crate::event_json). `choose` decides the tenant, as for
+    /// [`envelope_with_tenant`](Self::envelope_with_tenant).
+    ///
+    /// # Errors
+    /// [`BindingError`]: no valid subject, no valid headers, or an unreadable tenant. Nothing was sent.
+    pub fn binary_envelope(
+        &self,
+        event: &BinaryEvent,
+        choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
+    ) -> Result<Envelope, BindingError> {
+        let routing = event.routing(self.template.attributes())?;
+        let headers = event.headers(&routing)?;
+        let json = || super::export::json_of_binary(&headers, event.data());
+        let needs_json =
+            self.mode == ContentMode::Structured || self.message_id == MessageIdRule::Content;
+        let json = if needs_json { json()? } else { Bytes::new() };
+        let (subject, message_id) = self.address(&routing, &json, choose)?;
+        let (headers, payload) = match self.mode {
+            ContentMode::Structured => (routing.structured_headers()?, json),
+            ContentMode::Binary => (headers, event.data().clone()),
+        };
+        Ok(with_id(Envelope::new(subject, payload), message_id).with_headers(headers))
+    }
+
+    fn envelope_of(
+        &self,
+        json: Bytes,
+        reads_tenant: bool,
+        choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
+    ) -> Result<Envelope, BindingError> {
         if self.mode == ContentMode::Structured
             && let Some(routing) = Routing::read(&json, self.template.attributes())
         {
             let headers = routing.structured_headers()?;
-            let (subject, message_id) = self.address(&routing, &json)?;
+            let (subject, message_id) = self.address(&routing, &json, choose)?;
             return Ok(with_id(Envelope::new(subject, json), message_id).with_headers(headers));
         }
         let event = CloudEvent::from_json_with(&json, self.validation)?;
         let deviation = event.deviation().and_then(|error| error.rule);
-        let routing = self.routing(&event)?;
-        let (subject, message_id) = self.address(&routing, &json)?;
+        let routing = self.routing(&event, reads_tenant)?;
+        let (subject, message_id) = self.address(&routing, &json, choose)?;
         let (headers, payload) = match self.mode {
             ContentMode::Structured => (routing.structured_headers()?, json.clone()),
             ContentMode::Binary => (binary_headers(&event, &routing)?, binary_payload(&event)?),
@@ -162,12 +229,12 @@ impl Binding {
     }
 
     /// The parts of an event that the quick reader returns.
-    fn routing<'e>(&self, event: &'e CloudEvent<'_>) -> Result<Routing<'e>, UnreadableText> {
-        let tenant = if self.template.names_tenant() {
-            event.tenant()?
-        } else {
-            None
-        };
+    fn routing<'e>(
+        &self,
+        event: &'e CloudEvent<'_>,
+        reads_tenant: bool,
+    ) -> Result<Routing<'e>, UnreadableText> {
+        let tenant = if reads_tenant { event.tenant()? } else { None };
         let others = self.template.attributes().iter();
         Ok(Routing {
             specversion: event.specversion().into(),
@@ -177,6 +244,7 @@ impl Binding {
             traceparent: event.traceparent(),
             tracestate: event.tracestate(),
             tenant: tenant.map(Cow::Owned),
+            is_opaque: is_opaque(event),
             others: others
                 .map(|name| event.attribute(name))
                 .collect::<Result<_, _>>()?,
@@ -187,6 +255,7 @@ impl Binding {
         &self,
         event: &Routing<'_>,
         json: &[u8],
+        choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
     ) -> Result<(Subject, Option<MessageId>), BindingError> {
         let attribute = |name: &str| match name {
             "specversion" => Some(Cow::Borrowed(&*event.specversion)),
@@ -198,13 +267,17 @@ impl Binding {
                 event.others[place].as_deref().map(Cow::Borrowed)
             }
         };
-        let tenant = event.tenant.as_deref();
+        let tenant = choose(match &event.tenant {
+            Some(tenant) => EventTenant::Named(Cow::Borrowed(tenant)),
+            None if event.is_opaque => EventTenant::Unreadable,
+            None => EventTenant::Absent,
+        });
         let subject = self
             .template
-            .resolve(tenant, self.tenant_policy, attribute)?;
+            .resolve(tenant.as_deref(), self.tenant_policy, attribute)?;
         let message_id = match self.message_id {
             MessageIdRule::PerEmit => None,
-            MessageIdRule::SourceAndId => Some(source_and_id(&event.source, &event.id)?),
+            MessageIdRule::SourceAndId => Some(identity(&subject, &event.source, &event.id)?),
             MessageIdRule::Content => Some(content_id(&subject, json)?),
         };
         Ok((subject, message_id))
@@ -239,7 +312,7 @@ pub fn structured_headers(
 }
 
 /// `traceparent`, and `tracestate` beside it, as W3C Trace Context has them.
-fn push_trace(
+pub(super) fn push_trace(
     headers: &mut Headers,
     traceparent: Option<&str>,
     tracestate: Option<&str>,
@@ -257,9 +330,14 @@ fn push_trace(
     Ok(())
 }
 
-/// `<source> <id>`, each percent-encoded; the space is what neither can hold.
-fn source_and_id(source: &str, id: &str) -> Result<MessageId, HeaderError> {
-    MessageId::new(format!("{} {}", header_value(source), header_value(id)))
+/// A hash of subject, `source` and `id`. Each is preceded by its length, so that no two of them run into each other.
+fn identity(subject: &Subject, source: &str, id: &str) -> Result<MessageId, HeaderError> {
+    let mut digest = Sha256::new();
+    for part in [subject.as_str(), source, id] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    MessageId::new(URL_SAFE_NO_PAD.encode(digest.finalize()))
 }
 
 fn content_id(subject: &Subject, json: &[u8]) -> Result<MessageId, HeaderError> {
@@ -272,7 +350,7 @@ fn content_id(subject: &Subject, json: &[u8]) -> Result<MessageId, HeaderError> 
 }
 
 /// Percent-encodes space, `"`, `%` and all outside U+0021 to U+007E (binding, section 3.1.3.2).
-fn header_value(text: &str) -> String {
+pub(super) fn header_value(text: &str) -> String {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && byte != b'"' && byte != b'%' {
@@ -336,6 +414,12 @@ fn binary_payload(event: &CloudEvent<'_>) -> Result<Bytes, BindingError> {
             Ok(Bytes::copy_from_slice(data.get().as_bytes()))
         }
     }
+}
+
+/// Whether the data cannot be searched for a tenant: Base64, or text that is not JSON.
+fn is_opaque(event: &CloudEvent<'_>) -> bool {
+    let is_text = event.data.is_some_and(|data| data.get().starts_with('"'));
+    event.data_base64.is_some() || (is_text && !holds_json(event))
 }
 
 /// Whether the data is JSON by its declared type.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::rules;
 pub use super::rules::{Rule, Validation};
-use super::tenant::tenant_in;
+use super::tenant::tenant_of;
 
 /// Characters of a message that is not our own.
 const MAX_FOREIGN_MESSAGE: usize = 200;
@@ -227,7 +227,7 @@ impl<'a> CloudEvent<'a> {
     /// [`UnreadableText`] if that string has an unpaired surrogate: the event has a tenant, but not one that can be
     /// distinguished from others.
     pub fn tenant(&self) -> Result<Option<String>, UnreadableText> {
-        tenant_in(self.data)
+        tenant_of(self.data)
     }
 }
 

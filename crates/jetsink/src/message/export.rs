@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::binding::{ContentMode, is_json};
-use super::envelope::{CONTENT_TYPE, Envelope};
+use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers};
 use super::rules::Quoted;
 
 /// Why an envelope has no event that can be written as JSON.
@@ -84,6 +85,18 @@ pub(crate) fn json_of_message(
         Some(ContentMode::Structured) => {
             on_one_line(payload).map_err(|error| ExportError::NotJson(error.to_string()))
         }
+    }
+}
+
+/// The JSON of an event whose attributes are these headers.
+pub(crate) fn json_of_binary(headers: &Headers, payload: &[u8]) -> Result<Bytes, HeaderError> {
+    let headers: Vec<(&str, &str)> = headers.iter().collect();
+    match binary_event(&headers, payload) {
+        Ok(json) => Ok(json.into()),
+        // The headers were encoded here.
+        Err(_) => Err(HeaderError::Name {
+            name: "`ce-*`".to_owned(),
+        }),
     }
 }
 

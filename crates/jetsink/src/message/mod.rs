@@ -2,7 +2,8 @@
 //!
 //! An event enters here, before it reaches a sink. [`binding::Binding::envelope`] reads the attributes that
 //! it needs ([`routing`], or [`event`] for unusual input), fills the subject template ([`subject`]) and
-//! returns an [`envelope::Envelope`]. An invalid event ends here with its own error. [`export`] turns a
+//! returns an [`envelope::Envelope`]. An event that a
+//! transport delivered in binary mode enters by [`received`]. An invalid event ends here with its own error. [`export`] turns a
 //! message back into JSON.
 
 pub mod binding;
@@ -10,6 +11,7 @@ pub(crate) mod envelope;
 pub mod event;
 pub(crate) mod export;
 pub(crate) mod pattern;
+pub(crate) mod received;
 pub(crate) mod routing;
 pub(crate) mod rules;
 pub mod subject;

@@ -26,6 +26,8 @@ pub(crate) struct Routing<'a> {
     pub(crate) traceparent: Option<Cow<'a, str>>,
     pub(crate) tracestate: Option<Cow<'a, str>>,
     pub(crate) tenant: Option<Cow<'a, str>>,
+    /// Whether the data cannot be searched for a tenant: Base64, or text that is not JSON.
+    pub(crate) is_opaque: bool,
     /// The texts of the other attributes that were asked for, in the order in which they were.
     pub(crate) others: Vec<Option<Cow<'a, str>>>,
 }
@@ -56,6 +58,7 @@ impl<'de> Visitor<'de> for Event<'_> {
         let (mut id, mut source, mut event_type, mut specversion) = (None, None, None, None);
         let (mut data, mut has_base64) = (None, false);
         let (mut traceparent, mut tracestate) = (None, None);
+        let mut is_json = true;
         let mut others = vec![None; self.others.len()];
         let mut names = [""; MAX_ATTRIBUTES];
         let mut known = 0;
@@ -96,6 +99,7 @@ impl<'de> Visitor<'de> for Event<'_> {
                             match name {
                                 "traceparent" => traceparent = Some(text.clone()),
                                 "tracestate" => tracestate = Some(text.clone()),
+                                "datacontenttype" => is_json = super::binding::is_json(Some(&text)),
                                 _ => {}
                             }
                             text
@@ -130,6 +134,7 @@ impl<'de> Visitor<'de> for Event<'_> {
             event_type: event_type.ok_or_else(give_up)?,
             traceparent,
             tracestate,
+            is_opaque: has_base64 || (!is_json && matches!(data, Some(Value::Text(_)))),
             tenant: data.and_then(Value::tenant),
             others,
         })

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::event::{UnreadableText, is_string, text_of};
 
 /// Returns the tenant as [`CloudEvent::tenant`](super::event::CloudEvent::tenant) describes it.
-pub(super) fn tenant_in(data: Option<&RawValue>) -> Result<Option<String>, UnreadableText> {
+pub(super) fn tenant_of(data: Option<&RawValue>) -> Result<Option<String>, UnreadableText> {
     let Some(data) = Object::read(data, "data")? else {
         return Ok(None);
     };

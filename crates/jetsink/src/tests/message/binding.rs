@@ -297,14 +297,30 @@ fn a_trace_that_does_not_fit_into_headers_stays_in_the_event() {
 }
 
 #[test]
-fn ids_tell_events_apart_where_joining_them_would_not() {
-    let id = |source: &str, id: &str| source_and_id(source, id).unwrap();
-    assert_ne!(id("a", "b c"), id("a b", "c"));
-    assert_ne!(id("a ", "b"), id("a%20", "b"));
-    assert_eq!(id("a", "b").as_str(), "a b");
+fn ids_differ_where_any_part_differs() {
+    let id = |subject: &str, source: &str, id: &str| {
+        identity(&Subject::new(subject).unwrap(), source, id).unwrap()
+    };
+    assert_ne!(id("e", "a", "b c"), id("e", "a b", "c"));
+    assert_ne!(id("e", "a", "bc"), id("e", "ab", "c"));
+    assert_ne!(id("e.a", "b", "c"), id("e.b", "b", "c"), "another tenant");
+    assert_eq!(id("e", "a", "b"), id("e", "a", "b"));
     let one = content_id(&Subject::new("e.a").unwrap(), b"x").unwrap();
     let other_tenant = content_id(&Subject::new("e.b").unwrap(), b"x").unwrap();
     assert_ne!(one, other_tenant);
+}
+
+#[test]
+fn source_and_id_of_one_tenant_never_suppress_those_of_another() {
+    let binding =
+        Binding::new("events.{tenantId}".parse().unwrap()).message_id(MessageIdRule::SourceAndId);
+    let id = |tenant: &str| {
+        let json = event(&format!(r#","data":{{"tenantId":"{tenant}"}}"#));
+        let envelope = binding.envelope(json.into()).unwrap();
+        envelope.message_id().unwrap().clone()
+    };
+    assert_ne!(id("acme"), id("other"));
+    assert_eq!(id("acme"), id("acme"));
 }
 
 #[test]
