@@ -46,8 +46,8 @@ pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantP
 
 // Emit it, and read the result.
 pub use outcome::{
-    Acknowledgement, CircuitOpen, Delivery, EmitError, FailedEmit, Known, PublishError, Receipt,
-    Refusal, Scope, SpoolError, SpoolFailed,
+    Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
+    PublishError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
 };
 #[doc(inline)]
 pub use pipeline::{MAX_WINDOW, Pipeline};

@@ -71,9 +71,17 @@ impl JwtAccount {
     /// # Errors
     /// [`NatsLocalError::Broker`] if signing fails.
     pub fn user(&self, name: &str) -> Result<JwtUser, NatsLocalError> {
+        self.user_with_max_payload(name, -1)
+    }
+
+    /// Creates a user of the account whose messages have at most this many bytes; -1 for no limit.
+    ///
+    /// # Errors
+    /// [`NatsLocalError::Broker`] if signing fails.
+    pub fn user_with_max_payload(&self, name: &str, bytes: i64) -> Result<JwtUser, NatsLocalError> {
         let user = KeyPair::new_user();
         let claims = json!({
-            "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
+            "type": "user", "version": 2, "subs": -1, "data": -1, "payload": bytes,
         });
         let jwt = token(&self.account, &user.public_key(), name, claims)?;
         let seed = user

@@ -13,12 +13,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
+use std::time::Duration;
 
 use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::suspects::ends_connection;
+use super::wire::Limit;
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
 use crate::sync::lock;
@@ -29,6 +33,8 @@ pub(crate) type Answer = Result<Message, PublishError>;
 #[derive(Debug)]
 struct Waiting {
     subject: Arc<str>,
+    /// Payload and headers.
+    bytes: usize,
     to: Waiter,
 }
 
@@ -92,6 +98,72 @@ struct Table {
     check: Option<u64>,
     /// Set while the broker refuses the subscription to the inbox: no answer can arrive.
     inbox_denied: Option<String>,
+    /// The publish that must be alone in flight: no other is registered before it has its answer.
+    alone: Option<u64>,
+    /// A publish is waiting to be alone: until this time no other is registered.
+    reserved_until: Option<Instant>,
+}
+
+/// Whether a publish may be in flight together with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    Any,
+    Alone,
+}
+
+/// A publish to register.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) subject: Arc<str>,
+    /// Payload and headers.
+    pub(crate) bytes: usize,
+    pub(crate) company: Company,
+}
+
+/// The time for which a publish that must be alone keeps others away while it waits for those in flight. It
+/// renews this each time it tries.
+const RESERVATION: Duration = Duration::from_millis(50);
+
+impl Table {
+    /// Whether a publish may be registered now.
+    #[inline]
+    fn has_place(&mut self, company: Company) -> bool {
+        if self.alone.is_some() {
+            return false;
+        }
+        match company {
+            Company::Any => self.reserved_until.is_none() || self.reservation_has_expired(),
+            Company::Alone if self.waiting.is_empty() => true,
+            Company::Alone => {
+                self.reserved_until = Some(Instant::now() + RESERVATION);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn reservation_has_expired(&mut self) -> bool {
+        let now = Instant::now();
+        self.reserved_until.take_if(|until| *until <= now).is_some()
+    }
+
+    fn take(&mut self, token: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&token)?;
+        if self.alone.is_some() {
+            self.alone.take_if(|alone| *alone == token);
+        }
+        Some(waiting)
+    }
+}
+
+impl Waiting {
+    /// The length that a limit concerns.
+    fn length(&self, limit: Limit) -> usize {
+        match limit {
+            Limit::Payload => self.bytes,
+            Limit::ControlLine => self.subject.len(),
+        }
+    }
 }
 
 /// Whether an answer was still expected.
@@ -107,7 +179,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Answers(Mutex<Table>);
 
 impl Answers {
-    /// Registers a publish to `subject` over `session`.
+    /// Registers a publish over `session`. `None` if it must wait: another publish has to be alone in
+    /// flight, or others are in flight and this one has to be alone.
     ///
     /// # Errors
     /// [`PublishError::NotConnected`] unless `session` is the current one (invariant 1), and
@@ -115,11 +188,11 @@ impl Answers {
     pub(crate) fn register(
         &self,
         session: u64,
-        subject: Arc<str>,
-    ) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
+        publish: Pending,
+    ) -> Result<Option<(u64, oneshot::Receiver<Answer>)>, PublishError> {
         let (sender, receiver) = oneshot::channel();
-        let token = self.insert(session, subject, Waiter::One(sender))?;
-        Ok((token, receiver))
+        let token = self.insert(session, publish, Waiter::One(sender))?;
+        Ok(token.map(|token| (token, receiver)))
     }
 
     /// Registers a publish of a window, whose answer goes to `arrivals`.
@@ -130,18 +203,25 @@ impl Answers {
         &self,
         session: u64,
         subject: &Subject,
+        bytes: usize,
         arrivals: &Arc<Arrivals>,
         place: u64,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<Option<u64>, PublishError> {
         let arrivals = Arc::clone(arrivals);
-        self.insert(
-            session,
-            subject.to_shared(),
-            Waiter::OfWindow { arrivals, place },
-        )
+        let publish = Pending {
+            subject: subject.to_shared(),
+            bytes,
+            company: Company::Any,
+        };
+        self.insert(session, publish, Waiter::OfWindow { arrivals, place })
     }
 
-    fn insert(&self, session: u64, subject: Arc<str>, to: Waiter) -> Result<u64, PublishError> {
+    fn insert(
+        &self,
+        session: u64,
+        publish: Pending,
+        to: Waiter,
+    ) -> Result<Option<u64>, PublishError> {
         let mut table = self.lock();
         if table.session != Some(session) {
             return Err(PublishError::NotConnected);
@@ -151,15 +231,22 @@ impl Answers {
                 inbox: inbox.clone(),
             });
         }
+        if !table.has_place(publish.company) {
+            return Ok(None);
+        }
         table.next_token += 1;
         let token = table.next_token;
-        table.waiting.insert(token, Waiting { subject, to });
-        Ok(token)
+        if publish.company == Company::Alone {
+            (table.alone, table.reserved_until) = (Some(token), None);
+        }
+        let Pending { subject, bytes, .. } = publish;
+        table.waiting.insert(token, Waiting { subject, bytes, to });
+        Ok(Some(token))
     }
 
     /// Gives up waiting for `token`.
     pub(crate) fn forget(&self, token: u64) {
-        self.lock().waiting.remove(&token);
+        self.lock().take(token);
     }
 
     /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
@@ -185,7 +272,7 @@ impl Answers {
         if table.check.take_if(|check| *check == token).is_some() {
             return Arrival::Expected;
         }
-        match table.waiting.remove(&token) {
+        match table.take(token) {
             Some(waiting) => {
                 waiting.to.answer(Ok(message));
                 Arrival::Expected
@@ -202,13 +289,26 @@ impl Answers {
     }
 
     /// Records the end of the connection: the outcome of publishes in flight is unknown (invariant 2).
-    pub(crate) fn down(&self) {
+    ///
+    /// If the server ended it because of a limit, the largest publish in flight breaks this limit, and is
+    /// refused. Returns its length, to be compared with the limit.
+    pub(crate) fn down(&self, broken: Option<Limit>) -> Option<usize> {
         let mut table = self.lock();
         table.session = None;
         table.check = None;
+        (table.alone, table.reserved_until) = (None, None);
+        let guilty = broken.and_then(|limit| {
+            let lengths = table.waiting.iter().map(|(t, w)| (w.length(limit), *t));
+            let (length, token) = lengths.max()?;
+            let waiting = table.waiting.remove(&token)?;
+            let error = ends_connection(waiting.bytes, limit.into());
+            waiting.to.answer(Err(error));
+            Some(length)
+        });
         for (_, waiting) in table.waiting.drain() {
             waiting.to.answer(Err(PublishError::ConnectionLost));
         }
+        guilty
     }
 
     /// Fails the publishes to `subject`, which the broker refused.
@@ -225,7 +325,7 @@ impl Answers {
             .map(|(token, _)| *token)
             .collect();
         for token in denied {
-            if let Some(waiting) = table.waiting.remove(&token) {
+            if let Some(waiting) = table.take(token) {
                 waiting.to.answer(Err(PublishError::PermissionDenied));
             }
         }
@@ -235,6 +335,7 @@ impl Answers {
     pub(crate) fn inbox_denied(&self, inbox: &str) {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
+        table.alone = None;
         for (_, waiting) in table.waiting.drain() {
             waiting.to.answer(Err(PublishError::InboxDenied {
                 inbox: inbox.to_owned(),
@@ -253,111 +354,5 @@ impl Answers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message() -> Message {
-        Message {
-            subject: "inbox.1".into(),
-            reply: None,
-            payload: bytes::Bytes::new(),
-            headers: None,
-            status: None,
-            description: None,
-            length: 0,
-        }
-    }
-
-    fn connected() -> Answers {
-        let answers = Answers::default();
-        answers.up(1);
-        answers
-    }
-
-    #[test]
-    fn register_fails_without_a_connection_and_for_an_earlier_session() {
-        let answers = Answers::default();
-        assert_eq!(
-            answers.register(1, "a".into()).err(),
-            Some(PublishError::NotConnected)
-        );
-        answers.up(2);
-        assert_eq!(
-            answers.register(1, "a".into()).err(),
-            Some(PublishError::NotConnected)
-        );
-        assert!(answers.register(2, "a".into()).is_ok());
-    }
-
-    #[test]
-    fn down_fails_all_publishes_in_flight_and_drops_the_liveness_check() {
-        let answers = connected();
-        let (token, mut first) = answers.register(1, "a".into()).unwrap();
-        let (_, mut second) = answers.register(1, "b".into()).unwrap();
-        answers.begin_check(1, token);
-        answers.down();
-        for receiver in [&mut first, &mut second] {
-            assert!(matches!(
-                receiver.try_recv(),
-                Ok(Err(PublishError::ConnectionLost))
-            ));
-        }
-        assert_eq!(answers.in_flight(), 0);
-    }
-
-    #[test]
-    fn answer_to_a_cancelled_publish_is_a_sign_of_life_and_leaves_no_entry() {
-        let answers = connected();
-        let (token, receiver) = answers.register(1, "a".into()).unwrap();
-        drop(receiver);
-        answers.forget(token);
-        assert_eq!(answers.arrived(token, message()), Arrival::GivenUp);
-        assert_eq!(answers.in_flight(), 0);
-    }
-
-    #[test]
-    fn one_liveness_check_serves_all_publishes_sent_before_it() {
-        let answers = connected();
-        let (first, _r1) = answers.register(1, "a".into()).unwrap();
-        let (second, _r2) = answers.register(1, "a".into()).unwrap();
-        let check = answers.begin_check(1, first).unwrap();
-        assert_eq!(answers.begin_check(1, second), None);
-        assert!(!answers.answered_since(second));
-        assert_eq!(answers.arrived(check, message()), Arrival::Expected);
-        assert!(answers.answered_since(second));
-    }
-
-    #[test]
-    fn denied_subject_fails_its_own_publishes_only() {
-        let answers = connected();
-        let (_, mut denied) = answers.register(1, "a".into()).unwrap();
-        let (_, mut other) = answers.register(1, "b".into()).unwrap();
-        answers.publish_denied("a");
-        assert!(matches!(
-            denied.try_recv(),
-            Ok(Err(PublishError::PermissionDenied))
-        ));
-        assert!(other.try_recv().is_err());
-        assert_eq!(answers.in_flight(), 1);
-    }
-
-    #[test]
-    fn arrivals_collect_all_answers_of_a_window() {
-        let answers = connected();
-        let arrivals = Arc::new(Arrivals::default());
-        let subject = Subject::new("a").unwrap();
-        let first = answers.register_in(1, &subject, &arrivals, 0).unwrap();
-        answers.register_in(1, &subject, &arrivals, 1).unwrap();
-        let context = Context::from_waker(std::task::Waker::noop());
-        let mut taken = Vec::new();
-        arrivals.take(&context, &mut taken);
-        assert!(taken.is_empty());
-        assert_eq!(answers.arrived(first, message()), Arrival::Expected);
-        answers.down();
-        arrivals.take(&context, &mut taken);
-        assert!(matches!(
-            taken[..],
-            [(0, Ok(_)), (1, Err(PublishError::ConnectionLost))]
-        ));
-    }
-}
+#[path = "../tests/answers.rs"]
+mod tests;

@@ -4,19 +4,21 @@
 //! own state for polling only. So the callback updates this state at once, and a watchdog polls the client's
 //! state in case an event was dropped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, Event, ServerError};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
 
 use super::answers::{Answers, Arrival};
-use super::wire::{Violation, violation};
+use super::suspects::Suspects;
+use super::wire::{Violation, broken_limit, violation};
 use crate::publisher::Connection;
+use crate::sync::{lock, read, write};
 
 /// The polling interval of the watchdog: if the disconnect event is lost, publishes in flight fail after this.
 const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
@@ -32,6 +34,19 @@ pub(crate) struct Link {
     /// Set while the watchdog sleeps because nothing is in flight.
     parked: AtomicBool,
     wake: Notify,
+    errors: Mutex<Errors>,
+    /// The process of the current session's server.
+    server: RwLock<Arc<str>>,
+    pub(crate) suspects: Suspects,
+}
+
+/// The errors that the server reports beside its answers.
+#[derive(Debug, Default)]
+struct Errors {
+    /// The last one over the current session: the reason if the server ends the connection.
+    of_session: Option<String>,
+    /// The last one in the log.
+    logged: Option<String>,
 }
 
 impl Link {
@@ -43,6 +58,9 @@ impl Link {
             sessions: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             wake: Notify::new(),
+            errors: Mutex::default(),
+            server: RwLock::new("".into()),
+            suspects: Suspects::default(),
         })
     }
 
@@ -63,11 +81,11 @@ impl Link {
         match event {
             Event::Disconnected | Event::Closed => self.down(),
             Event::ServerError(ServerError::Other(text)) => match violation(text) {
-                Some((subject, Violation::Publish)) => self.answers.publish_denied(subject),
-                Some((subject, Violation::Subscribe)) => self.answers.inbox_denied(subject),
-                None => warn!(error = %text.escape_debug(), "the broker reports an error"),
+                Some((subject, Violation::Publish)) => self.answers.publish_denied(&subject),
+                Some((subject, Violation::Subscribe)) => self.answers.inbox_denied(&subject),
+                None => self.reported(text.escape_debug().to_string()),
             },
-            Event::ServerError(error) => warn!(%error, "the broker reports an error"),
+            Event::ServerError(error) => self.reported(error.to_string()),
             Event::LameDuckMode => info!("the broker is about to shut down (lame duck mode)"),
             Event::Connected | Event::Draining | Event::SlowConsumer(_) | Event::ClientError(_) => {
             }
@@ -75,7 +93,10 @@ impl Link {
     }
 
     /// Makes a ready session the current one.
-    pub(crate) fn up(&self, session: u64) {
+    pub(crate) fn up(&self, session: u64, server: Arc<str>) {
+        self.suspects.connected(&server);
+        *write(&self.server) = server;
+        lock(&self.errors).of_session = None;
         self.session.store(session, Ordering::Release);
         self.answers.up(session);
         self.connection.send_modify(|connection| {
@@ -90,7 +111,28 @@ impl Link {
         // Before the answers fail: a caller whose publish fails must find the connection down.
         self.connection
             .send_modify(|connection| connection.up = false);
-        self.answers.down();
+        let limit = self.last_error().as_deref().and_then(broken_limit);
+        if let (Some(limit), Some(length)) = (limit, self.answers.down(limit)) {
+            let server = read(&self.server).clone();
+            self.suspects.learned(limit, length, server, Instant::now());
+        }
+    }
+
+    /// Records an error that the server reported. Logs it unless it is the last one again.
+    fn reported(&self, error: String) {
+        let mut errors = lock(&self.errors);
+        if errors.logged.as_ref() == Some(&error) {
+            debug!(%error, "the broker reports an error again");
+        } else {
+            warn!(%error, "the broker reports an error");
+            errors.logged = Some(error.clone());
+        }
+        errors.of_session = Some(error);
+    }
+
+    /// The server's last error over the current or the last session.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        lock(&self.errors).of_session.clone()
     }
 
     pub(crate) fn arrived(&self, session: u64, token: u64, message: async_nats::Message) {
@@ -114,6 +156,10 @@ impl Link {
     pub(crate) async fn watch_over(&self, client: &Client) {
         loop {
             if client.connection_state() != State::Connected {
+                // Usually the event follows, after the server's reason if it named one.
+                let mut connection = self.subscribe();
+                let ended = connection.wait_for(|connection| !connection.up);
+                let _ = timeout(WATCHDOG_ROUND, ended).await;
                 self.down();
             }
             if !self.connection.borrow().up {

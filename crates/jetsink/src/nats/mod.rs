@@ -23,6 +23,7 @@ mod reconnect;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod stream_name;
+pub(crate) mod suspects;
 mod window;
 pub(crate) mod wire;
 

@@ -111,6 +111,11 @@ impl Session {
         reply.into()
     }
 
+    /// The server's process: a server that is started again has another id.
+    pub(crate) fn server_id(&self) -> Arc<str> {
+        self.client.server_info().server_id.into()
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::sync::oneshot::Receiver;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use super::answers::Answer;
+use super::answers::{Answer, Company, Pending};
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
 use super::question::Question;
 use super::session::Session;
+use super::suspects::{Caution, SentAlone};
 use super::wire;
 use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, Known, PublishError, Scope, codes};
@@ -24,6 +25,9 @@ use crate::sync::{lock, read, write};
 
 /// The header bytes that a stream stores at most ([`codes::STREAM_HEADER_EXCEEDS_MAXIMUM`]).
 const MAX_HEADER_BYTES: usize = 65_535;
+
+/// The pause before a message is registered again while another has to be alone in flight.
+pub(crate) const TRY_AGAIN: Duration = Duration::from_millis(1);
 
 /// The time limit of the request that explains a "no responders" answer.
 const LOOKUP_TIME: Duration = Duration::from_millis(500);
@@ -73,7 +77,7 @@ impl Shared {
         let ready = session.clone();
         *write(&self.session) = session;
         if let Some(session) = ready {
-            self.link.up(session.number);
+            self.link.up(session.number, session.server_id());
             // The session may have ended before it was marked as up.
             if !session.is_connected() {
                 self.link.down();
@@ -95,11 +99,100 @@ impl Shared {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<Message, PublishError> {
+        let (bytes, company) = (payload.len(), Company::Any);
+        self.request_in_company(session, subject, bytes, company, headers, payload, deadline)
+            .await
+    }
+
+    /// Sends an envelope with the caution that earlier endings of the connection demand, and records the
+    /// outcome.
+    pub(crate) async fn send(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        message: OutMessage,
+        deadline: Instant,
+    ) -> Result<Message, PublishError> {
+        let suspects = &self.link.suspects;
+        let OutMessage { headers, bytes } = message;
+        let (company, alone) = match self.caution(envelope, bytes)? {
+            Caution::None => (Company::Any, None),
+            Caution::Alone { checked } => {
+                let answers = checked && self.answers_now(session, deadline).await;
+                let sent = SentAlone {
+                    at: Instant::now(),
+                    server: answers.then(|| session.server_id()),
+                };
+                (Company::Alone, Some(sent))
+            }
+        };
+        let (subject, payload) = (envelope.subject().to_shared(), envelope.payload().clone());
+        let answer = self
+            .request_in_company(session, subject, bytes, company, headers, payload, deadline)
+            .await;
+        match &answer {
+            Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, bytes),
+            Err(PublishError::ConnectionLost) => {
+                suspects.ended(envelope, alone.as_ref(), Instant::now());
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Returns how to send an envelope of this size.
+    ///
+    /// # Errors
+    /// [`PublishError::EndsConnection`] if it would end the connection.
+    pub(crate) fn caution(
+        &self,
+        envelope: &Envelope,
+        bytes: usize,
+    ) -> Result<Caution, PublishError> {
+        let suspects = &self.link.suspects;
+        if suspects.is_empty() {
+            return Ok(Caution::None);
+        }
+        suspects.caution(envelope, bytes, Instant::now())
+    }
+
+    /// Whether the server answers a request over this connection.
+    async fn answers_now(&self, session: &Session, deadline: Instant) -> bool {
+        let subject = self.api_subject(Question::AccountInfo).into();
+        let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
+        let headers = HeaderMap::new();
+        let answer = self.request(session, subject, headers, Bytes::new(), deadline);
+        matches!(answer.await, Ok(_) | Err(PublishError::PermissionDenied))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    async fn request_in_company(
+        &self,
+        session: &Session,
+        subject: Arc<str>,
+        bytes: usize,
+        company: Company,
+        headers: HeaderMap,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Message, PublishError> {
         if !session.is_connected() {
             return Err(PublishError::NotConnected);
         }
         let to = async_nats::Subject::from(&*subject);
-        let mut waiter = PendingAnswer::register(&self.link, session, subject)?;
+        let mut waiter = loop {
+            let subject = Arc::clone(&subject);
+            let publish = Pending {
+                subject,
+                bytes,
+                company,
+            };
+            match PendingAnswer::register(&self.link, session, publish)? {
+                Some(waiter) => break waiter,
+                None if Instant::now() >= deadline => return Err(PublishError::ClientBusy),
+                None => sleep(TRY_AGAIN).await,
+            }
+        };
         let reply = session.reply(waiter.token);
         let send = session
             .client
@@ -197,11 +290,11 @@ impl Shared {
     }
 
     /// Returns the headers to send, if the broker accepts an envelope of this size.
-    pub(crate) fn headers(
+    pub(crate) fn message(
         &self,
         session: &Session,
         envelope: &Envelope,
-    ) -> Result<HeaderMap, PublishError> {
+    ) -> Result<OutMessage, PublishError> {
         let headers = wire::headers(envelope, self.expected_stream())?;
         check_size(session, envelope, headers)
     }
@@ -217,12 +310,11 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Option<u64>, PublishError> {
         let headers = wire::probe_headers(envelope, self.expected_stream())?;
-        let headers = check_size(session, envelope, headers)?;
-        let subject = envelope.subject().to_shared();
-        let payload = envelope.payload().clone();
-        let answer = self
-            .request(session, subject, headers, payload, deadline)
-            .await?;
+        let message = check_size(session, envelope, headers)?;
+        let answer = match self.send(session, envelope, message, deadline).await {
+            Err(PublishError::EndsConnection { .. }) => return Ok(None),
+            answer => answer?,
+        };
         match wire::acknowledgement(&answer, None) {
             Ok(stored) => {
                 warn!(stream = %stored.stream, sequence = stored.sequence,
@@ -249,12 +341,9 @@ impl Shared {
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
-        let headers = self.headers(session, envelope)?;
+        let message = self.message(session, envelope)?;
         let subject = envelope.subject();
-        let payload = envelope.payload().clone();
-        let answer = self
-            .request(session, subject.to_shared(), headers, payload, deadline)
-            .await?;
+        let answer = self.send(session, envelope, message, deadline).await?;
         match wire::acknowledgement(&answer, self.expected_stream()) {
             Err(PublishError::NoStream) => {
                 let reason = self.why_no_responders(session, subject.as_str(), deadline);
@@ -279,7 +368,7 @@ fn check_size(
     session: &Session,
     envelope: &Envelope,
     (headers, header_bytes): (HeaderMap, usize),
-) -> Result<HeaderMap, PublishError> {
+) -> Result<OutMessage, PublishError> {
     let bytes = header_bytes + envelope.payload().len();
     let limit = session.client.max_payload();
     if bytes > limit {
@@ -291,7 +380,13 @@ fn check_size(
             limit: MAX_HEADER_BYTES,
         });
     }
-    Ok(headers)
+    Ok(OutMessage { headers, bytes })
+}
+
+/// The headers of a message, and its size with them.
+pub(crate) struct OutMessage {
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: usize,
 }
 
 /// An entry in the table of answers, removed when dropped.
@@ -305,15 +400,15 @@ impl<'a> PendingAnswer<'a> {
     fn register(
         link: &'a Link,
         session: &Session,
-        subject: Arc<str>,
-    ) -> Result<Self, PublishError> {
-        let (token, answer) = link.answers.register(session.number, subject)?;
+        publish: Pending,
+    ) -> Result<Option<Self>, PublishError> {
+        let registered = link.answers.register(session.number, publish)?;
         link.in_use();
-        Ok(Self {
+        Ok(registered.map(|(token, answer)| Self {
             link,
             token,
             answer,
-        })
+        }))
     }
 }
 

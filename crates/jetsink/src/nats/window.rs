@@ -11,11 +11,12 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answers::{Answer, Arrivals};
 use super::session::Session;
-use super::shared::{Shared, not_taken};
+use super::shared::{OutMessage, Shared, TRY_AGAIN, not_taken};
+use super::suspects::Caution;
 use super::wire;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
@@ -37,6 +38,10 @@ pub(crate) struct NatsWindow<'a> {
     /// Set while the client's queue is full: the publish that waits for it; later ones are in `unsent`.
     sending: Option<(u64, Sending)>,
     unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
+    /// A publish that must be alone in flight; later ones are in `unsent`.
+    alone: Option<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
+    /// Set while the first of `unsent` waits for a publish elsewhere that must be alone in flight.
+    held: Option<Pin<Box<Sleep>>>,
     /// Publishes without responders, until the reason is known.
     unclaimed: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
     results: VecDeque<Sent>,
@@ -44,6 +49,12 @@ pub(crate) struct NatsWindow<'a> {
     last_subject: Option<(Subject, async_nats::Subject)>,
     taken: Vec<(u64, Answer)>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum HandedOver {
+    Yes,
+    /// Another publish must be alone in flight: try again later.
+    Held,
 }
 
 struct InFlight {
@@ -66,6 +77,8 @@ impl<'a> NatsWindow<'a> {
             checked_below: 0,
             sending: None,
             unsent: VecDeque::new(),
+            alone: None,
+            held: None,
             unclaimed: FuturesUnordered::new(),
             results: VecDeque::new(),
             last_subject: None,
@@ -75,9 +88,20 @@ impl<'a> NatsWindow<'a> {
     }
 
     fn hand_over(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
-        if let Err(error) = self.try_hand_over(number, envelope, deadline) {
-            self.results.push_back((number, Err(error)));
+        match self.try_hand_over(number, envelope, deadline) {
+            Ok(HandedOver::Yes) => {}
+            Ok(HandedOver::Held) => {
+                let envelope = Arc::clone(envelope);
+                self.unsent.push_front((number, envelope, deadline));
+                self.held = Some(Box::pin(sleep(TRY_AGAIN)));
+            }
+            Err(error) => self.results.push_back((number, Err(error))),
         }
+    }
+
+    /// Whether later publishes must wait in `unsent`.
+    fn is_blocked(&self) -> bool {
+        self.sending.is_some() || self.alone.is_some() || self.held.is_some()
     }
 
     fn try_hand_over(
@@ -85,7 +109,7 @@ impl<'a> NatsWindow<'a> {
         number: u64,
         envelope: &Arc<Envelope>,
         deadline: Instant,
-    ) -> Result<(), PublishError> {
+    ) -> Result<HandedOver, PublishError> {
         let session = self.session.as_ref();
         let session = session
             .filter(|session| session.is_connected())
@@ -94,13 +118,29 @@ impl<'a> NatsWindow<'a> {
         if deadline <= now {
             return Err(PublishError::ClientBusy);
         }
-        let headers = self.shared.headers(session, envelope)?;
+        let OutMessage { headers, bytes } = self.shared.message(session, envelope)?;
+        match self.shared.caution(envelope, bytes)? {
+            Caution::None => {}
+            Caution::Alone { .. } => {
+                let (shared, session) = (self.shared, Arc::clone(session));
+                let envelope = Arc::clone(envelope);
+                self.alone = Some(Box::pin(async move {
+                    let result = shared.publish_in(&session, &envelope, deadline);
+                    (number, result.await)
+                }));
+                return Ok(HandedOver::Yes);
+            }
+        }
         let link = &self.shared.link;
         let place = self.first_place + self.places.len() as u64;
         let subject = envelope.subject();
-        let token = link
-            .answers
-            .register_in(session.number, subject, &self.arrivals, place)?;
+        let arrivals = &self.arrivals;
+        let registered =
+            link.answers
+                .register_in(session.number, subject, bytes, arrivals, place)?;
+        let Some(token) = registered else {
+            return Ok(HandedOver::Held);
+        };
         link.in_use();
         let reply = session.reply(token);
         let to = match &self.last_subject {
@@ -128,8 +168,9 @@ impl<'a> NatsWindow<'a> {
             Poll::Pending => {
                 let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
                 let reply = session.reply(token);
-                let headers = self.shared.headers(&session, &envelope);
-                let headers = headers.inspect_err(|_| link.answers.forget(token))?;
+                let message = self.shared.message(&session, &envelope);
+                let OutMessage { headers, .. } =
+                    message.inspect_err(|_| link.answers.forget(token))?;
                 let send = async move {
                     let (client, payload) = (&session.client, envelope.payload().clone());
                     client
@@ -146,12 +187,25 @@ impl<'a> NatsWindow<'a> {
             late_at: now + (deadline - now) / 2,
             deadline,
         }));
-        Ok(())
+        Ok(HandedOver::Yes)
     }
 
-    /// Continues the publishes that wait for the client's queue.
+    /// Continues the publishes that wait for the client's queue, or because one must be alone in flight.
     fn poll_sending(&mut self, context: &mut Context<'_>) {
         loop {
+            if let Some(alone) = &mut self.alone {
+                let Poll::Ready(result) = alone.as_mut().poll(context) else {
+                    return;
+                };
+                self.alone = None;
+                self.results.push_back(result);
+            }
+            if let Some(held) = &mut self.held {
+                if held.as_mut().poll(context).is_pending() {
+                    return;
+                }
+                self.held = None;
+            }
             if let Some((place, sending)) = &mut self.sending {
                 let Poll::Ready(result) = pin!(unconstrained(sending)).poll(context) else {
                     return;
@@ -185,6 +239,17 @@ impl<'a> NatsWindow<'a> {
             self.results.push_back((number, result));
             return;
         }
+        let suspects = &self.shared.link.suspects;
+        match &answer {
+            Ok(_) if suspects.is_empty() => {}
+            Ok(_) | Err(PublishError::PermissionDenied) => {
+                self.was_answered(&in_flight.envelope);
+            }
+            Err(PublishError::ConnectionLost) => {
+                suspects.ended(&in_flight.envelope, None, Instant::now());
+            }
+            Err(_) => {}
+        }
         let expected_stream = self.shared.expected_stream();
         let result = answer.and_then(|message| wire::acknowledgement(&message, expected_stream));
         match (result, &self.session) {
@@ -197,6 +262,16 @@ impl<'a> NatsWindow<'a> {
                 }));
             }
             (result, _) => self.results.push_back((number, result)),
+        }
+    }
+
+    #[cold]
+    fn was_answered(&self, envelope: &Envelope) {
+        let message = self.session.as_ref();
+        let message = message.map(|session| self.shared.message(session, envelope));
+        if let Some(Ok(message)) = message {
+            let suspects = &self.shared.link.suspects;
+            suspects.answered(envelope, message.bytes);
         }
     }
 
@@ -285,7 +360,7 @@ impl<'a> NatsWindow<'a> {
 
 impl Window for NatsWindow<'_> {
     fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
-        if self.sending.is_some() {
+        if self.is_blocked() {
             let envelope = Arc::clone(envelope);
             self.unsent.push_back((number, envelope, deadline));
         } else {

@@ -1,5 +1,7 @@
 //! Envelope to headers, answer to acknowledgement. Pure.
 
+use std::borrow::Cow;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
@@ -166,8 +168,9 @@ impl From<ApiError> for Refusal {
 
 /// Returns the subject and the kind of a permissions violation.
 ///
-/// The server writes `Permissions Violation for Publish to "subject"`; the client passes it on unchanged.
-pub(crate) fn violation(text: &str) -> Option<(&str, Violation)> {
+/// The server writes `Permissions Violation for Publish to "subject"`; the client passes it on unchanged. The
+/// subject is quoted as Go does it: a quote, a backslash or an unprintable character is escaped.
+pub(crate) fn violation(text: &str) -> Option<(Cow<'_, str>, Violation)> {
     let (kind, rest) = [
         ("ermissions Violation for Publish to \"", Violation::Publish),
         (
@@ -177,7 +180,63 @@ pub(crate) fn violation(text: &str) -> Option<(&str, Violation)> {
     ]
     .into_iter()
     .find_map(|(start, kind)| Some((kind, &text[text.find(start)? + start.len()..])))?;
-    Some((&rest[..rest.find('"')?], kind))
+    Some((unquoted(rest)?, kind))
+}
+
+/// Returns the text up to the closing quote, without its escapes.
+fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    let end = text.find(['"', '\\'])?;
+    if text[end..].starts_with('"') {
+        return Some(Cow::Borrowed(&text[..end]));
+    }
+    let mut plain = text[..end].as_bytes().to_vec();
+    let mut rest = text[end..].chars();
+    loop {
+        match rest.next()? {
+            '"' => return String::from_utf8(plain).ok().map(Cow::Owned),
+            '\\' => {
+                let digits = match rest.next()? {
+                    'x' => {
+                        let byte: String = rest.by_ref().take(2).collect();
+                        plain.push(u8::from_str_radix(&byte, 16).ok()?);
+                        continue;
+                    }
+                    'u' => 4,
+                    'U' => 8,
+                    // Other escapes stand for control characters, which no subject has.
+                    character @ ('"' | '\\' | '\'') => {
+                        plain.push(character as u8);
+                        continue;
+                    }
+                    _ => return None,
+                };
+                let code: String = rest.by_ref().take(digits).collect();
+                let character = char::from_u32(u32::from_str_radix(&code, 16).ok()?)?;
+                plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            character => plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// A limit for which a server ends the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// `max_payload` of the server, the account or the user.
+    Payload,
+    /// `max_control_line`.
+    ControlLine,
+}
+
+/// Returns the limit that a server names when it ends the connection.
+pub(crate) fn broken_limit(text: &str) -> Option<Limit> {
+    let text = text.to_ascii_lowercase();
+    let limits = [
+        ("maximum payload", Limit::Payload),
+        ("maximum control line", Limit::ControlLine),
+    ];
+    let mut limits = limits.into_iter();
+    limits.find_map(|(words, limit)| text.contains(words).then_some(limit))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,17 +353,32 @@ mod tests {
 
     #[test]
     fn violation_contains_its_subject() {
+        let of = |text| violation(text).map(|(subject, kind)| (subject.into_owned(), kind));
+        let publish = |subject: &str| Some((subject.to_owned(), Violation::Publish));
         assert_eq!(
-            violation("Permissions Violation for Publish to \"a.b\""),
-            Some(("a.b", Violation::Publish))
+            of("Permissions Violation for Publish to \"a.b\""),
+            publish("a.b")
         );
         assert_eq!(
-            violation(
-                "'Permissions Violation for Subscription to \"_INBOX.x.*\" using queue \"q\"'"
-            ),
-            Some(("_INBOX.x.*", Violation::Subscribe))
+            of("'Permissions Violation for Subscription to \"_INBOX.x.*\" using queue \"q\"'"),
+            Some(("_INBOX.x.*".to_owned(), Violation::Subscribe))
         );
-        assert_eq!(violation("Stale Connection"), None);
-        assert_eq!(violation("Permissions Violation for Publish to \"a"), None);
+        let quoted = r#"Permissions Violation for Publish to "a.\"b\\.\u200b\xc3\xa9\U0001f600é""#;
+        assert_eq!(of(quoted), publish("a.\"b\\.\u{200b}é\u{1f600}é"));
+        assert_eq!(of("Stale Connection"), None);
+        assert_eq!(of("Permissions Violation for Publish to \"a"), None);
+    }
+
+    #[test]
+    fn broken_limit_is_read_from_the_servers_words() {
+        assert_eq!(
+            broken_limit("Maximum Payload Violation"),
+            Some(Limit::Payload)
+        );
+        assert_eq!(
+            broken_limit("maximum control line exceeded"),
+            Some(Limit::ControlLine)
+        );
+        assert_eq!(broken_limit("Stale Connection"), None);
     }
 }

@@ -16,5 +16,5 @@ pub use acknowledgement::Acknowledgement;
 pub use delivery::{Delivery, Receipt};
 pub use emit_error::{CircuitOpen, EmitError, FailedEmit, SpoolFailed};
 pub use last_failure::LastFailure;
-pub use publish_error::{Known, PublishError, Refusal, Scope};
+pub use publish_error::{ConnectionEnd, Known, PublishError, Refusal, Scope};
 pub use spool_error::SpoolError;

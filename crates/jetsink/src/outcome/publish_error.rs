@@ -75,6 +75,7 @@ impl fmt::Display for Refusal {
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
+/// | [`EndsConnection`](Self::EndsConnection) | event | refused; not sent if unexplained | no |
 /// | [`Refused`](Self::Refused) | by the server's code | refused; unknown for 10158 | by the server's code |
 /// | [`Other`](Self::Other) | its own | its own | if its scope is the broker |
 ///
@@ -138,6 +139,16 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// The broker ends the connection when it receives this event, or one of its size.
+    #[error(
+        "the broker ends the connection when it receives this event ({bytes} bytes with headers): {reason}"
+    )]
+    EndsConnection {
+        /// Payload and headers.
+        bytes: usize,
+        /// The reason, if the broker named one.
+        reason: ConnectionEnd,
+    },
     /// The broker refused the message. The code determines the scope:
     ///
     /// - event: too large for the stream (10054, or 10077 with "too large"), too large headers (10097), another
@@ -176,6 +187,36 @@ pub enum PublishError {
     },
 }
 
+/// The reason why a broker ends the connection when it receives an event. `Display` contains the remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionEnd {
+    /// The broker named its payload limit. It may be the account's or the user's, which can be below the limit that
+    /// the server announces.
+    MaxPayload,
+    /// The broker named its limit for the line with the subject.
+    MaxControlLine,
+    /// The broker named no reason, or its reason was lost: three connections ended with this event alone in flight.
+    Unexplained,
+}
+
+impl fmt::Display for ConnectionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxPayload => {
+                "it is larger than max_payload of the server, the account or the user; make it smaller, or raise \
+                 the limit"
+            }
+            Self::MaxControlLine => {
+                "its subject is too long for the server's max_control_line; shorten it, or raise the limit"
+            }
+            Self::Unexplained => {
+                "three connections ended with it alone in flight, without a reason; see the server's log"
+            }
+        })
+    }
+}
+
 fn ack_timeout(broker_answers: bool) -> &'static str {
     if broker_answers {
         "the broker answers, but nothing acknowledged this event in time (a no_ack stream, a plain \
@@ -208,7 +249,9 @@ impl PublishError {
             | Self::FlowControlDenied
             | Self::WrongStream { .. }
             | Self::NotAnAcknowledgement(_) => Scope::Subject,
-            Self::TooLarge { .. } | Self::HeadersTooLarge { .. } => Scope::Event,
+            Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::EndsConnection { .. } => {
+                Scope::Event
+            }
             Self::Refused(refusal) => scope_of(refusal),
             Self::Other { scope, .. } => *scope,
         }
@@ -222,8 +265,13 @@ impl PublishError {
             | Self::ClientBusy
             | Self::Stopped
             | Self::TooLarge { .. }
-            | Self::HeadersTooLarge { .. } => Known::NotSent,
-            Self::NoStream
+            | Self::HeadersTooLarge { .. }
+            | Self::EndsConnection {
+                reason: ConnectionEnd::Unexplained,
+                ..
+            } => Known::NotSent,
+            Self::EndsConnection { .. }
+            | Self::NoStream
             | Self::NoLeader
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
@@ -275,6 +323,7 @@ impl PublishError {
             | Self::InboxDenied { .. }
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
+            | Self::EndsConnection { .. }
             | Self::WrongStream { .. }
             | Self::NotAnAcknowledgement(_) => false,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::message::envelope::Envelope;
-use crate::outcome::{Delivery, EmitError, FailedEmit, Known, PublishError};
+use crate::outcome::{Delivery, EmitError, FailedEmit, Known, PublishError, Scope};
 use crate::publish::admission::ScopedAdmission;
 use crate::publish::in_flight::InFlightGuard;
 
@@ -103,11 +103,18 @@ impl<'a> Entry<'a> {
         self.settle_failed(EmitError::Failed(Box::new(not_sent)));
     }
 
-    /// Settles it with its last error, unless an earlier one left it unknown whether it is stored.
+    /// Settles it with its last error, unless an earlier one left it unknown whether it is stored. If the last
+    /// error is the event's own fault, it explains the earlier one.
     pub(super) fn settle_failed(&mut self, last: EmitError) {
-        let error = match self.unknown.take() {
-            Some(unknown) if last.known() != Known::OutcomeUnknown => EmitError::Failed(unknown),
-            Some(_) | None => last,
+        let error = match (self.unknown.take(), last) {
+            (Some(_), EmitError::Failed(mut failed)) if failed.error.scope() == Scope::Event => {
+                failed.known = Known::OutcomeUnknown;
+                EmitError::Failed(failed)
+            }
+            (Some(unknown), last) if last.known() != Known::OutcomeUnknown => {
+                EmitError::Failed(unknown)
+            }
+            (_, last) => last,
         };
         self.state = State::Settled(Err(error));
     }

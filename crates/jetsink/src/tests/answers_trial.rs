@@ -8,7 +8,7 @@ use async_nats::Message;
 use tokio::sync::oneshot::Receiver;
 use trial::{Dice, Trial};
 
-use crate::nats::answers::{Answer, Answers, Arrival};
+use crate::nats::answers::{Answer, Answers, Arrival, Company, Pending};
 use crate::outcome::PublishError;
 
 const SUBJECTS: [&str; 2] = ["a", "b"];
@@ -71,7 +71,13 @@ fn history(dice: &mut Dice) {
                     Some(there) if there == over => Ok(()),
                     _ => Err(PublishError::NotConnected),
                 };
-                let registered = answers.register(over, subject.into());
+                let publish = Pending {
+                    subject: subject.into(),
+                    bytes: 1,
+                    company: Company::Any,
+                };
+                let registered = answers.register(over, publish);
+                let registered = registered.map(|token| token.expect("no other must be alone"));
                 let told = registered.as_ref().map(|_| ()).map_err(Clone::clone);
                 assert_eq!(
                     told, expected,
@@ -104,14 +110,14 @@ fn history(dice: &mut Dice) {
             3 => {
                 plain.session = None;
                 plain.end(|_| true, &Err(PublishError::ConnectionLost));
-                answers.down();
+                answers.down(None);
             }
             4 => {
                 sessions += 1;
                 (plain.session, plain.denied) = (Some(sessions), false);
                 // The publishes in flight over the last connection have failed by then.
                 plain.end(|_| true, &Err(PublishError::ConnectionLost));
-                answers.down();
+                answers.down(None);
                 answers.up(sessions);
             }
             5 => {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod ending_proxy;
 pub mod memory;
 
 use std::sync::Arc;

@@ -1,0 +1,186 @@
+//! The table of pending answers.
+
+use super::*;
+
+fn message() -> Message {
+    Message {
+        subject: "inbox.1".into(),
+        reply: None,
+        payload: bytes::Bytes::new(),
+        headers: None,
+        status: None,
+        description: None,
+        length: 0,
+    }
+}
+
+fn connected() -> Answers {
+    let answers = Answers::default();
+    answers.up(1);
+    answers
+}
+
+/// Registers a publish of one byte that may have company.
+fn publish(
+    answers: &Answers,
+    session: u64,
+    subject: &str,
+) -> Result<(u64, oneshot::Receiver<Answer>), PublishError> {
+    let registered = answers.register(session, pending(subject, 1, Company::Any));
+    Ok(registered?.expect("no other has to be alone"))
+}
+
+fn pending(subject: &str, bytes: usize, company: Company) -> Pending {
+    Pending {
+        subject: subject.into(),
+        bytes,
+        company,
+    }
+}
+
+#[test]
+fn register_fails_without_a_connection_and_for_an_earlier_session() {
+    let answers = Answers::default();
+    assert_eq!(
+        publish(&answers, 1, "a").err(),
+        Some(PublishError::NotConnected)
+    );
+    answers.up(2);
+    assert_eq!(
+        publish(&answers, 1, "a").err(),
+        Some(PublishError::NotConnected)
+    );
+    assert!(publish(&answers, 2, "a").is_ok());
+}
+
+#[test]
+fn down_fails_all_publishes_in_flight_and_drops_the_liveness_check() {
+    let answers = connected();
+    let (token, mut first) = publish(&answers, 1, "a").unwrap();
+    let (_, mut second) = publish(&answers, 1, "b").unwrap();
+    answers.begin_check(1, token);
+    answers.down(None);
+    for receiver in [&mut first, &mut second] {
+        assert!(matches!(
+            receiver.try_recv(),
+            Ok(Err(PublishError::ConnectionLost))
+        ));
+    }
+    assert_eq!(answers.in_flight(), 0);
+}
+
+#[test]
+fn answer_to_a_cancelled_publish_is_a_sign_of_life_and_leaves_no_entry() {
+    let answers = connected();
+    let (token, receiver) = publish(&answers, 1, "a").unwrap();
+    drop(receiver);
+    answers.forget(token);
+    assert_eq!(answers.arrived(token, message()), Arrival::GivenUp);
+    assert_eq!(answers.in_flight(), 0);
+}
+
+#[test]
+fn one_liveness_check_serves_all_publishes_sent_before_it() {
+    let answers = connected();
+    let (first, _r1) = publish(&answers, 1, "a").unwrap();
+    let (second, _r2) = publish(&answers, 1, "a").unwrap();
+    let check = answers.begin_check(1, first).unwrap();
+    assert_eq!(answers.begin_check(1, second), None);
+    assert!(!answers.answered_since(second));
+    assert_eq!(answers.arrived(check, message()), Arrival::Expected);
+    assert!(answers.answered_since(second));
+}
+
+#[test]
+fn denied_subject_fails_its_own_publishes_only() {
+    let answers = connected();
+    let (_, mut denied) = publish(&answers, 1, "a").unwrap();
+    let (_, mut other) = publish(&answers, 1, "b").unwrap();
+    answers.publish_denied("a");
+    assert!(matches!(
+        denied.try_recv(),
+        Ok(Err(PublishError::PermissionDenied))
+    ));
+    assert!(other.try_recv().is_err());
+    assert_eq!(answers.in_flight(), 1);
+}
+
+#[test]
+fn arrivals_collect_all_answers_of_a_window() {
+    let answers = connected();
+    let arrivals = Arc::new(Arrivals::default());
+    let subject = Subject::new("a").unwrap();
+    let first = answers
+        .register_in(1, &subject, 9, &arrivals, 0)
+        .unwrap()
+        .unwrap();
+    answers.register_in(1, &subject, 9, &arrivals, 1).unwrap();
+    let context = Context::from_waker(std::task::Waker::noop());
+    let mut taken = Vec::new();
+    arrivals.take(&context, &mut taken);
+    assert!(taken.is_empty());
+    assert_eq!(answers.arrived(first, message()), Arrival::Expected);
+    answers.down(None);
+    arrivals.take(&context, &mut taken);
+    assert!(matches!(
+        taken[..],
+        [(0, Ok(_)), (1, Err(PublishError::ConnectionLost))]
+    ));
+}
+
+#[test]
+fn largest_publish_in_flight_breaks_the_limit_that_the_server_named() {
+    let answers = connected();
+    let register = |subject: &str, bytes| {
+        let publish = pending(subject, bytes, Company::Any);
+        answers.register(1, publish).unwrap().unwrap().1
+    };
+    let (mut small, mut large) = (register("a.long.subject", 10), register("b", 5_000));
+    assert_eq!(answers.down(Some(Limit::Payload)), Some(5_000));
+    assert!(matches!(
+        large.try_recv(),
+        Ok(Err(PublishError::EndsConnection { bytes: 5_000, .. }))
+    ));
+    assert!(matches!(
+        small.try_recv(),
+        Ok(Err(PublishError::ConnectionLost))
+    ));
+    assert_eq!(answers.down(Some(Limit::Payload)), None);
+
+    answers.up(1);
+    let register = |subject: &str, bytes| {
+        let publish = pending(subject, bytes, Company::Any);
+        answers.register(1, publish).unwrap().unwrap().1
+    };
+    let (mut long, _large) = (register("a.long.subject", 10), register("b", 5_000));
+    assert_eq!(answers.down(Some(Limit::ControlLine)), Some(14));
+    assert!(matches!(
+        long.try_recv(),
+        Ok(Err(PublishError::EndsConnection { bytes: 10, .. }))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn publish_that_must_be_alone_waits_for_others_and_keeps_them_away() {
+    let answers = connected();
+    let (first, _receiver) = publish(&answers, 1, "a").unwrap();
+    let alone = || {
+        answers
+            .register(1, pending("b", 1, Company::Alone))
+            .unwrap()
+    };
+    let other = || answers.register(1, pending("c", 1, Company::Any)).unwrap();
+    assert!(alone().is_none(), "another is in flight");
+    assert!(other().is_none(), "one is waiting to be alone");
+    assert_eq!(answers.arrived(first, message()), Arrival::Expected);
+    assert!(other().is_none());
+    let (token, _receiver) = alone().unwrap();
+    assert!(other().is_none() && alone().is_none());
+    answers.forget(token);
+    let (token, _receiver) = other().unwrap();
+    assert!(alone().is_none());
+    // It was given up.
+    tokio::time::advance(RESERVATION).await;
+    assert!(other().is_some());
+    assert_eq!(answers.arrived(token, message()), Arrival::Expected);
+}

@@ -1,0 +1,323 @@
+//! Events for which the server ends the connection: each fails alone, and all others are stored once.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::Config;
+use bytes::Bytes;
+use common::ending_proxy::{EndingProxy, Ends};
+use common::*;
+use jetsink::{
+    ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher, PublishError,
+    Publisher as _, Scope, Sink, SinkSettings, SpoolSettings,
+};
+use nats_local::{JwtAccount, NatsServer, stored};
+use tokio::time::{Instant, sleep};
+
+/// "A few": the connections until an event is identified.
+const FEW_CONNECTIONS: u64 = 10;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ACCOUNT_LIMIT: &str = r#"accounts: {
+    APP: { jetstream: enabled, limits: { max_payload: LIMIT }, users: [{ user: app, password: p }] } }"#;
+
+fn account_limit(bytes: usize) -> String {
+    ACCOUNT_LIMIT.replace("LIMIT", &bytes.to_string())
+}
+
+/// A server whose account accepts 4,096 bytes while the server itself accepts 1 MiB.
+async fn server_with_account_limit() -> (NatsServer, ConnectSettings) {
+    let builder = NatsServer::builder().config(&account_limit(4_096));
+    let server = builder.start().await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let settings = settings.user_and_password("app", "p");
+    create_stream(&jetstream_of(&server).await).await;
+    (server, settings)
+}
+
+async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
+    let login = async_nats::ConnectOptions::with_user_and_password("app".into(), "p".into());
+    jetstream::new(login.connect(server.url()).await.unwrap())
+}
+
+async fn create_stream(jetstream: &jetstream::Context) {
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        duplicate_window: Duration::from_millis(100),
+        ..Config::default()
+    };
+    jetstream.create_stream(config).await.unwrap();
+}
+
+async fn spooling(settings: ConnectSettings, folder: &Path) -> NatsSink {
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let spool = SpoolSettings::new(folder);
+    Sink::with_spool(publisher, SinkSettings::default(), spool)
+        .await
+        .unwrap()
+}
+
+fn connections(sink: &NatsSink) -> u64 {
+    sink.publisher().connection().unwrap().borrow().number
+}
+
+async fn drained(sink: &NatsSink) {
+    let give_up = Instant::now() + PATIENCE;
+    while sink.spool_status().unwrap().events > 0 {
+        let status = sink.spool_status();
+        assert!(Instant::now() < give_up, "{status:?} is left");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sends all events by one pipeline. Returns the payloads of those that were stored, and the errors.
+async fn publish(sink: &NatsSink, events: Vec<Envelope>) -> (Vec<Bytes>, Vec<EmitError>) {
+    let window = NonZeroUsize::new(256).unwrap();
+    let mut pipeline = sink.pipeline(window).patience(PATIENCE);
+    let mut payloads = Vec::new();
+    for event in events {
+        payloads.push(event.payload().clone());
+        pipeline.push(event).unwrap();
+    }
+    let (mut stored, mut errors) = (Vec::new(), Vec::new());
+    for payload in payloads {
+        match pipeline.next().await.unwrap() {
+            Ok(_) => stored.push(payload),
+            Err(error) => errors.push(error),
+        }
+    }
+    (stored, errors)
+}
+
+fn assert_ends_connection(errors: &[EmitError], expected: ConnectionEnd) {
+    for error in errors {
+        assert_eq!(error.scope(), Scope::Event, "{error}");
+        match error {
+            EmitError::Failed(failed) => match failed.error {
+                PublishError::EndsConnection { reason, .. } => assert_eq!(reason, expected),
+                ref other => panic!("{other}"),
+            },
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Good events on several subjects, with one bad event in their middle.
+fn events_around(bad: Envelope) -> Vec<Envelope> {
+    let mut events: Vec<Envelope> = (0..20)
+        .map(|number| event(&format!("events.{}", number % 4), number.to_string()))
+        .collect();
+    events.insert(7, bad);
+    events
+}
+
+#[tokio::test]
+async fn event_over_the_accounts_payload_limit_fails_alone_within_a_few_connections() {
+    let (server, settings) = server_with_account_limit().await;
+    let sink = sink_with(settings).await;
+    let events = events_around(event("events.1", vec![b'x'; 5_000]));
+    let (stored_payloads, errors) = publish(&sink, events).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_ends_connection(&errors, ConnectionEnd::MaxPayload);
+    assert!(connections(&sink) <= FEW_CONNECTIONS);
+    let there = stored(&jetstream_of(&server).await, "EVENTS")
+        .await
+        .unwrap();
+    assert_stored_once_in_order(&stored_payloads, &there);
+    assert_eq!(stored_payloads.len(), 20);
+
+    // The limit is learned: a larger event costs no connection.
+    let before = connections(&sink);
+    let again = emit(&sink, "events.2", vec![b'x'; 6_000].into()).await;
+    assert_ends_connection(&[again.result.unwrap_err()], ConnectionEnd::MaxPayload);
+    emit(&sink, "events.2", "good".into()).await.result.unwrap();
+    assert_eq!(connections(&sink), before);
+}
+
+#[tokio::test]
+async fn spooled_event_over_the_users_payload_limit_becomes_a_dead_letter() {
+    let account = JwtAccount::generate();
+    let config = account.server_config(&[]).unwrap();
+    let mut server = NatsServer::builder().config(&config).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes| {
+        let path = folder.path().join(name);
+        let user = account.user_with_max_payload(name, bytes).unwrap();
+        std::fs::write(&path, user.credentials).unwrap();
+        path
+    };
+    let (limited, admin) = (file("limited", 4_096), file("admin", -1));
+    let options = async_nats::ConnectOptions::with_credentials_file(admin);
+    let client = options.await.unwrap().connect(server.url()).await.unwrap();
+    let jetstream = jetstream::new(client);
+    create_stream(&jetstream).await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let settings = settings.credentials_file(limited).start_disconnected();
+    server.kill().unwrap();
+    let spool = folder.path().join("spool");
+    let sink = spooling(settings, &spool).await;
+    let mut expected = Vec::new();
+    for event in events_around(event("events.1", vec![b'x'; 5_000])) {
+        if event.payload().len() < 5_000 {
+            expected.push(event.payload().clone());
+        }
+        sink.emit(event).await.unwrap();
+    }
+    server.start_again().await.unwrap();
+    drained(&sink).await;
+    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
+    assert!(connections(&sink) <= FEW_CONNECTIONS);
+    let there = stored(&jetstream, "EVENTS").await.unwrap();
+    let mut payloads: Vec<Bytes> = there.iter().map(|m| m.payload.clone()).collect();
+    payloads.sort_by_key(|payload| expected.iter().position(|e| e == payload));
+    assert_eq!(payloads, expected);
+}
+
+#[tokio::test]
+async fn event_with_a_subject_over_max_control_line_fails_alone() {
+    let server = NatsServer::builder().config("max_control_line: 512");
+    let server = server.start().await.unwrap();
+    let jetstream = server.jetstream().await.unwrap();
+    create_stream(&jetstream).await;
+    let sink = sink_to(&server).await;
+    let long = format!("events.1.{}", "x".repeat(600));
+    let (stored_payloads, errors) = publish(&sink, events_around(event(&long, "bad"))).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_ends_connection(&errors, ConnectionEnd::MaxControlLine);
+    assert!(connections(&sink) <= FEW_CONNECTIONS);
+    let there = stored(&jetstream, "EVENTS").await.unwrap();
+    assert_stored_once_in_order(&stored_payloads, &there);
+    assert_eq!(stored_payloads.len(), 20);
+}
+
+#[tokio::test]
+async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter() {
+    for (position, payload) in [("first", 0), ("in the middle", 7)] {
+        let mut server = NatsServer::start().await.unwrap();
+        let jetstream = server.jetstream().await.unwrap();
+        create_stream(&jetstream).await;
+        let proxy = EndingProxy::to(server.port(), Ends::Before("poison")).await;
+        let settings = ConnectSettings::new(&proxy.url()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        server.kill().unwrap();
+        let sink = spooling(settings.start_disconnected(), folder.path()).await;
+        let mut expected = Vec::new();
+        for number in 0..20 {
+            if number == payload {
+                sink.emit(event("events.a", "poison")).await.unwrap();
+            }
+            let payload = Bytes::from(number.to_string());
+            expected.push(payload.clone());
+            sink.emit(event("events.a", payload)).await.unwrap();
+        }
+        server.start_again().await.unwrap();
+        drained(&sink).await;
+        assert_eq!(sink.spool_status().unwrap().dead_letters, 1, "{position}");
+        println!("{position}: {} endings", proxy.endings());
+        assert!(proxy.endings() as u64 <= FEW_CONNECTIONS, "{position}");
+        let there = stored(&jetstream, "EVENTS").await.unwrap();
+        assert_stored_once_in_order(&expected, &there);
+    }
+}
+
+#[tokio::test]
+async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
+    let mut server = NatsServer::start().await.unwrap();
+    let jetstream = server.jetstream().await.unwrap();
+    create_stream(&jetstream).await;
+    let proxy = EndingProxy::to(server.port(), Ends::After("unlucky")).await;
+    let settings = ConnectSettings::new(&proxy.url()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    server.kill().unwrap();
+    let sink = spooling(settings.start_disconnected(), folder.path()).await;
+    let mut expected = Vec::new();
+    for number in 0..40 {
+        let luck = if number % 10 == 3 { "unlucky" } else { "lucky" };
+        let payload = Bytes::from(format!("{luck} {number}"));
+        expected.push(payload.clone());
+        sink.emit(event("events.a", payload)).await.unwrap();
+    }
+    server.start_again().await.unwrap();
+    drained(&sink).await;
+    assert!(proxy.endings() > 0);
+    assert_eq!(sink.spool_status().unwrap().dead_letters, 0);
+    let there = stored(&jetstream, "EVENTS").await.unwrap();
+    assert_stored_once_in_order(&expected, &there);
+}
+
+#[tokio::test]
+async fn broker_that_restarts_again_and_again_makes_no_dead_letter() {
+    let mut server = NatsServer::start().await.unwrap();
+    create_stream(&server.jetstream().await.unwrap()).await;
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sink = spooling(settings, folder.path()).await;
+    let mut expected = Vec::new();
+    for round in 0..8 {
+        for number in 0..3 {
+            let payload = Bytes::from(format!("{round}.{number}"));
+            expected.push(payload.clone());
+            let emitted = sink.emit(event("events.a", payload));
+            if number == 1 {
+                // It is in flight when the server is killed.
+                server.freeze().unwrap();
+                let (emitted, ()) = tokio::join!(emitted, async {
+                    sleep(Duration::from_millis(50)).await;
+                    server.kill().unwrap();
+                });
+                emitted.unwrap();
+            } else {
+                emitted.await.unwrap();
+            }
+        }
+        server.start_again().await.unwrap();
+    }
+    drained(&sink).await;
+    assert_eq!(sink.spool_status().unwrap().dead_letters, 0);
+    let jetstream = server.jetstream().await.unwrap();
+    assert_stored_once_in_order(&expected, &stored(&jetstream, "EVENTS").await.unwrap());
+}
+
+#[tokio::test]
+async fn payload_limit_that_changes_on_a_running_server_is_learned() {
+    let (mut server, settings) = server_with_account_limit().await;
+    let sink = sink_with(settings).await;
+    let large = || Bytes::from(vec![b'x'; 5_000]);
+    let refused = emit(&sink, "events.a", large()).await.result.unwrap_err();
+    assert_ends_connection(&[refused], ConnectionEnd::MaxPayload);
+    reload(&mut server, 8_192);
+    await_result(&sink, large(), true).await;
+    reload(&mut server, 4_096);
+    await_result(&sink, large(), false).await;
+    await_result(&sink, "good".into(), true).await;
+}
+
+fn reload(server: &mut NatsServer, limit: usize) {
+    server.reconfigure(&account_limit(limit)).unwrap();
+    let pid = nix::unistd::Pid::from_raw(server.pid().unwrap() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+}
+
+/// Emits an event again and again until it is stored, or refused.
+async fn await_result(sink: &NatsSink, payload: Bytes, is_stored: bool) {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let result = emit(sink, "events.a", payload.clone()).await.result;
+        match &result {
+            Ok(_) if is_stored => return,
+            Err(error) if !is_stored && error.scope() == Scope::Event => return,
+            _ => {}
+        }
+        assert!(Instant::now() < give_up, "{result:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
