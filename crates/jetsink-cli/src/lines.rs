@@ -18,6 +18,8 @@ pub(crate) struct Lines {
     buffer: BytesMut,
     /// No line ends before this offset of the buffer.
     searched: usize,
+    /// The first bytes of a line that is too long, and the number of its bytes that were read.
+    too_long: Option<(Bytes, u64)>,
 }
 
 impl Lines {
@@ -26,6 +28,7 @@ impl Lines {
             source: Box::new(source),
             buffer: BytesMut::new(),
             searched: 0,
+            too_long: None,
         }
     }
 
@@ -37,18 +40,32 @@ impl Lines {
     /// Returns the next line with its end, and its length; `None` at the end of the file. A line that
     /// is too long is read to its end, and only its first bytes are returned.
     pub(crate) fn next(&mut self) -> Result<Option<(Bytes, u64)>> {
+        Ok(match self.next_whole()? {
+            Some(line) => Some(line),
+            None => self.rest(),
+        })
+    }
+
+    /// As [`next`](Self::next), but bytes behind the last line end are no line: a later call returns them with the
+    /// bytes that have been added to the file.
+    pub(crate) fn next_whole(&mut self) -> Result<Option<(Bytes, u64)>> {
         loop {
             if let Some(end) = self.find_end() {
                 return Ok(Some(self.take(end + 1)));
             }
-            if self.buffer.len() > MAX_LINE {
-                return self.take_start().map(Some);
+            if self.too_long.is_some() || self.buffer.len() > MAX_LINE {
+                self.skip();
             }
             if self.fill()? == 0 {
-                let rest = self.buffer.len();
-                return Ok((rest > 0).then(|| self.take(rest)));
+                return Ok(None);
             }
         }
+    }
+
+    /// Returns the bytes behind the last line end, as a line.
+    pub(crate) fn rest(&mut self) -> Option<(Bytes, u64)> {
+        let rest = self.buffer.len();
+        (rest > 0 || self.too_long.is_some()).then(|| self.take(rest))
     }
 
     fn find_end(&mut self) -> Option<usize> {
@@ -59,22 +76,28 @@ impl Lines {
 
     fn take(&mut self, length: usize) -> (Bytes, u64) {
         self.searched = 0;
-        (self.buffer.split_to(length).freeze(), length as u64)
+        let taken = self.buffer.split_to(length).freeze();
+        match self.too_long.take() {
+            None => (taken, length as u64),
+            Some((start, skipped)) => (start, skipped + length as u64),
+        }
     }
 
-    /// Returns the first bytes of a line that is too long and skips the rest.
-    fn take_start(&mut self) -> Result<(Bytes, u64)> {
-        let (start, mut length) = self.take(MAX_LINE + 1);
-        loop {
-            let end = self.find_end();
-            let skipped = end.map_or(self.buffer.len(), |end| end + 1);
-            self.buffer.advance(skipped);
-            self.searched = 0;
-            length += skipped as u64;
-            if end.is_some() || self.fill()? == 0 {
-                return Ok((start, length));
+    /// Drops the bytes of a line that is too long, except the first ones.
+    fn skip(&mut self) {
+        let length = self.buffer.len() as u64;
+        match &mut self.too_long {
+            Some((_, skipped)) => {
+                *skipped += length;
+                self.buffer.clear();
+            }
+            None => {
+                let start = self.buffer.split_to(MAX_LINE + 1).freeze();
+                self.buffer.clear();
+                self.too_long = Some((start, length));
             }
         }
+        self.searched = 0;
     }
 
     /// Reads once; 0 at the end of the file.

@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   jetsink publish --subject 'cellos.events.{tenantId}' events.jsonl
   jetsink publish --subject events.all --follow --position pos --spool spool events.jsonl
-  zcat old.jsonl.gz | jetsink publish --subject events.all
+  jetsink publish --subject events.all old.jsonl.gz older.jsonl.zst
   jetsink publish --subject 'events.{type}' --creds app.creds -s nats://n1,nats://n2 *.jsonl
   jetsink publish --subject events.all --dry-run events.jsonl
   jetsink publish --subject events.all --on-bad-line skip --rejected bad.jsonl in.jsonl
@@ -123,19 +123,30 @@ pub(crate) struct Publish {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from_line: u64,
 
-    /// Wait for more lines at the end of the file, over its rotation or truncation (copytruncate); or
-    /// read a FIFO, one writer after another. A signal ends it
+    /// Wait for more lines, over rotation (rename, copytruncate, compression); files, folders and
+    /// quoted patterns such as '/var/log/*/events.jsonl', or FIFOs. A signal ends it
+    ///
+    /// Each file is opened as soon as it appears, so that nothing is lost while the broker is unreachable. A file that
+    /// was removed or truncated before its lines were read is reported, and the exit code is 1.
     #[arg(short, long, conflicts_with = "dry_run")]
     pub(crate) follow: bool,
 
-    /// Save the position in the followed file to this file and resume from it; needs --spool, so that
-    /// no event is skipped that can't be sent now
+    /// Time that writers of a rotated file have for late lines, after their last one
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_duration, requires = "follow")]
+    pub(crate) rotate_wait: Duration,
+
+    /// Start of the first run in existing files; later runs resume at --position
+    #[arg(long, value_enum, default_value_t = StartAt::Beginning, requires = "follow", conflicts_with = "from_line")]
+    pub(crate) start_at: StartAt,
+
+    /// Save the positions in the followed files to this file, or to a folder with a file per log, and
+    /// resume from there; needs --spool, so that no event is skipped that can't be sent now
     ///
     /// Message ids are derived from the positions: events that were in flight when the command was
     /// killed are stored once, if it starts again within the stream's duplicate window.
     #[arg(
         long,
-        value_name = "FILE",
+        value_name = "PATH",
         requires_all = ["follow", "spool"],
         conflicts_with = "from_line"
     )]
@@ -190,6 +201,14 @@ pub(crate) enum Policy {
     Refuse,
     /// percent-encode the id
     Encode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StartAt {
+    /// publish the lines that are in the files
+    Beginning,
+    /// publish only lines that are completed later
+    End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,10 @@ pub(super) struct Counts {
     pub(super) lenient: u64,
     /// These by the first rule that each breaks.
     pub(super) lenient_rules: BTreeMap<&'static str, u64>,
+    /// With `--follow`: files with lines that were not read and can't be.
+    pub(super) unread_files: u64,
+    /// Bytes of these lines, as far as they are known.
+    pub(super) unread_bytes: u64,
     /// Events that the broker or a limit refused.
     pub(super) failed: u64,
     /// Events that were not sent or not answered when the broker became unreachable.
@@ -95,7 +99,8 @@ impl Counts {
 
     /// Whether each event is stored or in the spool.
     pub(super) fn all_taken(&self) -> bool {
-        self.bad_lines + self.failed + self.not_reached + self.new_dead_letters == 0
+        let not_sent = self.bad_lines + self.failed + self.not_reached;
+        not_sent + self.new_dead_letters + self.unread_files == 0
     }
 
     /// Lines that `--rejected` keeps.

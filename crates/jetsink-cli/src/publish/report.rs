@@ -9,7 +9,7 @@ use jetsink::circuit::State;
 use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Sink};
 
 use super::counts::Counts;
-use super::input::{BadLine, LineLocation};
+use super::input::{BadLine, LineLocation, Loss};
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
 use crate::output::{counted, to_stderr, why_left};
@@ -118,6 +118,15 @@ impl Report {
 
     pub(super) fn read_failed(&self, location: &LineLocation, reason: &str) {
         self.line(&format!("{location}: can't be read further: {reason}"));
+    }
+
+    /// Reports lines of a followed file that were not read and can't be.
+    pub(super) fn unread(&mut self, loss: &Loss) {
+        self.counts.unread_files += loss.files;
+        self.counts.unread_bytes += loss.bytes.unwrap_or(0);
+        metrics::counter!("jetsink_follow_unread_files_total").increment(loss.files);
+        metrics::counter!("jetsink_follow_unread_bytes_total").increment(loss.bytes.unwrap_or(0));
+        self.line(&format!("jetsink: {loss}"));
     }
 
     pub(super) fn note(&self, text: &str) {

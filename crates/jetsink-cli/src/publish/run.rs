@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
 use tokio::time::MissedTickBehavior;
 
-use super::input::{Batch, Checkpoint, Input, Line, LineLocation, PositionFile};
+use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Positions};
 use super::rejected::RejectedLines;
 use super::report::Report;
 use super::settings::Settings;
@@ -54,7 +54,8 @@ pub(super) struct Run<'a> {
     settings: &'a Settings,
     pub(super) report: Report,
     rejected: Option<RejectedLines>,
-    position: Option<PositionFile>,
+    /// With `--position`.
+    position: Option<Positions>,
     /// Pushed lines without a result.
     in_flight: VecDeque<InFlight>,
     /// Whether a line was not sent or its outcome is unknown: the position stays before it.
@@ -67,12 +68,12 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(settings: &'a Settings, report: Report) -> Result<Self, Failure> {
         let rejected = settings.rejected.clone().map(RejectedLines::open);
-        let position = settings.position.clone().map(PositionFile::open);
+        let position = settings.position.as_ref().map(|_| Positions::default());
         Ok(Self {
             settings,
             report,
             rejected: rejected.transpose()?,
-            position: position.transpose()?,
+            position,
             in_flight: VecDeque::new(),
             has_unsent: false,
             resume: None,
@@ -142,9 +143,13 @@ impl<'a> Run<'a> {
                         None => at_end = true,
                     }
                 }
+                Some(notice) = input.notices.recv() => self.notice(&notice),
                 () = self.report.tick() => self.report.progress(|| sink.state()),
                 _ = saving.tick(), if self.position.is_some() => self.save_position()?,
             }
+        }
+        while let Ok(notice) = input.notices.try_recv() {
+            self.notice(&notice);
         }
         self.save_position()?;
         if self.ending != Ending::Complete && self.resume.is_none() {
@@ -230,16 +235,19 @@ impl<'a> Run<'a> {
         match batch {
             Batch::Lines(lines) => lines.into_iter().map(Next::Line).collect(),
             Batch::Opened(checkpoint) => vec![Next::File(checkpoint)],
-            Batch::Note(text) => {
-                self.report.note(&text);
-                Vec::new()
-            }
             Batch::Failed { location, reason } => {
                 self.report.read_failed(&location, &reason);
                 self.ending = Ending::Failed;
                 self.resume = Some(location);
                 Vec::new()
             }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Note(text) => self.report.note(text),
+            Notice::Loss(loss) => self.report.unread(loss),
         }
     }
 
@@ -407,7 +415,7 @@ async fn next_location(input: &mut Input) -> Option<LineLocation> {
                 }
             }
             Batch::Failed { location, .. } => return Some(location),
-            Batch::Opened(_) | Batch::Note(_) => {}
+            Batch::Opened(_) => {}
         }
     }
     None

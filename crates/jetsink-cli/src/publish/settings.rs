@@ -10,7 +10,7 @@ use jetsink::{
     SubjectTemplate, TenantPolicy, Validation,
 };
 
-use super::arguments::{IdRule, Mode, OnBadLine, Policy, Publish};
+use super::arguments::{IdRule, Mode, OnBadLine, Policy, Publish, StartAt};
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
 
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) rejected: Option<PathBuf>,
     pub(crate) from_line: u64,
     pub(crate) follow: bool,
+    pub(crate) rotate_wait: Duration,
+    pub(crate) start_at_end: bool,
     pub(crate) position: Option<PathBuf>,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
@@ -100,6 +102,8 @@ impl Settings {
             rejected: arguments.rejected,
             from_line: arguments.from_line,
             follow: arguments.follow,
+            rotate_wait: arguments.rotate_wait,
+            start_at_end: arguments.start_at == StartAt::End,
             position: arguments.position,
             dry_run: arguments.dry_run,
             json: arguments.json,

@@ -145,6 +145,7 @@ fn others(counts: &Counts) -> String {
         plural(counts.bad_lines, "bad line"),
         (counts.lenient, lenient(counts)),
         with(counts.failed, "failed"),
+        (counts.unread_files, unread(counts)),
         with(counts.spooled, "spooled"),
         with(counts.delivered_from_spool, "delivered from the spool"),
         with(counts.left_in_spool, "left in the spool"),
@@ -156,6 +157,16 @@ fn others(counts: &Counts) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| format!(", {text}"))
     .collect()
+}
+
+/// Followed files that could not be read to their end.
+fn unread(counts: &Counts) -> String {
+    let files = counted(counts.unread_files, "file");
+    let bytes = match counts.unread_bytes {
+        0 => "bytes unknown".to_owned(),
+        bytes => format!("at least {} bytes", HumanCount(bytes)),
+    };
+    format!("{files} not read to the end ({bytes})")
 }
 
 /// Events that `--lenient` accepted, by rule.

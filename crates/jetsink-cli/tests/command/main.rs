@@ -14,6 +14,7 @@ mod metrics;
 mod outages;
 mod packaging;
 mod publish;
+mod rotation;
 mod spool;
 mod stream;
 mod support;

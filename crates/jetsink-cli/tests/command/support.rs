@@ -73,6 +73,13 @@ pub(crate) async fn there(server: &NatsServer) -> Vec<StoredMessage> {
         .unwrap()
 }
 
+/// The number of messages in the stream, without a consumer: for loops that wait.
+pub(crate) async fn count(server: &NatsServer) -> usize {
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    usize::try_from(stream.cached_info().state.messages).unwrap()
+}
+
 /// Compares lines that must all be stored, in their order, with the messages of a stream.
 pub(crate) fn findings(lines: &[Bytes], there: &[StoredMessage]) -> Findings<Bytes> {
     let events = lines.iter().cloned().map(Event::acknowledged);

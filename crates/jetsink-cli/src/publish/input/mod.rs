@@ -3,11 +3,9 @@
 //! The thread sends batches over a bounded channel: memory is constant for any file size, and a slow
 //! pipe does not delay results.
 
+mod decode;
 mod follow;
-mod growing;
-mod position;
 mod reader;
-mod rotation;
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
@@ -20,9 +18,9 @@ use tokio::sync::mpsc;
 use super::settings::Settings;
 use crate::failure::Failure;
 use crate::lines::Lines;
-use position::SavedPosition;
-pub(super) use position::{Checkpoint, PositionFile};
-use reader::{Reader, Start};
+use decode::{Decoded, Form};
+pub(super) use follow::{Checkpoint, Loss, Notice, Positions};
+use reader::Reader;
 
 /// The location of a line in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +61,6 @@ pub(super) enum Batch {
     Lines(Vec<Line>),
     /// With `--follow`: lines of this file come next, starting at this position.
     Opened(Checkpoint),
-    /// A message to the user.
-    Note(String),
     /// The file can't be read further.
     Failed {
         location: LineLocation,
@@ -74,6 +70,8 @@ pub(super) enum Batch {
 
 pub(super) struct Input {
     pub(super) batches: mpsc::Receiver<Batch>,
+    /// Messages of `--follow`; closed otherwise.
+    pub(super) notices: mpsc::UnboundedReceiver<Notice>,
     /// `None` for pipes and standard input.
     pub(super) total_bytes: Option<u64>,
 }
@@ -82,7 +80,7 @@ pub(super) struct Input {
 /// reading.
 pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
     if settings.follow {
-        return follow(settings);
+        return follow::follow(settings);
     }
     let mut total_bytes = Some(0);
     let mut sources: Vec<(Arc<Path>, Lines)> = Vec::new();
@@ -93,18 +91,24 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
         };
         if path.as_os_str() == "-" {
             total_bytes = None;
-            sources.push((Path::new("-").into(), Lines::new(std::io::stdin())));
+            sources.push((
+                Path::new("-").into(),
+                Lines::new(Decoded::new(std::io::stdin())),
+            ));
             continue;
         }
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         check_file(&metadata, path, settings)?;
         total_bytes = match total_bytes {
-            Some(total) if metadata.is_file() => Some(total + metadata.len()),
+            // The progress counts the bytes of lines.
+            Some(total) if metadata.is_file() && !is_compressed(&file) => {
+                Some(total + metadata.len())
+            }
             _ => None,
         };
         let name: Arc<Path> = PathBuf::from(path).into();
-        sources.push((name, Lines::new(file)));
+        sources.push((name, Lines::new(Decoded::new(file))));
     }
     let (reader, batches) = Reader::new(settings);
     let from_line = settings.from_line;
@@ -117,57 +121,23 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
                 line: 0,
             };
             // Stopped: the command has ended, or a file can't be read.
-            if reader
-                .read(source, location, &Start::from_line(first))
-                .is_err()
-            {
+            if reader.read(source, location, first).is_err() {
                 return;
             }
         }
     });
+    let (_, notices) = mpsc::unbounded_channel();
     Ok(Input {
         batches,
+        notices,
         total_bytes,
     })
 }
 
-/// Follows one file from the saved position.
-fn follow(settings: &Settings) -> Result<Input, Failure> {
-    let [path] = &settings.files[..] else {
-        return Err(Failure::Follow("it takes one file".to_owned()));
-    };
-    if path.as_os_str() == "-" {
-        let why = "standard input is read to its end anyway";
-        return Err(Failure::Follow(why.to_owned()));
-    }
-    let failed = |source| Failure::File {
-        path: path.clone(),
-        source,
-    };
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-        Ok(metadata) => {
-            check_file(&metadata, path, settings)?;
-            if settings.position.is_some() && !metadata.is_file() {
-                return Err(Failure::Follow(format!(
-                    "--position: {} is no regular file, and can't be read again from a position",
-                    path.display()
-                )));
-            }
-        }
-    }
-    let position = match &settings.position {
-        None => None,
-        Some(position) => SavedPosition::load(position)?,
-    };
-    let (reader, batches) = Reader::new(settings);
-    let (path, from_line) = (path.clone(), settings.from_line);
-    std::thread::spawn(move || follow::follow(&path, from_line, position, &reader));
-    Ok(Input {
-        batches,
-        total_bytes: None,
-    })
+fn is_compressed(file: &File) -> bool {
+    let mut start = [0; 4];
+    let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0);
+    read.is_ok_and(|read| Form::of(&start[..read]) != Form::Plain)
 }
 
 fn check_file(metadata: &Metadata, path: &Path, settings: &Settings) -> Result<(), Failure> {

@@ -1,0 +1,283 @@
+//! `--position`: the generations of a log, saved over restarts.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::generation::{Descriptor, Generation, Source};
+use super::history::{History, Other};
+use super::identity::{FileId, HEAD, Head, HeadDigest};
+use super::track::{Checkpoint, Track};
+use crate::failure::Failure;
+
+const VERSION: u32 = 2;
+
+/// The content of a position file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedTrack {
+    version: u32,
+    /// For people: identity decides.
+    path: String,
+    generations: Vec<SavedGeneration>,
+    others: Vec<SavedFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read_before: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedFile {
+    #[serde(flatten)]
+    id: FileId,
+    #[serde(flatten)]
+    head: HeadDigest,
+    length: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedGeneration {
+    #[serde(flatten)]
+    file: SavedFile,
+    name: String,
+    offset: u64,
+    line: u64,
+    is_finished: bool,
+    is_compressed: bool,
+}
+
+/// A position of version 1: one file.
+#[derive(Debug, Deserialize)]
+struct SavedPosition {
+    #[serde(flatten)]
+    id: FileId,
+    #[serde(flatten)]
+    head: HeadDigest,
+    name: String,
+    offset: u64,
+    line: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Version {
+    version: u32,
+}
+
+impl From<SavedPosition> for SavedTrack {
+    fn from(position: SavedPosition) -> Self {
+        let read_before = position.id.born.unwrap_or(0);
+        let file = SavedFile {
+            id: position.id,
+            head: position.head,
+            length: Some(position.offset),
+        };
+        Self {
+            version: VERSION,
+            path: String::new(),
+            generations: vec![SavedGeneration {
+                file,
+                name: position.name,
+                offset: position.offset,
+                line: position.line,
+                is_finished: false,
+                is_compressed: false,
+            }],
+            others: Vec::new(),
+            read_before: Some(read_before),
+        }
+    }
+}
+
+impl SavedTrack {
+    /// Reads the file; `None` if it does not exist yet.
+    pub(super) fn load(path: &Path) -> Result<Option<Self>, Failure> {
+        let failed = |source| Failure::File {
+            path: path.to_owned(),
+            source,
+        };
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(failed)?,
+        };
+        let saved = Self::parse(&text).map_err(failed)?;
+        Ok(Some(saved))
+    }
+
+    fn parse(text: &[u8]) -> io::Result<Self> {
+        let Version { version } = serde_json::from_slice(text)?;
+        let saved = match version {
+            1 => serde_json::from_slice::<SavedPosition>(text)?.into(),
+            VERSION => serde_json::from_slice::<Self>(text)?,
+            other => {
+                let reason = format!(
+                    "version {other} is not known here; use the jetsink that wrote it, or delete the file"
+                );
+                return Err(io::Error::other(reason));
+            }
+        };
+        let heads = saved.generations.iter().map(|g| g.file.head.bytes);
+        if heads.max().is_some_and(|bytes| bytes > HEAD) {
+            return Err(io::Error::other("head_bytes is too large"));
+        }
+        Ok(saved)
+    }
+
+    /// The state of a history, as far as lines have results.
+    pub(super) fn of<F: Descriptor>(history: &History<F>) -> Self {
+        let generation = |g: &Generation<F>| {
+            let is_finished = g.is_settled();
+            let (offset, line) = if is_finished {
+                (g.offset, g.line)
+            } else {
+                g.settled
+            };
+            SavedGeneration {
+                file: SavedFile {
+                    id: g.id,
+                    head: g.head.digest(),
+                    length: Some(g.length),
+                },
+                name: g.name.to_string(),
+                offset,
+                line,
+                is_finished,
+                is_compressed: g.is_compressed,
+            }
+        };
+        let other = |other: &Other| SavedFile {
+            id: other.id,
+            head: other.head.digest(),
+            length: other.length,
+        };
+        Self {
+            version: VERSION,
+            path: history.path.display().to_string(),
+            generations: history.generations.iter().map(generation).collect(),
+            others: history.others.iter().map(other).collect(),
+            read_before: history.read_before,
+        }
+    }
+
+    /// Puts the saved state into a new history.
+    pub(super) fn restore<F: Descriptor>(self, history: &mut History<F>) {
+        history.is_restored = !self.generations.is_empty();
+        history.read_before = self.read_before;
+        for saved in self.generations {
+            let number = history.next_number();
+            let path = Arc::clone(&history.path);
+            let mut generation = Generation::new(number, saved.name.into(), path, saved.file.id);
+            generation.head = Head::Digest(saved.file.head);
+            generation.length = saved.file.length.unwrap_or(0);
+            generation.source = Source::Sought;
+            (generation.offset, generation.line) = (saved.offset, saved.line);
+            generation.sent = saved.offset;
+            generation.settled = (saved.offset, saved.line);
+            generation.is_finished = saved.is_finished;
+            generation.is_compressed = saved.is_compressed;
+            history.generations.push_back(generation);
+        }
+        history.others = self.others.into_iter().map(Other::from).collect();
+    }
+}
+
+impl From<SavedFile> for Other {
+    fn from(saved: SavedFile) -> Self {
+        Self {
+            id: saved.id,
+            head: Head::Digest(saved.head),
+            length: saved.length,
+        }
+    }
+}
+
+/// Saves the positions of a run.
+#[derive(Debug, Default)]
+pub(in crate::publish) struct Positions {
+    /// The positions since the last save, one per log.
+    unsaved: Vec<Checkpoint>,
+}
+
+impl Positions {
+    /// Checks that a position can be written.
+    pub(super) fn check(path: &Path) -> Result<(), Failure> {
+        let trial = with_suffix(path);
+        let tried = File::create(&trial).and_then(|_| fs::remove_file(&trial));
+        tried.map_err(|source| Failure::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Sets the position in a log; all lines before it have results.
+    pub(in crate::publish) fn advance(&mut self, checkpoint: Checkpoint) {
+        let is_its = |other: &&mut Checkpoint| Arc::ptr_eq(&other.track, &checkpoint.track);
+        match self.unsaved.iter_mut().find(is_its) {
+            Some(last) => {
+                if last.number != checkpoint.number {
+                    last.settle();
+                }
+                *last = checkpoint;
+            }
+            None => self.unsaved.push(checkpoint),
+        }
+    }
+
+    /// Whether a position has changed since the last save.
+    pub(in crate::publish) fn is_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Writes the positions that have changed. A crash leaves an old file or a new one.
+    pub(in crate::publish) fn save(&mut self) -> Result<(), Failure> {
+        for checkpoint in self.unsaved.drain(..) {
+            checkpoint.settle();
+            save(&checkpoint.track)?;
+        }
+        Ok(())
+    }
+}
+
+impl Checkpoint {
+    fn settle(&self) {
+        let mut history = self.track.history();
+        history.settle(self.number, self.offset, self.line);
+    }
+}
+
+fn save(track: &Track) -> Result<(), Failure> {
+    let Some(path) = &track.position else {
+        return Ok(());
+    };
+    let saved = SavedTrack::of(&track.history());
+    let new = with_suffix(path);
+    let write = || -> io::Result<()> {
+        let mut text = serde_json::to_vec(&saved)?;
+        text.push(b'\n');
+        let mut file = File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        #[cfg(feature = "crash-points")]
+        jetsink::crash::point("position.written");
+        fs::rename(&new, path)?;
+        #[cfg(feature = "crash-points")]
+        jetsink::crash::point("position.renamed");
+        let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(|source| Failure::File {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// The name of a position file while it is written.
+pub(super) fn with_suffix(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".new");
+    name.into()
+}
+
+#[cfg(test)]
+#[path = "tests/position.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! The thread that reads followed logs, one after another, and sends their lines.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::generation::{AtEnd, Readable, Reading, Time};
+use super::live::{FixedFile, LiveFile};
+use super::track::{Checkpoint, Clock, Track, Tracks, identify};
+use crate::lines::Lines;
+use crate::publish::input::reader::{BATCH_BYTES, Reader, Stopped, check};
+use crate::publish::input::{Batch, Line, LineLocation};
+
+/// The wait between two looks at files without new lines: after new lines, and after a second without any.
+const POLL: Duration = Duration::from_millis(20);
+const IDLE_POLL: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A generation that is being read.
+struct Current {
+    number: u64,
+    version: u32,
+    name: Arc<str>,
+    lines: Lines,
+    location: LineLocation,
+    offset: u64,
+    is_truncated: Arc<AtomicBool>,
+    /// Whether its beginning was sent.
+    is_opened: bool,
+}
+
+pub(super) struct LogReader {
+    reader: Reader,
+    tracks: Tracks,
+    clock: Clock,
+    /// By the addresses of their tracks.
+    currents: HashMap<*const Track, Current>,
+}
+
+/// Reads until the command ends.
+pub(super) fn read_logs(reader: Reader, tracks: Tracks, clock: Clock) {
+    let mut logs = LogReader {
+        reader,
+        tracks,
+        clock,
+        currents: HashMap::new(),
+    };
+    let mut last_line = clock.now();
+    while !logs.reader.sender.is_closed() {
+        match logs.round() {
+            Err(Stopped) => return,
+            Ok(true) => last_line = clock.now(),
+            Ok(false) if clock.now() < last_line + IDLE => sleep(POLL),
+            Ok(false) => sleep(IDLE_POLL),
+        }
+    }
+}
+
+impl LogReader {
+    /// Reads a batch of each log. Returns whether there was any.
+    fn round(&mut self) -> Result<bool, Stopped> {
+        let mut has_read = false;
+        for track in self.tracks.all() {
+            has_read |= self.step(&track)?;
+        }
+        Ok(has_read)
+    }
+
+    /// Reads a batch of one log. Returns whether the log may have more at once.
+    fn step(&mut self, track: &Arc<Track>) -> Result<bool, Stopped> {
+        let now = self.clock.now();
+        let Some(reading) = track.history().next(now) else {
+            return Ok(false);
+        };
+        let key = Arc::as_ptr(track);
+        let mut current = match self.currents.remove(&key) {
+            Some(current)
+                if (current.number, current.version) == (reading.number, reading.version) =>
+            {
+                current
+            }
+            _ => match Current::open(track, reading) {
+                Ok(current) => current,
+                Err((number, error)) => {
+                    track.history().unreadable(number, error.to_string());
+                    return Ok(true);
+                }
+            },
+        };
+        let may_continue = current.read(track, &self.reader, now)?;
+        self.currents.insert(key, current);
+        Ok(may_continue)
+    }
+}
+
+impl Current {
+    fn open(track: &Arc<Track>, reading: Reading<Arc<File>>) -> Result<Self, (u64, io::Error)> {
+        let number = reading.number;
+        let failed = |error| (number, error);
+        let is_truncated = Arc::new(AtomicBool::new(false));
+        let offset = reading.offset;
+        let lines = match reading.source {
+            Readable::File(file, head) => {
+                let flag = Arc::clone(&is_truncated);
+                Lines::new(LiveFile::new(file, offset, head, flag).map_err(failed)?)
+            }
+            Readable::Fixed(file, form @ super::Form::Plain) => {
+                Lines::new(form.decode(FixedFile { file, offset }))
+            }
+            Readable::Fixed(file, form) => {
+                let mut source = form.decode(FixedFile { file, offset: 0 });
+                let before = &mut io::Read::take(&mut source, offset);
+                io::copy(before, &mut io::sink()).map_err(failed)?;
+                Lines::new(source)
+            }
+        };
+        Ok(Self {
+            number,
+            version: reading.version,
+            name: reading.name,
+            lines,
+            location: LineLocation {
+                file: reading.path,
+                index: track.index,
+                line: reading.line,
+            },
+            offset,
+            is_truncated,
+            is_opened: false,
+        })
+    }
+
+    /// Reads a batch. Returns whether there may be more at once.
+    fn read(&mut self, track: &Arc<Track>, reader: &Reader, now: Time) -> Result<bool, Stopped> {
+        let opening = self.checkpoint(track);
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut at_end = false;
+        while bytes < BATCH_BYTES {
+            match self.lines.next_whole() {
+                Ok(Some((raw, length))) => {
+                    bytes += raw.len();
+                    batch.extend(self.line(track, reader, raw, length));
+                }
+                Ok(None) => {
+                    at_end = true;
+                    break;
+                }
+                Err(error) => {
+                    self.send(track, reader, opening, batch)?;
+                    track.history().unreadable(self.number, error.to_string());
+                    return Ok(true);
+                }
+            }
+        }
+        if at_end && !self.is_truncated.load(Ordering::Acquire) {
+            let verdict = track.history().at_end(self.number, now);
+            if verdict != AtEnd::Wait {
+                batch.extend(self.rest(track, reader, verdict));
+                self.send(track, reader, opening, batch)?;
+                track.history().finish(self.number);
+                return Ok(true);
+            }
+        }
+        self.send(track, reader, opening, batch)?;
+        if self.is_truncated.load(Ordering::Acquire) {
+            track.history().truncated(self.number, now);
+            return Ok(true);
+        }
+        Ok(!at_end)
+    }
+
+    /// The bytes behind the last line end, if they are a line.
+    fn rest(&mut self, track: &Arc<Track>, reader: &Reader, verdict: AtEnd) -> Option<Line> {
+        let (raw, length) = self.lines.rest()?;
+        let (offset, location) = (self.offset, self.location.clone());
+        let line = self.line(track, reader, raw, length)?;
+        if verdict == AtEnd::FinishCopy && line.event.is_err() {
+            // The copy ends within a line.
+            (self.offset, self.location) = (offset, location);
+            return None;
+        }
+        Some(line)
+    }
+
+    /// Converts a line; `None` for one to skip.
+    fn line(
+        &mut self,
+        track: &Arc<Track>,
+        reader: &Reader,
+        raw: bytes::Bytes,
+        length: u64,
+    ) -> Option<Line> {
+        let began = self.offset;
+        self.offset += length;
+        self.location.line += 1;
+        let is_skipped = self.number == 1 && self.location.line < track.from_line;
+        if is_skipped {
+            return None;
+        }
+        let mut line = check(raw, self.location.clone(), &reader.binding)?;
+        if track.position.is_some() {
+            let name = &self.name;
+            line.event = line.event.map(|event| identify(event, name, began));
+        }
+        line.checkpoint = Some(self.checkpoint(track));
+        Some(line)
+    }
+
+    fn checkpoint(&self, track: &Arc<Track>) -> Checkpoint {
+        Checkpoint {
+            track: Arc::clone(track),
+            number: self.number,
+            offset: self.offset,
+            line: self.location.line,
+        }
+    }
+
+    fn send(
+        &mut self,
+        track: &Arc<Track>,
+        reader: &Reader,
+        opening: Checkpoint,
+        batch: Vec<Line>,
+    ) -> Result<(), Stopped> {
+        let (offset, line) = (self.offset, self.location.line);
+        track
+            .history()
+            .read(self.number, offset, line, !batch.is_empty());
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.is_opened, true) {
+            reader.send(Batch::Opened(opening))?;
+        }
+        reader.send(Batch::Lines(batch))
+    }
+}

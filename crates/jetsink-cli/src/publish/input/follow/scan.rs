@@ -1,0 +1,254 @@
+//! Scans a folder: opens the files that a log's history needs.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memchr::{memchr_iter, memrchr};
+
+use super::folder::Folder;
+use super::generation::{Place, Sighting, Time};
+use super::history::History;
+use super::identity::{FileId, HEAD, read_at};
+use super::live::FixedFile;
+use super::track::Track;
+use crate::publish::input::decode::{Form, read_start};
+
+/// The time without a write after which a copy or a compression is complete.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The longest wait for a file that is being copied or compressed. Then the others are read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The result of a scan.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scanned {
+    /// Whether a file has to be looked at again soon.
+    pub(super) is_incomplete: bool,
+    /// The first file that can't be opened, and the reason.
+    pub(super) unopened: Option<(Arc<Path>, String)>,
+}
+
+/// A file that was found and is not open yet.
+struct Candidate {
+    log: usize,
+    path: Arc<Path>,
+    place: Place,
+    is_sought: bool,
+    born: Option<u64>,
+}
+
+/// Scans the folder once. `new_track` makes the log of a new name. A folder that does not exist is not scanned.
+///
+/// # Errors
+/// The folder can't be read.
+pub(super) fn scan(
+    folder: &mut Folder,
+    now: Time,
+    mut new_track: impl FnMut(usize, Arc<Path>) -> Option<Arc<Track>>,
+) -> io::Result<Scanned> {
+    let is_first = !folder.was_scanned;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder.path)? {
+        names.push(entry?.file_name());
+    }
+    // A log before the files that are rotated from it.
+    names.sort_unstable_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+    for log in &folder.logs {
+        log.track.history().begin_scan();
+    }
+    let mut seen: Vec<Vec<FileId>> = Vec::new();
+    let mut candidates = Vec::new();
+    for name in &names {
+        let path = folder.join(name);
+        // It may have another name by now: then a change is pending.
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
+        if !metadata.is_file() {
+            continue;
+        }
+        let id = FileId::of(&metadata);
+        let owner = owner(folder, name, id, is_first, &path, &mut new_track);
+        let Some((log, place)) = owner else {
+            continue;
+        };
+        seen.resize_with(folder.logs.len(), Vec::new);
+        seen[log].push(id);
+        let is_at_path = place == Place::Asked && folder.logs[log].is_named;
+        let mut history = folder.logs[log].track.history();
+        let is_needed = history.needs(id, metadata.len());
+        if is_at_path {
+            history.seen_at_path(id, is_needed);
+        }
+        if is_needed {
+            candidates.push(Candidate {
+                log,
+                path,
+                place,
+                is_sought: history.is_sought(id),
+                born: id.born,
+            });
+        } else {
+            history.seen(id, &place);
+        }
+    }
+    seen.resize_with(folder.logs.len(), Vec::new);
+    // Files of an earlier run first, then by birth: a descriptor that is missing later is missing for the youngest.
+    candidates.sort_by_key(|candidate| (!candidate.is_sought, candidate.born));
+    let mut result = Scanned::default();
+    for candidate in candidates {
+        let history = &folder.logs[candidate.log].track;
+        match open(&candidate, history, now) {
+            Ok(true) => {}
+            Ok(false) => result.is_incomplete = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let unopened = (candidate.path, error.to_string());
+                result.unopened.get_or_insert(unopened);
+            }
+        }
+    }
+    let waits =
+        result.is_incomplete && *folder.incomplete_since.get_or_insert(now) + PATIENCE > now;
+    if !result.is_incomplete {
+        folder.incomplete_since = None;
+    }
+    for log in &folder.logs {
+        log.track.history().wait_for_files(waits);
+    }
+    // An earlier run may have left lines in a file that is still being compressed.
+    if is_first && waits {
+        return Ok(result);
+    }
+    folder.was_scanned = true;
+    for (log, seen) in folder.logs.iter().zip(&seen) {
+        log.track.history().scanned(now, seen);
+    }
+    Ok(result)
+}
+
+fn owner(
+    folder: &mut Folder,
+    name: &OsStr,
+    id: FileId,
+    is_first: bool,
+    path: &Arc<Path>,
+    new_track: &mut impl FnMut(usize, Arc<Path>) -> Option<Arc<Track>>,
+) -> Option<(usize, Place)> {
+    use super::folder::Owner;
+    let sought = |folder: &Folder| {
+        let mut logs = folder.logs.iter();
+        let index = logs.position(|log| is_first && log.track.history().is_sought(id));
+        index.map(|index| (index, Place::Elsewhere))
+    };
+    match folder.owner(name) {
+        Some(Owner::Known(index, place)) => Some((index, place)),
+        None => sought(folder),
+        Some(Owner::New(index)) => {
+            if let Some(found) = sought(folder) {
+                return Some(found);
+            }
+            // A file of a log that was renamed to any name.
+            if folder.has(id) {
+                return None;
+            }
+            let track = new_track(index, Arc::clone(path))?;
+            Some((folder.add(track, false), Place::Asked))
+        }
+    }
+}
+
+/// Opens a file for a history. Returns `false` if it has to be looked at again.
+fn open(candidate: &Candidate, track: &Track, now: Time) -> io::Result<bool> {
+    let file = Arc::new(File::open(&candidate.path)?);
+    let metadata = file.metadata()?;
+    let id = FileId::of(&metadata);
+    if !metadata.is_file() || !track.history().needs(id, metadata.len()) {
+        return Ok(true); // another file has the name by now
+    }
+    let age = metadata.modified()?.elapsed().unwrap_or(Duration::MAX);
+    let is_settled = age >= SETTLED;
+    let mut start = read_at(&file, 0, HEAD)?;
+    let form = Form::of(&start);
+    let mut length = Some(file.metadata()?.len());
+    if form != Form::Plain {
+        let is_rotated = matches!(candidate.place, Place::Rotated { .. });
+        if !is_settled && is_rotated && !track.history().is_first_run() {
+            return Ok(false);
+        }
+        start = decoded(&file, form, |source| read_start(source, HEAD)).unwrap_or_default();
+        length = None;
+        if track.history().knows_start(&start) {
+            let count = |source: &mut dyn io::Read| io::copy(source, &mut io::sink());
+            length = decoded(&file, form, count).ok();
+        }
+    }
+    let sighting = Sighting {
+        path: Arc::clone(&candidate.path),
+        id,
+        place: candidate.place.clone(),
+        form,
+        length,
+        start,
+        is_settled,
+        file,
+    };
+    Ok(track.history().sight(sighting, now))
+}
+
+fn decoded<T>(
+    file: &Arc<File>,
+    form: Form,
+    read: impl FnOnce(&mut dyn io::Read) -> io::Result<T>,
+) -> io::Result<T> {
+    let file = Arc::clone(file);
+    read(&mut *form.decode(FixedFile { file, offset: 0 }))
+}
+
+/// Notes growth and truncation of the files that are being written.
+pub(super) fn observe(track: &Track, now: Time) {
+    let observed = track.history().observed();
+    for (number, file) in observed {
+        // A file that can't be read is reported by its reader.
+        let Ok(start) = read_at(&file, 0, HEAD) else {
+            continue;
+        };
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        let mut history = track.history();
+        history.observe(number, metadata.len(), start, now);
+    }
+}
+
+/// Moves a history to the last line end of its files: `--start-at end`.
+pub(super) fn skip_lines(history: &mut History<Arc<File>>) -> io::Result<()> {
+    for (number, file) in history.observed() {
+        let mut source = FixedFile { file, offset: 0 };
+        let mut buffer = vec![0; 256 << 10];
+        let (mut offset, mut end, mut lines) = (0, 0, 0);
+        loop {
+            let read = source.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            let block = &buffer[..read];
+            lines += memchr_iter(b'\n', block).count() as u64;
+            if let Some(last) = memrchr(b'\n', block) {
+                end = offset + last as u64 + 1;
+            }
+            offset += read as u64;
+        }
+        history.read(number, end, lines, true);
+        history.settle(number, end, lines);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests/scan.rs"]
+mod tests;

@@ -1,0 +1,553 @@
+//! Histories over folders that exist only here: a file is its content, a descriptor is a shared file.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::rc::Rc;
+
+use super::*;
+use crate::publish::input::decode::Form;
+use crate::publish::input::follow::generation::Sighting;
+use crate::publish::input::follow::identity::HEAD;
+use crate::publish::input::follow::names::Stamp;
+use crate::publish::input::follow::position::SavedTrack;
+
+const BASE: &str = "ev.jsonl";
+const WAIT: Time = Time::from_secs(1);
+
+#[derive(Debug, Clone)]
+struct FakeFile(Rc<RefCell<Vec<u8>>>);
+
+impl Descriptor for FakeFile {
+    fn length(&self) -> u64 {
+        self.0.borrow().len() as u64
+    }
+}
+
+impl FakeFile {
+    fn new(content: &str) -> Self {
+        Self(Rc::new(RefCell::new(content.into())))
+    }
+
+    fn start(&self) -> Vec<u8> {
+        self.0.borrow().iter().take(HEAD).copied().collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    name: String,
+    inode: u64,
+    file: FakeFile,
+    form: Form,
+}
+
+/// A folder, a history that follows it, and the lines that a reader takes from it.
+struct Model {
+    entries: Vec<Entry>,
+    history: History<FakeFile>,
+    next_inode: u64,
+    now: Time,
+    lines: Vec<String>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            history: history(),
+            next_inode: 1,
+            now: Time::ZERO,
+            lines: Vec::new(),
+        }
+    }
+
+    fn create(&mut self, name: &str, content: &str) {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        self.entries.push(Entry {
+            name: name.to_owned(),
+            inode,
+            file: FakeFile::new(content),
+            form: Form::Plain,
+        });
+        if name == BASE {
+            self.history.created();
+        }
+    }
+
+    fn at(&mut self, name: &str) -> &mut Entry {
+        let entry = self.entries.iter_mut().find(|entry| entry.name == name);
+        entry.unwrap()
+    }
+
+    fn append(&mut self, name: &str, content: &str) {
+        let file = self.at(name).file.clone();
+        file.0.borrow_mut().extend_from_slice(content.as_bytes());
+    }
+
+    fn rename(&mut self, name: &str, to: &str) {
+        self.at(name).name = to.to_owned();
+    }
+
+    fn copy(&mut self, name: &str, to: &str) {
+        let content = String::from_utf8(self.at(name).file.0.borrow().clone()).unwrap();
+        self.create(to, &content);
+    }
+
+    fn compress(&mut self, name: &str) {
+        let to = format!("{name}.gz");
+        self.copy(name, &to);
+        self.at(&to).form = Form::Gzip;
+        self.remove(name);
+    }
+
+    fn truncate(&mut self, name: &str) {
+        self.at(name).file.0.borrow_mut().clear();
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.entries.retain(|entry| entry.name != name);
+    }
+
+    fn scan(&mut self) {
+        let mut found = Vec::new();
+        self.history.begin_scan();
+        for entry in self.entries.clone() {
+            let id = id(entry.inode);
+            let place = if entry.name == BASE {
+                Place::Asked
+            } else if let Some(stamp) = Stamp::of(OsStr::new(BASE), OsStr::new(&entry.name)) {
+                let asked = false;
+                Place::Rotated { stamp, asked }
+            } else if self.history.is_sought(id) {
+                Place::Elsewhere
+            } else {
+                continue;
+            };
+            let is_needed = self.history.needs(id, entry.file.length());
+            if place == Place::Asked {
+                self.history.seen_at_path(id, is_needed);
+            }
+            if !is_needed {
+                self.history.seen(id, &place);
+                continue;
+            }
+            found.push((!self.history.is_sought(id), entry, place));
+        }
+        found.sort_by_key(|(is_new, entry, _)| (*is_new, entry.inode));
+        for (_, entry, place) in found {
+            let sighting = Sighting {
+                path: Path::new(&entry.name).into(),
+                id: id(entry.inode),
+                place,
+                form: entry.form,
+                length: Some(entry.file.length()),
+                start: entry.file.start(),
+                is_settled: true,
+                file: entry.file,
+            };
+            self.history.sight(sighting, self.now);
+        }
+        let seen: Vec<FileId> = self.entries.iter().map(|entry| id(entry.inode)).collect();
+        self.history.scanned(self.now, &seen);
+        self.history.is_ready = true;
+        self.history.is_quiet();
+        for (number, file) in self.history.observed() {
+            let (length, start) = (file.length(), file.start());
+            self.history.observe(number, length, start, self.now);
+        }
+    }
+
+    /// Reads all lines that can be read now.
+    fn read(&mut self) {
+        while let Some(reading) = self.history.next(self.now) {
+            let file = match &reading.source {
+                Readable::File(file, _) | Readable::Fixed(file, _) => file.clone(),
+            };
+            let content = file.0.borrow().clone();
+            let from = (reading.offset as usize).min(content.len());
+            let rest = String::from_utf8(content[from..].to_vec()).unwrap();
+            let (mut offset, mut line) = (reading.offset, reading.line);
+            for text in rest
+                .split_inclusive('\n')
+                .filter(|text| text.ends_with('\n'))
+            {
+                self.lines.push(text.trim_end_matches('\n').to_owned());
+                offset += text.len() as u64;
+                line += 1;
+            }
+            self.history.read(reading.number, offset, line, true);
+            self.history.settle(reading.number, offset, line);
+            match self.history.at_end(reading.number, self.now) {
+                AtEnd::Wait => return,
+                AtEnd::Finish | AtEnd::FinishCopy => self.history.finish(reading.number),
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.scan();
+        self.read();
+    }
+
+    fn wait(&mut self) {
+        self.now += WAIT;
+        self.step();
+        self.step();
+    }
+
+    /// The run is killed, and another one begins.
+    fn restart(&mut self) {
+        let text = serde_json::to_string(&SavedTrack::of(&self.history)).unwrap();
+        self.history = history();
+        let saved: SavedTrack = serde_json::from_str(&text).unwrap();
+        saved.restore(&mut self.history);
+    }
+
+    #[track_caller]
+    fn assert_lines(&self, expected: &[&str]) {
+        assert_eq!(self.lines, expected);
+        assert_eq!(self.history.losses, []);
+    }
+
+    #[track_caller]
+    fn take_loss(&mut self) -> Loss {
+        assert_eq!(self.history.losses.len(), 1, "{:?}", self.history.losses);
+        self.history.losses.remove(0)
+    }
+}
+
+fn history() -> History<FakeFile> {
+    let mut history = History::new(Path::new(BASE).into(), WAIT, || "name".into());
+    history.is_saved = true;
+    history
+}
+
+fn id(inode: u64) -> FileId {
+    FileId {
+        device: 1,
+        inode,
+        born: Some(inode),
+    }
+}
+
+#[test]
+fn generations_are_read_in_order_over_renames_that_nobody_waited_for() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.scan();
+    for (generation, line) in ["b", "c", "d"].into_iter().enumerate() {
+        model.rename(BASE, &format!("ev.jsonl.{generation}"));
+        model.create(BASE, &format!("{line}\n"));
+        model.scan();
+    }
+    for _ in 0..4 {
+        model.wait();
+    }
+    model.assert_lines(&["a", "b", "c", "d"]);
+}
+
+#[test]
+fn an_opened_file_is_read_after_it_was_removed() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.scan();
+    model.remove(BASE);
+    model.create(BASE, "b\n");
+    model.scan();
+    model.wait();
+    model.wait();
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn late_lines_of_a_rotated_file_come_before_those_of_the_new_file() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "");
+    model.step();
+    model.wait();
+    model.append("ev.jsonl.1", "late\n");
+    model.append(BASE, "b\n");
+    model.step();
+    model.now += WAIT / 2;
+    model.append("ev.jsonl.1", "later\n");
+    model.step();
+    model.assert_lines(&["a", "late", "later"]);
+    model.wait();
+    model.assert_lines(&["a", "late", "later", "b"]);
+    model.append("ev.jsonl.1", "latest\n");
+    model.step();
+    model.assert_lines(&["a", "late", "later", "b", "latest"]);
+}
+
+#[test]
+fn files_that_were_rotated_before_the_first_run_are_not_read_in_any_form() {
+    let mut model = Model::new();
+    model.create("ev.jsonl.2", "x\n");
+    model.create("ev.jsonl.1", "y\n");
+    model.create(BASE, "a\n");
+    model.step();
+    model.compress("ev.jsonl.2");
+    model.rename("ev.jsonl.1", "ev.jsonl.9");
+    model.step();
+    model.assert_lines(&["a"]);
+    model.restart();
+    model.step();
+    model.assert_lines(&["a"]);
+}
+
+#[test]
+fn the_rest_of_a_truncated_file_is_read_from_its_copy() {
+    for restarts in [false, true] {
+        let mut model = Model::new();
+        model.create(BASE, "a\nb\n");
+        model.step();
+        model.append(BASE, "c\n");
+        model.copy(BASE, "ev.jsonl.1");
+        if !restarts {
+            model.scan();
+        }
+        model.truncate(BASE);
+        model.append(BASE, "new\n");
+        if restarts {
+            model.restart();
+        }
+        model.step();
+        model.step();
+        model.wait();
+        model.assert_lines(&["a", "b", "c", "new"]);
+        model.restart();
+        model.step();
+        model.assert_lines(&["a", "b", "c", "new"]);
+    }
+}
+
+#[test]
+fn copies_of_a_stalled_reader_are_read_in_their_order() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.scan();
+    for (number, line) in ["b", "c", "d"].into_iter().enumerate() {
+        model.copy(BASE, &format!("ev-2026113000000{number}.jsonl"));
+        model.truncate(BASE);
+        model.scan();
+        model.append(BASE, &format!("{line}\n"));
+        model.scan();
+    }
+    model.wait();
+    model.wait();
+    model.assert_lines(&["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_truncation_without_a_copy_is_a_loss_with_its_bytes() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.append(BASE, "bcd\n");
+    model.scan();
+    model.truncate(BASE);
+    model.append(BASE, "e\n");
+    model.step();
+    model.wait();
+    let loss = model.take_loss();
+    assert_eq!(loss.reason, LossReason::Truncated { line: 1 });
+    assert_eq!(loss.bytes, Some(4));
+    model.assert_lines(&["a", "e"]);
+}
+
+#[test]
+fn a_copy_that_is_too_short_is_a_loss() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.append(BASE, "b\n");
+    model.copy(BASE, "ev.jsonl.1");
+    model.append(BASE, "c\n");
+    model.scan();
+    model.truncate(BASE);
+    model.step();
+    model.step();
+    let loss = model.take_loss();
+    assert_eq!(loss.reason, LossReason::ShortCopy { line: 2 });
+    assert_eq!(loss.bytes, Some(2));
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn a_file_that_was_removed_before_it_was_opened_is_counted() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    for _ in 0..2 {
+        model.remove(BASE);
+        model.create(BASE, "lost\n");
+    }
+    model.remove(BASE);
+    model.create(BASE, "b\n");
+    model.step();
+    let loss = model.take_loss();
+    assert_eq!((loss.files, loss.reason), (2, LossReason::Missed));
+    model.wait();
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn files_that_were_rotated_and_compressed_unseen_are_read_in_their_order() {
+    for restarts in [false, true] {
+        let mut model = Model::new();
+        model.create(BASE, "a\n");
+        model.step();
+        model.append(BASE, "a2\n");
+        for line in ["b", "c", "d", "e"] {
+            for number in (1..4).rev() {
+                for suffix in ["", ".gz"] {
+                    let name = format!("ev.jsonl.{number}{suffix}");
+                    if model.entries.iter().any(|entry| entry.name == name) {
+                        model.rename(&name, &format!("ev.jsonl.{}{suffix}", number + 1));
+                    }
+                }
+            }
+            model.rename(BASE, "ev.jsonl.1");
+            model.create(BASE, &format!("{line}\n"));
+        }
+        for number in 2..5 {
+            model.compress(&format!("ev.jsonl.{number}"));
+        }
+        if restarts {
+            model.restart();
+        }
+        model.step();
+        for _ in 0..4 {
+            model.wait();
+        }
+        model.assert_lines(&["a", "a2", "b", "c", "d", "e"]);
+    }
+}
+
+#[test]
+fn a_compressed_copy_of_a_read_file_is_not_read_again() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "b\n");
+    model.step();
+    model.wait();
+    model.compress("ev.jsonl.1");
+    model.step();
+    model.restart();
+    model.step();
+    model.rename("ev.jsonl.1.gz", "ev.jsonl.2.gz");
+    model.append(BASE, "c\n");
+    model.step();
+    model.assert_lines(&["a", "b", "c"]);
+}
+
+#[test]
+fn a_run_resumes_in_the_same_file_under_any_name() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.append(BASE, "b\n");
+    model.rename(BASE, "archive of today");
+    model.create(BASE, "c\n");
+    model.restart();
+    model.step();
+    model.wait();
+    model.assert_lines(&["a", "b", "c"]);
+}
+
+#[test]
+fn a_file_that_is_gone_at_the_start_is_a_loss_unless_it_was_read() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "b\n");
+    model.step();
+    model.wait();
+    model.remove("ev.jsonl.1");
+    model.remove(BASE);
+    model.create(BASE, "c\n");
+    model.restart();
+    model.step();
+    let loss = model.take_loss();
+    assert_eq!(loss.reason, LossReason::Gone { line: 1 });
+    assert_eq!(loss.bytes, None);
+    model.assert_lines(&["a", "b", "c"]);
+}
+
+#[test]
+fn files_that_were_opened_by_a_killed_run_and_are_gone_are_losses_with_their_bytes() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.append(BASE, "unread\n");
+    model.scan();
+    model.remove(BASE);
+    model.create(BASE, "b\n");
+    model.scan();
+    model.restart();
+    model.step();
+    let loss = model.take_loss();
+    assert_eq!(loss.bytes, Some(7));
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn a_copy_of_any_length_is_recognised_at_the_start() {
+    for line in ["x", &"long ".repeat(1_000)] {
+        let mut model = Model::new();
+        model.create(BASE, &format!("{line}\n"));
+        model.step();
+        model.copy(BASE, "elsewhere");
+        model.remove(BASE);
+        model.rename("elsewhere", BASE);
+        model.append(BASE, "b\n");
+        model.restart();
+        model.step();
+        model.assert_lines(&[line, "b"]);
+    }
+}
+
+#[test]
+fn equal_content_in_a_new_file_is_read() {
+    let mut model = Model::new();
+    model.create(BASE, "same\n");
+    model.step();
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "same\n");
+    model.step();
+    model.wait();
+    model.assert_lines(&["same", "same"]);
+}
+
+#[test]
+fn a_known_file_that_is_moved_back_is_no_loss() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "");
+    model.step();
+    model.remove(BASE);
+    model.rename("ev.jsonl.1", BASE);
+    model.history.created();
+    model.step();
+    model.append(BASE, "b\n");
+    model.step();
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn an_overflow_of_notifications_is_reported() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.history.overflowed();
+    assert_eq!(model.take_loss().reason, LossReason::Overflow);
+}

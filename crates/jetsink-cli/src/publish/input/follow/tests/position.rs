@@ -1,0 +1,38 @@
+use super::*;
+
+#[test]
+fn a_position_of_version_1_is_resumed() {
+    let text = br#"{"version":1,"device":1,"inode":2,"born":3,"name":"n","offset":10,"line":2,"head_bytes":10,"head":"abc"}"#;
+    let saved = SavedTrack::parse(text).unwrap();
+    assert_eq!(saved.read_before, Some(3));
+    let [generation] = &saved.generations[..] else {
+        panic!("{saved:?}");
+    };
+    assert_eq!((generation.offset, generation.line), (10, 2));
+    assert_eq!(
+        (generation.file.id.inode, generation.name.as_str()),
+        (2, "n")
+    );
+    assert!(!generation.is_finished);
+}
+
+#[test]
+fn a_saved_position_is_read_again() {
+    let text = br#"{"version":1,"device":1,"inode":2,"born":null,"name":"n","offset":0,"line":0,"head_bytes":0,"head":""}"#;
+    let saved = SavedTrack::parse(text).unwrap();
+    let text = serde_json::to_vec(&saved).unwrap();
+    assert_eq!(SavedTrack::parse(&text).unwrap(), saved);
+}
+
+#[test]
+fn an_unknown_version_and_a_broken_file_are_errors() {
+    for text in [
+        &br#"{"version":9}"#[..],
+        b"",
+        b"{}",
+        br#"{"version":2}"#,
+        br#"{"version":1,"device":1,"inode":2,"born":3,"name":"n","offset":10,"line":2,"head_bytes":1025,"head":"abc"}"#,
+    ] {
+        assert!(SavedTrack::parse(text).is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! The thread that watches folders and opens files as soon as they appear, whatever the sending does.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::folder::{Folder, Wanted};
+use super::generation::Time;
+use super::scan::{Scanned, observe, scan, skip_lines};
+use super::settings::TrackSettings;
+use super::track::{Clock, Notice, Tracks};
+use super::watch::{Changes, Watch};
+use crate::publish::input::Batch;
+
+/// The longest wait for a change.
+const TICK: Duration = Duration::from_millis(25);
+
+/// The interval between two looks at the files that are being written.
+const OBSERVE: Duration = Duration::from_millis(50);
+
+/// The interval between two scans of a folder without changes, and between two searches for folders.
+const RESCAN: Duration = Duration::from_secs(1);
+
+/// Folders by a pattern.
+#[derive(Debug)]
+pub(super) struct FolderPattern {
+    /// `None` if it is the name of one folder.
+    pub(super) pattern: Option<String>,
+    pub(super) folder: PathBuf,
+    pub(super) wanted: Wanted,
+}
+
+pub(super) struct Watcher {
+    pub(super) folders: Vec<Folder>,
+    pub(super) patterns: Vec<FolderPattern>,
+    pub(super) tracks: Tracks,
+    pub(super) settings: TrackSettings,
+    pub(super) notices: mpsc::UnboundedSender<Notice>,
+    pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) clock: Clock,
+    watch: Watch,
+    next_rescan: Time,
+    next_observation: Time,
+    /// Problems that were reported: each once.
+    noted: HashSet<String>,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        folders: Vec<Folder>,
+        patterns: Vec<FolderPattern>,
+        tracks: Tracks,
+        settings: TrackSettings,
+        notices: mpsc::UnboundedSender<Notice>,
+        batches: mpsc::Sender<Batch>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            folders,
+            patterns,
+            tracks,
+            settings,
+            notices,
+            batches,
+            clock,
+            watch: Watch::new(),
+            next_rescan: Time::ZERO,
+            next_observation: Time::ZERO,
+            noted: HashSet::new(),
+        }
+    }
+
+    /// Watches until the command ends.
+    pub(super) fn run(mut self) {
+        while !self.batches.is_closed() {
+            let now = self.clock.now();
+            if now >= self.next_rescan {
+                self.next_rescan = now + RESCAN;
+                self.find_folders();
+                for folder in &mut self.folders {
+                    folder.needs_scan = true;
+                }
+            }
+            for key in 0..self.folders.len() {
+                self.scan_folder(key);
+            }
+            if self.clock.now() >= self.next_observation {
+                self.next_observation = self.clock.now() + OBSERVE;
+                for track in self.tracks.all() {
+                    observe(&track, self.clock.now());
+                    track.report_losses(&self.notices);
+                }
+            }
+            let changes = self.watch.wait(TICK);
+            self.apply(&changes);
+        }
+    }
+
+    /// Finds the folders of patterns and watches folders that exist by now.
+    fn find_folders(&mut self) {
+        for pattern in &self.patterns {
+            let found: Vec<PathBuf> = match &pattern.pattern {
+                None => vec![pattern.folder.clone()],
+                // The pattern was checked when the command started.
+                Some(text) => glob::glob(text).map_or_else(
+                    |_| Vec::new(),
+                    |paths| paths.flatten().filter(|path| path.is_dir()).collect(),
+                ),
+            };
+            for path in found {
+                let known = self.folders.iter_mut().find(|folder| folder.path == path);
+                if let Some(folder) = known {
+                    folder.want(pattern.wanted.clone());
+                } else {
+                    let mut folder = Folder::new(path);
+                    folder.want(pattern.wanted.clone());
+                    self.folders.push(folder);
+                }
+            }
+        }
+        for (key, folder) in self.folders.iter_mut().enumerate() {
+            if !folder.is_watched && self.watch.add(&folder.path, key) {
+                folder.is_watched = true;
+                folder.needs_scan = true;
+            }
+        }
+    }
+
+    fn scan_folder(&mut self, key: usize) {
+        let folder = &mut self.folders[key];
+        let asked = folder.logs.iter().any(|log| {
+            let mut history = log.track.history();
+            std::mem::take(&mut history.needs_scan)
+        });
+        if !asked && !folder.needs_scan && folder.is_watched {
+            return;
+        }
+        folder.needs_scan = false;
+        folder.is_clean = false;
+        let is_first = !folder.was_scanned;
+        let (settings, tracks, notices) = (&self.settings, &self.tracks, &self.notices);
+        let scanned = scan(folder, self.clock.now(), |index, path| {
+            match settings.track(index, path) {
+                Ok(track) => {
+                    tracks.add(Arc::clone(&track));
+                    Some(track)
+                }
+                Err(failure) => {
+                    let _ = notices.send(Notice::Note(failure.to_string()));
+                    None
+                }
+            }
+        });
+        let path = folder.path.clone();
+        match scanned {
+            Ok(scanned) => {
+                if is_first && self.folders[key].was_scanned {
+                    self.after_first_scan(key);
+                }
+                self.after_scan(key, scanned);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.note(format!("{} does not exist yet", path.display()));
+            }
+            Err(error) => self.note(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn after_first_scan(&mut self, key: usize) {
+        // Files that were created while it was scanned are in it, or are found by the next scan.
+        let mut changes = self.watch.wait(Duration::ZERO);
+        changes.created.retain(|(folder, _)| *folder != key);
+        self.apply(&changes);
+        let folder = &mut self.folders[key];
+        folder.needs_scan = true;
+        let mut notes = Vec::new();
+        for log in &folder.logs {
+            let mut history = log.track.history();
+            if self.settings.start_at_end
+                && !history.is_restored
+                && let Err(error) = skip_lines(&mut history)
+            {
+                notes.push(format!("{}: {error}", log.track.path.display()));
+            }
+            if history.generations.iter().all(|g| g.is_finished) && log.is_named {
+                notes.push(format!("{} does not exist yet", log.track.path.display()));
+            }
+        }
+        for note in notes {
+            self.note(note);
+        }
+    }
+
+    fn after_scan(&mut self, key: usize, scanned: Scanned) {
+        let folder = &mut self.folders[key];
+        for log in &folder.logs {
+            log.track.history().is_ready |= folder.was_scanned;
+        }
+        folder.is_clean = scanned == Scanned::default() && folder.is_watched;
+        folder.needs_scan |= scanned != Scanned::default();
+        if let Some((path, error)) = scanned.unopened {
+            self.note(format!("{}: {error}; trying again", path.display()));
+        }
+    }
+
+    fn apply(&mut self, changes: &Changes) {
+        for key in &changes.folders {
+            self.folders[*key].needs_scan = true;
+        }
+        for key in &changes.ended {
+            self.folders[*key].is_watched = false;
+        }
+        for (key, name) in &changes.created {
+            if let Some(log) = self.folders[*key].named(name) {
+                log.track.history().created();
+            }
+        }
+        for folder in &mut self.folders {
+            if changes.has_overflowed {
+                folder.needs_scan = true;
+            }
+            let is_quiet = folder.is_clean && !folder.needs_scan;
+            for log in folder.logs.iter().filter(|log| log.is_named) {
+                if changes.has_overflowed {
+                    log.track.history().overflowed();
+                } else if is_quiet {
+                    log.track.history().is_quiet();
+                }
+            }
+        }
+    }
+
+    /// Reports a problem, once.
+    fn note(&mut self, text: String) {
+        if self.noted.insert(text.clone()) {
+            let _ = self.notices.send(Notice::Note(text));
+        }
+    }
+}
+
+/// The folder of a path, as the system names it.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
