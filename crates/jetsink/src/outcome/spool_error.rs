@@ -46,6 +46,12 @@ pub enum SpoolError {
         /// Its limit.
         limit_bytes: u64,
     },
+    /// The event is larger than 4 GiB. It is not in the spool.
+    #[error("the event has {bytes} bytes; a spool takes events of up to 4 GiB")]
+    TooLarge {
+        /// Its bytes in the spool.
+        bytes: u64,
+    },
     /// An I/O error. The event is not in the spool.
     #[error("the spool {}: {doing}: {reason}", .path.display())]
     Io {
@@ -80,6 +86,12 @@ pub enum SpoolError {
         /// The time waited.
         waited: Duration,
     },
+    /// A thread of the spool has panicked, which is a bug. Events that waited for the disk may be spooled or not.
+    #[error(
+        "a thread of the spool has panicked (the log has its message), and the event may be spooled or not; \
+         restart the process: a spooled event is sent then"
+    )]
+    Failed,
     /// The sink is closed, or closing.
     #[error("the spool is closed")]
     Closed,
@@ -105,6 +117,9 @@ impl SpoolError {
     /// Returns whether the event may be in the spool in spite of the error.
     #[must_use]
     pub fn may_be_spooled(&self) -> bool {
-        matches!(self, Self::TooSlow { .. } | Self::HalfWritten { .. })
+        matches!(
+            self,
+            Self::TooSlow { .. } | Self::HalfWritten { .. } | Self::Failed
+        )
     }
 }

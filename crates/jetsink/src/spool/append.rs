@@ -113,7 +113,7 @@ impl Spool {
         drop((turn, room));
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result.map(|_| ()),
-            Ok(Err(_)) => Err(SpoolError::Closed),
+            Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(SpoolError::TooSlow {
                 waited: started.elapsed(),
             }),

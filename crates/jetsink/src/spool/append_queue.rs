@@ -147,7 +147,7 @@ impl Spool {
                 ..Change::default()
             })
         };
-        let marked = answer.await.unwrap_or(Err(SpoolError::Closed));
+        let marked = answer.await.unwrap_or_else(|_| Err(self.ended()));
         marked.map(|_| ())
     }
 
@@ -157,7 +157,10 @@ impl Spool {
     /// [`SpoolError::Closed`], or that of a commit which it became part of.
     pub(crate) async fn written(&self) -> Result<(), SpoolError> {
         let written = self.lock().change(Change::default());
-        written.await.unwrap_or(Err(SpoolError::Closed)).map(|_| ())
+        written
+            .await
+            .unwrap_or_else(|_| Err(self.ended()))
+            .map(|_| ())
     }
 
     /// Events of these subjects were sent and not answered.

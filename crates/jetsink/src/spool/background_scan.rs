@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tracing::error;
 
 use super::append_queue::{AppendQueue, ReplayMarker};
-use super::log::opening::{Backlog, Counted, SpoolLoss};
+use super::log::backlog::{Backlog, Counted};
+use super::log::loss::SpoolLoss;
 use super::usage::Usage;
 
-/// A backlog of up to this many bytes, two segments at most, is scanned before the spool opens, so that its status is
-/// exact from the start. A thread scans a larger one.
-pub(super) const MAX_SCANNED_AT_ONCE: u64 = 32 << 20;
+/// A backlog of up to this many segments is scanned before the spool opens, so that its status is exact from the
+/// start. A thread scans a larger one.
+pub(super) const MAX_SCANNED_AT_ONCE: usize = 2;
 
 /// Scans the segments that existed when the spool was opened.
 pub(super) struct Scan {
@@ -25,6 +26,7 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn run(self) {
+        let _ending = Ending(Arc::clone(&self.usage));
         let is_closed = self.is_closed;
         let counted = self.backlog.scan(|| !is_closed.load(Ordering::Relaxed));
         let Some(counted) = counted else { return };
@@ -39,6 +41,17 @@ impl Scan {
             }
         }
         self.usage.complete(&counted, self.uncounted);
+    }
+}
+
+/// Subjects count as pending for ever if the scan panics, so no more events are taken.
+struct Ending(Arc<Usage>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Spool {
             let Some((answer, states)) = answer else {
                 return Ok(());
             };
-            let result = answer.await.unwrap_or(Err(SpoolError::Closed));
+            let result = answer.await.unwrap_or_else(|_| Err(self.ended()));
             let mut delivered = self.lock_delivered();
             let made = match result {
                 Ok(made) => made,
@@ -164,7 +164,7 @@ impl Spool {
             drop(dying);
             appends.change(change)
         };
-        answer.await.unwrap_or(Err(SpoolError::Closed))?;
+        answer.await.unwrap_or_else(|_| Err(self.ended()))?;
         let dying = lock_dying(&self.dying);
         if indexes.iter().any(|index| dying.contains_key(index)) {
             return Err(SpoolError::HalfWritten {

@@ -1,32 +1,58 @@
-//! The spool: events on the local disk that no stream has acknowledged yet.
+//! The spool: events on the local disk that no stream has acknowledged yet. Decision 15 has the reasons.
 //!
-//! A segmented log (decision 15): a locked folder of segment files. A segment is a sequence of records. Each
-//! record has its segment's id, its index, and the index below which all records were synced before it was
-//! written. Events are appended in groups, with one write and one sync. A delivered event is marked in its own
-//! segment, and a drained segment is removed. Dead letters are records of the same log, with the index of the
-//! event that they replace.
+//! # Format
 //!
-//! Invariants:
-//! 1. An append that returned `Ok` is synced to the disk. One that returned an error is not there, unless the
-//!    error says that it may be; then it is written before any later one, or found at the next opening.
-//! 2. Indexes go to the disk in their order, so a forward read of a subject misses no event.
-//! 3. An event leaves when a stream has acknowledged it, when its id is found stored, when an earlier
-//!    one of its subject has the same id and was just read, or into the dead letters with the broker's
-//!    reason; never otherwise. A record that takes the place of another is synced before that one is marked.
-//! 4. From before the first send of a spooled event until the last one has left, the log has the replay
-//!    marker, with sequence numbers (baselines) below which none of its events is stored. A baseline is
-//!    raised once the marks of all events acknowledged below it are synced. A state that may be damaged counts
-//!    as a marker without baselines.
-//! 5. A failed write or sync closes its segment for good. Its unproven records do not count until they are
-//!    written to another segment.
-//! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged. An incomplete
-//!    end above it is reported as torn.
-//! 7. A newer segment says which indexes the older ones have. It is not removed before them.
+//! A spool is a folder with a segmented log:
 //!
-//! `log` knows no brokers and no callers: `format` and `event` are the bytes, `disk` the calls to the system,
-//! `writer`, `reader` and `opening` what their names say, `index` and `places` the memory. `queue` is the
-//! writer's thread; `appends` and `delivered` are the ways in and out; `usage` counts; `file` is the operator's
-//! access while no sink has the spool open.
+//! | file | contents |
+//! | --- | --- |
+//! | `lock` | locked from before the first read until after the last write; never deleted |
+//! | `<number>-<id>.log` | a segment; the random id is at the start of each of its records |
+//! | `<…>.next` | a segment that is being filled with zeros or rewritten; deleted at the next opening |
+//! | `sealed` | the newest segment, and the index below which all records are synced |
+//! | `reserve` | space that is freed when the disk is full |
+//!
+//! A segment is a sequence of records: head, body, padding to 8 bytes. The head has the segment's id, the record's
+//! index, the index below which all records were synced before it was written (`durable_below`), the index of the
+//! record that it replaces, the time, the kind, the length, and checksums of body and head. Events, dead letters and
+//! states (the replay marker and the baselines) take an index each; indexes rise and are never used twice. A segment
+//! begins with two start records on different pages: the state at that moment, and the index ranges of the older
+//! segments. A mark lists indexes of its own segment that have left.
+//!
+//! # Operation
+//!
+//! Waiting events are appended as a group, with one write and one sync. A delivered event is marked in its segment.
+//! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
+//! event. When nothing changes for 20 ms, the seal is written. Opening reads the newest segment, and a thread scans
+//! the older ones meanwhile; until it ends each subject counts as pending.
+//!
+//! # Invariants
+//!
+//! 1. An append that returned `Ok` is synced to the disk. After an error the event is not on the disk, unless the
+//!    error says that it may be; then it is written before any later event, or found at the next opening.
+//! 2. Indexes go to the disk in ascending order, so a forward read of a subject misses no event.
+//! 3. An event leaves when a stream has acknowledged it, when its id is found stored, when an earlier event of its
+//!    subject has the same id and was just read, when it is damaged, or as a dead letter with the reason; never
+//!    otherwise. A record that replaces another is synced before the other is marked, and wins after a crash.
+//! 4. From before the first send of a spooled event until the last one has left, the log has the replay marker, with
+//!    sequence numbers (baselines) below which none of its events is stored. A baseline is raised once the marks of
+//!    all events acknowledged below it are synced. A state that may be damaged counts as a marker without baselines.
+//! 5. A failed write or sync closes its segment. At the next opening the records of the newest segment that nothing
+//!    proves are written again and synced before they count: the page cache may show records that the disk lost.
+//! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged, also if the newest
+//!    segment is cut to nothing or missing. An incomplete end above it is reported as torn.
+//! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal says that the log
+//!    is empty before the last one is removed.
+//! 8. A rewritten segment has the live records and the marks of its predecessor, and replaces it by its name.
+//! 9. Memory is bounded: a few bytes per event, 16 MiB of events in the append queue, 64 open segments.
+//!
+//! # Modules
+//!
+//! `log` knows no brokers and no callers. Its `format` and `event` are the bytes, `disk` the calls to the system,
+//! `active` and `writer` the appends, `marks`, `rewrite` and `prepared` the segments' lives, `contents`, `opening`
+//! and `backlog` the opening, `reader` the reads, `index` and `places` the memory. Here, `append`, `delivered` and
+//! `reading` are the calls of the engine, `append_queue` and `queue` lead to the writer's thread, `usage` counts, and
+//! `offline` is the operator's access while no sink has the spool open.
 
 mod append;
 mod append_queue;
@@ -61,10 +87,11 @@ use append_queue::{AppendQueue, ReplayMarker};
 use background_scan::{MAX_SCANNED_AT_ONCE, Scan};
 use clock::Clock;
 use delivered::Delivered;
+use log::backlog::Backlog;
 use log::disk::{Disk, Folder};
 use log::index::Index;
-pub use log::opening::SpoolLoss;
-use log::opening::{Access, Backlog};
+pub use log::loss::SpoolLoss;
+use log::opening::Access;
 #[cfg(test)]
 use log::reader;
 use log::writer::Log;
@@ -147,7 +174,7 @@ impl Spool {
         let limit_bytes = settings.limit(disk.free_bytes(), own);
         let (log, backlog) = log::opening::open(Arc::new(disk), access(limit_bytes))?;
         let scan = |scan: Scan| {
-            if scan.uncounted <= MAX_SCANNED_AT_ONCE {
+            if scan.backlog.segments() <= MAX_SCANNED_AT_ONCE {
                 scan.run();
                 return Ok(());
             }
@@ -165,7 +192,7 @@ impl Spool {
             disk,
             Access::Write {
                 segment_bytes: 64 << 10,
-                prepares: false,
+                has_threads: false,
             },
         )?;
         let spool = Self::over(log, backlog, limit_bytes, Writer::at_once, |scan| {
@@ -196,6 +223,7 @@ impl Spool {
         let uncounted = backlog.bytes();
         let usage = Arc::new(Usage::new(limit_bytes, uncounted));
         let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
+        let clock = log.clock;
         let appends = AppendQueue {
             next_index: log.next_index,
             unreconciled: Unreconciled::default(),
@@ -222,7 +250,7 @@ impl Spool {
             queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
             is_closed: Arc::default(),
-            clock: Clock::start(),
+            clock,
         };
         scan(Scan {
             backlog,
@@ -290,6 +318,17 @@ impl Spool {
         }
     }
 
+    /// The error of a change that gets no answer.
+    fn ended(&self) -> SpoolError {
+        // The caller may be faster than the thread that fails.
+        let is_closed = self.is_closed.load(Ordering::Relaxed);
+        if !is_closed || self.usage.has_failed() {
+            SpoolError::Failed
+        } else {
+            SpoolError::Closed
+        }
+    }
+
     /// The damage that the scan found; `None` until the scan has ended.
     pub(crate) fn loss(&self) -> Option<&SpoolLoss> {
         self.loss.get()
@@ -316,6 +355,6 @@ impl Drop for Spool {
 fn access(limit_bytes: u64) -> Access {
     Access::Write {
         segment_bytes: (limit_bytes / 16).clamp(256 << 10, 16 << 20),
-        prepares: true,
+        has_threads: true,
     }
 }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use super::clock::Clock;
-use super::log::disk::Folder;
+use super::SpoolStatus;
+use super::clock::{Clock, time};
+use super::log::backlog::{Count, Counted};
+use super::log::disk::{Disk, Folder};
 use super::log::event::NewRecord;
-use super::log::opening::{self, Access, Counted, SpoolLoss};
+use super::log::loss::SpoolLoss;
+use super::log::marks::{Marked, Removed};
+use super::log::opening::{self, Access};
 use super::log::reader;
 use super::log::writer::Log;
 use super::record::{DeadRecord, Record};
-use super::{SpoolStatus, access};
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
@@ -20,8 +23,8 @@ use crate::outcome::SpoolError;
 /// Events read at a time.
 const CHUNK: usize = 1_000;
 
-/// The limit that the segments of an operator's changes are cut for.
-const LIMIT: u64 = 64 << 20;
+/// The size of the segments that an operator's changes begin.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// An event in a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +82,8 @@ pub struct SpoolCheck {
 pub struct SpoolFile {
     /// `None` once it is closed.
     log: Option<Log>,
-    subjects: HashMap<Subject, (u64, u64)>,
-    letters: (u64, u64),
+    subjects: HashMap<Subject, Count>,
+    letters: Count,
     loss: SpoolLoss,
 }
 
@@ -91,7 +94,11 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`]: there is none, a sink has it open, another format, or the disk.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
-        Self::open_for(directory, access(LIMIT))
+        let access = Access::Write {
+            segment_bytes: SEGMENT_BYTES,
+            has_threads: false,
+        };
+        Self::open_for(directory, access)
     }
 
     fn open_for(directory: &Path, access: Access) -> Result<Self, SpoolError> {
@@ -103,7 +110,10 @@ impl SpoolFile {
                 reason: "there is no spool".to_owned(),
             });
         }
-        let disk = Arc::new(Folder::open(directory, false)?);
+        Self::over(Arc::new(Folder::open(directory, false)?), access)
+    }
+
+    fn over(disk: Arc<dyn Disk>, access: Access) -> Result<Self, SpoolError> {
         let (log, backlog) = opening::open(disk, access)?;
         let Counted {
             subjects,
@@ -130,7 +140,7 @@ impl SpoolFile {
         let log = self.log()?;
         let oldest = reader::oldest(&log.index);
         let oldest = oldest.map_err(|e| SpoolError::io(log.disk.path(), "reading an event", &e))?;
-        Ok(oldest.map(time))
+        Ok(oldest.map(|millis| log.clock.system_time(millis)))
     }
 
     /// Reads all of the spool in `directory`, and changes nothing.
@@ -151,7 +161,7 @@ impl SpoolFile {
             ..SpoolCheck::default()
         };
         check.damaged += self.events(|_| check.events += 1)?;
-        check.damaged += self.dead(|_, _| check.dead_letters += 1)?;
+        check.damaged += self.dead(|_, _, _| check.dead_letters += 1)?;
         check.reason = self.loss().map(ToString::to_string);
         Ok(check)
     }
@@ -161,11 +171,11 @@ impl SpoolFile {
     pub fn status(&self) -> SpoolStatus {
         let subjects = self.subjects.values();
         SpoolStatus {
-            events: subjects.clone().map(|(events, _)| events).sum(),
+            events: subjects.clone().map(|count| count.events).sum(),
             subjects: self.subjects.len() as u64,
-            used_bytes: subjects.map(|(_, bytes)| bytes).sum::<u64>() + self.letters.1,
+            used_bytes: subjects.map(|count| count.bytes).sum::<u64>() + self.letters.bytes,
             limit_bytes: 0,
-            dead_letters: self.letters.0,
+            dead_letters: self.letters.events,
             damaged: self.loss.damaged,
         }
     }
@@ -187,7 +197,7 @@ impl SpoolFile {
     pub fn subjects(&self) -> Vec<(Subject, u64, u64)> {
         let subjects = self.subjects.iter();
         let mut subjects: Vec<_> = subjects
-            .map(|(subject, (events, bytes))| (subject.clone(), *events, *bytes))
+            .map(|(subject, count)| (subject.clone(), count.events, count.bytes))
             .collect();
         subjects.sort();
         subjects
@@ -199,6 +209,10 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`], where the file can't be read further.
     pub fn events(&self, mut visit: impl FnMut(SpooledEvent)) -> Result<u64, SpoolError> {
+        self.pending(|_, event| visit(event))
+    }
+
+    fn pending(&self, mut visit: impl FnMut(u64, SpooledEvent)) -> Result<u64, SpoolError> {
         let log = self.log()?;
         let mut damaged = 0;
         for (subject, ..) in self.subjects() {
@@ -207,9 +221,9 @@ impl SpoolFile {
                 let chunk = reader::events(&log.index, &subject, next, CHUNK);
                 let chunk =
                     chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading events", &e))?;
-                for (_, _, record) in chunk.entries {
+                for (_, bytes, record) in chunk.entries {
                     match record {
-                        Ok(record) => visit(record.into()),
+                        Ok(record) => visit(bytes, event(record, &log.clock)),
                         Err(_) => damaged += 1,
                     }
                 }
@@ -227,19 +241,20 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`], where the file can't be read further.
     pub fn dead_letters(&self, mut visit: impl FnMut(DeadLetter)) -> Result<u64, SpoolError> {
-        self.dead(|_, letter| visit(letter.into()))
+        let clock = self.log()?.clock;
+        self.dead(|_, _, letter| visit(dead_letter(letter, &clock)))
     }
 
-    fn dead(&self, mut visit: impl FnMut(u64, DeadRecord)) -> Result<u64, SpoolError> {
+    fn dead(&self, mut visit: impl FnMut(u64, u64, DeadRecord)) -> Result<u64, SpoolError> {
         let log = self.log()?;
         let mut damaged = 0;
         let mut next = 0;
         loop {
             let chunk = reader::letters(&log.index, next, CHUNK);
             let chunk = chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading", &e))?;
-            for (index, _, letter) in chunk.entries {
+            for (index, bytes, letter) in chunk.entries {
                 match letter {
-                    Ok(letter) => visit(index, letter),
+                    Ok(letter) => visit(index, bytes, letter),
                     Err(_) => damaged += 1,
                 }
             }
@@ -256,18 +271,22 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`], if the disk fails; then each of them is a dead letter or waits.
     pub fn revive_dead_letters(&mut self) -> Result<u64, SpoolError> {
-        let now = Clock::start().millis();
+        let now = self.log()?.clock.millis();
         let mut records = Vec::new();
-        let mut left = Vec::new();
-        self.dead(|index, letter| {
+        let mut removed = Vec::new();
+        self.dead(|index, bytes, letter| {
             let record = Record {
                 spooled_at: now,
                 ..letter.record
             };
             records.push(NewRecord::event(&record, Some(index)));
-            left.push((None, index));
+            removed.push(Removed {
+                subject: None,
+                index,
+                bytes,
+            });
         })?;
-        self.change(&records, &left)
+        self.change(&records, &removed)
     }
 
     /// Deletes the dead letters for good; returns how many.
@@ -275,9 +294,15 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`], if the disk fails; then some may be deleted.
     pub fn delete_dead_letters(&mut self) -> Result<u64, SpoolError> {
-        let mut left = Vec::new();
-        self.dead(|index, _| left.push((None, index)))?;
-        self.change(&[], &left)
+        let mut removed = Vec::new();
+        self.dead(|index, bytes, _| {
+            removed.push(Removed {
+                subject: None,
+                index,
+                bytes,
+            });
+        })?;
+        self.change(&[], &removed)
     }
 
     /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
@@ -289,35 +314,33 @@ impl SpoolFile {
         &mut self,
         mut unwanted: impl FnMut(&SpooledEvent) -> bool,
     ) -> Result<u64, SpoolError> {
-        let mut left = Vec::new();
-        self.events(|event| {
+        let mut removed = Vec::new();
+        self.pending(|bytes, event| {
             if unwanted(&event) {
-                left.push((Some(event.envelope.subject().clone()), event.index));
+                removed.push(Removed {
+                    subject: Some(event.envelope.subject().clone()),
+                    index: event.index,
+                    bytes,
+                });
             }
         })?;
-        self.change(&[], &left)
+        self.change(&[], &removed)
     }
 
     /// Appends records, and then lets others leave; returns how many left.
-    fn change(
-        &mut self,
-        records: &[NewRecord],
-        left: &[(Option<Subject>, u64)],
-    ) -> Result<u64, SpoolError> {
+    fn change(&mut self, records: &[NewRecord], removed: &[Removed]) -> Result<u64, SpoolError> {
         let log = self.log.as_mut().ok_or(SpoolError::Closed)?;
         let path = log.disk.path().to_owned();
         if !records.is_empty() {
             let appended = log.append(&records.iter().collect::<Vec<_>>());
             appended.map_err(|failed| SpoolError::io(&path, "writing", &failed.error))?;
         }
-        let marked = log.deliver(left, |_| {});
-        let is_synced = marked.map_err(|e| SpoolError::io(&path, "marking what has left", &e))?;
+        let marked = match log.deliver(removed, |_| {}) {
+            Ok(Marked::OnDisk) => Ok(removed.len() as u64),
+            Ok(Marked::InMemory(error)) | Err(error) => Err(error),
+        };
         (self.subjects, self.letters) = reader::count(&log.index);
-        if is_synced {
-            return Ok(left.len() as u64);
-        }
-        let full = std::io::ErrorKind::StorageFull.into();
-        Err(SpoolError::io(&path, "marking what has left", &full))
+        marked.map_err(|error| SpoolError::io(&path, "marking records as removed", &error))
     }
 }
 
@@ -329,32 +352,22 @@ impl Drop for SpoolFile {
     }
 }
 
-impl From<Record> for SpooledEvent {
-    fn from(record: Record) -> Self {
-        Self {
-            index: record.index,
-            spooled_at: time(record.spooled_at),
-            may_be_stored: record.may_be_stored,
-            envelope: record.envelope,
-        }
+fn event(record: Record, clock: &Clock) -> SpooledEvent {
+    SpooledEvent {
+        index: record.index,
+        spooled_at: clock.system_time(record.spooled_at),
+        may_be_stored: record.may_be_stored,
+        envelope: record.envelope,
     }
 }
 
-impl From<DeadRecord> for DeadLetter {
-    fn from(letter: DeadRecord) -> Self {
-        Self {
-            event: letter.record.into(),
-            died_at: time(letter.died_at),
-            code: (letter.code > 0).then_some(letter.code),
-            reason: letter.reason,
-        }
+fn dead_letter(letter: DeadRecord, clock: &Clock) -> DeadLetter {
+    DeadLetter {
+        event: event(letter.record, clock),
+        died_at: time(letter.died_at),
+        code: (letter.code > 0).then_some(letter.code),
+        reason: letter.reason,
     }
-}
-
-fn time(millis: u64) -> SystemTime {
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Place;
 use super::log::event::NewRecord;
 use super::log::format::{Kind, State};
+use super::log::marks::{Marked, Removed};
 use super::log::writer::Log;
 use super::usage::Usage;
 use crate::crash;
-use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
 /// The bytes and the changes that one sync is shared by, at most.
@@ -25,6 +25,9 @@ const MAX_GROUP: usize = 16_384;
 
 /// After so long without a change the log is sealed.
 const IDLE: Duration = Duration::from_millis(20);
+
+/// How often the seal is compared with the system's clock.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// How often records in doubt are written again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -99,12 +102,12 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
         let queue = Arc::<Queue>::default();
-        let worker = Worker::new(log, usage);
+        let worker = Worker::new(log, Arc::clone(&usage));
         let written_state = Arc::clone(&worker.written_state);
         let dying = Arc::clone(&worker.dying);
         let of_thread = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
-        let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread))?;
+        let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread, &usage))?;
         Ok(Self {
             queue,
             written_state,
@@ -179,25 +182,16 @@ impl Queue {
     }
 
     /// The next group; empty after `idle`, and `None` at the end.
-    fn next(&self, idle: Option<Duration>) -> Option<Vec<Change>> {
+    fn next(&self, idle: Duration) -> Option<Vec<Change>> {
         let mut waiting = self.lock();
         while waiting.changes.is_empty() {
             if waiting.is_closed {
                 return None;
             }
-            let (again, timed_out) = match idle {
-                None => {
-                    let woken = self.changed.wait(waiting);
-                    (woken.unwrap_or_else(PoisonError::into_inner), false)
-                }
-                Some(idle) => {
-                    let woken = self.changed.wait_timeout(waiting, idle);
-                    let (again, result) = woken.unwrap_or_else(PoisonError::into_inner);
-                    (again, result.timed_out())
-                }
-            };
+            let woken = self.changed.wait_timeout(waiting, idle);
+            let (again, result) = woken.unwrap_or_else(PoisonError::into_inner);
             waiting = again;
-            if timed_out && waiting.changes.is_empty() {
+            if result.timed_out() && waiting.changes.is_empty() {
                 return Some(Vec::new());
             }
         }
@@ -216,20 +210,39 @@ impl Queue {
     }
 }
 
-fn run(mut worker: Worker, queue: &Queue) {
-    let mut idle = None;
+/// Ends the queue with its thread, also after a panic: its callers get no answer.
+struct Ending<'a> {
+    queue: &'a Queue,
+    usage: &'a Usage,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.usage.fail();
+        }
+        let mut waiting = self.queue.lock();
+        (waiting.is_closed, waiting.has_ended) = (true, true);
+        waiting.changes.clear();
+        self.queue.changed.notify_all();
+    }
+}
+
+fn run(worker: Worker, queue: &Queue, usage: &Usage) {
+    let _ending = Ending { queue, usage };
+    // Dropped before that.
+    let mut worker = worker;
+    let mut idle = CLOCK_CHECK;
     while let Some(group) = queue.next(idle) {
         if group.is_empty() {
             idle = worker.rest();
         } else {
             worker.make(group);
-            idle = Some(IDLE);
+            idle = IDLE;
         }
     }
     // The folder is free before the end is known.
     worker.log.close();
-    queue.lock().has_ended = true;
-    queue.changed.notify_all();
 }
 
 impl Worker {
@@ -244,16 +257,19 @@ impl Worker {
     }
 
     /// With nothing else to do. Returns when to come again.
-    fn rest(&mut self) -> Option<Duration> {
+    fn rest(&mut self) -> Duration {
         if self.log.has_doubt() {
             let _ = self.log.resolve_doubt();
             self.decide();
-            return Some(RETRY);
+            return RETRY;
         }
         // A failure shows in the next append.
         let _ = self.log.seal();
-        let _ = self.log.punch();
-        None
+        if self.log.rewrite() {
+            IDLE
+        } else {
+            CLOCK_CHECK
+        }
     }
 
     /// Makes a group of changes, and answers each.
@@ -297,8 +313,8 @@ impl Worker {
         let marked = self.leave(&made);
         let after = made.iter().rev().find_map(|change| change.after.clone());
         let marked = match (marked, after) {
-            (Ok(true), Some(after)) => Ok(self.log.set_state(after).is_ok()),
-            (marked, _) => marked,
+            (Ok(Marked::OnDisk), Some(after)) => Ok(self.log.set_state(after).is_ok()),
+            (marked, _) => marked.map(|marked| matches!(marked, Marked::OnDisk)),
         };
         let marked = match marked {
             Ok(true) => Ok(Made::OnDisk),
@@ -345,25 +361,31 @@ impl Worker {
         }
     }
 
-    fn leave(&mut self, changes: &[&Change]) -> io::Result<bool> {
+    fn leave(&mut self, changes: &[&Change]) -> io::Result<Marked> {
         let places = changes.iter().flat_map(|change| {
             let is_burial = !change.records.is_empty();
             change.left.iter().map(move |place| (place, is_burial))
         });
         let places: Vec<(&Place, bool)> = places.collect();
         if places.is_empty() {
-            return Ok(true);
+            return Ok(Marked::OnDisk);
         }
-        let of = |(place, _): &(&Place, bool)| (Some(place.subject.clone()), place.index);
-        let left: Vec<(Option<Subject>, u64)> = places.iter().map(of).collect();
+        let removed = places.iter().map(|(place, _)| Removed {
+            subject: Some(place.subject.clone()),
+            index: place.index,
+            bytes: place.bytes,
+        });
+        let removed: Vec<Removed> = removed.collect();
         let (usage, dying) = (&self.usage, &self.dying);
-        self.log.deliver(&left, |at| {
+        let marked = self.log.deliver(&removed, |at| {
             let (place, is_burial) = places[at];
             if is_burial && lock_dying(dying).remove(&place.index) != Some(true) {
                 usage.leave(&place.subject, place.bytes);
             }
             usage.free(place.bytes);
-        })
+        });
+        self.log.rewrite();
+        marked
     }
 
     fn written(&self, change: &Change) {

@@ -34,4 +34,8 @@ pub(crate) enum Damage {
     Checksum,
     #[error("its fields are inconsistent")]
     Fields,
+    #[error("the disk can't read it")]
+    Unreadable,
+    #[error("its file is missing")]
+    Missing,
 }

@@ -5,29 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tracing::error;
 
-use super::log::opening::Counted;
+use super::log::backlog::{Count, Counted};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
-/// A number of events or dead letters, and their bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SubjectUsage {
-    pub(crate) events: u64,
-    pub(crate) bytes: u64,
-}
-
-impl SubjectUsage {
-    fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.bytes += other.bytes;
-    }
-
-    fn subtract(&mut self, events: u64, bytes: u64) {
-        self.events = self.events.saturating_sub(events);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
+/// The length of a record has 32 bits.
+const MAX_RECORD: u64 = u32::MAX as u64;
 
 #[derive(Debug)]
 pub(super) struct Usage {
@@ -36,10 +21,12 @@ pub(super) struct Usage {
     used_bytes: AtomicU64,
     /// Events that are not known to be stored; to keep the steady path off the lock.
     events: AtomicU64,
+    /// Whether a thread of the spool has panicked.
+    has_failed: AtomicBool,
     /// Whether the scan has ended. Before, each subject may have events.
     is_complete: AtomicBool,
-    subjects: Mutex<HashMap<Subject, SubjectUsage>>,
-    dead: Mutex<SubjectUsage>,
+    subjects: Mutex<HashMap<Subject, Count>>,
+    dead: Mutex<Count>,
     /// Notified when an event comes in, and when the count is complete.
     pub(super) came_in: Notify,
     /// Notified when the last event of a subject has left, and when the count is complete.
@@ -53,6 +40,7 @@ impl Usage {
             limit_bytes,
             used_bytes: AtomicU64::new(uncounted),
             events: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
             subjects: Mutex::default(),
             dead: Mutex::default(),
@@ -64,19 +52,16 @@ impl Usage {
     /// Adds the contents that the scan found.
     pub(super) fn complete(&self, counted: &Counted, uncounted: u64) {
         let mut subjects = self.lock_subjects();
-        for (subject, (events, bytes)) in &counted.subjects {
-            let (events, bytes) = (*events, *bytes);
-            subjects
-                .entry(subject.clone())
-                .or_default()
-                .add(SubjectUsage { events, bytes });
+        for (subject, count) in &counted.subjects {
+            let Count { events, bytes } = *count;
+            subjects.entry(subject.clone()).or_default().add(*count);
             self.events.fetch_add(events, Ordering::AcqRel);
             self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
         drop(subjects);
-        let (events, bytes) = counted.letters;
-        self.lock_dead().add(SubjectUsage { events, bytes });
-        self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.lock_dead().add(counted.letters);
+        self.used_bytes
+            .fetch_add(counted.letters.bytes, Ordering::AcqRel);
         self.used_bytes.fetch_sub(uncounted, Ordering::AcqRel);
         self.is_complete.store(true, Ordering::Release);
         if !self.is_empty() {
@@ -85,18 +70,36 @@ impl Usage {
         self.drained.notify_waiters();
     }
 
+    /// A thread has panicked: the spool takes no more events.
+    pub(super) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        error!(
+            "a thread of the spool has panicked: it takes no more events until the process restarts"
+        );
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete.load(Ordering::Acquire)
     }
 
     /// Whether there will never be room for so much.
     pub(super) fn is_too_large(&self, bytes: u64) -> bool {
-        bytes > self.limit_bytes
+        bytes > self.limit_bytes.min(MAX_RECORD)
     }
 
     /// Makes room for one event.
     pub(super) fn reserve(&self, subject: &Subject, bytes: u64) -> Result<(), SpoolError> {
         let limit_bytes = self.limit_bytes;
+        if self.has_failed() {
+            return Err(SpoolError::Failed);
+        }
+        if bytes > MAX_RECORD {
+            return Err(SpoolError::TooLarge { bytes });
+        }
         let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit_bytes);
         self.used_bytes
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
@@ -105,7 +108,7 @@ impl Usage {
                 limit_bytes,
             })?;
         let mut subjects = self.lock_subjects();
-        let one = SubjectUsage { events: 1, bytes };
+        let one = Count { events: 1, bytes };
         match subjects.get_mut(subject) {
             Some(usage) => usage.add(one),
             None => subjects.entry(subject.clone()).or_default().add(one),
@@ -126,7 +129,7 @@ impl Usage {
         let Some(usage) = subjects.get_mut(subject) else {
             return;
         };
-        usage.subtract(1, bytes);
+        usage.subtract(Count { events: 1, bytes });
         let empty = usage.events == 0;
         if empty {
             subjects.remove(subject);
@@ -145,7 +148,7 @@ impl Usage {
 
     /// A dead letter is on the disk.
     pub(super) fn add_letter(&self, bytes: u64) {
-        self.lock_dead().add(SubjectUsage { events: 1, bytes });
+        self.lock_dead().add(Count { events: 1, bytes });
         self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
@@ -181,11 +184,11 @@ impl Usage {
         }
     }
 
-    fn lock_subjects(&self) -> MutexGuard<'_, HashMap<Subject, SubjectUsage>> {
+    fn lock_subjects(&self) -> MutexGuard<'_, HashMap<Subject, Count>> {
         self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_dead(&self) -> MutexGuard<'_, SubjectUsage> {
+    fn lock_dead(&self) -> MutexGuard<'_, Count> {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,9 +218,10 @@ mod tests {
             usage.reserve(&new, 1),
             Err(SpoolError::Full { .. })
         ));
+        let count = |events, bytes| Count { events, bytes };
         let counted = Counted {
-            subjects: [(old.clone(), (2, 600))].into(),
-            letters: (1, 100),
+            subjects: [(old.clone(), count(2, 600))].into(),
+            letters: count(1, 100),
             ..Counted::default()
         };
         usage.complete(&counted, 5_000);
@@ -228,6 +232,8 @@ mod tests {
             (3, 1, 5_700)
         );
         usage.release(&new, 5_000);
+        let huge = Usage::new(u64::MAX, 0).reserve(&new, 1 << 32);
+        assert_eq!(huge, Err(SpoolError::TooLarge { bytes: 1 << 32 }));
         usage.leave(&old, 300);
         assert_eq!(usage.waiting(&old), 1);
         usage.leave(&old, 300);

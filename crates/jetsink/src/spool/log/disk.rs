@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use tracing::warn;
 
 use crate::outcome::SpoolError;
@@ -30,6 +31,8 @@ pub(crate) trait Disk: Send + Sync + Debug {
     /// Free space for this process, if the system tells.
     fn free_bytes(&self) -> Option<u64>;
     fn path(&self) -> &Path;
+    /// Lets another process open the folder. Nothing is written from now on.
+    fn release(&self);
 }
 
 /// A file of a [`Disk`].
@@ -42,8 +45,6 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes the file's content and length durable.
     fn sync(&self) -> io::Result<()>;
-    /// Returns the blocks of a range to the disk; it then reads as zeros.
-    fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
 }
 
 /// A folder of the file system.
@@ -51,24 +52,16 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
 pub(crate) struct Folder {
     path: PathBuf,
     folder: File,
-    /// Locked until the last user of the folder is gone.
-    _lock: File,
+    /// Locked until it is released, or the last user of the folder is gone.
+    lock: File,
 }
 
 impl Folder {
     /// Opens and locks a folder. Makes it, with mode 0700, if `make` says so and it is missing.
     pub(crate) fn open(path: &Path, make: bool) -> Result<Self, SpoolError> {
         let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
-        if make && !path.exists() {
-            let mut builder = fs::DirBuilder::new();
-            builder
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(failed("creating it"))?;
-            let own = fs::Permissions::from_mode(0o700);
-            fs::set_permissions(path, own).map_err(failed("setting its mode"))?;
-            sync_parents(path).map_err(failed("syncing the folder above it"))?;
+        if make {
+            create_folder(path).map_err(failed("creating it"))?;
         }
         let folder = File::open(path).map_err(failed("opening it"))?;
         let mode = folder
@@ -102,7 +95,7 @@ impl Folder {
         Ok(Self {
             path: path.to_owned(),
             folder,
-            _lock: lock,
+            lock,
         })
     }
 }
@@ -121,19 +114,29 @@ impl Folder {
 fn private(write: bool) -> OpenOptions {
     let mut options = File::options();
     options.read(true).write(write).mode(0o600);
+    // A link would lead to a file of another owner or folder.
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 
-/// Each folder that was just made is an entry of the one above.
-fn sync_parents(path: &Path) -> io::Result<()> {
-    for folder in path.canonicalize()?.ancestors().skip(1) {
-        match File::open(folder).and_then(|folder| folder.sync_all()) {
-            // One that this user may not read was not made just now.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
-            other => other?,
-        }
+/// Creates a folder and its missing ancestors with mode 0700; the umask has no effect.
+fn create_folder(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
     }
-    Ok(())
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    create_folder(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        created => created?,
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    match File::open(above).and_then(|above| above.sync_all()) {
+        // This user may create files there, and not read their names.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 impl Disk for Folder {
@@ -172,6 +175,11 @@ impl Disk for Folder {
 
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn release(&self) {
+        // The system releases it when the file is closed, if not now.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -225,17 +233,5 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
-    }
-
-    #[cfg(target_os = "linux")]
-    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
-        use rustix::fs::{FallocateFlags, fallocate};
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(self, flags, offset, length)?)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }

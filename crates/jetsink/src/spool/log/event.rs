@@ -9,7 +9,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 
-use super::format::{HEAD, Head, Kind, NONE, State, length, put, size_of, text};
+use super::format::{HEAD, Head, Kind, NONE, State, encode_runs, length, put, size_of, text};
 use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
 use crate::message::subject::Subject;
 use crate::spool::record::{DeadRecord, Record};
@@ -54,19 +54,15 @@ impl NewRecord {
     }
 
     pub(crate) fn state(state: &State) -> Self {
-        let mut fields = Vec::new();
-        state.encode(&mut fields);
-        Self::of(Kind::State, fields, Bytes::new())
+        Self::state_with_gaps(state, &[])
     }
 
-    /// A record that was read from another segment, as it is.
-    pub(crate) fn copied(head: Head, body: Bytes, subject: Option<Subject>) -> Self {
-        Self {
-            head,
-            fields: Vec::new(),
-            payload: body,
-            subject,
-        }
+    /// A state, and indexes before it that were never written.
+    pub(crate) fn state_with_gaps(state: &State, gaps: &[u64]) -> Self {
+        let mut fields = Vec::new();
+        state.encode(&mut fields);
+        fields.extend(encode_runs(gaps));
+        Self::of(Kind::State, fields, Bytes::new())
     }
 
     fn of(kind: Kind, fields: Vec<u8>, payload: Bytes) -> Self {

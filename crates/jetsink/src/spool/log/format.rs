@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     Start,
     /// Indexes in this segment that have left the spool.
     Delivered,
-    /// Written when the writer becomes idle; its `durable_below` proves all records.
+    /// In a file of its own, when the writer becomes idle; its `durable_below` proves all records.
     Seal,
 }
 
@@ -150,6 +150,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Everything may be stored, anywhere in each stream.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            replay_began: true,
+            baselines: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         into.put_u8(u8::from(self.replay_began));
         into.put_u32_le(length(self.baselines.len()));
@@ -178,8 +186,29 @@ impl State {
 pub(crate) struct Start {
     /// The state when the segment was begun.
     pub(crate) state: State,
-    /// The older segments of that moment, with their first index and the one behind their last.
-    pub(crate) older: BTreeMap<u64, (u64, u64)>,
+    /// The older segments of that moment, by id.
+    pub(crate) older: BTreeMap<u64, Range>,
+}
+
+/// The indexes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) first: u64,
+    /// Behind the last one.
+    pub(crate) end: u64,
+    /// The bytes of its live records, or an upper bound.
+    pub(crate) bytes: u64,
+}
+
+/// More indexes than a segment can have: 16 MiB of the smallest records are 300,000.
+pub(crate) const MAX_INDEXES: u64 = 1 << 20;
+
+impl Range {
+    /// This range, if no writer makes it then a part of it.
+    pub(crate) fn bounded(self) -> Self {
+        let end = self.end.min(self.first.saturating_add(MAX_INDEXES));
+        Self { end, ..self }
+    }
 }
 
 impl Start {
@@ -187,10 +216,10 @@ impl Start {
         let mut body = Vec::new();
         body.put_u32_le(VERSION);
         self.state.encode(&mut body);
-        for (id, (first, end)) in &self.older {
-            body.put_u64_le(*id);
-            body.put_u64_le(*first);
-            body.put_u64_le(*end);
+        for (id, range) in &self.older {
+            for number in [*id, range.first, range.end, range.bytes] {
+                body.put_u64_le(number);
+            }
         }
         body
     }
@@ -206,9 +235,14 @@ impl Start {
         let Some(state) = State::decode(&mut rest) else {
             return Ok(None);
         };
-        let older = rest.chunks_exact(24).map(|mut entry| {
+        let older = rest.chunks_exact(32).map(|mut entry| {
             let id = entry.get_u64_le();
-            (id, (entry.get_u64_le(), entry.get_u64_le()))
+            let range = Range {
+                first: entry.get_u64_le(),
+                end: entry.get_u64_le(),
+                bytes: entry.get_u64_le(),
+            };
+            (id, range)
         });
         let older = older.collect();
         Ok(Some(Self { state, older }))
@@ -223,6 +257,19 @@ pub(crate) fn encode_runs(indexes: &[u64]) -> Vec<u8> {
         body.put_u32_le(length(run.len()));
     }
     body
+}
+
+/// Puts a mark: these indexes, which are in order, have left.
+pub(crate) fn put_mark(
+    segment: u64,
+    first: u64,
+    durable: u64,
+    indexes: &[u64],
+    into: &mut Vec<u8>,
+) {
+    let runs = encode_runs(indexes);
+    let head = Head::of(Kind::Delivered, first, durable, &runs);
+    put_record(&head, segment, &runs, into);
 }
 
 /// The runs as first index and count.

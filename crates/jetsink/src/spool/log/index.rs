@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::disk::DiskFile;
-use super::format::Kind;
+use super::files::Files;
+use super::format::{Kind, Range};
 use super::places::{Place, Places};
 use crate::message::subject::Subject;
 
@@ -13,7 +13,6 @@ use crate::message::subject::Subject;
 pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) first: u64,
     /// Behind its last index.
     pub(crate) end: u64,
@@ -24,36 +23,57 @@ pub(crate) struct Segment {
     pub(crate) is_scanned: bool,
     /// Events and dead letters that have not left.
     pub(crate) live: u64,
+    /// Their bytes; before the scan, an upper bound.
+    pub(crate) live_bytes: u64,
     /// A bit for each index that has left, or never was an event.
     gone: Vec<u64>,
     /// Indexes that have left, and whose mark is not on the disk.
     pub(crate) unmarked: Vec<u64>,
-    /// `live` when holes were last made.
-    pub(crate) punched: u64,
+    /// The offsets of the live records by index, once it was rewritten. Places have the offsets from before.
+    pub(super) moved: Option<Vec<(u64, u64)>>,
+    /// `live_bytes` when it was last rewritten.
+    pub(super) rewritten_at: u64,
 }
 
 impl Segment {
-    pub(crate) fn new(
-        id: u64,
-        name: String,
-        file: Arc<dyn DiskFile>,
-        first: u64,
-        end: u64,
-    ) -> Self {
+    pub(crate) fn new(id: u64, name: String, range: Range) -> Self {
         Self {
             id,
             name,
-            file,
-            first,
-            end,
+            first: range.first,
+            end: range.end,
             tail: 0,
             is_active: false,
             is_scanned: false,
             live: 0,
+            live_bytes: range.bytes,
             gone: Vec::new(),
             unmarked: Vec::new(),
-            punched: u64::MAX,
+            moved: None,
+            rewritten_at: u64::MAX,
         }
+    }
+
+    pub(crate) fn range(&self) -> Range {
+        Range {
+            first: self.first,
+            end: self.end,
+            bytes: self.live_bytes,
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.live == 0 && self.is_scanned && !self.is_active
+    }
+
+    /// The offset of a record now.
+    pub(super) fn offset(&self, place: Place) -> u64 {
+        let Some(moved) = &self.moved else {
+            return place.offset;
+        };
+        let at = moved.binary_search_by_key(&place.index, |(index, _)| *index);
+        // A damaged record was not moved. Nothing is behind the tail.
+        at.map_or(self.tail, |at| moved[at].1)
     }
 
     fn bit(&self, index: u64) -> (usize, u64) {
@@ -81,8 +101,9 @@ impl Segment {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
+    pub(crate) files: Arc<Files>,
     /// By first index.
     pub(crate) segments: BTreeMap<u64, Segment>,
     pub(crate) subjects: HashMap<Subject, Places>,
@@ -90,9 +111,23 @@ pub(crate) struct Index {
     /// Records that were appended before the scan of older segments ended: they follow those.
     late: Vec<(Option<Subject>, Place)>,
     pub(crate) is_complete: bool,
+    /// How often a segment was rewritten.
+    pub(super) rewrites: u64,
 }
 
 impl Index {
+    pub(super) fn new(files: Arc<Files>) -> Self {
+        Self {
+            files,
+            segments: BTreeMap::new(),
+            subjects: HashMap::new(),
+            letters: Places::default(),
+            late: Vec::new(),
+            is_complete: false,
+            rewrites: 0,
+        }
+    }
+
     pub(crate) fn segment_of(&self, index: u64) -> Option<&Segment> {
         let (_, segment) = self.segments.range(..=index).next_back()?;
         (index < segment.end).then_some(segment)
@@ -112,7 +147,10 @@ impl Index {
     pub(crate) fn append(&mut self, kind: Kind, subject: Option<Subject>, place: Place) {
         if let Some(segment) = self.segment_of_mut(place.index) {
             match kind {
-                Kind::Event | Kind::DeadLetter => segment.live += 1,
+                Kind::Event | Kind::DeadLetter => {
+                    segment.live += 1;
+                    segment.live_bytes += place.size;
+                }
                 _ => {
                     segment.set_gone(place.index);
                     return;
@@ -142,14 +180,15 @@ impl Index {
         }
     }
 
-    /// An event or dead letter has left. Returns whether it was live.
-    pub(crate) fn leave(&mut self, index: u64) -> bool {
+    /// An event or dead letter of this size has left. Returns whether it was live.
+    pub(crate) fn leave(&mut self, index: u64, bytes: u64) -> bool {
         let Some(segment) = self.segment_of_mut(index) else {
             return false;
         };
         let was_there = segment.set_gone(index);
         if was_there {
             segment.live = segment.live.saturating_sub(1);
+            segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
             segment.unmarked.push(index);
         }
         was_there
@@ -174,6 +213,18 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// The first index of the newest segment.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.segments.keys().next_back().copied()
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.segments
+            .values()
+            .map(|segment| segment.live_bytes)
+            .sum()
     }
 
     pub(crate) fn live(&self) -> u64 {

@@ -1,46 +1,69 @@
-//! Marks what has left, and removes segments of which nothing is left.
+//! Marks records that leave, and removes drained segments.
 //!
 //! A mark is written before the segments that follow are removed: one of them may have the record that
 //! replaces an unmarked one, which would come back at the next opening.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use tracing::warn;
 
-use super::disk::DiskFile;
-use super::format::{Head, Kind, encode_runs, put_record};
+use super::active::Active;
+use super::format::put_mark;
 use super::reserve::is_full;
-use super::writer::{Log, lock, write};
+use super::seal::Seal;
+use super::writer::{Log, lock};
 use crate::message::subject::Subject;
+
+/// A drained segment is written to again up to this length; a longer one is removed.
+const REUSED: u64 = 64 << 10;
+
+/// A record that leaves the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Removed {
+    /// None of a dead letter.
+    pub(crate) subject: Option<Subject>,
+    pub(crate) index: u64,
+    pub(crate) bytes: u64,
+}
 
 /// A segment with indexes that have left without a mark.
 struct Unmarked {
     first: u64,
     id: u64,
-    file: Arc<dyn DiskFile>,
+    name: String,
     tail: u64,
-    runs: Vec<u8>,
+    indexes: Vec<u64>,
+}
+
+/// The marks of records that have left.
+#[derive(Debug)]
+pub(crate) enum Marked {
+    OnDisk,
+    /// Some stay in memory, for this reason: their records come back after a restart.
+    InMemory(io::Error),
 }
 
 impl Log {
-    /// Marks what has left, and removes the segments that hold nothing else. Calls `on_left` with each
-    /// position in `left` of a record that was live. Returns whether all marks are on the disk; those
-    /// that are not stay in memory.
+    /// Marks records that leave, and removes drained segments. Calls `on_left` with each position in
+    /// `removed` of a record that was live.
     pub(crate) fn deliver(
         &mut self,
-        left: &[(Option<Subject>, u64)],
+        removed: &[Removed],
         mut on_left: impl FnMut(usize),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Marked> {
         {
             let mut index = lock(&self.index);
-            for (at, (_, left)) in left.iter().enumerate() {
-                if index.leave(*left) {
+            for (at, left) in removed.iter().enumerate() {
+                if index.leave(left.index, left.bytes) {
                     on_left(at);
                 }
             }
-            for (subject, _) in left.chunk_by(|a, b| a.0 == b.0).map(|run| &run[0]) {
-                index.trim(subject.as_ref());
+            for left in removed
+                .chunk_by(|a, b| a.subject == b.subject)
+                .map(|run| &run[0])
+            {
+                index.trim(left.subject.as_ref());
             }
         }
         loop {
@@ -48,7 +71,7 @@ impl Log {
             let before = failed.as_ref().map(|(first, _)| *first);
             let removed = self.remove_drained(before)?;
             match failed {
-                None => return Ok(true),
+                None => return Ok(Marked::OnDisk),
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
                 Some((_, error)) if is_full(&error) && self.reserve.release() => {}
@@ -57,7 +80,7 @@ impl Log {
                         warn!(%error, "a segment of the spool takes no marks; its delivered events are \
                             looked up again after a restart");
                     }
-                    return Ok(false);
+                    return Ok(Marked::InMemory(error));
                 }
             }
         }
@@ -67,30 +90,29 @@ impl Log {
     fn mark_all(&mut self) -> Option<(u64, io::Error)> {
         let unmarked: Vec<_> = {
             let mut index = lock(&self.index);
-            let newest = index.segments.keys().next_back().copied();
-            let segments = index.segments.values_mut();
+            let newest = index.newest();
             // A drained segment is removed instead, unless it is the newest.
-            let segments = segments.filter(|segment| {
-                let is_drained = segment.live == 0 && segment.is_scanned && !segment.is_active;
-                !segment.unmarked.is_empty() && (!is_drained || Some(segment.first) == newest)
+            let segments = index.segments.values_mut().filter(|segment| {
+                let stays = !segment.is_drained() || Some(segment.first) == newest;
+                !segment.unmarked.is_empty() && stays
             });
             let unmarked = segments.map(|segment| {
                 segment.unmarked.sort_unstable();
+                segment.unmarked.dedup();
                 Unmarked {
                     first: segment.first,
                     id: segment.id,
-                    file: Arc::clone(&segment.file),
+                    name: segment.name.clone(),
                     tail: segment.tail,
-                    runs: encode_runs(&segment.unmarked),
+                    indexes: segment.unmarked.clone(),
                 }
             });
             unmarked.collect()
         };
         let mut failed = None;
         for segment in unmarked {
-            let first = segment.first;
             if let Err(error) = self.mark(&segment) {
-                failed.get_or_insert((first, error));
+                failed.get_or_insert((segment.first, error));
             }
         }
         failed
@@ -98,24 +120,31 @@ impl Log {
 
     fn mark(&mut self, segment: &Unmarked) -> io::Result<()> {
         let mut bytes = Vec::new();
-        let head = Head::of(
-            Kind::Delivered,
-            segment.first,
-            self.next_index,
-            &segment.runs,
-        );
-        put_record(&head, segment.id, &segment.runs, &mut bytes);
-        let file = &*segment.file;
-        let marked = write(file, segment.tail, &bytes, &[]).and_then(|()| file.sync());
-        let active = self.active.as_mut();
-        let active = active.filter(|active| active.first == segment.first);
+        let Unmarked {
+            first, id, tail, ..
+        } = *segment;
+        put_mark(id, first, self.next_index, &segment.indexes, &mut bytes);
+        // A rewritten file must be on the disk under its name.
+        self.sync_folder()?;
+        let active = self.active.as_ref().filter(|active| active.id == id);
+        let file = match active.map(|active| Arc::clone(&active.file)) {
+            Some(file) => file,
+            None => match self.files.get(id, &segment.name) {
+                // A file that was removed by others needs no mark.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                file => file?,
+            },
+        };
+        let written = file.write_at(tail, &mut [IoSlice::new(&bytes)]);
+        let marked = written.and_then(|()| file.sync());
+        let active = self.active.as_mut().filter(|active| active.first == first);
         match marked {
             Ok(()) => {
-                let tail = segment.tail + bytes.len() as u64;
+                let tail = tail + bytes.len() as u64;
                 if let Some(active) = active {
                     active.tail = tail;
                 }
-                if let Some(segment) = lock(&self.index).segments.get_mut(&segment.first) {
+                if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
                     segment.tail = tail;
                     segment.unmarked.clear();
                 }
@@ -123,56 +152,91 @@ impl Log {
             Err(_) if active.is_some() => self.finish(),
             // So that a shorter mark leaves nothing of this one behind it.
             Err(_) => {
-                let _ = file.set_len(segment.tail);
+                let _ = file.set_len(tail);
             }
         }
         marked
     }
 
-    /// Removes the segments of which nothing is left, of those before the index `before`, and returns
-    /// their number.
+    /// Removes drained segments with a first index below `before`; returns their number.
     fn remove_drained(&mut self, before: Option<u64>) -> io::Result<usize> {
-        let drained: Vec<_> = {
+        let (drained, newest) = {
             let index = lock(&self.index);
-            let newest = index.segments.keys().next_back().copied();
-            let all_drained = index.is_complete
-                && index.live() == 0
-                && index.segments.values().all(|segment| segment.is_scanned);
-            let segments = index.segments.values().filter(|segment| {
+            let newest = index.newest();
+            let is_empty = index.is_complete && index.live() == 0;
+            let is_empty = is_empty && index.segments.values().all(|segment| segment.is_scanned);
+            let drained = index.segments.values().filter(|segment| {
                 // The newest has the state that holds for the others: it goes last.
-                let is_needed = Some(segment.first) == newest && !all_drained;
+                let is_needed = Some(segment.first) == newest && !is_empty;
                 let is_late = before.is_some_and(|before| segment.first >= before);
-                let is_drained = segment.live == 0 && segment.is_scanned && !segment.is_active;
-                is_drained && !is_needed && !is_late
+                segment.is_drained() && !is_needed && !is_late
             });
-            let drained = segments.map(|segment| (segment.first, segment.name.clone()));
-            drained.collect()
+            let drained = drained.map(|s| (s.first, s.id, s.name.clone()));
+            (drained.collect::<Vec<_>>(), newest)
         };
-        self.remove(&drained)?;
+        if !drained.is_empty() {
+            self.remove_stale()?;
+        }
+        for (first, id, name) in &drained {
+            if Some(*first) == newest {
+                self.sync_folder()?;
+                self.seal_empty()?;
+            }
+            gone(self.disk.remove(name))?;
+            self.is_folder_changed = true;
+            self.files.forget(*id);
+            lock(&self.index).segments.remove(first);
+        }
+        self.sync_folder()?;
         Ok(drained.len())
     }
 
-    /// Removes segments, oldest first.
-    fn remove(&mut self, segments: &[(u64, String)]) -> io::Result<()> {
-        while let Some(name) = self.stale.last().filter(|_| !segments.is_empty()) {
+    fn remove_stale(&mut self) -> io::Result<()> {
+        while let Some(name) = self.stale.last() {
             gone(self.disk.remove(name))?;
             self.disk.sync()?;
             self.stale.pop();
         }
-        let newest = lock(&self.index).segments.keys().next_back().copied();
-        for (first, name) in segments {
-            if Some(*first) == newest {
-                self.disk.sync()?;
-            }
-            gone(self.disk.remove(name))?;
-            self.has_removed = true;
-            lock(&self.index).segments.remove(first);
-        }
-        if self.has_removed {
+        Ok(())
+    }
+
+    /// So that the missing segment is not reported as lost.
+    fn seal_empty(&mut self) -> io::Result<()> {
+        let (segment, durable_below) = (0, self.next_index);
+        let first = durable_below;
+        self.seals.replace(Seal {
+            segment,
+            first,
+            durable_below,
+            clock: self.clock.read(),
+        })
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        if self.is_folder_changed {
             self.disk.sync()?;
-            self.has_removed = false;
+            self.is_folder_changed = false;
         }
         Ok(())
+    }
+
+    /// Removes the active segment, if the log has no live record and the segment is longer than `longest`.
+    pub(super) fn drop_drained(&mut self, longest: u64) {
+        let is_drained = {
+            let index = lock(&self.index);
+            index.is_complete && index.live() == 0 && index.segments.len() == 1
+        };
+        let is_long = |active: &Active| active.tail > longest;
+        if is_drained && self.active.as_ref().is_some_and(is_long) {
+            self.finish();
+            // Marks that had no room go with it.
+            let _ = self.deliver(&[], |_| {});
+        }
+    }
+
+    /// As [`drop_drained`](Self::drop_drained), for a log that stays open.
+    pub(crate) fn drop_long(&mut self) {
+        self.drop_drained(REUSED);
     }
 }
 

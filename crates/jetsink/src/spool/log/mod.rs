@@ -1,15 +1,23 @@
 //! The segmented log.
 
+mod active;
+pub(crate) mod backlog;
+mod contents;
 pub(crate) mod disk;
 pub(crate) mod event;
+mod files;
 pub(crate) mod format;
 pub(crate) mod index;
-mod marks;
+pub(crate) mod loss;
+pub(crate) mod marks;
 pub(crate) mod opening;
 pub(crate) mod places;
+mod prepared;
 pub(crate) mod reader;
 mod reserve;
-pub(crate) mod scan;
+mod rewrite;
+mod scan;
+mod seal;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod writer;

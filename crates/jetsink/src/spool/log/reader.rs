@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::backlog::Count;
 use super::disk::DiskFile;
 use super::event::{decode_event, decode_letter, split};
+use super::files::Files;
 use super::format::{Head, Kind};
 use super::index::Index;
-use super::opening::read_record;
 use super::places::{Place, Places};
 use super::writer::lock;
 use crate::message::subject::Subject;
@@ -18,6 +19,9 @@ use crate::spool::record::{Damage, DeadRecord, Record};
 
 /// A read returns at most this many bytes, plus the record that exceeds the limit.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// The earliest page of a second start record.
+const SECOND_PAGE: u64 = 4_096;
 
 /// A record, or the damage to it, with its index and bytes.
 pub(crate) type Entry<T> = (u64, u64, Result<T, Damage>);
@@ -34,8 +38,9 @@ pub(crate) struct Chunk<T = Record> {
 
 /// Places that lie one behind the other in a segment.
 struct Run {
+    segment: u64,
     id: u64,
-    file: Arc<dyn DiskFile>,
+    name: String,
     places: Vec<Place>,
 }
 
@@ -46,13 +51,9 @@ pub(crate) fn events(
     from: u64,
     limit: usize,
 ) -> io::Result<Chunk> {
-    let runs = {
-        let index = lock(index);
-        let places = index.subjects.get(subject);
-        collect(&index, places, from, limit)
-    };
     let decode = |head: &Head, body: &Bytes| decode_event(head, body, Some(subject));
-    read(index, runs, from, Kind::Event, decode)
+    let places = |index: &Index| collect(index, index.subjects.get(subject), from, limit);
+    read(index, places, from, Kind::Event, decode)
 }
 
 /// Dead letters, from index `from` on: up to `limit`.
@@ -61,38 +62,39 @@ pub(crate) fn letters(
     from: u64,
     limit: usize,
 ) -> io::Result<Chunk<DeadRecord>> {
-    let runs = {
-        let index = lock(index);
-        collect(&index, Some(&index.letters), from, limit)
-    };
-    read(index, runs, from, Kind::DeadLetter, decode_letter)
+    let places = |index: &Index| collect(index, Some(&index.letters), from, limit);
+    read(index, places, from, Kind::DeadLetter, decode_letter)
 }
 
 /// Events and their bytes by subject, and dead letters.
-pub(crate) fn count(index: &Mutex<Index>) -> (HashMap<Subject, (u64, u64)>, (u64, u64)) {
+pub(crate) fn count(index: &Mutex<Index>) -> (HashMap<Subject, Count>, Count) {
     let index = lock(index);
     let count = |places: &Places| {
-        let live = places.from(0).filter(|place| !index.is_gone(place.index));
-        live.fold((0, 0), |(count, bytes), place| {
-            (count + 1, bytes + place.size)
-        })
+        let mut count = Count::default();
+        for place in places.from(0).filter(|place| !index.is_gone(place.index)) {
+            let bytes = place.size;
+            count.add(Count { events: 1, bytes });
+        }
+        count
     };
     let subjects = index.subjects.iter();
     let subjects = subjects.map(|(subject, places)| (subject.clone(), count(places)));
-    let subjects = subjects.filter(|(_, (events, _))| *events > 0).collect();
+    let subjects = subjects.filter(|(_, count)| count.events > 0).collect();
     (subjects, count(&index.letters))
 }
 
 /// When the oldest event was spooled, in milliseconds since the Unix epoch.
 pub(crate) fn oldest(index: &Mutex<Index>) -> io::Result<Option<u64>> {
-    let run = {
+    let (run, files) = {
         let index = lock(index);
         let first = |places| collect(&index, Some(places), 0, 1).0.into_iter().next();
         let firsts = index.subjects.values().filter_map(first);
-        firsts.min_by_key(|run| run.places[0].index)
+        let oldest = firsts.min_by_key(|run| run.places[0].index);
+        (oldest, Arc::clone(&index.files))
     };
     let Some(run) = run else { return Ok(None) };
-    let bytes = read_record(&*run.file, run.places[0])?;
+    let file = files.get(run.id, &run.name)?;
+    let bytes = read_bytes(&*file, run.places[0])?;
     Ok(Head::decode(&bytes, run.id).map(|head| head.time))
 }
 
@@ -101,10 +103,8 @@ fn collect(index: &Index, places: Option<&Places>, from: u64, limit: usize) -> (
     let mut runs: Vec<Run> = Vec::new();
     let (mut count, mut bytes) = (0, 0);
     for place in places.into_iter().flat_map(|places| places.from(from)) {
-        let Some(segment) = index
-            .segment_of(place.index)
-            .filter(|s| !s.is_gone(place.index))
-        else {
+        let segment = index.segment_of(place.index);
+        let Some(segment) = segment.filter(|segment| !segment.is_gone(place.index)) else {
             continue;
         };
         if count == limit || bytes >= MAX_BYTES {
@@ -112,13 +112,16 @@ fn collect(index: &Index, places: Option<&Places>, from: u64, limit: usize) -> (
         }
         count += 1;
         bytes += place.size;
+        let offset = segment.offset(place);
+        let place = Place { offset, ..place };
         match runs.last_mut() {
-            Some(run) if run.id == segment.id && run.end() == place.offset => {
+            Some(run) if run.segment == segment.first && run.end() == offset => {
                 run.places.push(place)
             }
             _ => runs.push(Run {
+                segment: segment.first,
                 id: segment.id,
-                file: Arc::clone(&segment.file),
+                name: segment.name.clone(),
                 places: vec![place],
             }),
         }
@@ -132,41 +135,89 @@ impl Run {
             .last()
             .map_or(0, |place| place.offset + place.size)
     }
+
+    /// The bytes of each place. A place that can't be read costs only itself.
+    fn read(&self, files: &Files) -> io::Result<Vec<Result<Bytes, Damage>>> {
+        let missing = || self.places.iter().map(|_| Err(Damage::Missing)).collect();
+        let file = match files.get(self.id, &self.name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(missing()),
+            file => file?,
+        };
+        let start = self.places[0].offset;
+        let size = self.end() - start;
+        let whole = Place {
+            size,
+            ..self.places[0]
+        };
+        if let Ok(bytes) = read_bytes(&*file, whole) {
+            let part = |place: &Place| {
+                let from = ((place.offset - start) as usize).min(bytes.len());
+                let to = (from + place.size as usize).min(bytes.len());
+                Ok(bytes.slice(from..to))
+            };
+            return Ok(self.places.iter().map(part).collect());
+        }
+        let single = |place: &Place| read_bytes(&*file, *place);
+        let parts: Vec<io::Result<Bytes>> = self.places.iter().map(single).collect();
+        if parts.iter().all(Result::is_err) {
+            // Is it this place, or the whole disk?
+            let mut byte = [0];
+            let first = file.read_at(0, &mut byte);
+            first.or_else(|_| file.read_at(SECOND_PAGE, &mut byte))?;
+        }
+        let parts = parts.into_iter();
+        Ok(parts
+            .map(|part| part.map_err(|_| Damage::Unreadable))
+            .collect())
+    }
+}
+
+/// The bytes of a record, or of the file's rest if that is shorter.
+fn read_bytes(file: &dyn DiskFile, place: Place) -> io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(place.size).unwrap_or(usize::MAX)];
+    let read = file.read_at(place.offset, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes.into())
 }
 
 fn read<T>(
     index: &Mutex<Index>,
-    (runs, more): (Vec<Run>, bool),
+    places: impl Fn(&Index) -> (Vec<Run>, bool),
     from: u64,
     kind: Kind,
     decode: impl Fn(&Head, &Bytes) -> Option<T>,
 ) -> io::Result<Chunk<T>> {
-    let mut entries = Vec::new();
-    for run in runs {
-        let start = run.places[0].offset;
-        let whole = Place {
-            size: run.end() - start,
-            ..run.places[0]
+    loop {
+        let (runs, more, files, rewrites) = {
+            let index = lock(index);
+            let (runs, more) = places(&index);
+            (runs, more, Arc::clone(&index.files), index.rewrites)
         };
-        let bytes = read_record(&*run.file, whole)?;
-        for place in run.places {
-            let from = ((place.offset - start) as usize).min(bytes.len());
-            let to = (from + place.size as usize).min(bytes.len());
-            let record = split(&bytes.slice(from..to), run.id).map_err(|_| Damage::Checksum);
-            let record = record.and_then(|(head, body)| {
-                let is_it = head.index == place.index && head.kind == kind;
-                let decoded = is_it.then(|| decode(&head, &body)).flatten();
-                decoded.ok_or(Damage::Fields)
-            });
-            entries.push((place.index, place.size, record));
+        let mut entries = Vec::new();
+        for run in runs {
+            for (place, bytes) in run.places.iter().zip(run.read(&files)?) {
+                let record =
+                    bytes.and_then(|bytes| split(&bytes, run.id).map_err(|_| Damage::Checksum));
+                let record = record.and_then(|(head, body)| {
+                    let is_it = head.index == place.index && head.kind == kind;
+                    let decoded = is_it.then(|| decode(&head, &body)).flatten();
+                    decoded.ok_or(Damage::Fields)
+                });
+                entries.push((place.index, place.size, record));
+            }
         }
+        let index = lock(index);
+        // One that has left meanwhile may be overwritten by now.
+        entries.retain(|(at, _, record)| record.is_ok() || !index.is_gone(*at));
+        if index.rewrites != rewrites && entries.iter().any(|(.., record)| record.is_err()) {
+            // It may have been moved meanwhile.
+            continue;
+        }
+        let next = entries.last().map_or(from, |(index, ..)| index + 1);
+        return Ok(Chunk {
+            entries,
+            next,
+            more,
+        });
     }
-    // One that has left meanwhile may be overwritten by now.
-    entries.retain(|(at, _, record)| record.is_ok() || !lock(index).is_gone(*at));
-    let next = entries.last().map_or(from, |(index, ..)| index + 1);
-    Ok(Chunk {
-        entries,
-        next,
-        more,
-    })
 }

@@ -8,6 +8,12 @@ use super::format::{HEAD, Head};
 /// The bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
+/// The bytes read at a time where the disk returns an error.
+const PAGE: u64 = 4_096;
+
+/// The substitute for unreadable bytes. Not zero, so that an unreadable end is not taken for an unused one.
+const UNREADABLE: u8 = 0xff;
+
 /// The end of a segment as [`scan`] found it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
@@ -15,12 +21,17 @@ pub(crate) struct Tail {
     pub(crate) end: u64,
     /// Bytes behind it that are not zero.
     pub(crate) garbage: u64,
+    /// Whether pages of the file could not be read.
+    pub(crate) is_unreadable: bool,
 }
 
 /// Visits each record of `segment` with its offset, its head and, unless it is damaged, its body.
 ///
 /// A record with a damaged head is not visited: it shows as a missing index. The reader finds the next
-/// record by the segment id.
+/// record by the segment id. An unreadable page counts as damaged.
+///
+/// # Errors
+/// The disk's, if no page can be read.
 pub(crate) fn scan(
     file: &dyn DiskFile,
     segment: u64,
@@ -30,6 +41,8 @@ pub(crate) fn scan(
         file,
         start: 0,
         bytes: Vec::new(),
+        has_read: false,
+        error: None,
     };
     let mut tail = Tail::default();
     let mut offset = 0;
@@ -40,14 +53,11 @@ pub(crate) fn scan(
             visit(offset, &head, head.has_body(body).then_some(body));
             // Also behind the end of a file that was cut, so that no mark is written into this record.
             offset += head.size();
-            tail = Tail {
-                end: offset,
-                garbage: 0,
-            };
+            (tail.end, tail.garbage) = (offset, 0);
             continue;
         }
         if bytes.is_empty() {
-            return Ok(tail);
+            break;
         }
         let id = segment.to_le_bytes();
         for (at, word) in window.rest(offset).chunks(8).enumerate() {
@@ -58,6 +68,11 @@ pub(crate) fn scan(
             offset += 8;
         }
     }
+    tail.is_unreadable = window.error.is_some();
+    match window.error {
+        Some(error) if !window.has_read => Err(error),
+        _ => Ok(tail),
+    }
 }
 
 /// The part of the file that is in memory.
@@ -65,6 +80,9 @@ struct Window<'a> {
     file: &'a dyn DiskFile,
     start: u64,
     bytes: Vec<u8>,
+    /// Whether the file can be read anywhere.
+    has_read: bool,
+    error: Option<io::Error>,
 }
 
 impl Window<'_> {
@@ -77,11 +95,35 @@ impl Window<'_> {
                 usize::try_from(self.file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
             self.start = offset;
             self.bytes.resize(wanted.max(CHUNK).min(left), 0);
-            let read = self.file.read_at(offset, &mut self.bytes)?;
-            self.bytes.truncate(read);
+            match self.file.read_at(offset, &mut self.bytes) {
+                Ok(read) => {
+                    self.has_read |= read > 0;
+                    self.bytes.truncate(read);
+                }
+                Err(_) => self.read_by_pages(),
+            }
         }
         let rest = self.rest(offset);
         Ok(&rest[..wanted.min(rest.len())])
+    }
+
+    /// Reads page by page, and fills unreadable pages.
+    fn read_by_pages(&mut self) {
+        let mut offset = self.start;
+        let mut rest = &mut self.bytes[..];
+        while !rest.is_empty() {
+            let to_boundary = (PAGE - offset % PAGE) as usize;
+            let (page, behind) = rest.split_at_mut(to_boundary.min(rest.len()));
+            match self.file.read_at(offset, page) {
+                Ok(_) => self.has_read = true,
+                Err(error) => {
+                    page.fill(UNREADABLE);
+                    self.error = Some(error);
+                }
+            }
+            offset += page.len() as u64;
+            rest = behind;
+        }
     }
 
     fn rest(&self, offset: u64) -> &[u8] {

@@ -1,38 +1,24 @@
-//! Appends records, marks delivered records, and removes segments.
+//! Appends records.
 //!
 //! One thread owns the [`Log`]. A failed write or sync closes the segment for good: the page cache may
 //! show records that are not on the disk.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::time::SystemTime;
 
-use bytes::Bytes;
-
-use super::disk::{Disk, DiskFile};
+use super::active::Active;
+use super::disk::Disk;
 use super::event::NewRecord;
-use super::format::{Head, Kind, Start, State, put_record};
-use super::index::{Index, Segment};
+use super::files::Files;
+use super::format::{Kind, State};
+use super::index::Index;
 use super::places::Place;
+use super::prepared::Preparing;
 use super::reserve::{Reserve, is_full};
-
-/// A start record, the seals and the second start record are at least so far apart.
-const PAGE: u64 = 4_096;
-
-/// Seals alternate between two places, so that a torn one leaves the other.
-pub(super) const SEAL_STEP: u64 = 512;
-
-/// A payload up to this size is copied: that is faster than one more part of a vectored write.
-const COPIED: usize = 4_096;
-
-/// The parts of one vectored write (`IOV_MAX`).
-const MAX_PARTS: usize = 1_024;
-
-/// A drained segment is written to again up to this length; a longer one is removed.
-const REUSED: u64 = 64 << 10;
-
-/// How the names of segments end that are not in use yet.
-pub(crate) const PREPARED: &str = ".next";
+use super::rewrite::Rewriting;
+use super::seal::{Seal, Seals};
+use crate::spool::clock::Clock;
 
 /// A failed append.
 #[derive(Debug)]
@@ -46,71 +32,64 @@ pub(crate) struct Failed {
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(super) files: Arc<Files>,
     pub(crate) index: Arc<Mutex<Index>>,
-    segment_bytes: u64,
+    pub(super) segment_bytes: u64,
     pub(super) active: Option<Active>,
-    next_number: u64,
+    pub(super) next_number: u64,
     pub(crate) next_index: u64,
+    pub(crate) clock: Clock,
     pub(crate) state: State,
     in_doubt: Vec<NewRecord>,
-    preparing: Option<JoinHandle<io::Result<Prepared>>>,
-    prepares: bool,
-    /// Whether a segment was removed, and the folder was not synced since.
-    pub(super) has_removed: bool,
+    pub(super) has_threads: bool,
+    pub(super) preparing: Option<Preparing>,
+    pub(super) rewriting: Option<Rewriting>,
+    /// Whether a file was removed or renamed, and the folder was not synced since.
+    pub(super) is_folder_changed: bool,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
     pub(super) stale: Vec<String>,
     pub(crate) reserve: Reserve,
-}
-
-/// The segment that is written to.
-#[derive(Debug)]
-pub(super) struct Active {
-    id: u64,
-    pub(super) first: u64,
-    name: String,
-    file: Arc<dyn DiskFile>,
-    pub(super) tail: u64,
-    /// Past this, the next segment is begun.
-    capacity: u64,
-    seals_at: u64,
-    seals: u64,
-    /// The index below which it is sealed.
-    sealed: u64,
-}
-
-/// A segment full of zeros, synced with its folder.
-#[derive(Debug)]
-struct Prepared {
-    id: u64,
-    name: String,
-    file: Arc<dyn DiskFile>,
+    pub(super) seals: Seals,
 }
 
 impl Log {
-    pub(crate) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, prepares: bool) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, has_threads: bool) -> Self {
+        let files = Arc::new(Files::new(Arc::clone(&disk)));
         Self {
+            index: Arc::new(Mutex::new(Index::new(Arc::clone(&files)))),
+            files,
             reserve: Reserve::new(Arc::clone(&disk)),
+            seals: Seals::new(Arc::clone(&disk)),
             disk,
-            index: Arc::default(),
             segment_bytes,
             active: None,
             next_number: 1,
             next_index: 0,
+            clock: Clock::start(None, SystemTime::now),
             state: State::default(),
             in_doubt: Vec::new(),
+            has_threads,
             preparing: None,
-            prepares,
-            has_removed: false,
+            rewriting: None,
+            is_folder_changed: false,
             stale: Vec::new(),
         }
     }
 
     /// After opening: continues behind these.
-    pub(crate) fn continue_at(&mut self, number: u64, index: u64, state: State) {
+    pub(super) fn continue_at(&mut self, number: u64, index: u64, state: State) {
         self.next_number = number;
         self.next_index = index;
         self.state = state;
+    }
+
+    /// After opening: continues in this segment, which is in the index.
+    pub(super) fn resume(&mut self, active: Active) {
+        if let Some(segment) = lock(&self.index).segments.get_mut(&active.first) {
+            segment.is_active = true;
+            self.active = Some(active);
+        }
     }
 
     /// Appends records, and syncs them. An error that is not in doubt means that none of them is on
@@ -170,152 +149,74 @@ impl Log {
     fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), (io::Error, bool)> {
         let size: u64 = records.iter().map(|record| record.size()).sum();
         if let Some(active) = &self.active
-            && active.tail + size > active.capacity
+            && active.tail + size > active.prepared_bytes.max(self.segment_bytes)
             && active.first < self.next_index
         {
             self.finish();
         }
-        let mut arena = Vec::new();
-        let (active, is_new) = match self.active.take() {
-            Some(active) => (active, false),
-            None => (self.begin(&mut arena)?, true),
-        };
-        let mut places = Vec::with_capacity(records.len());
-        let mut parts: Vec<(usize, &Bytes)> = Vec::new();
-        let mut offset = active.tail + arena.len() as u64;
-        for (record, index) in records.iter().zip(self.next_index..) {
-            record
-                .head(index, self.next_index)
-                .encode(active.id, &mut arena);
-            arena.extend_from_slice(&record.fields);
-            if record.payload.len() <= COPIED {
-                arena.extend_from_slice(&record.payload);
-            } else {
-                parts.push((arena.len(), &record.payload));
+        let (mut active, start, is_new) = match self.active.take() {
+            Some(active) => (active, Vec::new(), false),
+            None => {
+                let (active, start) = self.begin().map_err(|error| (error, true))?;
+                (active, start, true)
             }
-            let size = record.size();
-            places.push(Place {
-                index,
-                offset,
-                size,
-            });
-            offset += size;
-            let body = record.fields.len() + record.payload.len();
-            let padding = size as usize - super::format::HEAD - body;
-            arena.resize(arena.len() + padding, 0);
-        }
-        let written = write(&*active.file, active.tail, &arena, &parts)
-            .and_then(|()| active.file.sync())
-            .and_then(|()| if is_new { self.disk.sync() } else { Ok(()) });
-        if let Err(error) = written {
-            let undone = if is_new {
-                let undone = self
-                    .disk
-                    .remove(&active.name)
-                    .and_then(|()| self.disk.sync());
-                if undone.is_err() {
-                    self.stale.push(active.name);
+        };
+        let tail = active.tail + start.len() as u64 + size;
+        let written = active.write(start, records, self.next_index);
+        let written = written.and_then(|places| {
+            if is_new {
+                self.disk.sync()?;
+            }
+            Ok(places)
+        });
+        match written {
+            Ok(places) => {
+                if is_new {
+                    self.add_active(&active);
+                    self.reserve.make();
                 }
-                undone
-            } else {
-                let undone = active.file.set_len(active.tail);
-                let undone = undone.and_then(|()| active.file.sync());
-                self.active = Some(active);
-                self.finish();
-                undone
-            };
-            return Err((error, undone.is_ok()));
+                active.tail = tail;
+                self.appended(active, records, &places);
+                Ok(())
+            }
+            Err(error) => Err((error, self.undo(active, is_new).is_ok())),
         }
+    }
+
+    /// Takes a failed write back.
+    fn undo(&mut self, active: Active, is_new: bool) -> io::Result<()> {
         if is_new {
-            self.add_segment(&active);
-            self.reserve.make();
+            let removed = self.disk.remove(&active.name);
+            let undone = removed.and_then(|()| self.disk.sync());
+            if undone.is_err() {
+                self.stale.push(active.name);
+            }
+            return undone;
         }
-        self.appended(active, records, &places, offset);
-        Ok(())
+        let cut = active.file.set_len(active.tail);
+        let undone = cut.and_then(|()| active.file.sync());
+        self.active = Some(active);
+        self.finish();
+        undone
     }
 
     /// The records are synced at these places.
-    fn appended(
-        &mut self,
-        mut active: Active,
-        records: &[&NewRecord],
-        places: &[Place],
-        tail: u64,
-    ) {
-        active.tail = tail;
+    fn appended(&mut self, active: Active, records: &[&NewRecord], places: &[Place]) {
         self.next_index += records.len() as u64;
         {
             let mut index = lock(&self.index);
             if let Some(segment) = index.segments.get_mut(&active.first) {
-                segment.tail = tail;
+                segment.tail = active.tail;
                 segment.end = self.next_index;
             }
             for (record, place) in records.iter().zip(places) {
                 index.append(record.kind(), record.subject.clone(), *place);
             }
         }
-        if self.prepares && self.preparing.is_none() && active.tail > active.capacity / 2 {
+        if active.tail > active.prepared_bytes.max(self.segment_bytes) / 2 {
             self.prepare();
         }
         self.active = Some(active);
-    }
-
-    /// Begins a segment; its first bytes are in `arena`, and not written.
-    fn begin(&mut self, arena: &mut Vec<u8>) -> Result<Active, (io::Error, bool)> {
-        let number = self.next_number;
-        self.next_number += 1;
-        let (id, name, file, length) = match self.take_prepared() {
-            Some(Prepared { id, name, file }) => {
-                let log = segment_name(number, id);
-                let renamed = self
-                    .disk
-                    .rename(&name, &log)
-                    .and_then(|()| self.disk.sync());
-                // A segment without a record is none: nothing is in doubt.
-                renamed.map_err(|error| (error, true))?;
-                (id, log, file, self.segment_bytes)
-            }
-            None => {
-                let id = random();
-                let name = segment_name(number, id);
-                let file = self.disk.create(&name).map_err(|error| (error, true))?;
-                (id, name, file, 0)
-            }
-        };
-        let start = Start {
-            state: self.state.clone(),
-            older: {
-                let index = lock(&self.index);
-                let segments = index.segments.values();
-                segments.map(|s| (s.id, (s.first, s.end))).collect()
-            },
-        };
-        let body = start.encode();
-        let head = Head::of(Kind::Start, self.next_index, self.next_index, &body);
-        put_record(&head, id, &body, arena);
-        let seals_at = seal_page(arena.len() as u64);
-        arena.resize((seals_at + PAGE) as usize, 0);
-        put_record(&head, id, &body, arena);
-        Ok(Active {
-            id,
-            first: self.next_index,
-            name,
-            file,
-            tail: 0,
-            capacity: length.max(self.segment_bytes),
-            seals_at,
-            seals: 0,
-            sealed: self.next_index,
-        })
-    }
-
-    fn add_segment(&self, active: &Active) {
-        let file = Arc::clone(&active.file);
-        let (first, name) = (active.first, active.name.clone());
-        let mut segment = Segment::new(active.id, name, file, first, first);
-        segment.is_active = true;
-        segment.is_scanned = true;
-        lock(&self.index).segments.insert(first, segment);
     }
 
     /// Ends the active segment.
@@ -325,37 +226,33 @@ impl Log {
         };
         // Returns unused zeros to the disk. If this fails, they stay.
         let _ = active.file.set_len(active.tail);
-        let mut index = lock(&self.index);
-        if let Some(segment) = index.segments.get_mut(&active.first) {
+        if let Some(segment) = lock(&self.index).segments.get_mut(&active.first) {
             segment.is_active = false;
-            if segment.first == segment.end {
-                // Another segment will have the same first index. The file may have the latest state:
-                // it stays until the log is opened again.
-                index.segments.remove(&active.first);
-            }
         }
     }
 
-    /// Proves that all records up to here are synced, in a place apart from them.
+    /// The offset of the next record in the segment with this id, if it is written to.
+    pub(super) fn tail_of(&self, id: u64) -> Option<u64> {
+        let active = self.active.as_ref().filter(|active| active.id == id);
+        active.map(|active| active.tail)
+    }
+
+    /// Proves that all records up to here are synced, in a file apart from them.
     pub(crate) fn seal(&mut self) -> io::Result<()> {
-        let Some(active) = self
-            .active
-            .as_mut()
-            .filter(|active| active.sealed < self.next_index)
-        else {
+        let newest = {
+            let index = lock(&self.index);
+            let newest = index.segments.values().next_back();
+            newest.map(|segment| (segment.id, segment.first))
+        };
+        let Some((segment, first)) = newest else {
             return Ok(());
         };
-        let mut bytes = Vec::new();
-        let head = Head::of(Kind::Seal, self.next_index, self.next_index, &[]);
-        put_record(&head, active.id, &[], &mut bytes);
-        let at = active.seals_at + (active.seals % 2) * SEAL_STEP;
-        active.seals += 1;
-        active.sealed = self.next_index;
-        let sealed = write(&*active.file, at, &bytes, &[]).and_then(|()| active.file.sync());
-        if sealed.is_err() {
-            self.finish();
-        }
-        sealed
+        self.seals.write(Seal {
+            segment,
+            first,
+            durable_below: self.next_index,
+            clock: self.clock.read(),
+        })
     }
 
     /// Writes a state, if there is anything that it matters for.
@@ -369,142 +266,21 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the active segment, if nothing in the log is live and it is longer than `longest`.
-    pub(crate) fn drop_drained(&mut self, longest: u64) {
-        let drained = {
-            let index = lock(&self.index);
-            index.is_complete && index.live() == 0 && index.segments.len() == 1
-        };
-        if drained
-            && self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.tail > longest)
-        {
-            self.finish();
-            // Marks that had no room go with it.
-            let _ = self.deliver(&[], |_| {});
-        }
-    }
-
-    /// As [`drop_drained`](Self::drop_drained), for a log that stays open.
-    pub(crate) fn drop_long(&mut self) {
-        self.drop_drained(REUSED);
-    }
-
-    /// Returns the room of delivered records to the disk, in segments with few live ones.
-    pub(crate) fn punch(&self) -> io::Result<()> {
-        let mostly_gone: Vec<_> = {
-            let mut index = lock(&self.index);
-            let segments = index.segments.values_mut();
-            let segments = segments.filter(|s| {
-                let is_finished = s.is_scanned && !s.is_active && s.unmarked.is_empty();
-                is_finished && s.live * 4 < s.end - s.first && s.live <= s.punched / 2
-            });
-            let segments = segments.map(|segment| {
-                segment.punched = segment.live;
-                (segment.first, segment.id, Arc::clone(&segment.file))
-            });
-            segments.collect()
-        };
-        for (_, id, file) in mostly_gone {
-            let mut holes = Vec::new();
-            let mut behind = 0;
-            super::scan::scan(&*file, id, |offset, head, _| {
-                let stays = match head.kind {
-                    Kind::Event | Kind::DeadLetter => !lock(&self.index).is_gone(head.index),
-                    Kind::State | Kind::Start | Kind::Delivered | Kind::Seal => true,
-                };
-                if stays {
-                    holes.push((behind, offset));
-                    behind = offset + head.size();
-                }
-            })?;
-            for (from, to) in holes {
-                let (from, to) = (u64::next_multiple_of(from, PAGE), to / PAGE * PAGE);
-                if from < to {
-                    file.punch(from, to - from)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets a thread fill the next segment with zeros, if there is ample room.
-    fn prepare(&mut self) {
-        let bytes = self.segment_bytes;
-        if self.disk.free_bytes().is_some_and(|free| free < 4 * bytes) {
-            return;
-        }
-        let disk = Arc::clone(&self.disk);
-        let thread = std::thread::Builder::new().name("jetsink-segment".to_owned());
-        self.preparing = thread.spawn(move || prepare(&*disk, bytes)).ok();
-    }
-
-    /// The segment that was prepared, if it is ready.
-    fn take_prepared(&mut self) -> Option<Prepared> {
-        let thread = self.preparing.take_if(|thread| thread.is_finished())?;
-        thread.join().ok()?.ok()
-    }
-
-    /// Seals the log, removes drained and unused segments, and ends.
+    /// Seals the log, removes drained and unused segments, and frees the folder.
     pub(crate) fn close(mut self) {
         let _ = self.resolve_doubt();
+        self.stop_rewriting();
+        self.stop_preparing();
+        // So that damage is reported once.
+        let _ = self.deliver(&[], |_| {});
         let _ = self.seal();
         self.drop_drained(0);
-        if lock(&self.index).segments.is_empty() {
+        if lock(&self.index).segments.is_empty() && !self.is_folder_changed {
             self.reserve.release();
+            self.seals.remove();
         }
-        if let Some(Ok(Ok(prepared))) = self.preparing.take().map(JoinHandle::join) {
-            let _ = self.disk.remove(&prepared.name);
-        }
+        self.disk.release();
     }
-}
-
-fn prepare(disk: &dyn Disk, bytes: u64) -> io::Result<Prepared> {
-    let id = random();
-    let name = format!("{id:016x}{PREPARED}");
-    let file = disk.create(&name)?;
-    let filled = || {
-        let zeros = vec![0; 1 << 18];
-        let mut offset = 0;
-        while offset < bytes {
-            let part = zeros.len().min((bytes - offset) as usize);
-            file.write_at(offset, &mut [IoSlice::new(&zeros[..part])])?;
-            offset += part as u64;
-        }
-        file.sync()?;
-        disk.sync()
-    };
-    if let Err(error) = filled() {
-        let _ = disk.remove(&name);
-        return Err(error);
-    }
-    Ok(Prepared { id, name, file })
-}
-
-/// Writes `arena`, with payloads put in before the bytes at their positions.
-pub(super) fn write(
-    file: &dyn DiskFile,
-    offset: u64,
-    arena: &[u8],
-    payloads: &[(usize, &Bytes)],
-) -> io::Result<()> {
-    let mut parts = Vec::with_capacity(1 + 2 * payloads.len());
-    let mut from = 0;
-    for (at, payload) in payloads {
-        parts.push(IoSlice::new(&arena[from..*at]));
-        parts.push(IoSlice::new(payload));
-        from = *at;
-    }
-    parts.push(IoSlice::new(&arena[from..]));
-    let mut offset = offset;
-    for parts in parts.chunks_mut(MAX_PARTS) {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        file.write_at(offset, parts)?;
-        offset += length as u64;
-    }
-    Ok(())
 }
 
 pub(crate) fn segment_name(number: u64, id: u64) -> String {
@@ -512,22 +288,17 @@ pub(crate) fn segment_name(number: u64, id: u64) -> String {
 }
 
 /// The number and id in a segment's name.
-pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
+pub(super) fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (number, id) = name.strip_suffix(".log")?.split_once('-')?;
     Some((number.parse().ok()?, u64::from_str_radix(id, 16).ok()?))
 }
 
 /// An unpredictable number other than 0.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0).max(1)
 }
 
 pub(crate) fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The offset of the page with the seals, behind a first start record of this size.
-pub(super) fn seal_page(start: u64) -> u64 {
-    start.next_multiple_of(PAGE)
 }

@@ -5,9 +5,12 @@ mod dead_letters;
 mod driver;
 mod failing_calls;
 mod ledger;
+mod memory;
 mod order;
 mod power;
 pub(crate) mod simulated_disk;
+mod sparse;
+mod threads;
 mod unhappy_disk;
 
 use std::path::Path;

@@ -1,8 +1,10 @@
-//! What a spool's keeper sees and does.
+//! The operator's access.
 
 use super::*;
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, fill, numbers, open, soon, subject};
-use crate::spool::{Baselines, Place};
+use crate::spool::{Baselines, Place, Spool};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Six events of `a` and three of `b`, of which the first of each is a dead letter.
 async fn kept() -> tempfile::TempDir {
@@ -232,4 +234,36 @@ async fn what_is_deleted_is_gone_and_counted() {
         (status.events, status.subjects, status.dead_letters),
         (2, 1, 0)
     );
+}
+
+#[tokio::test]
+async fn change_that_fails_names_the_reason() {
+    let disk = SimulatedDisk::default();
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    for number in 0..4 {
+        let event = envelope("a", number);
+        spool.append_event(&event, None, soon()).await.unwrap();
+    }
+    drop(spool);
+    let access = Access::Write {
+        segment_bytes: 64 << 10,
+        has_threads: false,
+    };
+    for (fault, reason) in [
+        (Fault::Device, "input/output error"),
+        (Fault::Full, "no storage space"),
+    ] {
+        let mut spool = SpoolFile::over(disk.open(), access).unwrap();
+        disk.fail(Some(Failing {
+            from: 0,
+            fault,
+            for_good: true,
+        }));
+        let mut unwanted = true;
+        let error = spool
+            .discard(|_| std::mem::take(&mut unwanted))
+            .unwrap_err();
+        disk.fail(None);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }

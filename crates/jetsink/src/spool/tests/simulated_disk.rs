@@ -4,11 +4,11 @@
 //! A failed sync behaves as on Linux: the changes stay visible, and never reach the disk unless they are
 //! written again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use trial::Dice;
 
@@ -17,8 +17,8 @@ use crate::spool::log::disk::{Disk, DiskFile};
 /// A disk writes so much at once or not at all.
 const SECTOR: u64 = 512;
 
-/// The size of a hole.
-const PAGE: u64 = 4_096;
+/// The bytes that become unreadable together.
+pub(crate) const PAGE: u64 = 4_096;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Full,
     /// Half of it is written.
     Short,
+    /// The caller panics.
+    Panic,
 }
 
 /// When calls fail.
@@ -60,8 +62,6 @@ struct Inode {
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
-    /// Pages that are holes.
-    holes: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +79,11 @@ struct State {
     openings: u64,
     capacity: Option<u64>,
     syncs_hang: bool,
+    /// Syncs of files that are prepared hang.
+    preparing_hangs: bool,
+    /// A page of a file that can't be read.
+    unreadable: Option<(u64, u64)>,
+    open_files: usize,
 }
 
 #[derive(Debug, Default)]
@@ -150,9 +155,30 @@ impl SimulatedDisk {
         self.state().capacity = bytes;
     }
 
+    /// Lets reads of one page of a file fail.
+    pub(crate) fn set_unreadable(&self, name: &str, page: u64) {
+        let mut state = self.state();
+        state.unreadable = Some((state.names[name], page));
+    }
+
+    pub(crate) fn set_readable(&self) {
+        self.state().unreadable = None;
+    }
+
+    /// The number of open files.
+    pub(crate) fn open_files(&self) -> usize {
+        self.state().open_files
+    }
+
     /// Lets each sync wait until this is called again with false.
     pub(crate) fn hang_syncs(&self, hang: bool) {
         self.state().syncs_hang = hang;
+        self.0.released.notify_all();
+    }
+
+    /// Lets each sync of a file that is prepared wait until this is called again with false.
+    pub(crate) fn hang_preparing(&self, hang: bool) {
+        self.state().preparing_hangs = hang;
         self.0.released.notify_all();
     }
 
@@ -222,7 +248,7 @@ impl SimulatedDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap()
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -272,6 +298,7 @@ impl State {
         });
         match (failing.map(|failing| failing.fault), call) {
             (None, _) | (Some(Fault::Full), Call::Read | Call::Remove) => Ok(()),
+            (Some(Fault::Panic), _) => Err(Fault::Panic),
             (Some(fault), Call::Write) => Err(fault),
             (Some(_), Call::Read | Call::Sync | Call::Remove) => Err(Fault::Device),
         }
@@ -292,9 +319,7 @@ impl State {
 
     fn used(&self) -> u64 {
         let linked = self.names.values().map(|inode| &self.inodes[inode]);
-        linked
-            .map(|inode| inode.now.len() as u64 - inode.holes.len() as u64 * PAGE)
-            .sum()
+        linked.map(|inode| inode.now.len() as u64).sum()
     }
 }
 
@@ -304,6 +329,7 @@ impl Fault {
             Self::Device => io::Error::other("input/output error"),
             Self::Full => io::ErrorKind::StorageFull.into(),
             Self::Short => io::ErrorKind::WriteZero.into(),
+            Self::Panic => panic!("a planted panic"),
         }
     }
 }
@@ -338,6 +364,7 @@ impl Opened {
     }
 
     fn file(&self, inode: u64) -> Arc<dyn DiskFile> {
+        self.disk.state().open_files += 1;
         Arc::new(OpenFile {
             opened: self.clone(),
             inode,
@@ -394,6 +421,8 @@ impl Disk for Opened {
     fn path(&self) -> &Path {
         Path::new("a folder in memory")
     }
+
+    fn release(&self) {}
 }
 
 impl OpenFile {
@@ -406,12 +435,24 @@ impl OpenFile {
     }
 }
 
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.opened.disk.state().open_files -= 1;
+    }
+}
+
 impl DiskFile for OpenFile {
     fn len(&self) -> io::Result<u64> {
         self.with(Call::Read, |inode| inode.now.len() as u64)
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let unreadable = self.opened.disk.state().unreadable;
+        let (from, to) = (offset / PAGE, (offset + bytes.len() as u64).div_ceil(PAGE));
+        if unreadable.is_some_and(|(inode, page)| inode == self.inode && (from..to).contains(&page))
+        {
+            return Err(Fault::Device.error());
+        }
         self.with(Call::Read, |inode| {
             let rest = inode.now.get(offset as usize..).unwrap_or(&[]);
             let read = rest.len().min(bytes.len());
@@ -446,12 +487,20 @@ impl DiskFile for OpenFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.with(Call::Write, |inode| {
             inode.now.resize(length as usize, 0);
-            inode.holes.split_off(&(length / PAGE));
             inode.unsynced.push(Change::Length(length));
         })
     }
 
     fn sync(&self) -> io::Result<()> {
+        let is_prepared = |state: &State| {
+            let mut names = state.names.iter();
+            names.any(|(name, inode)| *inode == self.inode && name.ends_with(".next"))
+        };
+        let mut state = self.opened.disk.state();
+        while state.preparing_hangs && is_prepared(&state) {
+            state = self.opened.disk.0.released.wait(state).unwrap();
+        }
+        drop(state);
         let synced = self.with(Call::Sync, |inode| {
             for change in inode.unsynced.drain(..) {
                 match change {
@@ -471,16 +520,5 @@ impl DiskFile for OpenFile {
             }
         }
         synced
-    }
-
-    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.with(Call::Remove, |inode| {
-            let end = ((offset + length) as usize).min(inode.now.len());
-            let hole = &mut inode.now[offset as usize..end];
-            inode.holes.extend(offset / PAGE..end as u64 / PAGE);
-            hole.fill(0);
-            let data = hole.to_vec();
-            inode.unsynced.push(Change::Write { offset, data });
-        })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use trial::{Dice, Trial};
 
-use super::model::{Model, open, read};
+use super::model::{Fate, Found, Model, open, read};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -39,10 +39,7 @@ fn check(files: &Files, model: &Model) -> (u64, bool) {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), found.events.len(), "one twice");
-    let expected = model.events.iter();
-    let expected = expected.filter(|(_, (_, fate))| *fate == super::model::Fate::Spooled);
-    let missing = expected.filter(|(number, _)| numbers.binary_search(number).is_err());
-    let missing = missing.count() as u64;
+    let missing = missing(model, &found);
     let unread = loss.torn_bytes > 0 || loss.unreadable_files > 0;
     assert!(
         missing <= loss.damaged || unread,
@@ -117,6 +114,92 @@ fn a_zeroed_page_costs_only_the_records_on_it() {
             // The smallest record has some 100 bytes.
             assert!(missing <= 41, "{missing} on page {page} of {name}");
             assert!(missing == 0 || exact, "page {page} of {name}");
+        }
+    }
+}
+
+/// The events that are missing of those that are spooled.
+fn missing(model: &Model, found: &Found) -> u64 {
+    let mut numbers: Vec<u64> = found.events.iter().map(|(number, _)| *number).collect();
+    numbers.sort_unstable();
+    let expected = model.events.iter();
+    let expected = expected.filter(|(_, (_, fate))| *fate == Fate::Spooled);
+    let missing = expected.filter(|(number, _)| numbers.binary_search(number).is_err());
+    missing.count() as u64
+}
+
+/// No page has more records: the smallest one has some 100 bytes.
+const MAX_PER_PAGE: u64 = 41;
+
+#[test]
+fn an_unreadable_page_costs_only_the_records_on_it_whenever_it_fails() {
+    let (files, model) = killed(&[7; 30], true);
+    for (name, whole) in &files {
+        for page in 0..whole.len().div_ceil(4_096) as u64 {
+            for fails_first in [true, false] {
+                let disk = SimulatedDisk::of(&files);
+                if fails_first {
+                    disk.set_unreadable(name, page);
+                }
+                let (log, loss) = open(&disk).unwrap();
+                disk.set_unreadable(name, page);
+                let found = read(&log);
+                let missing = missing(&model, &found);
+                assert!(
+                    missing <= MAX_PER_PAGE,
+                    "{missing} on page {page} of {name}"
+                );
+                let counted = loss.damaged + found.damaged;
+                assert!(
+                    missing <= counted,
+                    "{missing} on page {page} of {name}: {loss:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_page_is_read_once_the_disk_works_again() {
+    let (files, model) = killed(&[7; 30], true);
+    let name = files.keys().find(|name| name.ends_with(".log")).unwrap();
+    let disk = SimulatedDisk::of(&files);
+    disk.set_unreadable(name, 3);
+    let (log, loss) = open(&disk).unwrap();
+    assert!(loss.damaged > 0);
+    log.close();
+    disk.set_readable();
+    let (log, loss) = open(&disk).unwrap();
+    assert!(loss.is_none(), "{loss:?}");
+    assert_eq!(missing(&model, &read(&log)), 0);
+}
+
+#[test]
+fn newest_segment_that_lost_its_records_or_vanished_is_reported() {
+    for groups in [&[3; 4][..], &[7; 30]] {
+        let (files, model) = killed(groups, true);
+        let newest = files.keys().rfind(|name| name.ends_with(".log")).unwrap();
+        let lengths = [0, 1, 8, 55, 56, 100, 4_096, 4_200].map(Some);
+        for length in lengths.into_iter().chain([None]) {
+            let mut files = files.clone();
+            match length {
+                Some(length) => files.get_mut(newest).unwrap().truncate(length),
+                None => drop(files.remove(newest)),
+            }
+            let disk = SimulatedDisk::of(&files);
+            let (log, loss) = open(&disk).unwrap();
+            let missing = missing(&model, &read(&log));
+            assert!(
+                missing > 0 && missing <= loss.damaged,
+                "{missing} {length:?}: {loss:?}"
+            );
+            // Anything may be stored by now.
+            assert!(log.state.replay_began && log.state.baselines.is_empty());
+            log.close();
+            let (log, loss) = open(&disk).unwrap();
+            assert!(loss.is_none(), "{length:?}: {loss:?}");
+            let holds_events = !read(&log).events.is_empty();
+            assert!(log.state.replay_began || !holds_events);
         }
     }
 }

@@ -4,3 +4,4 @@ mod damage;
 mod fuzz;
 mod histories;
 mod model;
+mod rewriting;

@@ -8,7 +8,9 @@ use trial::Dice;
 use crate::outcome::SpoolError;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
-use crate::spool::log::opening::{self, Access, SpoolLoss};
+use crate::spool::log::loss::SpoolLoss;
+use crate::spool::log::marks::{Marked, Removed};
+use crate::spool::log::opening::{self, Access};
 use crate::spool::log::reader;
 use crate::spool::log::writer::{Log, lock};
 use crate::spool::record::DeadRecord;
@@ -19,7 +21,7 @@ use crate::{Envelope, MessageId, Subject};
 /// Small, so that a history has many segments.
 pub(super) const ACCESS: Access = Access::Write {
     segment_bytes: 32 << 10,
-    prepares: false,
+    has_threads: false,
 };
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
@@ -79,9 +81,9 @@ pub(super) fn open(disk: &SimulatedDisk) -> Result<(Log, SpoolLoss), SpoolError>
     let (log, backlog) = opening::open(disk.open(), ACCESS)?;
     let counted = backlog.scan(|| true).unwrap();
     let found = read(&log);
-    let events: u64 = counted.subjects.values().map(|(events, _)| events).sum();
+    let events: u64 = counted.subjects.values().map(|count| count.events).sum();
     assert_eq!(events, found.events.len() as u64);
-    assert_eq!(counted.letters.0, found.letters.len() as u64);
+    assert_eq!(counted.letters.events, found.letters.len() as u64);
     Ok((log, counted.loss))
 }
 
@@ -129,7 +131,10 @@ impl Model {
             2 => self.move_to_dead_letters(log, disk, dice.index(3)),
             3 => self.revive(log, disk),
             4 => log.seal().is_ok(),
-            5 => log.punch().is_ok(),
+            5 => {
+                log.rewrite();
+                true
+            }
             _ => {
                 let state = State {
                     replay_began: true,
@@ -181,7 +186,7 @@ impl Model {
             return false;
         };
         let mut left = Vec::new();
-        for (index, _, record) in chunk.entries {
+        for (index, bytes, record) in chunk.entries {
             let Ok(record) = record else { return false };
             let number = number_of(&record);
             self.set(
@@ -191,9 +196,13 @@ impl Model {
                     _ => Fate::Going,
                 },
             );
-            left.push((Some(subject(from)), index));
+            left.push(Removed {
+                subject: Some(subject(from)),
+                index,
+                bytes,
+            });
         }
-        let marked = matches!(log.deliver(&left, |_| {}), Ok(true));
+        let marked = matches!(log.deliver(&left, |_| {}), Ok(Marked::OnDisk));
         if marked {
             for (_, fate) in self.events.values_mut() {
                 if *fate == Fate::Going {
@@ -208,7 +217,7 @@ impl Model {
         let Ok(chunk) = reader::events(&log.index, &subject(from), 0, 1) else {
             return false;
         };
-        let Some((index, _, Ok(record))) = chunk.entries.into_iter().next() else {
+        let Some((index, bytes, Ok(record))) = chunk.entries.into_iter().next() else {
             return true;
         };
         let number = number_of(&record);
@@ -224,7 +233,13 @@ impl Model {
         match result {
             Ok(()) => {
                 self.set(number, Fate::Dead);
-                log.deliver(&[(Some(subject(from)), index)], |_| {}).is_ok()
+                let subject = Some(subject(from));
+                let event = Removed {
+                    subject,
+                    index,
+                    bytes,
+                };
+                log.deliver(&[event], |_| {}).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {
@@ -239,7 +254,7 @@ impl Model {
         let Ok(chunk) = reader::letters(&log.index, 0, 1) else {
             return false;
         };
-        let Some((index, _, Ok(letter))) = chunk.entries.into_iter().next() else {
+        let Some((index, bytes, Ok(letter))) = chunk.entries.into_iter().next() else {
             return true;
         };
         let number = number_of(&letter.record);
@@ -248,7 +263,12 @@ impl Model {
         match log.append(&[&NewRecord::event(&letter.record, Some(index))]) {
             Ok(()) => {
                 self.set(number, Fate::Spooled);
-                log.deliver(&[(None, index)], |_| {}).is_ok()
+                let letter = Removed {
+                    subject: None,
+                    index,
+                    bytes,
+                };
+                log.deliver(&[letter], |_| {}).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {

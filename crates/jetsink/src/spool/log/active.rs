@@ -1,0 +1,164 @@
+//! The segment that is written to, and the beginning of a new one.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::disk::DiskFile;
+use super::event::NewRecord;
+use super::format::{HEAD, Head, Kind, Start, put_record};
+use super::index::Segment;
+use super::places::Place;
+use super::prepared::Prepared;
+use super::writer::{Log, lock, random, segment_name};
+
+/// The start records of a segment begin on different pages.
+const PAGE: usize = 4_096;
+
+/// A payload up to this size is copied: that is faster than one more part of a vectored write.
+const COPIED: usize = 4_096;
+
+/// The parts of one vectored write (`IOV_MAX`).
+const MAX_PARTS: usize = 1_024;
+
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) id: u64,
+    pub(super) first: u64,
+    pub(super) name: String,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) tail: u64,
+    /// The length of the file, if it is full of zeros.
+    pub(super) prepared_bytes: u64,
+}
+
+/// The bytes of a group, with long payloads left where they are.
+#[derive(Default)]
+struct Group<'a> {
+    bytes: Vec<u8>,
+    /// Payloads, and where in `bytes` they belong.
+    payloads: Vec<(usize, &'a Bytes)>,
+    places: Vec<Place>,
+}
+
+impl Active {
+    /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them.
+    pub(super) fn write(
+        &self,
+        start: Vec<u8>,
+        records: &[&NewRecord],
+        next: u64,
+    ) -> io::Result<Vec<Place>> {
+        let mut group = Group {
+            bytes: start,
+            ..Group::default()
+        };
+        let mut offset = self.tail + group.bytes.len() as u64;
+        for (record, index) in records.iter().zip(next..) {
+            let size = record.size();
+            group.places.push(Place {
+                index,
+                offset,
+                size,
+            });
+            offset += size;
+            let bytes = &mut group.bytes;
+            record.head(index, next).encode(self.id, bytes);
+            bytes.extend_from_slice(&record.fields);
+            if record.payload.len() <= COPIED {
+                bytes.extend_from_slice(&record.payload);
+            } else {
+                group.payloads.push((bytes.len(), &record.payload));
+            }
+            let body = record.fields.len() + record.payload.len();
+            bytes.resize(bytes.len() + size as usize - HEAD - body, 0);
+        }
+        group.write(&*self.file, self.tail)?;
+        self.file.sync()?;
+        Ok(group.places)
+    }
+}
+
+impl Group<'_> {
+    fn write(&self, file: &dyn DiskFile, mut offset: u64) -> io::Result<()> {
+        let mut parts = Vec::with_capacity(1 + 2 * self.payloads.len());
+        let mut from = 0;
+        for (at, payload) in &self.payloads {
+            parts.push(IoSlice::new(&self.bytes[from..*at]));
+            parts.push(IoSlice::new(payload));
+            from = *at;
+        }
+        parts.push(IoSlice::new(&self.bytes[from..]));
+        for parts in parts.chunks_mut(MAX_PARTS) {
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            file.write_at(offset, parts)?;
+            offset += length as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Begins a segment; returns the bytes of its start, which are not written. An error leaves nothing in
+    /// doubt: a segment without a record is none.
+    pub(super) fn begin(&mut self) -> io::Result<(Active, Vec<u8>)> {
+        let number = self.next_number;
+        self.next_number += 1;
+        let (id, name, file, prepared_bytes) = match self.take_prepared() {
+            Some(Prepared { id, name, file }) => {
+                let log = segment_name(number, id);
+                self.disk.rename(&name, &log)?;
+                self.disk.sync()?;
+                (id, log, file, self.segment_bytes)
+            }
+            None => {
+                let id = random();
+                let name = segment_name(number, id);
+                let file = self.disk.create(&name)?;
+                (id, name, file, 0)
+            }
+        };
+        let older = {
+            let index = lock(&self.index);
+            let segments = index.segments.values();
+            segments.map(|s| (s.id, s.range())).collect()
+        };
+        let state = self.state.clone();
+        let start = Start { state, older };
+        let mut bytes = Vec::new();
+        put_starts(&start, id, self.next_index, &[], &mut bytes);
+        let active = Active {
+            id,
+            first: self.next_index,
+            name,
+            file,
+            tail: 0,
+            prepared_bytes,
+        };
+        Ok((active, bytes))
+    }
+
+    /// Adds a segment whose first records are synced to the index.
+    pub(super) fn add_active(&self, active: &Active) {
+        let range = super::format::Range {
+            first: active.first,
+            end: active.first,
+            bytes: 0,
+        };
+        let mut segment = Segment::new(active.id, active.name.clone(), range);
+        segment.is_active = true;
+        segment.is_scanned = true;
+        lock(&self.index).segments.insert(active.first, segment);
+    }
+}
+
+/// Puts the start record, other records of the start, and the start record again on another page.
+pub(super) fn put_starts(start: &Start, id: u64, first: u64, others: &[u8], into: &mut Vec<u8>) {
+    let body = start.encode();
+    let head = Head::of(Kind::Start, first, first, &body);
+    put_record(&head, id, &body, into);
+    into.extend_from_slice(others);
+    into.resize(into.len().next_multiple_of(PAGE), 0);
+    put_record(&head, id, &body, into);
+}

@@ -1,0 +1,196 @@
+//! Segments with few live records.
+
+use trial::Dice;
+
+use super::model::ACCESS;
+use crate::Subject;
+use crate::spool::Record;
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::marks::Removed;
+use crate::spool::log::opening;
+use crate::spool::log::reader;
+use crate::spool::log::writer::Log;
+use crate::spool::tests::envelope;
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+
+fn open(disk: &SimulatedDisk) -> Log {
+    let (log, backlog) = opening::open(disk.open(), ACCESS).unwrap();
+    let counted = backlog.scan(|| true).unwrap();
+    assert!(counted.loss.is_none(), "{:?}", counted.loss);
+    log
+}
+
+fn event(to: &str, number: usize) -> NewRecord {
+    let record = Record {
+        index: 0,
+        spooled_at: 1,
+        may_be_stored: false,
+        envelope: envelope(to, number),
+    };
+    NewRecord::event(&record, None)
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+/// A segment with one event of `blocked`, number `at`, between others.
+fn append_segment(log: &mut Log, at: usize) {
+    let events: Vec<NewRecord> = (0..60)
+        .map(|number| match number {
+            30 => event("blocked", at),
+            _ => event("a", number),
+        })
+        .collect();
+    log.append(&events.iter().collect::<Vec<_>>()).unwrap();
+    log.finish();
+}
+
+/// Lets all events of `a` leave. Returns whether they are marked.
+fn deliver(log: &mut Log) -> bool {
+    let chunk = reader::events(&log.index, &subject("a"), 0, 1_000).unwrap();
+    let removed = chunk.entries.into_iter().map(|(index, bytes, _)| Removed {
+        subject: Some(subject("a")),
+        index,
+        bytes,
+    });
+    let removed: Vec<Removed> = removed.collect();
+    matches!(
+        log.deliver(&removed, |_| {}),
+        Ok(crate::spool::log::marks::Marked::OnDisk)
+    )
+}
+
+/// The message ids of a subject's events.
+fn ids(log: &Log, of: &str) -> Vec<String> {
+    let (mut ids, mut next) = (Vec::new(), 0);
+    loop {
+        let chunk = reader::events(&log.index, &subject(of), next, 100).unwrap();
+        for (_, _, record) in chunk.entries {
+            let record = record.unwrap();
+            ids.push(record.envelope.message_id().unwrap().as_str().to_owned());
+        }
+        if !chunk.more {
+            return ids;
+        }
+        next = chunk.next;
+    }
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("sink.{number}")).collect()
+}
+
+#[test]
+fn a_thousand_segments_with_one_blocked_event_each_keep_few_files_open_and_little_room() {
+    const SEGMENTS: usize = 1_000;
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk);
+    for at in 0..SEGMENTS {
+        append_segment(&mut log, at);
+        assert!(deliver(&mut log));
+        log.rewrite();
+    }
+    // The newest one is not rewritten.
+    assert!(disk.used() < SEGMENTS as u64 * 6_000, "{}", disk.used());
+    assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
+    assert!(disk.open_files() < 80, "{}", disk.open_files());
+    disk.process_is_killed();
+    drop(log);
+    assert_eq!(disk.open_files(), 0);
+    let mut log = open(&disk);
+    assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
+    assert!(ids(&log, "a").is_empty());
+    assert!(disk.open_files() < 80, "{}", disk.open_files());
+    log.rewrite();
+    assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
+}
+
+/// Two segments with a blocked event each, and another that keeps them from being the newest.
+fn sparse() -> (SimulatedDisk, Log) {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk);
+    for at in 0..2 {
+        append_segment(&mut log, at);
+    }
+    log.append(&[&event("keep", 2)]).unwrap();
+    assert!(deliver(&mut log));
+    (disk, log)
+}
+
+#[test]
+fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
+    let steps = {
+        let (disk, mut log) = sparse();
+        let (calls, used) = (disk.calls(), disk.used());
+        log.rewrite();
+        assert!(disk.used() + 40_000 < used, "{} of {used}", disk.used());
+        disk.calls() - calls
+    };
+    for step in 0..steps {
+        for seed in 0..6 {
+            let (disk, mut log) = sparse();
+            disk.dies_in(step);
+            log.rewrite();
+            drop(log);
+            if seed == 0 {
+                // A kill: all writes are there.
+                disk.process_is_killed();
+            }
+            let mut dice = Dice::new(seed);
+            disk.power_returns(&mut dice);
+            let log = open(&disk);
+            assert_eq!(ids(&log, "blocked"), numbered(0..2), "step {step}");
+            assert!(ids(&log, "a").is_empty(), "step {step}");
+        }
+        for fault in [Fault::Device, Fault::Full, Fault::Short] {
+            let (disk, mut log) = sparse();
+            disk.fail(Some(Failing {
+                from: disk.calls() + step,
+                fault,
+                for_good: false,
+            }));
+            log.rewrite();
+            disk.fail(None);
+            assert_eq!(ids(&log, "blocked"), numbered(0..2), "step {step}");
+            append_segment(&mut log, 2);
+            assert!(deliver(&mut log));
+            disk.dies_in(0);
+            drop(log);
+            disk.power_returns(&mut Dice::new(step));
+            let log = open(&disk);
+            assert_eq!(ids(&log, "blocked"), numbered(0..3), "step {step}");
+            assert!(ids(&log, "a").is_empty(), "step {step}");
+        }
+    }
+}
+
+#[test]
+fn blocked_events_do_not_keep_a_full_disk_full() {
+    let disk = SimulatedDisk::default();
+    disk.set_capacity(Some(2 << 20));
+    let mut log = open(&disk);
+    let (mut blocked, mut before) = (0, 50);
+    for outage in 0..6 {
+        let mut segments = 0;
+        loop {
+            let events: Vec<NewRecord> = (0..60).map(|number| event("a", number)).collect();
+            let mut records: Vec<&NewRecord> = events.iter().collect();
+            let first = event("blocked", blocked);
+            records.push(&first);
+            if log.append(&records).is_err() {
+                break;
+            }
+            blocked += 1;
+            segments += 1;
+        }
+        // Each blocked event keeps two pages.
+        assert!(segments * 10 >= before * 7, "{segments} in outage {outage}");
+        before = segments;
+        while !ids(&log, "a").is_empty() {
+            deliver(&mut log);
+            log.rewrite();
+        }
+    }
+    assert_eq!(ids(&log, "blocked"), numbered(0..blocked));
+}
