@@ -23,7 +23,7 @@
 //!
 //! Waiting events are appended as a group, with one write and one sync. A delivered event is marked in its segment.
 //! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
-//! event. When nothing changes for 20 ms, the seal is written. Opening reads the newest segment, and a thread scans
+//! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest segment, and a thread scans
 //! the older ones meanwhile; until it ends each subject counts as pending.
 //!
 //! # Invariants

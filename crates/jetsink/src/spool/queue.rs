@@ -26,6 +26,9 @@ const MAX_GROUP: usize = 16_384;
 /// After so long without a change the log is sealed.
 const IDLE: Duration = Duration::from_millis(20);
 
+/// The interval of the seals under a steady load.
+const MAX_UNSEALED: Duration = Duration::from_secs(1);
+
 /// How often the seal is compared with the system's clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
@@ -233,12 +236,18 @@ fn run(worker: Worker, queue: &Queue, usage: &Usage) {
     // Dropped before that.
     let mut worker = worker;
     let mut idle = CLOCK_CHECK;
+    let mut sealed = Instant::now();
     while let Some(group) = queue.next(idle) {
         if group.is_empty() {
             idle = worker.rest();
         } else {
             worker.make(group);
             idle = IDLE;
+            if sealed.elapsed() >= MAX_UNSEALED {
+                // A failure shows in the next append.
+                let _ = worker.log.seal();
+                sealed = Instant::now();
+            }
         }
     }
     // The folder is free before the end is known.

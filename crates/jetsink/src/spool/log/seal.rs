@@ -1,6 +1,6 @@
 //! The proof of the log's extent, in a file apart from the segments.
 //!
-//! After 20 ms without a change the writer notes the newest segment, and the index below which all records are
+//! After 20 ms without a change, and each second under load, the writer notes the newest segment, and the index below which all records are
 //! synced. So the newest segment can't lose records, or vanish, without a report. Two places a page apart are
 //! written in turn: a torn one leaves the other.
 
@@ -58,7 +58,7 @@ pub(crate) struct Seals {
 }
 
 impl Seals {
-    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
         let (file, place, last) = (None, 0, None);
         Self {
             disk,
@@ -69,7 +69,7 @@ impl Seals {
     }
 
     /// Reads the file of an earlier process. An unreadable seal is none.
-    pub(super) fn read(&mut self) -> io::Result<Option<Seal>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<Seal>> {
         let file = self.disk.open(NAME)?;
         for place in [0, 1] {
             let mut bytes = vec![0; PAGE as usize];

@@ -415,6 +415,26 @@ async fn files_are_their_owners_whatever_the_umask_and_a_folder_keeps_its_mode()
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn link_in_the_place_of_a_file_is_refused() {
+    let [folder, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let spool = open(folder.path());
+    fill(&spool, 1).await;
+    drop(spool);
+    let (segment, _) = segments(folder.path()).remove(0);
+    for file in [segment, folder.path().join("lock")] {
+        let moved = elsewhere.path().join(file.file_name().unwrap());
+        std::fs::rename(&file, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &file).unwrap();
+        let error = Spool::open(&settings(folder.path())).unwrap_err();
+        assert!(matches!(error, SpoolError::Io { .. }), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::rename(&moved, &file).unwrap();
+    }
+    assert_eq!(open(folder.path()).status().events, 1);
+}
+
 #[tokio::test]
 async fn folder_is_free_as_soon_as_the_spool_is_dropped() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,13 @@
 //! Random histories: restarts, kills, failing calls, power cuts, a full disk.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use trial::Trial;
 
 use super::model::{Fate, Model, open};
+use crate::spool::clock::Clock;
+use crate::spool::log::writer::Log;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 
 #[test]
@@ -81,6 +86,66 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
         let (log, _) = open(&disk).unwrap();
         model.check(&log);
     });
+}
+
+/// The system's clock of the test below, in hours since the Unix epoch.
+static HOURS: AtomicU64 = AtomicU64::new(0);
+
+fn system_clock() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(3_600 * HOURS.load(Ordering::Relaxed))
+}
+
+#[test]
+fn corrected_system_clock_ages_no_event_and_a_restart_adds_its_difference() {
+    let disk = SimulatedDisk::default();
+    let hours = |log: &Log| log.clock.millis() / 3_600_000;
+    let mut dice = trial::Dice::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    log.clock = Clock::start(None, system_clock);
+    // It starts wrong, and is corrected while events wait.
+    assert!(Model::default().append(&mut log, &disk, 3, &mut dice));
+    log.seal().unwrap();
+    HOURS.store(500_000, Ordering::Relaxed);
+    log.seal().unwrap();
+    assert_eq!(hours(&log), 0);
+    disk.process_is_killed();
+    drop(log);
+    let (seal, now) = {
+        let mut seals = crate::spool::log::seal::Seals::new(disk.open());
+        (seals.read().unwrap().unwrap(), 500_003)
+    };
+    HOURS.store(now, Ordering::Relaxed);
+    let clock = Clock::start(Some(seal.clock), system_clock);
+    assert_eq!(clock.millis() / 3_600_000, 3);
+    HOURS.store(7, Ordering::Relaxed);
+    let clock = Clock::start(Some(seal.clock), system_clock);
+    assert_eq!(clock.millis() / 3_600_000, 0, "never negative");
+    // An opening continues it: the system's clock has shown more since 1970.
+    assert!(hours(&open(&disk).unwrap().0) < 300_000);
+}
+
+#[test]
+fn used_bytes_before_the_scan_are_those_of_records() {
+    let disk = SimulatedDisk::default();
+    let (mut log, _) = open(&disk).unwrap();
+    let (mut model, mut dice) = (Model::default(), trial::Dice::new(2));
+    for _ in 0..20 {
+        assert!(model.append(&mut log, &disk, 10, &mut dice));
+    }
+    for from in 0..3 {
+        assert!(model.leave(&mut log, from, 60));
+    }
+    // Begins a segment, which notes the others' bytes.
+    log.finish();
+    assert!(model.append(&mut log, &disk, 1, &mut dice));
+    disk.process_is_killed();
+    drop(log);
+    let (_, backlog) = crate::spool::log::opening::open(disk.open(), super::model::ACCESS).unwrap();
+    assert!(backlog.segments() > 2);
+    let bytes = backlog.bytes();
+    let counted = backlog.scan(|| true).unwrap();
+    let live: u64 = counted.subjects.values().map(|count| count.bytes).sum();
+    assert_eq!(bytes, live);
 }
 
 /// Opens a disk that may die meanwhile.
