@@ -1,14 +1,13 @@
 //! The publisher under the sink: NATS, or the script of a test.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
-    Acknowledgement, Connection, EachAlone, Envelope, Known, NatsPublisher, PublishError, Scope,
-    StoredIds, Subject, Window,
+    Acknowledgement, Baselines, Connection, EachAlone, Envelope, Known, NatsPublisher,
+    PublishError, Scope, StoredIds, Subject, Window,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -65,12 +64,23 @@ impl jetsink::Publisher for Port {
     async fn stored_ids(
         &self,
         events: &[Envelope],
-        after: &HashMap<String, u64>,
+        after: &Baselines,
         visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         match self {
             Self::Nats(publisher) => publisher.stored_ids(events, after, visit).await,
             Self::Scripted(_) => Ok(StoredIds::Unsupported),
+        }
+    }
+
+    async fn stream_created(
+        &self,
+        stream: &str,
+        domain: Option<&str>,
+    ) -> Result<Option<String>, PublishError> {
+        match self {
+            Self::Nats(publisher) => publisher.stream_created(stream, domain).await,
+            Self::Scripted(_) => Ok(None),
         }
     }
 

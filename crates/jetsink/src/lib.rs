@@ -62,6 +62,7 @@ pub use sink::status::{Status, StatusWatch};
 pub use circuit::backoff;
 #[doc(inline)]
 pub use publish::retry::{self, with_retry};
+pub use publisher::baseline::{Baseline, Baselines};
 pub use publisher::window::{Sent, Window};
 pub use publisher::{Connection, EachAlone, Publisher, StoredIds};
 

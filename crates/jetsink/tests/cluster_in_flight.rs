@@ -5,14 +5,13 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 use common::*;
 use jetsink::{
-    ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolSettings,
-    StoredIds, Subject,
+    Baselines, ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings,
+    SpoolSettings, StoredIds, Subject,
 };
 use nats_local::{NatsCluster, stored};
 use tokio::time::{Instant, sleep};
@@ -80,7 +79,7 @@ async fn event_proposed_by_the_leader_is_not_sent_again() {
     sleep(ALONE).await;
     println!("{}", sink.status());
     // Otherwise this shows nothing: there is something that the leader has taken and not stored.
-    let nothing = HashMap::new();
+    let nothing = Baselines::new();
     let mut visit = |_: &[&Subject], _: &str| {};
     let asked = [event("events.a", "again")];
     let looked_up = sink.publisher().stored_ids(&asked, &nothing, &mut visit);

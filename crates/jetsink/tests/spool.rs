@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use bytes::Bytes;
 use common::*;
 use futures_util::StreamExt as _;
 use jetsink::{
-    ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolError,
-    SpoolSettings, StoredIds, Subject,
+    Baselines, ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings,
+    SpoolError, SpoolSettings, StoredIds, Subject,
 };
 use nats_local::{NatsServer, stored};
 use tokio::time::{Instant, sleep};
@@ -311,7 +310,7 @@ async fn spool_is_drained_without_the_permission_for_flow_control() {
         let mut read = 0;
         let mut visit = |_: &[&Subject], _: &str| read += 1;
         let publisher = publisher_of(user).await;
-        let nothing = HashMap::new();
+        let nothing = Baselines::new();
         let looked_up = publisher.stored_ids(&events, &nothing, &mut visit);
         assert_eq!(looked_up.await, Ok(StoredIds::Visited), "{user}");
         assert_eq!(read == 60, all, "{user} read {read}");
@@ -351,7 +350,7 @@ async fn look_up_ends_if_the_stream_is_purged_meanwhile() {
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let events = [event("events.a", "")];
     let mut read = 0;
-    let after = HashMap::new();
+    let after = Baselines::new();
     // The messages have no id, so the number of visits does not matter.
     let mut visit = |_: &[&Subject], _: &str| read += 1;
     let started = Instant::now();
@@ -384,7 +383,7 @@ async fn look_up_stores_no_message() {
     for (payload, expected) in [(&short, "short"), (&long, "")] {
         let events = [event("events.a", payload.clone())];
         let mut visit = |_: &[&Subject], _: &str| panic!("there is nothing");
-        let nothing = HashMap::new();
+        let nothing = Baselines::new();
         let looked_up = publisher.stored_ids(&events, &nothing, &mut visit).await;
         assert_eq!(looked_up, Ok(StoredIds::Visited));
         let message = tokio::time::timeout(PATIENCE, seen.next()).await;

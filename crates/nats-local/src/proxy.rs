@@ -24,6 +24,8 @@ pub enum Impairment {
     OnlyToServer,
     /// Bytes from the server arrive at clients; no byte reaches the server.
     OnlyToClients,
+    /// Bytes from clients arrive at the server; those from the server are lost, and don't pass later.
+    SwallowFromServer,
     /// Each 64 KiB or less takes this long.
     Slow(Duration),
     /// Each connection ends by a reset (RST), a new one at once.
@@ -40,7 +42,7 @@ enum Direction {
 impl Impairment {
     fn passes(self, direction: Direction) -> bool {
         match self {
-            Self::None | Self::Slow(_) => true,
+            Self::None | Self::Slow(_) | Self::SwallowFromServer => true,
             Self::BlackHole | Self::Reset => false,
             Self::OnlyToServer => direction == Direction::ToServer,
             Self::OnlyToClients => direction == Direction::ToClients,
@@ -178,6 +180,9 @@ async fn pass(
         if let Impairment::Slow(time) = now {
             tokio::time::sleep(time).await;
         }
+        if now == Impairment::SwallowFromServer && direction == Direction::ToClients && read > 0 {
+            continue;
+        }
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
@@ -229,6 +234,22 @@ mod tests {
         }
         proxy.impair(Impairment::Slow(Duration::from_millis(10)));
         assert_eq!(echoed(&mut stream).await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn swallowed_bytes_do_not_pass_after_the_proxy_is_healed() {
+        let proxy = TcpProxy::to(echo().await).await.unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port()))
+            .await
+            .unwrap();
+        assert_eq!(echoed(&mut stream).await.unwrap(), b'x');
+        proxy.impair(Impairment::SwallowFromServer);
+        let patience = Duration::from_millis(100);
+        let lost = tokio::time::timeout(patience, echoed(&mut stream)).await;
+        assert!(lost.is_err(), "{lost:?}");
+        proxy.heal();
+        stream.write_all(b"y").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'y');
     }
 
     #[tokio::test]

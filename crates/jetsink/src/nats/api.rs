@@ -25,13 +25,24 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     question: Question<'_>,
     details: &Value,
 ) -> Result<T, PublishError> {
+    ask_in(shared, session, None, question, details).await
+}
+
+/// Sends a request to the JetStream API of a domain, or of the configured one, and reads the answer.
+pub(crate) async fn ask_in<T: DeserializeOwned>(
+    shared: &Shared,
+    session: &Session,
+    domain: Option<&str>,
+    question: Question<'_>,
+    details: &Value,
+) -> Result<T, PublishError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Answer<T> {
         Error { error: ApiError },
         Good(T),
     }
-    let subject = shared.api_subject(question);
+    let subject = shared.api_subject_in(domain, question);
     let deadline = Instant::now() + ANSWER_TIME;
     let details = details.to_string().into();
     let answer = shared

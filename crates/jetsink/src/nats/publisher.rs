@@ -1,6 +1,5 @@
 //! The NATS publisher: implements the port over one connection at a time.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, ConnectSettings};
-use super::read::stored_ids;
+use super::read::{stored_ids, stream_created};
 use super::reconnect::keep_connected;
 use super::session::Session;
 use super::shared::Shared;
@@ -17,6 +16,7 @@ use super::window::NatsWindow;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::{Acknowledgement, PublishError};
+use crate::publisher::baseline::Baselines;
 use crate::publisher::window::Window;
 use crate::publisher::{Connection, Publisher, StoredIds};
 
@@ -128,11 +128,20 @@ impl Publisher for NatsPublisher {
     async fn stored_ids(
         &self,
         events: &[Envelope],
-        after: &HashMap<String, u64>,
+        after: &Baselines,
         visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         let session = self.shared.session().ok_or(PublishError::NotConnected)?;
         stored_ids(&self.shared, &session, events, after, visit).await
+    }
+
+    async fn stream_created(
+        &self,
+        stream: &str,
+        domain: Option<&str>,
+    ) -> Result<Option<String>, PublishError> {
+        let session = self.shared.session().ok_or(PublishError::NotConnected)?;
+        stream_created(&self.shared, &session, stream, domain).await
     }
 
     fn request_failover(&self) {

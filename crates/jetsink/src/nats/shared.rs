@@ -90,6 +90,14 @@ impl Shared {
         format!("{}{question}", self.api)
     }
 
+    /// Returns the subject of a request to the JetStream API of another domain.
+    pub(crate) fn api_subject_in(&self, domain: Option<&str>, question: Question<'_>) -> String {
+        match domain {
+            None => self.api_subject(question),
+            Some(domain) => format!("$JS.{domain}.API.{question}"),
+        }
+    }
+
     /// Sends one message with a reply subject of its own, and waits for the answer.
     pub(crate) async fn request(
         &self,

@@ -115,6 +115,7 @@ pub(crate) fn acknowledgement(
             stream: Some(stream),
             sequence: sequence @ 1..,
             duplicate,
+            domain,
             ..
         }) if !stream.is_empty() => match expected_stream {
             Some(expected) if expected != stream => Err(PublishError::WrongStream {
@@ -125,6 +126,7 @@ pub(crate) fn acknowledgement(
                 stream,
                 sequence,
                 duplicate,
+                domain,
             }),
         },
         Ok(_) | Err(_) => {
@@ -146,6 +148,7 @@ struct PublishAnswer {
     sequence: u64,
     #[serde(default)]
     duplicate: bool,
+    domain: Option<String>,
 }
 
 /// The error in an answer of JetStream.

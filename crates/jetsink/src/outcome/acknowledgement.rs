@@ -11,6 +11,8 @@ pub struct Acknowledgement {
     /// Whether the stream already had a message with this id in its duplicate window, and stored nothing now;
     /// `sequence` is then that of the earlier message.
     pub duplicate: bool,
+    /// The JetStream domain of the server that stored it, if it has one.
+    pub domain: Option<String>,
 }
 
 impl Acknowledgement {
@@ -21,6 +23,7 @@ impl Acknowledgement {
             stream: stream.into(),
             sequence,
             duplicate: false,
+            domain: None,
         }
     }
 }

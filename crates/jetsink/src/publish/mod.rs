@@ -11,14 +11,13 @@ pub(crate) mod admission;
 mod attempts;
 mod failover;
 mod follow;
-mod high_water;
+pub(crate) mod high_water;
 pub(crate) mod in_flight;
 pub mod retry;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod spooling;
 
-use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +31,7 @@ use crate::message::subject::Subject;
 use crate::observe::metrics::EmitMeters;
 use crate::outcome::{CircuitOpen, PublishError};
 use crate::publisher::Publisher;
+use crate::publisher::baseline::Baselines;
 use crate::random::random_byte;
 use admission::{ScopedAdmission, Scopes};
 use failover::{Failover, is_server_fault};
@@ -115,11 +115,16 @@ impl<P: Publisher> Direct<P> {
     }
 
     /// Sequence numbers acknowledged before `sent_at`, by stream; empty if unknown.
-    pub(crate) fn acknowledged_before(&self, sent_at: Instant) -> HashMap<String, u64> {
+    pub(crate) fn acknowledged_before(&self, sent_at: Instant) -> Baselines {
         let high_water = self.high_water.as_ref();
         high_water
             .map(|high_water| high_water.before(sent_at, Instant::now()))
             .unwrap_or_default()
+    }
+
+    /// Acknowledged sequence numbers, with a spool.
+    pub(crate) fn high_water(&self) -> Option<&HighWater> {
+        self.high_water.as_ref()
     }
 
     /// Spawns the task that moves the broker's circuit with the connection, if the publisher has one.

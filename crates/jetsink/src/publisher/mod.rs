@@ -4,9 +4,9 @@
 //! [`Window`] keeps many envelopes in flight over one connection. `nats/` implements both; tests
 //! implement them with a script or a simulated broker.
 
+pub(crate) mod baseline;
 pub(crate) mod window;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::{Acknowledgement, PublishError};
+use baseline::Baselines;
 use window::{Sent, Window};
 
 /// The result of a look-up of message ids, by [`Publisher::stored_ids`].
@@ -104,8 +105,8 @@ pub trait Publisher: Send + Sync {
     }
 
     /// Passes to `visit` the message ids of the events stored under the subjects of `events` (one event
-    /// per subject) above the sequence numbers in `after` (by stream; from the beginning for a stream
-    /// without one). Each id is passed with the subjects that its stream captures. Ids of other subjects
+    /// per subject) above the baselines in `after`: from the beginning for a stream without one, and for a
+    /// stream that is [another one](baseline::Baseline::above) than that of its baseline. Each id is passed with the subjects that its stream captures. Ids of other subjects
     /// may be passed too. The default returns [`StoredIds::Unsupported`].
     ///
     /// Events sent earlier by this publisher count even if they are not stored yet: a stream that has
@@ -117,11 +118,26 @@ pub trait Publisher: Send + Sync {
     fn stored_ids(
         &self,
         events: &[Envelope],
-        after: &HashMap<String, u64>,
+        after: &Baselines,
         visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> impl Future<Output = Result<StoredIds, PublishError>> + Send {
         let _ = (events, after, visit);
         std::future::ready(Ok(StoredIds::Unsupported))
+    }
+
+    /// Returns the creation time of a stream as its server writes it, to recognise another stream of the same
+    /// name later. `domain` is from an acknowledgement of the stream. `None` if it can't be known, which is the
+    /// default.
+    ///
+    /// # Errors
+    /// [`PublishError`] if a later call may succeed.
+    fn stream_created(
+        &self,
+        stream: &str,
+        domain: Option<&str>,
+    ) -> impl Future<Output = Result<Option<String>, PublishError>> + Send {
+        let _ = (stream, domain);
+        std::future::ready(Ok(None))
     }
 
     /// Asks the publisher to move to another server, if it knows one: publishes were tried, and nothing

@@ -9,7 +9,9 @@
 //! of the broker ends the run. Events that were sent and not answered are reconciled before they are
 //! sent again.
 
+mod baselines;
 pub(crate) mod expiry;
+mod identify;
 mod in_flight;
 mod pace;
 mod queues;
@@ -34,6 +36,7 @@ use crate::publish::Direct;
 use crate::publisher::Publisher;
 use crate::spool::{Place, Spool, SpoolSettings};
 use expiry::Expiry;
+use identify::identify_streams;
 use in_flight::InFlightSet;
 use pace::Pace;
 use queues::SubjectQueues;
@@ -56,27 +59,34 @@ pub(crate) async fn replay<P: Publisher>(
     spool: Arc<Spool>,
     settings: SpoolSettings,
 ) {
+    tokio::join!(
+        empty(&direct, &spool, &settings),
+        identify_streams(&*direct)
+    );
+}
+
+async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &SpoolSettings) {
     let mut reconciler = Reconciler::default();
     let mut expiry = Expiry::new(settings.age_limit());
     let meters = SpoolMeters::new();
     let mut failed_lookups = 0;
     loop {
         spool.filled().await;
-        if let Err(error) = ready(&direct, &spool, &mut expiry).await {
+        if let Err(error) = ready(direct, spool, &mut expiry).await {
             warn!(%error, "replay rests: the spool fails");
             sleep(DISK_REST).await;
             continue;
         }
-        if let Err(reason) = reconciler.reconcile(&direct, &spool).await {
+        if let Err(reason) = reconciler.reconcile(direct, spool).await {
             if failed_lookups == 0 {
                 warn!(%reason, "what is in the spool can't be looked up in its stream yet");
             }
-            rest(&direct, wait_after(failed_lookups).min(MAX_REST)).await;
+            rest(direct, wait_after(failed_lookups).min(MAX_REST)).await;
             failed_lookups += 1;
             continue;
         }
         failed_lookups = 0;
-        let run = Run::new(&direct, &spool, &settings, &reconciler, &expiry, &meters);
+        let run = Run::new(direct, spool, settings, &reconciler, &expiry, &meters);
         if let Err(error) = run.run().await {
             warn!(%error, "replay rests: the spool fails");
             sleep(DISK_REST).await;
@@ -138,7 +148,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             spool,
             queues: SubjectQueues::new(spool, reconciler, expiry),
             in_flight: InFlightSet::new(direct, settings.replay_window()),
-            spool_side: SpoolSide::new(spool, meters),
+            spool_side: SpoolSide::new(spool, meters, direct.high_water()),
             pace: Pace::new(settings.replay_rate(), Instant::now()),
             broker_failed: false,
         }
@@ -194,6 +204,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 let acknowledged = self.direct.acknowledged_before(Instant::now());
                 self.spool.replay_begins(&acknowledged).await?;
             }
+            self.spool_side.sent();
             self.in_flight.push(place, record);
             crash::point("replay.sent");
         }
@@ -214,12 +225,14 @@ impl<'a, P: Publisher> Run<'a, P> {
         let Some((place, result)) = result else {
             return Ok(());
         };
+        self.spool_side.answered();
+        self.spool_side.follow_streams();
         let subject = place.subject.clone();
         match result {
-            Ok(delivery) => {
+            Ok(_) => {
                 crash::point("replay.acknowledged");
                 self.queues.delivered(&subject);
-                self.spool_side.delivered(place, delivery);
+                self.spool_side.delivered(place);
             }
             Err(error) => self.failed(place, &error).await?,
         }

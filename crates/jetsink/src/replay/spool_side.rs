@@ -10,11 +10,13 @@ use std::pin::Pin;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::baselines::SafeBaselines;
 use super::expiry::dead_letter;
 use crate::crash;
 use crate::observe::metrics::SpoolMeters;
-use crate::outcome::{Delivery, EmitError, SpoolError};
-use crate::spool::{Baselines, Place, Spool};
+use crate::outcome::{EmitError, SpoolError};
+use crate::publish::high_water::HighWater;
+use crate::spool::{Place, Spool};
 
 /// The number of delivered events, or of their bytes, for which a removal from the disk begins.
 const EVENTS_PER_REMOVAL: usize = 2_048;
@@ -25,8 +27,8 @@ type Removal<'a> = Pin<Box<dyn Future<Output = Result<(), SpoolError>> + Send + 
 pub(super) struct SpoolSide<'a> {
     spool: &'a Spool,
     meters: &'a SpoolMeters,
-    /// The highest acknowledged sequence number of each stream.
-    acknowledged: Baselines,
+    high_water: Option<&'a HighWater>,
+    baselines: SafeBaselines,
     removal: Option<Removal<'a>>,
     /// Bytes delivered since the last removal began.
     delivered_bytes: u64,
@@ -35,11 +37,16 @@ pub(super) struct SpoolSide<'a> {
 }
 
 impl<'a> SpoolSide<'a> {
-    pub(super) fn new(spool: &'a Spool, meters: &'a SpoolMeters) -> Self {
+    pub(super) fn new(
+        spool: &'a Spool,
+        meters: &'a SpoolMeters,
+        high_water: Option<&'a HighWater>,
+    ) -> Self {
         Self {
             spool,
             meters,
-            acknowledged: Baselines::new(),
+            high_water,
+            baselines: SafeBaselines::default(),
             removal: None,
             delivered_bytes: 0,
             replayed: 0,
@@ -57,17 +64,18 @@ impl<'a> SpoolSide<'a> {
         self.dead
     }
 
+    /// An event is about to be sent.
+    pub(super) fn sent(&mut self) {
+        self.baselines.sent();
+    }
+
+    /// The oldest event in flight has its result.
+    pub(super) fn answered(&mut self) {
+        self.baselines.answered();
+    }
+
     /// An event was stored: it leaves the spool.
-    pub(super) fn delivered(&mut self, place: Place, delivery: Delivery) {
-        if let Delivery::Stored {
-            stream,
-            sequence,
-            duplicate: false,
-        } = delivery
-        {
-            let highest = self.acknowledged.entry(stream).or_default();
-            *highest = (*highest).max(sequence);
-        }
+    pub(super) fn delivered(&mut self, place: Place) {
         self.delivered_bytes += place.bytes;
         self.spool.delivered(place);
         self.replayed += 1;
@@ -111,7 +119,25 @@ impl<'a> SpoolSide<'a> {
             || self.spool.delivered_events() >= EVENTS_PER_REMOVAL;
         if self.removal.is_none() && is_worthwhile {
             self.delivered_bytes = 0;
-            self.removal = Some(Box::pin(self.spool.remove_delivered(&self.acknowledged)));
+            let removal = self.remove_delivered();
+            self.removal = Some(Box::pin(removal));
+        }
+    }
+
+    fn remove_delivered(
+        &mut self,
+    ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'a> {
+        let acknowledged = || self.high_water.map(HighWater::now).unwrap_or_default();
+        self.spool
+            .remove_delivered(self.baselines.advance(acknowledged))
+    }
+
+    /// Voids the baselines of streams that turned out to be others than before.
+    pub(super) fn follow_streams(&mut self) {
+        let replaced = self.high_water.map(HighWater::take_replaced);
+        if let Some(replaced) = replaced.filter(|streams| !streams.is_empty()) {
+            self.baselines.forget(&replaced);
+            self.spool.forget_baselines(&replaced);
         }
     }
 
@@ -130,7 +156,7 @@ impl<'a> SpoolSide<'a> {
         if let Some(removal) = self.removal.take() {
             removal.await?;
         }
-        let removed = self.spool.remove_delivered(&self.acknowledged).await;
+        let removed = self.remove_delivered().await;
         crash::point("replay.removed");
         removed
     }

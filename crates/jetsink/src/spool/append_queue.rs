@@ -103,13 +103,13 @@ impl AppendQueue {
             ReplayMarker::Absent => self.baselines.clone_from(sent_above),
             ReplayMarker::Uncertain | ReplayMarker::Written => {
                 self.baselines
-                    .retain(|stream, sequence| match sent_above.get(stream) {
-                        // Not heard of when it was sent: it may be stored anywhere in that stream.
-                        None => false,
-                        Some(above) => {
-                            *sequence = (*sequence).min(*above);
+                    .retain(|stream, baseline| match sent_above.get(stream) {
+                        Some(above) if above.is_of_same_stream(baseline) => {
+                            baseline.sequence = baseline.sequence.min(above.sequence);
                             true
                         }
+                        // Unknown when it was sent, or another stream: it may be stored anywhere in it.
+                        Some(_) | None => false,
                     });
             }
         }
@@ -132,8 +132,13 @@ impl Spool {
             match appends.marker() {
                 ReplayMarker::Written => return Ok(()),
                 ReplayMarker::Absent => {
-                    for (stream, sequence) in acknowledged {
-                        appends.baselines.entry(stream.clone()).or_insert(*sequence);
+                    for (stream, acknowledged) in acknowledged {
+                        let baseline = appends.baselines.entry(stream.clone()).or_default();
+                        if !baseline.is_of_same_stream(acknowledged)
+                            || baseline.sequence < acknowledged.sequence
+                        {
+                            baseline.clone_from(acknowledged);
+                        }
                     }
                 }
                 // A stream that is not named may hold what may be stored anywhere.
@@ -149,6 +154,25 @@ impl Spool {
         };
         let marked = answer.await.unwrap_or_else(|_| Err(self.ended()));
         marked.map(|_| ())
+    }
+
+    /// These streams are others than those of their baselines, or were set back: they are read from their
+    /// beginning.
+    pub(crate) fn forget_baselines(&self, streams: &[String]) {
+        let mut appends = self.lock();
+        let known = appends.baselines.len();
+        appends
+            .baselines
+            .retain(|stream, _| !streams.contains(stream));
+        if appends.baselines.len() < known && appends.marker() != ReplayMarker::Absent {
+            appends.states += 1;
+            let (before, state_number) = (Some(appends.state(&appends.baselines)), appends.states);
+            appends.send(Change {
+                before,
+                state_number,
+                ..Change::default()
+            });
+        }
     }
 
     /// Waits until what the writer was given up to now is on the disk.

@@ -107,6 +107,9 @@ use usage::Usage;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+#[cfg(test)]
+pub(crate) use crate::publisher::baseline::Baseline;
+pub(crate) use crate::publisher::baseline::Baselines;
 
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
@@ -128,9 +131,6 @@ pub struct SpoolStatus {
     /// Events that were found damaged, and are lost, since it was opened.
     pub damaged: u64,
 }
-
-/// Sequence numbers by stream.
-pub(crate) type Baselines = HashMap<String, u64>;
 
 /// An open spool.
 #[derive(Debug)]

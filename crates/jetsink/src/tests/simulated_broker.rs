@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::outcome::{Acknowledgement, PublishError};
+use crate::publisher::baseline::Baselines;
 use crate::publisher::window::Window;
 use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
 use crate::{Envelope, Subject};
@@ -191,7 +192,7 @@ impl Publisher for Simulated {
     async fn stored_ids(
         &self,
         events: &[Envelope],
-        after: &HashMap<String, u64>,
+        after: &Baselines,
         visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         self.with(|broker| {
@@ -205,7 +206,7 @@ impl Publisher for Simulated {
             for (sequence, (subject, id, _)) in (1..).zip(&broker.stream) {
                 let stream = (broker.streams)(subject);
                 let of_the_stream = |other: &Subject| (broker.streams)(other.as_str()) == stream;
-                if sequence > after.get(stream).copied().unwrap_or(0)
+                if sequence > after.get(stream).map_or(0, |after| after.sequence)
                     && there.iter().any(|wanted| wanted.as_str() == subject)
                 {
                     let captured = there.iter().copied().filter(|other| of_the_stream(other));

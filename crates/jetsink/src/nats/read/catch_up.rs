@@ -15,9 +15,12 @@ pub(crate) struct Cluster {
 /// The part of a stream leader's answer (`STREAM.INFO`) that readers need.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StreamInfo {
+    /// Empty if it is unknown.
     pub(crate) created: String,
     pub(crate) state: StreamState,
     cluster: Option<Cluster>,
+    /// The JetStream domain of the answering server, if it has one.
+    pub(crate) domain: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

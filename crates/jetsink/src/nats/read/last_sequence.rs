@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// leader may have proposed messages to replicas that are now unreachable; it stores them once they return.
 ///
 /// The stream must capture the subjects of `events`. Without permission to read the stream's state, the
-/// result contains only the last accepted sequence number.
+/// result contains only the last accepted sequence number, 0 if that is unknown, too.
 pub(crate) async fn stream_tail(
     shared: &Shared,
     session: &Session,

@@ -7,8 +7,10 @@
 
 pub(crate) mod catch_up;
 pub(crate) mod consumer;
+mod identity;
 mod last_sequence;
 pub(crate) mod message_info;
 mod stored_ids;
 
+pub(crate) use identity::stream_created;
 pub(crate) use stored_ids::stored_ids;

@@ -21,6 +21,7 @@ use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::{PublishError, codes};
 use crate::publisher::StoredIds;
+use crate::publisher::baseline::{Baseline, Baselines};
 
 /// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
 /// round trips; all at once, they would fill the queue of the API.
@@ -34,7 +35,7 @@ pub(crate) async fn stored_ids(
     shared: &Shared,
     session: &Session,
     events: &[Envelope],
-    after: &HashMap<String, u64>,
+    after: &Baselines,
     visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
 ) -> Result<StoredIds, PublishError> {
     let mut by_stream: HashMap<StreamName, Vec<&Envelope>> = HashMap::new();
@@ -51,10 +52,10 @@ pub(crate) async fn stored_ids(
     }
     let mut unread = Vec::new();
     for (stream, events) in by_stream {
-        let above = after.get(stream.as_str()).copied().unwrap_or(0);
+        let baseline = after.get(stream.as_str());
         let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
         let mut visit = |id: &str| visit(&subjects, id);
-        match read(shared, session, &stream, &events, above, &mut visit).await {
+        match read(shared, session, &stream, &events, baseline, &mut visit).await {
             Ok(()) => {}
             Err(error) if is_permanent(&error) => warn!(
                 %stream, %error,
@@ -109,7 +110,7 @@ async fn read(
     session: &Session,
     stream: &StreamName,
     events: &[&Envelope],
-    above: u64,
+    baseline: Option<&Baseline>,
     visit: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), PublishError> {
     #[derive(Deserialize)]
@@ -118,6 +119,9 @@ async fn read(
         cluster: Option<Cluster>,
     }
     let tail = stream_tail(shared, session, stream, events).await?;
+    let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
+    let last = Some(tail.state.last_seq).filter(|last| created.is_some() || *last > 0);
+    let above = baseline.map_or(0, |baseline| baseline.above(created, last));
     let inbox = session.client.new_inbox();
     let mut messages = session
         .client

@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf as _, BufMut as _};
 
+use crate::publisher::baseline::Baseline;
+
 /// The version of this layout, in each segment's start record.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The length of a record without its body.
 pub(crate) const HEAD: usize = 56;
@@ -146,7 +148,7 @@ pub(crate) struct State {
     /// Whether something in the spool may be stored already.
     pub(crate) replay_began: bool,
     /// By stream: nothing up to this sequence is among the events in the spool.
-    pub(crate) baselines: BTreeMap<String, u64>,
+    pub(crate) baselines: BTreeMap<String, Baseline>,
 }
 
 impl State {
@@ -161,9 +163,13 @@ impl State {
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         into.put_u8(u8::from(self.replay_began));
         into.put_u32_le(length(self.baselines.len()));
-        for (stream, sequence) in &self.baselines {
+        for (stream, baseline) in &self.baselines {
             put(into, stream.as_bytes());
-            into.put_u64_le(*sequence);
+            into.put_u64_le(baseline.sequence);
+            // Neither is empty if it is known.
+            for known in [&baseline.domain, &baseline.created] {
+                put(into, known.as_deref().unwrap_or("").as_bytes());
+            }
         }
     }
 
@@ -172,7 +178,10 @@ impl State {
         let mut baselines = BTreeMap::new();
         for _ in 0..rest.try_get_u32_le().ok()? {
             let stream = text(rest)?.to_owned();
-            baselines.insert(stream, rest.try_get_u64_le().ok()?);
+            let baseline = Baseline::new(rest.try_get_u64_le().ok()?);
+            let mut known = || Some(Some(text(rest)?.to_owned()).filter(|text| !text.is_empty()));
+            let baseline = baseline.with_domain(known()?).with_created(known()?);
+            baselines.insert(stream, baseline);
         }
         Some(Self {
             replay_began,

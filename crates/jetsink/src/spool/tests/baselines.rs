@@ -4,7 +4,7 @@
 use crate::outcome::SpoolError;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, places, soon, subject};
-use crate::spool::{Baselines, Spool};
+use crate::spool::{Baseline, Baselines, Spool};
 
 fn open(disk: &SimulatedDisk) -> Spool {
     Spool::at_once(disk.open(), 1 << 30).unwrap()
@@ -31,7 +31,7 @@ fn fail(disk: &SimulatedDisk, fault: Option<Fault>) {
 
 /// A sequence number of the only stream.
 fn above(sequence: u64) -> Baselines {
-    Baselines::from([("S".to_owned(), sequence)])
+    Baselines::from([("S".to_owned(), Baseline::new(sequence))])
 }
 
 /// A spool with one event, which was sent above sequence number 5.

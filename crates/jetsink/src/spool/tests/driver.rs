@@ -10,7 +10,7 @@ use trial::Dice;
 use crate::outcome::SpoolError;
 use crate::spool::tests::ledger::{Fate, Ledger, number_of, payload};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
-use crate::spool::{Baselines, DeadRecord, Place, Spool};
+use crate::spool::{Baseline, Baselines, DeadRecord, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
@@ -83,7 +83,7 @@ impl Driver {
             Act::Leave { subject, count } => self.leave(spool, subject, count),
             Act::Bury { subject } => self.move_to_dead_letters(spool, subject),
             Act::ReplayBegins => {
-                let baselines = Baselines::from([("S".to_owned(), self.next)]);
+                let baselines = Baselines::from([("S".to_owned(), Baseline::new(self.next))]);
                 self.runtime.block_on(spool.replay_begins(&baselines))
             }
         }
@@ -100,7 +100,7 @@ impl Driver {
         let subject = subject_of(subject);
         let envelope = Envelope::new(subject.clone(), payload(number))
             .with_message_id(MessageId::new(format!("sink.{number}")).unwrap());
-        let sent = Baselines::from([("S".to_owned(), number)]);
+        let sent = Baselines::from([("S".to_owned(), Baseline::new(number))]);
         let sent = sent_before.then_some(&sent);
         let deadline = Instant::now() + Duration::from_secs(600);
         let append = spool.append_event(&envelope, sent, deadline);

@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::outcome::SpoolError;
-use crate::spool::{Baselines, Place, Spool, SpoolSettings};
+use crate::spool::{Baseline, Baselines, Place, Spool, SpoolSettings};
 use crate::{Envelope, MessageId, Subject};
 
 pub(super) fn subject(text: &str) -> Subject {
@@ -244,7 +244,7 @@ async fn damaged_marker_leaves_everything_to_be_looked_up() {
     let spool = open(folder.path());
     fill(&spool, 1).await;
     spool
-        .replay_begins(&Baselines::from([("S".to_owned(), 7)]))
+        .replay_begins(&Baselines::from([("S".to_owned(), Baseline::new(7))]))
         .await
         .unwrap();
     spool.copy_unclosed(crashed.path()).await;
@@ -267,7 +267,7 @@ async fn once_replay_begins_all_that_waits_may_be_stored_also_after_a_crash() {
     let spool = open(folder.path());
     fill(&spool, 1).await;
     assert!(!spool.replay_began());
-    let above = Baselines::from([("S".to_owned(), 7)]);
+    let above = Baselines::from([("S".to_owned(), Baseline::new(7))]);
     spool.replay_begins(&above).await.unwrap();
     assert!(spool.replay_began());
     spool.copy_unclosed(crashed.path()).await;
@@ -293,7 +293,7 @@ async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
     assert!(appended.await.unwrap_err().may_be_spooled());
     assert!(!spool.replay_began());
     disk.fail(None);
-    let acknowledged = Baselines::from([("S".to_owned(), 9)]);
+    let acknowledged = Baselines::from([("S".to_owned(), Baseline::new(9))]);
     spool.replay_begins(&acknowledged).await.unwrap();
     assert_eq!(spool.unreconciled().1, nothing_known);
 }
@@ -323,7 +323,7 @@ async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
     spool.delivered(places.remove(0));
     spool.damaged(places.remove(0));
     assert_eq!((spool.delivered_events(), spool.status().damaged), (2, 1));
-    let acknowledged = Baselines::from([("S".to_owned(), 9)]);
+    let acknowledged = Baselines::from([("S".to_owned(), Baseline::new(9))]);
     spool.remove_delivered(&acknowledged).await.unwrap();
     assert_eq!((spool.delivered_events(), spool.status().events), (0, 2));
     assert_eq!(spool.unreconciled().1, acknowledged);
@@ -335,7 +335,7 @@ async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
 async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
-    let sent_above = Baselines::from([("S".to_owned(), 41)]);
+    let sent_above = Baselines::from([("S".to_owned(), Baseline::new(41))]);
     spool
         .append_event(&envelope("a", 0), Some(&sent_above), soon())
         .await
@@ -377,7 +377,7 @@ async fn format_of_another_version_is_refused() {
         error,
         SpoolError::Format {
             found: 99,
-            expected: 1,
+            expected: 2,
             ..
         }
     );

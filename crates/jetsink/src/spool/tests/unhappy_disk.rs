@@ -15,7 +15,7 @@ use crate::spool::log::marks::{Marked, Removed};
 use crate::spool::log::opening::{self, Access};
 use crate::spool::log::reader;
 use crate::spool::log::writer::{Log, segment_name};
-use crate::spool::{Baselines, DeadRecord, Record, Spool};
+use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
 use crate::{Envelope, MessageId};
 
 const SMALL: Access = Access::Write {
@@ -326,7 +326,7 @@ async fn state_in_an_empty_newest_segment_survives_restarts() {
         // So that the writer seals them.
         tokio::time::sleep(Duration::from_millis(200)).await;
         spool
-            .replay_begins(&Baselines::from([("S".to_owned(), 7)]))
+            .replay_begins(&Baselines::from([("S".to_owned(), Baseline::new(7))]))
             .await
             .unwrap();
         disk.process_is_killed();

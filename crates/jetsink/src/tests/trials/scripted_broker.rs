@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::outcome::{Acknowledgement, PublishError, Refusal};
+use crate::publisher::baseline::Baselines;
 use crate::publisher::window::Window;
 use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
 use crate::{Envelope, Subject};
@@ -305,7 +306,7 @@ impl Publisher for ScriptedBroker {
     async fn stored_ids(
         &self,
         events: &[Envelope],
-        after: &HashMap<String, u64>,
+        after: &Baselines,
         visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
     ) -> Result<StoredIds, PublishError> {
         sleep(Duration::from_millis(3)).await;
@@ -325,7 +326,7 @@ impl Publisher for ScriptedBroker {
             .iter()
             .map(Envelope::subject)
             .partition(|subject| state.leaderless.contains(subject.as_str()));
-        let above = after.get("S").copied().unwrap_or(0) as usize;
+        let above = after.get("S").map_or(0, |after| after.sequence) as usize;
         for message in state.stream.iter().skip(above) {
             if there.iter().any(|s| s.as_str() == message.subject) {
                 visit(&there, &message.id);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use trial::Dice;
 
 use crate::outcome::SpoolError;
+use crate::publisher::baseline::Baseline;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
 use crate::spool::log::loss::SpoolLoss;
@@ -138,7 +139,7 @@ impl Model {
             _ => {
                 let state = State {
                     replay_began: true,
-                    baselines: [("S".to_owned(), self.next)].into(),
+                    baselines: [("S".to_owned(), Baseline::new(self.next))].into(),
                 };
                 log.set_state(state).is_ok()
             }
