@@ -96,6 +96,7 @@ impl Spool {
         };
         room.is_taken = true;
         room.record.may_be_stored = sent.is_some();
+        let record = NewRecord::event(&room.record, None);
         let answer = {
             let mut appends = self.lock();
             let subject = room.record.envelope.subject().clone();
@@ -105,7 +106,7 @@ impl Spool {
             appends.change(Change {
                 before,
                 state_number: state_number.unwrap_or(0),
-                records: vec![NewRecord::event(&room.record, None)],
+                records: vec![record],
                 _room: Some(place),
                 ..Change::default()
             })

@@ -137,9 +137,13 @@ impl Writer {
         }
         let mut waiting = self.queue.lock();
         if !waiting.is_closed {
+            // The thread waits for an empty queue only. A notification is a system call.
+            let was_empty = waiting.changes.is_empty();
             waiting.changes.push_back(change);
             drop(waiting);
-            self.queue.changed.notify_all();
+            if was_empty {
+                self.queue.changed.notify_all();
+            }
         }
     }
 
@@ -412,7 +416,7 @@ impl Worker {
 
     /// Nothing of a burial is in doubt any more.
     fn decided(&self, change: &Change) {
-        if !change.records.is_empty() {
+        if !change.records.is_empty() && !change.left.is_empty() {
             let mut dying = lock_dying(&self.dying);
             for place in &change.left {
                 dying.remove(&place.index);

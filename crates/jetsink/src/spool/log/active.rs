@@ -54,6 +54,9 @@ impl Active {
             bytes: start,
             ..Group::default()
         };
+        let copied = records.iter().filter(|r| r.payload.len() <= COPIED);
+        let copied: u64 = copied.map(|record| record.size()).sum();
+        group.bytes.reserve(copied as usize);
         let mut offset = self.tail + group.bytes.len() as u64;
         for (record, index) in records.iter().zip(next..) {
             let size = record.size();
