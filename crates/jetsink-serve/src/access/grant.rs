@@ -1,0 +1,110 @@
+//! The subjects and tenants of one credential.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jetsink::{EventTenant, Subject, SubjectPattern};
+
+use super::Caller;
+use crate::answer::problem::{Kind, Problem};
+
+/// A credential, and what it may send.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) name: Arc<str>,
+    pub(crate) subjects: Vec<SubjectPattern>,
+    /// Empty for any tenant.
+    pub(crate) tenants: Vec<String>,
+}
+
+/// Chooses the tenant of one event, and keeps the reason if the caller may not use it.
+pub(crate) struct TenantChoice<'a> {
+    pub(crate) caller: &'a Caller,
+    /// Whether the route's subjects depend on the tenant.
+    pub(crate) names_tenant: bool,
+    pub(crate) refusal: Option<Problem>,
+}
+
+impl TenantChoice<'_> {
+    pub(crate) fn choose<'t>(&mut self, tenant: EventTenant<'t>) -> Option<Cow<'t, str>> {
+        let grant = match self.caller {
+            Caller::Anonymous { among_others } => {
+                if *among_others && tenant == EventTenant::Unreadable {
+                    return self.refuse_unreadable();
+                }
+                return tenant.named();
+            }
+            Caller::Known(grant) => grant,
+        };
+        match (tenant, &grant.tenants[..]) {
+            (EventTenant::Named(name), allowed) => {
+                if !allowed.is_empty() && !allowed.iter().any(|tenant| *tenant == name) {
+                    let detail = format!(
+                        "credential {:?} may not send events of tenant {:?}",
+                        grant.name,
+                        name.chars().take(128).collect::<String>()
+                    );
+                    self.refusal = Some(Problem::new(Kind::Forbidden, detail));
+                }
+                Some(name)
+            }
+            (_, [only]) => Some(Cow::Owned(only.clone())),
+            (EventTenant::Unreadable, _) => self.refuse_unreadable(),
+            (EventTenant::Absent, []) => None,
+            (EventTenant::Absent, allowed) => {
+                if !allowed
+                    .iter()
+                    .any(|tenant| tenant == jetsink::subject::TENANT_ID_DEFAULT_TOKEN)
+                {
+                    let detail = format!(
+                        "credential {:?} has several tenants and the event names none; set data.tenantId",
+                        grant.name
+                    );
+                    self.refusal = Some(Problem::new(Kind::Forbidden, detail));
+                }
+                None
+            }
+        }
+    }
+
+    /// Data that cannot be read may belong to any tenant.
+    fn refuse_unreadable<'t>(&mut self) -> Option<Cow<'t, str>> {
+        if self.names_tenant {
+            let detail = "the event's tenant cannot be read, since its data is not JSON; use a credential of one tenant";
+            self.refusal = Some(Problem::new(Kind::EventRefused, detail));
+        }
+        None
+    }
+}
+
+impl Caller {
+    /// Checks the resolved subject.
+    pub(crate) fn check_subject(&self, subject: &Subject) -> Result<(), Problem> {
+        match self {
+            Self::Anonymous { .. } => Ok(()),
+            Self::Known(grant)
+                if grant
+                    .subjects
+                    .iter()
+                    .any(|pattern| pattern.matches(subject.as_str())) =>
+            {
+                Ok(())
+            }
+            Self::Known(grant) => {
+                let detail = format!(
+                    "credential {:?} may not send to subject {subject}",
+                    grant.name
+                );
+                Err(Problem::new(Kind::Forbidden, detail))
+            }
+        }
+    }
+
+    /// The name by which places are counted; `None` for senders without a credential.
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Anonymous { .. } => None,
+            Self::Known(grant) => Some(&grant.name),
+        }
+    }
+}

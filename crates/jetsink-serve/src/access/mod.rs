@@ -1,0 +1,147 @@
+//! Who may send which events: credentials, and the subjects and tenants that each may use.
+
+pub(crate) mod file;
+mod grant;
+pub(crate) mod host;
+pub(crate) mod token;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+pub use file::AccessError;
+pub(crate) use grant::{Grant, TenantChoice};
+
+use crate::answer::problem::{Kind, Problem};
+use crate::listen::Client;
+use file::Table;
+
+/// Which senders the gateway accepts.
+///
+/// Cloning shares the credentials, so that [`reload`](Self::reload) reaches each clone.
+#[derive(Clone)]
+pub struct Access {
+    table: Option<Arc<RwLock<Arc<Table>>>>,
+    path: Option<PathBuf>,
+    anonymous: bool,
+}
+
+/// The sender of one request.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// No credential, and none is needed. `among_others` if other senders have credentials.
+    Anonymous { among_others: bool },
+    /// A credential.
+    Known(Arc<Grant>),
+}
+
+impl Access {
+    /// Accepts every sender, for any subject and tenant.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self {
+            table: None,
+            path: None,
+            anonymous: true,
+        }
+    }
+
+    /// Accepts the senders of a file of credentials; `docs/serve.md` describes it.
+    ///
+    /// # Errors
+    /// [`AccessError`] if the file cannot be read, is writable by others, or has an invalid entry.
+    pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, AccessError> {
+        let path = path.into();
+        let table = Table::read(&path)?;
+        Ok(Self {
+            table: Some(Arc::new(RwLock::new(Arc::new(table)))),
+            path: Some(path),
+            anonymous: false,
+        })
+    }
+
+    /// Accepts senders without a credential as well, for any subject and tenant.
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// Whether each sender needs a credential.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        !self.anonymous
+    }
+
+    /// The file of credentials.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Reads the file again. Requests in flight keep their credential.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file); the credentials stay as they were.
+    pub fn reload(&self) -> Result<(), AccessError> {
+        if let (Some(path), Some(table)) = (&self.path, &self.table) {
+            let new = Arc::new(Table::read(path)?);
+            *table.write().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+        Ok(())
+    }
+
+    /// Identifies the sender. A presented token decides: a request with an unknown one is refused even if its
+    /// connection has another credential.
+    pub(crate) fn caller(&self, headers: &HeaderMap, client: &Client) -> Result<Caller, Problem> {
+        let Some(table) = &self.table else {
+            return Ok(Caller::Anonymous {
+                among_others: false,
+            });
+        };
+        let table = Arc::clone(&table.read().unwrap_or_else(PoisonError::into_inner));
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        if let Some(value) = values.next() {
+            let token = bearer(value.as_bytes()).filter(|_| values.next().is_none());
+            let grant = token.and_then(|token| table.by_token(token));
+            return grant.map(Caller::Known).ok_or_else(|| {
+                Problem::new(Kind::Unauthenticated, "the bearer token is not known")
+            });
+        }
+        let by_connection = client
+            .names
+            .iter()
+            .find_map(|name| table.by_certificate(name))
+            .or_else(|| client.uid.and_then(|uid| table.by_user(uid)));
+        match by_connection {
+            Some(grant) => Ok(Caller::Known(grant)),
+            None if self.anonymous => Ok(Caller::Anonymous { among_others: true }),
+            None => Err(Problem::new(
+                Kind::Unauthenticated,
+                "send a token as `Authorization: Bearer`, or a client certificate",
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("path", &self.path)
+            .field("anonymous", &self.anonymous)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The token of an `Authorization` header. The scheme has no case (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+use axum::http::HeaderValue;
+use jetsink::EventTenant;
+use std::borrow::Cow;
+use std::path::Path;
+
+fn grant(subjects: &[&str], tenants: &[&str]) -> Caller {
+    let patterns = subjects
+        .iter()
+        .map(|text| jetsink::SubjectPattern::new(*text).unwrap());
+    Caller::Known(Arc::new(Grant {
+        name: "n".into(),
+        subjects: patterns.collect(),
+        tenants: tenants.iter().map(|text| (*text).to_owned()).collect(),
+    }))
+}
+
+fn choose(caller: &Caller, tenant: EventTenant<'static>) -> Result<Option<String>, Kind> {
+    let mut choice = grant::TenantChoice {
+        caller,
+        names_tenant: true,
+        refusal: None,
+    };
+    let chosen = choice.choose(tenant).map(Cow::into_owned);
+    match choice.refusal {
+        None => Ok(chosen),
+        Some(problem) => Err(problem.kind()),
+    }
+}
+
+#[test]
+fn tenant_of_a_credential_fills_in_and_another_is_forbidden() {
+    use EventTenant::{Absent, Named, Unreadable};
+    let acme = || Some("acme".to_owned());
+    let one = grant(&[">"], &["acme"]);
+    assert_eq!(choose(&one, Named("acme".into())), Ok(acme()));
+    assert_eq!(choose(&one, Named("other".into())), Err(Kind::Forbidden));
+    assert_eq!(choose(&one, Absent), Ok(acme()));
+    assert_eq!(choose(&one, Unreadable), Ok(acme()));
+    let two = grant(&[">"], &["acme", "other"]);
+    assert_eq!(choose(&two, Named("acme".into())), Ok(acme()));
+    assert_eq!(choose(&two, Absent), Err(Kind::Forbidden));
+    assert_eq!(choose(&two, Unreadable), Err(Kind::EventRefused));
+    assert_eq!(choose(&grant(&[">"], &["a", "single"]), Absent), Ok(None));
+    let any = grant(&[">"], &[]);
+    assert_eq!(choose(&any, Named("x".into())), Ok(Some("x".to_owned())));
+    assert_eq!(choose(&any, Absent), Ok(None));
+    assert_eq!(choose(&any, Unreadable), Err(Kind::EventRefused));
+}
+
+#[test]
+fn unreadable_data_is_never_filed_under_single_while_credentials_are_in_use() {
+    let of = |among_others| choose(&Caller::Anonymous { among_others }, EventTenant::Unreadable);
+    assert_eq!(of(false), Ok(None));
+    assert_eq!(of(true), Err(Kind::EventRefused));
+}
+
+#[test]
+fn subjects_of_a_credential_bound_what_it_sends() {
+    let caller = grant(&["events.acme.>", "log.*"], &[]);
+    let check = |subject: &str| caller.check_subject(&subject.parse().unwrap());
+    assert!(check("events.acme.a.b").is_ok());
+    assert!(check("log.x").is_ok());
+    for other in ["events.other.a", "log.x.y", "events.acme"] {
+        assert_eq!(check(other).unwrap_err().kind(), Kind::Forbidden, "{other}");
+    }
+}
+
+fn parse(text: &str) -> Result<Table, AccessError> {
+    Table::parse(Path::new("access.toml"), text)
+}
+
+#[test]
+fn token_is_found_by_its_hash_and_no_other_is() {
+    let token = token::NewToken::random().unwrap();
+    let other = token::NewToken::random().unwrap();
+    let entry = token.entry("ci \"x\"", &["a.>".to_owned()], &["acme".to_owned()]);
+    assert!(!entry.contains(token.secret()));
+    let table = parse(&entry).unwrap();
+    let grant = table.by_token(token.secret().as_bytes()).unwrap();
+    assert_eq!(
+        (&*grant.name, &grant.tenants[..]),
+        ("ci \"x\"", &["acme".to_owned()][..])
+    );
+    assert!(table.by_token(other.secret().as_bytes()).is_none());
+    assert!(table.by_token(b"").is_none());
+    assert!(!format!("{token:?}").contains(token.secret()));
+}
+
+#[test]
+fn invalid_entries_are_refused_by_name() {
+    let hash = "0".repeat(64);
+    let entry = |rest: &str| format!("[[token]]\nname = \"n\"\n{rest}");
+    for (text, part) in [
+        (entry("sha256 = \"12\"\nsubjects = [\">\"]"), "64 hexadecimal digits"),
+        (entry(&format!("sha256 = \"{hash}\"\nsubjects = []")), "must not be empty"),
+        (entry(&format!("sha256 = \"{hash}\"\nsubjects = [\"a..b\"]")), "subjects"),
+        (entry(&format!("sha256 = \"{hash}\"\nsubjects = [\">\"]\ntenants = [\"a.b\"]")), "tenants"),
+        (entry(&format!("sha256 = \"{hash}\"\nsubject = [\">\"]")), "subject"),
+        ("[[certificate]]\nname = \"n\"\nsan = \"host\"\nsubjects = [\">\"]".to_owned(), "dns:"),
+        ("[[user]]\nname = \"n\"\nuid = 1\nsubjects = [\">\"]\n[[user]]\nname = \"m\"\nuid = 1\nsubjects = [\">\"]".to_owned(), "twice"),
+        ("[[user]]\nname = \"n\"\nuid = 1\nsubjects = [\">\"]\n[[user]]\nname = \"n\"\nuid = 2\nsubjects = [\">\"]".to_owned(), "twice"),
+        ("nonsense".to_owned(), "access.toml"),
+    ] {
+        let error = parse(&text).err().unwrap().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+        assert!(!error.contains('\n') && !error.contains(&hash), "{error}");
+    }
+}
+
+#[test]
+fn file_that_others_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mode = |mode| {
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap()
+    };
+    mode(0o622);
+    assert!(matches!(
+        Access::from_file(file.path()),
+        Err(AccessError::Writable { .. })
+    ));
+    mode(0o644);
+    assert!(Access::from_file(file.path()).is_ok());
+}
+
+#[test]
+fn credential_is_looked_up_by_token_certificate_and_user_and_a_wrong_token_is_final() {
+    let token = token::NewToken::random().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let rest = "[[certificate]]\nname = \"c\"\nsan = \"dns:c.example\"\nsubjects = [\">\"]\n\
+                [[user]]\nname = \"u\"\nuid = 7\nsubjects = [\">\"]\n";
+    let text = token.entry("t", &[">".to_owned()], &[]) + rest;
+    std::fs::write(file.path(), text).unwrap();
+    let access = Access::from_file(file.path()).unwrap();
+    let name = |header: Option<&str>, client: &Client| {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(header).unwrap());
+        }
+        let caller = access.caller(&headers, client);
+        caller
+            .map(|caller| caller.name().unwrap().to_string())
+            .map_err(|problem| problem.kind())
+    };
+    let nobody = Client::default();
+    let certified = Client {
+        names: vec!["uri:x".to_owned(), "dns:c.example".to_owned()].into(),
+        ..Client::default()
+    };
+    let local = Client {
+        uid: Some(7),
+        ..Client::default()
+    };
+    let bearer = format!("bEARER {}", token.secret());
+    assert_eq!(name(Some(&bearer), &nobody).as_deref(), Ok("t"));
+    assert_eq!(name(None, &certified).as_deref(), Ok("c"));
+    assert_eq!(name(None, &local).as_deref(), Ok("u"));
+    assert_eq!(name(None, &nobody), Err(Kind::Unauthenticated));
+    for wrong in ["Bearer x", "Bearer ", "Basic eDp5", token.secret()] {
+        assert_eq!(
+            name(Some(wrong), &certified),
+            Err(Kind::Unauthenticated),
+            "{wrong}"
+        );
+    }
+    // A reload takes effect, and a broken file leaves all as it was.
+    std::fs::write(file.path(), "nonsense").unwrap();
+    assert!(access.reload().is_err());
+    assert_eq!(name(Some(&bearer), &nobody).as_deref(), Ok("t"));
+    std::fs::write(file.path(), rest).unwrap();
+    access.reload().unwrap();
+    assert_eq!(name(Some(&bearer), &nobody), Err(Kind::Unauthenticated));
+}

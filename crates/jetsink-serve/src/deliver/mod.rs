@@ -1,0 +1,134 @@
+//! Emits the events of one request: in order per subject, each identity once at a time.
+//!
+//! Emits run in a task of their own. A client that disconnects, or whose deadline passes, ends only its wait.
+
+mod digest;
+mod once;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use jetsink::{Envelope, Publisher, Subject};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use digest::{of_binary, of_json};
+pub(crate) use once::Once;
+
+use crate::answer::problem::{Kind, Problem};
+use crate::identity::Digest;
+
+/// An event that can be emitted.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) envelope: Envelope,
+    pub(crate) digest: Digest,
+}
+
+/// The outcome of one event of a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    Durable {
+        delivery: jetsink::Delivery,
+        is_repeat: bool,
+    },
+    Failed(Problem),
+    NotTried,
+}
+
+fn still_in_flight() -> Problem {
+    let detail = "the deadline passed before the outcome was known; the same request returns it";
+    Problem::new(Kind::OutcomeUnknown, detail)
+}
+
+/// Emits one event, and waits for its outcome until the deadline.
+pub(crate) async fn one<P: Publisher + 'static>(
+    once: &Arc<Once<P>>,
+    event: Ready,
+    deadline: Instant,
+) -> Outcome {
+    let (sender, receiver) = oneshot::channel();
+    let once = Arc::clone(once);
+    tokio::spawn(async move {
+        let outcome = once.emit(event, deadline).await;
+        // The client went away.
+        let _ = sender.send(outcome);
+    });
+    match timeout_at(deadline, receiver).await {
+        Ok(Ok(outcome)) => outcome,
+        // The second one only if the task panicked.
+        Err(_) | Ok(Err(_)) => Outcome::Failed(still_in_flight()),
+    }
+}
+
+/// The events of a batch with their outcomes, as far as known.
+struct Progress(Mutex<Vec<Option<Outcome>>>);
+
+impl Progress {
+    fn set(&self, index: usize, outcome: Outcome) {
+        let mut outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes[index] = Some(outcome);
+    }
+
+    fn snapshot(&self) -> Vec<Option<Outcome>> {
+        let outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.clone()
+    }
+}
+
+/// Emits the events of a batch, and waits for their outcomes until the deadline. Events of one subject go one after
+/// another; the first that fails stops the later ones. Nothing is begun after the deadline.
+pub(crate) async fn batch<P: Publisher + 'static>(
+    once: &Arc<Once<P>>,
+    events: Vec<Ready>,
+    deadline: Instant,
+) -> Vec<Outcome> {
+    let progress = Arc::new(Progress(Mutex::new(vec![None; events.len()])));
+    let mut by_subject: HashMap<Subject, Vec<(usize, Ready)>> = HashMap::new();
+    for (index, event) in events.into_iter().enumerate() {
+        let subject = event.envelope.subject().clone();
+        by_subject.entry(subject).or_default().push((index, event));
+    }
+    let (done, ended) = oneshot::channel::<()>();
+    let (once, results) = (Arc::clone(once), Arc::clone(&progress));
+    tokio::spawn(async move {
+        let mut subjects: FuturesUnordered<_> = by_subject
+            .into_values()
+            .map(|events| in_order(&once, events, deadline, &results))
+            .collect();
+        while subjects.next().await.is_some() {}
+        // The client went away.
+        let _ = done.send(());
+    });
+    let _ = timeout_at(deadline, ended).await;
+    let outcomes = progress.snapshot().into_iter();
+    outcomes
+        .map(|outcome| outcome.unwrap_or_else(|| Outcome::Failed(still_in_flight())))
+        .collect()
+}
+
+async fn in_order<P: Publisher + 'static>(
+    once: &Once<P>,
+    events: Vec<(usize, Ready)>,
+    deadline: Instant,
+    results: &Progress,
+) {
+    // Until an event begins, it counts as not tried.
+    for (index, _) in &events {
+        results.set(*index, Outcome::NotTried);
+    }
+    for (index, event) in events {
+        if Instant::now() >= deadline {
+            return;
+        }
+        results.set(index, Outcome::Failed(still_in_flight()));
+        let outcome = once.emit(event, deadline).await;
+        let has_failed = !matches!(outcome, Outcome::Durable { .. });
+        results.set(index, outcome);
+        if has_failed {
+            return;
+        }
+    }
+}

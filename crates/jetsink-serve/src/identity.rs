@@ -1,0 +1,328 @@
+//! The identities that the gateway has seen: in flight, and answered within the window. Pure; time is an argument.
+//!
+//! 1. One identity has at most one emit in flight. A repeat waits for its result.
+//! 2. An identity that was answered with success is answered from memory, without a second emit.
+//! 3. An identity with other content is a conflict, for as long as it is remembered.
+//! 4. A failed event that was not sent is forgotten: its repeat is a first.
+//! 5. Memory is bounded. The oldest answered identities are forgotten first; events in flight never are.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jetsink::{Delivery, EmitError, Known, MessageId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// The start of a message id: 144 bits of a SHA-256.
+type Key = [u8; 24];
+
+/// The start of a hash of an event's content.
+pub(crate) type Digest = [u8; 16];
+
+/// The result of an emit, for its request and the repeats that wait.
+pub(crate) type Shared = Arc<Result<Delivery, EmitError>>;
+
+#[derive(Debug)]
+enum State {
+    InFlight(Vec<oneshot::Sender<Shared>>),
+    /// Sent, and perhaps stored. Remembered for its content only.
+    Unknown,
+    Answered(Delivery),
+}
+
+#[derive(Debug)]
+struct Entry {
+    digest: Digest,
+    state: State,
+    /// Distinguishes this entry from an earlier one of its identity in `order`.
+    number: u64,
+}
+
+/// The next step for an event.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// Emit it, then call [`Identities::settle`].
+    First,
+    /// The same event is in flight: wait for its result. A closed channel means that there is none.
+    InFlight(oneshot::Receiver<Shared>),
+    /// The same event was answered with this.
+    Repeat(Delivery),
+    /// Another event has this identity.
+    Conflict,
+}
+
+/// The identities within the window.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    entries: HashMap<Key, Entry>,
+    /// Answered entries and those of unknown outcome, oldest first.
+    order: VecDeque<(Instant, Key, u64)>,
+    next_number: u64,
+    max: usize,
+    window: Duration,
+}
+
+impl Identities {
+    pub(crate) fn new(max: usize, window: Duration) -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            next_number: 0,
+            max,
+            window,
+        }
+    }
+
+    /// Begins an event, unless it is a repeat.
+    pub(crate) fn begin(&mut self, id: &MessageId, digest: Digest) -> Begin {
+        let key = key(id);
+        let Some(entry) = self.entries.get_mut(&key) else {
+            self.insert(key, digest);
+            return Begin::First;
+        };
+        if entry.digest != digest {
+            return Begin::Conflict;
+        }
+        match &mut entry.state {
+            State::Answered(delivery) => Begin::Repeat(delivery.clone()),
+            State::InFlight(waiting) => {
+                let (sender, receiver) = oneshot::channel();
+                // Repeats whose clients went away.
+                waiting.retain(|sender| !sender.is_closed());
+                waiting.push(sender);
+                Begin::InFlight(receiver)
+            }
+            State::Unknown => {
+                self.insert(key, digest);
+                Begin::First
+            }
+        }
+    }
+
+    fn insert(&mut self, key: Key, digest: Digest) {
+        self.next_number += 1;
+        let entry = Entry {
+            digest,
+            state: State::InFlight(Vec::new()),
+            number: self.next_number,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    /// Ends an event that [`begin`](Self::begin) let through. `spool_in_use` keeps spooled events beyond the window.
+    /// Returns the number of identities that were forgotten before the window's end.
+    pub(crate) fn settle(
+        &mut self,
+        id: &MessageId,
+        result: &Shared,
+        now: Instant,
+        spool_in_use: bool,
+    ) -> u64 {
+        let key = key(id);
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return 0;
+        };
+        let next = match &**result {
+            Ok(delivery) => Some(State::Answered(delivery.clone())),
+            Err(error) => (error.known() == Known::OutcomeUnknown).then_some(State::Unknown),
+        };
+        let waiting = match next {
+            Some(state) => {
+                self.order.push_back((now, key, entry.number));
+                std::mem::replace(&mut entry.state, state)
+            }
+            None => match self.entries.remove(&key) {
+                Some(entry) => entry.state,
+                None => State::Unknown,
+            },
+        };
+        if let State::InFlight(waiting) = waiting {
+            for sender in waiting {
+                // A repeat whose client went away needs no answer.
+                let _ = sender.send(Arc::clone(result));
+            }
+        }
+        self.forget(now, spool_in_use)
+    }
+
+    /// Forgets an event in flight whose emit ended without a result. Its repeats get a closed channel.
+    pub(crate) fn abandon(&mut self, id: &MessageId) {
+        let key = key(id);
+        let in_flight = |entry: &Entry| matches!(entry.state, State::InFlight(_));
+        if self.entries.get(&key).is_some_and(in_flight) {
+            self.entries.remove(&key);
+        }
+    }
+
+    fn forget(&mut self, now: Instant, spool_in_use: bool) -> u64 {
+        let mut early = 0;
+        while let Some((since, key, number)) = self.order.front().copied() {
+            let current = self
+                .entries
+                .get(&key)
+                .filter(|entry| entry.number == number);
+            let is_spooled = current
+                .is_some_and(|entry| matches!(entry.state, State::Answered(Delivery::Spooled)));
+            let is_over = now.saturating_duration_since(since) >= self.window;
+            let is_full = self.order.len() > self.max;
+            if current.is_some() && !is_full {
+                if !is_over {
+                    break;
+                }
+                if is_spooled && spool_in_use {
+                    // It may still be in the spool: another window.
+                    self.order.pop_front();
+                    self.order.push_back((now, key, number));
+                    continue;
+                }
+            }
+            self.order.pop_front();
+            if current.is_some() {
+                early += u64::from(!is_over);
+                self.entries.remove(&key);
+            }
+        }
+        early
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+fn key(id: &MessageId) -> Key {
+    let mut key = Key::default();
+    let bytes = id.as_str().as_bytes();
+    let length = bytes.len().min(key.len());
+    key[..length].copy_from_slice(&bytes[..length]);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(600);
+
+    fn id(text: &str) -> MessageId {
+        MessageId::new(text).unwrap()
+    }
+
+    fn stored() -> Shared {
+        Arc::new(Ok(stored_at(7)))
+    }
+
+    fn stored_at(sequence: u64) -> Delivery {
+        let acknowledgement = jetsink::Acknowledgement::new("S", sequence);
+        Delivery::from(acknowledgement)
+    }
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn repeat_of_an_answered_event_gets_the_same_answer_until_the_window_ends() {
+        let start = Instant::now();
+        let mut identities = Identities::new(100, WINDOW);
+        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
+        identities.settle(&id("a"), &stored(), start, false);
+        let again = identities.begin(&id("a"), [1; 16]);
+        assert!(matches!(again, Begin::Repeat(delivery) if delivery == stored_at(7)));
+        assert!(matches!(
+            identities.begin(&id("a"), [2; 16]),
+            Begin::Conflict
+        ));
+        identities.begin(&id("b"), [1; 16]);
+        identities.settle(&id("b"), &stored(), at(start, 600), false);
+        assert!(
+            matches!(identities.begin(&id("a"), [2; 16]), Begin::First),
+            "forgotten"
+        );
+    }
+
+    #[tokio::test]
+    async fn repeat_in_flight_waits_for_the_result() {
+        let mut identities = Identities::new(100, WINDOW);
+        identities.begin(&id("a"), [1; 16]);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+            panic!("not in flight");
+        };
+        assert!(matches!(
+            identities.begin(&id("a"), [2; 16]),
+            Begin::Conflict
+        ));
+        identities.settle(&id("a"), &stored(), Instant::now(), false);
+        assert_eq!(*waiting.await.unwrap(), Ok(stored_at(7)));
+    }
+
+    #[tokio::test]
+    async fn event_that_was_not_sent_is_forgotten_and_its_repeat_is_a_first() {
+        let mut identities = Identities::new(100, WINDOW);
+        identities.begin(&id("a"), [1; 16]);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+            panic!("not in flight");
+        };
+        identities.settle(
+            &id("a"),
+            &Arc::new(Err(EmitError::Closed)),
+            Instant::now(),
+            false,
+        );
+        assert!(waiting.await.unwrap().is_err());
+        assert!(matches!(identities.begin(&id("a"), [2; 16]), Begin::First));
+    }
+
+    #[tokio::test]
+    async fn abandoned_event_releases_its_repeats() {
+        let mut identities = Identities::new(100, WINDOW);
+        identities.begin(&id("a"), [1; 16]);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+            panic!("not in flight");
+        };
+        identities.abandon(&id("a"));
+        assert!(waiting.await.is_err());
+        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
+    }
+
+    #[test]
+    fn spooled_event_is_remembered_while_the_spool_is_in_use() {
+        let start = Instant::now();
+        let mut identities = Identities::new(100, WINDOW);
+        identities.begin(&id("a"), [1; 16]);
+        identities.settle(&id("a"), &Arc::new(Ok(Delivery::Spooled)), start, true);
+        let tick = |identities: &mut Identities, name: &str, seconds, in_use| {
+            identities.begin(&id(name), [1; 16]);
+            identities.settle(&id(name), &stored(), at(start, seconds), in_use);
+        };
+        tick(&mut identities, "b", 700, true);
+        let again = identities.begin(&id("a"), [1; 16]);
+        assert!(matches!(again, Begin::Repeat(Delivery::Spooled)));
+        tick(&mut identities, "c", 1_400, false);
+        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
+    }
+
+    #[test]
+    fn bound_forgets_the_oldest_early_and_never_an_event_in_flight() {
+        let start = Instant::now();
+        let mut identities = Identities::new(2, WINDOW);
+        identities.begin(&id("flying"), [0; 16]);
+        let mut early = 0;
+        for name in ["a", "b", "c", "d"] {
+            identities.begin(&id(name), [0; 16]);
+            early += identities.settle(&id(name), &stored(), start, true);
+        }
+        assert_eq!((early, identities.len()), (2, 3));
+        assert!(matches!(
+            identities.begin(&id("flying"), [0; 16]),
+            Begin::InFlight(_)
+        ));
+        assert!(matches!(identities.begin(&id("a"), [0; 16]), Begin::First));
+        assert!(matches!(
+            identities.begin(&id("d"), [0; 16]),
+            Begin::Repeat(_)
+        ));
+    }
+}

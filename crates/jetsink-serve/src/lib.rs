@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+// Layers, from the top: admin and listen; gateway; deliver and identity, intake and access; protocol and answer.
+mod access;
+mod admin;
+mod answer;
+mod deliver;
+mod gateway;
+mod identity;
+mod intake;
+mod listen;
+mod meters;
+mod protocol;
+mod settings;
+
+pub use access::token::NewToken;
+pub use access::{Access, AccessError};
+pub use answer::problem::Kind;
+pub use gateway::{Gateway, Readiness};
+pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
+pub use settings::{GatewayError, GatewaySettings, Route};

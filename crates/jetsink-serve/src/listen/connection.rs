@@ -1,0 +1,127 @@
+//! One connection: its handshake, its client, and its requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service as _;
+use tracing::debug;
+
+use super::Client;
+use super::server::ServerSettings;
+use super::tls::{TlsSettings, names};
+use crate::meters::Meters;
+
+/// Streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+
+/// The time without an answer to a ping of HTTP/2, after which the connection is dead.
+const PONG: Duration = Duration::from_secs(20);
+
+/// The two versions of HTTP. HTTP/2 is chosen by ALPN only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// A connection that was accepted.
+pub(crate) struct Connection {
+    pub(crate) router: Router,
+    pub(crate) settings: ServerSettings,
+    pub(crate) watcher: Watcher,
+    pub(crate) client: Client,
+    pub(crate) _open: Open,
+}
+
+/// The slot of an open connection, and its count in the metrics.
+pub(crate) struct Open {
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.meters.disconnected();
+    }
+}
+
+impl Connection {
+    /// Serves a TCP connection, with TLS or without.
+    pub(crate) async fn tcp(mut self, stream: TcpStream, tls: Option<TlsSettings>) {
+        // Answers are small: waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else {
+            return self.serve(stream, Version::Http1).await;
+        };
+        let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+        let stream = match timeout(self.settings.handshake_time, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+            Err(_) => return debug!("a TLS handshake took too long"),
+        };
+        let (_, session) = stream.get_ref();
+        let version = match session.alpn_protocol() {
+            Some(b"h2") => Version::Http2,
+            _ => Version::Http1,
+        };
+        if let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) {
+            self.client.names = names(certificate).into();
+        }
+        self.serve(stream, version).await;
+    }
+
+    /// Serves a connection of a Unix socket.
+    pub(crate) async fn unix(mut self, stream: UnixStream) {
+        self.client.uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+        self.serve(stream, Version::Http1).await;
+    }
+
+    /// Serves requests until the client or a graceful stop ends the connection. A client's failure is not an error
+    /// here.
+    async fn serve<S>(self, stream: S, version: Version)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (router, client) = (self.router, self.client);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client.clone());
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let stream = TokioIo::new(stream);
+        let settings = self.settings;
+        let _ = match version {
+            Version::Http1 => {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(settings.header_time)
+                    .max_buf_size(settings.max_header_bytes)
+                    .serve_connection(stream, service);
+                self.watcher.watch(connection).await
+            }
+            Version::Http2 => {
+                let list_size = u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX);
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(MAX_STREAMS)
+                    .max_header_list_size(list_size)
+                    .keep_alive_interval(settings.header_time)
+                    .keep_alive_timeout(PONG)
+                    .serve_connection(stream, service);
+                self.watcher.watch(connection).await
+            }
+        };
+    }
+}

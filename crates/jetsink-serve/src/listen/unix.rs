@@ -1,0 +1,94 @@
+//! A Unix socket whose file never has a wider mode than asked.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tokio::net::{UnixListener, UnixStream};
+
+/// Binds the socket in a folder that only this user can enter, sets its mode there, and moves it to `path`. Replaces a
+/// socket on which nobody listens.
+pub(crate) async fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    remove_stale(path).await?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = parent.join(format!(".jetsink-{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let inner = folder.join("s");
+    let bound = bind_in(&inner, path, mode);
+    // Empty after the move.
+    let _ = std::fs::remove_file(&inner);
+    let removed = std::fs::remove_dir(&folder);
+    let listener = bound?;
+    removed?;
+    Ok(listener)
+}
+
+fn bind_in(inner: &Path, path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(inner)?;
+    std::fs::set_permissions(inner, std::fs::Permissions::from_mode(mode))?;
+    std::fs::rename(inner, path)?;
+    Ok(listener)
+}
+
+/// Removes a socket that refuses connections; anything else at the path is an error.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is not a socket is in the way; remove it, or choose another path",
+        ));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens on it; stop it, or choose another path",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn socket_has_the_mode_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.sock");
+        let listener = bind(&path, 0o660).await.unwrap();
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        UnixStream::connect(&path).await.unwrap();
+        let taken = bind(&path, 0o600).await.unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        let _again = bind(&path, 0o600).await.unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[tokio::test]
+    async fn file_in_the_way_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            bind(&path, 0o600).await.unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+}

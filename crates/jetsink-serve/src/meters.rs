@@ -1,0 +1,109 @@
+//! Metrics of the gateway. Every label value is a constant: none by subject, tenant or path.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+use crate::answer::problem::Kind;
+
+const REQUESTS: &str = "jetsink_serve_requests_total";
+const SECONDS: &str = "jetsink_serve_request_duration_seconds";
+const IN_FLIGHT: &str = "jetsink_serve_requests_in_flight";
+const EVENTS: &str = "jetsink_serve_events_total";
+const REPEATS: &str = "jetsink_serve_repeated_events_total";
+const FORGOTTEN: &str = "jetsink_serve_identities_forgotten_early_total";
+const CONNECTIONS: &str = "jetsink_serve_connections";
+
+/// Handles that are made once.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    accepted: Counter,
+    problems: Vec<Counter>,
+    abandoned: Counter,
+    options: Counter,
+    seconds: Histogram,
+    pub(crate) in_flight: Gauge,
+    events: Counter,
+    repeats: Counter,
+    forgotten: Counter,
+    connections: Gauge,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        describe_counter!(REQUESTS, "Requests, by their answer.");
+        describe_histogram!(
+            SECONDS,
+            Unit::Seconds,
+            "The time from a request's headers to its answer."
+        );
+        describe_gauge!(IN_FLIGHT, "Requests that hold a place.");
+        describe_counter!(EVENTS, "Events that were answered with 202.");
+        describe_counter!(
+            REPEATS,
+            "Events that were answered by the result of an earlier one."
+        );
+        describe_counter!(
+            FORGOTTEN,
+            "Identities that were forgotten before the end of their window, because memory is bounded."
+        );
+        describe_gauge!(CONNECTIONS, "Open connections.");
+        Self {
+            accepted: counter!(REQUESTS, "answer" => "accepted"),
+            problems: Kind::ALL
+                .iter()
+                .map(|kind| counter!(REQUESTS, "answer" => kind.name()))
+                .collect(),
+            abandoned: counter!(REQUESTS, "answer" => "abandoned"),
+            options: counter!(REQUESTS, "answer" => "options"),
+            seconds: histogram!(SECONDS),
+            in_flight: gauge!(IN_FLIGHT),
+            events: counter!(EVENTS),
+            repeats: counter!(REPEATS),
+            forgotten: counter!(FORGOTTEN),
+            connections: gauge!(CONNECTIONS),
+        }
+    }
+
+    pub(crate) fn accepted(&self, events: usize) {
+        self.accepted.increment(1);
+        self.events.increment(events as u64);
+    }
+
+    pub(crate) fn problem(&self, kind: Kind) {
+        if let Some(at) = Kind::ALL.iter().position(|other| *other == kind) {
+            self.problems[at].increment(1);
+        }
+    }
+
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.increment(1);
+    }
+
+    pub(crate) fn options(&self) {
+        self.options.increment(1);
+    }
+
+    pub(crate) fn took(&self, time: Duration) {
+        self.seconds.record(time.as_secs_f64());
+    }
+
+    pub(crate) fn repeat(&self) {
+        self.repeats.increment(1);
+    }
+
+    pub(crate) fn forgotten_early(&self, count: u64) {
+        self.forgotten.increment(count);
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.increment(1);
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.connections.decrement(1);
+    }
+}

@@ -1,0 +1,270 @@
+//! How a gateway behaves. Checked here.
+
+use std::time::Duration;
+
+use jetsink::{ContentMode, SubjectTemplate, TenantPolicy};
+
+use crate::access::Access;
+use crate::intake::body::BodyLimits;
+
+/// Intermediaries must forward events of this size (CloudEvents 1.0.2, Size Limits).
+const MIN_BODY: usize = 64 << 10;
+
+/// Why settings of a gateway are invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// A route's path is not one literal path.
+    #[error("route {path:?}: {reason}")]
+    Route {
+        /// The path.
+        path: String,
+        /// The broken rule.
+        reason: &'static str,
+    },
+    /// A number is out of its range.
+    #[error("{what} is {value}; it must be from {min} to {max}")]
+    Range {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The smallest valid value.
+        min: u64,
+        /// The largest valid value.
+        max: u64,
+    },
+}
+
+/// A path, and the subjects of the events that are posted to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub(crate) path: String,
+    pub(crate) template: SubjectTemplate,
+}
+
+impl Route {
+    /// A route. The path is literal, such as `/` or `/orders`.
+    ///
+    /// # Errors
+    /// [`GatewayError::Route`] for a path that does not begin with `/`, or has another character than letters, digits
+    /// and `/-._~`.
+    pub fn new(path: impl Into<String>, template: SubjectTemplate) -> Result<Self, GatewayError> {
+        let path = path.into();
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+        let reason = if !path.starts_with('/') {
+            "a path begins with '/'"
+        } else if !path.bytes().all(is_allowed) {
+            "a path has only letters, digits and /-._~"
+        } else {
+            return Ok(Self { path, template });
+        };
+        Err(GatewayError::Route { path, reason })
+    }
+}
+
+/// How a gateway behaves.
+///
+/// Defaults: events are stored as received; tenant ids that are not subject tokens are refused; every sender is
+/// accepted; a deadline of 3 s; bodies up to 1 MiB, 4 MiB decompressed, within 10 s; 64 MiB for all bodies; 1,000
+/// events per batch; 1,024 requests in flight; 100,000 identities for 10 minutes.
+///
+/// ```
+/// use std::time::Duration;
+/// use jetsink_serve::GatewaySettings;
+///
+/// let settings = GatewaySettings::default()
+///     .deadline(Duration::from_secs(5))?
+///     .max_requests(256)?;
+/// # Ok::<(), jetsink_serve::GatewayError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    pub(crate) mode: Option<ContentMode>,
+    pub(crate) tenant_policy: TenantPolicy,
+    pub(crate) access: Access,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) deadline: Duration,
+    pub(crate) body: BodyLimits,
+    pub(crate) budget: usize,
+    pub(crate) max_batch: usize,
+    pub(crate) max_requests: usize,
+    pub(crate) max_identities: usize,
+    pub(crate) identity_window: Duration,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            tenant_policy: TenantPolicy::default(),
+            access: Access::anonymous(),
+            hosts: Vec::new(),
+            deadline: Duration::from_secs(3),
+            body: BodyLimits {
+                bytes: 1 << 20,
+                decompressed: 4 << 20,
+                time: Duration::from_secs(10),
+            },
+            budget: 64 << 20,
+            max_batch: 1_000,
+            max_requests: 1_024,
+            max_identities: 100_000,
+            identity_window: Duration::from_secs(600),
+        }
+    }
+}
+
+fn in_range(
+    what: &'static str,
+    value: usize,
+    min: usize,
+    max: usize,
+) -> Result<usize, GatewayError> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(GatewayError::Range {
+        what,
+        value: value as u64,
+        min: min as u64,
+        max: max as u64,
+    })
+}
+
+impl GatewaySettings {
+    /// The content mode of the stored messages. Default: as received.
+    #[must_use]
+    pub fn mode(mut self, mode: ContentMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// The treatment of tenant ids that are not subject tokens. Default: refuse.
+    #[must_use]
+    pub fn tenant_policy(mut self, policy: TenantPolicy) -> Self {
+        self.tenant_policy = policy;
+        self
+    }
+
+    /// The accepted senders. Default: every sender.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Further names that the `Host` header may have on a loopback address, such as one of `/etc/hosts`.
+    #[must_use]
+    pub fn hosts(mut self, hosts: Vec<String>) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// The maximum time from a read body to its answer. Keep it above the sink's deadline: otherwise the answer is
+    /// `outcome-unknown` where the sink's own result would come a moment later. A client can shorten it.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 1 ms to 1 hour.
+    pub fn deadline(mut self, deadline: Duration) -> Result<Self, GatewayError> {
+        let millis = usize::try_from(deadline.as_millis()).unwrap_or(usize::MAX);
+        in_range("the deadline in milliseconds", millis, 1, 3_600_000)?;
+        self.deadline = deadline;
+        Ok(self)
+    }
+
+    /// The maximum bytes of a body, of its decompressed form, and of all bodies in flight.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] for a body under 64 KiB, which every intermediary must forward, and unless each is at
+    /// least the one before.
+    pub fn max_bytes(
+        mut self,
+        body: usize,
+        decompressed: usize,
+        all: usize,
+    ) -> Result<Self, GatewayError> {
+        const MAX: usize = 1 << 30;
+        self.body.bytes = in_range("the limit of a body", body, MIN_BODY, MAX)?;
+        self.body.decompressed =
+            in_range("the limit of a decompressed body", decompressed, body, MAX)?;
+        // A compressed body and its text are held together.
+        self.budget = in_range("the limit of all bodies", all, body + decompressed, MAX * 4)?;
+        Ok(self)
+    }
+
+    /// The maximum time for a body to arrive.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 1 ms to 1 hour.
+    pub fn body_time(mut self, time: Duration) -> Result<Self, GatewayError> {
+        let millis = usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
+        in_range("the time of a body in milliseconds", millis, 1, 3_600_000)?;
+        self.body.time = time;
+        Ok(self)
+    }
+
+    /// The maximum number of events in a batch.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 1 to 100,000.
+    pub fn max_batch(mut self, events: usize) -> Result<Self, GatewayError> {
+        self.max_batch = in_range("the limit of a batch", events, 1, 100_000)?;
+        Ok(self)
+    }
+
+    /// The maximum number of requests in flight. One credential has at most half of the places.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 2 to 1,000,000.
+    pub fn max_requests(mut self, requests: usize) -> Result<Self, GatewayError> {
+        self.max_requests = in_range("the limit of requests", requests, 2, 1_000_000)?;
+        Ok(self)
+    }
+
+    /// The memory of answered events: their number, about 150 bytes each, and their time.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] for a number outside 1,000 to 100,000,000.
+    pub fn identities(mut self, max: usize, window: Duration) -> Result<Self, GatewayError> {
+        self.max_identities = in_range("the limit of identities", max, 1_000, 100_000_000)?;
+        self.identity_window = window;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_of_a_route_is_literal() {
+        let route = |path: &str| Route::new(path, "events".parse().unwrap());
+        assert!(route("/").is_ok());
+        assert!(route("/a/b-c.d_~").is_ok());
+        for path in ["", "a", "/{x}", "/*", "/a b", "/ü", "/a?b", "/%41"] {
+            assert!(route(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        let settings = GatewaySettings::default;
+        assert!(settings().max_bytes(64 << 10, 64 << 10, 128 << 10).is_ok());
+        assert!(
+            settings()
+                .max_bytes((64 << 10) - 1, 1 << 20, 1 << 24)
+                .is_err()
+        );
+        assert!(settings().max_bytes(1 << 20, 1 << 19, 1 << 24).is_err());
+        assert!(settings().max_bytes(1 << 20, 1 << 20, 1 << 20).is_err());
+        assert!(settings().deadline(Duration::ZERO).is_err());
+        assert!(settings().max_requests(1).is_err());
+        assert!(settings().max_batch(0).is_err());
+        let error = settings().identities(1, Duration::ZERO).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the limit of identities is 1; it must be from 1000 to 100000000"
+        );
+    }
+}
