@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::catch_up::StreamInfo;
-use crate::nats::api::ask_in;
+use crate::nats::api::{ask_in, cant_read};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -18,7 +18,12 @@ pub(crate) async fn stream_created(
     stream: &str,
     domain: Option<&str>,
 ) -> Result<Option<String>, PublishError> {
-    let stream = StreamName::trusted(stream);
+    let name = |text: &str| {
+        let name = text.parse::<StreamName>();
+        name.map_err(|error| cant_read(&format!("its acknowledgement names it wrongly: {error}")))
+    };
+    let stream = name(stream)?;
+    domain.map(name).transpose()?;
     // The configured API first: a user may be confined to it.
     for api in [None, domain] {
         let question = Question::StreamInfo(&stream);
