@@ -190,8 +190,8 @@ impl Spool {
     pub(crate) fn at_once(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
         let (log, backlog) = log::opening::open(
             disk,
-            Access::Write {
-                segment_bytes: 64 << 10,
+            Access {
+                segment_bytes: Some(64 << 10),
                 has_threads: false,
             },
         )?;
@@ -353,8 +353,8 @@ impl Drop for Spool {
 
 /// How a spool with this limit is written.
 fn access(limit_bytes: u64) -> Access {
-    Access::Write {
-        segment_bytes: (limit_bytes / 16).clamp(256 << 10, 16 << 20),
+    Access {
+        segment_bytes: Some((limit_bytes / 16).clamp(256 << 10, 16 << 20)),
         has_threads: true,
     }
 }

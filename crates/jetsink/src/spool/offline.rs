@@ -94,8 +94,8 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError`]: there is none, a sink has it open, another format, or the disk.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
-        let access = Access::Write {
-            segment_bytes: SEGMENT_BYTES,
+        let access = Access {
+            segment_bytes: Some(SEGMENT_BYTES),
             has_threads: false,
         };
         Self::open_for(directory, access)
@@ -148,7 +148,7 @@ impl SpoolFile {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn verify(directory: &Path) -> Result<SpoolCheck, SpoolError> {
-        let mut spool = Self::open_for(directory, Access::Read)?;
+        let mut spool = Self::open_for(directory, Access::READ)?;
         let check = spool.check();
         // Its end would be written.
         spool.log = None;

@@ -60,11 +60,7 @@ impl Active {
         let mut offset = self.tail + group.bytes.len() as u64;
         for (record, index) in records.iter().zip(next..) {
             let size = record.size();
-            group.places.push(Place {
-                index,
-                offset,
-                size,
-            });
+            group.places.push(Place::new(index, offset, size));
             offset += size;
             let bytes = &mut group.bytes;
             record.head(index, next).encode(self.id, bytes);

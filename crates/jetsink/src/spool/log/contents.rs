@@ -105,13 +105,8 @@ impl Contents {
     }
 
     fn add_entry(&mut self, offset: u64, head: &Head, subject: Option<Subject>) {
-        let place = Place {
-            index: head.index,
-            offset,
-            size: head.size(),
-        };
         self.entries.push(Entry {
-            place,
+            place: Place::new(head.index, offset, head.size()),
             subject,
             replaces: head.replaces,
         });

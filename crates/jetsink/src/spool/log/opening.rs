@@ -27,15 +27,19 @@ use crate::outcome::SpoolError;
 use crate::spool::clock::Clock;
 
 /// The right to change the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Write {
-        segment_bytes: u64,
-        /// Whether threads prepare and rewrite segments, or the caller does.
-        has_threads: bool,
-    },
-    /// Changes nothing.
-    Read,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access {
+    /// The size of new segments; `None` to change nothing.
+    pub(crate) segment_bytes: Option<u64>,
+    /// Whether threads prepare and rewrite segments, or the caller does.
+    pub(crate) has_threads: bool,
+}
+
+impl Access {
+    pub(crate) const READ: Self = Self {
+        segment_bytes: None,
+        has_threads: false,
+    };
 }
 
 /// Opens the log in a folder that is locked.
@@ -49,14 +53,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         let path = disk.path().join("spool.redb");
         return Err(SpoolError::OldStore { path });
     }
-    let (writes, segment_bytes, has_threads) = match access {
-        Access::Write {
-            segment_bytes,
-            has_threads,
-        } => (true, segment_bytes, has_threads),
-        Access::Read => (false, 0, false),
-    };
-    let mut log = Log::new(Arc::clone(&disk), segment_bytes, has_threads);
+    let writes = access.segment_bytes.is_some();
+    let mut log = Log::new(Arc::clone(&disk), access);
     let mut segments = Vec::new();
     for name in names {
         if name.ends_with(PREPARED) && writes {

@@ -10,6 +10,16 @@ pub(crate) struct Place {
     pub(crate) size: u64,
 }
 
+impl Place {
+    pub(crate) fn new(index: u64, offset: u64, size: u64) -> Self {
+        Self {
+            index,
+            offset,
+            size,
+        }
+    }
+}
+
 /// Places in ascending order of their index, as differences of variable length.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -122,11 +132,7 @@ fn next(before: Place, rest: &mut &[u8]) -> Option<Place> {
     let step = (step >> 1).cast_signed() ^ -(step & 1).cast_signed();
     let offset = (before.offset + before.size).checked_add_signed(step)?;
     let size = get(rest)?;
-    Some(Place {
-        index,
-        offset,
-        size,
-    })
+    Some(Place::new(index, offset, size))
 }
 
 fn put(bytes: &mut Vec<u8>, mut number: u64) {

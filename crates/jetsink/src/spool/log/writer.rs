@@ -13,6 +13,7 @@ use super::event::NewRecord;
 use super::files::Files;
 use super::format::{Kind, State};
 use super::index::Index;
+use super::opening::Access;
 use super::places::Place;
 use super::prepared::Preparing;
 use super::reserve::{Reserve, is_full};
@@ -27,6 +28,13 @@ pub(crate) struct Failed {
     /// Whether the records may be on the disk all the same. They are then written again before any
     /// other.
     pub(crate) in_doubt: bool,
+}
+
+impl Failed {
+    fn undone(error: io::Error) -> Self {
+        let in_doubt = false;
+        Self { error, in_doubt }
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +62,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, has_threads: bool) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, access: Access) -> Self {
         let files = Arc::new(Files::new(Arc::clone(&disk)));
         Self {
             index: Arc::new(Mutex::new(Index::new(Arc::clone(&files)))),
@@ -62,14 +70,14 @@ impl Log {
             reserve: Reserve::new(Arc::clone(&disk)),
             seals: Seals::new(Arc::clone(&disk)),
             disk,
-            segment_bytes,
+            segment_bytes: access.segment_bytes.unwrap_or(0),
             active: None,
             next_number: 1,
             next_index: 0,
             clock: Clock::start(None, SystemTime::now),
             state: State::default(),
             in_doubt: Vec::new(),
-            has_threads,
+            has_threads: access.has_threads,
             preparing: None,
             rewriting: None,
             is_folder_changed: false,
@@ -96,31 +104,30 @@ impl Log {
     /// the disk.
     pub(crate) fn append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
         self.resolve_doubt()?;
-        let mut in_doubt = false;
         let mut failed = None;
         // The second time in a new segment, the third time in the room of the reserve.
         for attempt in 0..3 {
             if attempt == 2 && !self.may_use_reserve(records, failed.as_ref()) {
                 break;
             }
-            match self.try_append(records) {
-                Ok(()) => return Ok(()),
-                Err((error, undone)) => {
-                    in_doubt |= !undone;
-                    failed = Some(error);
-                }
-            }
+            let Err(mut again) = self.try_append(records) else {
+                return Ok(());
+            };
+            again.in_doubt |= failed.is_some_and(|before: Failed| before.in_doubt);
+            failed = Some(again);
         }
-        if in_doubt {
+        let Some(failed) = failed else {
+            return Ok(());
+        };
+        if failed.in_doubt {
             self.in_doubt = records.iter().map(|record| (*record).clone()).collect();
         }
-        let error = failed.unwrap_or_else(|| io::Error::other("not written"));
-        Err(Failed { error, in_doubt })
+        Err(failed)
     }
 
     /// Gives up the reserve for what replay writes; events are refused instead.
-    fn may_use_reserve(&mut self, records: &[&NewRecord], failed: Option<&io::Error>) -> bool {
-        failed.is_some_and(is_full)
+    fn may_use_reserve(&mut self, records: &[&NewRecord], failed: Option<&Failed>) -> bool {
+        failed.is_some_and(|failed| is_full(&failed.error))
             && records.iter().all(|record| record.kind() != Kind::Event)
             && self.reserve.release()
     }
@@ -132,12 +139,9 @@ impl Log {
         }
         let records = std::mem::take(&mut self.in_doubt);
         let result = self.try_append(&records.iter().collect::<Vec<_>>());
-        result.map_err(|(error, _)| {
+        result.map_err(|Failed { error, .. }| {
             self.in_doubt = records;
-            Failed {
-                error,
-                in_doubt: false,
-            }
+            Failed::undone(error)
         })
     }
 
@@ -145,8 +149,7 @@ impl Log {
         !self.in_doubt.is_empty()
     }
 
-    /// An error comes with whether the disk is as it was before.
-    fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), (io::Error, bool)> {
+    fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
         let size: u64 = records.iter().map(|record| record.size()).sum();
         if let Some(active) = &self.active
             && active.tail + size > active.prepared_bytes.max(self.segment_bytes)
@@ -157,7 +160,7 @@ impl Log {
         let (mut active, start, is_new) = match self.active.take() {
             Some(active) => (active, Vec::new(), false),
             None => {
-                let (active, start) = self.begin().map_err(|error| (error, true))?;
+                let (active, start) = self.begin().map_err(Failed::undone)?;
                 (active, start, true)
             }
         };
@@ -179,7 +182,10 @@ impl Log {
                 self.appended(active, records, &places);
                 Ok(())
             }
-            Err(error) => Err((error, self.undo(active, is_new).is_ok())),
+            Err(error) => {
+                let in_doubt = self.undo(active, is_new).is_err();
+                Err(Failed { error, in_doubt })
+            }
         }
     }
 

@@ -245,8 +245,8 @@ async fn change_that_fails_names_the_reason() {
         spool.append_event(&event, None, soon()).await.unwrap();
     }
     drop(spool);
-    let access = Access::Write {
-        segment_bytes: 64 << 10,
+    let access = Access {
+        segment_bytes: Some(64 << 10),
         has_threads: false,
     };
     for (fault, reason) in [

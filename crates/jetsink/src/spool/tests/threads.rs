@@ -44,8 +44,8 @@ async fn panic_of_the_writer_is_an_error_of_the_waiting_and_of_each_later_event(
 #[tokio::test]
 async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     let disk = SimulatedDisk::default();
-    let small = Access::Write {
-        segment_bytes: 4_096,
+    let small = Access {
+        segment_bytes: Some(4_096),
         has_threads: false,
     };
     let (mut log, _) = opening::open(disk.open(), small).unwrap();

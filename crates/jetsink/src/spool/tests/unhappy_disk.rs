@@ -18,8 +18,8 @@ use crate::spool::log::writer::{Log, segment_name};
 use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
 use crate::{Envelope, MessageId};
 
-const SMALL: Access = Access::Write {
-    segment_bytes: 32 << 10,
+const SMALL: Access = Access {
+    segment_bytes: Some(32 << 10),
     has_threads: false,
 };
 

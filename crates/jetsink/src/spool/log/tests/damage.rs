@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 
 use trial::{Dice, Trial};
 
-use super::model::{Fate, Found, Model, open, read};
+use super::model::{Fate, Found, LARGE, Model, open, read};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// The files of a process that was killed, with events that wait and some that have left.
 fn killed(groups: &[usize], is_at_rest: bool) -> (Files, Model) {
+    killed_with(groups, is_at_rest, 0)
+}
+
+/// As [`killed`], with events from this number on.
+fn killed_with(groups: &[usize], is_at_rest: bool, next: u64) -> (Files, Model) {
     let mut dice = Dice::new(7);
     let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+    model.next = next;
     let (mut log, _) = open(&disk).unwrap();
     for group in groups {
         assert!(model.append(&mut log, &disk, *group, &mut dice));
@@ -59,11 +65,17 @@ fn check(files: &Files, model: &Model) -> (u64, bool) {
 
 #[test]
 fn a_flipped_bit_costs_at_most_its_record_and_is_counted() {
-    let groups = [vec![1; 40], vec![16; 5], vec![256]];
-    let spools: Vec<_> = groups
-        .iter()
-        .flat_map(|groups| [true, false].map(|is_at_rest| (is_at_rest, killed(groups, is_at_rest))))
-        .collect();
+    let groups = [
+        (vec![1; 40], 0),
+        (vec![16; 5], 0),
+        (vec![256], 0),
+        (vec![5; 3], LARGE),
+    ];
+    let spools = groups.iter().flat_map(|(groups, next)| {
+        let killed = |is_at_rest| (is_at_rest, killed_with(groups, is_at_rest, *next));
+        [true, false].map(killed)
+    });
+    let spools: Vec<_> = spools.collect();
     for (_, (files, model)) in &spools {
         assert_eq!(check(files, model), (0, true));
     }

@@ -20,8 +20,8 @@ use crate::spool::tests::simulated_disk::SimulatedDisk;
 use crate::{Envelope, MessageId, Subject};
 
 /// Small, so that a history has many segments.
-pub(super) const ACCESS: Access = Access::Write {
-    segment_bytes: 32 << 10,
+pub(super) const ACCESS: Access = Access {
+    segment_bytes: Some(32 << 10),
     has_threads: false,
 };
 
@@ -47,7 +47,7 @@ pub(super) enum Fate {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) events: BTreeMap<u64, (usize, Fate)>,
-    next: u64,
+    pub(super) next: u64,
 }
 
 /// The contents of a log, by number of event.
@@ -62,8 +62,12 @@ pub(super) fn subject(number: usize) -> Subject {
     Subject::new(SUBJECTS[number]).unwrap()
 }
 
+/// Events from this number on have about 200 kB.
+pub(super) const LARGE: u64 = 1_000_000;
+
 fn payload(number: u64) -> Bytes {
     let length = match number % 11 {
+        _ if number >= LARGE => 200_000 + number as usize % 1_000,
         10 => 9_000 + number as usize * 37 % 3_000,
         n => 40 * n as usize,
     };
