@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
     Acknowledgement, Baselines, Connection, EachAlone, Envelope, Known, NatsPublisher,
-    PublishError, Scope, StoredIds, Subject, Window,
+    PublishError, Scope, StoredId, StoredIds, Window,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -65,7 +65,7 @@ impl jetsink::Publisher for Port {
         &self,
         events: &[Envelope],
         after: &Baselines,
-        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
     ) -> Result<StoredIds, PublishError> {
         match self {
             Self::Nats(publisher) => publisher.stored_ids(events, after, visit).await,

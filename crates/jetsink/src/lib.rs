@@ -31,7 +31,7 @@ pub use nats::connect::{self, ConnectCause, ConnectError, ConnectSettings, envir
 // Make a sink, with a spool or without.
 pub use publish::settings::{SettingsError, SinkSettings};
 pub use sink::Sink;
-pub use spool::SpoolSettings;
+pub use spool::{SpoolSettings, WhenUnconfirmed};
 
 // Turn an event into an envelope.
 #[doc(inline)]
@@ -63,8 +63,9 @@ pub use circuit::backoff;
 #[doc(inline)]
 pub use publish::retry::{self, with_retry};
 pub use publisher::baseline::{Baseline, Baselines};
+pub use publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 pub use publisher::window::{Sent, Window};
-pub use publisher::{Connection, EachAlone, Publisher, StoredIds};
+pub use publisher::{Connection, EachAlone, Publisher};
 
 // Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use common::*;
 use jetsink::{
-    Baselines, ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings,
-    SpoolSettings, StoredIds, Subject,
+    Baselines, ConnectSettings, Delivery, GapReason, NatsPublisher, Publisher as _, Sink,
+    SinkSettings, SpoolSettings, StoredId, StoredIds,
 };
 use nats_local::{NatsCluster, stored};
 use tokio::time::{Instant, sleep};
@@ -80,11 +80,18 @@ async fn event_proposed_by_the_leader_is_not_sent_again() {
     println!("{}", sink.status());
     // Otherwise this shows nothing: there is something that the leader has taken and not stored.
     let nothing = Baselines::new();
-    let mut visit = |_: &[&Subject], _: &str| {};
+    let mut visit = |_: StoredId<'_>| {};
     let asked = [event("events.a", "again")];
     let looked_up = sink.publisher().stored_ids(&asked, &nothing, &mut visit);
-    let unread = StoredIds::VisitedExcept(vec![asked[0].subject().clone()]);
-    assert_eq!(looked_up.await, Ok(unread));
+    let looked_up = looked_up.await;
+    let Ok(StoredIds::VisitedExcept(gaps)) = &looked_up else {
+        panic!("{looked_up:?}");
+    };
+    assert_eq!(gaps[0].subjects, [asked[0].subject().clone()]);
+    assert!(
+        matches!(gaps[0].reason, GapReason::Unanswered(_)),
+        "{gaps:?}"
+    );
     cluster.server(replica).thaw().unwrap();
 
     let thawed = Instant::now();

@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::Config;
 use common::*;
 use jetsink::{
     ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolSettings,
+    StreamReading, WhenUnconfirmed,
 };
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tempfile::TempDir;
@@ -40,11 +41,18 @@ struct World {
 
 impl World {
     async fn over(server: NatsServer) -> Self {
+        Self::of(server, None, WhenUnconfirmed::Deliver).await
+    }
+
+    async fn of(server: NatsServer, user: Option<(&str, &str)>, choice: WhenUnconfirmed) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let spool = SpoolSettings::new(folder.path());
+        let spool = SpoolSettings::new(folder.path()).when_unconfirmed(choice);
         let proxy = TcpProxy::to(server.port()).await.unwrap();
         let url = format!("nats://127.0.0.1:{}", proxy.port());
-        let connect = ConnectSettings::new(&url).unwrap();
+        let mut connect = ConnectSettings::new(&url).unwrap();
+        if let Some((user, password)) = user {
+            connect = connect.user_and_password(user, password);
+        }
         let publisher = NatsPublisher::connect(connect).await.unwrap();
         let settings = SinkSettings::default().deadline(DEADLINE).unwrap();
         let sink = Sink::with_spool(publisher, settings, spool).await.unwrap();
@@ -62,9 +70,13 @@ impl World {
         Self::over(server).await
     }
 
-    /// Emits events until the acknowledged ones are a baseline.
     async fn establish_a_baseline(&self, subject: &str) {
-        self.connected().await;
+        self.establish_a_baseline_on("events.b", subject).await;
+    }
+
+    /// Emits events until the acknowledged ones are a baseline.
+    async fn establish_a_baseline_on(&self, first: &str, subject: &str) {
+        self.connected(first).await;
         let end = Instant::now() + 6 * DEADLINE;
         for number in 0.. {
             let delivery = self.sink.emit(event(subject, format!("early {number}")));
@@ -89,9 +101,9 @@ impl World {
         sleep(Duration::from_millis(50)).await;
     }
 
-    async fn connected(&self) {
+    async fn connected(&self, subject: &str) {
         let give_up = Instant::now() + PATIENCE;
-        while self.sink.emit(event("events.b", "other")).await.unwrap() == Delivery::Spooled {
+        while self.sink.emit(event(subject, "other")).await.unwrap() == Delivery::Spooled {
             assert!(Instant::now() < give_up, "{}", self.sink.status());
             sleep(Duration::from_millis(20)).await;
         }
@@ -115,6 +127,22 @@ impl World {
         payloads
             .filter(|p| !p.starts_with("early") && !p.starts_with("other"))
             .collect()
+    }
+
+    /// As `payloads`, by an operator's reader, which needs no consumer.
+    async fn read(&self, stream: &str) -> Vec<String> {
+        let stream = stream.parse().unwrap();
+        let admin = self.sink.publisher().admin();
+        let mut reader = admin
+            .read_stream(&stream, StreamReading::Whole)
+            .await
+            .unwrap();
+        let mut payloads = Vec::new();
+        while let Some(event) = reader.next().await.unwrap() {
+            payloads.push(String::from_utf8(event.payload.to_vec()).unwrap());
+        }
+        payloads.retain(|p| !p.starts_with("early") && !p.starts_with("other"));
+        payloads
     }
 
     /// Messages of another publisher.
@@ -188,4 +216,185 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// The subject of events whose stream transforms or is reached by another way is not that of their messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_is_stored_under_another_subject_is_stored_once() {
+    let transforming = Config {
+        subject_transform: Some(async_nats::jetstream::stream::SubjectTransform {
+            source: "events.>".to_owned(),
+            destination: "stored.>".to_owned(),
+        }),
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(transforming).await;
+    once(&world, "events.a").await;
+
+    let server = NatsServer::builder()
+        .config("mappings = { \"plain.>\": \"events.>\" }")
+        .start()
+        .await
+        .unwrap();
+    let config = forgetful("EVENTS", "events.>");
+    server.create_stream_with(config).await.unwrap();
+    let world = World::over(server).await;
+    once(&world, "plain.a").await;
+}
+
+async fn once(world: &World, subject: &str) {
+    world.establish_a_baseline_on("events.a", subject).await;
+    world.lose_acknowledgements(subject, &LOST).await;
+    world.drain().await;
+    assert_eq!(world.read("EVENTS").await, LOST);
+    let status = world.sink.spool_status().unwrap();
+    assert_eq!(status.possible_duplicates, 0, "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_that_restricts_or_refuses_consumers_is_looked_up() {
+    use async_nats::jetstream::stream::{ConsumerLimits, RetentionPolicy};
+    let limits = ConsumerLimits {
+        inactive_threshold: Duration::from_secs(3),
+        max_ack_pending: 1_000,
+    };
+    let limited = Config {
+        consumer_limits: Some(limits),
+        ..forgetful("EVENTS", "events.>")
+    };
+    once(&World::with(limited).await, "events.a").await;
+
+    let full = Config {
+        max_consumers: 1,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(full).await;
+    let jetstream = world.server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let consumer = async_nats::jetstream::consumer::pull::Config::default();
+    stream.create_consumer(consumer).await.unwrap();
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    assert_eq!(world.read("EVENTS").await, LOST);
+
+    // What is consumed can't be found; what is not consumed can.
+    let queue = Config {
+        retention: RetentionPolicy::WorkQueue,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(queue).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    assert_eq!(world.read("EVENTS").await, LOST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_of_an_account_that_may_not_be_read_is_delivered_to_or_held() {
+    for choice in [WhenUnconfirmed::Deliver, WhenUnconfirmed::Hold] {
+        let accounts = r#"accounts = {
+            owner: { jetstream: enabled, users: [ { user: owner, password: owner } ],
+                     exports: [ { service: "events.>", response: stream } ] },
+            importer: { users: [ { user: importer, password: importer } ],
+                        imports: [ { service: { account: owner, subject: "events.>" } } ] } }"#;
+        let server = NatsServer::builder()
+            .config(accounts)
+            .start()
+            .await
+            .unwrap();
+        let owner =
+            async_nats::ConnectOptions::with_user_and_password("owner".into(), "owner".into());
+        let jetstream = async_nats::jetstream::new(owner.connect(server.url()).await.unwrap());
+        let config = forgetful("EVENTS", "events.>");
+        jetstream.create_stream(config).await.unwrap();
+        let world = World::of(server, Some(("importer", "importer")), choice).await;
+        world.establish_a_baseline("events.a").await;
+        world.lose_acknowledgements("events.a", &LOST).await;
+        world.proxy.heal();
+        let messages = async || {
+            let messages = stored(&jetstream, "EVENTS").await.unwrap().into_iter();
+            let payloads = messages.map(|m| String::from_utf8(m.payload.to_vec()).unwrap());
+            payloads
+                .filter(|p| LOST.contains(&p.as_str()))
+                .collect::<Vec<_>>()
+        };
+        match choice {
+            WhenUnconfirmed::Deliver => {
+                world.drain().await;
+                assert_eq!(messages().await, ["a", "a", "b", "c"]);
+                assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 1);
+            }
+            WhenUnconfirmed::Hold => {
+                let give_up = Instant::now() + PATIENCE;
+                while world.sink.spool_status().unwrap().held_subjects == 0 {
+                    assert!(Instant::now() < give_up, "{}", world.sink.status());
+                    sleep(Duration::from_millis(20)).await;
+                }
+                sleep(Duration::from_secs(1)).await;
+                assert_eq!(messages().await, ["a"]);
+                let other = world.sink.emit(event("events.b", "other")).await.unwrap();
+                assert!(matches!(other, Delivery::Stored { .. }));
+                let status = world.sink.status();
+                assert!(status.to_string().contains("1 held subjects"), "{status}");
+            }
+        }
+    }
+}
+
+/// A keyed stream keeps the last state of each subject: an older one must not replace it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyed_stream_never_ends_at_an_older_state() {
+    let keyed = Config {
+        max_messages_per_subject: 1,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(keyed).await;
+    world.establish_a_baseline("events.a").await;
+    // All of them are in flight when their acknowledgements are lost.
+    world.proxy.impair(Impairment::SwallowFromServer);
+    let mut pipeline = world
+        .sink
+        .pipeline(std::num::NonZeroUsize::new(16).unwrap());
+    for state in 0..10 {
+        let envelope = event("events.a", format!("state {state}"));
+        assert!(pipeline.push(envelope).is_ok());
+    }
+    while let Some(result) = pipeline.next().await {
+        assert_eq!(result.unwrap(), Delivery::Spooled);
+    }
+    drop(pipeline);
+    sleep(Duration::from_millis(300)).await;
+    world.proxy.impair(Impairment::Reset);
+    sleep(Duration::from_millis(50)).await;
+    let before = last_sequence(&world).await;
+    world.drain().await;
+    assert_eq!(world.payloads("EVENTS").await, ["state 9"]);
+    assert_eq!(
+        last_sequence(&world).await,
+        before,
+        "an older state was stored"
+    );
+    assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 0);
+}
+
+async fn last_sequence(world: &World) -> u64 {
+    let jetstream = world.server.jetstream().await.unwrap();
+    let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
+    stream.info().await.unwrap().state.last_sequence
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_a_stream_may_have_dropped_is_a_possible_duplicate() {
+    let small = Config {
+        max_messages: 5,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(small).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.others("events.b", 10).await;
+    world.drain().await;
+    assert_eq!(world.payloads("EVENTS").await, LOST);
+    assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 1);
 }

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::message::pattern::SubjectPattern;
+
 /// The part of each message that a [`StreamReader`](crate::StreamReader) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamReading {
@@ -94,19 +96,38 @@ impl StreamQuery {
         if !self.subjects.is_empty() {
             config["filter_subjects"] = json!(self.subjects);
         }
-        let sequence = match self.start {
-            StreamStart::First => 1,
-            StreamStart::Sequence(sequence) => sequence.max(1),
-            StreamStart::Last(count) => last.saturating_sub(count).saturating_add(1),
-            StreamStart::New => last.saturating_add(1),
+        match self.start {
             StreamStart::Time(time) => {
                 config["deliver_policy"] = "by_start_time".into();
                 config["opt_start_time"] = rfc3339(time).into();
                 config["opt_start_seq"] = Value::Null;
-                return;
             }
+            _ => config["opt_start_seq"] = self.first(last).into(),
+        }
+    }
+
+    /// The first sequence number that may be selected in a stream with this last one.
+    pub(super) fn first(&self, last: u64) -> u64 {
+        match self.start {
+            StreamStart::First | StreamStart::Time(_) => 1,
+            StreamStart::Sequence(sequence) => sequence.max(1),
+            StreamStart::Last(count) => last.saturating_sub(count).saturating_add(1),
+            StreamStart::New => last.saturating_add(1),
+        }
+    }
+
+    /// Whether a message with this subject and time is selected.
+    pub(super) fn selects(&self, subject: &str, stored_at: SystemTime) -> bool {
+        let is_late = match self.start {
+            StreamStart::Time(time) => stored_at >= time,
+            _ => true,
         };
-        config["opt_start_seq"] = sequence.into();
+        let mut patterns = self.subjects.iter();
+        is_late
+            && (self.subjects.is_empty()
+                || patterns.any(|pattern| {
+                    SubjectPattern::new(pattern.as_str()).is_ok_and(|p| p.matches(subject))
+                }))
     }
 }
 

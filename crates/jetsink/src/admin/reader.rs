@@ -1,27 +1,35 @@
 //! Reads a stream's messages in their order.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::Admin;
-use super::query::StreamQuery;
+use super::query::{StreamQuery, StreamReading};
 use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
 use crate::nats::read::catch_up::{CatchUp, Cluster, StreamInfo};
-use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, consumer, next};
+use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, next};
+use crate::nats::read::get::{Got, messages_from};
+use crate::nats::read::is_consumer_refused;
 use crate::nats::read::message_info::MessageInfo;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::PublishError;
+
+/// The interval at which a stream without a consumer is asked for new messages.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// One message of a stream, by [`StreamReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +51,23 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
+    fn got(got: Got, stored_at: SystemTime, reading: StreamReading) -> Self {
+        let headers = got.headers.as_ref();
+        let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
+        Self {
+            sequence: got.sequence,
+            stored_at,
+            message_id: message_id.map(ToString::to_string),
+            is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
+            subject: got.subject,
+            payload: match reading {
+                StreamReading::Whole => got.payload,
+                StreamReading::HeadersOnly => Bytes::new(),
+            },
+            headers: got.headers,
+        }
+    }
+
     fn of(message: Message, info: &MessageInfo) -> Self {
         let headers = message.headers.as_ref();
         let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
@@ -99,29 +124,45 @@ fn pairs(headers: Option<&HeaderMap>) -> Vec<(&str, &str)> {
 pub struct StreamReader {
     shared: Arc<Shared>,
     session: Arc<Session>,
-    messages: Subscriber,
     stream: StreamName,
-    consumer: String,
-    /// Messages from the consumer so far.
-    received: u64,
-    idle: u32,
+    source: Source,
     first: u64,
     last: u64,
     created: String,
     stored: u64,
     waiting: u64,
     follows: bool,
-    catch_up: CatchUp,
     ended: bool,
+}
+
+/// Where a reader's messages come from.
+enum Source {
+    Consumer(Box<Consumer>),
+    /// One request per message, for a stream that allows no consumer.
+    Get {
+        query: StreamQuery,
+        /// The next sequence number.
+        from: u64,
+        at_hand: VecDeque<Got>,
+    },
+}
+
+struct Consumer {
+    messages: Subscriber,
+    name: String,
+    /// Messages so far.
+    received: u64,
+    idle: u32,
+    catch_up: CatchUp,
 }
 
 impl Admin<'_> {
     /// Returns a reader of the messages that `query` selects, over an ephemeral consumer without
-    /// acknowledgements. [`close`](StreamReader::close) deletes the consumer; otherwise the server deletes it
+    /// acknowledgements. A stream that allows none, such as a work queue, is read by one request per message. [`close`](StreamReader::close) deletes the consumer; otherwise the server deletes it
     /// 10 seconds after the reader is dropped.
     ///
     /// Each request takes at most 2 seconds. The user needs the permission to publish to the JetStream API's
-    /// `STREAM.INFO.<stream>` and `CONSUMER.CREATE.<stream>` and to `$JS.FC.>`;
+    /// `STREAM.INFO.<stream>`, and `CONSUMER.CREATE.<stream>` and `$JS.FC.>`, or `STREAM.MSG.GET.<stream>`;
     /// `CONSUMER.DELETE.<stream>.*` is optional.
     ///
     /// ```no_run
@@ -138,55 +179,93 @@ impl Admin<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059) or is a
-    /// work queue with a consumer (10098 to 10101); [`PublishError::PermissionDenied`];
+    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059); [`PublishError::PermissionDenied`];
     /// [`PublishError::AckTimeout`] if the broker does not answer.
     pub async fn read_stream(
         self,
         stream: &StreamName,
         query: impl Into<StreamQuery>,
     ) -> Result<StreamReader, PublishError> {
-        #[derive(Deserialize)]
-        struct Created {
-            name: String,
-            num_pending: u64,
-            cluster: Option<Cluster>,
-        }
         let query = query.into();
         let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let info: StreamInfo =
             ask(shared, &session, Question::StreamInfo(stream), &json!({})).await?;
-        let inbox = session.client.new_inbox();
-        let messages = session
-            .client
-            .subscribe(inbox.clone())
-            .await
-            .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
-        let mut config = consumer(&inbox, 0);
-        query.amend(&mut config, info.state.last_seq);
-        let details = json!({ "stream_name": stream.as_str(), "config": config });
-        let consumer: Created =
-            ask(shared, &session, Question::ConsumerCreate(stream), &details).await?;
-        let catch_up = info.catch_up(consumer.cluster.as_ref());
+        let consumer = match info.config.allows_readers() {
+            true => match consume(shared, &session, stream, &query, &info).await {
+                Err(error) if is_consumer_refused(&error) => None,
+                consumer => Some(consumer?),
+            },
+            // A consumer would change what the stream keeps, or would be refused.
+            false => None,
+        };
+        let (first, last) = (info.state.first_seq, info.state.last_seq);
+        let (source, stored, ended) = match consumer {
+            Some((consumer, stored)) => {
+                let ended = stored == 0 && consumer.catch_up.is_complete();
+                (Source::Consumer(Box::new(consumer)), stored, ended)
+            }
+            None => {
+                let from = query.first(last).max(first);
+                let stored = (last + 1).saturating_sub(from).min(info.state.messages);
+                let at_hand = VecDeque::new();
+                let follows_on = query.clone();
+                let source = Source::Get {
+                    query: follows_on,
+                    from,
+                    at_hand,
+                };
+                (source, stored, stored == 0)
+            }
+        };
         Ok(StreamReader {
             shared: Arc::clone(shared),
             session,
-            messages,
             stream: stream.clone(),
-            consumer: consumer.name,
-            received: 0,
-            idle: 0,
-            first: info.state.first_seq,
-            last: info.state.last_seq,
+            source,
+            first,
+            last,
             created: info.created,
-            stored: consumer.num_pending,
-            waiting: consumer.num_pending,
+            stored,
+            waiting: stored,
             follows: query.follows,
-            ended: !query.follows && consumer.num_pending == 0 && catch_up.is_complete(),
-            catch_up,
+            ended: ended && !query.follows,
         })
     }
+}
+
+/// Creates a consumer; also returns the number of messages that it will send.
+async fn consume(
+    shared: &Shared,
+    session: &Session,
+    stream: &StreamName,
+    query: &StreamQuery,
+    info: &StreamInfo,
+) -> Result<(Consumer, u64), PublishError> {
+    #[derive(Deserialize)]
+    struct Created {
+        name: String,
+        num_pending: u64,
+        cluster: Option<Cluster>,
+    }
+    let inbox = session.client.new_inbox();
+    let messages = session
+        .client
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
+    let mut config = info.config.consumer(&inbox, 0);
+    query.amend(&mut config, info.state.last_seq);
+    let details = json!({ "stream_name": stream.as_str(), "config": config });
+    let created: Created = ask(shared, session, Question::ConsumerCreate(stream), &details).await?;
+    let consumer = Consumer {
+        messages,
+        name: created.name,
+        received: 0,
+        idle: 0,
+        catch_up: info.catch_up(created.cluster.as_ref()),
+    };
+    Ok((consumer, created.num_pending))
 }
 
 impl StreamReader {
@@ -236,37 +315,47 @@ impl StreamReader {
         if self.ended {
             return Ok(None);
         }
+        match self.source {
+            Source::Consumer(_) => self.next_consumed().await,
+            Source::Get { .. } => self.next_got().await,
+        }
+    }
+
+    async fn next_consumed(&mut self) -> Result<Option<StoredEvent>, PublishError> {
+        let Source::Consumer(consumer) = &mut self.source else {
+            return Ok(None);
+        };
         let message = loop {
-            match next(&self.shared, &self.session, &mut self.messages).await? {
+            match next(&self.shared, &self.session, &mut consumer.messages).await? {
                 Next::Stored(message) => break message,
-                Next::Idle { delivered, .. } if delivered > self.received => {
+                Next::Idle { delivered, .. } if delivered > consumer.received => {
                     return Err(cant_read("messages were lost in transit"));
                 }
                 Next::Idle { .. } if self.follows => self.waiting = 0,
                 Next::Idle { passed, .. } => {
-                    self.catch_up.observed(passed);
-                    self.idle += 1;
-                    if self.idle < IDLE_AT_THE_END {
+                    consumer.catch_up.observed(passed);
+                    consumer.idle += 1;
+                    if consumer.idle < IDLE_AT_THE_END {
                         continue;
                     }
-                    self.catch_up.check()?;
+                    consumer.catch_up.check()?;
                     // The remaining messages have been removed meanwhile.
                     self.ended = true;
                     return Ok(None);
                 }
             }
         };
-        self.idle = 0;
+        consumer.idle = 0;
         let info = MessageInfo::of(&message)
             .ok_or_else(|| cant_read("a message has no sequence number"))?;
-        self.received += 1;
+        consumer.received += 1;
         self.waiting = info.pending;
-        if info.delivered != self.received {
+        if info.delivered != consumer.received {
             return Err(cant_read("messages were lost in transit"));
         }
-        self.catch_up.observed(info.sequence);
+        consumer.catch_up.observed(info.sequence);
         if !self.follows {
-            let is_last = info.pending == 0 && self.catch_up.is_complete();
+            let is_last = info.pending == 0 && consumer.catch_up.is_complete();
             self.ended = info.sequence >= self.last || is_last;
             if info.sequence > self.last {
                 return Ok(None);
@@ -275,11 +364,58 @@ impl StreamReader {
         Ok(Some(StoredEvent::of(message, &info)))
     }
 
+    async fn next_got(&mut self) -> Result<Option<StoredEvent>, PublishError> {
+        let Source::Get {
+            query,
+            from,
+            at_hand,
+        } = &mut self.source
+        else {
+            return Ok(None);
+        };
+        loop {
+            if let Some(got) = at_hand.pop_front() {
+                if !self.follows && got.sequence > self.last {
+                    self.ended = true;
+                    return Ok(None);
+                }
+                self.waiting = self.last.saturating_sub(got.sequence);
+                let stored_at = got.time.parse::<Timestamp>().unwrap_or_default();
+                let stored_at = SystemTime::from(stored_at);
+                if query.selects(&got.subject, stored_at) {
+                    return Ok(Some(StoredEvent::got(got, stored_at, query.reading)));
+                }
+                continue;
+            }
+            if !self.follows && *from > self.last {
+                self.ended = true;
+                return Ok(None);
+            }
+            let messages =
+                messages_from(&self.shared, &self.session, None, &self.stream, *from).await?;
+            match messages.last() {
+                Some(last) => *from = last.sequence + 1,
+                None if self.follows => {
+                    self.waiting = 0;
+                    sleep(LOOK_AGAIN).await;
+                }
+                None => {
+                    self.ended = true;
+                    return Ok(None);
+                }
+            }
+            at_hand.extend(messages);
+        }
+    }
+
     /// Deletes the consumer, within 2 seconds. If that fails, the server deletes it 10 seconds later.
     pub async fn close(self) {
+        let Source::Consumer(consumer) = &self.source else {
+            return;
+        };
         let question = Question::ConsumerDelete {
             stream: &self.stream,
-            consumer: &self.consumer,
+            consumer: &consumer.name,
         };
         let _: Result<Value, _> = ask(&self.shared, &self.session, question, &json!({})).await;
     }

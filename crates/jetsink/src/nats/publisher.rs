@@ -14,11 +14,11 @@ use super::session::Session;
 use super::shared::Shared;
 use super::window::NatsWindow;
 use crate::message::envelope::Envelope;
-use crate::message::subject::Subject;
 use crate::outcome::{Acknowledgement, PublishError};
 use crate::publisher::baseline::Baselines;
+use crate::publisher::look_up::{StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, Publisher, StoredIds};
+use crate::publisher::{Connection, Publisher};
 
 /// A [`Publisher`] over one NATS connection at a time.
 ///
@@ -129,7 +129,7 @@ impl Publisher for NatsPublisher {
         &self,
         events: &[Envelope],
         after: &Baselines,
-        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
     ) -> Result<StoredIds, PublishError> {
         let session = self.shared.session().ok_or(PublishError::NotConnected)?;
         stored_ids(&self.shared, &session, events, after, visit).await

@@ -13,6 +13,8 @@ pub(crate) enum Question<'a> {
     StreamInfo(&'a StreamName),
     StreamCreate(&'a StreamName),
     StreamUpdate(&'a StreamName),
+    /// One message, from the stream's leader.
+    MessageGet(&'a StreamName),
     ConsumerCreate(&'a StreamName),
     ConsumerDelete {
         stream: &'a StreamName,
@@ -29,6 +31,7 @@ impl fmt::Display for Question<'_> {
             Self::StreamInfo(stream) => write!(f, "STREAM.INFO.{stream}"),
             Self::StreamCreate(stream) => write!(f, "STREAM.CREATE.{stream}"),
             Self::StreamUpdate(stream) => write!(f, "STREAM.UPDATE.{stream}"),
+            Self::MessageGet(stream) => write!(f, "STREAM.MSG.GET.{stream}"),
             Self::ConsumerCreate(stream) => write!(f, "CONSUMER.CREATE.{stream}"),
             Self::ConsumerDelete { stream, consumer } => {
                 write!(f, "CONSUMER.DELETE.{stream}.{consumer}")

@@ -316,7 +316,7 @@ impl Shared {
         session: &Session,
         envelope: &Envelope,
         deadline: Instant,
-    ) -> Result<Option<u64>, PublishError> {
+    ) -> Result<Option<Accepted>, PublishError> {
         let headers = wire::probe_headers(envelope, self.expected_stream())?;
         let message = check_size(session, envelope, headers)?;
         let answer = match self.send(session, envelope, message, deadline).await {
@@ -327,12 +327,16 @@ impl Shared {
             Ok(stored) => {
                 warn!(stream = %stored.stream, sequence = stored.sequence,
                     "the stream has stored a message that expected an impossible last sequence");
-                Ok(Some(stored.sequence))
+                Ok(Some(Accepted {
+                    sequence: stored.sequence,
+                    stream: Some(stored.stream),
+                }))
             }
-            // The caller knows that a stream captures the subject.
-            Err(PublishError::NoStream) => Err(PublishError::NoLeader),
             Err(PublishError::Refused(refusal)) => match wire::last_sequence(&refusal) {
-                Some(sequence) => Ok(Some(sequence)),
+                Some(sequence) => Ok(Some(Accepted {
+                    sequence,
+                    stream: wire::answering_stream(&answer),
+                })),
                 None => {
                     let error = PublishError::Refused(refusal);
                     let will_pass = error.scope() == Scope::Broker || error.is_transient();
@@ -389,6 +393,15 @@ fn check_size(
         });
     }
     Ok(OutMessage { headers, bytes })
+}
+
+/// The answer of a stream that accepted no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Its last sequence number, once it has stored every message that it has accepted.
+    pub(crate) sequence: u64,
+    /// Its name, unless the server leaves it out.
+    pub(crate) stream: Option<String>,
 }
 
 /// The headers of a message, and its size with them.

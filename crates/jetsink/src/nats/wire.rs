@@ -139,6 +139,12 @@ pub(crate) fn acknowledgement(
     }
 }
 
+/// Returns the name of the stream that answered, also in a refusal.
+pub(crate) fn answering_stream(message: &Message) -> Option<String> {
+    let answer: PublishAnswer = serde_json::from_slice(&message.payload).ok()?;
+    answer.stream.filter(|stream| !stream.is_empty())
+}
+
 /// A stream's answer to a publish (ADR-1, `io.nats.jetstream.api.v1.pub_ack_response`).
 #[derive(Deserialize)]
 struct PublishAnswer {

@@ -32,6 +32,8 @@ const SPOOL_OLDEST: &str = "jetsink_spool_oldest_event_age_seconds";
 const DEAD_LETTERS: &str = "jetsink_spool_dead_letters";
 const LENIENT: &str = "jetsink_lenient_events_total";
 const REPLAYED: &str = "jetsink_replayed_events_total";
+const POSSIBLE_DUPLICATES: &str = "jetsink_possible_duplicates_total";
+const HELD_SUBJECTS: &str = "jetsink_spool_held_subjects";
 const DAMAGED: &str = "jetsink_spool_damaged_events";
 
 /// Emits, publishes and the connection.
@@ -221,7 +223,9 @@ pub(crate) struct SpoolMeters {
     oldest_age: Gauge,
     dead_letters: Gauge,
     damaged: Gauge,
+    held_subjects: Gauge,
     pub(crate) replayed: Counter,
+    pub(crate) possible_duplicates: Counter,
 }
 
 impl SpoolMeters {
@@ -252,6 +256,14 @@ impl SpoolMeters {
             "Events found damaged and lost since the spool was opened."
         );
         describe_counter!(REPLAYED, "Events delivered from the spool.");
+        describe_counter!(
+            POSSIBLE_DUPLICATES,
+            "Events of the spool that were sent though they may have been stored before."
+        );
+        describe_gauge!(
+            HELD_SUBJECTS,
+            "Subjects in the spool that are held, because it can't be known whether their events are stored."
+        );
         Self {
             events: gauge!(SPOOL_EVENTS),
             subjects: gauge!(SPOOL_SUBJECTS),
@@ -261,6 +273,8 @@ impl SpoolMeters {
             dead_letters: gauge!(DEAD_LETTERS),
             damaged: gauge!(DAMAGED),
             replayed: counter!(REPLAYED),
+            possible_duplicates: counter!(POSSIBLE_DUPLICATES),
+            held_subjects: gauge!(HELD_SUBJECTS),
         }
     }
 
@@ -271,6 +285,7 @@ impl SpoolMeters {
         self.limit_bytes.set(status.limit_bytes as f64);
         self.dead_letters.set(status.dead_letters as f64);
         self.damaged.set(status.damaged as f64);
+        self.held_subjects.set(status.held_subjects as f64);
     }
 
     pub(crate) fn show_oldest(&self, age: Duration) {

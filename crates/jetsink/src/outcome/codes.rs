@@ -21,6 +21,8 @@ pub(crate) const JETSTREAM_NOT_ENABLED_FOR_ACCOUNT: u64 = 10_039;
 pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
 /// The message is larger than the stream's `max_msg_size`.
 pub(crate) const STREAM_MESSAGE_EXCEEDS_MAXIMUM: u64 = 10_054;
+/// No message has the sequence number, or a later one.
+pub(crate) const NO_MESSAGE_FOUND: u64 = 10_037;
 /// The stream does not exist.
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 /// Another stream than `Nats-Expected-Stream` captures the subject.
@@ -34,6 +36,8 @@ pub(crate) const STREAM_WRONG_LAST_SEQUENCE: u64 = 10_071;
 pub(crate) const JETSTREAM_NOT_ENABLED: u64 = 10_076;
 /// The stream's store refused the message; the text contains the reason.
 pub(crate) const STREAM_STORE_FAILED: u64 = 10_077;
+/// The consumer asks for more unacknowledged messages than the stream's `consumer_limits` allow.
+pub(crate) const CONSUMER_MAX_PENDING_ACK_EXCESS: u64 = 10_082;
 /// The headers are larger than a stream stores (65,535 bytes).
 pub(crate) const STREAM_HEADER_EXCEEDS_MAXIMUM: u64 = 10_097;
 /// A work-queue stream requires consumers with explicit acknowledgement.
@@ -46,6 +50,10 @@ pub(crate) const CONSUMER_WQ_CONSUMER_NOT_UNIQUE: u64 = 10_100;
 pub(crate) const CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL: u64 = 10_101;
 /// The stream is offline.
 pub(crate) const STREAM_OFFLINE: u64 = 10_118;
+/// The replicas of a consumer differ from those of its interest or work-queue stream.
+pub(crate) const CONSUMER_REPLICAS_SHOULD_MATCH_STREAM: u64 = 10_134;
+/// The consumer may be inactive for longer than the stream's `consumer_limits` allow.
+pub(crate) const CONSUMER_INACTIVE_THRESHOLD_EXCESS: u64 = 10_153;
 /// An earlier publish with the same message id is proposed to the replicas, and not stored yet.
 pub(crate) const STREAM_DUPLICATE_MESSAGE_CONFLICT: u64 = 10_158;
 /// As [`STREAM_WRONG_LAST_SEQUENCE`], without the number.

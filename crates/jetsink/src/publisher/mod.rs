@@ -5,6 +5,7 @@
 //! implement them with a script or a simulated broker.
 
 pub(crate) mod baseline;
+pub(crate) mod look_up;
 pub(crate) mod window;
 
 use std::fmt;
@@ -20,22 +21,10 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use crate::message::envelope::Envelope;
-use crate::message::subject::Subject;
 use crate::outcome::{Acknowledgement, PublishError};
 use baseline::Baselines;
+use look_up::{StoredId, StoredIds};
 use window::{Sent, Window};
-
-/// The result of a look-up of message ids, by [`Publisher::stored_ids`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoredIds {
-    /// All ids were visited.
-    Visited,
-    /// All ids except those of these subjects, whose streams do not answer at the moment.
-    VisitedExcept(Vec<Subject>),
-    /// This publisher cannot look up ids.
-    Unsupported,
-}
 
 /// The state of a publisher's connection: evidence for the broker's circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,7 +108,7 @@ pub trait Publisher: Send + Sync {
         &self,
         events: &[Envelope],
         after: &Baselines,
-        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
     ) -> impl Future<Output = Result<StoredIds, PublishError>> + Send {
         let _ = (events, after, visit);
         std::future::ready(Ok(StoredIds::Unsupported))

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
-use crate::message::subject::Subject;
 use crate::outcome::{Delivery, EmitError};
 use crate::pipeline::Pipeline;
 use crate::publish::Direct;
@@ -51,9 +50,9 @@ impl<'a, P: Publisher> InFlightSet<'a, P> {
         self.pipeline.stop();
     }
 
-    /// Abandons the events in flight, and returns their subjects.
-    pub(super) fn abandon(self) -> impl Iterator<Item = Subject> {
+    /// Abandons the events in flight, and returns their places.
+    pub(super) fn abandon(self) -> impl Iterator<Item = Place> {
         drop(self.pipeline);
-        self.places.into_iter().map(|place| place.subject)
+        self.places.into_iter()
     }
 }

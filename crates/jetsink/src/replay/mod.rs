@@ -10,6 +10,7 @@
 //! sent again.
 
 mod baselines;
+pub(crate) mod candidates;
 pub(crate) mod expiry;
 mod identify;
 mod in_flight;
@@ -19,6 +20,7 @@ pub(crate) mod reconcile;
 mod spool_side;
 mod subject_queue;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +37,13 @@ use crate::outcome::{EmitError, Known, PublishError, Scope, SpoolError};
 use crate::publish::Direct;
 use crate::publisher::Publisher;
 use crate::spool::{Place, Spool, SpoolSettings};
+use candidates::MAX_DELIVERED;
 use expiry::Expiry;
 use identify::identify_streams;
 use in_flight::InFlightSet;
 use pace::Pace;
 use queues::SubjectQueues;
-use reconcile::{MAX_DELIVERED, Reconciler, rest};
+use reconcile::{ReconcileError, Reconciler, rest};
 use spool_side::SpoolSide;
 
 /// The interval at which an open circuit is tried again; a sign of life makes a probe due.
@@ -66,9 +69,10 @@ pub(crate) async fn replay<P: Publisher>(
 }
 
 async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &SpoolSettings) {
-    let mut reconciler = Reconciler::default();
-    let mut expiry = Expiry::new(settings.age_limit());
     let meters = SpoolMeters::new();
+    let choice = settings.choice_when_unconfirmed();
+    let reconciler = Reconciler::new(direct, spool, &meters, choice);
+    let mut expiry = Expiry::new(settings.age_limit());
     let mut failed_lookups = 0;
     loop {
         spool.filled().await;
@@ -77,19 +81,20 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
             sleep(DISK_REST).await;
             continue;
         }
-        if let Err(reason) = reconciler.reconcile(direct, spool).await {
-            if failed_lookups == 0 {
-                warn!(%reason, "what is in the spool can't be looked up in its stream yet");
-            }
-            rest(direct, wait_after(failed_lookups).min(MAX_REST)).await;
-            failed_lookups += 1;
-            continue;
-        }
-        failed_lookups = 0;
         let run = Run::new(direct, spool, settings, &reconciler, &expiry, &meters);
-        if let Err(error) = run.run().await {
-            warn!(%error, "replay rests: the spool fails");
-            sleep(DISK_REST).await;
+        match run.run().await {
+            Ok(()) => failed_lookups = 0,
+            Err(ReconcileError::Lookup(reason)) => {
+                if failed_lookups == 0 {
+                    warn!(%reason, "what is in the spool can't be looked up in its stream yet");
+                }
+                rest(direct, wait_after(failed_lookups).min(MAX_REST)).await;
+                failed_lookups += 1;
+            }
+            Err(ReconcileError::Spool(error)) => {
+                warn!(%error, "replay rests: the spool fails");
+                sleep(DISK_REST).await;
+            }
         }
     }
 }
@@ -122,11 +127,15 @@ async fn ready<P: Publisher>(
     }
 }
 
-/// One run of replay: from a reconciled spool until it is empty, the broker fails, or a subject must be
-/// reconciled.
+/// A look-up on its way; it returns its subjects.
+type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<Subject>, ReconcileError>> + Send + 'a>>;
+
+/// One run of replay: until the spool is empty or the broker fails. Look-ups run beside the sending.
 struct Run<'a, P> {
     direct: &'a Direct<P>,
     spool: &'a Spool,
+    reconciler: &'a Reconciler<'a, P>,
+    look_up: Option<LookUp<'a>>,
     queues: SubjectQueues<'a>,
     in_flight: InFlightSet<'a, P>,
     spool_side: SpoolSide<'a>,
@@ -139,14 +148,16 @@ impl<'a, P: Publisher> Run<'a, P> {
         direct: &'a Direct<P>,
         spool: &'a Spool,
         settings: &SpoolSettings,
-        reconciler: &'a Reconciler,
+        reconciler: &'a Reconciler<'a, P>,
         expiry: &'a Expiry,
         meters: &'a SpoolMeters,
     ) -> Self {
         Self {
             direct,
             spool,
-            queues: SubjectQueues::new(spool, reconciler, expiry),
+            reconciler,
+            look_up: None,
+            queues: SubjectQueues::new(spool, expiry),
             in_flight: InFlightSet::new(direct, settings.replay_window()),
             spool_side: SpoolSide::new(spool, meters, direct.high_water()),
             pace: Pace::new(settings.replay_rate(), Instant::now()),
@@ -154,7 +165,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         }
     }
 
-    async fn run(mut self) -> Result<(), SpoolError> {
+    async fn run(mut self) -> Result<(), ReconcileError> {
         let started = Instant::now();
         let span = spans::replay(self.spool.status().events);
         let result = self.send_all().instrument(span.clone()).await;
@@ -165,34 +176,59 @@ impl<'a, P: Publisher> Run<'a, P> {
         // In any case: acknowledged events must not be sent again.
         let removed = self.spool_side.remove_all().await;
         self.spool_side.report(started);
-        result.and(removed)
+        result.and(removed.map_err(ReconcileError::from))
     }
 
-    async fn send_all(&mut self) -> Result<(), SpoolError> {
+    async fn send_all(&mut self) -> Result<(), ReconcileError> {
         self.queues.add_new_subjects();
         loop {
             self.push_events().await?;
+            self.begin_look_up();
             if !self.in_flight.is_empty() {
                 self.take_result().await?;
                 continue;
             }
             self.spool_side.remove_all().await?;
-            if self.is_ending() || self.spool.status().events == 0 {
+            if self.broker_failed || self.spool.status().events == 0 {
                 return Ok(());
             }
-            self.wait_for_more().await;
+            self.wait_for_more().await?;
             self.queues.add_new_subjects();
         }
     }
 
-    /// Whether no more events are sent: the run ends once nothing is in flight.
-    fn is_ending(&self) -> bool {
-        self.broker_failed || self.queues.must_reconcile()
+    /// Begins the next look-up, unless one is on its way or none is due.
+    fn begin_look_up(&mut self) {
+        let is_due = |due: Instant| due <= Instant::now();
+        if self.look_up.is_some() || self.broker_failed {
+            return;
+        }
+        if !self.queues.take_must_reconcile() && !self.reconciler.next_due().is_some_and(is_due) {
+            return;
+        }
+        let in_flight = self.queues.in_flight();
+        if let Some(due) = self.reconciler.next(|subject| !in_flight.contains(subject)) {
+            self.look_up = Some(Box::pin(self.reconciler.reconcile(due)));
+        }
+    }
+
+    /// A look-up has ended. More subjects may be due.
+    fn looked_up(
+        &mut self,
+        subjects: Result<Vec<Subject>, ReconcileError>,
+    ) -> Result<(), ReconcileError> {
+        self.look_up = None;
+        let subjects = subjects?;
+        if !subjects.is_empty() {
+            self.queues.looked_up(&subjects);
+            self.queues.reconcile_more();
+        }
+        Ok(())
     }
 
     /// Sends events as long as window, disk and rate allow it.
     async fn push_events(&mut self) -> Result<(), SpoolError> {
-        while !self.is_ending()
+        while !self.broker_failed
             && self.in_flight.has_room()
             && self.spool.delivered_events() < MAX_DELIVERED
             && self.pace.allows_one()
@@ -212,10 +248,11 @@ impl<'a, P: Publisher> Run<'a, P> {
     }
 
     /// Waits for the result of the oldest event in flight, or for the end of a removal.
-    async fn take_result(&mut self) -> Result<(), SpoolError> {
+    async fn take_result(&mut self) -> Result<(), ReconcileError> {
         let result = tokio::select! {
             biased;
             result = self.in_flight.next() => result,
+            looked_up = ended(&mut self.look_up) => return self.looked_up(looked_up),
             removed = self.spool_side.removal_ended() => {
                 removed?;
                 crash::point("replay.removed");
@@ -246,7 +283,7 @@ impl<'a, P: Publisher> Run<'a, P> {
 
     async fn failed(&mut self, place: Place, error: &EmitError) -> Result<(), SpoolError> {
         if error.known() == Known::OutcomeUnknown {
-            self.spool.mark_unreconciled([place.subject.clone()]);
+            self.spool.mark_unreconciled([place.clone()]);
         }
         if error.scope() == Scope::Event {
             self.queues.refused(&place.subject);
@@ -271,18 +308,32 @@ impl<'a, P: Publisher> Run<'a, P> {
         }
     }
 
-    /// With nothing in flight: waits for a new event, or until a subject or the rate is due.
-    async fn wait_for_more(&mut self) {
+    /// With nothing in flight: waits for a new event or a look-up, or until a subject or the rate is due.
+    async fn wait_for_more(&mut self) -> Result<(), ReconcileError> {
         let now = Instant::now();
         let next = self.queues.next_due().into_iter();
-        let next = next.chain(self.pace.next_allowed());
+        let look_up = self
+            .reconciler
+            .next_due()
+            .filter(|_| self.look_up.is_none());
+        let next = next.chain(look_up).chain(self.pace.next_allowed());
         let until = next
             .min()
             .unwrap_or(now + LOOK_AGAIN)
             .max(now + Duration::from_millis(1));
         tokio::select! {
+            looked_up = ended(&mut self.look_up) => return self.looked_up(looked_up),
             () = self.spool.came_in() => {}
             () = sleep_until(until) => {}
         }
+        Ok(())
+    }
+}
+
+/// Waits for the end of a look-up; for ever if none is on its way. Cancellation-safe.
+async fn ended(look_up: &mut Option<LookUp<'_>>) -> Result<Vec<Subject>, ReconcileError> {
+    match look_up {
+        Some(look_up) => look_up.await,
+        None => std::future::pending().await,
     }
 }

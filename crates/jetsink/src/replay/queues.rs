@@ -1,18 +1,17 @@
 //! The subjects in the spool, and the order in which their events are sent.
 //!
-//! A subject is ready, delayed until a time, or idle while all its events are in flight; a result makes
-//! an idle one ready again. An idle or delayed subject is not looked at, otherwise each event would cost
+//! A subject is ready, delayed until a time, or idle while all its events are in flight or it is to be reconciled;
+//! a result or a look-up makes an idle one ready again. An idle or delayed subject is not looked at, otherwise each event would cost
 //! a look at all subjects.
 //!
 //! Invariant: each queue that `is_scheduled` is in `schedule` once, ready or delayed, and no other is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
 use super::LOOK_AGAIN;
 use super::expiry::Expiry;
-use super::reconcile::Reconciler;
 use super::subject_queue::SubjectQueue;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
@@ -24,11 +23,10 @@ const FEW_SUBJECTS: usize = 8;
 
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,
-    reconciler: &'a Reconciler,
     expiry: &'a Expiry,
     queues: HashMap<Subject, SubjectQueue>,
     schedule: Schedule<Subject>,
-    /// A subject is due to be reconciled before anything of it is sent.
+    /// A subject is to be reconciled, and nothing of it is in flight.
     must_reconcile: bool,
 }
 
@@ -42,10 +40,9 @@ enum Next {
 }
 
 impl<'a> SubjectQueues<'a> {
-    pub(super) fn new(spool: &'a Spool, reconciler: &'a Reconciler, expiry: &'a Expiry) -> Self {
+    pub(super) fn new(spool: &'a Spool, expiry: &'a Expiry) -> Self {
         Self {
             spool,
-            reconciler,
             expiry,
             queues: HashMap::new(),
             schedule: Schedule::default(),
@@ -53,8 +50,30 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    pub(super) fn must_reconcile(&self) -> bool {
-        self.must_reconcile
+    /// Whether a subject was found since the last call that is to be reconciled, and has nothing in flight.
+    pub(super) fn take_must_reconcile(&mut self) -> bool {
+        std::mem::take(&mut self.must_reconcile)
+    }
+
+    /// More subjects may be due to be reconciled.
+    pub(super) fn reconcile_more(&mut self) {
+        self.must_reconcile = true;
+    }
+
+    /// The subjects with events in flight.
+    pub(super) fn in_flight(&self) -> HashSet<Subject> {
+        let queues = self.queues.iter().filter(|(_, queue)| queue.in_flight > 0);
+        queues.map(|(subject, _)| subject.clone()).collect()
+    }
+
+    /// A look-up of these subjects has ended: they are read from their beginning.
+    pub(super) fn looked_up(&mut self, subjects: &[Subject]) {
+        for subject in subjects {
+            if let Some(queue) = self.queues.get_mut(subject) {
+                queue.start_over();
+            }
+            self.resume(subject);
+        }
     }
 
     /// Adds a queue for each subject in the spool that has none.
@@ -63,7 +82,12 @@ impl<'a> SubjectQueues<'a> {
         // In the order on the disk: neighbours share pages when they are read and removed.
         subjects.sort_unstable();
         for subject in subjects {
-            if !self.queues.contains_key(&subject) {
+            if self.queues.contains_key(&subject) {
+                // It may have been reconciled because nothing of it was left.
+                if !self.spool.is_unreconciled(&subject) {
+                    self.resume(&subject);
+                }
+            } else {
                 self.schedule.push_back(subject.clone());
                 self.queues
                     .insert(subject.clone(), SubjectQueue::new(subject));
@@ -98,8 +122,6 @@ impl<'a> SubjectQueues<'a> {
             return Ok(None);
         };
         let unreconciled = self.spool.is_unreconciled(&subject);
-        let reconciled_at = self.reconciler.due_at(&subject).filter(|_| unreconciled);
-        self.must_reconcile |= unreconciled && self.reconciler.is_due(&subject, now);
         let waits = unreconciled || queue.waits(now);
         let event = if waits {
             None
@@ -108,13 +130,16 @@ impl<'a> SubjectQueues<'a> {
         };
         let has_event = event.is_some();
         let in_flight = queue.in_flight as u64;
-        let next = if has_event && queue.continues() {
+        self.must_reconcile |= unreconciled && in_flight == 0;
+        let next = if unreconciled {
+            // Until it is looked up.
+            Next::Idle
+        } else if has_event && queue.continues() {
             Next::Ready
         } else if in_flight > 0 && (waits || self.spool.waiting(&subject) <= in_flight) {
             Next::Idle
         } else if waits {
-            let until = reconciled_at.or(queue.delayed_until);
-            Next::Delayed(until.unwrap_or(now + LOOK_AGAIN))
+            Next::Delayed(queue.delayed_until.unwrap_or(now + LOOK_AGAIN))
         } else if has_event || in_flight > 0 {
             Next::ReadyLast
         } else {
@@ -177,9 +202,8 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// The time at which a subject becomes ready, or is due to be reconciled.
+    /// The time at which a delayed subject becomes ready.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let delayed = self.schedule.first_due().map(|(until, _)| until);
-        delayed.into_iter().chain(self.reconciler.next_due()).min()
+        self.schedule.first_due().map(|(until, _)| until)
     }
 }

@@ -65,6 +65,13 @@ impl SubjectQueue {
         self.delayed_until = None;
     }
 
+    /// Reads from the beginning again. Only while nothing is in flight.
+    pub(super) fn start_over(&mut self) {
+        self.restart = true;
+        self.read.clear();
+        self.ahead = None;
+    }
+
     pub(super) fn failed(&mut self, delayed_until: Instant) {
         self.in_flight -= 1;
         self.restart = true;

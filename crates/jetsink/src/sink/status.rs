@@ -68,6 +68,8 @@ impl fmt::Display for Status {
                 used_bytes,
                 limit_bytes,
                 dead_letters,
+                possible_duplicates,
+                held_subjects,
                 ..
             } = spool;
             write!(
@@ -75,6 +77,12 @@ impl fmt::Display for Status {
                 "; spool: {events} events, {used_bytes} of {limit_bytes} bytes, \
                  {dead_letters} dead letters"
             )?;
+            if *possible_duplicates > 0 {
+                write!(f, ", {possible_duplicates} possible duplicates")?;
+            }
+            if *held_subjects > 0 {
+                write!(f, ", {held_subjects} held subjects")?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::log::format::State;
 use super::queue::{Change, Made, Writer};
 use super::unreconciled::Unreconciled;
-use super::{Baselines, Spool};
+use super::{Baselines, Place, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
@@ -187,11 +187,11 @@ impl Spool {
             .map(|_| ())
     }
 
-    /// Events of these subjects were sent and not answered.
-    pub(crate) fn mark_unreconciled(&self, subjects: impl IntoIterator<Item = Subject>) {
+    /// These events were sent and not answered.
+    pub(crate) fn mark_unreconciled(&self, places: impl IntoIterator<Item = Place>) {
         let mut appends = self.lock();
-        for subject in subjects {
-            appends.unreconciled.insert(subject, 0);
+        for place in places {
+            appends.unreconciled.insert(place.subject, place.index);
         }
     }
 

@@ -59,6 +59,7 @@ mod append_queue;
 mod background_scan;
 mod clock;
 mod delivered;
+mod doubts;
 mod log;
 mod offline;
 mod queue;
@@ -87,6 +88,7 @@ use append_queue::{AppendQueue, ReplayMarker};
 use background_scan::{MAX_SCANNED_AT_ONCE, Scan};
 use clock::Clock;
 use delivered::Delivered;
+use doubts::Doubts;
 use log::backlog::Backlog;
 use log::disk::{Disk, Folder};
 use log::index::Index;
@@ -99,7 +101,7 @@ pub use offline::{DeadLetter, SpoolCheck, SpoolFile, SpooledEvent};
 use queue::{Dying, Writer};
 pub(crate) use reading::Reading;
 pub(crate) use record::{DeadRecord, Record};
-pub use settings::SpoolSettings;
+pub use settings::{SpoolSettings, WhenUnconfirmed};
 pub(crate) use unreconciled::Unreconciled;
 use usage::Usage;
 
@@ -130,6 +132,11 @@ pub struct SpoolStatus {
     pub dead_letters: u64,
     /// Events that were found damaged, and are lost, since it was opened.
     pub damaged: u64,
+    /// Events that were sent though they may have been stored before, since it was opened: no look-up could tell.
+    pub possible_duplicates: u64,
+    /// Subjects whose events are held because no look-up can tell whether they are stored
+    /// ([`WhenUnconfirmed::Hold`]).
+    pub held_subjects: u64,
 }
 
 /// An open spool.
@@ -150,6 +157,7 @@ pub(crate) struct Spool {
     /// Held from the wait for that room until the event is queued: its waiters come in the order of their calls.
     line: tokio::sync::Mutex<()>,
     is_closed: Arc<AtomicBool>,
+    pub(crate) doubts: Doubts,
     clock: Clock,
 }
 
@@ -250,6 +258,7 @@ impl Spool {
             queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
             is_closed: Arc::default(),
+            doubts: Doubts::default(),
             clock,
         };
         scan(Scan {
@@ -315,6 +324,8 @@ impl Spool {
             dead_letters: totals.dead_letters,
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
+            possible_duplicates: self.doubts.possible_duplicates(),
+            held_subjects: self.doubts.held_subjects(),
         }
     }
 

@@ -177,6 +177,8 @@ impl SpoolFile {
             limit_bytes: 0,
             dead_letters: self.letters.events,
             damaged: self.loss.damaged,
+            possible_duplicates: 0,
+            held_subjects: 0,
         }
     }
 

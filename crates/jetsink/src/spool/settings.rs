@@ -26,6 +26,22 @@ pub struct SpoolSettings {
     max_age: Option<Duration>,
     window: NonZeroUsize,
     events_per_second: Option<u32>,
+    when_unconfirmed: WhenUnconfirmed,
+}
+
+/// What becomes of an event that may be stored already, if no look-up in its stream can tell: the stream can't be
+/// read, has not answered for 10 minutes, or has removed messages since.
+///
+/// Only events whose acknowledgement is missing are concerned, and those behind them on their subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenUnconfirmed {
+    /// It is sent, and may be stored twice. [`SpoolStatus::possible_duplicates`](crate::SpoolStatus) and the metric
+    /// `jetsink_possible_duplicates_total` count it, and the log has a warning per subject.
+    #[default]
+    Deliver,
+    /// It stays in the spool, and its subject waits, until a look-up succeeds.
+    /// [`SpoolStatus::held_subjects`](crate::SpoolStatus) counts such subjects.
+    Hold,
 }
 
 impl SpoolSettings {
@@ -40,6 +56,7 @@ impl SpoolSettings {
             max_age: None,
             window: NonZeroUsize::MIN.saturating_add(511),
             events_per_second: None,
+            when_unconfirmed: WhenUnconfirmed::default(),
         }
     }
 
@@ -100,6 +117,14 @@ impl SpoolSettings {
         Ok(self)
     }
 
+    /// Decides about events of which no look-up can tell whether they are stored. The default is
+    /// [`WhenUnconfirmed::Deliver`].
+    #[must_use]
+    pub fn when_unconfirmed(mut self, choice: WhenUnconfirmed) -> Self {
+        self.when_unconfirmed = choice;
+        self
+    }
+
     /// Where it is.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -119,6 +144,10 @@ impl SpoolSettings {
 
     pub(crate) fn replay_window(&self) -> NonZeroUsize {
         self.window
+    }
+
+    pub(crate) fn choice_when_unconfirmed(&self) -> WhenUnconfirmed {
+        self.when_unconfirmed
     }
 
     pub(crate) fn replay_rate(&self) -> Option<u32> {

@@ -15,12 +15,12 @@ pub(crate) struct Unreconciled {
 struct Sent {
     /// To tell what came in after a look at it.
     stamp: u64,
-    /// The last event that was sent before it was spooled.
+    /// The last event that was sent.
     last_sent: u64,
 }
 
 impl Unreconciled {
-    /// `index`: of an event that was sent before it was spooled; 0 for those that replay sent.
+    /// `index`: of an event that was sent.
     pub(super) fn insert(&mut self, subject: Subject, index: u64) {
         self.next_stamp += 1;
         let stamp = self.next_stamp;
@@ -47,7 +47,7 @@ impl Unreconciled {
         self.subjects.keys()
     }
 
-    /// Behind this index nothing of the subject was sent before it was spooled.
+    /// Behind this index nothing of the subject was sent.
     pub(crate) fn last_sent(&self, subject: &Subject) -> u64 {
         self.subjects.get(subject).map_or(0, |mark| mark.last_sent)
     }

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::outcome::{Acknowledgement, PublishError};
 use crate::publisher::baseline::Baselines;
+use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
+use crate::publisher::{Connection, EachAlone, Publisher};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -193,7 +194,7 @@ impl Publisher for Simulated {
         &self,
         events: &[Envelope],
         after: &Baselines,
-        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
     ) -> Result<StoredIds, PublishError> {
         self.with(|broker| {
             if !broker.connection.borrow().up || broker.silent.is_some() {
@@ -210,13 +211,16 @@ impl Publisher for Simulated {
                     && there.iter().any(|wanted| wanted.as_str() == subject)
                 {
                     let captured = there.iter().copied().filter(|other| of_the_stream(other));
-                    visit(&captured.collect::<Vec<_>>(), id);
+                    let captured: Vec<_> = captured.collect();
+                    visit(StoredId::new(&captured, subject, id));
                 }
             }
             Ok(if gone.is_empty() {
                 StoredIds::Visited
             } else {
-                StoredIds::VisitedExcept(gone.into_iter().cloned().collect())
+                let gone = gone.into_iter().cloned().collect();
+                let reason = GapReason::Unanswered(PublishError::NoLeader);
+                StoredIds::VisitedExcept(vec![Gap::new(gone, reason)])
             })
         })
     }

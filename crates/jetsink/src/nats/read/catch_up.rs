@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::config::StreamConfig;
 use crate::nats::api::cant_read;
 use crate::outcome::PublishError;
 
@@ -18,6 +19,8 @@ pub(crate) struct StreamInfo {
     /// Empty if it is unknown.
     pub(crate) created: String,
     pub(crate) state: StreamState,
+    #[serde(default)]
+    pub(crate) config: StreamConfig,
     cluster: Option<Cluster>,
     /// The JetStream domain of the answering server, if it has one.
     pub(crate) domain: Option<String>,
@@ -27,6 +30,8 @@ pub(crate) struct StreamInfo {
 pub(crate) struct StreamState {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+    #[serde(default)]
+    pub(crate) messages: u64,
 }
 
 impl StreamInfo {

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::catch_up::StreamInfo;
-use crate::nats::api::{ask_in, cant_read};
+use crate::nats::api::ask_in;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
-use crate::outcome::{PublishError, codes};
+use crate::outcome::PublishError;
 
 /// Returns the creation time of the stream that acknowledges as `stream` in `domain`; `None` if this user may
 /// not know it, or the stream is in another account.
@@ -18,18 +18,17 @@ pub(crate) async fn stream_created(
     stream: &str,
     domain: Option<&str>,
 ) -> Result<Option<String>, PublishError> {
-    let name = |text: &str| {
-        let name = text.parse::<StreamName>();
-        name.map_err(|error| cant_read(&format!("its acknowledgement names it wrongly: {error}")))
+    // A plain subscriber may have answered in place of a stream, with any names.
+    let is_valid = |domain: &str| domain.parse::<StreamName>().is_ok();
+    let (Ok(stream), true) = (stream.parse::<StreamName>(), domain.is_none_or(is_valid)) else {
+        return Ok(None);
     };
-    let stream = name(stream)?;
-    domain.map(name).transpose()?;
     // The configured API first: a user may be confined to it.
     for api in [None, domain] {
         let question = Question::StreamInfo(&stream);
         let info: StreamInfo = match ask_in(shared, session, api, question, &json!({})).await {
             Ok(info) => info,
-            Err(error) if is_no_answer_ever(&error) => continue,
+            Err(error) if super::is_never_answered(&error) => continue,
             Err(error) => return Err(error),
         };
         if info.domain.as_deref() == domain {
@@ -37,17 +36,4 @@ pub(crate) async fn stream_created(
         }
     }
     Ok(None)
-}
-
-fn is_no_answer_ever(error: &PublishError) -> bool {
-    match error {
-        PublishError::PermissionDenied => true,
-        PublishError::Refused(refusal) => matches!(
-            refusal.code,
-            codes::STREAM_NOT_FOUND
-                | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
-                | codes::JETSTREAM_NOT_ENABLED
-        ),
-        _ => false,
-    }
 }

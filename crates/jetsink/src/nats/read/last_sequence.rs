@@ -7,12 +7,12 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::catch_up::StreamInfo;
+use super::grouping::StreamRef;
 use crate::message::envelope::Envelope;
-use crate::nats::api::{ANSWER_TIME, ask, cant_read};
+use crate::nats::api::{ANSWER_TIME, cant_read};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
-use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
 
 /// The time between two requests for a stream's state.
@@ -26,17 +26,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn stream_tail(
     shared: &Shared,
     session: &Session,
-    stream: &StreamName,
+    stream: &StreamRef,
     events: &[&Envelope],
 ) -> Result<StreamInfo, PublishError> {
     let accepted = last_accepted(shared, session, events).await?.unwrap_or(0);
     let give_up = Instant::now() + ANSWER_TIME;
     loop {
-        let info: StreamInfo =
-            match ask(shared, session, Question::StreamInfo(stream), &json!({})).await {
-                Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(accepted)),
-                answer => answer?,
-            };
+        let info: StreamInfo = match stream
+            .ask(
+                shared,
+                session,
+                Question::StreamInfo(&stream.name),
+                &json!({}),
+            )
+            .await
+        {
+            Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(accepted)),
+            answer => answer?,
+        };
         if info.state.last_seq >= accepted {
             return Ok(info);
         }
@@ -65,13 +72,15 @@ async fn last_accepted(
     for event in events.iter().copied().chain(&empty) {
         let deadline = Instant::now() + ANSWER_TIME;
         match shared.last_accepted(session, event, deadline).await {
-            Ok(Some(sequence)) => return Ok(Some(sequence)),
+            Ok(Some(accepted)) => return Ok(Some(accepted.sequence)),
             Ok(None)
             | Err(
                 PublishError::TooLarge { .. }
                 | PublishError::HeadersTooLarge { .. }
                 | PublishError::PermissionDenied,
             ) => {}
+            // The caller knows that a stream captures the subject.
+            Err(PublishError::NoStream) => return Err(PublishError::NoLeader),
             Err(error) => return Err(error),
         }
     }

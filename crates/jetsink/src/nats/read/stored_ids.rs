@@ -1,82 +1,143 @@
-//! Reads the message ids that streams have stored, by an ephemeral consumer that sends headers only.
+//! Reads the message ids that streams have stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
 
-use super::catch_up::Cluster;
-use super::consumer::{IDLE_AT_THE_END, Next, consumer, next};
+use super::catch_up::{Cluster, StreamInfo};
+use super::consumer::{IDLE_AT_THE_END, Next, next};
+use super::get::messages_from;
+use super::grouping::{StreamRef, by_stream};
 use super::last_sequence::stream_tail;
 use super::message_info::MessageInfo;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
-use crate::nats::api::{ask, cant_read, stream_names};
+use crate::nats::api::cant_read;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire::MESSAGE_ID;
 use crate::outcome::{PublishError, codes};
-use crate::publisher::StoredIds;
 use crate::publisher::baseline::{Baseline, Baselines};
-
-/// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
-/// round trips; all at once, they would fill the queue of the API.
-const CONCURRENT_REQUESTS: usize = 64;
+use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::sync::lock;
 
 /// With more filters the stream is read whole: a consumer's filters must fit into its request.
 const MAX_FILTERS: usize = 64;
 
-/// Visits the message ids stored under the subjects of `events`, in all streams that capture them.
+/// Receives the subject and the id of each message.
+type Visit<'a> = dyn FnMut(&str, &str) + Send + 'a;
+
+/// Visits the message ids stored under the subjects of `events`, in all streams that capture them. Streams are
+/// read at the same time: one that does not answer delays no other.
 pub(crate) async fn stored_ids(
     shared: &Shared,
     session: &Session,
     events: &[Envelope],
     after: &Baselines,
-    visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+    visit: &mut (dyn FnMut(StoredId<'_>) + Send),
 ) -> Result<StoredIds, PublishError> {
-    let mut by_stream: HashMap<StreamName, Vec<&Envelope>> = HashMap::new();
-    for events in events.chunks(CONCURRENT_REQUESTS) {
-        let requests = events
-            .iter()
-            .map(|event| stream_names(shared, session, event.subject().as_str()));
-        let answers = try_join_all(requests).await?;
-        for (event, streams) in events.iter().zip(answers) {
-            for stream in streams {
-                by_stream.entry(stream).or_default().push(event);
-            }
+    let domains = after.iter().filter_map(|(stream, baseline)| {
+        let domain = baseline.domain.as_deref()?;
+        // It becomes a part of a subject.
+        let is_valid = domain.parse::<StreamName>().is_ok();
+        is_valid.then_some((stream.as_str(), domain))
+    });
+    let domains: BTreeMap<&str, &str> = domains.collect();
+    let groups = by_stream(shared, session, events, &domains).await?;
+    let visit = Mutex::new(visit);
+    let readings = groups.into_iter().map(|(stream, events)| {
+        let visit = &visit;
+        async move {
+            let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
+            let mut newest = Newest::default();
+            let mut visit_one = |subject: &str, id: &str| {
+                newest.count(subject);
+                (*lock(visit))(StoredId::new(&subjects, subject, id));
+            };
+            let reading = Reading {
+                shared,
+                session,
+                stream: &stream,
+                events: &events,
+                baseline: after.get(stream.name.as_str()),
+            };
+            let read = reading.read(&mut visit_one).await;
+            let gaps = match read {
+                Ok(None) => Vec::new(),
+                Ok(Some(GapReason::Newest(kept))) if !stream.is_mapped => {
+                    newest.gaps(&subjects, kept)
+                }
+                Ok(Some(reason)) => vec![Gap::new(owned(&subjects), reason)],
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => {
+                    warn!(stream = %stream.name, %error, "a stream can't be looked up");
+                    let was_deleted = matches!(&error, PublishError::Refused(refusal)
+                        if refusal.code == codes::STREAM_NOT_FOUND && !stream.is_mapped);
+                    let reason = if is_final(&error) && !was_deleted {
+                        GapReason::Refused(error)
+                    } else {
+                        GapReason::Unanswered(error)
+                    };
+                    vec![Gap::new(owned(&subjects), reason)]
+                }
+            };
+            Ok(gaps)
         }
+    });
+    let mut gaps = Vec::new();
+    for read in join_all(readings).await {
+        gaps.extend(read?);
     }
-    let mut unread = Vec::new();
-    for (stream, events) in by_stream {
-        let baseline = after.get(stream.as_str());
-        let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
-        let mut visit = |id: &str| visit(&subjects, id);
-        match read(shared, session, &stream, &events, baseline, &mut visit).await {
-            Ok(()) => {}
-            Err(error) if is_permanent(&error) => warn!(
-                %stream, %error,
-                "a stream can't be looked up: events older than its duplicate window may be stored twice"
-            ),
-            Err(error) if concerns_the_stream_only(&error) => {
-                warn!(%stream, %error, "a stream can't be read at the moment");
-                unread.extend(subjects.into_iter().cloned());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(if unread.is_empty() {
+    Ok(if gaps.is_empty() {
         StoredIds::Visited
     } else {
-        StoredIds::VisitedExcept(unread)
+        StoredIds::VisitedExcept(gaps)
     })
 }
 
-fn concerns_the_stream_only(error: &PublishError) -> bool {
-    !matches!(
+fn owned(subjects: &[&Subject]) -> Vec<Subject> {
+    subjects.iter().copied().cloned().collect()
+}
+
+/// The number of messages of each subject.
+#[derive(Default)]
+struct Newest(HashMap<String, u64>);
+
+impl Newest {
+    fn count(&mut self, subject: &str) {
+        match self.0.get_mut(subject) {
+            Some(count) => *count += 1,
+            None => {
+                self.0.insert(subject.to_owned(), 1);
+            }
+        }
+    }
+
+    /// The subjects with so many messages that older ones may have been removed.
+    fn gaps(&self, subjects: &[&Subject], kept: u64) -> Vec<Gap> {
+        let is_full =
+            |subject: &&&Subject| self.0.get(subject.as_str()).is_some_and(|n| *n >= kept);
+        let full: Vec<Subject> = subjects
+            .iter()
+            .filter(is_full)
+            .map(|s| (*s).clone())
+            .collect();
+        if full.is_empty() {
+            return Vec::new();
+        }
+        vec![Gap::new(full, GapReason::Newest(kept))]
+    }
+}
+
+/// Whether nothing can be read at the moment, whichever stream it is.
+fn concerns_all(error: &PublishError) -> bool {
+    matches!(
         error,
         PublishError::NotConnected
             | PublishError::ConnectionLost
@@ -84,87 +145,146 @@ fn concerns_the_stream_only(error: &PublishError) -> bool {
             | PublishError::AckTimeout {
                 broker_answers: false
             }
-            | PublishError::PermissionDenied
             | PublishError::InboxDenied { .. }
     )
 }
 
-/// Whether every later attempt fails, too. A duplicate is better than an endless wait.
-fn is_permanent(error: &PublishError) -> bool {
-    match error {
-        PublishError::Refused(refusal) => matches!(
-            refusal.code,
-            codes::MAXIMUM_CONSUMERS_LIMIT
-                | codes::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK
-                | codes::CONSUMER_WQ_MULTIPLE_UNFILTERED
-                | codes::CONSUMER_WQ_CONSUMER_NOT_UNIQUE
-                | codes::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL
-        ),
-        PublishError::FlowControlDenied => true,
-        _ => false,
-    }
+/// Whether every later attempt to read the stream fails, too.
+fn is_final(error: &PublishError) -> bool {
+    super::is_never_answered(error) || super::is_consumer_refused(error)
 }
 
-async fn read(
-    shared: &Shared,
-    session: &Session,
-    stream: &StreamName,
-    events: &[&Envelope],
-    baseline: Option<&Baseline>,
-    visit: &mut (dyn FnMut(&str) + Send),
-) -> Result<(), PublishError> {
-    #[derive(Deserialize)]
-    struct Created {
-        num_pending: u64,
-        cluster: Option<Cluster>,
-    }
-    let tail = stream_tail(shared, session, stream, events).await?;
-    let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
-    let last = Some(tail.state.last_seq).filter(|last| created.is_some() || *last > 0);
-    let above = baseline.map_or(0, |baseline| baseline.above(created, last));
-    let inbox = session.client.new_inbox();
-    let mut messages = session
-        .client
-        .subscribe(inbox.clone())
-        .await
-        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
-    let mut config = consumer(&inbox, above);
-    config["headers_only"] = true.into();
-    if events.len() <= MAX_FILTERS {
-        config["filter_subjects"] = events.iter().map(|e| e.subject().as_str()).collect();
-    }
-    let created: Created = ask(
-        shared,
-        session,
-        Question::ConsumerCreate(stream),
-        &json!({ "stream_name": stream.as_str(), "config": config }),
-    )
-    .await?;
-    let mut catch_up = tail.catch_up(created.cluster.as_ref());
-    let (mut received, mut idle) = (0, 0);
-    while (received < created.num_pending || !catch_up.is_complete()) && idle < IDLE_AT_THE_END {
-        match next(shared, session, &mut messages).await? {
-            Next::Stored(message) => {
-                if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
-                    visit(id.as_str());
+struct Reading<'a> {
+    shared: &'a Shared,
+    session: &'a Session,
+    stream: &'a StreamRef,
+    events: &'a [&'a Envelope],
+    baseline: Option<&'a Baseline>,
+}
+
+impl Reading<'_> {
+    /// Reads the stream. Returns the reason why an id that was not visited may be stored all the same.
+    async fn read(&self, visit: &mut Visit<'_>) -> Result<Option<GapReason>, PublishError> {
+        let (shared, session, stream) = (self.shared, self.session, self.stream);
+        let tail = stream_tail(shared, session, stream, self.events).await?;
+        let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
+        let last = Some(tail.state.last_seq).filter(|last| created.is_some() || *last > 0);
+        let above = self
+            .baseline
+            .map_or(0, |baseline| baseline.above(created, last));
+        if tail.config.allows_readers() {
+            match self.consume(&tail, above, visit).await {
+                Err(error) if super::is_consumer_refused(&error) => {
+                    self.get(&tail, above, visit).await?;
                 }
-                if let Some(info) = MessageInfo::of(&message) {
-                    catch_up.observed(info.sequence);
+                read => read?,
+            }
+        } else {
+            // A consumer would change what an interest stream keeps, and a work queue refuses it.
+            self.get(&tail, above, visit).await?;
+        }
+        // Messages may have been removed while it was read.
+        let (question, details) = (Question::StreamInfo(&stream.name), json!({}));
+        let now = stream.ask::<StreamInfo>(shared, session, question, &details);
+        let first = match now.await {
+            Ok(info) => info.state.first_seq,
+            Err(_) => tail.state.first_seq,
+        };
+        let has_removed = created.is_some() && first > above.saturating_add(1);
+        Ok(match tail.config.newest_per_subject() {
+            Some(kept) => Some(GapReason::Newest(kept)),
+            None if has_removed || !tail.config.allows_readers() => Some(GapReason::Removed),
+            None => None,
+        })
+    }
+
+    /// Reads by a consumer that sends headers only.
+    async fn consume(
+        &self,
+        tail: &StreamInfo,
+        above: u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), PublishError> {
+        #[derive(Deserialize)]
+        struct Created {
+            num_pending: u64,
+            cluster: Option<Cluster>,
+        }
+        let (shared, session, stream) = (self.shared, self.session, self.stream);
+        let inbox = session.client.new_inbox();
+        let mut messages = session
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
+        let mut config = tail.config.consumer(&inbox, above);
+        config["headers_only"] = true.into();
+        let is_transformed = tail.config.transforms() || stream.is_mapped;
+        if self.events.len() <= MAX_FILTERS && !is_transformed {
+            let subjects = self.events.iter().map(|event| event.subject().as_str());
+            config["filter_subjects"] = subjects.collect();
+        }
+        let details = json!({ "stream_name": stream.name.as_str(), "config": config });
+        let created: Created = stream
+            .ask(
+                shared,
+                session,
+                Question::ConsumerCreate(&stream.name),
+                &details,
+            )
+            .await?;
+        let mut catch_up = tail.catch_up(created.cluster.as_ref());
+        let (mut received, mut idle) = (0, 0);
+        while (received < created.num_pending || !catch_up.is_complete()) && idle < IDLE_AT_THE_END
+        {
+            match next(shared, session, &mut messages).await? {
+                Next::Stored(message) => {
+                    if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
+                        visit(&message.subject, id.as_str());
+                    }
+                    if let Some(info) = MessageInfo::of(&message) {
+                        catch_up.observed(info.sequence);
+                    }
+                    received += 1;
+                    idle = 0;
                 }
-                received += 1;
-                idle = 0;
-            }
-            Next::Idle { delivered, .. } if delivered > received => {
-                return Err(cant_read("messages were lost in transit"));
-            }
-            // The pending messages have been removed meanwhile: by a limit, or by a purge.
-            Next::Idle { passed, .. } => {
-                catch_up.observed(passed);
-                idle += 1;
+                Next::Idle { delivered, .. } if delivered > received => {
+                    return Err(cant_read("messages were lost in transit"));
+                }
+                // The pending messages have been removed meanwhile: by a limit, or by a purge.
+                Next::Idle { passed, .. } => {
+                    catch_up.observed(passed);
+                    idle += 1;
+                }
             }
         }
+        // The server deletes a consumer without a subscriber.
+        let _ = messages.unsubscribe().await;
+        catch_up.check()
     }
-    // The server deletes a consumer without a subscriber.
-    let _ = messages.unsubscribe().await;
-    catch_up.check()
+
+    /// Reads message by message.
+    async fn get(
+        &self,
+        tail: &StreamInfo,
+        above: u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), PublishError> {
+        let domain = self.stream.domain.as_deref();
+        let name = &self.stream.name;
+        let mut from = above.saturating_add(1).max(tail.state.first_seq);
+        while from <= tail.state.last_seq {
+            let messages = messages_from(self.shared, self.session, domain, name, from).await?;
+            let Some(last) = messages.last() else {
+                return Ok(());
+            };
+            from = last.sequence + 1;
+            for message in &messages {
+                if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
+                    visit(&message.subject, id.as_str());
+                }
+            }
+        }
+        Ok(())
+    }
 }

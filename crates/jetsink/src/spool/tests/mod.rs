@@ -303,10 +303,15 @@ async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let a = subject("a");
-    spool.mark_unreconciled([a.clone()]);
+    let place = Place {
+        subject: a.clone(),
+        index: 7,
+        bytes: 1,
+    };
+    spool.mark_unreconciled([place.clone()]);
     assert!(spool.is_unreconciled(&a) && !spool.is_unreconciled(&subject("b")));
     let (before, _) = spool.unreconciled();
-    spool.mark_unreconciled([a.clone()]);
+    spool.mark_unreconciled([place.clone()]);
     spool.reconciled(&a, &before);
     assert!(spool.is_unreconciled(&a), "more was sent since");
     let (before, _) = spool.unreconciled();

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::outcome::{Acknowledgement, PublishError, Refusal};
 use crate::publisher::baseline::Baselines;
+use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, EachAlone, Publisher, StoredIds};
+use crate::publisher::{Connection, EachAlone, Publisher};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -307,7 +308,7 @@ impl Publisher for ScriptedBroker {
         &self,
         events: &[Envelope],
         after: &Baselines,
-        visit: &mut (dyn FnMut(&[&Subject], &str) + Send),
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
     ) -> Result<StoredIds, PublishError> {
         sleep(Duration::from_millis(3)).await;
         let mut state = self.state();
@@ -329,15 +330,15 @@ impl Publisher for ScriptedBroker {
         let above = after.get("S").map_or(0, |after| after.sequence) as usize;
         for message in state.stream.iter().skip(above) {
             if there.iter().any(|s| s.as_str() == message.subject) {
-                visit(&there, &message.id);
+                visit(StoredId::new(&there, &message.subject, &message.id));
             }
         }
         if gone.is_empty() {
             return Ok(StoredIds::Visited);
         }
-        Ok(StoredIds::VisitedExcept(
-            gone.into_iter().cloned().collect(),
-        ))
+        let gone = gone.into_iter().cloned().collect();
+        let reason = GapReason::Unanswered(PublishError::NoLeader);
+        Ok(StoredIds::VisitedExcept(vec![Gap::new(gone, reason)]))
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {

@@ -1,0 +1,74 @@
+//! The question which events streams have stored, and its answer.
+
+use crate::message::subject::Subject;
+use crate::outcome::PublishError;
+
+/// The message id of a stored event, by [`Publisher::stored_ids`](crate::Publisher::stored_ids).
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct StoredId<'a> {
+    /// The subjects in question that the event's stream captures.
+    pub captured: &'a [&'a Subject],
+    /// The subject under which the event is stored. A stream or an account may transform it.
+    pub subject: &'a str,
+    /// The id.
+    pub id: &'a str,
+}
+
+impl<'a> StoredId<'a> {
+    /// Creates one.
+    #[must_use]
+    pub fn new(captured: &'a [&'a Subject], subject: &'a str, id: &'a str) -> Self {
+        Self {
+            captured,
+            subject,
+            id,
+        }
+    }
+}
+
+/// The result of a look-up of message ids, by [`Publisher::stored_ids`](crate::Publisher::stored_ids).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoredIds {
+    /// All ids were visited: an event that was not is not stored.
+    Visited,
+    /// All ids, with these exceptions.
+    VisitedExcept(Vec<Gap>),
+    /// This publisher cannot look up ids.
+    Unsupported,
+}
+
+/// Subjects of one stream for which a look-up is incomplete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The subjects in question.
+    pub subjects: Vec<Subject>,
+    /// The reason.
+    pub reason: GapReason,
+}
+
+impl Gap {
+    /// Creates one.
+    #[must_use]
+    pub fn new(subjects: Vec<Subject>, reason: GapReason) -> Self {
+        Self { subjects, reason }
+    }
+}
+
+/// The reason why a look-up is incomplete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// The stream does not answer at the moment; no event of these subjects may be sent yet.
+    Unanswered(PublishError),
+    /// The stream can't be read, and never will be.
+    Refused(PublishError),
+    /// All ids were visited, but the stream has removed messages: an event that was not visited may have been
+    /// stored.
+    Removed,
+    /// All ids were visited, but the stream keeps only the newest messages of each subject, at most this many:
+    /// an event that was not visited may have been stored.
+    Newest(u64),
+}

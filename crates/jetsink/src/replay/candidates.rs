@@ -1,0 +1,261 @@
+//! The events that may be stored, and those of them that a look-up finds.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
+use crate::publisher::look_up::StoredId;
+use crate::publisher::window::MAX_WINDOW;
+use crate::spool::{Place, Spool, Unreconciled};
+
+/// Replay waits for the disk with this many delivered events still on it.
+pub(crate) const MAX_DELIVERED: usize = 16_384;
+
+/// The maximum number of events of a subject in flight, or acknowledged and not yet removed.
+pub(crate) const MAX_SENT: usize = 2 * MAX_WINDOW + MAX_DELIVERED;
+
+/// Records read at a time; only their ids are kept.
+const CHUNK: usize = 512;
+
+/// The newest ids of a subject that are remembered besides those of candidates.
+const MAX_OTHERS: usize = 64;
+
+/// The length of the random part of a minted id, which is followed by a dot and a number.
+const MINTED: usize = 22;
+
+/// An event that may be stored.
+#[derive(Debug)]
+struct Candidate {
+    place: Place,
+    /// Whether it was sent, as far as is known.
+    was_sent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// By message id. An id has two if a caller emitted the event again.
+    by_id: HashMap<String, Vec<Candidate>>,
+    found: Vec<Place>,
+    /// Other ids that are stored under a subject, the newest last.
+    others: HashMap<Subject, VecDeque<String>>,
+    /// The oldest event of each subject.
+    pub(super) oldest: Vec<Envelope>,
+}
+
+impl Candidates {
+    /// Reads the first events of each subject, which replay may have sent, and those that were sent before they
+    /// were spooled, which may be behind newer events of other callers.
+    pub(super) async fn read(
+        spool: &Spool,
+        subjects: &[Subject],
+        unreconciled: &Unreconciled,
+    ) -> Result<Self, SpoolError> {
+        let mut candidates = Self::default();
+        for subject in subjects {
+            let mut first = None;
+            let last_sent = unreconciled.last_sent(subject);
+            let mut next = 0;
+            let mut read = 0;
+            loop {
+                let chunk = spool.read(subject, next, CHUNK).await?;
+                for (index, bytes, record) in chunk.entries {
+                    // A damaged event has no id; replay reports it.
+                    let Ok(record) = record else { continue };
+                    read += 1;
+                    if let Some(id) = record.envelope.message_id()
+                        && (read <= MAX_SENT || record.may_be_stored)
+                    {
+                        let candidate = Candidate {
+                            place: Place {
+                                subject: subject.clone(),
+                                index,
+                                bytes,
+                            },
+                            was_sent: record.may_be_stored || index <= last_sent,
+                        };
+                        let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
+                        of_id.push(candidate);
+                        first.get_or_insert(record.envelope);
+                    }
+                }
+                next = chunk.next;
+                if !chunk.more || (read >= MAX_SENT && next > last_sent) {
+                    break;
+                }
+            }
+            candidates.oldest.extend(first);
+        }
+        Ok(candidates)
+    }
+
+    /// A message with this id is stored.
+    pub(super) fn stored(&mut self, stored: StoredId<'_>) {
+        let Some(candidates) = self.by_id.get_mut(stored.id) else {
+            let subject = stored
+                .captured
+                .iter()
+                .find(|s| s.as_str() == stored.subject);
+            if let Some(subject) = subject {
+                let others = self.others.entry((*subject).clone()).or_default();
+                if others.len() == MAX_OTHERS {
+                    others.pop_front();
+                }
+                others.push_back(stored.id.to_owned());
+            }
+            return;
+        };
+        // Another stream may have an event with the same id.
+        let of_stream =
+            |candidate: &mut Candidate| stored.captured.contains(&&candidate.place.subject);
+        let found = candidates.extract_if(.., of_stream);
+        self.found.extend(found.map(|candidate| candidate.place));
+    }
+
+    /// The events that are stored.
+    pub(super) fn found(&self) -> &[Place] {
+        &self.found
+    }
+
+    /// Takes the events out of which an earlier one of their subject has the same id. That one was just read, is
+    /// intact, and is sent.
+    pub(super) fn take_twins(&mut self, is_read: impl Fn(&Subject) -> bool) -> Vec<Place> {
+        let mut twins = Vec::new();
+        for candidates in self.by_id.values_mut() {
+            if candidates.len() < 2 {
+                continue;
+            }
+            let mut seen = HashSet::new();
+            let is_twin = |candidate: &mut Candidate| {
+                let subject = &candidate.place.subject;
+                is_read(subject) && !seen.insert(subject.clone())
+            };
+            twins.extend(candidates.extract_if(.., is_twin).map(|twin| twin.place));
+        }
+        twins
+    }
+
+    /// Takes the events of these subjects out that are obsolete: the stream keeps `kept` messages per subject, and
+    /// at least so many later events of their subject are stored.
+    pub(super) fn take_obsolete(&mut self, subjects: &HashSet<&Subject>, kept: u64) -> Vec<Place> {
+        let mut stored: HashMap<&Subject, Vec<u64>> = HashMap::new();
+        for place in &self.found {
+            stored.entry(&place.subject).or_default().push(place.index);
+        }
+        let others = &self.others;
+        let mut obsolete = Vec::new();
+        for (id, candidates) in &mut self.by_id {
+            let is_obsolete = |candidate: &mut Candidate| {
+                let subject = &candidate.place.subject;
+                if !subjects.contains(subject) || !candidate.was_sent {
+                    return false;
+                }
+                let later = stored.get(subject).into_iter().flatten();
+                let later = later
+                    .filter(|index| **index > candidate.place.index)
+                    .count();
+                let newer = others.get(subject).into_iter().flatten();
+                let newer = newer.filter(|other| is_minted_after(other, id)).count();
+                (later + newer) as u64 >= kept
+            };
+            let taken = candidates.extract_if(.., is_obsolete);
+            obsolete.extend(taken.map(|candidate| candidate.place));
+        }
+        obsolete
+    }
+
+    /// The number of events of each of these subjects that were sent, and were not found.
+    pub(super) fn in_doubt(&self, subjects: &HashSet<&Subject>) -> HashMap<Subject, u64> {
+        let mut in_doubt = HashMap::new();
+        for candidate in self.by_id.values().flatten() {
+            let subject = &candidate.place.subject;
+            if candidate.was_sent && subjects.contains(subject) {
+                *in_doubt.entry(subject.clone()).or_insert(0) += 1;
+            }
+        }
+        in_doubt
+    }
+}
+
+/// Whether one sink minted both ids, this one later. Ids of callers are in no order.
+fn is_minted_after(id: &str, other: &str) -> bool {
+    let parts = |id: &str| -> Option<(String, u64)> {
+        let (random, number) = id.rsplit_once('.')?;
+        let is_random =
+            random.len() >= MINTED && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_random.then_some(())?;
+        Some((random.to_owned(), number.parse().ok()?))
+    };
+    match (parts(id), parts(other)) {
+        (Some((random, number)), Some((other, before))) => random == other && number > before,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(indexes: &[u64]) -> Candidates {
+        let subject = Subject::new("a").unwrap();
+        let mut candidates = Candidates::default();
+        for index in indexes {
+            let place = Place {
+                subject: subject.clone(),
+                index: *index,
+                bytes: 1,
+            };
+            let candidate = Candidate {
+                place,
+                was_sent: true,
+            };
+            let id = format!("AAAAAAAAAAAAAAAAAAAAAA.{index}");
+            candidates.by_id.entry(id).or_default().push(candidate);
+        }
+        candidates
+    }
+
+    fn obsolete(candidates: &mut Candidates, kept: u64) -> Vec<u64> {
+        let subject = Subject::new("a").unwrap();
+        let taken = candidates.take_obsolete(&HashSet::from([&subject]), kept);
+        let mut taken: Vec<u64> = taken.into_iter().map(|place| place.index).collect();
+        taken.sort_unstable();
+        taken
+    }
+
+    #[test]
+    fn event_is_obsolete_if_enough_later_ones_of_its_subject_are_stored() {
+        let subject = Subject::new("a").unwrap();
+        let store = |candidates: &mut Candidates, number: u64| {
+            let id = format!("AAAAAAAAAAAAAAAAAAAAAA.{number}");
+            candidates.stored(StoredId::new(&[&subject], "a", &id));
+        };
+        let mut some = candidates(&[1, 2, 3, 4]);
+        store(&mut some, 3);
+        assert_eq!(obsolete(&mut some, 2), Vec::<u64>::new());
+        assert_eq!(obsolete(&mut some, 1), [1, 2]);
+        // A later one of the sink that has left the spool.
+        let mut some = candidates(&[1, 2, 4]);
+        store(&mut some, 3);
+        assert_eq!(obsolete(&mut some, 1), [1, 2]);
+        let in_doubt = some.in_doubt(&HashSet::from([&subject]));
+        assert_eq!(in_doubt[&subject], 1);
+        // One of another publisher says nothing.
+        let mut some = candidates(&[1]);
+        some.stored(StoredId::new(&[&subject], "a", "other.3"));
+        assert_eq!(obsolete(&mut some, 1), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn ids_of_callers_are_in_no_order() {
+        let random = "A".repeat(MINTED);
+        let after = |id: &str, other: &str| is_minted_after(id, other);
+        assert!(after(&format!("{random}.10"), &format!("{random}.9")));
+        assert!(!after(&format!("{random}.9"), &format!("{random}.10")));
+        assert!(!after("order.10", "order.9"));
+        assert!(!after(
+            &format!("{random}.10"),
+            &format!("B{}.9", &random[1..])
+        ));
+    }
+}

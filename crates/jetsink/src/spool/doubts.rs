@@ -1,0 +1,48 @@
+//! Events of which no look-up can say whether they are stored.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::message::subject::Subject;
+use crate::sync::lock;
+
+/// The subjects of which a warning is remembered, at most.
+const MAX_WARNED: usize = 65_536;
+
+/// Counts what [`WhenUnconfirmed`](super::WhenUnconfirmed) decides.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    possible_duplicates: AtomicU64,
+    held: Mutex<HashSet<Subject>>,
+    warned: Mutex<HashSet<Subject>>,
+}
+
+impl Doubts {
+    /// Events of `subject` are sent though they may be stored. Returns whether it is the first time.
+    pub(crate) fn delivered(&self, subject: &Subject, events: u64) -> bool {
+        self.possible_duplicates
+            .fetch_add(events, Ordering::Relaxed);
+        self.released(subject);
+        let mut warned = lock(&self.warned);
+        warned.len() < MAX_WARNED && warned.insert(subject.clone())
+    }
+
+    /// The events of `subject` are held. Returns whether they were not before.
+    pub(crate) fn held(&self, subject: &Subject) -> bool {
+        lock(&self.held).insert(subject.clone())
+    }
+
+    /// The events of `subject` are no longer held.
+    pub(crate) fn released(&self, subject: &Subject) {
+        lock(&self.held).remove(subject);
+    }
+
+    pub(crate) fn possible_duplicates(&self) -> u64 {
+        self.possible_duplicates.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn held_subjects(&self) -> u64 {
+        lock(&self.held).len() as u64
+    }
+}
