@@ -315,6 +315,20 @@ pub(crate) const TRIALS: &[Trial] = &[
         processes: 2,
     },
     Trial {
+        name: "rotations",
+        passes: "the command follows a log of up to 20,000 lines a second that is rotated every 0.05 to 2 s (renamed, with late writers, compressed, removed, copytruncate) while it is stalled or killed and its broker is away: each line stored once, in order, or its loss reported",
+        test: Test {
+            package: "jetsink-cli",
+            file: Some("trial_rotations"),
+            path: None,
+            features: &[],
+        },
+        full: 100,
+        quick: 8,
+        counts: Counts::Random("histories"),
+        processes: 2,
+    },
+    Trial {
         name: "faults-of-one-server",
         passes: "kills, freezes, partitions (reset, black hole, one way, slow), streams deleted and full, under load, with and without a spool: none lost, doubled, out of order or unexpected; no emit takes 3.5 s (its deadline is 2 s, and the machine is busy)",
         test: file("trial_faults"),

@@ -38,7 +38,7 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Publish {
-    /// Files of JSON lines; `-` or none reads standard input
+    /// Files of events; `-` or none reads standard input
     pub(crate) files: Vec<PathBuf>,
 
     /// Subject to publish to, such as events.{tenantId}.{type:levels}; begins with a literal token
@@ -119,7 +119,11 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
 
-    /// First line to publish of the first file, counted from 1
+    /// Format of the input; gzip and zstd are decompressed first
+    #[arg(long, value_enum, default_value_t = Format::Lines)]
+    pub(crate) format: Format,
+
+    /// First line to publish of the first file, or first event with --format json, counted from 1
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from_line: u64,
 
@@ -201,6 +205,14 @@ pub(crate) enum Policy {
     Refuse,
     /// percent-encode the id
     Encode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// one event per line
+    Lines,
+    /// JSON values one after another: pretty-printed or concatenated events, arrays of events
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

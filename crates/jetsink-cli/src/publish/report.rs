@@ -81,7 +81,11 @@ impl Report {
         self.not_stored(location);
         self.counts.bad_lines += 1;
         self.done += bytes as u64 + 1;
-        self.line(&format!("{location}:{}: {}", bad.column, bad.message));
+        let file = location.file.display();
+        self.line(&format!(
+            "{file}:{}:{}: {}",
+            bad.line, bad.column, bad.message
+        ));
     }
 
     /// Remembers the first location.

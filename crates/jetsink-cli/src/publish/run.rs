@@ -40,6 +40,21 @@ struct InFlight {
     raw: Bytes,
     /// The position to advance to with its result.
     checkpoint: Option<Checkpoint>,
+    /// Positions behind bad lines of other files, which were read after it.
+    others: Vec<Checkpoint>,
+}
+
+impl InFlight {
+    /// Advances over a bad line behind it, too.
+    fn pass(&mut self, behind: Option<Checkpoint>) {
+        let Some(behind) = behind else { return };
+        let is_same = |own: &Checkpoint| own.is_in_log_of(&behind);
+        if self.checkpoint.as_ref().is_none_or(is_same) {
+            self.checkpoint = Some(behind);
+        } else {
+            self.others.push(behind);
+        }
+    }
 }
 
 /// The next thing that was read.
@@ -266,6 +281,7 @@ impl<'a> Run<'a> {
                         location: line.location,
                         raw: line.raw,
                         checkpoint: line.checkpoint,
+                        others: Vec::new(),
                     });
                 }
                 Ok(())
@@ -283,16 +299,13 @@ impl<'a> Run<'a> {
         }
         // The position passes the line together with the last line before it.
         match self.in_flight.back_mut() {
-            Some(last) => last.checkpoint = line.checkpoint,
+            Some(last) => last.pass(line.checkpoint),
             None => self.advance(line.checkpoint),
         }
         if self.settings.stop_at_bad_line {
             self.ending = Ending::Failed;
             // The line would be bad again: resume behind it.
-            self.resume = Some(LineLocation {
-                line: line.location.line + 1,
-                ..line.location
-            });
+            self.resume = Some(line.location.next());
         }
         Ok(())
     }
@@ -303,6 +316,7 @@ impl<'a> Run<'a> {
             location,
             raw,
             checkpoint,
+            others,
         }) = self.in_flight.pop_front()
         else {
             return Ok(());
@@ -311,6 +325,9 @@ impl<'a> Run<'a> {
             Ok(delivery) => {
                 self.report.stored(&delivery, raw.len());
                 self.advance(checkpoint);
+                others
+                    .into_iter()
+                    .for_each(|other| self.advance(Some(other)));
                 return Ok(());
             }
             Err(error) => error,
@@ -323,7 +340,7 @@ impl<'a> Run<'a> {
                 }
                 // A bad line may have set a later location.
                 let is_earlier = self.resume.as_ref().is_none_or(|resume| {
-                    (location.index, location.line) < (resume.index, resume.line)
+                    (location.index, location.number()) < (resume.index, resume.number())
                 });
                 if is_earlier {
                     self.report.gave_up(&location, &error);
@@ -336,6 +353,9 @@ impl<'a> Run<'a> {
                 self.report.failed(&location, &error, unknown);
                 self.reject(&raw)?;
                 self.advance(checkpoint);
+                others
+                    .into_iter()
+                    .for_each(|other| self.advance(Some(other)));
                 let max = self.settings.max_failures;
                 if max > 0 && self.report.failures() == max && self.ending == Ending::Complete {
                     self.report.too_many_failures(max);

@@ -10,7 +10,7 @@ use jetsink::{
     SubjectTemplate, TenantPolicy, Validation,
 };
 
-use super::arguments::{IdRule, Mode, OnBadLine, Policy, Publish, StartAt};
+use super::arguments::{Format, IdRule, Mode, OnBadLine, Policy, Publish, StartAt};
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
 
@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) max_failures: u64,
     pub(crate) stop_at_bad_line: bool,
     pub(crate) rejected: Option<PathBuf>,
+    pub(crate) format: Format,
     pub(crate) from_line: u64,
     pub(crate) follow: bool,
     pub(crate) rotate_wait: Duration,
@@ -45,6 +46,11 @@ impl Settings {
         arguments: Publish,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
+        if arguments.follow && arguments.format == Format::Json {
+            let reason =
+                "--format json reads its input to the end; --follow takes one event per line";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
         let mut connect =
             resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
         if let Some(stream) = &arguments.stream {
@@ -100,6 +106,7 @@ impl Settings {
             max_failures: arguments.max_failures,
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
             rejected: arguments.rejected,
+            format: arguments.format,
             from_line: arguments.from_line,
             follow: arguments.follow,
             rotate_wait: arguments.rotate_wait,

@@ -37,6 +37,8 @@ struct Json<'a> {
 struct JsonLine {
     file: String,
     line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<u64>,
 }
 
 impl JsonLine {
@@ -44,6 +46,7 @@ impl JsonLine {
         Self {
             file: location.file.display().to_string(),
             line: location.line,
+            event: location.event,
         }
     }
 }
@@ -186,8 +189,13 @@ fn lenient(counts: &Counts) -> String {
 pub(super) fn resume_hint(counts: &Counts, settings: &Settings, location: &LineLocation) -> String {
     let mut text = if *location.file == *std::path::Path::new("-") {
         format!(
-            "jetsink: resume at line {} of standard input (--from-line {0})",
-            location.line
+            "jetsink: resume at {} {} of standard input (--from-line {1})",
+            if location.event.is_some() {
+                "event"
+            } else {
+                "line"
+            },
+            location.number()
         )
     } else {
         let files: Vec<String> = settings.files[location.index..]
@@ -195,8 +203,13 @@ pub(super) fn resume_hint(counts: &Counts, settings: &Settings, location: &LineL
             .map(|file| quoted(&file.display().to_string()))
             .collect();
         format!(
-            "jetsink: resume with --from-line {} {}",
-            location.line,
+            "jetsink: resume with {}--from-line {} {}",
+            if location.event.is_some() {
+                "--format json "
+            } else {
+                ""
+            },
+            location.number(),
             files.join(" ")
         )
     };

@@ -9,6 +9,7 @@ mod doctor;
 mod doctor_cluster;
 mod drill;
 mod follow;
+mod formats;
 mod login;
 mod metrics;
 mod outages;

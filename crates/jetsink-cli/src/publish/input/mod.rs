@@ -5,9 +5,12 @@
 
 mod decode;
 mod follow;
+mod foreign;
 mod reader;
+mod values;
 
 use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +20,6 @@ use tokio::sync::mpsc;
 
 use super::settings::Settings;
 use crate::failure::Failure;
-use crate::lines::Lines;
 use decode::{Decoded, Form};
 pub(super) use follow::{Checkpoint, Loss, Notice, Positions};
 use reader::Reader;
@@ -30,6 +32,24 @@ pub(super) struct LineLocation {
     pub(super) index: usize,
     /// From 1.
     pub(super) line: u64,
+    /// With `--format json`: the number of the event in the file, from 1.
+    pub(super) event: Option<u64>,
+}
+
+impl LineLocation {
+    /// The line or event behind it.
+    pub(super) fn next(self) -> Self {
+        Self {
+            line: self.line + 1,
+            event: self.event.map(|event| event + 1),
+            ..self
+        }
+    }
+
+    /// The number for `--from-line`.
+    pub(super) fn number(&self) -> u64 {
+        self.event.unwrap_or(self.line)
+    }
 }
 
 impl std::fmt::Display for LineLocation {
@@ -41,6 +61,8 @@ impl std::fmt::Display for LineLocation {
 /// The reason why a line is not an event.
 #[derive(Debug)]
 pub(super) struct BadLine {
+    /// The line, from 1.
+    pub(super) line: u64,
     /// From 1, in bytes.
     pub(super) column: usize,
     pub(super) message: String,
@@ -83,7 +105,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
         return follow::follow(settings);
     }
     let mut total_bytes = Some(0);
-    let mut sources: Vec<(Arc<Path>, Lines)> = Vec::new();
+    let mut sources: Vec<(Arc<Path>, Box<dyn Read + Send>)> = Vec::new();
     for path in &settings.files {
         let failed = |source| Failure::File {
             path: path.clone(),
@@ -93,7 +115,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
             total_bytes = None;
             sources.push((
                 Path::new("-").into(),
-                Lines::new(Decoded::new(std::io::stdin())),
+                Box::new(Decoded::new(std::io::stdin())),
             ));
             continue;
         }
@@ -108,7 +130,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
             _ => None,
         };
         let name: Arc<Path> = PathBuf::from(path).into();
-        sources.push((name, Lines::new(Decoded::new(file))));
+        sources.push((name, Box::new(Decoded::new(file))));
     }
     let (reader, batches) = Reader::new(settings);
     let from_line = settings.from_line;
@@ -119,6 +141,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
                 file,
                 index,
                 line: 0,
+                event: None,
             };
             // Stopped: the command has ended, or a file can't be read.
             if reader.read(source, location, first).is_err() {

@@ -1,11 +1,16 @@
 //! Reads one file or pipe to its end and sends its lines in batches.
 
+use std::io::Read;
+
 use bytes::Bytes;
 use jetsink::{Binding, BindingError};
 use tokio::sync::mpsc;
 
+use super::foreign::hint;
+use super::values::{Position, Step, Value, Values};
 use super::{BadLine, Batch, Line, LineLocation};
 use crate::lines::{LineContent, Lines, MAX_LINE, content};
+use crate::publish::arguments::Format;
 use crate::publish::settings::Settings;
 
 /// A batch is sent when it contains this many bytes, or when the next read would block.
@@ -22,6 +27,7 @@ pub(super) struct Stopped;
 #[derive(Clone)]
 pub(super) struct Reader {
     pub(super) binding: Binding,
+    format: Format,
     pub(super) sender: mpsc::Sender<Batch>,
 }
 
@@ -30,6 +36,7 @@ impl Reader {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let reader = Self {
             binding: settings.binding.clone(),
+            format: settings.format,
             sender,
         };
         (reader, batches)
@@ -39,14 +46,19 @@ impl Reader {
         self.sender.blocking_send(batch).map_err(|_| Stopped)
     }
 
-    /// Reads to the end. Lines before `from_line`, counted from 1, are skipped.
+    /// Reads to the end. Lines or events before `from_line`, counted from 1, are skipped.
     pub(super) fn read(
         &self,
-        source: Lines,
+        source: Box<dyn Read + Send>,
         mut location: LineLocation,
         from_line: u64,
     ) -> Result<(), Stopped> {
-        let last = self.read_open_ended(source, location.clone(), from_line)?;
+        let last = match self.format {
+            Format::Lines => {
+                self.read_open_ended(Lines::new(source), location.clone(), from_line)?
+            }
+            Format::Json => self.read_values(Values::new(source), location.clone(), from_line)?,
+        };
         if last + 1 < from_line {
             location.line = last + 1;
             let reason = format!("it ends here, before --from-line {from_line}");
@@ -54,6 +66,46 @@ impl Reader {
             return Err(Stopped);
         }
         Ok(())
+    }
+
+    /// Reads JSON values to the end; returns the number of the last one.
+    fn read_values(
+        &self,
+        mut source: Values,
+        mut location: LineLocation,
+        from_event: u64,
+    ) -> Result<u64, Stopped> {
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        let mut number = 0;
+        loop {
+            let step = source.step();
+            // An event from a pipe is sent at once.
+            let is_due = bytes >= BATCH_BYTES || !matches!(step, Step::Value(_));
+            if is_due && !lines.is_empty() {
+                self.send(Batch::Lines(std::mem::take(&mut lines)))?;
+                bytes = 0;
+            }
+            match step {
+                Step::End => return Ok(number),
+                Step::NeedsBytes => {
+                    if let Err(error) = source.fill() {
+                        location.event = Some(number + 1);
+                        let reason = error.to_string();
+                        self.send(Batch::Failed { location, reason })?;
+                        return Err(Stopped);
+                    }
+                }
+                Step::Value(value) => {
+                    number += 1;
+                    (location.line, location.event) = (value.start.line, Some(number));
+                    if number >= from_event {
+                        bytes += value.raw.len();
+                        lines.push(check_value(value, location.clone(), &self.binding));
+                    }
+                }
+            }
+        }
     }
 
     /// Reads to the end; returns the number of the last line.
@@ -103,40 +155,99 @@ pub(super) fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Op
         LineContent::Empty => return None,
         LineContent::TooLong => {
             return Some(Line {
-                location,
                 raw: Bytes::new(),
                 event: Err(BadLine {
+                    line: location.line,
                     column: MAX_LINE + 1,
                     message: format!("the line is longer than {MAX_LINE} bytes"),
                 }),
+                location,
                 checkpoint: None,
             });
         }
     };
-    let event = binding.envelope(raw.clone()).map_err(|error| match error {
-        BindingError::Event(error) => {
-            let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
-            let hint = if may_pass {
-                "; --lenient accepts it"
-            } else {
-                ""
-            };
-            BadLine {
-                column: error.column,
-                message: format!("not a CloudEvent: {}{hint}", error.message),
+    let start = Position {
+        line: location.line,
+        column: 1,
+    };
+    let is_first = location.line == 1;
+    Some(checked(raw, location, start, binding, |raw| {
+        hint(raw, is_first)
+    }))
+}
+
+/// Converts a JSON value.
+fn check_value(value: Value, location: LineLocation, binding: &Binding) -> Line {
+    match value.problem {
+        None => checked(value.raw, location, value.start, binding, |_| None),
+        Some(problem) => {
+            let is_first = location.event == Some(1);
+            let hint = hint(&value.raw, is_first).filter(|_| value.start.column == 1);
+            let hint = hint.filter(|hint| !hint.contains("--format json"));
+            Line {
+                event: Err(BadLine {
+                    line: value.start.line,
+                    column: value.start.column,
+                    message: with_hint(problem, hint),
+                }),
+                location,
+                raw: value.raw,
+                checkpoint: None,
             }
         }
-        other => BadLine {
-            column: 1,
-            message: other.to_string(),
-        },
-    });
-    Some(Line {
+    }
+}
+
+fn checked(
+    raw: Bytes,
+    location: LineLocation,
+    start: Position,
+    binding: &Binding,
+    hint: impl FnOnce(&[u8]) -> Option<String>,
+) -> Line {
+    let event = binding.envelope(raw.clone());
+    Line {
+        event: event.map_err(|error| bad_line(error, &raw, start, hint)),
         location,
         raw,
-        event,
         checkpoint: None,
-    })
+    }
+}
+
+fn bad_line(
+    error: BindingError,
+    raw: &[u8],
+    start: Position,
+    hint: impl FnOnce(&[u8]) -> Option<String>,
+) -> BadLine {
+    let BindingError::Event(error) = error else {
+        return BadLine {
+            line: start.line,
+            column: start.column,
+            message: error.to_string(),
+        };
+    };
+    let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
+    let hint = if may_pass {
+        Some("--lenient accepts it".to_owned())
+    } else {
+        hint(raw)
+    };
+    BadLine {
+        line: start.line + error.line as u64 - 1,
+        column: match error.line {
+            1 => start.column + error.column - 1,
+            _ => error.column,
+        },
+        message: with_hint(format!("not a CloudEvent: {}", error.message), hint),
+    }
+}
+
+fn with_hint(message: String, hint: Option<String>) -> String {
+    match hint {
+        None => message,
+        Some(hint) => format!("{message}; {hint}"),
+    }
 }
 
 #[cfg(test)]

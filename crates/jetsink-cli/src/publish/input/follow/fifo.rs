@@ -19,6 +19,7 @@ pub(super) fn read_fifo(path: &Path, index: usize, from_line: u64, reader: &Read
         file: path.into(),
         index,
         line: 0,
+        event: None,
     };
     if let Err(Some(error)) = read(path, location.clone(), from_line, reader) {
         let reason = error.to_string();

@@ -71,6 +71,10 @@ pub(super) struct Generation<F> {
     pub(super) stamp: Option<Stamp>,
     /// Whether the last scan saw its file under a name that the user asked for.
     pub(super) is_at_path: bool,
+    /// Whether it was opened by this run under such a name.
+    pub(super) was_at_path: bool,
+    /// Time at which it was added. Only a scan that begins later has seen all older files.
+    pub(super) added: Time,
     pub(super) head: Head,
     /// The largest length that was observed.
     pub(super) length: u64,
@@ -103,6 +107,8 @@ impl<F> Generation<F> {
             id,
             stamp: None,
             is_at_path: false,
+            was_at_path: false,
+            added: Time::ZERO,
             head: Head::Bytes(Vec::new()),
             length: 0,
             source: Source::Closed,
@@ -121,6 +127,7 @@ impl<F> Generation<F> {
 
     pub(super) fn set_place(&mut self, place: &Place) {
         self.is_at_path = *place == Place::Asked;
+        self.was_at_path |= self.is_at_path;
         if let Place::Rotated { stamp, .. } = place {
             self.stamp = Some(stamp.clone());
         }

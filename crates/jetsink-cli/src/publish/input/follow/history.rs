@@ -23,6 +23,8 @@ pub(super) struct Other {
     pub(super) id: FileId,
     pub(super) head: Head,
     pub(super) length: Option<u64>,
+    /// The number of the generation that it is a copy of, if that was unread.
+    pub(super) copy_of: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct History<F> {
     /// The file under the log's name at the last scan.
     at_path: Option<FileId>,
     pub(super) scans: u64,
+    /// Time at which the last complete scan began.
+    scanned_since: Option<Time>,
     /// Whether an earlier run has saved a position.
     pub(super) is_restored: bool,
     /// With a position of version 1: the birth of its file. Older files were read.
@@ -50,6 +54,8 @@ pub(super) struct History<F> {
     /// Whether the first scan has ended.
     pub(super) is_ready: bool,
     waits_for_files: bool,
+    /// Rotated files that the first scan found. Each can be a generation that was empty when an earlier run ended.
+    pub(super) taken_for_blank: u64,
     /// Whether a scan is due at once.
     pub(super) needs_scan: bool,
     pub(super) losses: Vec<Loss>,
@@ -67,11 +73,13 @@ impl<F: Descriptor> History<F> {
             unopened: 0,
             at_path: None,
             scans: 0,
+            scanned_since: None,
             is_restored: false,
             read_before: None,
             is_saved: false,
             is_ready: false,
             waits_for_files: false,
+            taken_for_blank: 0,
             needs_scan: false,
             losses: Vec::new(),
         }
@@ -111,6 +119,13 @@ impl<F: Descriptor> History<F> {
             || self.others.iter().any(|other| other.head.matches(start))
     }
 
+    /// Whether only unread generations begin like this: then a file's length is of no interest.
+    pub(super) fn knows_unread(&self, start: &[u8]) -> bool {
+        let matching = |g: &&Generation<F>| g.head.matches(start);
+        let mut generations = self.generations.iter().filter(matching).peekable();
+        generations.peek().is_some() && generations.all(|g| !g.is_finished)
+    }
+
     /// A file was created under the log's name, or moved there.
     pub(super) fn created(&mut self) {
         // Until then nothing has to be counted: the first scan opens what it finds.
@@ -147,11 +162,16 @@ impl<F: Descriptor> History<F> {
     pub(super) fn scanned(&mut self, began: Time, seen: &[FileId]) {
         self.scans += 1;
         self.read_before = None;
+        self.scanned_since = Some(began);
         for generation in &mut self.generations {
             match generation.source {
                 Source::Sought => {
                     generation.set_source(Source::Closed);
-                    if !generation.is_finished {
+                    let is_blank = generation.head.is_empty() && generation.offset == 0;
+                    if is_blank && self.taken_for_blank > 0 {
+                        self.taken_for_blank -= 1;
+                        generation.is_finished = true;
+                    } else if !generation.is_finished {
                         generation.is_finished = true;
                         let reason = LossReason::Gone {
                             line: generation.line,
@@ -246,7 +266,7 @@ impl<F: Descriptor> History<F> {
         generation.set_source(Source::Truncated { since: now });
         let (path, id) = (Arc::clone(&generation.path), generation.id);
         let mut next = Generation::new(next_number, name, path, id);
-        next.stamp = generation.stamp.clone();
+        next.added = now;
         next.is_at_path = generation.is_at_path;
         generation.is_at_path = false;
         next.grown = now;
@@ -266,6 +286,13 @@ impl<F: Descriptor> History<F> {
         }
         loop {
             let generation = self.generations.iter_mut().find(|g| !g.is_finished)?;
+            if self
+                .scanned_since
+                .is_none_or(|began| began <= generation.added)
+            {
+                self.needs_scan = true;
+                return None;
+            }
             let source = match &generation.source {
                 Source::File(file) => {
                     let head = match &generation.head {

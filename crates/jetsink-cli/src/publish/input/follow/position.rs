@@ -150,11 +150,16 @@ impl SavedTrack {
             head: other.head.digest(),
             length: other.length,
         };
+        // The next run looks for the copies of unread files.
+        let is_unread =
+            |g: &Generation<F>, other: &Other| Some(g.number) == other.copy_of && !g.is_settled();
+        let others = history.others.iter();
+        let others = others.filter(|o| history.generations.iter().all(|g| !is_unread(g, o)));
         Self {
             version: VERSION,
             path: history.path.display().to_string(),
             generations: history.generations.iter().map(generation).collect(),
-            others: history.others.iter().map(other).collect(),
+            others: others.map(other).collect(),
             read_before: history.read_before,
         }
     }
@@ -187,6 +192,7 @@ impl From<SavedFile> for Other {
             id: saved.id,
             head: Head::Digest(saved.head),
             length: saved.length,
+            copy_of: None,
         }
     }
 }
@@ -211,7 +217,7 @@ impl Positions {
 
     /// Sets the position in a log; all lines before it have results.
     pub(in crate::publish) fn advance(&mut self, checkpoint: Checkpoint) {
-        let is_its = |other: &&mut Checkpoint| Arc::ptr_eq(&other.track, &checkpoint.track);
+        let is_its = |other: &&mut Checkpoint| other.is_in_log_of(&checkpoint);
         match self.unsaved.iter_mut().find(is_its) {
             Some(last) => {
                 if last.number != checkpoint.number {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::generation::{AtEnd, Readable, Reading, Time};
 use super::live::{FixedFile, LiveFile};
+use super::scan::observe_file;
 use super::track::{Checkpoint, Clock, Track, Tracks, identify};
 use crate::lines::Lines;
 use crate::publish::input::reader::{BATCH_BYTES, Reader, Stopped, check};
@@ -25,6 +26,8 @@ struct Current {
     number: u64,
     version: u32,
     name: Arc<str>,
+    /// `None` if it does not change.
+    live: Option<Arc<File>>,
     lines: Lines,
     location: LineLocation,
     offset: u64,
@@ -103,6 +106,10 @@ impl Current {
         let failed = |error| (number, error);
         let is_truncated = Arc::new(AtomicBool::new(false));
         let offset = reading.offset;
+        let live = match &reading.source {
+            Readable::File(file, _) => Some(Arc::clone(file)),
+            Readable::Fixed(..) => None,
+        };
         let lines = match reading.source {
             Readable::File(file, head) => {
                 let flag = Arc::clone(&is_truncated);
@@ -122,11 +129,13 @@ impl Current {
             number,
             version: reading.version,
             name: reading.name,
+            live,
             lines,
             location: LineLocation {
                 file: reading.path,
                 index: track.index,
                 line: reading.line,
+                event: None,
             },
             offset,
             is_truncated,
@@ -151,7 +160,7 @@ impl Current {
                     break;
                 }
                 Err(error) => {
-                    self.send(track, reader, opening, batch)?;
+                    self.send(track, reader, opening, batch, now)?;
                     track.history().unreadable(self.number, error.to_string());
                     return Ok(true);
                 }
@@ -161,12 +170,12 @@ impl Current {
             let verdict = track.history().at_end(self.number, now);
             if verdict != AtEnd::Wait {
                 batch.extend(self.rest(track, reader, verdict));
-                self.send(track, reader, opening, batch)?;
+                self.send(track, reader, opening, batch, now)?;
                 track.history().finish(self.number);
                 return Ok(true);
             }
         }
-        self.send(track, reader, opening, batch)?;
+        self.send(track, reader, opening, batch, now)?;
         if self.is_truncated.load(Ordering::Acquire) {
             track.history().truncated(self.number, now);
             return Ok(true);
@@ -226,6 +235,7 @@ impl Current {
         reader: &Reader,
         opening: Checkpoint,
         batch: Vec<Line>,
+        now: Time,
     ) -> Result<(), Stopped> {
         let (offset, line) = (self.offset, self.location.line);
         track
@@ -235,6 +245,10 @@ impl Current {
             return Ok(());
         }
         if !std::mem::replace(&mut self.is_opened, true) {
+            // The position that is saved now has to identify the content.
+            if let Some(file) = &self.live {
+                observe_file(track, self.number, file, now);
+            }
             reader.send(Batch::Opened(opening))?;
         }
         reader.send(Batch::Lines(batch))

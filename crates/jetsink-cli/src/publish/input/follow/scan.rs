@@ -97,20 +97,28 @@ pub(super) fn scan(
         }
     }
     seen.resize_with(folder.logs.len(), Vec::new);
-    // Files of an earlier run first, then by birth: a descriptor that is missing later is missing for the youngest.
-    candidates.sort_by_key(|candidate| (!candidate.is_sought, candidate.born));
+    // By birth: a descriptor that is missing is missing for the youngest.
+    candidates.sort_by_key(|candidate| candidate.born);
     let mut result = Scanned::default();
+    let mut found = Vec::new();
     for candidate in candidates {
-        let history = &folder.logs[candidate.log].track;
-        match open(&candidate, history, now) {
-            Ok(true) => {}
-            Ok(false) => result.is_incomplete = true,
+        let track = &folder.logs[candidate.log].track;
+        let path = Arc::clone(&candidate.path);
+        match open(candidate, track) {
+            Ok(Opened::Found(file)) => found.push(file),
+            Ok(Opened::Other) => {}
+            Ok(Opened::Unsettled) => result.is_incomplete = true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let unopened = (candidate.path, error.to_string());
-                result.unopened.get_or_insert(unopened);
+                result.unopened.get_or_insert((path, error.to_string()));
             }
         }
+    }
+    // First files of an earlier run, then those whose order does not depend on names.
+    found.sort_by_key(|file| (!file.is_sought, file.is_unknown_compression));
+    for file in found {
+        let mut history = folder.logs[file.log].track.history();
+        result.is_incomplete |= !history.sight(file.sighting, now);
     }
     let waits =
         result.is_incomplete && *folder.incomplete_since.get_or_insert(now) + PATIENCE > now;
@@ -162,42 +170,72 @@ fn owner(
     }
 }
 
-/// Opens a file for a history. Returns `false` if it has to be looked at again.
-fn open(candidate: &Candidate, track: &Track, now: Time) -> io::Result<bool> {
+/// A file that was opened for a log.
+struct Found {
+    log: usize,
+    is_sought: bool,
+    /// Whether it is the compression of a file that is not known.
+    is_unknown_compression: bool,
+    sighting: Sighting<Arc<File>>,
+}
+
+enum Opened {
+    Found(Found),
+    /// Another file has the name by now, and is known.
+    Other,
+    /// It is still being compressed.
+    Unsettled,
+}
+
+fn open(candidate: Candidate, track: &Track) -> io::Result<Opened> {
     let file = Arc::new(File::open(&candidate.path)?);
     let metadata = file.metadata()?;
     let id = FileId::of(&metadata);
     if !metadata.is_file() || !track.history().needs(id, metadata.len()) {
-        return Ok(true); // another file has the name by now
+        return Ok(Opened::Other);
     }
     let age = metadata.modified()?.elapsed().unwrap_or(Duration::MAX);
     let is_settled = age >= SETTLED;
+    let is_rotated = matches!(candidate.place, Place::Rotated { .. });
     let mut start = read_at(&file, 0, HEAD)?;
     let form = Form::of(&start);
     let mut length = Some(file.metadata()?.len());
     if form != Form::Plain {
-        let is_rotated = matches!(candidate.place, Place::Rotated { .. });
-        if !is_settled && is_rotated && !track.history().is_first_run() {
-            return Ok(false);
-        }
         start = decoded(&file, form, |source| read_start(source, HEAD)).unwrap_or_default();
         length = None;
-        if track.history().knows_start(&start) {
+        let (is_first_run, is_known, is_unread) = {
+            let history = track.history();
+            let is_known = history.knows_start(&start);
+            (
+                history.is_first_run(),
+                is_known,
+                history.knows_unread(&start),
+            )
+        };
+        if !is_settled && is_rotated && !is_first_run && !is_unread {
+            return Ok(Opened::Unsettled);
+        }
+        if is_known && !is_unread {
             let count = |source: &mut dyn io::Read| io::copy(source, &mut io::sink());
             length = decoded(&file, form, count).ok();
         }
     }
-    let sighting = Sighting {
-        path: Arc::clone(&candidate.path),
-        id,
-        place: candidate.place.clone(),
-        form,
-        length,
-        start,
-        is_settled,
-        file,
-    };
-    Ok(track.history().sight(sighting, now))
+    let is_unknown = !track.history().knows_start(&start);
+    Ok(Opened::Found(Found {
+        log: candidate.log,
+        is_sought: candidate.is_sought,
+        is_unknown_compression: form != Form::Plain && is_rotated && is_unknown,
+        sighting: Sighting {
+            path: candidate.path,
+            id,
+            place: candidate.place,
+            form,
+            length,
+            start,
+            is_settled,
+            file,
+        },
+    }))
 }
 
 fn decoded<T>(
@@ -213,16 +251,21 @@ fn decoded<T>(
 pub(super) fn observe(track: &Track, now: Time) {
     let observed = track.history().observed();
     for (number, file) in observed {
-        // A file that can't be read is reported by its reader.
-        let Ok(start) = read_at(&file, 0, HEAD) else {
-            continue;
-        };
-        let Ok(metadata) = file.metadata() else {
-            continue;
-        };
-        let mut history = track.history();
-        history.observe(number, metadata.len(), start, now);
+        observe_file(track, number, &file, now);
     }
+}
+
+/// Notes growth and truncation of one file.
+pub(super) fn observe_file(track: &Track, number: u64, file: &File, now: Time) {
+    // A file that can't be read is reported by its reader.
+    let Ok(start) = read_at(file, 0, HEAD) else {
+        return;
+    };
+    let Ok(metadata) = file.metadata() else {
+        return;
+    };
+    let mut history = track.history();
+    history.observe(number, metadata.len(), start, now);
 }
 
 /// Moves a history to the last line end of its files: `--start-at end`.

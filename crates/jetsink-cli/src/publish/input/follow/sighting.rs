@@ -36,20 +36,21 @@ impl<F: Descriptor> History<F> {
         if let Some(index) = self.sought_copy(&sighting) {
             self.resume(index, sighting, now);
         } else if (is_first_run && !asked) || (self.scans == 0 && is_older) {
-            self.remember(&sighting);
+            self.remember(&sighting, None);
         } else if let Some(index) = self.copied(&sighting) {
-            self.remember(&sighting);
+            let number = self.generations[index].number;
+            self.remember(&sighting, Some(number));
             let generation = &mut self.generations[index];
-            if !generation.is_finished {
-                generation.copies.push((sighting.file, sighting.form));
-            }
+            generation.stamp = Some(stamp.clone());
+            generation.copies.push((sighting.file, sighting.form));
         } else if self.is_copy_of_finished(&sighting) {
-            self.remember(&sighting);
+            self.remember(&sighting, None);
         } else if !sighting.is_settled && self.may_become_copy(&sighting) {
             return false;
         } else {
             let stamp = stamp.clone();
             let index = self.place_of(&sighting, &stamp);
+            self.taken_for_blank += u64::from(self.scans == 0);
             let generation = self.adopt(sighting, now);
             self.generations.insert(index, generation);
         }
@@ -146,11 +147,12 @@ impl<F: Descriptor> History<F> {
         self.knows_start(&sighting.start)
     }
 
-    fn remember(&mut self, sighting: &Sighting<F>) {
+    fn remember(&mut self, sighting: &Sighting<F>, copy_of: Option<u64>) {
         self.others.push(Other {
             id: sighting.id,
             head: Head::Bytes(sighting.start.clone()),
             length: sighting.length,
+            copy_of,
         });
     }
 
@@ -166,7 +168,8 @@ impl<F: Descriptor> History<F> {
             match (&other.stamp, sighting.id.born, other.id.born) {
                 (_, Some(born), Some(other)) if by_birth => born < other,
                 (Some(other), ..) => stamp.by_age(other).is_some_and(|order| order.is_lt()),
-                (None, ..) => false,
+                // A file that no notification announced was rotated before this run.
+                (None, ..) => other.was_at_path && self.unopened <= 0,
             }
         };
         let unread = self.generations.iter().position(|g| !g.is_finished);
@@ -191,6 +194,7 @@ impl<F: Descriptor> History<F> {
         generation.head = Head::Bytes(sighting.start);
         generation.is_compressed = sighting.form != Form::Plain;
         generation.set_place(&sighting.place);
+        generation.added = now;
         generation.grown = now;
         generation.observe_length(sighting.length.unwrap_or(0), now);
         if generation.is_compressed {

@@ -98,6 +98,13 @@ pub(in crate::publish) struct Checkpoint {
     pub(super) line: u64,
 }
 
+impl Checkpoint {
+    /// Whether both are positions in one log.
+    pub(in crate::publish) fn is_in_log_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.track, &other.track)
+    }
+}
+
 /// Sets the message id of the line at an offset, unless it has one: the next run derives the same id.
 pub(super) fn identify(event: Envelope, generation: &str, offset: u64) -> Envelope {
     match MessageId::new(format!("{generation}.{offset}")) {

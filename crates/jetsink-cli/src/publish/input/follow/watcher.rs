@@ -141,6 +141,10 @@ impl Watcher {
         }
         folder.needs_scan = false;
         folder.is_clean = false;
+        // Truncations first: then a copy of later content is not taken for an older file.
+        for log in &folder.logs {
+            observe(&log.track, self.clock.now());
+        }
         let is_first = !folder.was_scanned;
         let (settings, tracks, notices) = (&self.settings, &self.tracks, &self.notices);
         let scanned = scan(folder, self.clock.now(), |index, path| {

@@ -9,6 +9,7 @@ fn bytes_between_line_ends_are_the_payload() {
         file: Path::new("f").into(),
         index: 0,
         line,
+        event: None,
     };
     let event = r#"{ "specversion":"1.0","id":"1","source":"s","type":"t" } "#;
     let crlf = format!("{event}\r\n");

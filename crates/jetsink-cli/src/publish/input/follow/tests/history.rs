@@ -39,6 +39,7 @@ struct Entry {
     inode: u64,
     file: FakeFile,
     form: Form,
+    is_settled: bool,
 }
 
 /// A folder, a history that follows it, and the lines that a reader takes from it.
@@ -69,6 +70,7 @@ impl Model {
             inode,
             file: FakeFile::new(content),
             form: Form::Plain,
+            is_settled: true,
         });
         if name == BASE {
             self.history.created();
@@ -110,6 +112,9 @@ impl Model {
     }
 
     fn scan(&mut self) {
+        self.observe();
+        // Time passes between two scans.
+        self.now += Time::from_nanos(1);
         let mut found = Vec::new();
         self.history.begin_scan();
         for entry in self.entries.clone() {
@@ -134,8 +139,16 @@ impl Model {
             }
             found.push((!self.history.is_sought(id), entry, place));
         }
-        found.sort_by_key(|(is_new, entry, _)| (*is_new, entry.inode));
+        found.sort_by_key(|(is_new, entry, _)| {
+            let is_known = self.history.knows_start(&entry.file.start());
+            (*is_new, entry.form != Form::Plain && !is_known, entry.inode)
+        });
+        let mut is_incomplete = false;
         for (_, entry, place) in found {
+            if !entry.is_settled && !self.history.knows_unread(&entry.file.start()) {
+                is_incomplete = true;
+                continue;
+            }
             let sighting = Sighting {
                 path: Path::new(&entry.name).into(),
                 id: id(entry.inode),
@@ -149,9 +162,16 @@ impl Model {
             self.history.sight(sighting, self.now);
         }
         let seen: Vec<FileId> = self.entries.iter().map(|entry| id(entry.inode)).collect();
+        self.history.wait_for_files(is_incomplete);
         self.history.scanned(self.now, &seen);
         self.history.is_ready = true;
-        self.history.is_quiet();
+        if !is_incomplete {
+            self.history.is_quiet();
+        }
+        self.observe();
+    }
+
+    fn observe(&mut self) {
         for (number, file) in self.history.observed() {
             let (length, start) = (file.length(), file.start());
             self.history.observe(number, length, start, self.now);
@@ -186,6 +206,8 @@ impl Model {
     }
 
     fn step(&mut self) {
+        // The second one confirms that nothing older was missed.
+        self.scan();
         self.scan();
         self.read();
     }
@@ -326,6 +348,32 @@ fn the_rest_of_a_truncated_file_is_read_from_its_copy() {
 }
 
 #[test]
+fn a_copy_that_a_killed_run_has_seen_is_found_again() {
+    for compressed in [false, true] {
+        let mut model = Model::new();
+        model.create(BASE, "a\n");
+        model.step();
+        model.append(BASE, "b\n");
+        if compressed {
+            model.rename(BASE, "ev.jsonl.1");
+            model.create(BASE, "c\n");
+            model.scan();
+            model.compress("ev.jsonl.1");
+        } else {
+            model.copy(BASE, "ev.jsonl.1");
+            model.scan();
+            model.truncate(BASE);
+            model.append(BASE, "c\n");
+        }
+        model.scan();
+        model.restart();
+        model.step();
+        model.wait();
+        model.assert_lines(&["a", "b", "c"]);
+    }
+}
+
+#[test]
 fn copies_of_a_stalled_reader_are_read_in_their_order() {
     let mut model = Model::new();
     model.create(BASE, "a\n");
@@ -340,6 +388,54 @@ fn copies_of_a_stalled_reader_are_read_in_their_order() {
     model.wait();
     model.wait();
     model.assert_lines(&["a", "b", "c", "d"]);
+}
+
+#[test]
+fn copies_that_a_stopped_run_did_not_see_are_read_in_their_order() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    for (number, line) in ["b", "c", "d"].into_iter().enumerate() {
+        model.append(BASE, &format!("{line}\n"));
+        model.copy(BASE, &format!("ev-2026113000000{number}.jsonl"));
+        model.truncate(BASE);
+    }
+    model.append(BASE, "e\n");
+    model.step();
+    for _ in 0..4 {
+        model.wait();
+    }
+    model.assert_lines(&["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn compressions_that_become_complete_in_any_order_are_read_in_theirs() {
+    for complete_first in ["ev-20261102.jsonl.gz", "ev-20261103.jsonl.gz"] {
+        let mut model = Model::new();
+        model.create(BASE, "a\n");
+        model.step();
+        for (number, line) in ["b", "c", "d"].into_iter().enumerate() {
+            let name = format!("ev-2026110{}.jsonl", number + 1);
+            model.rename(BASE, &name);
+            model.create(BASE, &format!("{line}\n"));
+            model.compress(&name);
+            model.at(&format!("{name}.gz")).is_settled = false;
+            if line == "c" {
+                continue; // stopped
+            }
+            model.step();
+        }
+        model.at("ev-20261101.jsonl.gz").is_settled = true;
+        model.at(complete_first).is_settled = true;
+        model.wait();
+        for entry in &mut model.entries {
+            entry.is_settled = true;
+        }
+        for _ in 0..4 {
+            model.wait();
+        }
+        model.assert_lines(&["a", "b", "c", "d"]);
+    }
 }
 
 #[test]
@@ -429,6 +525,30 @@ fn files_that_were_rotated_and_compressed_unseen_are_read_in_their_order() {
 }
 
 #[test]
+fn a_compression_from_before_the_run_is_older_than_all_that_the_run_opened() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.rename(BASE, "ev-20261101.jsonl");
+    model.create(BASE, "b\n");
+    model.rename(BASE, "ev-20261102.jsonl");
+    model.create(BASE, "c\n");
+    model.restart();
+    // Nothing else is found by the first scan.
+    let unseen = model.entries.remove(1);
+    model.scan();
+    model.remove(BASE);
+    model.create(BASE, "d\n");
+    model.scan();
+    model.entries.push(unseen);
+    model.compress("ev-20261102.jsonl");
+    for _ in 0..4 {
+        model.wait();
+    }
+    model.assert_lines(&["a", "b", "c", "d"]);
+}
+
+#[test]
 fn a_compressed_copy_of_a_read_file_is_not_read_again() {
     let mut model = Model::new();
     model.create(BASE, "a\n");
@@ -496,6 +616,37 @@ fn files_that_were_opened_by_a_killed_run_and_are_gone_are_losses_with_their_byt
     let loss = model.take_loss();
     assert_eq!(loss.bytes, Some(7));
     model.assert_lines(&["a", "b"]);
+}
+
+#[test]
+fn a_file_that_was_empty_when_a_run_ended_is_no_loss_if_it_is_compressed_by_now() {
+    for removed in [false, true] {
+        let mut model = Model::new();
+        model.create(BASE, "a\n");
+        model.step();
+        model.rename(BASE, "ev.jsonl.1");
+        model.create(BASE, "");
+        model.step();
+        model.append(BASE, "b\n");
+        model.rename(BASE, "ev.jsonl.0");
+        model.compress("ev.jsonl.0");
+        model.create(BASE, "c\n");
+        if removed {
+            model.remove("ev.jsonl.0.gz");
+        }
+        model.restart();
+        model.step();
+        for _ in 0..3 {
+            model.wait();
+        }
+        if removed {
+            let loss = model.take_loss();
+            assert_eq!(loss.reason, LossReason::Gone { line: 0 });
+            model.assert_lines(&["a", "c"]);
+        } else {
+            model.assert_lines(&["a", "b", "c"]);
+        }
+    }
 }
 
 #[test]
