@@ -337,6 +337,23 @@ impl<F: Descriptor> History<F> {
         }
     }
 
+    /// The lines that were read belong to content that begins like this; empty if the source does not change. The file may
+    /// have been truncated since.
+    pub(super) fn read_start(&mut self, number: u64, start: Vec<u8>, now: Time) {
+        let Some(generation) = self.by_number(number) else {
+            return;
+        };
+        if start.is_empty() || generation.head.is_start_of(&start) {
+            if !start.is_empty() {
+                generation.head = Head::Bytes(start);
+            }
+        } else if !generation.head.matches(&start) {
+            generation.head = Head::Bytes(start);
+            generation.length = generation.offset;
+            self.truncated(number, now);
+        }
+    }
+
     /// The reader is at the end of the source.
     pub(super) fn at_end(&mut self, number: u64, now: Time) -> AtEnd {
         let Some(index) = self.generations.iter().position(|g| g.number == number) else {

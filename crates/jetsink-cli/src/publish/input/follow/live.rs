@@ -3,14 +3,33 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::identity::{HEAD, read_at};
 
 /// The number of bytes before the offset that are compared: a file that was truncated and has grown since can begin as
 /// it did before.
 const TAIL: usize = 64;
+
+/// The state of a file that is being read, as its reader sees it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LiveState {
+    is_truncated: Arc<AtomicBool>,
+    /// The first bytes, as far as they are known.
+    head: Arc<Mutex<Vec<u8>>>,
+}
+
+impl LiveState {
+    pub(super) fn is_truncated(&self) -> bool {
+        self.is_truncated.load(Ordering::Acquire)
+    }
+
+    pub(super) fn head(&self) -> Vec<u8> {
+        let head = self.head.lock();
+        head.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// Reads at its own offset; 0 bytes at the present end, or if the file was truncated.
 pub(super) struct LiveFile {
@@ -20,17 +39,21 @@ pub(super) struct LiveFile {
     pub(super) head: Vec<u8>,
     /// The bytes before the offset.
     tail: Vec<u8>,
-    is_truncated: Arc<AtomicBool>,
+    state: LiveState,
 }
 
 impl LiveFile {
-    /// Starts at an offset. The flag is set once the file was truncated.
+    /// Starts at an offset. The state is kept up to date.
     pub(super) fn new(
         file: Arc<File>,
         offset: u64,
         head: Vec<u8>,
-        is_truncated: Arc<AtomicBool>,
+        state: LiveState,
     ) -> io::Result<Self> {
+        let shared = state.head.lock();
+        shared
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&head);
         let length = usize::try_from(offset).map_or(TAIL, |offset| offset.min(TAIL));
         let tail = read_at(&file, offset - length as u64, length)?;
         Ok(Self {
@@ -38,7 +61,7 @@ impl LiveFile {
             offset,
             head,
             tail,
-            is_truncated,
+            state,
         })
     }
 
@@ -55,6 +78,10 @@ impl LiveFile {
             let missing = HEAD.saturating_sub(self.head.len());
             self.head
                 .extend_from_slice(&bytes[..missing.min(bytes.len())]);
+            let shared = self.state.head.lock();
+            shared
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone_from(&self.head);
         }
         if bytes.len() >= TAIL {
             self.tail.clear();
@@ -70,13 +97,13 @@ impl LiveFile {
 
 impl Read for LiveFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_truncated.load(Ordering::Acquire) {
+        if self.state.is_truncated() {
             return Ok(0);
         }
         let read = self.file.read_at(buffer, self.offset)?;
         // Bytes behind a truncation belong to other lines.
         if self.was_truncated()? {
-            self.is_truncated.store(true, Ordering::Release);
+            self.state.is_truncated.store(true, Ordering::Release);
             return Ok(0);
         }
         self.remember(&buffer[..read]);

@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::generation::{AtEnd, Readable, Reading, Time};
-use super::live::{FixedFile, LiveFile};
-use super::scan::observe_file;
+use super::live::{FixedFile, LiveFile, LiveState};
 use super::track::{Checkpoint, Clock, Track, Tracks, identify};
 use crate::lines::Lines;
 use crate::publish::input::reader::{BATCH_BYTES, Reader, Stopped, check};
@@ -26,12 +24,10 @@ struct Current {
     number: u64,
     version: u32,
     name: Arc<str>,
-    /// `None` if it does not change.
-    live: Option<Arc<File>>,
     lines: Lines,
     location: LineLocation,
     offset: u64,
-    is_truncated: Arc<AtomicBool>,
+    state: LiveState,
     /// Whether its beginning was sent.
     is_opened: bool,
 }
@@ -104,16 +100,11 @@ impl Current {
     fn open(track: &Arc<Track>, reading: Reading<Arc<File>>) -> Result<Self, (u64, io::Error)> {
         let number = reading.number;
         let failed = |error| (number, error);
-        let is_truncated = Arc::new(AtomicBool::new(false));
+        let state = LiveState::default();
         let offset = reading.offset;
-        let live = match &reading.source {
-            Readable::File(file, _) => Some(Arc::clone(file)),
-            Readable::Fixed(..) => None,
-        };
         let lines = match reading.source {
             Readable::File(file, head) => {
-                let flag = Arc::clone(&is_truncated);
-                Lines::new(LiveFile::new(file, offset, head, flag).map_err(failed)?)
+                Lines::new(LiveFile::new(file, offset, head, state.clone()).map_err(failed)?)
             }
             Readable::Fixed(file, form @ super::Form::Plain) => {
                 Lines::new(form.decode(FixedFile { file, offset }))
@@ -129,7 +120,6 @@ impl Current {
             number,
             version: reading.version,
             name: reading.name,
-            live,
             lines,
             location: LineLocation {
                 file: reading.path,
@@ -138,7 +128,7 @@ impl Current {
                 event: None,
             },
             offset,
-            is_truncated,
+            state,
             is_opened: false,
         })
     }
@@ -166,7 +156,7 @@ impl Current {
                 }
             }
         }
-        if at_end && !self.is_truncated.load(Ordering::Acquire) {
+        if at_end && !self.state.is_truncated() {
             let verdict = track.history().at_end(self.number, now);
             if verdict != AtEnd::Wait {
                 batch.extend(self.rest(track, reader, verdict));
@@ -176,7 +166,7 @@ impl Current {
             }
         }
         self.send(track, reader, opening, batch, now)?;
-        if self.is_truncated.load(Ordering::Acquire) {
+        if self.state.is_truncated() {
             track.history().truncated(self.number, now);
             return Ok(true);
         }
@@ -244,11 +234,10 @@ impl Current {
         if batch.is_empty() {
             return Ok(());
         }
+        // The position that is saved behind these lines has to identify their content.
+        let head = self.state.head();
+        track.history().read_start(self.number, head, now);
         if !std::mem::replace(&mut self.is_opened, true) {
-            // The position that is saved now has to identify the content.
-            if let Some(file) = &self.live {
-                observe_file(track, self.number, file, now);
-            }
             reader.send(Batch::Opened(opening))?;
         }
         reader.send(Batch::Lines(batch))

@@ -251,21 +251,13 @@ fn decoded<T>(
 pub(super) fn observe(track: &Track, now: Time) {
     let observed = track.history().observed();
     for (number, file) in observed {
-        observe_file(track, number, &file, now);
+        // A file that can't be read is reported by its reader.
+        let (Ok(start), Ok(metadata)) = (read_at(&file, 0, HEAD), file.metadata()) else {
+            continue;
+        };
+        let mut history = track.history();
+        history.observe(number, metadata.len(), start, now);
     }
-}
-
-/// Notes growth and truncation of one file.
-pub(super) fn observe_file(track: &Track, number: u64, file: &File, now: Time) {
-    // A file that can't be read is reported by its reader.
-    let Ok(start) = read_at(file, 0, HEAD) else {
-        return;
-    };
-    let Ok(metadata) = file.metadata() else {
-        return;
-    };
-    let mut history = track.history();
-    history.observe(number, metadata.len(), start, now);
 }
 
 /// Moves a history to the last line end of its files: `--start-at end`.

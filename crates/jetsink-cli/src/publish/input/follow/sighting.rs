@@ -64,7 +64,9 @@ impl<F: Descriptor> History<F> {
         };
         let has_content = |g: &Generation<F>| {
             let is_long_enough = sighting.length.is_none_or(|length| length >= g.offset);
-            g.head.is_start_of(&sighting.start) && is_long_enough
+            // Without a known beginning an offset means nothing.
+            let is_known = g.offset == 0 || !g.head.is_empty();
+            is_known && g.head.is_start_of(&sighting.start) && is_long_enough
         };
         let indices = 0..self.generations.len();
         let mut its = indices.rev().filter(|i| is_its(&self.generations[*i]));

@@ -439,6 +439,49 @@ fn compressions_that_become_complete_in_any_order_are_read_in_theirs() {
 }
 
 #[test]
+fn lines_of_content_that_was_truncated_unobserved_keep_their_copy() {
+    let mut model = Model::new();
+    model.create(BASE, "");
+    model.step();
+    let number = model.history.generations[0].number;
+    // The reader has read the first line, and nobody has observed it before the next content is there.
+    model.append(BASE, "a\nb\n");
+    model.copy(BASE, "ev.jsonl.1");
+    model.truncate(BASE);
+    model.append(BASE, "c\nd\ne\n");
+    for observed_first in [true, false] {
+        if observed_first {
+            model.observe();
+        }
+        model.lines = vec!["a".to_owned()];
+        model.history.read(number, 2, 1, true);
+        let now = model.now;
+        model.history.read_start(number, b"a\n".to_vec(), now);
+    }
+    model.history.settle(number, 2, 1);
+    for _ in 0..4 {
+        model.wait();
+    }
+    model.assert_lines(&["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn an_offset_without_a_known_beginning_is_no_position() {
+    let mut model = Model::new();
+    model.create(BASE, "");
+    model.step();
+    let number = model.history.generations[0].number;
+    model.history.read(number, 2, 1, true);
+    model.history.settle(number, 2, 1);
+    model.append(BASE, "c\nd\n");
+    model.restart();
+    model.step();
+    model.wait();
+    assert_eq!(model.lines, ["c", "d"]);
+    assert_eq!(model.take_loss().reason, LossReason::Truncated { line: 1 });
+}
+
+#[test]
 fn a_truncation_without_a_copy_is_a_loss_with_its_bytes() {
     let mut model = Model::new();
     model.create(BASE, "a\n");

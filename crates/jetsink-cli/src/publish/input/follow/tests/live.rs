@@ -18,13 +18,14 @@ fn file(content: &[u8]) -> (std::fs::File, Arc<File>) {
 #[test]
 fn a_file_is_read_as_it_grows() {
     let (mut writer, file) = file(b"one\n");
-    let flag = Arc::new(AtomicBool::new(false));
-    let mut live = LiveFile::new(file, 0, Vec::new(), Arc::clone(&flag)).unwrap();
+    let state = LiveState::default();
+    let mut live = LiveFile::new(file, 0, Vec::new(), state.clone()).unwrap();
     assert_eq!(read(&mut live), b"one\n");
     assert_eq!(read(&mut live), b"");
     writer.write_all(b"two\n").unwrap();
     assert_eq!(read(&mut live), b"two\n");
-    assert!(!flag.load(Ordering::Acquire));
+    assert!(!state.is_truncated());
+    assert_eq!(state.head(), b"one\ntwo\n");
 }
 
 #[test]
@@ -40,13 +41,13 @@ fn a_truncation_is_noticed_whatever_the_file_contains_then() {
         (&long, &other_tail),
     ] {
         let (mut writer, file) = file(before);
-        let flag = Arc::new(AtomicBool::new(false));
-        let mut live = LiveFile::new(file, 0, Vec::new(), Arc::clone(&flag)).unwrap();
+        let state = LiveState::default();
+        let mut live = LiveFile::new(file, 0, Vec::new(), state.clone()).unwrap();
         assert_eq!(read(&mut live), before);
         writer.set_len(0).unwrap();
         io::Seek::rewind(&mut writer).unwrap();
         writer.write_all(after).unwrap();
         assert_eq!(read(&mut live), b"", "{after:?}");
-        assert!(flag.load(Ordering::Acquire), "{after:?}");
+        assert!(state.is_truncated(), "{after:?}");
     }
 }
