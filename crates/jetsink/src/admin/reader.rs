@@ -248,7 +248,7 @@ async fn consume(
         num_pending: u64,
         cluster: Option<Cluster>,
     }
-    let inbox = session.client.new_inbox();
+    let inbox = session.new_inbox();
     let messages = session
         .client
         .subscribe(inbox.clone())

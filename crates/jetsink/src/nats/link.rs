@@ -38,6 +38,8 @@ pub(crate) struct Link {
     /// The process of the current session's server.
     server: RwLock<Arc<str>>,
     pub(crate) suspects: Suspects,
+    /// Whether a server has required TLS.
+    pub(crate) requires_tls: AtomicBool,
 }
 
 /// The errors that the server reports beside its answers.
@@ -61,6 +63,7 @@ impl Link {
             errors: Mutex::default(),
             server: RwLock::new("".into()),
             suspects: Suspects::default(),
+            requires_tls: AtomicBool::new(false),
         })
     }
 

@@ -5,7 +5,8 @@
 //! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
 //! `wire` parses it. `window` does the same for many messages in flight.
 //!
-//! `session` is one client with one connection, `reconnect` opens the next one. `connect/` has the settings
+//! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
+//! of the cluster, and `suspects` the events for which a server ends connections. `connect/` has the settings
 //! and their errors, `api` and `question` the requests to the JetStream API with names that `stream_name` has
 //! checked, `read/` the look-up before replay.
 
@@ -15,7 +16,9 @@ mod answers;
 mod answers_trial;
 pub(crate) mod api;
 pub mod connect;
+mod dial;
 mod link;
+mod members;
 pub(crate) mod publisher;
 pub(crate) mod question;
 pub(crate) mod read;

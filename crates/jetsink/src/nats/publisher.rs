@@ -8,9 +8,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, ConnectSettings};
+use super::dial::{Dial, Tries};
 use super::read::{stored_ids, stream_created};
 use super::reconnect::keep_connected;
-use super::session::Session;
 use super::shared::Shared;
 use super::window::NatsWindow;
 use crate::message::envelope::Envelope;
@@ -57,7 +57,7 @@ pub struct NatsPublisher {
 impl NatsPublisher {
     /// Connects.
     ///
-    /// Tries each server once, within the connect timeout for each, unless
+    /// Tries each server once, several at a time, within the connect timeout for each, unless
     /// [`start_disconnected`](ConnectSettings::start_disconnected) is set. Later it reconnects by itself,
     /// without a limit of attempts. Dropping the future gives up.
     ///
@@ -74,8 +74,14 @@ impl NatsPublisher {
             // Problems of the settings are reported at once all the same.
             settings.options().await?;
         } else {
-            let session =
-                Session::open(&settings, settings.servers_to_try(&[]), &shared.link).await?;
+            let dial = Dial {
+                settings: &settings,
+                link: &shared.link,
+                tries: Tries::Once,
+                accept: &|_| true,
+                failed: &|_, _, _| {},
+            };
+            let session = dial.first(settings.targets(&[], None)).await?;
             shared.set_session(Some(session));
         }
         let reconnecting = tokio::spawn(keep_connected(Arc::clone(&shared), settings));

@@ -16,8 +16,9 @@ use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::connect::{ConnectError, ConnectSettings};
+use super::connect::{ConnectError, ConnectSettings, Target};
 use super::link::Link;
+use crate::random::random_id;
 
 /// The time limit for passing the request to end to a client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,23 +32,25 @@ pub(crate) struct Session {
     /// Unique among the sessions of a publisher.
     pub(crate) number: u64,
     pub(crate) client: Client,
+    /// The server's address, as it was dialled.
+    pub(crate) address: ServerAddr,
+    inbox_prefix: String,
     /// The prefix of reply subjects, with the dot at its end.
     inbox: String,
     reader: AbortHandle,
 }
 
 impl Session {
-    /// Connects; tries each server once, in order.
+    /// Connects to one server.
     pub(crate) async fn open(
         settings: &ConnectSettings,
-        servers_to_try: Vec<ServerAddr>,
+        target: &Target,
         link: &Arc<Link>,
     ) -> Result<Arc<Self>, ConnectError> {
         let number = link.number_session();
         let on_event = Arc::clone(link);
         let nowhere = nowhere(settings)?;
-        let mut servers = vec![nowhere.clone()];
-        servers.extend(servers_to_try);
+        let servers = vec![nowhere.clone(), target.address.clone()];
         // The client chooses the server of the first connection. A reconnect must not succeed: its attempts
         // go to an address that refuses, until they are used up and the client ends.
         let connected_once = AtomicBool::new(false);
@@ -60,7 +63,7 @@ impl Session {
             std::future::ready(target)
         };
         let options = settings
-            .options()
+            .options_for(target, link.requires_tls.load(Ordering::Relaxed))
             .await?
             .retain_servers_order()
             // A `Subject` is checked already; the subjects of the API and the inboxes are built here.
@@ -73,14 +76,15 @@ impl Session {
                 on_event.on_event(number, &event);
                 std::future::ready(())
             });
-        let client = timeout(
-            settings.time_to_connect(servers.len()),
-            options.connect(servers),
-        )
-        .await
-        .map_err(|_| settings.timed_out())?
-        .map_err(|error| settings.failed(&error))?;
-        let inbox = format!("{}.", client.new_inbox());
+        let client = timeout(settings.time_to_connect(), options.connect(servers))
+            .await
+            .map_err(|_| settings.timed_out())?
+            .map_err(|error| settings.failed(&error))?;
+        if client.server_info().tls_required {
+            link.requires_tls.store(true, Ordering::Relaxed);
+        }
+        let inbox_prefix = settings.inbox_prefix_text().to_owned();
+        let inbox = format!("{inbox_prefix}.{}.", random_id());
         let mut answers = client
             .subscribe(format!("{inbox}*"))
             .await
@@ -97,9 +101,16 @@ impl Session {
         Ok(Arc::new(Self {
             number,
             client,
+            address: target.address.clone(),
+            inbox_prefix,
             inbox,
             reader: reader.abort_handle(),
         }))
+    }
+
+    /// Returns an inbox of its own. The client's inboxes continue a state that processes share after a fork.
+    pub(crate) fn new_inbox(&self) -> String {
+        format!("{}.{}", self.inbox_prefix, random_id())
     }
 
     /// Returns the reply subject of `token`, with the exact capacity: the client would copy it otherwise.
@@ -127,14 +138,6 @@ impl Session {
             // If the client's queue stays full, the connection ends when the last holder drops the session.
             let _ = timeout(CLOSE_TIMEOUT, client.drain()).await;
         });
-    }
-
-    /// Returns the servers of the cluster that the broker reports.
-    pub(crate) fn discovered(&self, settings: &ConnectSettings) -> Vec<ServerAddr> {
-        let urls = self.client.server_info().connect_urls;
-        urls.iter()
-            .filter_map(|url| settings.discovered_server(url))
-            .collect()
     }
 }
 

@@ -1,12 +1,15 @@
 //! Settings of the connection: servers, login, TLS, expected stream. They are checked here; errors and
 //! `Debug` never contain a credential.
 //!
-//! `servers` parses the server URLs, `error` has the reasons of a failed connection, [`environment`] reads
+//! `servers` parses the server URLs, `target` is one of them or of those that the broker reports, `tls` verifies
+//! the latter, `error` has the reasons of a failed connection, [`environment`] reads
 //! the variables and contexts of the `nats` command.
 
 pub mod environment;
 mod error;
 mod servers;
+mod target;
+mod tls;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,8 @@ use error::{NO_ANSWER, cause, file_error, reason};
 pub use servers::DEFAULT_SERVER;
 use servers::parse_server;
 pub(crate) use servers::reconnect_delay;
+pub(crate) use target::Target;
+use target::is_ip;
 
 /// The client's queue: twice the widest window, so that a pipeline never waits for it and keeps its order.
 const CLIENT_QUEUE: usize = 2 * MAX_WINDOW;
@@ -65,6 +70,7 @@ pub struct ConnectSettings {
     expected_stream: Option<StreamName>,
     jetstream_domain: Option<String>,
     start_disconnected: bool,
+    ignore_discovered: bool,
 }
 
 impl ConnectSettings {
@@ -88,6 +94,7 @@ impl ConnectSettings {
             expected_stream: None,
             jetstream_domain: None,
             start_disconnected: false,
+            ignore_discovered: false,
         };
         let mut logins = Vec::new();
         for (index, text) in servers.split(',').map(str::trim).enumerate() {
@@ -245,6 +252,18 @@ impl ConnectSettings {
         self
     }
 
+    /// Connects only to the servers of the settings. By default, the servers of the cluster that the broker
+    /// reports are tried, too: set this if their addresses are not reachable from here.
+    #[must_use]
+    pub fn ignore_discovered_servers(mut self) -> Self {
+        self.ignore_discovered = true;
+        self
+    }
+
+    pub(crate) fn ignores_discovered(&self) -> bool {
+        self.ignore_discovered
+    }
+
     /// The servers: scheme (`nats`, `tls`, `ws` or `wss`), host and port of each.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, String, u16)> {
@@ -263,15 +282,30 @@ impl ConnectSettings {
         self.tls_first
     }
 
-    /// Returns all servers in random order, so that many clients spread over a cluster.
-    pub(crate) fn servers_to_try(&self, discovered: &[ServerAddr]) -> Vec<ServerAddr> {
+    /// Returns all servers in random order, so that many clients spread over a cluster; `last` comes first.
+    pub(crate) fn targets(
+        &self,
+        discovered: &[ServerAddr],
+        last: Option<&ServerAddr>,
+    ) -> Vec<Target> {
+        let names: Vec<String> = self
+            .servers
+            .iter()
+            .map(ServerAddr::host)
+            .filter(|host| !is_ip(host))
+            .map(str::to_owned)
+            .collect();
+        let listed = self.servers.iter().cloned().map(Target::listed);
         let new = discovered
             .iter()
-            .filter(|server| !self.servers.contains(server));
-        let mut servers: Vec<ServerAddr> = self.servers.iter().chain(new).cloned().collect();
-        let length = servers.len().max(1);
-        servers.rotate_left(random_byte() as usize % length);
-        servers
+            .filter(|server| !self.servers.contains(server))
+            .map(|server| Target::verified_as(server.clone(), names.clone()));
+        let mut targets: Vec<Target> = listed.chain(new).collect();
+        let length = targets.len().max(1);
+        targets.rotate_left(random_byte() as usize % length);
+        // Stable: only the last one moves.
+        targets.sort_by_key(|target| Some(&target.address) != last);
+        targets
     }
 
     /// Parses a server address that the broker reports (`connect_urls`: host and port).
@@ -301,12 +335,33 @@ impl ConnectSettings {
         }
     }
 
-    /// The connect timeout of each server, and a little for looking up names.
-    pub(crate) fn time_to_connect(&self, servers: usize) -> Duration {
-        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
-        self.connect_timeout
-            .saturating_mul(servers)
-            .saturating_add(Duration::from_secs(1))
+    /// The connect timeout of a server, and a little for looking up names.
+    pub(crate) fn time_to_connect(&self) -> Duration {
+        self.connect_timeout.saturating_add(Duration::from_secs(1))
+    }
+
+    fn uses_tls(&self) -> bool {
+        self.tls_first || self.root_certificates.is_some() || self.client_certificate.is_some()
+    }
+
+    /// The prefix of inboxes, without a dot at its end.
+    pub(crate) fn inbox_prefix_text(&self) -> &str {
+        self.inbox_prefix.as_deref().unwrap_or("_INBOX")
+    }
+
+    /// The options for one server.
+    pub(crate) async fn options_for(
+        &self,
+        target: &Target,
+        server_requires_tls: bool,
+    ) -> Result<ConnectOptions, ConnectError> {
+        let options = self.options().await?;
+        let uses_tls = server_requires_tls || self.uses_tls() || target.address.tls_required();
+        if target.names.is_empty() || !uses_tls {
+            return Ok(options);
+        }
+        let config = tls::client_config(self, &target.names).await?;
+        Ok(options.tls_client_config(config))
     }
 
     pub(crate) async fn options(&self) -> Result<ConnectOptions, ConnectError> {

@@ -211,7 +211,7 @@ impl Reading<'_> {
             cluster: Option<Cluster>,
         }
         let (shared, session, stream) = (self.shared, self.session, self.stream);
-        let inbox = session.client.new_inbox();
+        let inbox = session.new_inbox();
         let mut messages = session
             .client
             .subscribe(inbox.clone())
