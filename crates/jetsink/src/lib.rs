@@ -54,7 +54,7 @@ pub use pipeline::{MAX_WINDOW, Pipeline};
 
 // Watch the sink.
 pub use outcome::LastFailure;
-pub use publish::admission::MAX_FAILING_SUBJECTS;
+pub use publish::admission::{MAX_FAILING_SUBJECTS, MAX_LISTED_SUBJECTS};
 pub use sink::status::{Status, StatusWatch};
 
 // The port and its tools: another transport, retries of its own.

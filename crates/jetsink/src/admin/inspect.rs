@@ -81,4 +81,25 @@ impl Admin<'_> {
             }),
         }
     }
+
+    /// Checks whether the broker accepts a message of this size, payload and headers together, without storing
+    /// one: it goes to an inbox without a subscriber. If the broker refuses it, the connection ends. The limit of
+    /// the account or the user may be below the one that the server announces. Takes at most 2 seconds.
+    ///
+    /// # Errors
+    /// [`PublishError::EndsConnection`] if the message is too large, [`PublishError::ConnectionLost`] if the
+    /// connection ended for an unknown reason, [`PublishError::NotConnected`], [`PublishError::AckTimeout`].
+    pub async fn check_size(self, bytes: usize) -> Result<(), PublishError> {
+        let shared = self.publisher.shared();
+        let session = shared.session().ok_or(PublishError::NotConnected)?;
+        let subject = session.new_inbox().into();
+        let deadline = Instant::now() + ANSWER_TIME;
+        let headers = HeaderMap::new();
+        let payload = Bytes::from(vec![b'x'; bytes]);
+        let answer = shared.request(&session, subject, headers, payload, deadline);
+        match answer.await {
+            Ok(_) | Err(PublishError::PermissionDenied) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::outcome::PublishError;
 ///
 /// | call | changes something |
 /// | --- | --- |
-/// | [`account_info`](Self::account_info), [`stream_names`](Self::stream_names), [`stream_info`](Self::stream_info), [`check_publish`](Self::check_publish), [`plan_stream`](Self::plan_stream) | no |
+/// | [`account_info`](Self::account_info), [`stream_names`](Self::stream_names), [`stream_info`](Self::stream_info), [`check_publish`](Self::check_publish), [`check_size`](Self::check_size), [`plan_stream`](Self::plan_stream) | no |
 /// | [`read_stream`](Self::read_stream) | creates an ephemeral consumer |
 /// | [`apply_stream`](Self::apply_stream) | creates or changes a stream |
 ///

@@ -18,6 +18,12 @@ pub enum HeaderError {
         /// The name in backticks, cut off if it is long, its characters escaped if they are not printable.
         name: String,
     },
+    /// `Nats-Msg-Id`: it would compete with the envelope's message id.
+    #[error("the header {name} is the message id; set it by Envelope::with_message_id")]
+    MessageId {
+        /// The header's name in backticks, as it was written.
+        name: String,
+    },
     /// A value with a line break or another control character would end the header.
     #[error("the value of header {name} has a control character at byte {position}")]
     Value {
@@ -36,7 +42,8 @@ impl Headers {
     /// Adds a header.
     ///
     /// # Errors
-    /// [`HeaderError`] for a name or value that would not survive the wire; nothing is added.
+    /// [`HeaderError`] for a name or value that would not survive the wire, and for `Nats-Msg-Id` in any case of
+    /// letters; nothing is added.
     pub fn push(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -46,6 +53,10 @@ impl Headers {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
             let name = Quoted(&name).to_string();
             return Err(HeaderError::Name { name });
+        }
+        if name.eq_ignore_ascii_case("Nats-Msg-Id") {
+            let name = Quoted(&name).to_string();
+            return Err(HeaderError::MessageId { name });
         }
         if let Some(position) = value.find(char::is_control) {
             let name = Quoted(&name).to_string();
@@ -137,6 +148,8 @@ pub struct Envelope {
     headers: Headers,
     payload: Bytes,
     deviation: Option<Rule>,
+    /// Whether the sink minted its id in this process, for it alone.
+    has_minted_id: bool,
 }
 
 impl Envelope {
@@ -149,6 +162,7 @@ impl Envelope {
             headers: Headers::default(),
             payload,
             deviation: None,
+            has_minted_id: false,
         }
     }
 
@@ -164,7 +178,20 @@ impl Envelope {
     #[must_use]
     pub fn with_message_id(mut self, id: MessageId) -> Self {
         self.message_id = Some(id);
+        self.has_minted_id = false;
         self
+    }
+
+    pub(crate) fn with_minted_id(mut self, id: MessageId) -> Self {
+        self.message_id = Some(id);
+        self.has_minted_id = true;
+        self
+    }
+
+    /// Whether no other event can have its id, unless the sink's state was copied. False for an event that was
+    /// read from a spool.
+    pub(crate) fn has_minted_id(&self) -> bool {
+        self.has_minted_id
     }
 
     pub(crate) fn with_deviation(mut self, rule: Option<Rule>) -> Self {
@@ -219,6 +246,8 @@ mod tests {
             ("a b", "x"),
             ("a:", "x"),
             ("a\n", "x"),
+            ("Nats-Msg-Id", "x"),
+            ("nats-msg-id", "x"),
         ] {
             assert!(headers.push(name, value).is_err(), "{name:?} {value:?}");
         }

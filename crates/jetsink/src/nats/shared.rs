@@ -1,6 +1,7 @@
 //! The state shared by publishing, reading and reconnecting: the link, the session, one request and its answer.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     api: String,
     expected_stream: Option<String>,
     connect_error: Mutex<Option<ConnectError>>,
+    /// Whether a stream has acknowledged an event.
+    has_acknowledged: AtomicBool,
     /// Notified to end the session if another server is reachable.
     pub(crate) leave: Notify,
 }
@@ -52,6 +55,7 @@ impl Shared {
             api: settings.api_prefix(),
             expected_stream: settings.expected_stream_name().map(str::to_owned),
             connect_error: Mutex::default(),
+            has_acknowledged: AtomicBool::new(false),
             leave: Notify::new(),
         }
     }
@@ -279,18 +283,44 @@ impl Shared {
             return PublishError::NoStream;
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return PublishError::JetStreamUnavailable;
+            return self.without_jetstream(session.client.server_info().jetstream);
         }
         match serde_json::from_slice(&message.payload) {
-            Ok(Names { error: Some(e), .. }) if is_without_jetstream(e.err_code) => {
-                PublishError::JetStreamUnavailable
-            }
+            Ok(Names { error: Some(e), .. }) => match e.err_code {
+                codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => self.without_jetstream(true),
+                codes::JETSTREAM_NOT_ENABLED => self.without_jetstream(false),
+                codes::CLUSTER_NOT_AVAILABLE => PublishError::JetStreamUnavailable,
+                _ => PublishError::NoStream,
+            },
             Ok(Names {
                 streams: Some(streams),
                 ..
             }) if !streams.is_empty() => PublishError::NoLeader,
             _ => PublishError::NoStream,
         }
+    }
+
+    /// Returns the error of a subject without a responder in an account whose JetStream API does not answer. If the
+    /// server has JetStream, or a stream has acknowledged an event, the account gets streams by imports, and
+    /// each subject has its own. Otherwise JetStream is missing for all.
+    fn without_jetstream(&self, server_has_it: bool) -> PublishError {
+        if server_has_it || self.has_acknowledged.load(Ordering::Relaxed) {
+            PublishError::NotImported
+        } else {
+            PublishError::JetStreamUnavailable
+        }
+    }
+
+    /// Parses an answer, and remembers that a stream has acknowledged an event.
+    pub(crate) fn acknowledgement(
+        &self,
+        message: &Message,
+    ) -> Result<Acknowledgement, PublishError> {
+        let acknowledged = wire::acknowledgement(message, self.expected_stream())?;
+        if !self.has_acknowledged.load(Ordering::Relaxed) {
+            self.has_acknowledged.store(true, Ordering::Relaxed);
+        }
+        Ok(acknowledged)
     }
 
     pub(crate) fn expected_stream(&self) -> Option<&str> {
@@ -356,23 +386,15 @@ impl Shared {
         let message = self.message(session, envelope)?;
         let subject = envelope.subject();
         let answer = self.send(session, envelope, message, deadline).await?;
-        match wire::acknowledgement(&answer, self.expected_stream()) {
+        match self.acknowledgement(&answer) {
             Err(PublishError::NoStream) => {
                 let reason = self.why_no_responders(session, subject.as_str(), deadline);
                 Err(reason.await)
             }
+            Err(error) => Err(wire::blame_headers(error, envelope)),
             acknowledged => acknowledged,
         }
     }
-}
-
-fn is_without_jetstream(code: u64) -> bool {
-    matches!(
-        code,
-        codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
-            | codes::JETSTREAM_NOT_ENABLED
-            | codes::CLUSTER_NOT_AVAILABLE
-    )
 }
 
 /// Returns the headers, or an error if the broker does not accept a message of this size.

@@ -394,7 +394,7 @@ mod tests {
         let now = Instant::now();
         let suspects = Suspects::default();
         for number in 0..MAX_SUSPECTS + 10 {
-            let subject = Subject::new(&number.to_string()).unwrap();
+            let subject = Subject::new(number.to_string()).unwrap();
             suspects.ended(&Envelope::new(subject, "".into()), None, now);
         }
         assert_eq!(suspects.known.load(Ordering::Relaxed), MAX_SUSPECTS);

@@ -250,8 +250,7 @@ impl<'a> NatsWindow<'a> {
             }
             Err(_) => {}
         }
-        let expected_stream = self.shared.expected_stream();
-        let result = answer.and_then(|message| wire::acknowledgement(&message, expected_stream));
+        let result = answer.and_then(|message| self.shared.acknowledgement(&message));
         match (result, &self.session) {
             (Err(PublishError::NoStream), Some(session)) => {
                 let (shared, session) = (self.shared, Arc::clone(session));
@@ -261,7 +260,10 @@ impl<'a> NatsWindow<'a> {
                     (number, Err(reason.await))
                 }));
             }
-            (result, _) => self.results.push_back((number, result)),
+            (result, _) => {
+                let blame = |error| wire::blame_headers(error, &in_flight.envelope);
+                self.results.push_back((number, result.map_err(blame)));
+            }
         }
     }
 

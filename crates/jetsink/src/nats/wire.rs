@@ -145,6 +145,40 @@ pub(crate) fn answering_stream(message: &Message) -> Option<String> {
     answer.stream.filter(|stream| !stream.is_empty())
 }
 
+/// Returns the error as one of the event, if the event's own `Nats-` headers explain it.
+pub(crate) fn blame_headers(error: PublishError, envelope: &Envelope) -> PublishError {
+    let has = |prefix: &str| {
+        let mut headers = envelope.headers().iter();
+        headers.any(|(name, _)| name.starts_with(prefix))
+    };
+    match error {
+        PublishError::Refused(refusal) => {
+            let explained = match refusal.code {
+                codes::STREAM_NOT_MATCH => has("Nats-Expected-Stream"),
+                code => !codes::is_of_the_stream(code) && has("Nats-"),
+            };
+            if explained && is_of_the_subject(&refusal) {
+                PublishError::HeaderRefused(refusal)
+            } else {
+                PublishError::Refused(refusal)
+            }
+        }
+        PublishError::NotAnAcknowledgement(_) if has("Nats-Batch-") => {
+            PublishError::HeaderRefused(Refusal {
+                code: 0,
+                text:
+                    "it is a part of a batch that is never completed: events are sent one at a time"
+                        .to_owned(),
+            })
+        }
+        error => error,
+    }
+}
+
+fn is_of_the_subject(refusal: &Refusal) -> bool {
+    PublishError::Refused(refusal.clone()).scope() == Scope::Subject
+}
+
 /// A stream's answer to a publish (ADR-1, `io.nats.jetstream.api.v1.pub_ack_response`).
 #[derive(Deserialize)]
 struct PublishAnswer {
@@ -198,7 +232,7 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     if text[end..].starts_with('"') {
         return Some(Cow::Borrowed(&text[..end]));
     }
-    let mut plain = text[..end].as_bytes().to_vec();
+    let mut plain = text.as_bytes()[..end].to_vec();
     let mut rest = text[end..].chars();
     loop {
         match rest.next()? {
@@ -288,7 +322,7 @@ mod tests {
     fn probe_has_no_message_id_and_replaces_the_callers_expectation() {
         let mut extra = Headers::default();
         extra.push("ce-id", "1").unwrap();
-        for name in ["Nats-Expected-Last-Sequence", "Nats-Msg-Id", "Nats-TTL"] {
+        for name in ["Nats-Expected-Last-Sequence", "Nats-TTL"] {
             extra.push(name, "7").unwrap();
         }
         let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
@@ -358,6 +392,32 @@ mod tests {
             );
             assert!(!error.to_string().contains('\n'));
         }
+    }
+
+    #[test]
+    fn refusal_is_blamed_on_the_events_own_headers_only() {
+        let with = |name: &'static str| {
+            let mut headers = Headers::default();
+            headers.push(name, "1").unwrap();
+            Envelope::new(Subject::new("a").unwrap(), "".into()).with_headers(headers)
+        };
+        let scope = |code, name| {
+            let refusal = Refusal {
+                code,
+                text: String::new(),
+            };
+            blame_headers(PublishError::Refused(refusal), &with(name)).scope()
+        };
+        assert_eq!(scope(10_060, "Nats-Expected-Stream"), Scope::Event);
+        assert_eq!(scope(10_060, "Nats-TTL"), Scope::Subject);
+        assert_eq!(scope(10_299, "Nats-New"), Scope::Event, "an unknown code");
+        assert_eq!(scope(10_299, "ce-id"), Scope::Subject);
+        assert_eq!(scope(10_077, "Nats-TTL"), Scope::Subject, "a full stream");
+        assert_eq!(scope(10_023, "Nats-TTL"), Scope::Broker);
+        let staged = PublishError::NotAnAcknowledgement(String::new());
+        let staged = |name| blame_headers(staged.clone(), &with(name)).scope();
+        assert_eq!(staged("Nats-Batch-Id"), Scope::Event);
+        assert_eq!(staged("ce-id"), Scope::Subject);
     }
 
     #[test]

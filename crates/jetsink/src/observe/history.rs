@@ -5,8 +5,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{info, warn};
 
+use super::log_budget::{Line, LogBudget};
 use super::metrics::CircuitMeters;
 use crate::circuit::Transition;
 use crate::message::subject::Subject;
@@ -17,6 +19,8 @@ pub(crate) struct History {
     latest: Mutex<Latest>,
     /// Counts changes.
     changes: watch::Sender<u64>,
+    /// Lines about subjects' circuits.
+    subject_lines: LogBudget,
     pub(crate) meters: CircuitMeters,
 }
 
@@ -35,6 +39,7 @@ impl History {
                 last_failure: None,
             }),
             changes: watch::Sender::new(0),
+            subject_lines: LogBudget::default(),
             meters: CircuitMeters::new(),
         }
     }
@@ -58,15 +63,32 @@ impl History {
         scope: Scope,
         subject: Option<&Subject>,
         transition: Option<Transition>,
+        error: Option<&PublishError>,
     ) {
         let Some(transition) = transition else { return };
         self.meters.changed(scope, transition);
         let subject = subject.map(Subject::as_str);
+        let error = error.map(display);
+        let is_logged = match scope {
+            Scope::Broker | Scope::Event => true,
+            Scope::Subject => match self.subject_lines.line(now) {
+                Line::Log => true,
+                Line::LogAfter(left_out) => {
+                    warn!(
+                        left_out,
+                        "more subjects failed or recovered than the log shows"
+                    );
+                    true
+                }
+                Line::LeaveOut => false,
+            },
+        };
         match transition {
-            Transition::Opened => warn!(%scope, subject, "circuit opened"),
+            _ if !is_logged => {}
+            Transition::Opened => warn!(%scope, subject, error, "circuit opened"),
             Transition::ProbeFailed { attempt, wait } => {
                 let wait_ms = wait.as_millis() as u64;
-                warn!(%scope, subject, attempt, wait_ms, "probe failed");
+                warn!(%scope, subject, attempt, wait_ms, error, "probe failed");
             }
             Transition::Closed => info!(%scope, subject, "circuit closed"),
             Transition::ProbeDue => info!(%scope, subject, "sign of life, probe due"),

@@ -1,8 +1,9 @@
 //! Logs, metrics and spans of a sink.
 //!
 //! The other folders report here: `history` logs each change of a circuit, counts it and notifies
-//! watchers; `metrics` counts emits and shows the spool; `spans` names the `tracing` spans.
+//! watchers; `log_budget` bounds the lines about single subjects; `metrics` counts emits and shows the spool; `spans` names the `tracing` spans.
 
 pub(crate) mod history;
+pub(crate) mod log_budget;
 pub(crate) mod metrics;
 pub(crate) mod spans;

@@ -62,3 +62,84 @@ pub(crate) const STREAM_WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10_164;
 pub(crate) const STREAM_TOO_MANY_REQUESTS: u64 = 10_167;
 /// The stream is offline; the text contains the reason.
 pub(crate) const STREAM_OFFLINE_REASON: u64 = 10_194;
+
+/// The stream is sealed.
+pub(crate) const STREAM_SEALED: u64 = 10_109;
+/// `Nats-Rollup` is not allowed, or invalid.
+pub(crate) const STREAM_ROLLUP_FAILED: u64 = 10_111;
+/// The last sequence number of the subject is not known yet.
+pub(crate) const STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY: u64 = 10_163;
+/// `Nats-TTL` is invalid.
+pub(crate) const MESSAGE_TTL_INVALID: u64 = 10_165;
+/// The stream allows no `Nats-TTL`.
+pub(crate) const MESSAGE_TTL_DISABLED: u64 = 10_166;
+/// The stream allows no `Nats-Incr`.
+pub(crate) const MESSAGE_INCR_DISABLED: u64 = 10_168;
+/// A counter stream requires `Nats-Incr`.
+pub(crate) const MESSAGE_INCR_MISSING: u64 = 10_169;
+/// A message with `Nats-Incr` must have no payload.
+pub(crate) const MESSAGE_INCR_PAYLOAD: u64 = 10_170;
+/// `Nats-Incr` is invalid.
+pub(crate) const MESSAGE_INCR_INVALID: u64 = 10_171;
+/// The stream allows no `Nats-Batch-` headers.
+pub(crate) const ATOMIC_PUBLISH_DISABLED: u64 = 10_174;
+/// `Nats-Batch-Sequence` is missing.
+pub(crate) const ATOMIC_PUBLISH_MISSING_SEQ: u64 = 10_175;
+/// The batch has gaps, or was abandoned.
+pub(crate) const ATOMIC_PUBLISH_INCOMPLETE_BATCH: u64 = 10_176;
+/// A header is not allowed in a batch.
+pub(crate) const ATOMIC_PUBLISH_UNSUPPORTED_HEADER: u64 = 10_177;
+/// `Nats-Batch-Id` is invalid.
+pub(crate) const ATOMIC_PUBLISH_INVALID_BATCH_ID: u64 = 10_179;
+/// The stream allows no `Nats-Schedule`.
+pub(crate) const MESSAGE_SCHEDULES_DISABLED: u64 = 10_188;
+/// `Nats-Schedule` is invalid.
+pub(crate) const MESSAGE_SCHEDULES_PATTERN_INVALID: u64 = 10_189;
+/// `Nats-Schedule-Target` is invalid.
+pub(crate) const MESSAGE_SCHEDULES_TARGET_INVALID: u64 = 10_190;
+/// `Nats-Schedule-TTL` is invalid.
+pub(crate) const MESSAGE_SCHEDULES_TTL_INVALID: u64 = 10_191;
+/// `Nats-Schedule` and `Nats-Rollup` contradict each other.
+pub(crate) const MESSAGE_SCHEDULES_ROLLUP_INVALID: u64 = 10_192;
+/// `Nats-Expected-Last-Subject-Sequence` is invalid.
+pub(crate) const STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID: u64 = 10_193;
+/// The batch has too many messages.
+pub(crate) const ATOMIC_PUBLISH_TOO_LARGE_BATCH: u64 = 10_199;
+
+/// Whether a code means that the server refuses a `Nats-` header of the message.
+pub(crate) fn is_of_a_header(code: u64) -> bool {
+    matches!(
+        code,
+        STREAM_ROLLUP_FAILED
+            | STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY
+            | MESSAGE_TTL_INVALID
+            | MESSAGE_TTL_DISABLED
+            | MESSAGE_INCR_DISABLED
+            | MESSAGE_INCR_PAYLOAD
+            | MESSAGE_INCR_INVALID
+            | ATOMIC_PUBLISH_DISABLED
+            | ATOMIC_PUBLISH_MISSING_SEQ
+            | ATOMIC_PUBLISH_INCOMPLETE_BATCH
+            | ATOMIC_PUBLISH_UNSUPPORTED_HEADER
+            | ATOMIC_PUBLISH_INVALID_BATCH_ID
+            | MESSAGE_SCHEDULES_DISABLED
+            | MESSAGE_SCHEDULES_PATTERN_INVALID
+            | MESSAGE_SCHEDULES_TARGET_INVALID
+            | MESSAGE_SCHEDULES_TTL_INVALID
+            | MESSAGE_SCHEDULES_ROLLUP_INVALID
+            | STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID
+            | ATOMIC_PUBLISH_TOO_LARGE_BATCH
+    )
+}
+
+/// Whether a refusal with this code concerns every message of the subject, with `Nats-` headers or without.
+pub(crate) fn is_of_the_stream(code: u64) -> bool {
+    matches!(
+        code,
+        STREAM_STORE_FAILED
+            | STREAM_SEALED
+            | STREAM_NOT_FOUND
+            | MESSAGE_INCR_MISSING
+            | STREAM_DUPLICATE_MESSAGE_CONFLICT
+    )
+}

@@ -71,11 +71,12 @@ impl fmt::Display for Refusal {
 /// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
 /// | [`AckTimeout`](Self::AckTimeout) | broker; subject if `broker_answers` | unknown | no |
 /// | [`NoLeader`](Self::NoLeader), [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
-/// | [`NoStream`](Self::NoStream) | subject | refused | yes |
+/// | [`NoStream`](Self::NoStream), [`NotImported`](Self::NotImported) | subject | refused | yes |
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
 /// | [`EndsConnection`](Self::EndsConnection) | event | refused; not sent if unexplained | no |
+/// | [`HeaderRefused`](Self::HeaderRefused), [`MessageIdTaken`](Self::MessageIdTaken) | event | refused | no |
 /// | [`Refused`](Self::Refused) | by the server's code | refused; unknown for 10158 | by the server's code |
 /// | [`Other`](Self::Other) | its own | its own | if its scope is the broker |
 ///
@@ -108,6 +109,12 @@ pub enum PublishError {
     /// The JetStream API does not answer: it is not enabled, or the cluster is electing a leader.
     #[error("JetStream is not available on this broker or account")]
     JetStreamUnavailable,
+    /// No stream receives the subject, and the account has no JetStream of its own.
+    #[error(
+        "no stream receives the subject, and this account has no JetStream of its own; enable JetStream for it, or \
+         import the subject from the stream's account"
+    )]
+    NotImported,
     /// This user may not publish to the subject.
     #[error("this user may not publish to the subject; allow it, or correct the subject")]
     PermissionDenied,
@@ -149,10 +156,27 @@ pub enum PublishError {
         /// The reason, if the broker named one.
         reason: ConnectionEnd,
     },
+    /// The broker refuses or can't use a `Nats-` header of this event.
+    #[error("the broker refuses the event because of its own Nats- headers: {0}")]
+    HeaderRefused(Refusal),
+    /// Another event is stored under a message id that the sink has just minted, twice in a row. Two processes
+    /// share the state of one sink.
+    #[error(
+        "the stream {stream:?} already has another event under this event's new message id (sequence {sequence}); \
+         two processes share the state of this sink: make a new one after a fork or a restored snapshot"
+    )]
+    MessageIdTaken {
+        /// The stream.
+        stream: String,
+        /// The sequence number of the other event.
+        sequence: u64,
+    },
     /// The broker refused the message. The code determines the scope:
     ///
     /// - event: too large for the stream (10054, or 10077 with "too large"), too large headers (10097), another
-    ///   last sequence or id than expected (10070, 10071, 10164);
+    ///   last sequence or id than expected (10070, 10071, 10163, 10164, 10193), and other `Nats-` headers: rollup
+    ///   (10111), TTL (10165, 10166), counter (10168, 10170, 10171), batch (10174 to 10177, 10179, 10199), schedule
+    ///   (10188 to 10192);
     /// - broker: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a full ingest queue
     ///   (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not enabled (10039,
     ///   10076);
@@ -245,13 +269,16 @@ impl PublishError {
                 broker_answers: true,
             }
             | Self::NoStream
+            | Self::NotImported
             | Self::PermissionDenied
             | Self::FlowControlDenied
             | Self::WrongStream { .. }
             | Self::NotAnAcknowledgement(_) => Scope::Subject,
-            Self::TooLarge { .. } | Self::HeadersTooLarge { .. } | Self::EndsConnection { .. } => {
-                Scope::Event
-            }
+            Self::TooLarge { .. }
+            | Self::HeadersTooLarge { .. }
+            | Self::EndsConnection { .. }
+            | Self::HeaderRefused(_)
+            | Self::MessageIdTaken { .. } => Scope::Event,
             Self::Refused(refusal) => scope_of(refusal),
             Self::Other { scope, .. } => *scope,
         }
@@ -271,7 +298,10 @@ impl PublishError {
                 ..
             } => Known::NotSent,
             Self::EndsConnection { .. }
+            | Self::HeaderRefused(_)
+            | Self::MessageIdTaken { .. }
             | Self::NoStream
+            | Self::NotImported
             | Self::NoLeader
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
@@ -292,7 +322,7 @@ impl PublishError {
     /// Returns the server's code, if any.
     pub(crate) fn code(&self) -> Option<u64> {
         match self {
-            Self::Refused(refusal) => Some(refusal.code),
+            Self::Refused(refusal) | Self::HeaderRefused(refusal) => Some(refusal.code),
             _ => None,
         }
     }
@@ -301,7 +331,9 @@ impl PublishError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoStream | Self::NoLeader | Self::JetStreamUnavailable => true,
+            Self::NoStream | Self::NotImported | Self::NoLeader | Self::JetStreamUnavailable => {
+                true
+            }
             Self::Refused(refusal) => matches!(
                 refusal.code,
                 codes::STREAM_DUPLICATE_MESSAGE_CONFLICT
@@ -324,6 +356,8 @@ impl PublishError {
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
             | Self::EndsConnection { .. }
+            | Self::HeaderRefused(_)
+            | Self::MessageIdTaken { .. }
             | Self::WrongStream { .. }
             | Self::NotAnAcknowledgement(_) => false,
         }
@@ -339,6 +373,7 @@ fn scope_of(refusal: &Refusal) -> Scope {
         | codes::STREAM_WRONG_LAST_MESSAGE_ID
         | codes::STREAM_WRONG_LAST_SEQUENCE
         | codes::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => Scope::Event,
+        code if codes::is_of_a_header(code) => Scope::Event,
         codes::ACCOUNT_RESOURCES_EXCEEDED
         | codes::INSUFFICIENT_RESOURCES
         | codes::MEMORY_RESOURCES_EXCEEDED
@@ -376,6 +411,14 @@ mod tests {
             Scope::Event
         );
         assert_eq!(refused(10054, "").scope(), Scope::Event);
+        for header in [10111, 10165, 10168, 10174, 10179, 10188, 10192, 10193] {
+            assert_eq!(refused(header, "").scope(), Scope::Event, "{header}");
+        }
+        assert_eq!(
+            refused(10169, "").scope(),
+            Scope::Subject,
+            "a counter stream"
+        );
         assert_eq!(refused(10060, "").scope(), Scope::Subject);
         assert_eq!(refused(10047, "").scope(), Scope::Broker);
         assert_eq!(

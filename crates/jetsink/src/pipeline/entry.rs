@@ -15,6 +15,8 @@ pub(super) struct Entry<'a> {
     pub(super) failures: u32,
     /// The time of the first attempt.
     pub(super) sent_at: Option<Instant>,
+    /// Whether another event had its first message id.
+    pub(super) id_was_taken: bool,
     /// The failure that left it unknown whether the envelope is stored.
     unknown: Option<Box<FailedEmit>>,
     /// The reason to spool it, once there is one.
@@ -43,6 +45,7 @@ impl<'a> Entry<'a> {
             state: State::Queued,
             failures: 0,
             sent_at: None,
+            id_was_taken: false,
             unknown: None,
             for_spool: None,
         }
@@ -81,6 +84,12 @@ impl<'a> Entry<'a> {
                 None
             }
         }
+    }
+
+    /// Whether the attempt that has just ended was the first one with this message id.
+    #[inline]
+    pub(super) fn is_first_attempt(&self) -> bool {
+        self.failures == 0 && self.unknown.is_none()
     }
 
     pub(super) fn note_unknown(&mut self, error: &EmitError) {

@@ -269,7 +269,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
                 budget.made_progress();
                 self.in_flight.landed(entry.envelope.subject());
                 let (direct, envelope) = (self.direct, &entry.envelope);
-                let result = direct.settle(envelope, admission, sent_at, result);
+                let is_first = entry.is_first_attempt();
+                let result = direct.settle(envelope, admission, sent_at, is_first, result);
                 return Poll::Ready((number, result));
             }
         }

@@ -1,12 +1,14 @@
 //! The result of one entry: it settles the entry, queues it again for a retry, or sends it to the spool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::entry::State;
 use super::{LOOK_AGAIN, Phase, Pipeline};
-use crate::outcome::{Delivery, EmitError, Scope};
+use crate::message::envelope::Envelope;
+use crate::outcome::{Delivery, EmitError, PublishError, Scope};
 use crate::publish::spooling::may_be_spooled;
 use crate::publisher::Publisher;
 
@@ -24,6 +26,18 @@ impl<P: Publisher> Pipeline<'_, P> {
 
     fn failed(&mut self, number: u64, error: EmitError) {
         let now = Instant::now();
+        if let EmitError::Failed(failed) = &error
+            && let PublishError::MessageIdTaken { stream, sequence } = &failed.error
+            && !self.stopped
+            && !self.queue.entry(number).id_was_taken
+        {
+            let entry = self.queue.requeue(number);
+            entry.id_was_taken = true;
+            let mut envelope = Envelope::clone(&entry.envelope);
+            self.direct.identify_again(&mut envelope, stream, *sequence);
+            entry.envelope = Arc::new(envelope);
+            return self.end_window(now, now);
+        }
         if self.spool_side.is_some() && !self.stopped && may_be_spooled(&error) {
             let entry = self.queue.requeue(number);
             entry.note_unknown(&error);

@@ -1,10 +1,10 @@
 //! Admission by two scopes of circuits: the broker's, and one per failing subject.
 //!
-//! A subject has a circuit only while it fails. There are at most [`MAX_FAILING_SUBJECTS`] of them: a new
-//! one evicts the one whose last admission was longest ago. While no subject fails, all of this costs
-//! one load per publish.
+//! A subject has a circuit only while it fails. There are at most [`MAX_FAILING_SUBJECTS`] of them, with names of
+//! at most [`MAX_NAME_BYTES`] together: a new one evicts one that failed long ago and was not asked for since.
+//! While no subject fails, all of this costs one load per publish.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,12 +17,21 @@ use crate::outcome::{CircuitOpen, PublishError, Scope};
 use crate::sync::lock;
 
 /// The maximum number of subjects that have a circuit of their own at one time.
-pub const MAX_FAILING_SUBJECTS: usize = 1_024;
+pub const MAX_FAILING_SUBJECTS: usize = 262_144;
+
+/// The maximum number of failing subjects in a [`Status`](crate::Status).
+pub const MAX_LISTED_SUBJECTS: usize = 1_024;
+
+/// The maximum bytes of the names of failing subjects.
+const MAX_NAME_BYTES: usize = 32 << 20;
+
+/// The number of subjects among which the one to evict is chosen.
+const CANDIDATES: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Scopes {
     broker: Circuit,
-    subjects: Mutex<HashMap<Subject, FailingSubject>>,
+    subjects: Mutex<FailingSubjects>,
     /// The size of `subjects`; keeps the steady path off its lock.
     failing: AtomicUsize,
     /// The number of recoveries: the epoch that identifies a late failure.
@@ -30,10 +39,65 @@ pub(crate) struct Scopes {
     history: History,
 }
 
+#[derive(Debug, Default)]
+struct FailingSubjects {
+    circuits: HashMap<Subject, FailingSubject>,
+    /// The subjects in the order of their first failure, and some that have recovered.
+    by_age: VecDeque<Subject>,
+    /// The bytes of the names in `circuits`.
+    name_bytes: usize,
+}
+
 #[derive(Debug)]
 struct FailingSubject {
     circuit: Arc<Circuit>,
     last_asked: Instant,
+}
+
+impl FailingSubjects {
+    fn insert(&mut self, subject: &Subject, now: Instant) {
+        let failing = FailingSubject {
+            circuit: Arc::new(Circuit::opened(now)),
+            last_asked: now,
+        };
+        self.name_bytes += subject.as_str().len();
+        self.circuits.insert(subject.clone(), failing);
+        self.by_age.push_back(subject.clone());
+        // Most entries are of recovered subjects.
+        if self.by_age.len() > 2 * self.circuits.len() + CANDIDATES {
+            let (circuits, mut kept) = (&self.circuits, HashSet::new());
+            self.by_age
+                .retain(|subject| circuits.contains_key(subject) && kept.insert(subject.clone()));
+        }
+    }
+
+    fn remove(&mut self, subject: &Subject) {
+        if self.circuits.remove(subject).is_some() {
+            self.name_bytes -= subject.as_str().len();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.circuits.len() >= MAX_FAILING_SUBJECTS || self.name_bytes >= MAX_NAME_BYTES
+    }
+
+    /// Removes, of the oldest subjects, the one that was asked for longest ago.
+    fn evict(&mut self) {
+        let mut candidates = Vec::with_capacity(CANDIDATES);
+        while candidates.len() < CANDIDATES
+            && let Some(subject) = self.by_age.pop_front()
+        {
+            if let Some(failing) = self.circuits.get(&subject) {
+                candidates.push((failing.last_asked, subject));
+            }
+        }
+        candidates.sort_by_key(|(last_asked, _)| *last_asked);
+        let mut candidates = candidates.into_iter().map(|(_, subject)| subject);
+        if let Some(subject) = candidates.next() {
+            self.remove(&subject);
+        }
+        self.by_age.extend(candidates);
+    }
 }
 
 impl Scopes {
@@ -51,11 +115,18 @@ impl Scopes {
         &self.history
     }
 
-    /// The subjects with an open circuit of their own, in their order.
+    /// The number of subjects with an open circuit of their own.
+    pub(crate) fn failing_count(&self) -> usize {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// At most [`MAX_LISTED_SUBJECTS`] subjects with an open circuit of their own, in their order.
     pub(crate) fn failing_subjects(&self, now: Instant) -> Vec<(Subject, State)> {
         let mut failing: Vec<(Subject, State)> = self
             .lock()
+            .circuits
             .iter()
+            .take(MAX_LISTED_SUBJECTS)
             .map(|(subject, failing)| (subject.clone(), failing.circuit.state(now)))
             .collect();
         failing.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
@@ -96,7 +167,7 @@ impl Scopes {
     }
 
     pub(crate) fn subject_state(&self, subject: &Subject, now: Instant) -> State {
-        match self.lock().get(subject) {
+        match self.lock().circuits.get(subject) {
             None => State::Connected,
             Some(failing) => failing.circuit.state(now),
         }
@@ -105,72 +176,71 @@ impl Scopes {
     /// The connection was lost.
     pub(crate) fn disconnected(&self, now: Instant) {
         let transition = self.broker.trip(now);
+        let gone = PublishError::NotConnected;
         if transition.is_some() {
-            let gone = PublishError::NotConnected;
             self.history.failed(now, &gone, None);
         }
-        self.history.moved(now, Scope::Broker, None, transition);
+        self.history
+            .moved(now, Scope::Broker, None, transition, Some(&gone));
     }
 
     /// The broker gave a sign of life.
     pub(crate) fn sign_of_life(&self, now: Instant) {
         let transition = self.broker.probe_due();
-        self.history.moved(now, Scope::Broker, None, transition);
+        self.history
+            .moved(now, Scope::Broker, None, transition, None);
     }
 
     fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<Circuit>> {
         let mut subjects = self.lock();
-        let failing = subjects.get_mut(subject)?;
+        let failing = subjects.circuits.get_mut(subject)?;
         failing.last_asked = now;
         Some(Arc::clone(&failing.circuit))
     }
 
-    fn subject_failed(&self, subject: &Subject, now: Instant, recoveries_at_admission: u64) {
+    fn subject_failed(
+        &self,
+        subject: &Subject,
+        now: Instant,
+        recoveries_at_admission: u64,
+        error: Option<&PublishError>,
+    ) {
         let mut subjects = self.lock();
         // Another failure opened it in the meantime, or a subject recovered while this publish was in
         // flight, perhaps this one: the next failure opens it.
-        if subjects.contains_key(subject)
+        if subjects.circuits.contains_key(subject)
             || self.recoveries.load(Ordering::Acquire) != recoveries_at_admission
         {
             return;
         }
-        if subjects.len() >= MAX_FAILING_SUBJECTS {
-            let longest = subjects
-                .iter()
-                .min_by_key(|(_, failing)| failing.last_asked);
-            if let Some(gives_way) = longest.map(|(subject, _)| subject.clone()) {
-                subjects.remove(&gives_way);
-                self.history.meters.forgotten(Scope::Subject, 1);
-            }
+        if subjects.is_full() {
+            subjects.evict();
+            self.history.meters.forgotten(Scope::Subject, 1);
         }
-        subjects.insert(
-            subject.clone(),
-            FailingSubject {
-                circuit: Arc::new(Circuit::opened(now)),
-                last_asked: now,
-            },
-        );
-        self.failing.store(subjects.len(), Ordering::Release);
+        subjects.insert(subject, now);
+        let failing = subjects.circuits.len();
+        self.failing.store(failing, Ordering::Release);
         drop(subjects);
         let opened = Some(Transition::Opened);
         self.history
-            .moved(now, Scope::Subject, Some(subject), opened);
+            .moved(now, Scope::Subject, Some(subject), opened, error);
     }
 
     /// Removes the circuit of a recovered subject; returns whether it was still this one.
     fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) -> bool {
         let mut subjects = self.lock();
-        let failing = subjects.get(subject);
+        let failing = subjects.circuits.get(subject);
         let its_own = failing.is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit));
         if its_own {
             subjects.remove(subject);
             self.recoveries.fetch_add(1, Ordering::AcqRel);
-            self.failing.store(subjects.len(), Ordering::Release);
+            let failing = subjects.circuits.len();
+            self.failing.store(failing, Ordering::Release);
         }
         its_own
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, FailingSubject>> {
+    fn lock(&self) -> MutexGuard<'_, FailingSubjects> {
         lock(&self.subjects)
     }
 }
@@ -228,7 +298,8 @@ impl ScopedAdmission<'_> {
             (broker, self.broker.take_if(|_| broker.is_some()))
         {
             let transition = scopes.broker.settle(now, admission, outcome);
-            scopes.history.moved(now, Scope::Broker, None, transition);
+            let history = &scopes.history;
+            history.moved(now, Scope::Broker, None, transition, failure);
         }
         match (failed, self.subject.take()) {
             (None, Some((circuit, admission))) => {
@@ -239,15 +310,15 @@ impl ScopedAdmission<'_> {
                     return; // it was evicted
                 }
                 let history = &scopes.history;
-                history.moved(now, Scope::Subject, Some(subject), transition);
+                history.moved(now, Scope::Subject, Some(subject), transition, failure);
             }
             (Some(Scope::Subject), Some((circuit, admission))) => {
                 let transition = circuit.settle(now, admission, Outcome::Failure);
                 let history = &scopes.history;
-                history.moved(now, Scope::Subject, Some(subject), transition);
+                history.moved(now, Scope::Subject, Some(subject), transition, failure);
             }
             (Some(Scope::Subject), None) => {
-                scopes.subject_failed(subject, now, self.recoveries);
+                scopes.subject_failed(subject, now, self.recoveries, failure);
             }
             (Some(Scope::Broker | Scope::Event), Some(taken)) => self.subject = Some(taken),
             (None | Some(Scope::Broker | Scope::Event), None) => {}
@@ -269,7 +340,7 @@ impl Drop for ScopedAdmission<'_> {
 impl Drop for Scopes {
     /// Removes the open circuits from the metrics.
     fn drop(&mut self) {
-        let failing = self.lock().len();
+        let failing = self.failing_count();
         self.history.meters.forgotten(Scope::Subject, failing);
         match self.broker.state(Instant::now()) {
             State::Connected => {}
@@ -358,18 +429,65 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_that_was_asked_for_longest_ago_gives_way() {
+    fn eviction_removes_an_old_subject_that_was_not_asked_for() {
+        let now = Instant::now();
+        let mut subjects = FailingSubjects::default();
+        for number in 0..100 {
+            subjects.insert(&subject(&format!("s.{number}")), now);
+        }
+        for asked in 0..CANDIDATES - 1 {
+            let asked = subject(&format!("s.{asked}"));
+            let failing = subjects.circuits.get_mut(&asked).unwrap();
+            failing.last_asked = now + Duration::from_millis(1);
+        }
+        subjects.evict();
+        let evicted = subject(&format!("s.{}", CANDIDATES - 1));
+        assert!(!subjects.circuits.contains_key(&evicted));
+        assert_eq!(subjects.circuits.len(), 99);
+        for _ in 0..99 {
+            subjects.evict();
+        }
+        assert!(subjects.circuits.is_empty());
+    }
+
+    #[test]
+    fn status_lists_some_of_the_failing_subjects_and_counts_all() {
         let now = Instant::now();
         let scopes = Scopes::new(now);
-        for number in 0..MAX_FAILING_SUBJECTS {
-            let at = now + Duration::from_millis(number as u64);
-            fail(&scopes, at, &format!("s.{number}"), Scope::Subject);
+        for number in 0..MAX_LISTED_SUBJECTS + 10 {
+            fail(&scopes, now, &format!("s.{number}"), Scope::Subject);
         }
-        let end = now + Duration::from_millis(MAX_FAILING_SUBJECTS as u64);
-        let _ = scopes.admit(end, &subject("s.0"));
-        fail(&scopes, end, "one.more", Scope::Subject);
-        assert_eq!(scopes.failing.load(Ordering::Relaxed), MAX_FAILING_SUBJECTS);
-        assert_eq!(scopes.subject_state(&subject("s.1"), end), State::Connected);
-        assert_ne!(scopes.subject_state(&subject("s.0"), end), State::Connected);
+        assert_eq!(scopes.failing_count(), MAX_LISTED_SUBJECTS + 10);
+        assert_eq!(scopes.failing_subjects(now).len(), MAX_LISTED_SUBJECTS);
+    }
+
+    #[test]
+    fn names_of_failing_subjects_have_a_limit_of_their_own() {
+        let mut subjects = FailingSubjects::default();
+        let now = Instant::now();
+        let long = "x".repeat(2_000);
+        for number in 0..2 * MAX_NAME_BYTES / 2_000 {
+            if subjects.is_full() {
+                subjects.evict();
+            }
+            subjects.insert(&subject(&format!("{number}.{long}")), now);
+        }
+        let bytes = subjects.name_bytes;
+        assert!(bytes < MAX_NAME_BYTES + 5_000, "{bytes}");
+        let (ages, circuits) = (subjects.by_age.len(), subjects.circuits.len());
+        assert!(ages <= 2 * circuits + CANDIDATES, "{ages} {circuits}");
+    }
+
+    #[test]
+    fn subjects_that_fail_and_recover_again_and_again_leave_no_entries() {
+        let mut subjects = FailingSubjects::default();
+        let now = Instant::now();
+        for number in 0..1_000 {
+            let name = subject(&format!("s.{}", number % 10));
+            subjects.insert(&name, now);
+            subjects.remove(&name);
+        }
+        assert_eq!((subjects.circuits.len(), subjects.name_bytes), (0, 0));
+        assert!(subjects.by_age.len() <= CANDIDATES + 2);
     }
 }

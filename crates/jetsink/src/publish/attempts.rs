@@ -2,22 +2,24 @@
 
 use std::sync::atomic::Ordering;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use super::Direct;
 use super::admission::ScopedAdmission;
 use super::retry::{self, Retries};
 use crate::message::envelope::Envelope;
+use crate::observe::log_budget::Line;
 use crate::observe::spans;
 use crate::outcome::{Acknowledgement, Delivery, EmitError, FailedEmit, Known, PublishError};
 use crate::publisher::{Publisher, publish_once};
 
 impl<P: Publisher> Direct<P> {
-    /// Publishes an envelope that was admitted at `now`, and settles the admission. `Ok` means stored.
+    /// Publishes an envelope that was admitted at `now`, and settles the admission. `Ok` means stored. If its
+    /// minted id is taken, the envelope gets another one.
     pub(crate) async fn publish(
         &self,
-        envelope: &Envelope,
+        envelope: &mut Envelope,
         admission: ScopedAdmission<'_>,
         now: Instant,
         deadline: Instant,
@@ -33,15 +35,16 @@ impl<P: Publisher> Direct<P> {
         result
     }
 
-    /// Settles the admission of an envelope that was sent once by a window.
+    /// Settles the admission of an envelope that was sent once by a window. `is_first` if it was never sent before.
     pub(crate) fn settle(
         &self,
         envelope: &Envelope,
         admission: ScopedAdmission<'_>,
         sent_at: Instant,
+        is_first: bool,
         result: Result<Acknowledgement, PublishError>,
     ) -> Result<Delivery, EmitError> {
-        match result {
+        match result.and_then(|ack| not_taken(envelope, is_first, ack)) {
             Ok(ack) => Ok(self.stored(envelope, admission, ack, sent_at)),
             Err(error) => {
                 let known = error.known();
@@ -53,7 +56,7 @@ impl<P: Publisher> Direct<P> {
     /// Publishes until it is stored, the attempts are used up or the deadline comes, and settles.
     async fn attempts(
         &self,
-        envelope: &Envelope,
+        envelope: &mut Envelope,
         admission: ScopedAdmission<'_>,
         mut sent_at: Instant,
         deadline: Instant,
@@ -65,12 +68,20 @@ impl<P: Publisher> Direct<P> {
         };
         let mut failures = 0;
         let mut known = Known::NotSent;
+        let mut id_was_taken = false;
         loop {
             let result = publish_once(&self.publisher, envelope, deadline).await;
+            let result = result.and_then(|ack| not_taken(envelope, failures == 0, ack));
             let error = match result {
                 Ok(ack) => return Ok(self.stored(envelope, admission, ack, sent_at)),
                 Err(error) => error,
             };
+            if let PublishError::MessageIdTaken { stream, sequence } = &error
+                && !std::mem::replace(&mut id_was_taken, true)
+            {
+                self.identify_again(envelope, stream, *sequence);
+                continue;
+            }
             // An attempt that may have been stored outweighs a later refusal.
             if known != Known::OutcomeUnknown {
                 known = error.known();
@@ -81,7 +92,10 @@ impl<P: Publisher> Direct<P> {
                 return Err(self.failed(envelope, admission, now, failures + 1, error, known));
             };
             self.meters.retries.increment(1);
-            retry::wait_out(failures, retries.max_attempts(), wait, &error).await;
+            if self.retry_lines.line(now) != Line::LeaveOut {
+                retry::log_retry(failures, retries.max_attempts(), wait, &error);
+            }
+            sleep(wait).await;
             failures += 1;
             sent_at = Instant::now();
         }
@@ -125,4 +139,20 @@ impl<P: Publisher> Direct<P> {
             known,
         }))
     }
+}
+
+/// Refuses the acknowledgement of another event under an id that was minted for this one and never sent.
+#[inline]
+fn not_taken(
+    envelope: &Envelope,
+    is_first: bool,
+    ack: Acknowledgement,
+) -> Result<Acknowledgement, PublishError> {
+    if ack.duplicate && is_first && envelope.has_minted_id() {
+        return Err(PublishError::MessageIdTaken {
+            stream: ack.stream,
+            sequence: ack.sequence,
+        });
+    }
+    Ok(ack)
 }

@@ -3,7 +3,7 @@
 //! The path of one envelope is `Direct::identified`, `Direct::admit` (`admission`), then either
 //! `Direct::publish` (`attempts`: one emit with its retries) or `Direct::settle` (one result of a
 //! window). `failover` decides when to leave a server that stores nothing, `high_water` remembers
-//! acknowledged sequence numbers for the look-up before replay, `in_flight` counts emits, `spooling`
+//! acknowledged sequence numbers for the look-up before replay, `message_ids` mints ids, `in_flight` counts emits, `spooling`
 //! has the hand-over policy and appends events to the spool, and `follow` turns news of the connection
 //! into moves of the broker's circuit.
 
@@ -13,21 +13,24 @@ mod failover;
 mod follow;
 pub(crate) mod high_water;
 pub(crate) mod in_flight;
+mod message_ids;
 pub mod retry;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod spooling;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::circuit::State;
 use crate::message::envelope::{Envelope, MessageId};
 use crate::message::subject::Subject;
+use crate::observe::log_budget::LogBudget;
 use crate::observe::metrics::EmitMeters;
 use crate::outcome::{CircuitOpen, PublishError};
 use crate::publisher::Publisher;
@@ -37,42 +40,39 @@ use admission::{ScopedAdmission, Scopes};
 use failover::{Failover, is_server_fault};
 use follow::follow;
 use high_water::HighWater;
+use message_ids::MessageIds;
 use retry::Retries;
 use settings::SinkSettings;
-
-/// A dot and the digits of a `u64`.
-const MAX_NUMBER_LEN: usize = 21;
 
 pub(crate) struct Direct<P> {
     publisher: P,
     settings: SinkSettings,
-    /// The first part of the message ids.
-    id: String,
-    minted: AtomicU64,
+    ids: MessageIds,
     scopes: Arc<Scopes>,
     delivered: AtomicU64,
     /// Present only with a spool, which needs it.
     high_water: Option<HighWater>,
     meters: EmitMeters,
     failover: Failover,
+    /// Lines about retries.
+    retry_lines: LogBudget,
 }
 
 impl<P: Publisher> Direct<P> {
     pub(crate) fn new(publisher: P, settings: SinkSettings, for_spool: bool) -> Self {
         let now = Instant::now();
         let high_water = for_spool.then(|| HighWater::new(now, settings.deadline));
-        // Chosen here and not in the settings, which may be cloned for another sink.
-        let id = settings.sink_id.clone();
         Self {
             publisher,
-            id: id.unwrap_or_else(|| nuid::next().to_string()),
+            // Made here and not in the settings, which may be cloned for another sink.
+            ids: MessageIds::new(settings.sink_id.clone()),
             settings,
-            minted: AtomicU64::new(0),
             scopes: Arc::new(Scopes::new(now)),
             delivered: AtomicU64::new(0),
             high_water,
             meters: EmitMeters::new(),
             failover: Failover::new(random_byte()),
+            retry_lines: LogBudget::default(),
         }
     }
 
@@ -149,11 +149,23 @@ impl<P: Publisher> Direct<P> {
         if envelope.message_id().is_some() {
             return envelope;
         }
-        let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut id = String::with_capacity(self.id.len() + MAX_NUMBER_LEN);
-        // Writing to a String cannot fail.
-        let _ = write!(id, "{}.{n}", self.id);
-        envelope.with_message_id(MessageId::minted(id))
+        envelope.with_minted_id(self.ids.mint())
+    }
+
+    /// Gives an envelope another message id, with another random part, after the stream took its first send
+    /// for a repetition.
+    pub(crate) fn identify_again(&self, envelope: &mut Envelope, stream: &str, sequence: u64) {
+        let id = envelope.message_id();
+        warn!(
+            stream,
+            sequence,
+            message_id = id.map(MessageId::as_str),
+            "the stream has another event under a new message id: it is sent again under another one. Two processes \
+             share the state of one sink, after a fork or a restored snapshot"
+        );
+        self.ids.draw_again(id);
+        let again = envelope.clone().with_minted_id(self.ids.mint());
+        *envelope = again;
     }
 
     /// Counts a failure towards a move to another server if a server is at fault.

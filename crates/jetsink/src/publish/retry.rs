@@ -55,7 +55,8 @@ where
             Err(error) if failures + 1 >= max_attempts => return Err(error),
             Err(error) => {
                 let wait = wait_before_retry(failures);
-                wait_out(failures, max_attempts, wait, &error).await;
+                log_retry(failures, max_attempts, wait, &error);
+                sleep(wait).await;
             }
         }
         failures += 1;
@@ -95,13 +96,8 @@ pub(crate) fn fits(wait: Duration, now: Instant, deadline: Instant) -> bool {
     now + wait < deadline
 }
 
-/// Logs failure number `failure` and waits for the retry.
-pub(crate) async fn wait_out(
-    failure: u32,
-    max_attempts: u32,
-    wait: Duration,
-    error: &impl Display,
-) {
+/// Logs failure number `failure`, before the wait for the retry.
+pub(crate) fn log_retry(failure: u32, max_attempts: u32, wait: Duration, error: &impl Display) {
     warn!(
         attempt = failure + 1,
         max_attempts,
@@ -109,7 +105,6 @@ pub(crate) async fn wait_out(
         %error,
         "publish failed, trying again"
     );
-    sleep(wait).await;
 }
 
 #[cfg(test)]

@@ -80,9 +80,8 @@ impl SinkSettings {
         Ok(self)
     }
 
-    /// The first part of the message ids that the sink mints (`<id>.<n>`). Two sinks, or two runs
-    /// of one, must never share it: the stream would take their events for each other's. So don't clone
-    /// settings with an id for a second sink; without this, clones are safe.
+    /// The first part of the message ids that the sink mints (`<id>.<random>.<n>`), to recognize its events. The
+    /// random part is another one for each sink, so several sinks and runs may share the id.
     ///
     /// # Errors
     /// [`SettingsError::SinkId`] where it can't stand in a header.

@@ -38,7 +38,7 @@ impl<P: Publisher> Sink<P> {
         let started = Instant::now();
         let admission = self.admit_before_begin(envelope.subject(), started)?;
         let _guard = self.in_flight.begin().ok_or(EmitError::Closed)?;
-        let envelope = self.direct.identified(envelope);
+        let mut envelope = self.direct.identified(envelope);
         let result = match &self.spool {
             Some(spool) if self.queues_behind_spooled(spool, &envelope, started).await => {
                 self.spool_event(spool, &envelope, None, started).await
@@ -48,7 +48,7 @@ impl<P: Publisher> Sink<P> {
                     Ok(admission) => {
                         let deadline = started + self.time_to_publish();
                         self.direct
-                            .publish(&envelope, admission, started, deadline)
+                            .publish(&mut envelope, admission, started, deadline)
                             .await
                     }
                     Err(open) => Err(open),

@@ -29,8 +29,11 @@ pub struct Status {
     /// The last failure of the broker or of a subject, also after recovery; `None` without one.
     pub last_failure: Option<LastFailure>,
     /// Subjects whose own circuit is open, at most
-    /// [`MAX_FAILING_SUBJECTS`](crate::MAX_FAILING_SUBJECTS), in their order.
+    /// [`MAX_LISTED_SUBJECTS`](crate::MAX_LISTED_SUBJECTS) of them, in their order.
     pub failing_subjects: Vec<(Subject, State)>,
+    /// The number of subjects whose own circuit is open, at most
+    /// [`MAX_FAILING_SUBJECTS`](crate::MAX_FAILING_SUBJECTS).
+    pub failing_subject_count: usize,
     /// Emits in flight, including those of pipelines that were sent.
     pub in_flight: usize,
     /// Events that a stream has acknowledged for this sink, including replayed ones.
@@ -56,10 +59,10 @@ impl fmt::Display for Status {
                 }
             }
         }
-        if let [(first, _), others @ ..] = &self.failing_subjects[..] {
+        if let Some((first, _)) = self.failing_subjects.first() {
             write!(f, "; {first} fails")?;
-            if !others.is_empty() {
-                write!(f, ", and {} other subjects", others.len())?;
+            if self.failing_subject_count > 1 {
+                write!(f, ", and {} other subjects", self.failing_subject_count - 1)?;
             }
         }
         if let Some(spool) = &self.spool {
@@ -107,6 +110,7 @@ impl<P: Publisher> Sink<P> {
             since,
             last_failure,
             failing_subjects: direct.scopes().failing_subjects(now),
+            failing_subject_count: direct.scopes().failing_count(),
             in_flight: self.in_flight().count(),
             delivered: direct.delivered(),
             spool: self.spool_status(),

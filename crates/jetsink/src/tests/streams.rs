@@ -59,6 +59,7 @@ fn growing_changes_are_made_and_shrinking_ones_need_force() {
         ("duplicate_window", second(1), &safe, second(120)),
         ("duplicate_window", second(600), &shrinks, second(600)),
         ("no_ack", json!(true), &safe, json!(false)),
+        ("max_msgs_per_subject", json!(1), &safe, json!(-1)),
         (
             "subjects",
             json!(["other"]),
@@ -82,6 +83,23 @@ fn growing_changes_are_made_and_shrinking_ones_need_force() {
         let forced = StreamPlan::new(&spec(), Some(plan.config(true)));
         assert_eq!(forced.changes(), [], "{field} {there}");
     }
+}
+
+/// A stream that discards old events at a limit does not keep them for the retention floor.
+#[test]
+fn stream_with_a_limit_refuses_new_events_instead_of_discarding_old_ones() {
+    for limit in ["max_msgs", "max_bytes"] {
+        let mut config = with(limit, json!(1_000));
+        config.insert("discard".to_owned(), json!("old"));
+        let plan = StreamPlan::new(&spec(), Some(config.clone()));
+        assert!(!plan.is_satisfied(), "{limit}");
+        assert_eq!(plan.changes()[0].field, "discard");
+        assert_eq!(plan.config(false)["discard"], "new");
+        config.insert("discard".to_owned(), json!("new"));
+        assert!(StreamPlan::new(&spec(), Some(config)).is_satisfied());
+    }
+    let unlimited = with("discard", json!("old"));
+    assert!(StreamPlan::new(&spec(), Some(unlimited)).is_satisfied());
 }
 
 #[test]

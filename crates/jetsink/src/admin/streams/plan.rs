@@ -256,6 +256,14 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
             );
         }
     }
+    // Either would delete events before the retention floor.
+    if number("max_msgs_per_subject") > 0 {
+        differs("max_msgs_per_subject", json!(-1), ChangeKind::Safe);
+    }
+    let is_bounded = number("max_msgs") > 0 || number("max_bytes") > 0 || spec.max_bytes.is_some();
+    if is_bounded && text("discard") == Some("old") {
+        differs("discard", json!("new"), ChangeKind::Safe);
+    }
     for (field, wanted) in [
         ("deny_delete", spec.deny_delete),
         ("deny_purge", spec.deny_purge),
@@ -355,7 +363,9 @@ fn shown(field: &str, value: &Value) -> String {
                 (s, _) => format!("{s}s"),
             }
         }
-        ("max_bytes", Value::Number(bytes)) if bytes.as_i64().is_some_and(|bytes| bytes <= 0) => {
+        ("max_bytes" | "max_msgs_per_subject", Value::Number(limit))
+            if limit.as_i64().is_some_and(|limit| limit <= 0) =>
+        {
             "unlimited".to_owned()
         }
         (_, Value::Array(items)) => {
