@@ -58,6 +58,10 @@ pub(crate) struct Connection {
     #[arg(long)]
     pub(crate) tlsfirst: bool,
 
+    /// Connect only to the given servers, not to others of the cluster that the broker reports
+    #[arg(long)]
+    pub(crate) ignore_discovered: bool,
+
     /// Receive answers under this prefix instead of `_INBOX`
     #[arg(long, value_name = "PREFIX")]
     pub(crate) inbox_prefix: Option<String>,
@@ -118,6 +122,9 @@ pub(crate) fn resolve_connection(
     let mut connect = ConnectSettings::from_environment(connection.server.as_deref(), lookup)?;
     if connection.tlsfirst {
         connect = connect.tls_first();
+    }
+    if connection.ignore_discovered {
+        connect = connect.ignore_discovered_servers();
     }
     if let Some(prefix) = &connection.inbox_prefix {
         connect = connect.inbox_prefix(prefix)?;

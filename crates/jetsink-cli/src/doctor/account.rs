@@ -29,12 +29,38 @@ pub(super) fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Op
     Some(Finding::problem(code, reason, remedy))
 }
 
-/// Checks JetStream and the account's limits. Returns whether further questions can be answered.
-pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis) -> bool {
+/// What the account's JetStream API answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    Answers,
+    /// The account has no JetStream of its own. Streams of other accounts may receive its events.
+    Missing,
+    /// No event can be acknowledged.
+    Unusable,
+}
+
+/// Checks JetStream and the account's limits. `imports` if events reach a stream: then the account needs no
+/// JetStream of its own.
+pub(super) async fn account(
+    publisher: &NatsPublisher,
+    imports: bool,
+    diagnosis: &mut Diagnosis,
+) -> Api {
+    let without_jetstream = |problem: Finding| {
+        if !imports {
+            return problem;
+        }
+        Finding::warning(
+            "account.imports",
+            "this account has no JetStream of its own; streams of another account receive its events. A spool \
+             can't look up stored events, and streams can't be examined",
+            "import the JetStream API of the other account, if it may be used here",
+        )
+    };
     let problem = match publisher.admin().account_info().await {
         Ok(info) => {
             diagnosis.extend(&limits(&info));
-            return true;
+            return Api::Answers;
         }
         Err(PublishError::PermissionDenied) => {
             diagnosis.add(&Finding::warning(
@@ -43,7 +69,7 @@ pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis
                  distinguished from an unresponsive server",
                 "grant publish on $JS.API.INFO",
             ));
-            return true;
+            return Api::Answers;
         }
         Err(PublishError::InboxDenied { inbox }) => Finding::problem(
             "inbox.denied",
@@ -53,17 +79,21 @@ pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis
         Err(PublishError::Refused(Refusal { code, .. }))
             if code == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT.0 =>
         {
-            Finding::problem(
+            diagnosis.add(&without_jetstream(Finding::problem(
                 "jetstream.account",
                 "JetStream is not enabled for this account",
                 "jetstream: enabled in the account's block, or nsc edit account --js-enable 1",
-            )
+            )));
+            return Api::Missing;
         }
-        Err(PublishError::JetStreamUnavailable) => Finding::problem(
-            "jetstream.disabled",
-            "the server has no JetStream, or the account may not use it",
-            "jetstream { store_dir: DIR } in the server's configuration",
-        ),
+        Err(PublishError::JetStreamUnavailable) => {
+            diagnosis.add(&without_jetstream(Finding::problem(
+                "jetstream.disabled",
+                "the server has no JetStream, or the account may not use it",
+                "jetstream { store_dir: DIR } in the server's configuration",
+            )));
+            return Api::Missing;
+        }
         Err(error) => Finding::problem(
             "jetstream.silent",
             format!("the JetStream API: {error}"),
@@ -71,7 +101,7 @@ pub(super) async fn account(publisher: &NatsPublisher, diagnosis: &mut Diagnosis
         ),
     };
     diagnosis.add(&problem);
-    false
+    Api::Unusable
 }
 
 fn limits(info: &Value) -> Vec<Finding> {

@@ -7,6 +7,7 @@ mod clock;
 mod diagnosis;
 mod finding;
 mod network;
+mod payload;
 mod stream;
 mod subject;
 
@@ -18,13 +19,14 @@ use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
 use crate::output::{self, counted};
 use crate::runtime::runtime;
-use account::{account, login_failed};
+use account::{Api, account, login_failed};
 use arguments::Doctor;
 use diagnosis::Diagnosis;
 use finding::{Finding, Level};
 use network::{Address, Greeting};
+use payload::payload_limit;
 use stream::Expected;
-use subject::subject;
+use subject::Check;
 
 pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
     output::start_log(0, true);
@@ -82,17 +84,32 @@ async fn examine(
         Err(error) => return Err(error.into()),
     };
     diagnosis.add(&Finding::ok("login", "the server lets this user in"));
-    if !account(&publisher, diagnosis).await {
+    let mut checks = Vec::new();
+    for template in templates {
+        checks.push(Check::of(&publisher, template).await);
+    }
+    let imports = checks.iter().any(Check::reaches_a_stream);
+    let api = account(&publisher, imports, diagnosis).await;
+    if api == Api::Unusable || (api == Api::Missing && !imports) {
         return Ok(());
     }
+    let max_payload = greeting.and_then(|greeting| greeting.max_payload);
     let expected = Expected {
         retention_floor: arguments.retention_floor,
         retry_span: arguments.retry_span,
-        max_payload: greeting.and_then(|greeting| greeting.max_payload),
+        max_payload,
     };
     let mut examined = BTreeSet::new();
-    for template in templates {
-        subject(&publisher, template, &expected, &mut examined, diagnosis).await;
+    for check in &checks {
+        if api == Api::Answers {
+            check
+                .examine_streams(&publisher, &expected, &mut examined, diagnosis)
+                .await;
+        }
+        check.report(api, diagnosis);
+    }
+    if let Some(announced) = max_payload {
+        diagnosis.extend(&payload_limit(&publisher, announced).await);
     }
     Ok(())
 }

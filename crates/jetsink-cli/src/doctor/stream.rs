@@ -28,6 +28,7 @@ pub(super) fn examine(info: &Value, expected: &Expected) -> Vec<Finding> {
     found.extend(durability(name, config));
     found.extend(duplicate_window(name, config, expected.retry_span));
     found.extend(message_size(name, config, expected.max_payload));
+    found.extend(unusual(name, config));
     found.extend(cluster(name, config, &info["cluster"]));
     if found.is_empty() {
         let text = format!("stream {name} takes events and keeps them as it should");
@@ -54,6 +55,57 @@ fn takes_events(name: &str, config: &Value) -> Vec<Finding> {
             "stream.sealed",
             format!("stream {name} is sealed and takes nothing more"),
             "make a stream of another name for new events",
+        ));
+    }
+    found
+}
+
+/// Settings that change how events are stored or looked up.
+fn unusual(name: &str, config: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if is_set(&config["allow_msg_counter"]) {
+        found.push(Finding::problem(
+            "stream.counter",
+            format!(
+                "stream {name} is a counter: it accepts only messages with Nats-Incr and no payload"
+            ),
+            "make a stream of another name for events",
+        ));
+    }
+    if !config["subject_transform"].is_null() {
+        found.push(Finding::warning(
+            "stream.subject-transform",
+            format!(
+                "stream {name} stores events under other subjects (subject_transform): readers of the \
+                 published subject find nothing"
+            ),
+            format!("nats stream edit {name}, or publish to the subject that it stores"),
+        ));
+    }
+    let limits = &config["consumer_limits"];
+    for (limit, flag) in [
+        ("max_ack_pending", "--limit-consumer-max-pending"),
+        ("inactive_threshold", "--limit-consumer-inactive"),
+    ] {
+        if limits[limit].as_i64().is_some_and(|limit| limit > 0) {
+            found.push(Finding::warning(
+                "stream.consumer-limits",
+                format!(
+                    "stream {name} limits {limit} of consumers to {}: readers that ask for more are refused",
+                    limits[limit]
+                ),
+                format!("nats stream edit {name} {flag}=-1"),
+            ));
+        }
+    }
+    if config["persist_mode"].as_str() == Some("async") {
+        found.push(Finding::warning(
+            "stream.persist-async",
+            format!(
+                "stream {name} acknowledges events before it writes them (persist_mode: async): they are lost \
+                 with the server's process"
+            ),
+            "make a stream of another name with the default persist mode",
         ));
     }
     found

@@ -6,6 +6,7 @@
 mod audit;
 mod bad_input;
 mod doctor;
+mod doctor_accounts;
 mod doctor_cluster;
 mod drill;
 mod follow;
