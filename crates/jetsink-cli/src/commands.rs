@@ -7,6 +7,7 @@ use crate::doctor::arguments::Doctor;
 use crate::drill::arguments::Drill;
 use crate::packaging::arguments::{Completions, ManualPages};
 use crate::publish::arguments::Publish;
+use crate::serve::arguments::Serve;
 use crate::spool::arguments::Spool;
 use crate::stream::arguments::Stream;
 use crate::tail::arguments::Tail;
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Publish JSON lines of CloudEvents, each stored once, in order
     Publish(Box<Publish>),
+    /// Accept CloudEvents by HTTP, and answer once each is stored or spooled
+    Serve(Box<Serve>),
     /// Inspect and deliver a spool: pending events, dead letters
     #[command(subcommand)]
     Spool(Spool),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use async_nats::jetstream::ErrorCode;
 use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
+use jetsink_serve::{AccessError, GatewayError, ListenError, TlsError};
 use nats_local::NatsLocalError;
 
 use crate::interrupt::Interrupt;
@@ -53,6 +54,14 @@ pub(crate) enum Failure {
     /// Reading broke off and there is no time to wait for the broker.
     #[error("stream {stream}: {error}; not all of it was read")]
     BrokenOff { stream: String, error: PublishError },
+    #[error("{0}")]
+    Gateway(#[from] GatewayError),
+    #[error("--access: {0}")]
+    Access(#[from] AccessError),
+    #[error("--listen: {0}")]
+    Listen(#[from] ListenError),
+    #[error("--https-cert: {0}")]
+    Tls(#[from] TlsError),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -77,6 +86,10 @@ impl Failure {
             | Self::MetricsListen { .. }
             | Self::Toml { .. }
             | Self::StreamSpec(_)
+            | Self::Gateway(_)
+            | Self::Access(_)
+            | Self::Listen(_)
+            | Self::Tls(_)
             | Self::File { .. } => 2,
         }
     }

@@ -12,6 +12,7 @@ mod output;
 mod packaging;
 mod publish;
 mod runtime;
+mod serve;
 mod spool;
 mod stream;
 mod tail;
@@ -25,6 +26,7 @@ use commands::{Arguments, Command};
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Publish(arguments) => publish::run(*arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

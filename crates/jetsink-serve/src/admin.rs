@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jetsink::Publisher;
 
+use crate::access::host;
 use crate::gateway::{Gateway, Readiness};
+use crate::listen::Client;
 
 impl<P: Publisher + 'static> Gateway<P> {
     /// The router of the pages for operators. `metrics` returns the text of `/metrics`, from the recorder of the
@@ -18,6 +22,7 @@ impl<P: Publisher + 'static> Gateway<P> {
     pub fn admin_router(&self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Router {
         let metrics = Arc::new(metrics);
         let gateway = self.clone();
+        let hosts = gateway.hosts().to_vec();
         Router::new()
             .route(
                 "/metrics",
@@ -42,7 +47,24 @@ impl<P: Publisher + 'static> Gateway<P> {
                     async move { page(code, text) }
                 }),
             )
+            .layer(from_fn(move |request: Request, next: Next| {
+                let hosts = hosts.clone();
+                async move { checked(request, next, &hosts).await }
+            }))
     }
+}
+
+/// Checks the host on loopback, as for events: a web page must not read the metrics either.
+async fn checked(request: Request, next: Next, hosts: &[String]) -> Response {
+    let (parts, body) = request.into_parts();
+    let is_loopback = parts
+        .extensions
+        .get::<Client>()
+        .is_some_and(|client| client.is_loopback);
+    if is_loopback && let Err(problem) = host::check(&parts, hosts) {
+        return problem.response(&[]);
+    }
+    next.run(Request::from_parts(parts, body)).await
 }
 
 fn page(code: StatusCode, text: String) -> Response {

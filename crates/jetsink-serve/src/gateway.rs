@@ -208,6 +208,10 @@ impl<P: Publisher + 'static> Gateway<P> {
         }
     }
 
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.inner.settings.hosts
+    }
+
     pub(crate) fn meters(&self) -> &Arc<Meters> {
         &self.inner.meters
     }

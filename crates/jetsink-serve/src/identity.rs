@@ -44,7 +44,7 @@ struct Entry {
 pub(crate) enum Begin {
     /// Emit it, then call [`Identities::settle`].
     First,
-    /// The same event is in flight: wait for its result. A closed channel means that there is none.
+    /// The same event is in flight: wait for its result. The channel is closed if its emit ended without one.
     InFlight(oneshot::Receiver<Shared>),
     /// The same event was answered with this.
     Repeat(Delivery),

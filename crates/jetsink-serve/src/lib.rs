@@ -11,11 +11,15 @@ mod intake;
 mod listen;
 mod meters;
 mod protocol;
+mod reload;
 mod settings;
 
 pub use access::token::NewToken;
 pub use access::{Access, AccessError};
 pub use answer::problem::Kind;
 pub use gateway::{Gateway, Readiness};
-pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
+pub use listen::{
+    ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings, serve_admin,
+};
+pub use reload::Reloader;
 pub use settings::{GatewayError, GatewaySettings, Route};

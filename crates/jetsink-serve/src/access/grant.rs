@@ -8,7 +8,7 @@ use jetsink::{EventTenant, Subject, SubjectPattern};
 use super::Caller;
 use crate::answer::problem::{Kind, Problem};
 
-/// A credential, and what it may send.
+/// A credential with its subjects and tenants.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) name: Arc<str>,

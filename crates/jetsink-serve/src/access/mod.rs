@@ -1,4 +1,4 @@
-//! Who may send which events: credentials, and the subjects and tenants that each may use.
+//! Credentials of senders, with the subjects and tenants of each.
 
 pub(crate) mod file;
 mod grant;

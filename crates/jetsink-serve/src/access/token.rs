@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-/// Shows scanners of secrets what it is.
+/// Identifies a token for scanners of secrets.
 const PREFIX: &str = "jst_";
 
 pub(crate) type Hash = [u8; 32];

@@ -13,7 +13,7 @@ use crate::protocol::webhook::METHODS;
 /// Characters of a detail, at most.
 const MAX_DETAIL: usize = 600;
 
-/// What a sender should do with its events.
+/// The remedy for a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Advice {
     /// Correct the request or the set-up; the same request has the same result.

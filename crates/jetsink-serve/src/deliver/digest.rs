@@ -1,4 +1,4 @@
-//! The content of an event, by which a repeat is told from another event with the same identity.
+//! A hash of an event's content. It distinguishes a repeat from another event with the same identity.
 
 use jetsink::BinaryEvent;
 use sha2::{Digest as _, Sha256};

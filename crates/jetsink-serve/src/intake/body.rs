@@ -262,7 +262,7 @@ mod tests {
                 .await
                 .is_ok()
         );
-        // Also what it decompresses to.
+        // The decompressed form counts as well.
         assert_eq!(
             take(gzip(&[0; 100_000]), Encoding::Gzip, &budget).await,
             Err(Kind::TooManyRequests)

@@ -7,7 +7,7 @@ mod unix;
 
 use std::sync::Arc;
 
-pub use server::{ListenError, Listener, Server, ServerSettings};
+pub use server::{ListenError, Listener, Server, ServerSettings, serve_admin};
 pub use tls::{TlsError, TlsSettings};
 
 /// The other end of a connection, as far as the connection shows it.

@@ -1,4 +1,4 @@
-//! Accepts connections on all listeners until it is told to stop, then lets requests in flight finish.
+//! Accepts connections on all listeners until a stop, then waits for requests in flight.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +22,12 @@ use crate::meters::Meters;
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Connections of operators' tools.
+const ADMIN_CONNECTIONS: usize = 32;
+
+/// The maximum time for the headers of an operator's request.
+const ADMIN_HEADER_TIME: Duration = Duration::from_secs(5);
 
 /// Why a listener cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +93,7 @@ impl Listener {
         })
     }
 
-    /// Listens on a Unix socket with this mode, such as `0o660`. A socket on which nobody listens is replaced; the
+    /// Listens on a Unix socket with this mode, such as `0o660`. A socket without a listening process is replaced; the
     /// file is removed with the listener.
     ///
     /// # Errors
@@ -158,7 +164,7 @@ impl Listener {
     }
 }
 
-/// Limits of connections, and what is allowed off loopback. Defaults: 10,000 connections; 32 KiB of headers within
+/// Limits of connections, and permissions off loopback. Defaults: 10,000 connections; 32 KiB of headers within
 /// 30 s, which also ends idle connections; 10 s for a TLS handshake; neither plain text nor anonymous senders.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSettings {
@@ -294,7 +300,31 @@ impl Server {
     }
 }
 
-/// All that the connections of a listener share.
+/// Serves the pages for operators on a listener of their own, with few connections and short waits. Never returns.
+///
+/// `router` is that of [`Gateway::admin_router`].
+pub async fn serve_admin<P: Publisher + 'static>(
+    gateway: &Gateway<P>,
+    listener: Listener,
+    router: Router,
+) {
+    let settings = ServerSettings::default().header_time(ADMIN_HEADER_TIME);
+    let address = listener.address();
+    let connections = Connections {
+        router,
+        settings,
+        slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+        meters: Arc::clone(gateway.meters()),
+        graceful: Arc::new(GracefulShutdown::new()),
+        client: Client {
+            is_loopback: address.is_some_and(|address| address.ip().is_loopback()),
+            ..Client::default()
+        },
+    };
+    connections.accept(listener.socket).await;
+}
+
+/// The parts that the connections of a listener share.
 #[derive(Clone)]
 struct Connections {
     router: Router,

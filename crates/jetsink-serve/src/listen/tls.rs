@@ -31,8 +31,8 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Loads a certificate chain and its key. With `client_authorities`, a client may present a certificate that one
-    /// of them issued; a client without one needs another credential.
+    /// Loads a certificate chain and its key. With `client_authorities`, a client may present a certificate issued
+    /// by one of these authorities; a client without a certificate needs another credential.
     ///
     /// # Errors
     /// [`TlsError`] for a file that cannot be read, is not PEM, or does not fit the others.

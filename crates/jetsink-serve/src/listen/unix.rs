@@ -7,7 +7,7 @@ use std::path::Path;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Binds the socket in a folder that only this user can enter, sets its mode there, and moves it to `path`. Replaces a
-/// socket on which nobody listens.
+/// socket without a listening process.
 pub(crate) async fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     remove_stale(path).await?;
     let parent = match path.parent() {

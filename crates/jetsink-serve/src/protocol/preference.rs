@@ -1,4 +1,4 @@
-//! What a client asks for beside its events: a receipt, and a shorter deadline.
+//! The preferences of a request: a receipt in the body, and a shorter deadline.
 
 use std::time::Duration;
 

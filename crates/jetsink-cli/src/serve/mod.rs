@@ -1,0 +1,151 @@
+//! `jetsink serve`: the HTTP gateway of `jetsink-serve` as a service.
+
+pub(crate) mod arguments;
+mod metrics;
+mod settings;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
+use jetsink_serve::{Gateway, Listener, Reloader, Server, serve_admin};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::connection::{environment, wait_for_connection};
+use crate::failure::Failure;
+use crate::interrupt::Signals;
+use crate::output;
+use arguments::{Serve, ServeCommand, TokenCommand};
+use settings::Settings;
+
+/// The interval between two attempts to get the spool's lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
+    if let Some(ServeCommand::Token(TokenCommand::New(arguments))) = &arguments.command {
+        return token::new(arguments);
+    }
+    output::start_log(arguments.verbose, false);
+    let settings = Settings::resolve(arguments, environment)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = arguments.threads {
+        builder.worker_threads(threads.into());
+    }
+    let runtime = builder.enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(serve(arguments, settings))
+}
+
+async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    let listeners = listeners(arguments, &settings).await?;
+    let admin = match arguments.admin_listen {
+        None => None,
+        Some(address) => Some((Listener::tcp(address, None).await?, metrics::install()?)),
+    };
+    let Settings {
+        connect,
+        sink,
+        spool,
+        routes,
+        gateway,
+        server,
+        tls,
+    } = settings;
+    let sink = Arc::new(match spool {
+        None => Sink::new(publisher(connect).await?, sink),
+        Some(spool) => open_spool(&connect, &sink, &spool, arguments.spool_wait).await?,
+    });
+    let gateway = Gateway::new(Arc::clone(&sink), routes, gateway)?;
+    let addresses: Vec<_> = listeners.iter().filter_map(Listener::address).collect();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server::new(&gateway, listeners, server)?;
+    for address in addresses {
+        output::note(&format!("listening on {scheme}://{address}"));
+    }
+    for path in &arguments.listen_unix {
+        output::note(&format!("listening on {}", path.display()));
+    }
+    if let Some((listener, metrics)) = admin {
+        if let Some(address) = listener.address() {
+            output::note(&format!("metrics at http://{address}/metrics"));
+        }
+        let router = gateway.admin_router(move || metrics.render());
+        let gateway = gateway.clone();
+        tokio::spawn(async move { serve_admin(&gateway, listener, router).await });
+    }
+    reload_on_change(Reloader::new(gateway.access().clone(), tls))?;
+    // Without systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let stop = async {
+        signals.next().await;
+        gateway.begin_stop();
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        sleep(arguments.drain_delay).await;
+    };
+    let all_ended = server.serve(&gateway, stop, arguments.stop_time).await;
+    let receipt = sink.close(arguments.stop_time).await;
+    output::note(&format!(
+        "delivered {}, left in the spool {}, of unknown outcome {}, dead letters {}",
+        receipt.delivered, receipt.spooled, receipt.unknown, receipt.dead_letters
+    ));
+    if !all_ended {
+        output::note("requests were cut off after --stop-time");
+    }
+    Ok(u8::from(!all_ended))
+}
+
+async fn listeners(arguments: &Serve, settings: &Settings) -> Result<Vec<Listener>, Failure> {
+    let mut listeners = Listener::from_systemd(settings.tls.as_ref())?;
+    for path in &arguments.listen_unix {
+        listeners.push(Listener::unix(path, arguments.unix_mode).await?);
+    }
+    let mut addresses = arguments.listen.clone();
+    if addresses.is_empty() && listeners.is_empty() {
+        addresses.push(([127, 0, 0, 1], 8080).into());
+    }
+    for address in addresses {
+        listeners.push(Listener::tcp(address, settings.tls.clone()).await?);
+    }
+    Ok(listeners)
+}
+
+/// Starts with or without a broker.
+async fn publisher(connect: ConnectSettings) -> Result<NatsPublisher, Failure> {
+    let publisher = NatsPublisher::connect(connect).await?;
+    wait_for_connection(&publisher).await;
+    Ok(publisher)
+}
+
+/// Opens the spool, and waits for a process that still has it.
+async fn open_spool(
+    connect: &ConnectSettings,
+    sink: &SinkSettings,
+    spool: &SpoolSettings,
+    wait: Duration,
+) -> Result<Sink<NatsPublisher>, Failure> {
+    let give_up = Instant::now() + wait;
+    loop {
+        let publisher = publisher(connect.clone()).await?;
+        match Sink::with_spool(publisher, sink.clone(), spool.clone()).await {
+            Err(SpoolError::InUse { .. }) if Instant::now() < give_up => sleep(LOCK_INTERVAL).await,
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Reloads on SIGHUP, and when a file changes.
+fn reload_on_change(reloader: Reloader) -> Result<(), Failure> {
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::Runtime)?;
+    tokio::spawn(async move {
+        let on_signal = async {
+            while hangups.recv().await.is_some() {
+                reloader.reload();
+            }
+        };
+        tokio::join!(on_signal, reloader.watch());
+    });
+    Ok(())
+}

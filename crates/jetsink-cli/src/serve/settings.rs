@@ -1,0 +1,152 @@
+//! The arguments of `jetsink serve`, checked and resolved.
+
+use std::time::Duration;
+
+use jetsink::{ConnectSettings, ContentMode, SinkSettings, SpoolSettings, TenantPolicy};
+use jetsink_serve::{Access, GatewaySettings, Route, ServerSettings, TlsSettings};
+
+use super::arguments::{Limits, Mode, Policy, Serve};
+use crate::connection::resolve_connection;
+use crate::failure::Failure;
+
+/// The settings of the gateway's parts; listeners stay with the arguments.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) connect: ConnectSettings,
+    pub(crate) sink: SinkSettings,
+    pub(crate) spool: Option<SpoolSettings>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) server: ServerSettings,
+    pub(crate) tls: Option<TlsSettings>,
+}
+
+impl Settings {
+    pub(crate) fn resolve(
+        arguments: &Serve,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let mut connect =
+            resolve_connection(&arguments.connection, environment)?.name("jetsink serve");
+        if let Some(stream) = &arguments.stream {
+            connect = connect.expected_stream(stream)?;
+        }
+        let tls = match (&arguments.https_cert, &arguments.https_key) {
+            (Some(certificate), Some(key)) => Some(TlsSettings::load(
+                certificate,
+                key,
+                arguments.https_client_ca.clone(),
+            )?),
+            _ => None,
+        };
+        Ok(Self {
+            connect: connect.start_disconnected(),
+            sink: SinkSettings::default().deadline(sink_deadline(arguments.deadline))?,
+            spool: spool(arguments)?,
+            routes: routes(arguments)?,
+            gateway: gateway(arguments)?,
+            server: server(arguments),
+            tls,
+        })
+    }
+}
+
+/// The sink's own result should come before the gateway's deadline.
+fn sink_deadline(deadline: Duration) -> Duration {
+    deadline - deadline / 8
+}
+
+fn spool(arguments: &Serve) -> Result<Option<SpoolSettings>, Failure> {
+    let Some(folder) = &arguments.spool else {
+        return Ok(None);
+    };
+    let mut spool = SpoolSettings::new(folder);
+    if let Some(limit) = arguments.spool_limit {
+        spool = spool.limit_bytes(limit)?;
+    }
+    if let Some(age) = arguments.spool_max_age {
+        spool = spool.max_age(age)?;
+    }
+    Ok(Some(spool))
+}
+
+fn routes(arguments: &Serve) -> Result<Vec<Route>, Failure> {
+    let mut routes = Vec::new();
+    if let Some(subject) = &arguments.subject {
+        routes.push(Route::new("/", subject.parse()?)?);
+    }
+    for route in &arguments.route {
+        let (path, template) = route.split_once('=').ok_or_else(|| {
+            Failure::Usage(format!(
+                "--route {route:?}: write it like /orders=shop.orders"
+            ))
+        })?;
+        let template = template
+            .parse()
+            .map_err(|error| Failure::Usage(format!("--route {path}: {error}")))?;
+        routes.push(Route::new(path, template)?);
+    }
+    Ok(routes)
+}
+
+fn gateway(arguments: &Serve) -> Result<GatewaySettings, Failure> {
+    let access = match &arguments.access {
+        None => Access::anonymous(),
+        Some(path) if arguments.allow_anonymous => Access::from_file(path)?.allow_anonymous(),
+        Some(path) => Access::from_file(path)?,
+    };
+    let Limits {
+        max_body,
+        max_decompressed,
+        max_bytes,
+        max_batch,
+        max_requests,
+        body_time,
+        identities,
+        ..
+    } = &arguments.limits;
+    let gateway = GatewaySettings::default()
+        .tenant_policy(match arguments.tenant_policy {
+            Policy::Refuse => TenantPolicy::Refuse,
+            Policy::Encode => TenantPolicy::Encode,
+        })
+        .access(access)
+        .hosts(arguments.allow_host.clone())
+        .deadline(arguments.deadline)?
+        .max_bytes(
+            bytes(*max_body),
+            bytes(*max_decompressed),
+            bytes(*max_bytes),
+        )?
+        .body_time(*body_time)?
+        .max_batch(*max_batch)?
+        .max_requests(*max_requests)?
+        .identities(*identities, IDENTITY_WINDOW)?;
+    Ok(match arguments.mode {
+        Mode::AsReceived => gateway,
+        Mode::Structured => gateway.mode(ContentMode::Structured),
+        Mode::Binary => gateway.mode(ContentMode::Binary),
+    })
+}
+
+/// The time for which identities are remembered, as the docs promise it.
+const IDENTITY_WINDOW: Duration = Duration::from_secs(600);
+
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn server(arguments: &Serve) -> ServerSettings {
+    let limits = &arguments.limits;
+    let mut server = ServerSettings::default()
+        .max_connections(bytes(limits.max_connections.into()))
+        .max_header_bytes(bytes(limits.max_headers))
+        .header_time(limits.header_time);
+    if arguments.allow_plaintext {
+        server = server.allow_plaintext();
+    }
+    if arguments.allow_anonymous {
+        server = server.allow_anonymous();
+    }
+    server
+}
