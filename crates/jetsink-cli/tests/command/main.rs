@@ -17,6 +17,7 @@ mod outages;
 mod packaging;
 mod publish;
 mod rotation;
+mod serve;
 mod spool;
 mod stream;
 mod support;

@@ -141,14 +141,14 @@ impl Table {
             table.tokens.push((hash, grant));
         }
         for entry in file.certificate {
-            let is_named = ["dns:", "uri:", "email:"].iter().any(|kind| {
+            let is_named = ["dns:", "uri:", "email:", "ip:"].iter().any(|kind| {
                 entry
                     .san
                     .strip_prefix(kind)
                     .is_some_and(|name| !name.is_empty())
             });
             if !is_named || table.certificates.contains_key(&entry.san) {
-                let reason = "san must be unique, and begin with dns:, uri: or email:";
+                let reason = "san must be unique, and begin with dns:, uri:, email: or ip:";
                 return Err(wrong(&entry.name, reason));
             }
             let grant = grant(entry.name, entry.subjects, entry.tenants)?;

@@ -15,7 +15,7 @@ pub use tls::{TlsError, TlsSettings};
 pub(crate) struct Client {
     /// The listener's own address is a loopback one.
     pub(crate) is_loopback: bool,
-    /// The names of a verified certificate: `dns:…`, `uri:…`, `email:…`.
+    /// The names of a verified certificate: `dns:…`, `uri:…`, `email:…`, `ip:…`.
     pub(crate) names: Arc<[String]>,
     /// The user at the other end of a Unix socket.
     pub(crate) uid: Option<u32>,

@@ -1,5 +1,6 @@
 //! TLS: certificate, key, the authorities of clients, and the names of a client's certificate.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -152,7 +153,14 @@ pub(crate) fn names(certificate: &[u8]) -> Vec<String> {
             GeneralName::DNSName(name) => Some(format!("dns:{name}")),
             GeneralName::URI(name) => Some(format!("uri:{name}")),
             GeneralName::RFC822Name(name) => Some(format!("email:{name}")),
+            GeneralName::IPAddress(bytes) => address(bytes).map(|address| format!("ip:{address}")),
             _ => None,
         })
         .collect()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }

@@ -1,0 +1,398 @@
+//! `jetsink serve`.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway; killed with its handle.
+struct Gateway {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Gateway {
+    fn start(arguments: &[&str]) -> Self {
+        Self::of(command("serve", arguments))
+    }
+
+    fn of(mut command: std::process::Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr }
+    }
+
+    /// Reads standard error up to the line with `text`, and returns the rest of that line.
+    fn line(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.stderr.read_line(&mut line).unwrap(),
+                0,
+                "no line with {text:?}"
+            );
+            if let Some((_, rest)) = line.split_once(text) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            signal,
+        )
+        .unwrap();
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn request(address: &str, request: &str, body: &str) -> (u16, String) {
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return (0, String::new());
+    };
+    let head = format!(
+        "{request}\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(head.as_bytes());
+    let _ = stream.write_all(body.as_bytes());
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (code.unwrap_or(0), answer)
+}
+
+fn post(address: &str, path: &str, body: &str) -> (u16, String) {
+    let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/cloudevents+json");
+    request(address, &head, body)
+}
+
+fn get(address: &str, path: &str) -> u16 {
+    request(address, &format!("GET {path} HTTP/1.1"), "").0
+}
+
+#[tokio::test]
+async fn routes_have_their_subjects_and_a_signal_ends_it_in_order() {
+    let server = server().await;
+    let url = server.url();
+    let mut gateway = Gateway::start(&[
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--route",
+        "/orders=events.orders.{type}",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--drain-delay",
+        "1s",
+    ]);
+    let address = gateway.line("listening on http://");
+    let admin = gateway.line("metrics at http://");
+    let admin = admin.strip_suffix("/metrics").unwrap().to_owned();
+    assert_eq!(post(&address, "/", &event(1)).0, 202);
+    assert_eq!(post(&address, "/orders", &event(2)).0, 202);
+    assert_eq!(post(&address, "/other", &event(3)).0, 404);
+    assert_eq!(
+        (get(&admin, "/readyz"), get(&admin, "/healthz")),
+        (200, 200)
+    );
+    let metrics = request(&admin, "GET /metrics HTTP/1.1", "").1;
+    assert!(
+        metrics.contains(r#"jetsink_serve_requests_total{answer="accepted"} 2"#),
+        "{metrics}"
+    );
+    for secret in ["orders", "events.", "acme"] {
+        assert!(!metrics.contains(secret), "a label says {secret}");
+    }
+    gateway.signal(Signal::SIGTERM);
+    let started = Instant::now();
+    while get(&admin, "/readyz") != 503 {
+        assert!(
+            started.elapsed() < Duration::from_millis(900),
+            "not ready is reported first"
+        );
+    }
+    assert_eq!(
+        post(&address, "/", &event(4)).0,
+        202,
+        "within the drain delay"
+    );
+    assert_eq!(
+        gateway.line("delivered "),
+        "3, left in the spool 0, of unknown outcome 0, dead letters 0"
+    );
+    assert_eq!(gateway.code(), Some(0));
+    let subjects: Vec<String> = there(&server)
+        .await
+        .into_iter()
+        .map(|message| message.subject.to_string())
+        .collect();
+    assert_eq!(subjects.len(), 3);
+    assert!(subjects[1].starts_with("events.orders."), "{subjects:?}");
+}
+
+#[tokio::test]
+async fn it_starts_without_a_broker_and_waits_for_the_spool_of_its_predecessor() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let url = server.url();
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        &spool,
+        "--stop-time",
+        "500ms",
+    ];
+    let mut first = Gateway::start(&flags);
+    let address = first.line("listening on http://");
+    let (code, answer) = post(&address, "/", &event(1));
+    assert_eq!(code, 202);
+    assert!(answer.contains("jetsink-outcome: spooled"), "{answer}");
+    let mut refused = Gateway::start(&flags);
+    assert_eq!(refused.code(), Some(2), "the spool is in use");
+    let mut second = Gateway::start(&[&flags[..], &["--spool-wait", "15s"]].concat());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(second.child.try_wait().unwrap().is_none());
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.code(), Some(0));
+    let address = second.line("listening on http://");
+    server.start_again().await.unwrap();
+    let started = Instant::now();
+    while there(&server).await.is_empty() {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the spooled event is not delivered"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (code, answer) = post(&address, "/", &event(1));
+    assert_eq!(code, 202);
+    assert!(answer.contains("jetsink-duplicate: true"), "{answer}");
+    assert_eq!(there(&server).await.len(), 1);
+}
+
+#[tokio::test]
+async fn new_token_is_accepted_after_a_hangup_and_its_file_has_no_secret() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = as_text(&folder.path().join("access.toml")).to_owned();
+    let token = |name: &str| {
+        let made = command(
+            "serve",
+            &[
+                "token",
+                "new",
+                "--name",
+                name,
+                "--subject",
+                "events.>",
+                "--file",
+                &file,
+            ],
+        )
+        .output();
+        let made = made.unwrap();
+        assert_code(&made, 0);
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    };
+    let first = token("first");
+    let url = server.url();
+    let mut gateway = Gateway::start(&[
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+        "--access",
+        &file,
+        "-vvv",
+    ]);
+    let address = gateway.line("listening on http://");
+    let send = |token: &str, n| {
+        let head = format!(
+            "POST / HTTP/1.1\r\ncontent-type: application/cloudevents+json\r\nauthorization: Bearer {token}"
+        );
+        request(&address, &head, &event(n)).0
+    };
+    assert_eq!(send(&first, 1), 202);
+    assert_eq!(send("jst_wrong", 2), 401);
+    let second = token("second");
+    gateway.signal(Signal::SIGHUP);
+    let started = Instant::now();
+    while send(&second, 2) != 202 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the new token is not accepted"
+        );
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    gateway.signal(Signal::SIGTERM);
+    let mut log = String::new();
+    gateway.stderr.read_to_string(&mut log).unwrap();
+    for secret in [&first, &second] {
+        assert!(!text.contains(secret.as_str()), "the file has a token");
+        assert!(!log.contains(secret.as_str()), "the log has a token");
+    }
+    let again = command(
+        "serve",
+        &[
+            "token",
+            "new",
+            "--name",
+            "first",
+            "--subject",
+            "events.>",
+            "--file",
+            &file,
+        ],
+    )
+    .output();
+    assert_code(&again.unwrap(), 2);
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        text,
+        "a refused token changes nothing"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn wrong_usage_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = as_text(&folder.path().join("missing")).to_owned();
+    for (flags, part) in [
+        (&["--listen", "127.0.0.1:0"][..], "--subject"),
+        (&["--subject", "e", "--listen", "0.0.0.0:0"], "loopback"),
+        (
+            &[
+                "--subject",
+                "e",
+                "--listen",
+                "0.0.0.0:0",
+                "--allow-plaintext",
+            ],
+            "credential",
+        ),
+        (&["--subject", "{type}"], "--subject"),
+        (&["--route", "/a"], "--route"),
+        (&["--route", "/a=events..x"], "--route /a"),
+        (&["--route", "a=e"], "begins with '/'"),
+        (
+            &[
+                "--route",
+                "/a=e",
+                "--route",
+                "/a=f",
+                "--listen",
+                "127.0.0.1:0",
+            ],
+            "two routes",
+        ),
+        (&["--subject", "e", "--access", &missing], "--access"),
+        (
+            &[
+                "--subject",
+                "e",
+                "--https-cert",
+                &missing,
+                "--https-key",
+                &missing,
+            ],
+            "--https-cert",
+        ),
+        (&["--subject", "e", "--https-cert", &missing], "--https-key"),
+        (&["--subject", "e", "--max-body", "1KiB"], "limit of a body"),
+        (&["--subject", "e", "--unix-mode", "999"], "no mode"),
+    ] {
+        let output = command("serve", flags).output().unwrap();
+        assert_code(&output, 2);
+        assert!(
+            stderr(&output).contains(part),
+            "{flags:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[tokio::test]
+async fn socket_of_systemd_is_used_and_the_service_manager_is_told_that_it_is_ready() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let notify = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    // As systemd does it: the socket is descriptor 3, and the variables name the process.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let url = server.url();
+    let mut gateway = Gateway::of(activated(
+        listener,
+        &notify,
+        &["-s", &url, "--subject", "events.all"],
+    ));
+    let mut message = [0; 64];
+    let length = manager.recv(&mut message).unwrap();
+    assert_eq!(message[..length].trim_ascii(), b"READY=1");
+    assert_eq!(post(&address, "/", &event(1)).0, 202);
+    gateway.signal(Signal::SIGTERM);
+    let length = manager.recv(&mut message).unwrap();
+    assert_eq!(message[..length].trim_ascii(), b"STOPPING=1");
+    assert_eq!(gateway.code(), Some(0));
+}
+
+/// Runs the command by a shell, which moves the socket from standard input to descriptor 3 and becomes the command.
+fn activated(
+    listener: std::net::TcpListener,
+    notify: &Path,
+    arguments: &[&str],
+) -> std::process::Command {
+    let plain = command("serve", arguments);
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .arg("-c")
+        .arg("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"")
+        .arg("sh")
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env("NOTIFY_SOCKET", notify)
+        .env("XDG_CONFIG_HOME", "/no/such/folder")
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+    shell
+}

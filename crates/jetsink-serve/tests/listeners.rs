@@ -1,0 +1,462 @@
+//! Listeners, credentials, limits, and the orderly stop.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use jetsink_serve::{
+    Access, Gateway, GatewaySettings, ListenError, Listener, NewToken, Readiness, Reloader, Route,
+    Server, ServerSettings, TlsSettings,
+};
+use nats_local::{NatsServer, TlsFiles};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn access_file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+async fn gateway_of(broker: &NatsServer, settings: GatewaySettings) -> NatsGateway {
+    let route = Route::new("/", "events.{tenantId}".parse().unwrap()).unwrap();
+    Gateway::new(sink(broker, None).await, vec![route], settings).unwrap()
+}
+
+async fn tcp(tls: Option<TlsSettings>) -> Listener {
+    Listener::tcp("127.0.0.1:0".parse().unwrap(), tls)
+        .await
+        .unwrap()
+}
+
+fn bearer(token: &NewToken) -> String {
+    format!("Bearer {}", token.secret())
+}
+
+async fn tls_client(
+    address: SocketAddr,
+    files: &TlsFiles,
+    certificate: Option<(&Path, &Path)>,
+    protocol: &[u8],
+) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&files.root).unwrap())
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate)
+                .unwrap()
+                .map(Result::unwrap);
+            let key = PrivateKeyDer::from_pem_file(key).unwrap();
+            builder.with_client_auth_cert(chain.collect(), key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn https_speaks_http_2_by_alpn_and_http_1_otherwise() {
+    let broker = broker().await;
+    let files = TlsFiles::generate(false).unwrap();
+    let tls = TlsSettings::load(&files.server_certificate, &files.server_key, None).unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default()).await;
+    let running = serving(gateway, tcp(Some(tls)).await, ServerSettings::default());
+
+    let stream = tls_client(running.address, &files, None, b"h2").await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    for id in ["1", "1"] {
+        let request = Request::post("https://localhost/")
+            .header("content-type", "application/cloudevents+json")
+            .body(Full::new(bytes::Bytes::from(event(id, ""))))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 202);
+        assert!(
+            answer
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+    }
+    let mut stream = tls_client(running.address, &files, None, b"http/1.1").await;
+    let reply = exchange(
+        &mut stream,
+        "POST",
+        "/",
+        &[STRUCTURED],
+        event("2", "").as_bytes(),
+    )
+    .await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(messages(&broker).await.len(), 2);
+}
+
+#[tokio::test]
+async fn client_certificate_is_a_credential_by_its_name() {
+    let broker = broker().await;
+    let files = TlsFiles::generate(true).unwrap();
+    let strangers = TlsFiles::generate(true).unwrap();
+    let file = access_file(
+        "[[certificate]]\nname = \"app\"\nsan = \"dns:localhost\"\nsubjects = [\"events.acme\"]\ntenants = [\"acme\"]\n",
+    );
+    let access = Access::from_file(file.path()).unwrap();
+    let tls = TlsSettings::load(
+        &files.server_certificate,
+        &files.server_key,
+        Some(files.root.clone()),
+    )
+    .unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default().access(access)).await;
+    let running = serving(gateway, tcp(Some(tls)).await, ServerSettings::default());
+    let post = async |certificate| {
+        let mut stream = tls_client(running.address, &files, certificate, b"http/1.1").await;
+        exchange(
+            &mut stream,
+            "POST",
+            "/",
+            &[STRUCTURED],
+            event("1", "").as_bytes(),
+        )
+        .await
+    };
+    assert_eq!(post(None).await.status, 401);
+    let ours = (
+        files.client_certificate.as_path(),
+        files.client_key.as_path(),
+    );
+    assert_eq!(post(Some(ours)).await.status, 202);
+    assert_eq!(
+        messages(&broker).await[0].subject,
+        "events.acme",
+        "the credential's tenant"
+    );
+    let theirs = (
+        strangers.client_certificate.as_path(),
+        strangers.client_key.as_path(),
+    );
+    let mut stream = tls_client(running.address, &files, Some(theirs), b"http/1.1").await;
+    // With TLS 1.3 a client learns of the refusal when it reads.
+    let _ = stream.write_all(b"POST / HTTP/1.1\r\n\r\n").await;
+    assert!(stream.read_u8().await.is_err());
+}
+
+#[tokio::test]
+async fn tokens_bound_subjects_and_tenants_and_a_changed_file_takes_effect() {
+    let broker = broker().await;
+    let acme = NewToken::random().unwrap();
+    let any = NewToken::random().unwrap();
+    let subjects = ["events.>".to_owned()];
+    let text = acme.entry("acme", &subjects, &["acme".to_owned()])
+        + &any.entry("any", &["events.single".to_owned()], &[]);
+    let file = access_file(&text);
+    let access = Access::from_file(file.path()).unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default().access(access.clone())).await;
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    let post = async |token: &NewToken, id: &str, rest: &str| {
+        let authorization = bearer(token);
+        running
+            .post(
+                &[STRUCTURED, ("authorization", &authorization)],
+                event(id, rest),
+            )
+            .await
+    };
+    assert_eq!(
+        running.post(&[STRUCTURED], event("1", "")).await.problem(),
+        "unauthenticated"
+    );
+    let unknown = NewToken::random().unwrap();
+    assert_eq!(
+        post(&unknown, "1", "").await.header("www-authenticate"),
+        "Bearer"
+    );
+    assert_eq!(post(&acme, "1", "").await.status, 202);
+    assert_eq!(
+        post(&acme, "2", r#","data":{"tenantId":"other"}"#)
+            .await
+            .problem(),
+        "forbidden"
+    );
+    assert_eq!(
+        post(&any, "3", r#","data":{"tenantId":"other"}"#)
+            .await
+            .problem(),
+        "forbidden"
+    );
+    assert_eq!(post(&any, "4", "").await.status, 202);
+    assert_eq!(
+        post(&any, "5", r#","data_base64":"aGk=""#).await.problem(),
+        "event-refused"
+    );
+    let stored = messages(&broker).await;
+    let subjects: Vec<&str> = stored
+        .iter()
+        .map(|message| message.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["events.acme", "events.single"]);
+
+    let reloader = Reloader::new(access, None);
+    let watching = tokio::spawn(async move { reloader.watch().await });
+    sleep(Duration::from_millis(50)).await;
+    std::fs::write(
+        file.path(),
+        any.entry("any", &["events.single".to_owned()], &[]),
+    )
+    .unwrap();
+    let started = Instant::now();
+    while post(&acme, "6", "").await.status != 401 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the removed token is still accepted"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(post(&any, "7", "").await.status, 202);
+    watching.abort();
+}
+
+#[tokio::test]
+async fn sender_is_refused_before_its_body_is_read() {
+    let broker = broker().await;
+    let file = access_file("");
+    let access = Access::from_file(file.path()).unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default().access(access)).await;
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+                expect: 100-continue\r\ncontent-length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut start))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        &start, b"HTTP/1.1 401",
+        "no 100 Continue, and no wait for the body"
+    );
+}
+
+#[tokio::test]
+async fn unix_socket_has_its_mode_and_knows_its_user() {
+    let broker = broker().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let uid = std::fs::metadata(folder.path()).unwrap().uid();
+    let other = uid + 1;
+    for (allowed, status) in [(other, 401), (uid, 202)] {
+        let file = access_file(&format!(
+            "[[user]]\nname = \"me\"\nuid = {allowed}\nsubjects = [\">\"]\n"
+        ));
+        let access = Access::from_file(file.path()).unwrap();
+        let gateway = gateway_of(&broker, GatewaySettings::default().access(access)).await;
+        let listener = Listener::unix(&path, 0o640).await.unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        let running = serving(gateway, listener, ServerSettings::default());
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        // No Host check: a web page cannot reach it.
+        let headers = [STRUCTURED, ("host", "anything")];
+        let reply = exchange(
+            &mut stream,
+            "POST",
+            "/",
+            &headers,
+            event("1", "").as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.status, status);
+        assert!(running.stop().await);
+        assert!(!path.exists(), "the file is removed with its listener");
+    }
+}
+
+#[tokio::test]
+async fn off_loopback_tls_and_credentials_are_required_unless_waived() {
+    let broker = broker().await;
+    let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let files = TlsFiles::generate(false).unwrap();
+    let tls = TlsSettings::load(&files.server_certificate, &files.server_key, None).unwrap();
+    let file = access_file("");
+    let required = GatewaySettings::default().access(Access::from_file(file.path()).unwrap());
+    let open = gateway_of(&broker, GatewaySettings::default()).await;
+    let closed = gateway_of(&broker, required).await;
+    let try_it =
+        async |gateway: &NatsGateway, tls: Option<TlsSettings>, settings: ServerSettings| {
+            let listener = Listener::tcp(everywhere, tls).await.unwrap();
+            Server::new(gateway, vec![listener], settings).map(|_| ())
+        };
+    let settings = ServerSettings::default;
+    assert!(matches!(
+        try_it(&closed, None, settings()).await,
+        Err(ListenError::Plaintext(_))
+    ));
+    assert!(matches!(
+        try_it(&open, Some(tls.clone()), settings()).await,
+        Err(ListenError::Anonymous(_))
+    ));
+    assert!(try_it(&closed, Some(tls.clone()), settings()).await.is_ok());
+    assert!(
+        try_it(&closed, None, settings().allow_plaintext())
+            .await
+            .is_ok()
+    );
+    assert!(
+        try_it(&open, Some(tls), settings().allow_anonymous())
+            .await
+            .is_ok()
+    );
+    let one = settings().allow_plaintext();
+    assert!(matches!(
+        try_it(&open, None, one).await,
+        Err(ListenError::Anonymous(_))
+    ));
+}
+
+#[tokio::test]
+async fn slow_headers_slow_bodies_and_long_headers_end() {
+    let broker = broker().await;
+    let settings = GatewaySettings::default()
+        .body_time(Duration::from_millis(300))
+        .unwrap();
+    let gateway = gateway_of(&broker, settings).await;
+    let server = ServerSettings::default()
+        .header_time(Duration::from_millis(300))
+        .max_header_bytes(8 << 10);
+    let running = serving(gateway, tcp(None).await, server);
+    let connect = async |start: &[u8]| {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(start).await.unwrap();
+        let mut answer = Vec::new();
+        // A server that closes early may reset the connection.
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("the connection stays open");
+        answer
+    };
+    let idle = connect(b"").await;
+    assert!(idle.is_empty() || parse(&idle).status == 408, "{idle:?}");
+    let slow_head = connect(b"POST / HTTP/1.1\r\nhost: loc").await;
+    assert!(
+        slow_head.is_empty() || parse(&slow_head).status == 408,
+        "{slow_head:?}"
+    );
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 10\r\n\r\n{";
+    let slow_body = parse(&connect(head.as_bytes()).await);
+    assert_eq!(
+        (slow_body.status, slow_body.problem().as_str()),
+        (408, "slow-body")
+    );
+    let long = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    assert_eq!(parse(&connect(long.as_bytes()).await).status, 431);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_credential_has_half_of_the_places_and_the_stop_waits_for_requests_in_flight() {
+    let broker = broker().await;
+    let one = NewToken::random().unwrap();
+    let other = NewToken::random().unwrap();
+    let all = [">".to_owned()];
+    let file = access_file(&(one.entry("one", &all, &[]) + &other.entry("other", &all, &[])));
+    let access = Access::from_file(file.path()).unwrap();
+    let settings = GatewaySettings::default()
+        .access(access)
+        .max_requests(4)
+        .unwrap();
+    let gateway = gateway_of(&broker, settings).await;
+    let running = serving(gateway.clone(), tcp(None).await, ServerSettings::default());
+    let address = running.address;
+    let post = |token: &NewToken, id: &str| {
+        let (authorization, body) = (bearer(token), event(id, ""));
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let headers = [STRUCTURED, ("authorization", authorization.as_str())];
+            exchange(&mut stream, "POST", "/", &headers, body.as_bytes()).await
+        })
+    };
+    assert_eq!(post(&one, "0").await.unwrap().status, 202);
+    broker.freeze().unwrap();
+    let waiting = [post(&one, "1"), post(&one, "2")];
+    let started = Instant::now();
+    while gateway.sink().status().in_flight < 2 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "two requests are not in flight"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+    let refused = post(&one, "3").await.unwrap();
+    assert_eq!(
+        (refused.status, refused.problem().as_str()),
+        (429, "too-many-requests")
+    );
+    assert_eq!(refused.header("retry-after"), "1");
+    let others = post(&other, "4");
+    while gateway.sink().status().in_flight < 3 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the other credential has no place"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(gateway.readiness(), Readiness::Ready);
+    gateway.begin_stop();
+    assert_eq!(gateway.readiness(), Readiness::Stopping);
+    let stopping = tokio::spawn(running.stop());
+    sleep(Duration::from_millis(100)).await;
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "the listener is closed"
+    );
+    broker.thaw().unwrap();
+    for reply in waiting.into_iter().chain([others]) {
+        assert_eq!(reply.await.unwrap().status, 202);
+    }
+    assert!(stopping.await.unwrap(), "all requests have ended");
+}
