@@ -151,7 +151,6 @@ impl<P: Publisher + 'static> Gateway<P> {
     ///
     /// Requests that come in by other listeners than [`Server`](crate::Server) have no client certificate or user,
     /// and their host is not checked.
-    #[must_use]
     pub fn router(&self) -> Router {
         let mut router = Router::new();
         for (index, route) in self.inner.routes.iter().enumerate() {
