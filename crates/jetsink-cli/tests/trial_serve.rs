@@ -185,9 +185,7 @@ async fn every_202_is_stored_once_and_in_order_however_the_gateway_ends() {
     gateway.wait().unwrap();
     for (number, sent) in sent.iter().enumerate() {
         let subject = format!("events.c{number}");
-        let stored = messages
-            .iter()
-            .filter(|message| message.subject.to_string() == subject);
+        let stored = messages.iter().filter(|message| message.subject == subject);
         let stored: Vec<&[u8]> = stored.map(|message| &message.payload[..]).collect();
         let expected: Vec<String> = (0..*sent).map(|event| event_of(number, event)).collect();
         let expected: Vec<&[u8]> = expected.iter().map(|event| event.as_bytes()).collect();

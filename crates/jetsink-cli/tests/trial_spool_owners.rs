@@ -79,7 +79,7 @@ async fn killed_spool() -> TempDir {
     let sink = Sink::with_spool(Away, SinkSettings::default(), settings.unwrap());
     let sink = sink.await.unwrap();
     for number in 0..EVENTS {
-        let subject = Subject::new(&format!("events.{}", number % 2)).unwrap();
+        let subject = Subject::new(format!("events.{}", number % 2)).unwrap();
         let payload = format!("{number:>2000}");
         let emitted = sink.emit(Envelope::new(subject, payload.into())).await;
         assert_eq!(emitted.unwrap(), Delivery::Spooled);

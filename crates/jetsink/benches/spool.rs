@@ -109,7 +109,7 @@ fn envelope_of(subject: &Subject, number: u64) -> Envelope {
 
 /// The subjects `events.t0`, `events.t1` and so on.
 fn subjects(count: u64) -> Vec<Subject> {
-    let subject = |number| Subject::new(&format!("events.t{number}")).unwrap();
+    let subject = |number| Subject::new(format!("events.t{number}")).unwrap();
     (0..count).map(subject).collect()
 }
 

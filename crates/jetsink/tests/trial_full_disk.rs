@@ -88,7 +88,7 @@ impl FileSystem {
 fn event(number: u64) -> Envelope {
     let mut payload = vec![b'x'; PAYLOAD_BYTES];
     payload[..8].copy_from_slice(&number.to_le_bytes());
-    let subject = Subject::new(&format!("events.{}", number % 3)).unwrap();
+    let subject = Subject::new(format!("events.{}", number % 3)).unwrap();
     Envelope::new(subject, payload.into())
 }
 

@@ -83,7 +83,7 @@ async fn killed(group: u64, payload_bytes: usize, events: u64) -> Killed {
     for start in (0..events).step_by(group as usize) {
         let numbers = start..events.min(start + group);
         let emits = numbers.map(|number| {
-            let subject = Subject::new(&format!("events.{}", number % 2)).unwrap();
+            let subject = Subject::new(format!("events.{}", number % 2)).unwrap();
             sink.emit(Envelope::new(subject, payload(number, payload_bytes)))
         });
         for result in futures_util::future::join_all(emits).await {
