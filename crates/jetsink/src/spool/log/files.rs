@@ -2,21 +2,26 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 
 /// Segments that are open at a time, beside the one that is written to.
 const MAX_OPEN: usize = 64;
 
-type Open = VecDeque<(u64, Arc<dyn DiskFile>)>;
-
 /// Opens segments when they are used, and keeps those that were used last.
 #[derive(Debug)]
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
-    /// By segment id, the most recently used one last.
     open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// By segment id, the most recently used one last.
+    files: VecDeque<(u64, Arc<dyn DiskFile>)>,
+    /// How often a file was forgotten. A file that was opened before that is not kept: it may be the one.
+    forgotten: u64,
 }
 
 impl Files {
@@ -26,31 +31,36 @@ impl Files {
     }
 
     pub(crate) fn get(&self, id: u64, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.take(id) {
-            return Ok(self.keep(id, file));
-        }
+        let forgotten = {
+            let mut open = self.lock();
+            if let Some(at) = open.files.iter().position(|(of, _)| *of == id)
+                && let Some((id, file)) = open.files.remove(at)
+            {
+                open.files.push_back((id, Arc::clone(&file)));
+                return Ok(file);
+            }
+            open.forgotten
+        };
         // Without the lock: the disk may be slow.
         let file = self.disk.open(name)?;
-        Ok(self.keep(id, file))
+        let mut open = self.lock();
+        if open.forgotten == forgotten {
+            open.files.push_back((id, Arc::clone(&file)));
+        }
+        if open.files.len() > MAX_OPEN {
+            open.files.pop_front();
+        }
+        Ok(file)
     }
 
     /// The segment was removed or replaced.
     pub(super) fn forget(&self, id: u64) {
-        self.take(id);
+        let mut open = self.lock();
+        open.files.retain(|(of, _)| *of != id);
+        open.forgotten += 1;
     }
 
-    fn take(&self, id: u64) -> Option<Arc<dyn DiskFile>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = open.iter().position(|(of, _)| *of == id)?;
-        open.remove(at).map(|(_, file)| file)
-    }
-
-    fn keep(&self, id: u64, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.push_back((id, Arc::clone(&file)));
-        if open.len() > MAX_OPEN {
-            open.pop_front();
-        }
-        file
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

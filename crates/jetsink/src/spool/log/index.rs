@@ -113,6 +113,8 @@ pub(crate) struct Index {
     pub(crate) is_complete: bool,
     /// How often a segment was rewritten.
     pub(super) rewrites: u64,
+    /// Whether the file of a segment is being replaced: its name and the offsets may disagree.
+    pub(super) is_replacing: bool,
 }
 
 impl Index {
@@ -125,6 +127,7 @@ impl Index {
             late: Vec::new(),
             is_complete: false,
             rewrites: 0,
+            is_replacing: false,
         }
     }
 

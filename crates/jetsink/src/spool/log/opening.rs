@@ -247,6 +247,9 @@ impl Opening {
         if !self.writes {
             return Ok(());
         }
+        // A process that was killed may not have synced a name.
+        let synced = self.disk.sync();
+        synced.map_err(self.failed("syncing its folder"))?;
         let doing = self.failed("writing the end of a segment again");
         repair(log, newest, is_whole, self.is_lost).map_err(doing)?;
         if !self.to_remove.is_empty() {

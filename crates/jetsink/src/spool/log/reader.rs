@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -209,8 +210,10 @@ fn read<T>(
         let index = lock(index);
         // One that has left meanwhile may be overwritten by now.
         entries.retain(|(at, _, record)| record.is_ok() || !index.is_gone(*at));
-        if index.rewrites != rewrites && entries.iter().any(|(.., record)| record.is_err()) {
-            // It may have been moved meanwhile.
+        let may_be_moved = index.is_replacing || index.rewrites != rewrites;
+        if may_be_moved && entries.iter().any(|(.., record)| record.is_err()) {
+            drop(index);
+            std::thread::sleep(Duration::from_millis(1));
             continue;
         }
         let next = entries.last().map_or(from, |(index, ..)| index + 1);

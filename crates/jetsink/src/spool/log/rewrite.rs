@@ -144,17 +144,18 @@ impl Log {
             copy.file.sync()?;
             copy.tail += bytes.len() as u64;
         }
-        self.disk.rename(temporary, &name)?;
-        // Whatever a sync of the folder leaves: both files have the same live records, and marks of them.
-        self.is_folder_changed = self.disk.sync().is_err();
+        // A reader that finds no record in its place tries again.
+        lock(&self.index).is_replacing = true;
+        let renamed = self.disk.rename(temporary, &name);
         self.files.forget(id);
         let mut index = lock(&self.index);
+        index.is_replacing = false;
+        renamed?;
         index.rewrites += 1;
         if let Some(segment) = index.segments.get_mut(&first) {
             let is_live = |index: &u64| {
-                copy.moved
-                    .binary_search_by_key(index, |(at, _)| *at)
-                    .is_ok()
+                let moved = copy.moved.binary_search_by_key(index, |(at, _)| *at);
+                moved.is_ok()
             };
             segment
                 .unmarked
@@ -162,6 +163,9 @@ impl Log {
             segment.tail = copy.tail;
             segment.moved = Some(copy.moved);
         }
+        drop(index);
+        // A power cut may bring the other file back: it has the same live records, and marks of them.
+        self.is_folder_changed = self.disk.sync().is_err();
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use trial::Dice;
 
@@ -84,6 +85,8 @@ struct State {
     /// A page of a file that can't be read.
     unreadable: Option<(u64, u64)>,
     open_files: usize,
+    /// How long a rename takes after it was made.
+    rename_takes: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +166,11 @@ impl SimulatedDisk {
 
     pub(crate) fn set_readable(&self) {
         self.state().unreadable = None;
+    }
+
+    /// Lets renames return so much later.
+    pub(crate) fn slow_renames(&self, by: Duration) {
+        self.state().rename_takes = by;
     }
 
     /// The number of open files.
@@ -392,6 +400,9 @@ impl Disk for Opened {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state(Call::Remove)?;
         state.change(Entry::Rename(from.to_owned(), to.to_owned()));
+        let takes = state.rename_takes;
+        drop(state);
+        std::thread::sleep(takes);
         Ok(())
     }
 

@@ -88,6 +88,34 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     });
 }
 
+#[test]
+fn event_after_a_restart_survives_a_power_cut_whatever_failed_before() {
+    for step in 0..8 {
+        for seed in 0..12 {
+            let (disk, mut model) = (SimulatedDisk::default(), Model::default());
+            let mut dice = trial::Dice::new(seed);
+            let (mut log, _) = open(&disk).unwrap();
+            disk.fail(Some(Failing {
+                from: disk.calls() + step,
+                fault: Fault::Device,
+                for_good: true,
+            }));
+            model.append(&mut log, &disk, 2, &mut dice);
+            disk.fail(None);
+            disk.process_is_killed();
+            drop(log);
+            let (mut log, _) = open(&disk).unwrap();
+            model.check(&log);
+            assert!(model.append(&mut log, &disk, 2, &mut dice));
+            drop(log);
+            disk.dies_in(0);
+            disk.power_returns(&mut dice);
+            let (log, _) = open(&disk).unwrap();
+            model.check(&log);
+        }
+    }
+}
+
 /// The system's clock of the test below, in hours since the Unix epoch.
 static HOURS: AtomicU64 = AtomicU64::new(0);
 

@@ -1,5 +1,9 @@
 //! Segments with few live records.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use trial::Dice;
 
 use super::model::ACCESS;
@@ -193,4 +197,38 @@ fn blocked_events_do_not_keep_a_full_disk_full() {
         }
     }
     assert_eq!(ids(&log, "blocked"), numbered(0..blocked));
+}
+
+#[test]
+fn events_are_read_while_their_segments_are_rewritten() {
+    // More than stay open, so that a read opens files again.
+    const SEGMENTS: usize = 80;
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk);
+    for at in 0..SEGMENTS {
+        append_segment(&mut log, at);
+    }
+    log.append(&[&event("keep", 0)]).unwrap();
+    while !ids(&log, "a").is_empty() {
+        assert!(deliver(&mut log));
+    }
+    disk.slow_renames(Duration::from_millis(3));
+    let index = Arc::clone(&log.index);
+    let is_over = Arc::<AtomicBool>::default();
+    let ends = Arc::clone(&is_over);
+    let reader = std::thread::spawn(move || {
+        let mut reads = 0;
+        while !ends.load(Ordering::Relaxed) {
+            let chunk = reader::events(&index, &subject("blocked"), 0, SEGMENTS).unwrap();
+            assert_eq!(chunk.entries.len(), SEGMENTS);
+            let damaged = chunk.entries.iter().filter(|(.., record)| record.is_err());
+            assert_eq!(damaged.count(), 0);
+            reads += 1;
+        }
+        reads
+    });
+    log.rewrite();
+    is_over.store(true, Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 0);
+    assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
 }
