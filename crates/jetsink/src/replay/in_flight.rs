@@ -1,6 +1,7 @@
 //! The events that replay has sent and that have no result yet.
 //!
-//! Invariant: `places` has the place of each envelope in the pipeline, in the same order.
+//! Invariants: `places` has the place of each envelope in the pipeline, in the same order; `bytes` is the sum of
+//! theirs.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -14,18 +15,24 @@ use crate::spool::{Place, Record};
 pub(super) struct InFlightSet<'a, P> {
     pipeline: Pipeline<'a, P>,
     places: VecDeque<Place>,
+    /// Their bytes in the spool.
+    bytes: u64,
 }
+
+/// The bytes in flight, at most, and the event that exceeds the limit.
+const MAX_BYTES: u64 = 16 << 20;
 
 impl<'a, P: Publisher> InFlightSet<'a, P> {
     pub(super) fn new(direct: &'a Direct<P>, window: NonZeroUsize) -> Self {
         Self {
             pipeline: direct.pipeline(window).holding_failed_subjects(),
             places: VecDeque::new(),
+            bytes: 0,
         }
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.pipeline.has_room()
+        self.bytes < MAX_BYTES && self.pipeline.has_room()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -35,6 +42,7 @@ impl<'a, P: Publisher> InFlightSet<'a, P> {
     /// Sends an event, if there is [room](Self::has_room).
     pub(super) fn push(&mut self, place: Place, record: Record) {
         if self.pipeline.push(record.envelope).is_ok() {
+            self.bytes += place.bytes;
             self.places.push_back(place);
         }
     }
@@ -42,7 +50,9 @@ impl<'a, P: Publisher> InFlightSet<'a, P> {
     /// The result of the oldest event; `None` without any. Cancellation-safe.
     pub(super) async fn next(&mut self) -> Option<(Place, Result<Delivery, EmitError>)> {
         let result = self.pipeline.next().await?;
-        Some((self.places.pop_front()?, result))
+        let place = self.places.pop_front()?;
+        self.bytes -= place.bytes;
+        Some((place, result))
     }
 
     /// Sends nothing more: queued events fail as not sent.

@@ -180,8 +180,9 @@ impl<'a, P: Publisher> Run<'a, P> {
     }
 
     async fn send_all(&mut self) -> Result<(), ReconcileError> {
-        self.queues.add_new_subjects();
+        self.queues.add_all_subjects();
         loop {
+            self.queues.add_entered();
             self.push_events().await?;
             self.begin_look_up();
             if !self.in_flight.is_empty() {
@@ -193,7 +194,9 @@ impl<'a, P: Publisher> Run<'a, P> {
                 return Ok(());
             }
             self.wait_for_more().await?;
-            self.queues.add_new_subjects();
+            if self.look_up.is_none() {
+                self.queues.add_all_subjects();
+            }
         }
     }
 

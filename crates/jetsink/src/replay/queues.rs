@@ -76,18 +76,30 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// Adds a queue for each subject in the spool that has none.
-    pub(super) fn add_new_subjects(&mut self) {
-        let mut subjects = self.spool.subjects();
-        // In the order on the disk: neighbours share pages when they are read and removed.
-        subjects.sort_unstable();
-        for subject in subjects {
+    /// Makes subjects ready of which an event came in. One without a queue comes first: the others may have a large
+    /// backlog.
+    pub(super) fn add_entered(&mut self) {
+        for subject in self.spool.take_entered() {
             if self.queues.contains_key(&subject) {
                 // It may have been reconciled because nothing of it was left.
                 if !self.spool.is_unreconciled(&subject) {
                     self.resume(&subject);
                 }
             } else {
+                self.schedule.push_front(subject.clone());
+                self.queues
+                    .insert(subject.clone(), SubjectQueue::new(subject));
+            }
+        }
+    }
+
+    /// Adds a queue for each subject in the spool that has none.
+    pub(super) fn add_all_subjects(&mut self) {
+        let mut subjects = self.spool.subjects();
+        // In the order on the disk: neighbours share pages when they are read and removed.
+        subjects.sort_unstable();
+        for subject in subjects {
+            if !self.queues.contains_key(&subject) {
                 self.schedule.push_back(subject.clone());
                 self.queues
                     .insert(subject.clone(), SubjectQueue::new(subject));

@@ -406,9 +406,9 @@ impl Worker {
             .fetch_max(change.state_number, Ordering::AcqRel);
         self.decided(change);
         for record in &change.records {
-            match record.kind() {
-                Kind::DeadLetter => self.usage.add_letter(record.size()),
-                Kind::Event => self.usage.came_in.notify_one(),
+            match (record.kind(), &record.subject) {
+                (Kind::DeadLetter, _) => self.usage.add_letter(record.size()),
+                (Kind::Event, Some(subject)) => self.usage.entered(subject),
                 _ => {}
             }
         }

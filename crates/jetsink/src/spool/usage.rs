@@ -1,6 +1,6 @@
 //! The contents of the spool, counted in memory: by subject, in events and in bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,7 @@ use tracing::error;
 use super::log::backlog::{Count, Counted};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+use crate::sync::lock;
 
 /// The length of a record has 32 bits.
 const MAX_RECORD: u64 = u32::MAX as u64;
@@ -27,6 +28,8 @@ pub(super) struct Usage {
     is_complete: AtomicBool,
     subjects: Mutex<HashMap<Subject, Count>>,
     dead: Mutex<Count>,
+    /// Subjects of which an event was written since [`take_entered`](Self::take_entered).
+    entered: Mutex<HashSet<Subject>>,
     /// Notified when an event comes in, and when the count is complete.
     pub(super) came_in: Notify,
     /// Notified when the last event of a subject has left, and when the count is complete.
@@ -44,6 +47,7 @@ impl Usage {
             is_complete: AtomicBool::new(false),
             subjects: Mutex::default(),
             dead: Mutex::default(),
+            entered: Mutex::default(),
             came_in: Notify::new(),
             drained: Notify::new(),
         }
@@ -167,6 +171,21 @@ impl Usage {
         self.lock_subjects()
             .get(subject)
             .map_or(0, |usage| usage.events)
+    }
+
+    /// An event of this subject is on the disk.
+    pub(super) fn entered(&self, subject: &Subject) {
+        let mut entered = lock(&self.entered);
+        if !entered.contains(subject) {
+            entered.insert(subject.clone());
+        }
+        drop(entered);
+        self.came_in.notify_one();
+    }
+
+    /// Takes the subjects of which an event was written since the last call.
+    pub(super) fn take_entered(&self) -> HashSet<Subject> {
+        std::mem::take(&mut lock(&self.entered))
     }
 
     pub(super) fn subjects(&self) -> Vec<Subject> {

@@ -1,5 +1,7 @@
 //! The pending events by subject, and waits for their arrival and their end.
 
+use std::collections::HashSet;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::Spool;
@@ -61,6 +63,11 @@ impl Spool {
     /// Waits until an event comes in.
     pub(crate) async fn came_in(&self) {
         self.usage.came_in.notified().await;
+    }
+
+    /// Takes the subjects of which an event came in since the last call.
+    pub(crate) fn take_entered(&self) -> HashSet<Subject> {
+        self.usage.take_entered()
     }
 
     /// The subjects of which something waits here.

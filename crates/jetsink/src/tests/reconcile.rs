@@ -1,5 +1,6 @@
 //! An event that was sent before it was spooled is not sent again if the broker has it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant as SystemInstant};
 
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use crate::publish::Direct;
 use crate::publish::settings::SinkSettings;
 use crate::replay::candidates::MAX_SENT;
 use crate::replay::reconcile::{ReconcileError, Reconciler, rest};
+use crate::replay::replay;
 use crate::sink::Sink;
 use crate::spool::{Baselines, Spool, SpoolSettings, WhenUnconfirmed};
 use crate::tests::simulated_broker::Simulated;
@@ -137,6 +139,39 @@ async fn look_up(
     let reconciler = Reconciler::new(direct, spool, &meters, WhenUnconfirmed::Deliver);
     let due = reconciler.next(|_| true).unwrap();
     reconciler.reconcile(due).await
+}
+
+/// A subject that enters the spool while another drains does not wait for the other's backlog.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_others() {
+    const BACKLOG: usize = 3_000;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(folder.path());
+    let settings = settings.events_per_second(1_000).unwrap();
+    let spool = Arc::new(Spool::open(&settings).unwrap());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let events: Vec<_> = (0..BACKLOG).map(event).collect();
+    let appends = events
+        .iter()
+        .map(|event| spool.append_event(event, None, soon));
+    for result in futures_util::future::join_all(appends).await {
+        result.unwrap();
+    }
+    let broker = Simulated::new();
+    let direct = Arc::new(Direct::new(broker.clone(), SinkSettings::default(), true));
+    let replay = tokio::spawn(replay(direct, Arc::clone(&spool), settings));
+    while broker.with(|broker| broker.stream.is_empty()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let late = Envelope::new(Subject::new("b").unwrap(), "late".into())
+        .with_message_id(MessageId::new("late.1").unwrap());
+    spool.append_event(&late, None, soon).await.unwrap();
+    spool.emptied(soon).await;
+    replay.abort();
+    let stored = broker.with(|broker| broker.stream.clone());
+    assert_eq!(stored.len(), BACKLOG + 1);
+    let at = stored.iter().position(|(subject, ..)| subject == "b");
+    assert!(at.unwrap() < BACKLOG - 1, "behind {at:?} events");
 }
 
 /// Regression: during an outage of a minute under load, replay read the candidates again and again. That
