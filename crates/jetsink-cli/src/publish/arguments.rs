@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::connection::{Connection, When};
+use crate::spool::arguments::WhenUnconfirmed;
 use crate::units::{parse_bytes, parse_duration};
 
 const EXAMPLES: &str = "\
@@ -78,6 +79,16 @@ pub(crate) struct Publish {
     /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]
     pub(crate) spool_max_age: Option<Duration>,
+
+    /// What becomes of a spooled event if it can't be known whether its stream has stored it already
+    #[arg(
+        long,
+        value_enum,
+        default_value = "deliver",
+        value_name = "CHOICE",
+        requires = "spool"
+    )]
+    pub(crate) when_unconfirmed: WhenUnconfirmed,
 
     /// Longest time to retry while the broker is unreachable, with the same message ids; with --spool,
     /// longest time to wait at the end for the spool to empty

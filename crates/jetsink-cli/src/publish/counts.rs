@@ -39,6 +39,12 @@ pub(super) struct Counts {
     pub(super) dead_letters: u64,
     /// Dead letters of this run.
     pub(super) new_dead_letters: u64,
+    /// Events that left the spool because a look-up found them stored.
+    pub(super) found_stored: u64,
+    /// Spooled events that later ones of their subject have replaced in the stream.
+    pub(super) obsolete: u64,
+    /// Spooled events that were sent though they may have been stored before.
+    pub(super) possible_duplicates: u64,
     /// Bytes of the stored events.
     pub(super) bytes: u64,
     /// The last sequence number by stream.
@@ -94,6 +100,9 @@ impl Counts {
         self.delivered_from_spool = receipt.delivered.saturating_sub(self.stored);
         self.left_in_spool = receipt.spooled;
         self.dead_letters = receipt.dead_letters;
+        self.found_stored = receipt.found_stored;
+        self.obsolete = receipt.obsolete;
+        self.possible_duplicates = receipt.possible_duplicates;
         self.new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
     }
 

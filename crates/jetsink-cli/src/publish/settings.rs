@@ -82,7 +82,9 @@ impl Settings {
         let spool = match arguments.spool {
             None => None,
             Some(directory) => {
-                let spool = SpoolSettings::new(directory).limit_bytes(arguments.spool_limit)?;
+                let spool = SpoolSettings::new(directory)
+                    .limit_bytes(arguments.spool_limit)?
+                    .when_unconfirmed(arguments.when_unconfirmed.into());
                 Some(match arguments.spool_max_age {
                     None => spool,
                     Some(age) => spool.max_age(age)?,

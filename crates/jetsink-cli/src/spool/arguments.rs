@@ -108,6 +108,10 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
+    /// What becomes of an event if it can't be known whether its stream has stored it already
+    #[arg(long, value_enum, default_value = "deliver", value_name = "CHOICE")]
+    pub(crate) when_unconfirmed: WhenUnconfirmed,
+
     /// Longest time to deliver
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) wait: Duration,
@@ -115,4 +119,22 @@ pub(crate) struct Replay {
     /// Log to standard error: -v info, -vv debug, -vvv everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// What becomes of an event that may be stored already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum WhenUnconfirmed {
+    /// send it; it may be stored twice
+    Deliver,
+    /// keep it and its subject in the spool
+    Hold,
+}
+
+impl From<WhenUnconfirmed> for jetsink::WhenUnconfirmed {
+    fn from(choice: WhenUnconfirmed) -> Self {
+        match choice {
+            WhenUnconfirmed::Deliver => Self::Deliver,
+            WhenUnconfirmed::Hold => Self::Hold,
+        }
+    }
 }

@@ -29,7 +29,8 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
         .start_disconnected();
     let publisher = NatsPublisher::connect(connect).await?;
     wait_for_connection(&publisher).await;
-    let spool = SpoolSettings::new(directory);
+    let choice = arguments.when_unconfirmed.into();
+    let spool = SpoolSettings::new(directory).when_unconfirmed(choice);
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
     let mut interrupted = None;
@@ -51,6 +52,9 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
                 "left": receipt.spooled,
                 "dead_letters": receipt.dead_letters,
                 "new_dead_letters": new_dead_letters,
+                "found_stored": receipt.found_stored,
+                "obsolete": receipt.obsolete,
+                "possible_duplicates": receipt.possible_duplicates,
             })
             .to_string(),
         );
@@ -61,6 +65,21 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
             receipt.spooled,
             counted(new_dead_letters, "new dead letter")
         ));
+        for (count, text) in [
+            (receipt.found_stored, "found stored by a look-up"),
+            (
+                receipt.obsolete,
+                "obsolete: their stream keeps later ones of their subject",
+            ),
+            (
+                receipt.possible_duplicates,
+                "sent that may have been stored before",
+            ),
+        ] {
+            if count > 0 {
+                output::print(&format!("{} {text}", counted(count, "event")));
+            }
+        }
     }
     if receipt.spooled > 0
         && let Some(reason) = output::why_left(&sink)

@@ -43,4 +43,11 @@ pub struct Receipt {
     pub unknown: u64,
     /// Dead letters in the spool.
     pub dead_letters: u64,
+    /// Spooled events that left the spool because a look-up found them stored. They are not in `delivered`.
+    pub found_stored: u64,
+    /// Spooled events that were not sent because their stream keeps only the last messages of a subject, and later
+    /// ones are stored.
+    pub obsolete: u64,
+    /// Spooled events that were sent though they may have been stored before: no look-up could tell.
+    pub possible_duplicates: u64,
 }

@@ -216,6 +216,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                 let obsolete = candidates.take_obsolete(&these, kept);
                 if !obsolete.is_empty() {
                     let events = obsolete.len();
+                    self.spool.doubts.were_replaced(events as u64);
                     info!(
                         events,
                         kept,
@@ -311,6 +312,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         let found = candidates.found().to_vec();
         if !found.is_empty() {
             let events = found.len();
+            self.spool.doubts.found(events as u64);
             info!(events, "spooled events were stored before the outage");
         }
         self.take_out(found).await?;

@@ -158,6 +158,9 @@ impl<P: Publisher> Sink<P> {
             spooled: status.map_or(0, |status| status.events),
             unknown: self.in_flight.unknown(),
             dead_letters: status.map_or(0, |status| status.dead_letters),
+            found_stored: self.spool.as_ref().map_or(0, |s| s.doubts.found_stored()),
+            obsolete: self.spool.as_ref().map_or(0, |s| s.doubts.obsolete()),
+            possible_duplicates: status.map_or(0, |status| status.possible_duplicates),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Events of which no look-up can say whether they are stored.
+//! Counts the results of look-ups: events that are stored, obsolete, or of which no look-up can tell.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -10,15 +10,35 @@ use crate::sync::lock;
 /// The subjects of which a warning is remembered, at most.
 const MAX_WARNED: usize = 65_536;
 
-/// Counts what [`WhenUnconfirmed`](super::WhenUnconfirmed) decides.
+/// The results of look-ups since the spool was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Doubts {
+    found_stored: AtomicU64,
+    obsolete: AtomicU64,
     possible_duplicates: AtomicU64,
     held: Mutex<HashSet<Subject>>,
     warned: Mutex<HashSet<Subject>>,
 }
 
 impl Doubts {
+    /// Events were found stored.
+    pub(crate) fn found(&self, events: u64) {
+        self.found_stored.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events were replaced by later ones of their subject.
+    pub(crate) fn were_replaced(&self, events: u64) {
+        self.obsolete.fetch_add(events, Ordering::Relaxed);
+    }
+
+    pub(crate) fn found_stored(&self) -> u64 {
+        self.found_stored.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn obsolete(&self) -> u64 {
+        self.obsolete.load(Ordering::Relaxed)
+    }
+
     /// Events of `subject` are sent though they may be stored. Returns whether it is the first time.
     pub(crate) fn delivered(&self, subject: &Subject, events: u64) -> bool {
         self.possible_duplicates
