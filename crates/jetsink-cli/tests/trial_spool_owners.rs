@@ -164,7 +164,7 @@ impl Act {
                 as_text(line),
             ]),
         };
-        // Nobody reads while it runs: its output must fit into a pipe, or go nowhere.
+        // A pipe that is read only after the end must not fill up.
         let output = match self {
             Self::List | Self::Export => Stdio::null(),
             _ => Stdio::piped(),

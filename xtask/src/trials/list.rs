@@ -33,8 +33,8 @@ pub(crate) struct Test {
 pub(crate) enum Counts {
     /// Random cases: their number bounds the rate of failure.
     Random(&'static str),
-    /// Time, which bounds nothing.
-    Time(&'static str),
+    /// Seconds, outages or subjects, which bound no rate.
+    Amount(&'static str),
     /// Every case.
     All(&'static str),
     /// The tests of a file, once each. They print no `trial` line.
@@ -44,7 +44,7 @@ pub(crate) enum Counts {
 impl Counts {
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Random(unit) | Self::Time(unit) | Self::All(unit) | Self::Tests(unit) => unit,
+            Self::Random(unit) | Self::Amount(unit) | Self::All(unit) | Self::Tests(unit) => unit,
         }
     }
 }
@@ -276,6 +276,67 @@ pub(crate) const TRIALS: &[Trial] = &[
         processes: 1,
     },
     Trial {
+        name: "sink-flips",
+        passes: "one bit flipped anywhere in the files of a killed process, with 1, 16 and 256 events at a time of 600 and 200,000 bytes: a sink stores each event or counts it as damaged, and at most one is missing",
+        test: Test {
+            path: Some("a_flipped_bit_costs_at_most_its_event_which_is_counted"),
+            ..file("trial_spool_damage")
+        },
+        full: 10_000,
+        quick: 500,
+        counts: Counts::Random("files"),
+        processes: 1,
+    },
+    Trial {
+        name: "sink-cuts",
+        passes: "the files of a killed process cut at every byte: a sink stores each event before the cut and counts the others",
+        test: Test {
+            path: Some("a_cut_at_any_byte_costs_only_the_events_behind_it_which_are_counted"),
+            ..file("trial_spool_damage")
+        },
+        full: 10_000_000,
+        quick: 500,
+        counts: Counts::All("lengths"),
+        processes: 1,
+    },
+    Trial {
+        name: "sink-zeroed-pages",
+        passes: "each page of the files of killed processes zeroed in turn: a sink stores each event outside the page and counts the others",
+        test: Test {
+            path: Some("a_zeroed_page_costs_only_the_events_on_it_which_are_counted"),
+            ..file("trial_spool_damage")
+        },
+        full: 10_000_000,
+        quick: 300,
+        counts: Counts::All("pages"),
+        processes: 1,
+    },
+    Trial {
+        name: "spool-owners",
+        passes: "two to four processes read, salvage, deliver and fill one spool, healthy or damaged, some of them killed: one owner at a time, the others refused with its path, no event lost or stored twice",
+        test: Test {
+            package: "jetsink-cli",
+            path: Some("several_processes_on_one_spool_lose_nothing"),
+            ..file("trial_spool_owners")
+        },
+        full: 1_000,
+        quick: 40,
+        counts: Counts::Random("rounds"),
+        processes: 2,
+    },
+    Trial {
+        name: "full-disk",
+        passes: "one sink over a file system of 24 MiB (ext4 as root, and tmpfs), filled in an outage and delivered, over and over: each outage spools as much as the first, nothing acknowledged is lost, nothing refused is stored",
+        test: Test {
+            path: Some("each_outage_spools_as_much_as_the_first_on_a_small_file_system"),
+            ..file("trial_full_disk")
+        },
+        full: 10,
+        quick: 3,
+        counts: Counts::Amount("outages"),
+        processes: 1,
+    },
+    Trial {
         name: "whole-sink",
         passes: "an hour of the whole sink in virtual time, with a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), a disk that fails, processes killed and power cut: every event with Ok is stored once in order or a dead letter, no event with an error is, no single emit exceeds its deadline, drained within 10 minutes of the last fault",
         test: unit_test(
@@ -352,7 +413,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         test: file("trial_soak"),
         full: 300,
         quick: 0,
-        counts: Counts::Time("seconds"),
+        counts: Counts::Amount("seconds"),
         processes: 1,
     },
 ];

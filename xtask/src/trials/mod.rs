@@ -114,7 +114,7 @@ fn list_text() -> String {
         let (full, quick) = (thousands(trial.full), thousands(trial.quick));
         let unit = trial.counts.unit();
         let counts = match trial.counts {
-            Counts::Random(_) | Counts::Time(_) => format!("{full} {unit} ({quick})"),
+            Counts::Random(_) | Counts::Amount(_) => format!("{full} {unit} ({quick})"),
             Counts::All(_) if trial.quick == 0 => format!("all {unit}"),
             Counts::All(_) => format!("all {unit} ({quick})"),
             Counts::Tests(_) => format!("{unit}, each once"),

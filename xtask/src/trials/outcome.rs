@@ -21,7 +21,7 @@ impl Outcome {
     /// Reads the output of the test; `None` if the test did not finish.
     pub(crate) fn read(output: &str, trial: &str, counts: Counts) -> Option<Self> {
         match counts {
-            Counts::Random(_) | Counts::Time(_) | Counts::All(_) => own_line(output, trial),
+            Counts::Random(_) | Counts::Amount(_) | Counts::All(_) => own_line(output, trial),
             Counts::Tests(_) => test_result(output),
         }
     }
@@ -49,7 +49,7 @@ impl Outcome {
                 None => "all there are".to_owned(),
                 Some(all) => format!("a sample of {}", thousands(all)),
             },
-            (0, Counts::Time(_)) => "-".to_owned(),
+            (0, Counts::Amount(_)) => "-".to_owned(),
             (0, Counts::Random(_)) if self.count < FEW => "-".to_owned(),
             // The rule of three: if none of n fails, the rate is at most 3/n with 95 % confidence.
             (0, Counts::Random(_)) => format!("at most {:.1e}", 3.0 / self.count as f64),
