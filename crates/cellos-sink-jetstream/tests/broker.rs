@@ -229,6 +229,36 @@ async fn with_a_spool_a_service_starts_without_a_broker_and_the_next_one_deliver
     assert_eq!(stored_by(&server).await.len(), CHILD_EVENTS);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spool_opens_again_right_after_a_drop() {
+    let mut server = broker(NatsServer::builder()).await;
+    let folder = tempfile::tempdir().unwrap();
+    server.kill().unwrap();
+    let connect = || {
+        let settings = ConnectSettings::new(&server.url()).unwrap();
+        JetStreamEventSink::builder(settings, TEMPLATE)
+            .spool(SpoolSettings::new(folder.path()))
+            .connect()
+    };
+    for round in 0..50 {
+        let sink = connect().await;
+        let sink = sink.unwrap_or_else(|error| panic!("opening {round}: {error}"));
+        sink.emit(&event("acme")).await.unwrap();
+        drop(sink);
+    }
+    server.start_again().await.unwrap();
+    let _sink = JetStreamEventSink::builder(ConnectSettings::new(&server.url()).unwrap(), TEMPLATE)
+        .spool(SpoolSettings::new(folder.path()))
+        .connect()
+        .await
+        .unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while stored_by(&server).await.len() < 50 {
+        assert!(Instant::now() < give_up, "not delivered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn child_emits_and_exits() {
     let Ok(url) = std::env::var(CHILD_URL) else {
