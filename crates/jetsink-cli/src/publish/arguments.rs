@@ -110,6 +110,13 @@ pub(crate) struct Publish {
     #[arg(long, value_enum, default_value_t = Mode::Structured)]
     pub(crate) mode: Mode,
 
+    /// Attribute with the time at which an event expires: the message gets the time that is left as its time to live,
+    /// which the stream has to allow (stream apply --allow-ttl)
+    ///
+    /// An event that has expired before it is sent fails, or becomes a dead letter of the spool.
+    #[arg(long, value_enum, value_name = "ATTRIBUTE")]
+    pub(crate) ttl_from: Option<TtlFrom>,
+
     /// Handling of a tenant id that is not a valid subject token
     #[arg(long, value_enum, default_value_t = Policy::Refuse)]
     pub(crate) tenant_policy: Policy,
@@ -208,6 +215,12 @@ pub(crate) enum Mode {
     Structured,
     /// attributes as ce-* headers, the data as payload
     Binary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TtlFrom {
+    /// the extension of CloudEvents for it, a timestamp
+    Expirytime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

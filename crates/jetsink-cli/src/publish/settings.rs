@@ -10,7 +10,7 @@ use jetsink::{
     SubjectTemplate, TenantPolicy, Validation,
 };
 
-use super::arguments::{Format, IdRule, Mode, OnBadLine, Policy, Publish, StartAt};
+use super::arguments::{Format, IdRule, Mode, OnBadLine, Policy, Publish, StartAt, TtlFrom};
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
 
@@ -66,6 +66,7 @@ impl Settings {
                 Mode::Structured => ContentMode::Structured,
                 Mode::Binary => ContentMode::Binary,
             })
+            .reads_expirytime(arguments.ttl_from == Some(TtlFrom::Expirytime))
             .tenant_policy(match arguments.tenant_policy {
                 Policy::Refuse => TenantPolicy::Refuse,
                 Policy::Encode => TenantPolicy::Encode,

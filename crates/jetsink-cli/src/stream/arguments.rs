@@ -118,6 +118,10 @@ pub(crate) struct Limits {
     #[arg(long, conflicts_with = "file")]
     pub(crate) deny_purge: bool,
 
+    /// Allow messages with a time to live of their own (publish --ttl-from), since nats-server 2.11; can't be undone
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) allow_ttl: bool,
+
     /// Compress the files [default: unchanged]
     #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, conflicts_with = "file")]
     pub(crate) compression: Option<bool>,

@@ -35,6 +35,8 @@ struct Table {
     deny_delete: bool,
     #[serde(default)]
     deny_purge: bool,
+    #[serde(default)]
+    allow_ttl: bool,
     compression: Option<bool>,
     placement_cluster: Option<String>,
     #[serde(default)]
@@ -102,6 +104,7 @@ impl Table {
             max_bytes: self.max_bytes,
             deny_delete: self.deny_delete,
             deny_purge: self.deny_purge,
+            allow_ttl: self.allow_ttl,
             compression: self.compression,
             placement_cluster: self.placement_cluster,
             placement_tags: self.placement_tags,

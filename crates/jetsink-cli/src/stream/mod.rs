@@ -144,6 +144,9 @@ impl Limits {
         if self.deny_purge {
             spec = spec.deny_purge();
         }
+        if self.allow_ttl {
+            spec = spec.allow_message_ttl();
+        }
         if let Some(on) = self.compression {
             spec = spec.compression(on);
         }

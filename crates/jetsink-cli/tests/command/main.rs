@@ -22,3 +22,4 @@ mod spool;
 mod stream;
 mod support;
 mod tail;
+mod ttl;

@@ -61,6 +61,9 @@ pub enum BindingError {
     /// The tenant, or an attribute that decides its subject or becomes a header, has no text.
     #[error("{0}; correct the event")]
     Unreadable(#[from] UnreadableText),
+    /// Its `expirytime` is not a timestamp.
+    #[error("attribute `expirytime` must be a timestamp of RFC 3339, not {0}; correct the event")]
+    Expiry(String),
     /// It was read leniently, and binary mode has no place for it.
     #[error("binary mode cannot carry the event: {0}; send it in structured mode")]
     NotBinary(String),
@@ -92,6 +95,7 @@ pub struct Binding {
     mode: ContentMode,
     message_id: MessageIdRule,
     validation: Validation,
+    reads_expiry: bool,
 }
 
 impl Binding {
@@ -104,6 +108,7 @@ impl Binding {
             mode: ContentMode::default(),
             message_id: MessageIdRule::default(),
             validation: Validation::default(),
+            reads_expiry: false,
         }
     }
 
@@ -138,6 +143,24 @@ impl Binding {
         self
     }
 
+    /// Whether an event expires at the time in its extension attribute `expirytime`; see
+    /// [`Envelope::with_expiry`]. Default: no. An event without the attribute does not expire; one whose attribute is not
+    /// a timestamp of RFC 3339 is refused with [`BindingError::Expiry`].
+    ///
+    /// ```
+    /// use jetsink::Binding;
+    ///
+    /// let binding = Binding::new("events".parse()?).reads_expirytime(true);
+    /// let json = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","expirytime":"2040-01-01T00:00:00Z"}"#;
+    /// assert!(binding.envelope(json.into())?.expires_at().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn reads_expirytime(mut self, reads: bool) -> Self {
+        self.reads_expiry = reads;
+        self
+    }
+
     /// Checks the JSON of one event and makes its envelope.
     ///
     /// Costs one reading of the JSON; in structured mode the payload is `json` itself, not a copy.
@@ -146,7 +169,7 @@ impl Binding {
     /// [`BindingError`]: not a valid CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
     /// binary mode, no valid headers. Nothing was sent, and the same event always returns the same error.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
-        self.envelope_of(json, self.template.names_tenant(), |tenant| tenant.named())
+        self.envelope_expiring(json, self.template.names_tenant(), |tenant| tenant.named())
     }
 
     /// As [`envelope`](Self::envelope), but `choose` decides the tenant: it gets the one that the event names, and
@@ -174,7 +197,7 @@ impl Binding {
         json: Bytes,
         choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
     ) -> Result<Envelope, BindingError> {
-        self.envelope_of(json, true, choose)
+        self.envelope_expiring(json, true, choose)
     }
 
     /// Makes the envelope of an event that was received in binary mode. In [`ContentMode::Binary`] attributes and data
@@ -200,7 +223,28 @@ impl Binding {
             ContentMode::Structured => (routing.structured_headers()?, json),
             ContentMode::Binary => (headers, event.data().clone()),
         };
-        Ok(with_id(Envelope::new(subject, payload), message_id).with_headers(headers))
+        let expiry = match event.attribute(EXPIRYTIME) {
+            Some(text) if self.reads_expiry => Some(expiry_of(text)?),
+            _ => None,
+        };
+        let envelope = with_id(Envelope::new(subject, payload), message_id).with_headers(headers);
+        Ok(envelope.with_expiry_millis(expiry))
+    }
+
+    fn envelope_expiring(
+        &self,
+        json: Bytes,
+        reads_tenant: bool,
+        choose: impl for<'t> FnOnce(EventTenant<'t>) -> Option<Cow<'t, str>>,
+    ) -> Result<Envelope, BindingError> {
+        if !self.reads_expiry {
+            return self.envelope_of(json, reads_tenant, choose);
+        }
+        let event = CloudEvent::from_json_with(&json, self.validation)?;
+        let expiry = event.attribute(EXPIRYTIME)?.as_deref().map(expiry_of);
+        let expiry = expiry.transpose()?;
+        let envelope = self.envelope_of(json, reads_tenant, choose)?;
+        Ok(envelope.with_expiry_millis(expiry))
     }
 
     fn envelope_of(
@@ -282,6 +326,20 @@ impl Binding {
         };
         Ok((subject, message_id))
     }
+}
+
+/// The extension attribute of CloudEvents for the time after which an event is useless.
+const EXPIRYTIME: &str = "expirytime";
+
+/// The time in milliseconds since the Unix epoch.
+fn expiry_of(text: &str) -> Result<u64, BindingError> {
+    let refused = || BindingError::Expiry(Quoted(text).to_string());
+    if !super::rules::is_timestamp(text) {
+        return Err(refused());
+    }
+    let time: jiff::Timestamp = text.to_ascii_uppercase().parse().map_err(|_| refused())?;
+    // A time before 1970 has passed.
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 fn with_id(envelope: Envelope, message_id: Option<MessageId>) -> Envelope {

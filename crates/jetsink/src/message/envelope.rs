@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -150,6 +151,8 @@ pub struct Envelope {
     deviation: Option<Rule>,
     /// Whether the sink minted its id in this process, for it alone.
     has_minted_id: bool,
+    /// Milliseconds since the Unix epoch.
+    expires_at: Option<u64>,
 }
 
 impl Envelope {
@@ -163,6 +166,7 @@ impl Envelope {
             payload,
             deviation: None,
             has_minted_id: false,
+            expires_at: None,
         }
     }
 
@@ -192,6 +196,44 @@ impl Envelope {
     /// read from a spool.
     pub(crate) fn has_minted_id(&self) -> bool {
         self.has_minted_id
+    }
+
+    /// With a time at which the event expires, with a precision of milliseconds.
+    ///
+    /// The message gets the time that is left when it is sent as its time to live (`Nats-TTL`, in whole seconds,
+    /// rounded up), and the stream deletes it then. A stream without `allow_msg_ttl` refuses it (code 10166). An event
+    /// that expires before it is sent fails with [`PublishError::Expired`](crate::PublishError::Expired), or becomes a
+    /// dead letter if it is in a spool.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use jetsink::{Envelope, Subject};
+    ///
+    /// let soon = SystemTime::now() + Duration::from_secs(60);
+    /// let envelope = Envelope::new(Subject::new("events.acme")?, "{}".into()).with_expiry(soon);
+    /// assert!(envelope.expires_at().is_some());
+    /// # Ok::<(), jetsink::SubjectError>(())
+    /// ```
+    #[must_use]
+    pub fn with_expiry(self, at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.with_expiry_millis(Some(millis))
+    }
+
+    pub(crate) fn with_expiry_millis(mut self, millis: Option<u64>) -> Self {
+        self.expires_at = millis;
+        self
+    }
+
+    /// The time at which the event expires, if it does.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        UNIX_EPOCH.checked_add(Duration::from_millis(self.expires_at?))
+    }
+
+    pub(crate) fn expiry_millis(&self) -> Option<u64> {
+        self.expires_at
     }
 
     pub(crate) fn with_deviation(mut self, rule: Option<Rule>) -> Self {

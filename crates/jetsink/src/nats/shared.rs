@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
@@ -333,7 +334,7 @@ impl Shared {
         session: &Session,
         envelope: &Envelope,
     ) -> Result<OutMessage, PublishError> {
-        let headers = wire::headers(envelope, self.expected_stream())?;
+        let headers = wire::headers(envelope, self.expected_stream(), SystemTime::now)?;
         check_size(session, envelope, headers)
     }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use std::time::SystemTime;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
@@ -10,6 +12,7 @@ use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope, codes
 
 pub(crate) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
+const TIME_TO_LIVE: HeaderName = header::NATS_MESSAGE_TTL;
 
 /// `NATS/1.0` with its line break, and the empty line at the end.
 const HEADER_FRAME: usize = 12;
@@ -27,12 +30,24 @@ const NO_SEQUENCE: &str = "9223372036854775807";
 pub(crate) fn headers(
     envelope: &Envelope,
     expected_stream: Option<&str>,
+    now: impl FnOnce() -> SystemTime,
 ) -> Result<(HeaderMap, usize), PublishError> {
     let (mut map, mut size) = headers_without_id(envelope.headers().iter(), expected_stream)?;
+    if let Some(expires_at) = envelope.expires_at() {
+        let ttl = time_to_live(expires_at, now()).ok_or(PublishError::Expired)?;
+        size += append(&mut map, TIME_TO_LIVE, &ttl.to_string())?;
+    }
     if let Some(id) = envelope.message_id() {
         size += append(&mut map, MESSAGE_ID, id.as_str())?;
     }
     Ok((map, size))
+}
+
+/// The seconds until an event expires, rounded up; `None` if it has expired. A server accepts at least a second.
+fn time_to_live(expires_at: SystemTime, now: SystemTime) -> Option<u64> {
+    let left = expires_at.duration_since(now).ok()?;
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    (seconds > 0).then_some(seconds)
 }
 
 /// Returns the headers of a probe: a message that the stream refuses with its last sequence number.
@@ -306,13 +321,30 @@ mod tests {
     }
 
     #[test]
+    fn time_to_live_is_the_rest_when_sent_in_whole_seconds() {
+        let at = |millis| SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+        let subject = Subject::new("a").unwrap();
+        let envelope = Envelope::new(subject, "{}".into()).with_expiry(at(10_000));
+        for (now, ttl) in [(0, "10"), (1, "10"), (1_000, "9"), (9_999, "1")] {
+            let (map, size) = headers(&envelope, None, || at(now)).unwrap();
+            assert_eq!(map.get("Nats-TTL").map(|v| v.as_str()), Some(ttl));
+            let written = format!("NATS/1.0\r\nNats-TTL: {ttl}\r\n\r\n");
+            assert_eq!(size, written.len());
+        }
+        for now in [10_000, 20_000] {
+            let error = headers(&envelope, None, || at(now)).unwrap_err();
+            assert_eq!(error, PublishError::Expired);
+        }
+    }
+
+    #[test]
     fn header_size_is_the_number_of_bytes_that_the_client_writes() {
         let mut extra = Headers::default();
         extra.push("ce-id", "1").unwrap();
         let envelope = Envelope::new(Subject::new("a").unwrap(), "".into())
             .with_headers(extra)
             .with_message_id(MessageId::new("s.1").unwrap());
-        let (map, size) = headers(&envelope, Some("S")).unwrap();
+        let (map, size) = headers(&envelope, Some("S"), || SystemTime::UNIX_EPOCH).unwrap();
         let written = "NATS/1.0\r\nce-id: 1\r\nNats-Msg-Id: s.1\r\nNats-Expected-Stream: S\r\n\r\n";
         assert_eq!(size, written.len());
         assert_eq!(map.get("Nats-Msg-Id").map(|v| v.as_str()), Some("s.1"));

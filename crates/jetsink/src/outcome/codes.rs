@@ -58,6 +58,10 @@ pub(crate) const CONSUMER_INACTIVE_THRESHOLD_EXCESS: u64 = 10_153;
 pub(crate) const STREAM_DUPLICATE_MESSAGE_CONFLICT: u64 = 10_158;
 /// As [`STREAM_WRONG_LAST_SEQUENCE`], without the number.
 pub(crate) const STREAM_WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10_164;
+/// The time to live is not valid.
+pub(crate) const MESSAGE_TTL_INVALID: u64 = 10_165;
+/// The stream does not allow a time to live per message.
+pub(crate) const MESSAGE_TTL_DISABLED: u64 = 10_166;
 /// The stream's ingest queue is full.
 pub(crate) const STREAM_TOO_MANY_REQUESTS: u64 = 10_167;
 /// The stream is offline; the text contains the reason.

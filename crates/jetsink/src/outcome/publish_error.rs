@@ -59,7 +59,11 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The server's text may contain line breaks and control characters.
-        write!(f, "{} (code {})", self.text.escape_debug(), self.code)
+        write!(f, "{} (code {})", self.text.escape_debug(), self.code)?;
+        if self.code == codes::MESSAGE_TTL_DISABLED {
+            f.write_str("; allow it (`allow_msg_ttl`), or send the event without an expiry")?;
+        }
+        Ok(())
     }
 }
 
@@ -75,6 +79,7 @@ impl fmt::Display for Refusal {
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
+/// | [`Expired`](Self::Expired) | event | not sent | no |
 /// | [`EndsConnection`](Self::EndsConnection) | event | refused; not sent if unexplained | no |
 /// | [`HeaderRefused`](Self::HeaderRefused), [`MessageIdTaken`](Self::MessageIdTaken) | event | refused | no |
 /// | [`Refused`](Self::Refused) | by the server's code | refused; unknown for 10158 | by the server's code |
@@ -146,6 +151,9 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// The event expired before it was sent.
+    #[error("the event expired before it was sent; the sender has to allow it more time")]
+    Expired,
     /// The broker ends the connection when it receives this event, or one of its size.
     #[error(
         "the broker ends the connection when it receives this event ({bytes} bytes with headers): {reason}"
@@ -276,6 +284,7 @@ impl PublishError {
             | Self::NotAnAcknowledgement(_) => Scope::Subject,
             Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
+            | Self::Expired
             | Self::EndsConnection { .. }
             | Self::HeaderRefused(_)
             | Self::MessageIdTaken { .. } => Scope::Event,
@@ -293,6 +302,7 @@ impl PublishError {
             | Self::Stopped
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
+            | Self::Expired
             | Self::EndsConnection {
                 reason: ConnectionEnd::Unexplained,
                 ..
@@ -355,6 +365,7 @@ impl PublishError {
             | Self::InboxDenied { .. }
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
+            | Self::Expired
             | Self::EndsConnection { .. }
             | Self::HeaderRefused(_)
             | Self::MessageIdTaken { .. }

@@ -32,6 +32,14 @@ impl Expiry {
 
     /// The reason why an event has expired; `None` if it has not.
     pub(crate) fn reason(&self, record: &Record, now: SystemTime) -> Option<String> {
+        if let Some(expires_at) = record.envelope.expires_at()
+            && now >= expires_at
+        {
+            return Some(match jiff::Timestamp::try_from(expires_at) {
+                Ok(time) => format!("it expired at {time:.3}"),
+                Err(_) => "it expired".to_owned(),
+            });
+        }
         let max_age = self.max_age?;
         let spooled_at = UNIX_EPOCH.checked_add(Duration::from_millis(record.spooled_at))?;
         // A clock that was set back expires nothing.

@@ -98,3 +98,26 @@ async fn event_that_expires_behind_a_slow_rate_is_not_sent() {
     let stored = broker.with(|broker| broker.stream.len() as u64);
     assert_eq!(stored, receipt.delivered);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_whose_own_expiry_passes_in_the_spool_becomes_a_dead_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    let settings = SpoolSettings::new(folder.path());
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings);
+    let sink = sink.await.unwrap();
+    let subject = Subject::new("a").unwrap();
+    let soon = std::time::SystemTime::now() + Duration::from_millis(200);
+    let expiring = Envelope::new(subject, "expiring".into()).with_expiry(soon);
+    assert_eq!(sink.emit(expiring).await.unwrap(), Delivery::Spooled);
+    spooled(&sink, "lasting").await;
+    sleep(Duration::from_millis(400)).await;
+    broker.connect();
+    let receipt = sink.close(Duration::from_secs(10)).await;
+    assert_eq!((receipt.delivered, receipt.dead_letters), (1, 1));
+    let stored = broker.with(|broker| broker.stream.clone());
+    assert_eq!(stored[0].2, "lasting");
+    let reasons = reasons(folder.path());
+    assert!(reasons[0].starts_with("it expired at "), "{reasons:?}");
+}

@@ -170,6 +170,9 @@ fn creation(spec: &StreamSpec) -> Vec<StreamChange> {
     if spec.deny_purge {
         fields.push(("deny_purge", json!(true)));
     }
+    if spec.allow_message_ttl {
+        fields.push(("allow_msg_ttl", json!(true)));
+    }
     if let Some(on) = spec.compression {
         fields.push(("compression", json!(compression(on))));
     }
@@ -267,6 +270,7 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     for (field, wanted) in [
         ("deny_delete", spec.deny_delete),
         ("deny_purge", spec.deny_purge),
+        ("allow_msg_ttl", spec.allow_message_ttl),
     ] {
         if wanted && !is_set(field) {
             differs(field, json!(true), ChangeKind::Safe);

@@ -64,6 +64,7 @@ pub struct StreamSpec {
     pub(super) max_bytes: Option<u64>,
     pub(super) deny_delete: bool,
     pub(super) deny_purge: bool,
+    pub(super) allow_message_ttl: bool,
     pub(super) compression: Option<bool>,
     pub(super) placement_cluster: Option<String>,
     pub(super) placement_tags: Vec<String>,
@@ -118,6 +119,7 @@ impl StreamSpec {
             max_bytes: None,
             deny_delete: false,
             deny_purge: false,
+            allow_message_ttl: false,
             compression: None,
             placement_cluster: None,
             placement_tags: Vec::new(),
@@ -185,6 +187,14 @@ impl StreamSpec {
     #[must_use]
     pub fn deny_purge(mut self) -> Self {
         self.deny_purge = true;
+        self
+    }
+
+    /// Allows messages with a time to live of their own (`Nats-TTL`), which may be shorter than the retention floor. The
+    /// server does not allow to revert this, and supports it since 2.11.
+    #[must_use]
+    pub fn allow_message_ttl(mut self) -> Self {
+        self.allow_message_ttl = true;
         self
     }
 

@@ -7,6 +7,8 @@ mod base64;
 mod media_type;
 mod text;
 mod timestamp;
+
+pub(crate) use timestamp::is_timestamp;
 mod uri;
 
 pub(crate) use base64::is_base64;

@@ -6,7 +6,7 @@ const MINUTES_OF_A_DAY: i32 = 24 * 60;
 ///
 /// `t` and `z` may be lower-case. Second 60 exists only where a leap second can be: in the last minute of a month,
 /// in UTC.
-pub(super) fn is_timestamp(text: &str) -> bool {
+pub(crate) fn is_timestamp(text: &str) -> bool {
     date_time(text.as_bytes()).is_some()
 }
 

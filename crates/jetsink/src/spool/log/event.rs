@@ -107,16 +107,28 @@ fn fields_len(envelope: &Envelope) -> usize {
     let headers: usize = headers
         .map(|(name, value)| 8 + name.len() + value.len())
         .sum();
+    let expiry = expiry_text(envelope).map_or(0, |text| 8 + EXPIRES_AT.len() + text.len());
+    let headers = headers + expiry;
     let id = envelope.message_id().map_or(0, |id| id.as_str().len());
     12 + envelope.subject().as_str().len() + id + headers
+}
+
+/// The time of expiry lies among the headers, under a name that no header has.
+const EXPIRES_AT: &str = ":expires-at";
+
+fn expiry_text(envelope: &Envelope) -> Option<String> {
+    envelope.expiry_millis().map(|millis| millis.to_string())
 }
 
 fn put_envelope(fields: &mut Vec<u8>, envelope: &Envelope) {
     put(fields, envelope.subject().as_str().as_bytes());
     let id = envelope.message_id().map_or("", MessageId::as_str);
     put(fields, id.as_bytes());
-    fields.put_u32_le(length(envelope.headers().iter().count()));
-    for (name, value) in envelope.headers().iter() {
+    let expiry = expiry_text(envelope);
+    let expiry = expiry.iter().map(|text| (EXPIRES_AT, text.as_str()));
+    let count = envelope.headers().iter().count() + expiry.len();
+    fields.put_u32_le(length(count));
+    for (name, value) in envelope.headers().iter().chain(expiry) {
         put(fields, name.as_bytes());
         put(fields, value.as_bytes());
     }
@@ -165,12 +177,23 @@ fn decode_envelope(
     };
     let id = text(&mut rest)?;
     let mut headers = Headers::default();
+    let mut expires_at = None;
     for _ in 0..rest.try_get_u32_le().ok()? {
-        let name = without_copy(text(&mut rest)?);
-        let value = without_copy(text(&mut rest)?);
-        headers.push(name, value).ok()?;
+        let (name, value) = (text(&mut rest)?, text(&mut rest)?);
+        if expires_at.is_some() {
+            return None; // it is the last one
+        }
+        if name == EXPIRES_AT {
+            let millis: u64 = value.parse().ok()?;
+            (millis.to_string() == value).then_some(())?;
+            expires_at = Some(millis);
+        } else {
+            headers.push(without_copy(name), without_copy(value)).ok()?;
+        }
     }
-    let envelope = Envelope::new(subject, buffer.slice_ref(rest)).with_headers(headers);
+    let envelope = Envelope::new(subject, buffer.slice_ref(rest))
+        .with_headers(headers)
+        .with_expiry_millis(expires_at);
     Some(Record {
         index,
         spooled_at: head.time,

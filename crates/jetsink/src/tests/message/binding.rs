@@ -333,3 +333,47 @@ fn an_event_of_64_kib_passes_in_both_modes() {
         assert!(payload >= padding, "{payload}");
     }
 }
+
+#[test]
+fn expirytime_is_read_if_asked_for_in_both_modes_and_forms() {
+    let json = |time: &str| -> Bytes {
+        format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","expirytime":"{time}"}}"#
+        )
+        .into()
+    };
+    let at = |millis| std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+    for mode in [ContentMode::Structured, ContentMode::Binary] {
+        let ignoring = binding(mode, MessageIdRule::PerEmit);
+        let reading = ignoring.clone().reads_expirytime(true);
+        for (time, millis) in [
+            ("2026-11-30T00:00:00Z", 1_795_996_800_000),
+            ("2026-11-30t01:00:00.5+01:00", 1_795_996_800_500),
+            ("1960-01-01T00:00:00Z", 0),
+        ] {
+            let envelope = reading.envelope(json(time)).unwrap();
+            assert_eq!(envelope.expires_at(), Some(at(millis)), "{time}");
+            assert_eq!(ignoring.envelope(json(time)).unwrap().expires_at(), None);
+        }
+        assert_eq!(reading.envelope(EVENT.into()).unwrap().expires_at(), None);
+        for bad in ["tomorrow", "2026-11-30", ""] {
+            let error = reading.envelope(json(bad)).unwrap_err();
+            let is_expiry = matches!(error, BindingError::Expiry(_));
+            assert!(is_expiry, "{bad}: {error}");
+        }
+    }
+    let event = BinaryEvent::new(
+        [
+            ("specversion", "1.0"),
+            ("id", "1"),
+            ("source", "/s"),
+            ("type", "t"),
+            ("expirytime", "2026-11-30T00:00:00Z"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        Bytes::new(),
+    );
+    let reading = binding(ContentMode::Binary, MessageIdRule::PerEmit).reads_expirytime(true);
+    let envelope = reading.binary_envelope(&event.unwrap(), |_| None).unwrap();
+    assert_eq!(envelope.expires_at(), Some(at(1_795_996_800_000)));
+}

@@ -1,5 +1,7 @@
 //! Records with damaged and with matching checksums, so that the decoding behind the checksum is reached.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use trial::{Dice, Trial};
 
@@ -26,7 +28,8 @@ fn record(payload: &[u8]) -> Record {
             Bytes::copy_from_slice(payload),
         )
         .with_headers(headers)
-        .with_message_id(MessageId::new("sink.7").unwrap()),
+        .with_message_id(MessageId::new("sink.7").unwrap())
+        .with_expiry(SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123)),
     }
 }
 
@@ -113,11 +116,12 @@ fn record_of_any_bytes_is_refused_or_is_what_was_written() {
     let records: Vec<Vec<u8>> = records.collect();
     for whole in &records {
         let (head, body) = split(&Bytes::from(whole.clone()), SEGMENT).unwrap();
-        let is_read = match head.kind {
-            Kind::Event => decode_event(&head, &body, None).is_some(),
-            _ => decode_letter(&head, &body).is_some(),
+        let read = match head.kind {
+            Kind::Event => decode_event(&head, &body, None),
+            _ => decode_letter(&head, &body).map(|letter| letter.record),
         };
-        assert!(is_read);
+        let written = record(&read.as_ref().unwrap().envelope.payload().clone());
+        assert_eq!(read.unwrap().envelope, written.envelope);
     }
     Trial::new("fuzz-spool-records", 2_000).run(|dice| {
         let at = dice.index(records.len());
