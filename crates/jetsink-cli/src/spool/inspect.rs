@@ -8,6 +8,7 @@ use serde_json::json;
 use super::arguments::{Export, InSpool};
 use super::event::{dead_letter_json, event_json, event_line};
 use super::open::{note_damaged, open};
+use crate::lines::MAX_LINE;
 use crate::output::{self, counted};
 use crate::units::format_time;
 
@@ -101,6 +102,15 @@ pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
     let (mut failed, mut lenient) = (0, 0);
     let mut write = |event: &SpooledEvent, json: serde_json::Value| match line_of(&event.envelope) {
+        Ok((line, _)) if line.len() > MAX_LINE && !arguments.json => {
+            failed += 1;
+            output::note(&format!(
+                "event {}: its line has {} bytes, and `jetsink publish` takes at most {MAX_LINE}; `jetsink spool \
+                 replay` delivers it",
+                event.index,
+                line.len()
+            ));
+        }
         Ok((line, is_valid)) => {
             lenient += u64::from(!is_valid);
             if arguments.json {

@@ -145,3 +145,54 @@ fn a_stream_of_values_is_not_followed() {
     assert_code(&output, 2);
     assert!(stderr(&output).contains("--follow takes one event per line"));
 }
+
+#[tokio::test]
+async fn each_line_that_is_taken_is_exported_as_a_line_that_is_taken() {
+    const MAX_LINE: usize = 8 << 20;
+    let start = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","num":7,"data":""#;
+    let line = format!("{start}{}\"}}", "x".repeat(MAX_LINE - start.len() - 2));
+    assert_eq!(line.len(), MAX_LINE);
+    let check = |mode: &str, line: &str| {
+        with_input(
+            &["--subject=e", "--dry-run", "--mode", mode],
+            line.as_bytes(),
+        )
+    };
+    assert_code(&check("structured", &line), 0);
+    let output = check("binary", &line);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains("-:1:1: in binary mode the event takes 83"),
+        "{text}"
+    );
+    let shorter = line.replacen(
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "",
+        1,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let flags = [
+        "-s",
+        "nats://127.0.0.1:1",
+        "--subject=e",
+        "--max-outage=0",
+        "--spool",
+        as_text(&spool),
+    ];
+    let output = with_input(
+        &[&flags[..], &["--mode=binary"]].concat(),
+        shorter.as_bytes(),
+    );
+    assert_code(&output, 4);
+    let export = command("spool", &["export", as_text(&spool)])
+        .output()
+        .unwrap();
+    assert_code(&export, 0);
+    assert!(export.stdout.len() > shorter.len(), "a longer line");
+    assert_code(
+        &with_input(&["--subject=e", "--dry-run"], &export.stdout),
+        0,
+    );
+}

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use jetsink::{Binding, BindingError};
+use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
 
 use super::foreign::hint;
@@ -15,6 +15,9 @@ use crate::publish::settings::Settings;
 
 /// A batch is sent when it contains this many bytes, or when the next read would block.
 pub(super) const BATCH_BYTES: usize = 128 << 10;
+
+/// The most bytes by which a line grows in binary mode and back: a stream stores no more bytes of headers than these.
+const MAX_GROWTH: usize = 64 << 10;
 
 /// The capacity of the channel, in batches.
 const BATCHES_AHEAD: usize = 8;
@@ -206,11 +209,32 @@ fn checked(
     hint: impl FnOnce(&[u8]) -> Option<String>,
 ) -> Line {
     let event = binding.envelope(raw.clone());
+    let event = event.map_err(|error| bad_line(error, &raw, start, hint));
     Line {
-        event: event.map_err(|error| bad_line(error, &raw, start, hint)),
+        event: event.and_then(|envelope| exportable(envelope, &raw, start)),
         location,
         raw,
         checkpoint: None,
+    }
+}
+
+/// Refuses an event that `spool export` would write as a longer line than `publish` takes. Binary mode writes numbers as
+/// text, and attributes that the line only implies.
+fn exportable(envelope: Envelope, raw: &[u8], start: Position) -> Result<Envelope, BadLine> {
+    if raw.len() <= MAX_LINE - MAX_GROWTH || envelope.payload().len() >= raw.len() {
+        return Ok(envelope);
+    }
+    match jetsink::event_json(&envelope) {
+        Ok(line) if line.len() > MAX_LINE => Err(BadLine {
+            line: start.line,
+            column: start.column,
+            message: format!(
+                "in binary mode the event takes {} bytes as a line of a spool's export, and a line can have {MAX_LINE}; \
+                 send it in structured mode",
+                line.len()
+            ),
+        }),
+        _ => Ok(envelope),
     }
 }
 
