@@ -52,7 +52,10 @@ pub(crate) async fn ask_in<T: DeserializeOwned>(
         return Err(PublishError::JetStreamUnavailable);
     }
     match serde_json::from_slice(&answer.payload) {
-        Ok(Answer::Good(good)) => Ok(good),
+        Ok(Answer::Good(good)) => {
+            shared.api_answered();
+            Ok(good)
+        }
         Ok(Answer::Error { error }) => Err(PublishError::Refused(error.into())),
         Err(error) => Err(PublishError::Other {
             text: format!("an answer of {question} can't be read: {error}"),

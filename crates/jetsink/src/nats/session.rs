@@ -76,10 +76,12 @@ impl Session {
                 on_event.on_event(number, &event);
                 std::future::ready(())
             });
-        let client = timeout(settings.time_to_connect(), options.connect(servers))
-            .await
-            .map_err(|_| settings.timed_out())?
-            .map_err(|error| settings.failed(&error))?;
+        let connecting = timeout(settings.time_to_connect(), options.connect(servers));
+        let client = match connecting.await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(settings.failed(&error).await),
+            Err(_) => return Err(settings.timed_out()),
+        };
         if client.server_info().tls_required {
             link.requires_tls.store(true, Ordering::Relaxed);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     connect_error: Mutex<Option<ConnectError>>,
     /// Whether a stream has acknowledged an event.
     has_acknowledged: AtomicBool,
+    /// Whether the JetStream API has answered this account.
+    api_has_answered: AtomicBool,
     /// Notified to end the session if another server is reachable.
     pub(crate) leave: Notify,
 }
@@ -57,6 +59,7 @@ impl Shared {
             expected_stream: settings.expected_stream_name().map(str::to_owned),
             connect_error: Mutex::default(),
             has_acknowledged: AtomicBool::new(false),
+            api_has_answered: AtomicBool::new(false),
             leave: Notify::new(),
         }
     }
@@ -296,20 +299,37 @@ impl Shared {
             Ok(Names {
                 streams: Some(streams),
                 ..
-            }) if !streams.is_empty() => PublishError::NoLeader,
-            _ => PublishError::NoStream,
+            }) => {
+                self.api_answered();
+                if streams.is_empty() {
+                    PublishError::NoStream
+                } else {
+                    PublishError::NoLeader
+                }
+            }
+            Ok(Names { streams: None, .. }) => {
+                self.api_answered();
+                PublishError::NoStream
+            }
+            Err(_) => PublishError::NoStream,
         }
     }
 
     /// Returns the error of a subject without a responder in an account whose JetStream API does not answer. If the
     /// server has JetStream, or a stream has acknowledged an event, the account gets streams by imports, and
-    /// each subject has its own. Otherwise JetStream is missing for all.
+    /// each subject has its own. Otherwise JetStream is missing for all: also if the account had it before.
     fn without_jetstream(&self, server_has_it: bool) -> PublishError {
-        if server_has_it || self.has_acknowledged.load(Ordering::Relaxed) {
+        let had_it = self.api_has_answered.load(Ordering::Relaxed);
+        if !had_it && (server_has_it || self.has_acknowledged.load(Ordering::Relaxed)) {
             PublishError::NotImported
         } else {
             PublishError::JetStreamUnavailable
         }
+    }
+
+    /// Records that the account has JetStream of its own.
+    pub(crate) fn api_answered(&self) {
+        self.api_has_answered.store(true, Ordering::Relaxed);
     }
 
     /// Parses an answer, and remembers that a stream has acknowledged an event.

@@ -112,12 +112,15 @@ pub enum PublishError {
     #[error("the subject's stream has no leader at the moment")]
     NoLeader,
     /// The JetStream API does not answer: it is not enabled, or the cluster is electing a leader.
-    #[error("JetStream is not available on this broker or account")]
+    #[error(
+        "JetStream is not available on this broker or account: it is not enabled, or the server has disabled it, for \
+         instance because its disk is full (see its log)"
+    )]
     JetStreamUnavailable,
     /// No stream receives the subject, and the account has no JetStream of its own.
     #[error(
-        "no stream receives the subject, and this account has no JetStream of its own; enable JetStream for it, or \
-         import the subject from the stream's account"
+        "no stream receives the subject, and this account has no JetStream of its own (or the server has disabled \
+         it: see its log); enable JetStream for it, or import the subject from the stream's account"
     )]
     NotImported,
     /// This user may not publish to the subject.

@@ -7,13 +7,14 @@
 
 pub mod environment;
 mod error;
+mod jwt;
 mod servers;
 mod target;
 mod tls;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::{ConnectOptions, ServerAddr};
 
@@ -23,6 +24,7 @@ use crate::publisher::window::MAX_WINDOW;
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
 use error::{NO_ANSWER, cause, file_error, reason};
+use jwt::expired_at;
 pub use servers::DEFAULT_SERVER;
 use servers::parse_server;
 pub(crate) use servers::reconnect_delay;
@@ -416,8 +418,16 @@ impl ConnectSettings {
         self.refused(ConnectCause::TimedOut, NO_ANSWER.to_owned())
     }
 
-    pub(crate) fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
-        self.refused(cause(error), reason(error))
+    pub(crate) async fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
+        let (cause, mut reason) = (cause(error), reason(error));
+        if cause == ConnectCause::LoginRefused
+            && let Login::CredentialsFile(path) = &self.login
+            && let Some(expired) = expired_at(path, SystemTime::now()).await
+        {
+            let path = path.display();
+            reason = format!("{reason}: the JWT in {path} expired at {expired}; create a new one");
+        }
+        self.refused(cause, reason)
     }
 
     pub(crate) fn inbox_failed(&self, error: &async_nats::SubscribeError) -> ConnectError {
