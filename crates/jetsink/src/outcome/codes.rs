@@ -73,10 +73,6 @@ pub(crate) const STREAM_SEALED: u64 = 10_109;
 pub(crate) const STREAM_ROLLUP_FAILED: u64 = 10_111;
 /// The last sequence number of the subject is not known yet.
 pub(crate) const STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY: u64 = 10_163;
-/// `Nats-TTL` is invalid.
-pub(crate) const MESSAGE_TTL_INVALID: u64 = 10_165;
-/// The stream allows no `Nats-TTL`.
-pub(crate) const MESSAGE_TTL_DISABLED: u64 = 10_166;
 /// The stream allows no `Nats-Incr`.
 pub(crate) const MESSAGE_INCR_DISABLED: u64 = 10_168;
 /// A counter stream requires `Nats-Incr`.
