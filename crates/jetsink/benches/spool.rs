@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p jetsink --bench spool`, with `append`, `append-subjects`, `replay`, `replay-subjects` or `opening`
 //! behind `--` for some of them. `JETSINK_ROUNDS` (9), `JETSINK_EVENTS` (100,000 replayed) and `JETSINK_CALLERS` (one
-//! number instead of several) set the length. Exits with 1 if a ratio is missed.
+//! number instead of several) set the length. Exits with 1 if a ratio is missed. The last
+//! lines are the table of `docs/performance.md`.
 //!
 //! Both sides of a ratio run in each round, in alternating order. A ratio is the median of the rounds' ratios, printed
 //! with its spread.
@@ -20,10 +21,11 @@ mod opening;
 #[path = "spool/replay.rs"]
 mod replay;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use common::{Rounds, from_environment, shown};
+use common::{Rounds, figure, from_environment};
 use jetsink::{Envelope, MessageId, SpoolSettings, Subject};
 
 /// The size of a usual lifecycle event.
@@ -65,40 +67,61 @@ fn main() -> ExitCode {
     bounds.end()
 }
 
-/// The required ratios, and the missed ones.
+/// The required ratios and the measured ones, as rows of the table in `docs/performance.md`.
 #[derive(Debug, Default)]
 struct Bounds {
-    missed: Vec<String>,
+    rows: Vec<String>,
+    is_missed: bool,
+}
+
+/// The side on which a ratio must be.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn is_kept(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => ratio >= bound,
+            Self::AtMost(bound) => ratio <= bound,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "at least {bound:.2}"),
+            Self::AtMost(bound) => write!(f, "at most {bound:.2}"),
+        }
+    }
 }
 
 impl Bounds {
-    fn at_least(&mut self, what: &str, ratios: &Rounds, bound: f64) {
-        self.print(what, ratios, "at least", bound, ratios.median() >= bound);
-    }
-
-    fn at_most(&mut self, what: &str, ratios: &Rounds, bound: f64) {
-        self.print(what, ratios, "at most", bound, ratios.median() <= bound);
-    }
-
-    fn print(&mut self, what: &str, ratios: &Rounds, side: &str, bound: f64, is_kept: bool) {
-        let verdict = if is_kept { "reached" } else { "MISSED" };
-        println!(
-            "  {what}: {}, required {side} {bound:.2}: {verdict}",
-            shown(ratios)
-        );
-        if !is_kept {
-            self.missed.push(format!(
-                "{what}: {:.3}, required {side} {bound:.2}",
-                ratios.median()
-            ));
-        }
+    /// Compares two sides, round by round.
+    fn compare(&mut self, what: &str, ours: &Rounds, theirs: &Rounds, bound: Bound) {
+        let ratios = ours.ratios(theirs);
+        let is_kept = bound.is_kept(ratios.median());
+        let verdict = if is_kept { "" } else { ", MISSED" };
+        let (low, high) = ratios.spread();
+        let ratio = format!("{:.2} ({low:.2} … {high:.2})", ratios.median());
+        println!("  ratio: {ratio}, required: {bound}{verdict}\n");
+        let (ours, theirs) = (figure(ours.median()), figure(theirs.median()));
+        self.rows.push(format!(
+            "| {what} | {ours} | {theirs} | {ratio} | {bound}{verdict} |"
+        ));
+        self.is_missed |= !is_kept;
     }
 
     fn end(self) -> ExitCode {
-        for missed in &self.missed {
-            println!("MISSED {missed}");
+        println!("| measured | ours | beside | ratio (spread) | required |");
+        println!("| --- | ---: | ---: | --- | --- |");
+        for row in &self.rows {
+            println!("{row}");
         }
-        ExitCode::from(u8::from(!self.missed.is_empty()))
+        ExitCode::from(u8::from(self.is_missed))
     }
 }
 

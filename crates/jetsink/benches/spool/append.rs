@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::common::away::Away;
-use crate::common::{Rounds, cpu_time, from_environment, quantile, shown};
-use crate::{Bounds, MANY_SUBJECTS, PAYLOAD_BYTES, envelope_of, settings, subject_of, subjects};
+use crate::common::{Rounds, cpu_time, figure, from_environment, quantile, shown};
+use crate::{
+    Bound, Bounds, MANY_SUBJECTS, PAYLOAD_BYTES, envelope_of, settings, subject_of, subjects,
+};
 
 /// Both sides of a round run in turn, so many times, so that a slower or faster moment of the disk meets both.
 const SLICES: u32 = 6;
@@ -48,7 +50,7 @@ impl Figures {
         self.latencies.append(&mut slices.latencies);
     }
 
-    fn print(mut self, name: &str) {
+    fn print(&mut self, name: &str) {
         self.latencies.sort_unstable();
         println!("  {name}, events/s: {}", shown(&self.rates));
         println!("  {name}, CPU µs/event: {}", shown(&self.cpu_micros));
@@ -81,12 +83,10 @@ pub async fn beside_a_bare_log(rounds: u64, bounds: &mut Bounds) {
             bare.add(of_log);
         }
         println!("{callers} callers");
-        let ratios = ours.rates.ratios(&bare.rates);
         ours.print("spool");
         bare.print("write+fdatasync");
-        let what = format!("append / write+fdatasync, {callers} callers");
-        bounds.at_least(&what, &ratios, 0.90);
-        println!();
+        let what = format!("append, {callers} callers, beside `write` + `fdatasync`, events/s");
+        bounds.compare(&what, &ours.rates, &bare.rates, Bound::AtLeast(0.90));
     }
 }
 
@@ -105,12 +105,14 @@ pub async fn many_subjects(rounds: u64, bounds: &mut Bounds) {
             with_one.add(of_one);
         }
         println!("{callers} callers");
-        let ratios = with_many.rates.ratios(&with_one.rates);
         with_many.print("many subjects");
         with_one.print("one subject");
-        let what = format!("append, many subjects / one, {callers} callers");
-        bounds.at_least(&what, &ratios, 0.67);
-        println!();
+        let what = format!(
+            "append, {callers} callers, {} subjects beside one, events/s",
+            figure(MANY_SUBJECTS as f64)
+        );
+        let (ours, theirs) = (&with_many.rates, &with_one.rates);
+        bounds.compare(&what, ours, theirs, Bound::AtLeast(0.67));
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::common::away::Away;
 use crate::common::{Rounds, figure, from_environment, shown};
-use crate::{Bounds, envelope_of, settings};
+use crate::{Bound, Bounds, envelope_of, settings};
 
 /// Marks a child; its value is `fill`, a number of bytes and a folder, or `open` and a folder.
 pub const CHILD: &str = "JETSINK_SPOOL_BENCH_CHILD";
@@ -63,9 +63,8 @@ pub fn after_a_kill(rounds: u64, bounds: &mut Bounds) {
         println!("  opening, ms: {}", shown(&openings));
         println!("  until all events are counted, ms: {}", shown(&scans));
         println!("  reading the files once, ms: {}", shown(&reads));
-        let what = format!("opening / reading once, {cache}");
-        bounds.at_most(&what, &openings.ratios(&reads), 0.20);
-        println!();
+        let what = format!("opening beside reading the files once, {cache}, ms");
+        bounds.compare(&what, &openings, &reads, Bound::AtMost(0.20));
     }
 }
 
