@@ -337,6 +337,30 @@ pub(crate) const TRIALS: &[Trial] = &[
         processes: 1,
     },
     Trial {
+        name: "tenants",
+        passes: "a replay of many tenants killed half-way: the first event is stored within 2 s of the next start, the whole takes at most 1.5 times the plain replay, each event once",
+        test: Test {
+            path: Some("tenants_are_served_soon_after_their_replay_was_killed"),
+            ..file("trial_spool_subjects")
+        },
+        full: 100_000,
+        quick: 5_000,
+        counts: Counts::Amount("tenants"),
+        processes: 1,
+    },
+    Trial {
+        name: "silent-subjects",
+        passes: "subjects whose stream does not answer, beside a healthy stream, after a killed replay: the healthy stream's events are stored within 2 s",
+        test: Test {
+            path: Some("silent_stream_delays_no_other_stream"),
+            ..file("trial_spool_subjects")
+        },
+        full: 640,
+        quick: 640,
+        counts: Counts::Amount("subjects"),
+        processes: 1,
+    },
+    Trial {
         name: "whole-sink",
         passes: "an hour of the whole sink in virtual time, with a scripted broker (acks lost, late, doubled; frozen, cut off, full, leaderless), a disk that fails, processes killed and power cut: every event with Ok is stored once in order or a dead letter, no event with an error is, no single emit exceeds its deadline, drained within 10 minutes of the last fault",
         test: unit_test(

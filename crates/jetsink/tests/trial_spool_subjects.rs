@@ -1,0 +1,268 @@
+//! Trials: every subject in a spool is served. Many tenants whose replay was killed half-way, and subjects whose stream
+//! does not answer beside a healthy one, with a real server.
+//!
+//! `JETSINK_TRIAL_COUNT=100000 cargo test --release -p jetsink --test trial_spool_subjects tenants -- --nocapture` for
+//! 100,000 tenants, and `JETSINK_TRIAL_COUNT=640 …  silent` for the bounds of a machine without other work.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+#[path = "common/shelf.rs"]
+mod shelf;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream::Config;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use jetsink::{
+    Acknowledgement, ConnectSettings, Delivery, Envelope, NatsPublisher, PublishError, Publisher,
+    Sink, SinkSettings, SpoolSettings, Subject,
+};
+use nats_local::{NatsServer, stored};
+use shelf::{Shelf, copy, memory_folder};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use trial::{Trial, variable};
+
+const CHILD: &str = "JETSINK_SUBJECTS_CHILD";
+
+const EVENTS_PER_TENANT: u64 = 2;
+
+/// The requests about the stream SILENT, and its events, go to a subscriber that does not answer.
+const SILENT: &str = r#"
+mappings = {
+    "$JS.API.STREAM.INFO.SILENT": "void.info"
+    "$JS.API.STREAM.MSG.GET.SILENT": "void.get"
+    "$JS.API.CONSUMER.CREATE.SILENT.>": "void.create.>"
+    "$JS.API.DIRECT.GET.SILENT": "void.direct"
+    "$JS.API.DIRECT.GET.SILENT.>": "void.direct.>"
+    "silent.>": "void.events.>"
+}
+"#;
+
+fn settings(folder: &Path) -> SpoolSettings {
+    SpoolSettings::new(folder).limit_bytes(4 << 30).unwrap()
+}
+
+async fn sink_to(server: &NatsServer, folder: &Path) -> Sink<NatsPublisher> {
+    let connect = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(connect).await.unwrap();
+    let sink = Sink::with_spool(publisher, SinkSettings::default(), settings(folder));
+    sink.await.unwrap()
+}
+
+fn event(subject: &str, number: u64) -> Envelope {
+    let payload = format!("{number:>574}");
+    Envelope::new(Subject::new(subject).unwrap(), Bytes::from(payload))
+}
+
+/// Spools events while the broker is away.
+async fn spool(folder: &Path, events: impl Iterator<Item = Envelope>) {
+    let sink = Sink::with_spool(Shelf::away(), SinkSettings::default(), settings(folder));
+    let sink = sink.await.unwrap();
+    let mut emits = futures_util::stream::iter(events)
+        .map(|event| sink.emit(event))
+        .buffered(2_048);
+    while let Some(emitted) = emits.next().await {
+        assert_eq!(emitted.unwrap(), Delivery::Spooled);
+    }
+    drop(emits);
+    sink.close(Duration::ZERO).await;
+}
+
+/// Waits until the sink has delivered this many events; returns the time since `started`.
+async fn delivered(sink: &Sink<NatsPublisher>, events: u64, started: Instant) -> Duration {
+    while sink.status().delivered < events {
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "{:?}",
+            sink.status()
+        );
+        sleep(Duration::from_millis(1)).await;
+    }
+    started.elapsed()
+}
+
+async fn emptied(sink: &Sink<NatsPublisher>, started: Instant) -> Duration {
+    while sink.spool_status().unwrap().events > 0 {
+        assert!(
+            started.elapsed() < Duration::from_secs(600),
+            "{:?}",
+            sink.status()
+        );
+        sleep(Duration::from_millis(1)).await;
+    }
+    started.elapsed()
+}
+
+async fn messages(server: &NatsServer) -> u64 {
+    let stream = server.jetstream().await.unwrap().get_stream("EVENTS").await;
+    stream.unwrap().cached_info().state.messages
+}
+
+async fn server_with_events() -> NatsServer {
+    let server = NatsServer::start().await.unwrap();
+    let config = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        // So that only a look-up keeps an event from being stored twice.
+        duplicate_window: Duration::from_millis(100),
+        ..Config::default()
+    };
+    server.create_stream_with(config).await.unwrap();
+    server
+}
+
+fn of_tenants(tenants: u64) -> impl Iterator<Item = Envelope> {
+    (0..EVENTS_PER_TENANT * tenants).map(move |number| {
+        let subject = format!("events.t{}", number % tenants);
+        event(&subject, number)
+    })
+}
+
+/// Replays until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_child_replays() {
+    let Ok(orders) = std::env::var(CHILD) else {
+        return;
+    };
+    let (url, folder) = orders.split_once(' ').unwrap();
+    let publisher = NatsPublisher::connect(ConnectSettings::new(url).unwrap()).await;
+    let sink = Sink::with_spool(
+        publisher.unwrap(),
+        SinkSettings::default(),
+        settings(Path::new(folder)),
+    );
+    let _sink = sink.await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_are_served_soon_after_their_replay_was_killed() {
+    let trial = Trial::new("tenants", 2_000);
+    let tenants = trial.count();
+    let events = EVENTS_PER_TENANT * tenants;
+
+    let (server, folder) = (server_with_events().await, tempfile::tempdir().unwrap());
+    spool(folder.path(), of_tenants(tenants)).await;
+    let started = Instant::now();
+    let sink = sink_to(&server, folder.path()).await;
+    let plain = emptied(&sink, started).await;
+    sink.close(Duration::from_secs(10)).await;
+    drop((sink, server));
+
+    let (server, folder) = (server_with_events().await, tempfile::tempdir().unwrap());
+    spool(folder.path(), of_tenants(tenants)).await;
+    let before = Instant::now();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_child_replays", "--nocapture"])
+        .env(
+            CHILD,
+            format!("{} {}", server.url(), folder.path().display()),
+        )
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while messages(&server).await < events / 2 {
+        assert!(before.elapsed() < Duration::from_secs(300), "no replay");
+        sleep(Duration::from_millis(2)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = before.elapsed();
+
+    let started = Instant::now();
+    let sink = sink_to(&server, folder.path()).await;
+    let first = delivered(&sink, 1, started).await;
+    let rest = emptied(&sink, started).await;
+    sink.close(Duration::from_secs(10)).await;
+    let stored = stored(&server.jetstream().await.unwrap(), "EVENTS")
+        .await
+        .unwrap();
+    assert_eq!(stored.len() as u64, events, "lost or doubled");
+    let total = (before + rest).as_secs_f64() / plain.as_secs_f64();
+    println!(
+        "{tenants} tenants: plain replay {plain:.2?}; killed after {before:.2?}, then the first event stored after \
+         {first:.2?}, the last after {rest:.2?}: {total:.2} times the plain replay in all"
+    );
+    // The former replay needed 187 s to the first event of 100,000 tenants.
+    let (longest, most) = if variable("JETSINK_TRIAL_COUNT").is_some() {
+        (Duration::from_secs(2), 1.5)
+    } else {
+        (Duration::from_secs(20), f64::INFINITY)
+    };
+    assert!(first < longest, "the first event after {first:?}");
+    assert!(total <= most, "{total:.2} times the plain replay");
+    trial.passed_over(tenants, stored.len());
+}
+
+/// Sends nothing, and never answers.
+struct Mute(Arc<Notify>);
+
+impl Publisher for Mute {
+    async fn publish(
+        &self,
+        _: &Envelope,
+        _: tokio::time::Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// Copies the spool of a process that was killed after it sent an event.
+async fn killed_while_replaying(folder: &Path) -> tempfile::TempDir {
+    let sent = Arc::new(Notify::new());
+    let sink = Sink::with_spool(
+        Mute(Arc::clone(&sent)),
+        SinkSettings::default(),
+        settings(folder),
+    );
+    let _sink = sink.await.unwrap();
+    sent.notified().await;
+    let killed = memory_folder();
+    copy(folder, killed.path());
+    killed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_stream_delays_no_other_stream() {
+    let trial = Trial::new("silent-subjects", 640);
+    let silent = trial.count();
+    let healthy = 1_000;
+    let builder = NatsServer::builder().config(SILENT);
+    let server = builder.start().await.unwrap();
+    server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    server.create_stream("SILENT", &["silent.>"]).await.unwrap();
+    let client = server.client().await.unwrap();
+    let _void = client.subscribe("void.>").await.unwrap();
+    client.flush().await.unwrap();
+
+    let folder = memory_folder();
+    let of_silent = (0..silent).map(|number| event(&format!("silent.s{number}"), number));
+    let of_healthy = (0..healthy).map(|number| event("events.a", number));
+    spool(folder.path(), of_silent.chain(of_healthy)).await;
+    let killed = killed_while_replaying(folder.path()).await;
+
+    let started = Instant::now();
+    let sink = sink_to(&server, killed.path()).await;
+    let first = delivered(&sink, 1, started).await;
+    let last = delivered(&sink, healthy, started).await;
+    println!(
+        "{silent} silent subjects: the first healthy event after {first:.2?}, the last after {last:.2?}"
+    );
+    assert_eq!(messages(&server).await, healthy);
+    assert_eq!(sink.spool_status().unwrap().events, silent);
+    // The former replay needed 173 s.
+    let longest = if variable("JETSINK_TRIAL_COUNT").is_some() {
+        Duration::from_secs(2)
+    } else {
+        Duration::from_secs(20)
+    };
+    assert!(last < longest, "the last healthy event after {last:?}");
+    trial.passed(silent);
+}
