@@ -204,7 +204,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "spool-flips",
-        passes: "one bit flipped anywhere in a spool that was killed at rest, with 1, 16 and 256 events per group: at most that record is lost, and it is counted",
+        passes: "one bit flipped anywhere in a spool that was killed at rest or not, with 1, 16 and 256 events per group, and events of 200 kB: at most that record is lost, and it is counted",
         test: unit_test(
             "spool::log::tests::damage::a_flipped_bit_costs_at_most_its_record_and_is_counted",
         ),
