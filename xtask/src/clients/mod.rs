@@ -1,5 +1,6 @@
 //! Other projects' programs, as publishers and readers beside ours.
 
+mod gateway;
 mod install;
 pub(crate) mod languages;
 mod ledger;
