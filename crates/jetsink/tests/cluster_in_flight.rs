@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 use common::*;
+use futures_util::future::join_all;
 use jetsink::{
     Baselines, ConnectSettings, Delivery, GapReason, NatsPublisher, Publisher as _, Sink,
     SinkSettings, SpoolSettings, StoredId, StoredIds,
 };
-use nats_local::{NatsCluster, stored};
+use nats_local::{Impairment, NatsCluster, TcpProxy, stored};
 use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,4 +112,72 @@ async fn event_proposed_by_the_leader_is_not_sent_again() {
     };
     let payloads: Vec<_> = there.iter().map(|m| m.payload.clone()).collect();
     assert_eq!(payloads, ["first", "second", "third"]);
+}
+
+/// Look-ups of a stream that does not answer run beside those of others, and beside the sending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subjects_of_a_silent_stream_do_not_delay_those_of_another() {
+    const SILENT: usize = 640;
+    let mut cluster = NatsCluster::start().await.unwrap();
+    let (leader, replica) = stream_of_two(&mut cluster).await;
+    let jetstream = cluster.jetstream().await.unwrap();
+    loop {
+        let config = Config {
+            name: "LIVE".to_owned(),
+            subjects: vec!["live.>".to_owned()],
+            duplicate_window: Duration::from_millis(100),
+            ..Config::default()
+        };
+        cluster.create_stream_with(config).await.unwrap();
+        if cluster.leader("LIVE").await.unwrap() != replica {
+            break;
+        }
+        jetstream.delete_stream("LIVE").await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = TcpProxy::to(cluster.server(leader).port()).await.unwrap();
+    let url = format!("nats://127.0.0.1:{}", proxy.port());
+    let settings = ConnectSettings::new(&url).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let spool = SpoolSettings::new(folder.path());
+    let sink_settings = SinkSettings::default()
+        .deadline(Duration::from_millis(500))
+        .unwrap();
+    let sink = Sink::with_spool(publisher, sink_settings, spool)
+        .await
+        .unwrap();
+
+    cluster.server(replica).freeze().unwrap();
+    let silent = (0..SILENT).map(|number| sink.emit(event(&format!("events.{number}"), "silent")));
+    for delivery in join_all(silent).await {
+        assert_eq!(delivery.unwrap(), Delivery::Spooled);
+    }
+    proxy.impair(Impairment::SwallowFromServer);
+    for payload in ["first", "second"] {
+        let delivery = sink.emit(event("live.a", payload)).await.unwrap();
+        assert_eq!(delivery, Delivery::Spooled);
+    }
+    proxy.impair(Impairment::Reset);
+    sleep(Duration::from_millis(100)).await;
+    proxy.heal();
+    let healed = Instant::now();
+    while sink.spool_status().unwrap().events > SILENT as u64 {
+        assert!(healed.elapsed() < PATIENCE, "{}", sink.status());
+        sleep(Duration::from_millis(10)).await;
+    }
+    let drained = healed.elapsed();
+    println!("the other stream's events were stored {drained:?} after the connection");
+    // The look-ups of the silent subjects, one after the other, take minutes.
+    assert!(drained < Duration::from_secs(15), "{drained:?}");
+    cluster.server(replica).thaw().unwrap();
+    let there = loop {
+        match stored(&jetstream, "LIVE").await {
+            Ok(there) => break there,
+            // A frozen server may have requested an election.
+            Err(error) => assert!(healed.elapsed() < PATIENCE, "{error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    let payloads: Vec<_> = there.iter().map(|m| m.payload.clone()).collect();
+    assert_eq!(payloads, ["first", "second"]);
 }
