@@ -29,7 +29,7 @@ pub(super) fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Op
     Some(Finding::problem(code, reason, remedy))
 }
 
-/// What the account's JetStream API answers.
+/// The state of the account's JetStream API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     Answers,

@@ -6,7 +6,7 @@
 //! `wire` parses it. `window` does the same for many messages in flight.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
-//! of the cluster, and `suspects` the events for which a server ends connections. `connect/` has the settings
+//! of the cluster, and `suspects` tracks events that may make a server end connections. `connect/` has the settings
 //! and their errors, `api` and `question` the requests to the JetStream API with names that `stream_name` has
 //! checked, `read/` the look-up before replay.
 

@@ -261,7 +261,7 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
                     }
                     'u' => 4,
                     'U' => 8,
-                    // Other escapes stand for control characters, which no subject has.
+                    // Other escapes mean control characters, which no subject has.
                     character @ ('"' | '\\' | '\'') => {
                         plain.push(character as u8);
                         continue;

@@ -152,7 +152,7 @@ impl<P: Publisher> Direct<P> {
         envelope.with_minted_id(self.ids.mint())
     }
 
-    /// Gives an envelope another message id, with another random part, after the stream took its first send
+    /// Replaces the message id of an envelope by one with another random part, after the stream took its first send
     /// for a repetition.
     pub(crate) fn identify_again(&self, envelope: &mut Envelope, stream: &str, sequence: u64) {
         let id = envelope.message_id();
