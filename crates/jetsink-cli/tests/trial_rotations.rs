@@ -219,6 +219,20 @@ fn end(child: Child, how: Signal, log: &mut String) -> u64 {
     text.lines().filter(is_report).count() as u64
 }
 
+/// The first places at which the stored lines do not follow each other, by their numbers.
+fn jumps(stored: &[nats_local::StoredMessage]) -> String {
+    let number = |message: &nats_local::StoredMessage| -> i64 {
+        let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        event["id"].as_str().unwrap().parse().unwrap()
+    };
+    let numbers: Vec<i64> = stored.iter().map(number).collect();
+    let pairs = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);
+    let pairs: Vec<String> = pairs
+        .map(|pair| format!("{} to {}", pair[0], pair[1]))
+        .collect();
+    format!("jumps from {}", pairs[..pairs.len().min(8)].join(", "))
+}
+
 async fn run(history: &History, dice: &mut Dice) -> usize {
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
@@ -290,7 +304,11 @@ async fn run(history: &History, dice: &mut Dice) -> usize {
         let in_order = payloads.all(|payload| rest.any(|line| line[..] == *payload));
         assert!(in_order, "{findings}: {history:?}: {log}");
     } else {
-        assert!(findings.is_clean(), "{findings}: {history:?}: {log}");
+        let jumps = jumps(&stored);
+        assert!(
+            findings.is_clean(),
+            "{findings}: {history:?}: {jumps}: {log}"
+        );
         assert_eq!(reported, 0, "{history:?}: {log}");
     }
     lines

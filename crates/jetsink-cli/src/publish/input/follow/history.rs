@@ -247,6 +247,10 @@ impl<F: Descriptor> History<F> {
             self.truncated(number, now);
             return false;
         }
+        if generation.head.is_empty() && !start.is_empty() {
+            // Older content may have been copied away since it was empty: only a later scan knows.
+            generation.added = now;
+        }
         generation.head = Head::Bytes(start);
         generation.observe_length(length, now);
         true
@@ -292,6 +296,14 @@ impl<F: Descriptor> History<F> {
             {
                 self.needs_scan = true;
                 return None;
+            }
+            if matches!(generation.source, Source::File(_)) && generation.head.is_empty() {
+                let number = generation.number;
+                if self.at_end(number, now) != AtEnd::Finish {
+                    return None; // nothing was written to it yet
+                }
+                self.finish(number);
+                continue;
             }
             let source = match &generation.source {
                 Source::File(file) => {

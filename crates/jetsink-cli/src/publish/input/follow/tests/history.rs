@@ -466,6 +466,23 @@ fn lines_of_content_that_was_truncated_unobserved_keep_their_copy() {
 }
 
 #[test]
+fn the_first_content_of_an_empty_file_waits_for_copies_of_older_content() {
+    let mut model = Model::new();
+    model.create(BASE, "");
+    model.step();
+    model.append(BASE, "a\n");
+    model.copy(BASE, "ev.jsonl.1");
+    model.truncate(BASE);
+    model.append(BASE, "b\n");
+    model.observe();
+    model.read();
+    assert_eq!(model.lines, Vec::<String>::new());
+    model.step();
+    model.wait();
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
 fn an_offset_without_a_known_beginning_is_no_position() {
     let mut model = Model::new();
     model.create(BASE, "");
