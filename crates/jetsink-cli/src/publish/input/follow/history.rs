@@ -47,6 +47,8 @@ pub(super) struct History<F> {
     scanned_since: Option<Time>,
     /// Whether an earlier run has saved a position.
     pub(super) is_restored: bool,
+    /// Whether a position file exists: from then on every rotated file counts.
+    pub(super) is_on_disk: bool,
     /// With a position of version 1: the birth of its file. Older files were read.
     pub(super) read_before: Option<u64>,
     /// Whether a position is saved, so that generations stay until their lines have results.
@@ -75,6 +77,7 @@ impl<F: Descriptor> History<F> {
             scans: 0,
             scanned_since: None,
             is_restored: false,
+            is_on_disk: false,
             read_before: None,
             is_saved: false,
             is_ready: false,

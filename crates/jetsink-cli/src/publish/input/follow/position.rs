@@ -166,7 +166,8 @@ impl SavedTrack {
 
     /// Puts the saved state into a new history.
     pub(super) fn restore<F: Descriptor>(self, history: &mut History<F>) {
-        history.is_restored = !self.generations.is_empty();
+        history.is_restored = true;
+        history.is_on_disk = true;
         history.read_before = self.read_before;
         for saved in self.generations {
             let number = history.next_number();
@@ -251,10 +252,12 @@ impl Checkpoint {
     }
 }
 
-fn save(track: &Track) -> Result<(), Failure> {
+/// Saves the state of a log, as far as its lines have results.
+pub(super) fn save(track: &Track) -> Result<(), Failure> {
     let Some(path) = &track.position else {
         return Ok(());
     };
+    let _one_at_a_time = track.saving();
     let saved = SavedTrack::of(&track.history());
     let new = with_suffix(path);
     let write = || -> io::Result<()> {

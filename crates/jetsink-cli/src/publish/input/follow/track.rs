@@ -35,6 +35,7 @@ pub(in crate::publish) struct Track {
     /// The file that the position is saved to.
     pub(super) position: Option<PathBuf>,
     history: Mutex<History<Arc<File>>>,
+    saving: Mutex<()>,
 }
 
 impl Track {
@@ -50,7 +51,13 @@ impl Track {
             from_line,
             position,
             history: Mutex::new(history),
+            saving: Mutex::new(()),
         }
+    }
+
+    /// Held while the position is written.
+    pub(super) fn saving(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History<Arc<File>>> {

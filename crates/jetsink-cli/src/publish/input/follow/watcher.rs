@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::folder::{Folder, Wanted};
 use super::generation::Time;
+use super::position::save;
 use super::scan::{Scanned, observe, scan, skip_lines};
 use super::settings::TrackSettings;
 use super::track::{Clock, Notice, Tracks};
@@ -204,8 +205,19 @@ impl Watcher {
         for log in &folder.logs {
             log.track.history().is_ready |= folder.was_scanned;
         }
+        let mut notes = Vec::new();
+        for log in folder.logs.iter().filter(|_| folder.was_scanned) {
+            // A run that is killed before its first line was sent: the next one knows what was here before.
+            let is_on_disk = std::mem::replace(&mut log.track.history().is_on_disk, true);
+            if !is_on_disk && let Err(failure) = save(&log.track) {
+                notes.push(failure.to_string());
+            }
+        }
         folder.is_clean = scanned == Scanned::default() && folder.is_watched;
         folder.needs_scan |= scanned != Scanned::default();
+        for note in notes {
+            self.note(note);
+        }
         if let Some((path, error)) = scanned.unopened {
             self.note(format!("{}: {error}; trying again", path.display()));
         }

@@ -726,6 +726,20 @@ fn a_copy_of_any_length_is_recognised_at_the_start() {
 }
 
 #[test]
+fn a_run_that_is_killed_before_its_first_line_leaves_rotated_files_to_the_next() {
+    let mut model = Model::new();
+    model.create("ev.jsonl.9", "older\n");
+    model.scan();
+    model.create(BASE, "a\n");
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "b\n");
+    model.restart();
+    model.step();
+    model.wait();
+    model.assert_lines(&["a", "b"]);
+}
+
+#[test]
 fn equal_content_in_a_new_file_is_read() {
     let mut model = Model::new();
     model.create(BASE, "same\n");
