@@ -24,7 +24,7 @@ use crate::access::{Caller, TenantChoice, host};
 use crate::answer::outcome::of_binding;
 use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
 use crate::answer::receipt;
-use crate::deliver::{self, Once, Outcome, Ready, of_binary, of_json};
+use crate::deliver::{self, Digests, Once, Outcome, Ready};
 use crate::identity::Identities;
 use crate::intake::body::{self, Budget};
 use crate::intake::places::Places;
@@ -68,6 +68,7 @@ struct Inner<P> {
     places: Arc<Places>,
     budget: Budget,
     meters: Arc<Meters>,
+    digests: Digests,
     is_stopping: AtomicBool,
 }
 
@@ -138,6 +139,7 @@ impl<P: Publisher + 'static> Gateway<P> {
             places: Places::new(settings.max_requests),
             budget: Budget::new(settings.budget),
             meters,
+            digests: Digests::default(),
             is_stopping: AtomicBool::new(false),
             settings,
         };
@@ -344,7 +346,7 @@ impl<P: Publisher + 'static> Inner<P> {
         match mode {
             Mode::Binary => {
                 let event = binary::read(&parts.headers, body)?;
-                let digest = of_binary(&event);
+                let digest = self.digests.of_binary(&event);
                 let envelope = checked(route, caller, |choice| {
                     route
                         .binary
@@ -352,15 +354,27 @@ impl<P: Publisher + 'static> Inner<P> {
                 })?;
                 Ok(Events::One(Ready { envelope, digest }))
             }
-            Mode::Structured => json(route, caller, body).map(Events::One),
+            Mode::Structured => self.json(route, caller, body).map(Events::One),
             Mode::Batched => {
                 let members = batch::split(&body, self.settings.max_batch)?;
                 let events = members.into_iter().enumerate().map(|(index, member)| {
-                    json(route, caller, member).map_err(|problem| problem.of_event(index))
+                    self.json(route, caller, member)
+                        .map_err(|problem| problem.of_event(index))
                 });
                 events.collect::<Result<_, _>>().map(Events::Batch)
             }
         }
+    }
+
+    /// A structured event, alone or in a batch.
+    fn json(&self, route: &BoundRoute, caller: &Caller, json: Bytes) -> Result<Ready, Problem> {
+        let digest = self.digests.of_json(&json);
+        let envelope = checked(route, caller, |choice| {
+            route
+                .structured
+                .envelope_with_tenant(json, |tenant| choice.choose(tenant))
+        })?;
+        Ok(Ready { envelope, digest })
     }
 
     fn answer_one(&self, outcome: Outcome, preferences: Preferences) -> Response<Body> {
@@ -406,17 +420,6 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.decrement(1);
     }
-}
-
-/// A structured event, alone or in a batch.
-fn json(route: &BoundRoute, caller: &Caller, json: Bytes) -> Result<Ready, Problem> {
-    let digest = of_json(&json);
-    let envelope = checked(route, caller, |choice| {
-        route
-            .structured
-            .envelope_with_tenant(json, |tenant| choice.choose(tenant))
-    })?;
-    Ok(Ready { envelope, digest })
 }
 
 /// Makes an envelope, and checks that its sender may send it.
@@ -466,18 +469,15 @@ fn result_of(outcome: Outcome) -> EventResult {
     match outcome {
         Outcome::Failed(problem) => problem.result(),
         Outcome::NotTried => EventResult::NotTried,
-        Outcome::Durable {
-            delivery,
-            is_repeat,
-        } => match delivery {
-            Delivery::Stored {
+        Outcome::Durable { result, is_repeat } => match &*result {
+            Ok(Delivery::Stored {
                 stream,
                 sequence,
                 duplicate,
-            } => EventResult::Stored {
-                stream,
-                sequence,
-                duplicate: duplicate || is_repeat,
+            }) => EventResult::Stored {
+                stream: stream.clone(),
+                sequence: *sequence,
+                duplicate: *duplicate || is_repeat,
             },
             // Spooled, or a later kind of delivery: durable in any case.
             _ => EventResult::Spooled {

@@ -6,19 +6,20 @@
 //! 4. A failed event that was not sent is forgotten: its repeat is a first.
 //! 5. Memory is bounded. The oldest answered identities are forgotten first; events in flight never are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{Delivery, EmitError, Known, MessageId};
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// The start of a message id: 144 bits of a SHA-256.
 type Key = [u8; 24];
 
-/// The start of a hash of an event's content.
-pub(crate) type Digest = [u8; 16];
+/// A hash of an event's content.
+pub(crate) type Digest = u64;
 
 /// The result of an emit, for its request and the repeats that wait.
 pub(crate) type Shared = Arc<Result<Delivery, EmitError>>;
@@ -28,7 +29,13 @@ enum State {
     InFlight(Vec<oneshot::Sender<Shared>>),
     /// Sent, and perhaps stored. Remembered for its content only.
     Unknown,
-    Answered(Delivery),
+    Answered(Shared),
+}
+
+impl State {
+    fn is_spooled(&self) -> bool {
+        matches!(self, Self::Answered(result) if **result == Ok(Delivery::Spooled))
+    }
 }
 
 #[derive(Debug)]
@@ -47,7 +54,7 @@ pub(crate) enum Begin {
     /// The same event is in flight: wait for its result. The channel is closed if its emit ended without one.
     InFlight(oneshot::Receiver<Shared>),
     /// The same event was answered with this.
-    Repeat(Delivery),
+    Repeat(Shared),
     /// Another event has this identity.
     Conflict,
 }
@@ -55,7 +62,7 @@ pub(crate) enum Begin {
 /// The identities within the window.
 #[derive(Debug)]
 pub(crate) struct Identities {
-    entries: HashMap<Key, Entry>,
+    entries: FxHashMap<Key, Entry>,
     /// Answered entries and those of unknown outcome, oldest first.
     order: VecDeque<(Instant, Key, u64)>,
     next_number: u64,
@@ -66,7 +73,7 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(max: usize, window: Duration) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: FxHashMap::default(),
             order: VecDeque::new(),
             next_number: 0,
             max,
@@ -85,7 +92,7 @@ impl Identities {
             return Begin::Conflict;
         }
         match &mut entry.state {
-            State::Answered(delivery) => Begin::Repeat(delivery.clone()),
+            State::Answered(result) => Begin::Repeat(Arc::clone(result)),
             State::InFlight(waiting) => {
                 let (sender, receiver) = oneshot::channel();
                 // Repeats whose clients went away.
@@ -117,14 +124,14 @@ impl Identities {
         id: &MessageId,
         result: &Shared,
         now: Instant,
-        spool_in_use: bool,
+        spool_in_use: impl Fn() -> bool,
     ) -> u64 {
         let key = key(id);
         let Some(entry) = self.entries.get_mut(&key) else {
             return 0;
         };
         let next = match &**result {
-            Ok(delivery) => Some(State::Answered(delivery.clone())),
+            Ok(_) => Some(State::Answered(Arc::clone(result))),
             Err(error) => (error.known() == Known::OutcomeUnknown).then_some(State::Unknown),
         };
         let waiting = match next {
@@ -155,22 +162,21 @@ impl Identities {
         }
     }
 
-    fn forget(&mut self, now: Instant, spool_in_use: bool) -> u64 {
+    fn forget(&mut self, now: Instant, spool_in_use: impl Fn() -> bool) -> u64 {
         let mut early = 0;
         while let Some((since, key, number)) = self.order.front().copied() {
             let current = self
                 .entries
                 .get(&key)
                 .filter(|entry| entry.number == number);
-            let is_spooled = current
-                .is_some_and(|entry| matches!(entry.state, State::Answered(Delivery::Spooled)));
+            let is_spooled = current.is_some_and(|entry| entry.state.is_spooled());
             let is_over = now.saturating_duration_since(since) >= self.window;
             let is_full = self.order.len() > self.max;
             if current.is_some() && !is_full {
                 if !is_over {
                     break;
                 }
-                if is_spooled && spool_in_use {
+                if is_spooled && spool_in_use() {
                     // It may still be in the spool: another window.
                     self.order.pop_front();
                     self.order.push_back((now, key, number));
@@ -227,18 +233,15 @@ mod tests {
     fn repeat_of_an_answered_event_gets_the_same_answer_until_the_window_ends() {
         let start = Instant::now();
         let mut identities = Identities::new(100, WINDOW);
-        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
-        identities.settle(&id("a"), &stored(), start, false);
-        let again = identities.begin(&id("a"), [1; 16]);
-        assert!(matches!(again, Begin::Repeat(delivery) if delivery == stored_at(7)));
-        assert!(matches!(
-            identities.begin(&id("a"), [2; 16]),
-            Begin::Conflict
-        ));
-        identities.begin(&id("b"), [1; 16]);
-        identities.settle(&id("b"), &stored(), at(start, 600), false);
+        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
+        identities.settle(&id("a"), &stored(), start, || false);
+        let again = identities.begin(&id("a"), 1);
+        assert!(matches!(again, Begin::Repeat(result) if *result == Ok(stored_at(7))));
+        assert!(matches!(identities.begin(&id("a"), 2), Begin::Conflict));
+        identities.begin(&id("b"), 1);
+        identities.settle(&id("b"), &stored(), at(start, 600), || false);
         assert!(
-            matches!(identities.begin(&id("a"), [2; 16]), Begin::First),
+            matches!(identities.begin(&id("a"), 2), Begin::First),
             "forgotten"
         );
     }
@@ -246,83 +249,77 @@ mod tests {
     #[tokio::test]
     async fn repeat_in_flight_waits_for_the_result() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), [1; 16]);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+        identities.begin(&id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
             panic!("not in flight");
         };
-        assert!(matches!(
-            identities.begin(&id("a"), [2; 16]),
-            Begin::Conflict
-        ));
-        identities.settle(&id("a"), &stored(), Instant::now(), false);
+        assert!(matches!(identities.begin(&id("a"), 2), Begin::Conflict));
+        identities.settle(&id("a"), &stored(), Instant::now(), || false);
         assert_eq!(*waiting.await.unwrap(), Ok(stored_at(7)));
     }
 
     #[tokio::test]
     async fn event_that_was_not_sent_is_forgotten_and_its_repeat_is_a_first() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), [1; 16]);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+        identities.begin(&id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
             panic!("not in flight");
         };
         identities.settle(
             &id("a"),
             &Arc::new(Err(EmitError::Closed)),
             Instant::now(),
-            false,
+            || false,
         );
         assert!(waiting.await.unwrap().is_err());
-        assert!(matches!(identities.begin(&id("a"), [2; 16]), Begin::First));
+        assert!(matches!(identities.begin(&id("a"), 2), Begin::First));
     }
 
     #[tokio::test]
     async fn abandoned_event_releases_its_repeats() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), [1; 16]);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), [1; 16]) else {
+        identities.begin(&id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
             panic!("not in flight");
         };
         identities.abandon(&id("a"));
         assert!(waiting.await.is_err());
-        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
+        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
     }
 
     #[test]
     fn spooled_event_is_remembered_while_the_spool_is_in_use() {
         let start = Instant::now();
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), [1; 16]);
-        identities.settle(&id("a"), &Arc::new(Ok(Delivery::Spooled)), start, true);
+        identities.begin(&id("a"), 1);
+        identities.settle(&id("a"), &Arc::new(Ok(Delivery::Spooled)), start, || true);
         let tick = |identities: &mut Identities, name: &str, seconds, in_use| {
-            identities.begin(&id(name), [1; 16]);
-            identities.settle(&id(name), &stored(), at(start, seconds), in_use);
+            identities.begin(&id(name), 1);
+            identities.settle(&id(name), &stored(), at(start, seconds), || in_use);
         };
         tick(&mut identities, "b", 700, true);
-        let again = identities.begin(&id("a"), [1; 16]);
-        assert!(matches!(again, Begin::Repeat(Delivery::Spooled)));
+        let again = identities.begin(&id("a"), 1);
+        assert!(matches!(again, Begin::Repeat(result) if *result == Ok(Delivery::Spooled)));
         tick(&mut identities, "c", 1_400, false);
-        assert!(matches!(identities.begin(&id("a"), [1; 16]), Begin::First));
+        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
     }
 
     #[test]
     fn bound_forgets_the_oldest_early_and_never_an_event_in_flight() {
         let start = Instant::now();
         let mut identities = Identities::new(2, WINDOW);
-        identities.begin(&id("flying"), [0; 16]);
+        identities.begin(&id("flying"), 0);
         let mut early = 0;
         for name in ["a", "b", "c", "d"] {
-            identities.begin(&id(name), [0; 16]);
-            early += identities.settle(&id(name), &stored(), start, true);
+            identities.begin(&id(name), 0);
+            early += identities.settle(&id(name), &stored(), start, || true);
         }
         assert_eq!((early, identities.len()), (2, 3));
         assert!(matches!(
-            identities.begin(&id("flying"), [0; 16]),
+            identities.begin(&id("flying"), 0),
             Begin::InFlight(_)
         ));
-        assert!(matches!(identities.begin(&id("a"), [0; 16]), Begin::First));
-        assert!(matches!(
-            identities.begin(&id("d"), [0; 16]),
-            Begin::Repeat(_)
-        ));
+        assert!(matches!(identities.begin(&id("a"), 0), Begin::First));
+        assert!(matches!(identities.begin(&id("d"), 0), Begin::Repeat(_)));
     }
 }

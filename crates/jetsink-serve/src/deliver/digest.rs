@@ -1,37 +1,32 @@
 //! A hash of an event's content. It distinguishes a repeat from another event with the same identity.
 
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+
 use jetsink::BinaryEvent;
-use sha2::{Digest as _, Sha256};
 
 use crate::identity::Digest;
 
-/// The bytes of an event's JSON.
-pub(crate) fn of_json(json: &[u8]) -> Digest {
-    start(Sha256::digest(json))
-}
+/// Hashes with a random key of this process, so that no sender can choose two contents of one hash.
+#[derive(Debug, Default)]
+pub(crate) struct Digests(RandomState);
 
-/// Attributes and data. Header order does not count: proxies change it.
-pub(crate) fn of_binary(event: &BinaryEvent) -> Digest {
-    let mut attributes: Vec<_> = event.attributes().collect();
-    attributes.sort_unstable();
-    let mut hash = Sha256::new();
-    for text in attributes
-        .into_iter()
-        .flat_map(|(name, value)| [name, value])
-    {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
+impl Digests {
+    /// The bytes of an event's JSON.
+    pub(crate) fn of_json(&self, json: &[u8]) -> Digest {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(json);
+        hasher.finish()
     }
-    // No text has this length.
-    hash.update(u64::MAX.to_be_bytes());
-    hash.update(event.data());
-    start(hash.finalize())
-}
 
-fn start(hash: impl AsRef<[u8]>) -> Digest {
-    let mut digest = Digest::default();
-    digest.copy_from_slice(&hash.as_ref()[..16]);
-    digest
+    /// Attributes and data. Header order does not count: proxies change it.
+    pub(crate) fn of_binary(&self, event: &BinaryEvent) -> Digest {
+        let mut attributes: Vec<_> = event.attributes().collect();
+        attributes.sort_unstable();
+        let mut hasher = self.0.build_hasher();
+        attributes.hash(&mut hasher);
+        hasher.write(event.data());
+        hasher.finish()
+    }
 }
 
 #[cfg(test)]
@@ -40,6 +35,7 @@ mod tests {
 
     #[test]
     fn order_of_headers_does_not_count_and_everything_else_does() {
+        let digests = Digests::default();
         let required = [
             ("id", "1"),
             ("source", "/s"),
@@ -49,7 +45,7 @@ mod tests {
         let event = |more: &[(&str, &str)], data: &'static str| {
             let all = more.iter().chain(&required);
             let all = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            of_binary(&BinaryEvent::new(all, data.into()).unwrap())
+            digests.of_binary(&BinaryEvent::new(all, data.into()).unwrap())
         };
         let one = event(&[("a", "1"), ("b", "2")], "x");
         assert_eq!(one, event(&[("b", "2"), ("a", "1")], "x"));

@@ -1,7 +1,9 @@
 //! Emits the events of one request: in order per subject, each identity once at a time.
 //!
-//! Emits run in a task of their own. A client that disconnects, or whose deadline passes, ends only its wait.
+//! An emit that was begun goes on in a task of its own if its client disconnects or its deadline passes: only the wait
+//! ends.
 
+mod detach;
 mod digest;
 mod once;
 
@@ -14,11 +16,12 @@ use jetsink::{Envelope, Publisher, Subject};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use digest::{of_binary, of_json};
+pub(crate) use digest::Digests;
 pub(crate) use once::Once;
 
 use crate::answer::problem::{Kind, Problem};
-use crate::identity::Digest;
+use crate::identity::{Digest, Shared};
+use detach::Detach;
 
 /// An event that can be emitted.
 #[derive(Debug)]
@@ -30,8 +33,9 @@ pub(crate) struct Ready {
 /// The outcome of one event of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
+    /// The result is `Ok`.
     Durable {
-        delivery: jetsink::Delivery,
+        result: Shared,
         is_repeat: bool,
     },
     Failed(Problem),
@@ -49,17 +53,15 @@ pub(crate) async fn one<P: Publisher + 'static>(
     event: Ready,
     deadline: Instant,
 ) -> Outcome {
-    let (sender, receiver) = oneshot::channel();
-    let once = Arc::clone(once);
-    tokio::spawn(async move {
-        let outcome = once.emit(event, deadline).await;
-        // The client went away.
-        let _ = sender.send(outcome);
-    });
-    match timeout_at(deadline, receiver).await {
-        Ok(Ok(outcome)) => outcome,
-        // The second one only if the task panicked.
-        Err(_) | Ok(Err(_)) => Outcome::Failed(still_in_flight()),
+    let task = Arc::clone(once);
+    let mut emit = Detach::new(async move { task.emit(event, deadline).await });
+    // The sink keeps its own deadline. A timer per request would cost more than it saves.
+    if Instant::now() + once.sink.deadline() <= deadline {
+        return emit.await;
+    }
+    match timeout_at(deadline, &mut emit).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::Failed(still_in_flight()),
     }
 }
 

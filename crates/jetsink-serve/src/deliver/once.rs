@@ -56,10 +56,13 @@ impl<P: Publisher> Once<P> {
             Ok(Delivery::Spooled) => None,
             _ => return,
         };
-        *self
+        let mut noted = self
             .disk_failure
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = failure;
+            .unwrap_or_else(PoisonError::into_inner);
+        if *noted != failure {
+            *noted = failure;
+        }
     }
 
     fn identities(&self) -> MutexGuard<'_, Identities> {
@@ -73,18 +76,15 @@ impl<P: Publisher> Once<P> {
         let Ready { envelope, digest } = event;
         // The gateway's bindings make one for each event.
         let Some(id) = envelope.message_id().cloned() else {
-            return outcome_of(&self.sink.emit(envelope).await, false);
+            return outcome_of(Arc::new(self.sink.emit(envelope).await), false);
         };
         loop {
             let begin = self.identities().begin(&id, digest);
             let waiting = match begin {
                 Begin::First => break,
-                Begin::Repeat(delivery) => {
+                Begin::Repeat(result) => {
                     self.meters.repeat();
-                    return Outcome::Durable {
-                        delivery,
-                        is_repeat: true,
-                    };
+                    return outcome_of(result, true);
                 }
                 Begin::Conflict => return Outcome::Failed(conflict()),
                 Begin::InFlight(waiting) => waiting,
@@ -95,16 +95,20 @@ impl<P: Publisher> Once<P> {
                 Ok(Ok(result)) if was_not_sent(&result) => {}
                 Ok(Ok(result)) => {
                     self.meters.repeat();
-                    return outcome_of(&result, true);
+                    return outcome_of(result, true);
                 }
                 Ok(Err(_)) => {}
             }
         }
-        let in_flight = InFlight { once: self, id };
+        let mut in_flight = InFlight {
+            once: self,
+            id,
+            is_settled: false,
+        };
         let result: Shared = Arc::new(self.sink.emit(envelope).await);
         self.note_disk(&result);
         in_flight.settle(&result);
-        outcome_of(&result, false)
+        outcome_of(result, false)
     }
 }
 
@@ -112,12 +116,16 @@ impl<P: Publisher> Once<P> {
 struct InFlight<'a, P: Publisher> {
     once: &'a Once<P>,
     id: MessageId,
+    is_settled: bool,
 }
 
 impl<P: Publisher> InFlight<'_, P> {
-    fn settle(&self, result: &Shared) {
-        let spool = self.once.sink.spool_status();
-        let in_use = spool.is_some_and(|spool| spool.events > 0);
+    fn settle(&mut self, result: &Shared) {
+        self.is_settled = true;
+        let in_use = || {
+            let spool = self.once.sink.spool_status();
+            spool.is_some_and(|spool| spool.events > 0)
+        };
         let now = Instant::now();
         let early = self.once.identities().settle(&self.id, result, now, in_use);
         if early > 0 {
@@ -128,8 +136,9 @@ impl<P: Publisher> InFlight<'_, P> {
 
 impl<P: Publisher> Drop for InFlight<'_, P> {
     fn drop(&mut self) {
-        // Nothing to do after a result.
-        self.once.identities().abandon(&self.id);
+        if !self.is_settled {
+            self.once.identities().abandon(&self.id);
+        }
     }
 }
 
@@ -137,12 +146,9 @@ fn was_not_sent(result: &Shared) -> bool {
     matches!(&**result, Err(error) if error.known() == Known::NotSent)
 }
 
-fn outcome_of(result: &Result<Delivery, EmitError>, is_repeat: bool) -> Outcome {
-    match result {
-        Ok(delivery) => Outcome::Durable {
-            delivery: delivery.clone(),
-            is_repeat,
-        },
+fn outcome_of(result: Shared, is_repeat: bool) -> Outcome {
+    match &*result {
+        Ok(_) => Outcome::Durable { result, is_repeat },
         Err(error) => Outcome::Failed(of_emit(error)),
     }
 }

@@ -1,19 +1,15 @@
 //! Places for requests in flight. One credential has at most half of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    by_name: HashMap<Arc<str>, usize>,
-}
 
 /// The places of a gateway.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
-    taken: Mutex<Taken>,
+    taken: AtomicUsize,
+    by_name: Mutex<HashMap<Arc<str>, usize>>,
 }
 
 /// One place, released by its drop.
@@ -27,45 +23,48 @@ impl Places {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
-            taken: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            by_name: Mutex::default(),
         })
     }
 
     /// Takes a place; `None` if all are taken, or half of them by this credential.
     pub(crate) fn take(self: &Arc<Self>, name: Option<&Arc<str>>) -> Option<Place> {
-        let mut taken = self.lock();
-        if taken.all >= self.max {
+        // The drop of this place releases it if the credential has no more.
+        let mut place = Place {
+            places: Arc::clone(self),
+            name: None,
+        };
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.max {
             return None;
         }
         if let Some(name) = name {
-            let by_name = taken.by_name.get(name).copied().unwrap_or_default();
-            if by_name >= self.max.div_ceil(2) {
-                return None;
+            let mut by_name = self.by_name();
+            let taken = by_name.entry(Arc::clone(name)).or_default();
+            if *taken >= self.max.div_ceil(2) {
+                return None; // `place` has no name yet, so its drop takes no lock
             }
-            *taken.by_name.entry(Arc::clone(name)).or_default() += 1;
+            *taken += 1;
+            place.name = Some(Arc::clone(name));
         }
-        taken.all += 1;
-        Some(Place {
-            places: Arc::clone(self),
-            name: name.cloned(),
-        })
+        Some(place)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_name(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        taken.all -= 1;
-        if let Some(name) = &self.name
-            && let Some(count) = taken.by_name.get_mut(name)
-        {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_name.remove(name);
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        if let Some(name) = &self.name {
+            let mut by_name = self.places.by_name();
+            if let Some(count) = by_name.get_mut(name) {
+                *count -= 1;
+                if *count == 0 {
+                    by_name.remove(name);
+                }
             }
         }
     }
