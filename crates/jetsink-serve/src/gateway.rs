@@ -1,38 +1,21 @@
-//! The gateway: its router, and the path of one request.
-//!
-//! 1. The host, the sender and a place, before anything of the body is read.
-//! 2. The body, within its limits.
-//! 3. Its events, each with an envelope; one invalid event refuses all.
-//! 4. Their delivery, and the answer.
+//! The gateway: its routes, its router, and its readiness.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::request::Parts;
-use axum::http::{Method, Request, Response};
+use axum::http::Request;
 use axum::routing::any;
-use bytes::Bytes;
-use jetsink::{
-    Binding, BindingError, ContentMode, Delivery, Envelope, MessageIdRule, Publisher, Sink,
-};
+use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink};
 use tokio::time::Instant;
 
-use crate::access::{Caller, TenantChoice, host};
-use crate::answer::outcome::of_binding;
-use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
-use crate::answer::receipt;
-use crate::deliver::{self, Digests, Once, Outcome, Ready};
+use crate::answer::problem::{Kind, Problem};
+use crate::deliver::{Digests, Once};
 use crate::identity::Identities;
-use crate::intake::body::{self, Budget};
+use crate::intake::body::Budget;
 use crate::intake::places::Places;
-use crate::listen::Client;
 use crate::meters::Meters;
-use crate::protocol::content::{Encoding, Mode};
-use crate::protocol::preference::Preferences;
-use crate::protocol::{batch, binary, webhook};
 use crate::settings::{GatewayError, GatewaySettings, Route};
 
 /// A gateway in front of a [`Sink`]. Clones share it.
@@ -61,23 +44,23 @@ impl<P> Clone for Gateway<P> {
     }
 }
 
-struct Inner<P> {
-    once: Arc<Once<P>>,
-    routes: Vec<BoundRoute>,
-    settings: GatewaySettings,
-    places: Arc<Places>,
-    budget: Budget,
-    meters: Arc<Meters>,
-    digests: Digests,
-    is_stopping: AtomicBool,
+pub(crate) struct Inner<P> {
+    pub(crate) once: Arc<Once<P>>,
+    pub(crate) routes: Vec<BoundRoute>,
+    pub(crate) settings: GatewaySettings,
+    pub(crate) places: Arc<Places>,
+    pub(crate) budget: Budget,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) digests: Digests,
+    pub(crate) is_stopping: AtomicBool,
 }
 
 /// A route with a binding for each way in.
-struct BoundRoute {
-    path: String,
-    names_tenant: bool,
-    structured: Binding,
-    binary: Binding,
+pub(crate) struct BoundRoute {
+    pub(crate) path: String,
+    pub(crate) names_tenant: bool,
+    pub(crate) structured: Binding,
+    pub(crate) binary: Binding,
 }
 
 impl BoundRoute {
@@ -93,12 +76,6 @@ impl BoundRoute {
             binary: binding.mode(stored(ContentMode::Binary)),
         }
     }
-}
-
-/// The events of a request.
-enum Events {
-    One(Ready),
-    Batch(Vec<Ready>),
 }
 
 impl<P: Publisher + 'static> Gateway<P> {
@@ -240,249 +217,5 @@ impl std::fmt::Display for Readiness {
             Self::SpoolFull => "the spool is full",
             Self::DiskFailed => "the spool's disk has failed",
         })
-    }
-}
-
-/// Counts a request whose client went away before the answer.
-struct Answering<'a> {
-    meters: &'a Meters,
-    started: Instant,
-    is_answered: bool,
-}
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.meters.abandoned();
-        }
-        self.meters.took(self.started.elapsed());
-    }
-}
-
-impl<P: Publisher + 'static> Inner<P> {
-    async fn handle(&self, route: usize, request: Request<Body>) -> Response<Body> {
-        let mut answering = Answering {
-            meters: &self.meters,
-            started: Instant::now(),
-            is_answered: false,
-        };
-        let (parts, body) = request.into_parts();
-        let response = match self.take(&self.routes[route], &parts, body).await {
-            Ok(response) => response,
-            Err(problem) => self.answer_problem(&problem, &[]),
-        };
-        answering.is_answered = true;
-        response
-    }
-
-    fn answer_problem(&self, problem: &Problem, events: &[EventReport]) -> Response<Body> {
-        self.meters.problem(problem.kind());
-        problem.response(events)
-    }
-
-    async fn take(
-        &self,
-        route: &BoundRoute,
-        parts: &Parts,
-        body: Body,
-    ) -> Result<Response<Body>, Problem> {
-        let client = parts
-            .extensions
-            .get::<Client>()
-            .cloned()
-            .unwrap_or_default();
-        if client.is_loopback {
-            host::check(parts, &self.settings.hosts)?;
-        }
-        if parts.method == Method::OPTIONS {
-            self.meters.options();
-            return Ok(webhook::options(&parts.headers));
-        }
-        if parts.method != Method::POST {
-            return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST"));
-        }
-        let caller = self.settings.access.caller(&parts.headers, &client)?;
-        let place = self.places.take(caller.name());
-        let Some(_place) = place else {
-            let detail =
-                "all places for requests in flight, or this credential's half of them, are taken";
-            return Err(Problem::new(Kind::TooManyRequests, detail));
-        };
-        let _in_flight = InFlight::new(&self.meters);
-        let mode = Mode::of(&parts.headers)?;
-        let encoding = Encoding::of(&parts.headers)?;
-        let preferences = Preferences::of(&parts.headers)?;
-        let limits = self.settings.body;
-        let (body, _held) =
-            body::read(body, &parts.headers, encoding, limits, &self.budget).await?;
-        let deadline = self.deadline(preferences);
-        let events = self.events(route, &caller, mode, parts, body)?;
-        match events {
-            Events::One(event) => {
-                let outcome = deliver::one(&self.once, event, deadline).await;
-                Ok(self.answer_one(outcome, preferences))
-            }
-            Events::Batch(events) => {
-                let outcomes = deliver::batch(&self.once, events, deadline).await;
-                Ok(self.answer_batch(outcomes, preferences))
-            }
-        }
-    }
-
-    fn deadline(&self, preferences: Preferences) -> Instant {
-        let longest = self.settings.deadline;
-        let shortened = preferences.deadline.unwrap_or(Duration::MAX);
-        Instant::now() + longest.min(shortened)
-    }
-
-    fn events(
-        &self,
-        route: &BoundRoute,
-        caller: &Caller,
-        mode: Mode,
-        parts: &Parts,
-        body: Bytes,
-    ) -> Result<Events, Problem> {
-        match mode {
-            Mode::Binary => {
-                let event = binary::read(&parts.headers, body)?;
-                let digest = self.digests.of_binary(&event);
-                let envelope = checked(route, caller, |choice| {
-                    route
-                        .binary
-                        .binary_envelope(&event, |tenant| choice.choose(tenant))
-                })?;
-                Ok(Events::One(Ready { envelope, digest }))
-            }
-            Mode::Structured => self.json(route, caller, body).map(Events::One),
-            Mode::Batched => {
-                let members = batch::split(&body, self.settings.max_batch)?;
-                let events = members.into_iter().enumerate().map(|(index, member)| {
-                    self.json(route, caller, member)
-                        .map_err(|problem| problem.of_event(index))
-                });
-                events.collect::<Result<_, _>>().map(Events::Batch)
-            }
-        }
-    }
-
-    /// A structured event, alone or in a batch.
-    fn json(&self, route: &BoundRoute, caller: &Caller, json: Bytes) -> Result<Ready, Problem> {
-        let digest = self.digests.of_json(&json);
-        let envelope = checked(route, caller, |choice| {
-            route
-                .structured
-                .envelope_with_tenant(json, |tenant| choice.choose(tenant))
-        })?;
-        Ok(Ready { envelope, digest })
-    }
-
-    fn answer_one(&self, outcome: Outcome, preferences: Preferences) -> Response<Body> {
-        match outcome {
-            Outcome::Failed(problem) => self.answer_problem(&problem, &[]),
-            outcome => {
-                self.meters.accepted(1);
-                receipt::single(&result_of(outcome), preferences.wants_receipt)
-            }
-        }
-    }
-
-    fn answer_batch(&self, outcomes: Vec<Outcome>, preferences: Preferences) -> Response<Body> {
-        let problem = worst(&outcomes);
-        let reports = outcomes
-            .into_iter()
-            .enumerate()
-            .map(|(index, outcome)| EventReport {
-                index,
-                result: result_of(outcome),
-            });
-        let reports: Vec<EventReport> = reports.collect();
-        match problem {
-            Some(problem) => self.answer_problem(&problem, &reports),
-            None => {
-                self.meters.accepted(reports.len());
-                receipt::batch(&reports, preferences.wants_receipt)
-            }
-        }
-    }
-}
-
-struct InFlight<'a>(&'a Meters);
-
-impl<'a> InFlight<'a> {
-    fn new(meters: &'a Meters) -> Self {
-        meters.in_flight.increment(1);
-        Self(meters)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.decrement(1);
-    }
-}
-
-/// Makes an envelope, and checks that its sender may send it.
-fn checked(
-    route: &BoundRoute,
-    caller: &Caller,
-    make: impl FnOnce(&mut TenantChoice<'_>) -> Result<Envelope, BindingError>,
-) -> Result<Envelope, Problem> {
-    let mut choice = TenantChoice {
-        caller,
-        names_tenant: route.names_tenant,
-        refusal: None,
-    };
-    let envelope = make(&mut choice);
-    if let Some(refusal) = choice.refusal {
-        return Err(refusal);
-    }
-    let envelope = envelope.map_err(|error| of_binding(&error))?;
-    caller.check_subject(envelope.subject())?;
-    Ok(envelope)
-}
-
-/// The problem of a batch: one that a repeat can solve comes first, since senders drop a batch at 422. `None` if all
-/// events are durable.
-fn worst(outcomes: &[Outcome]) -> Option<Problem> {
-    let problems = || {
-        outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Failed(problem) => Some(problem),
-            Outcome::Durable { .. } | Outcome::NotTried => None,
-        })
-    };
-    let unknown = problems().find(|problem| problem.kind() == Kind::OutcomeUnknown);
-    let passing = || problems().find(|problem| problem.kind().is_passing());
-    if let Some(problem) = unknown.or_else(passing).or_else(|| problems().next()) {
-        return Some(problem.clone());
-    }
-    let is_tried = |outcome: &Outcome| !matches!(outcome, Outcome::NotTried);
-    if outcomes.iter().all(is_tried) {
-        return None;
-    }
-    let detail =
-        "the deadline passed before all events were sent; the same request sends the others";
-    Some(Problem::new(Kind::OutcomeUnknown, detail))
-}
-
-fn result_of(outcome: Outcome) -> EventResult {
-    match outcome {
-        Outcome::Failed(problem) => problem.result(),
-        Outcome::NotTried => EventResult::NotTried,
-        Outcome::Durable { result, is_repeat } => match &*result {
-            Ok(Delivery::Stored {
-                stream,
-                sequence,
-                duplicate,
-            }) => EventResult::Stored {
-                stream: stream.clone(),
-                sequence: *sequence,
-                duplicate: *duplicate || is_repeat,
-            },
-            // Spooled, or a later kind of delivery: durable in any case.
-            _ => EventResult::Spooled {
-                duplicate: is_repeat,
-            },
-        },
     }
 }

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-// Layers, from the top: admin and listen; gateway; deliver and identity, intake and access; protocol and answer.
+// Layers, from the top: admin and listen; gateway and request; deliver and identity, intake and access; protocol and answer.
 mod access;
 mod admin;
 mod answer;
@@ -12,6 +12,7 @@ mod listen;
 mod meters;
 mod protocol;
 mod reload;
+mod request;
 mod settings;
 
 pub use access::token::NewToken;

@@ -400,6 +400,34 @@ pub(crate) const TRIALS: &[Trial] = &[
         processes: 2,
     },
     Trial {
+        name: "gateway-crashes",
+        passes: "the gateway with a spool is killed under load while its broker is killed and frozen, and its clients retry: each event stored once, in order per client, no answer after its deadline",
+        test: Test {
+            package: "jetsink-cli",
+            file: Some("trial_serve"),
+            path: None,
+            features: &[],
+        },
+        full: 100,
+        quick: 8,
+        counts: Counts::Random("ends"),
+        processes: 1,
+    },
+    Trial {
+        name: "gateway-requests",
+        passes: "requests with random damage: the gateway answers on, stores only valid events, each that it accepted, and forwards no other header",
+        test: Test {
+            package: "jetsink-serve",
+            file: Some("trial_requests"),
+            path: None,
+            features: &[],
+        },
+        full: 100_000,
+        quick: 2_000,
+        counts: Counts::Random("requests"),
+        processes: 1,
+    },
+    Trial {
         name: "rotations",
         passes: "the command follows a log of up to 20,000 lines a second that is rotated every 0.05 to 2 s (renamed, with late writers, compressed, removed, copytruncate) while it is stalled or killed and its broker is away: each line stored once, in order, or its loss reported",
         test: Test {
