@@ -19,6 +19,7 @@ use tower_service::Service as _;
 use tracing::debug;
 
 use super::Client;
+use super::idle::Activity;
 use super::server::ServerSettings;
 use super::tls::{TlsSettings, names};
 use crate::meters::Meters;
@@ -95,21 +96,29 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (router, client) = (self.router, self.client);
+        let activity = Arc::new(Activity::new());
+        let in_service = Arc::clone(&activity);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(client.clone());
             // A router is always ready.
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            let activity = Arc::clone(&in_service);
+            async move {
+                let _active = activity.begin();
+                answer.await
+            }
         });
         let stream = TokioIo::new(stream);
         let settings = self.settings;
         let _ = match version {
             Version::Http1 => {
                 let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(settings.header_time)
                     .max_buf_size(settings.max_header_bytes)
                     .serve_connection(stream, service);
-                self.watcher.watch(connection).await
+                tokio::select! {
+                    ended = self.watcher.watch(connection) => ended,
+                    () = activity.idle(settings.header_time) => Ok(()),
+                }
             }
             Version::Http2 => {
                 let list_size = u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX);

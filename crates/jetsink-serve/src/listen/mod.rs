@@ -1,6 +1,7 @@
 //! Listeners: TCP, TLS, Unix sockets, and sockets of systemd. Each request carries its [`Client`].
 
 mod connection;
+mod idle;
 mod server;
 mod tls;
 mod unix;
