@@ -144,7 +144,8 @@ async fn the_child_replays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_are_served_soon_after_their_replay_was_killed() {
     let trial = Trial::new("tenants", 2_000);
-    let tenants = trial.count();
+    // With fewer, replay may have ended before it is killed.
+    let tenants = trial.count().max(500);
     let events = EVENTS_PER_TENANT * tenants;
 
     let (server, folder) = (server_with_events().await, tempfile::tempdir().unwrap());
@@ -190,7 +191,7 @@ async fn tenants_are_served_soon_after_their_replay_was_killed() {
          {first:.2?}, the last after {rest:.2?}: {total:.2} times the plain replay in all"
     );
     // The former replay needed 187 s to the first event of 100,000 tenants.
-    let (longest, most) = if variable("JETSINK_TRIAL_COUNT").is_some() {
+    let (longest, most) = if tenants >= 100_000 {
         (Duration::from_secs(2), 1.5)
     } else {
         (Duration::from_secs(20), f64::INFINITY)
@@ -258,7 +259,8 @@ async fn silent_stream_delays_no_other_stream() {
     assert_eq!(messages(&server).await, healthy);
     assert_eq!(sink.spool_status().unwrap().events, silent);
     // The former replay needed 173 s.
-    let longest = if variable("JETSINK_TRIAL_COUNT").is_some() {
+    let is_counted = variable("JETSINK_TRIAL_COUNT").is_some();
+    let longest = if is_counted && silent >= 640 {
         Duration::from_secs(2)
     } else {
         Duration::from_secs(20)

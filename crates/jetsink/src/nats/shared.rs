@@ -134,7 +134,8 @@ impl Shared {
         let (company, alone) = match self.caution(envelope, bytes)? {
             Caution::None => (Company::Any, None),
             Caution::Alone { checked } => {
-                let answers = checked && self.answers_now(session, deadline).await;
+                // Rare: boxed, so that the future of every other publish stays small.
+                let answers = checked && Box::pin(self.answers_now(session, deadline)).await;
                 let sent = SentAlone {
                     at: Instant::now(),
                     server: answers.then(|| session.server_id()),
@@ -206,7 +207,8 @@ impl Shared {
             match PendingAnswer::register(&self.link, session, publish)? {
                 Some(waiter) => break waiter,
                 None if Instant::now() >= deadline => return Err(PublishError::ClientBusy),
-                None => sleep(TRY_AGAIN).await,
+                // Rare: boxed, so that the future of every publish stays small.
+                None => Box::pin(sleep(TRY_AGAIN)).await,
             }
         };
         let reply = session.reply(waiter.token);
@@ -410,7 +412,7 @@ impl Shared {
         match self.acknowledgement(&answer) {
             Err(PublishError::NoStream) => {
                 let reason = self.why_no_responders(session, subject.as_str(), deadline);
-                Err(reason.await)
+                Err(Box::pin(reason).await)
             }
             Err(error) => Err(wire::blame_headers(error, envelope)),
             acknowledged => acknowledged,

@@ -1,11 +1,14 @@
 //! Reads the message ids that streams have stored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::catch_up::{Cluster, StreamInfo};
@@ -30,11 +33,16 @@ use crate::sync::lock;
 /// With more filters the stream is read whole: a consumer's filters must fit into its request.
 const MAX_FILTERS: usize = 64;
 
+/// A stream that takes so much longer than the first one that was read is left for a later look-up; twice the first
+/// one's time, if that is more.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Receives the subject and the id of each message.
 type Visit<'a> = dyn FnMut(&str, &str) + Send + 'a;
 
 /// Visits the message ids stored under the subjects of `events`, in all streams that capture them. Streams are
-/// read at the same time: one that does not answer delays no other.
+/// read at the same time. One that takes much longer than the others is in the result as unanswered, so that it delays
+/// no other: the next look-up of its subjects begins without the others.
 pub(crate) async fn stored_ids(
     shared: &Shared,
     session: &Session,
@@ -51,7 +59,8 @@ pub(crate) async fn stored_ids(
     let domains: BTreeMap<&str, &str> = domains.collect();
     let groups = by_stream(shared, session, events, &domains).await?;
     let visit = Mutex::new(visit);
-    let readings = groups.into_iter().map(|(stream, events)| {
+    let groups: Vec<(StreamRef, Vec<&Envelope>)> = groups.into_iter().collect();
+    let readings = groups.iter().enumerate().map(|(at, (stream, events))| {
         let visit = &visit;
         async move {
             let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
@@ -63,8 +72,8 @@ pub(crate) async fn stored_ids(
             let reading = Reading {
                 shared,
                 session,
-                stream: &stream,
-                events: &events,
+                stream,
+                events,
                 baseline: after.get(stream.name.as_str()),
             };
             let read = reading.read(&mut visit_one).await;
@@ -74,7 +83,7 @@ pub(crate) async fn stored_ids(
                     newest.gaps(&subjects, kept)
                 }
                 Ok(Some(reason)) => vec![Gap::new(owned(&subjects), reason)],
-                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) if concerns_all(&error) => return (at, Err(error)),
                 Err(error) => {
                     warn!(stream = %stream.name, %error, "a stream can't be looked up");
                     let was_deleted = matches!(&error, PublishError::Refused(refusal)
@@ -87,12 +96,30 @@ pub(crate) async fn stored_ids(
                     vec![Gap::new(owned(&subjects), reason)]
                 }
             };
-            Ok(gaps)
+            (at, Ok(gaps))
         }
     });
+    let mut readings: FuturesUnordered<_> = readings.collect();
+    let mut unread: BTreeSet<usize> = (0..groups.len()).collect();
     let mut gaps = Vec::new();
-    for read in join_all(readings).await {
+    let started = Instant::now();
+    let mut until = None;
+    loop {
+        let read = match until {
+            None => readings.next().await,
+            Some(until) => timeout_at(until, readings.next()).await.unwrap_or(None),
+        };
+        let Some((at, read)) = read else { break };
+        unread.remove(&at);
         gaps.extend(read?);
+        until.get_or_insert_with(|| Instant::now() + GRACE.max(2 * started.elapsed()));
+    }
+    for at in unread {
+        let subjects = groups[at].1.iter().map(|event| event.subject().clone());
+        let late = PublishError::AckTimeout {
+            broker_answers: true,
+        };
+        gaps.push(Gap::new(subjects.collect(), GapReason::Unanswered(late)));
     }
     Ok(if gaps.is_empty() {
         StoredIds::Visited
