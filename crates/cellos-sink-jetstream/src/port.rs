@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
-    Acknowledgement, Baselines, Connection, EachAlone, Envelope, Known, NatsPublisher,
+    Acknowledgement, Baselines, Connection, Envelope, Known, NatsPublisher, PerMessageWindow,
     PublishError, Scope, StoredId, StoredIds, Window,
 };
 use tokio::sync::watch;
@@ -47,9 +47,9 @@ impl jetsink::Publisher for Port {
         }
     }
 
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         match self {
-            Self::Nats(publisher) => publisher.keeps_deadline(),
+            Self::Nats(publisher) => publisher.enforces_deadline(),
             Self::Scripted(_) => false,
         }
     }
@@ -57,7 +57,7 @@ impl jetsink::Publisher for Port {
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
         match self {
             Self::Nats(publisher) => publisher.window(connection),
-            Self::Scripted(_) => Box::new(EachAlone::new(self)),
+            Self::Scripted(_) => Box::new(PerMessageWindow::new(self)),
         }
     }
 
@@ -113,8 +113,8 @@ mod tests {
         let server = NatsServer::start().await.unwrap();
         let settings = ConnectSettings::new(&server.url()).unwrap();
         let publisher = NatsPublisher::connect(settings).await.unwrap();
-        let keeps = publisher.keeps_deadline();
+        let keeps = publisher.enforces_deadline();
         assert!(keeps);
-        assert_eq!(Port::Nats(publisher).keeps_deadline(), keeps);
+        assert_eq!(Port::Nats(publisher).enforces_deadline(), keeps);
     }
 }

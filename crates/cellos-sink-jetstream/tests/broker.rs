@@ -145,7 +145,7 @@ async fn a_sink_may_start_while_the_broker_is_down_and_stores_within_a_second_of
         let took = started.elapsed();
         assert!(took < deadline + Duration::from_millis(100), "{took:?}");
     }
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let returned = Instant::now();
     while let Err(error) = sink.emit(&event("acme")).await {
         assert!(returned.elapsed() < Duration::from_secs(1), "{error}");
@@ -212,7 +212,7 @@ async fn with_a_spool_a_service_starts_without_a_broker_and_the_next_one_deliver
         .output()
         .unwrap();
     assert_eq!(without_broker.status.code(), Some(0), "{without_broker:?}");
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     assert!(stored_by(&server).await.is_empty());
 
     let settings = ConnectSettings::new(&server.url()).unwrap();
@@ -246,7 +246,7 @@ async fn spool_opens_again_right_after_a_drop() {
         sink.emit(&event("acme")).await.unwrap();
         drop(sink);
     }
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let _sink = JetStreamEventSink::builder(ConnectSettings::new(&server.url()).unwrap(), TEMPLATE)
         .spool(SpoolSettings::new(folder.path()))
         .connect()
@@ -287,7 +287,7 @@ async fn the_sinks_of_a_process_share_the_spool_that_the_variable_names() {
     child(server.url());
     server.kill().unwrap();
     child(server.url());
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
 
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let sink = JetStreamEventSink::builder(settings, TEMPLATE)

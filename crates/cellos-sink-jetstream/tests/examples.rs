@@ -66,7 +66,7 @@ async fn the_cells_run_whatever_the_broker_does_and_each_event_is_stored_kept_or
     assert_eq!(kept(&file), 6);
     ended(&printed(spooling).await, 6, 0);
 
-    broker.start_again().await.unwrap();
+    broker.restart().await.unwrap();
     ended(
         &printed(supervisor(&broker, &file, Some(&spool))).await,
         6,

@@ -184,7 +184,7 @@ async fn trouble(server: &mut NatsServer, end: End, dice: &mut Dice) {
         sleep(Duration::from_millis(100)).await;
         server.kill().unwrap();
         sleep(outage).await;
-        return server.start_again().await.unwrap();
+        return server.restart().await.unwrap();
     }
     let kind = match end {
         // By way of the spool, and back.

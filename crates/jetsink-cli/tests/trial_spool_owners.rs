@@ -21,7 +21,7 @@ use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use delivery_audit::{Event, Findings};
 use jetsink::{
-    Acknowledgement, Delivery, Envelope, PublishError, Publisher, Sink, SinkSettings, SpoolFile,
+    Acknowledgement, Delivery, Envelope, OfflineSpool, PublishError, Publisher, Sink, SinkSettings,
     SpoolSettings, Subject,
 };
 use nats_local::{NatsServer, StoredMessage};
@@ -134,7 +134,7 @@ fn damage(folder: &Path, dice: &mut Dice) {
 fn readable(folder: &Path) -> Vec<(String, Bytes)> {
     let alone = tempfile::tempdir().unwrap();
     copy(folder, alone.path());
-    let spool = SpoolFile::open(alone.path()).unwrap();
+    let spool = OfflineSpool::open(alone.path()).unwrap();
     let mut events = Vec::new();
     let visit = |event: jetsink::SpooledEvent| {
         let subject = event.envelope.subject().to_string();

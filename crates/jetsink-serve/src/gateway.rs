@@ -58,7 +58,7 @@ pub(crate) struct Inner<P> {
 /// A route with a binding for each way in.
 pub(crate) struct BoundRoute {
     pub(crate) path: String,
-    pub(crate) names_tenant: bool,
+    pub(crate) has_tenant: bool,
     pub(crate) structured: Binding,
     pub(crate) binary: Binding,
 }
@@ -71,7 +71,7 @@ impl BoundRoute {
         let stored = |received| settings.mode.unwrap_or(received);
         Self {
             path: route.path,
-            names_tenant: route.template.names_tenant(),
+            has_tenant: route.template.has_tenant(),
             structured: binding.clone().mode(stored(ContentMode::Structured)),
             binary: binding.mode(stored(ContentMode::Binary)),
         }

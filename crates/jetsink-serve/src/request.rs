@@ -225,7 +225,7 @@ fn checked(
 ) -> Result<Envelope, Problem> {
     let mut choice = TenantChoice {
         caller,
-        names_tenant: route.names_tenant,
+        has_tenant: route.has_tenant,
         refusal: None,
     };
     let envelope = make(&mut choice);

@@ -132,7 +132,7 @@ async fn without_a_broker_or_a_stream_senders_are_told_to_repeat() {
     let report = batch.json();
     assert_eq!(report["events"][0]["outcome"], "failed");
     assert_eq!(report["events"][1]["outcome"], "not-tried");
-    broker.start_again().await.unwrap();
+    broker.restart().await.unwrap();
     let started = Instant::now();
     while batch.status != 202 {
         assert!(started.elapsed() < Duration::from_secs(20), "{batch:?}");
@@ -224,7 +224,7 @@ async fn spooled_event_is_answered_once_synced_and_its_repeat_is_a_duplicate() {
             ("spooled", "true")
         );
     }
-    broker.start_again().await.unwrap();
+    broker.restart().await.unwrap();
     let started = Instant::now();
     while sink.spool_status().unwrap().events > 0 {
         assert!(

@@ -226,7 +226,7 @@ async fn suffer(
     let cpu_share = share_of_a_core(cpu_time("self") - cpu, began.elapsed());
     let delivered = sink.status().delivered;
     match fault {
-        Fault::Killed => server.start_again().await.unwrap(),
+        Fault::Killed => server.restart().await.unwrap(),
         Fault::Frozen => server.thaw().unwrap(),
     }
     let back = Instant::now();

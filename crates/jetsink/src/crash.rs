@@ -15,11 +15,11 @@
 pub const POINTS: &[&str] = &[
     "spool.before-commit",
     "spool.after-commit",
-    "spool.told",
+    "spool.acknowledged",
     "replay.sent",
     "replay.acknowledged",
     "replay.removed",
-    "settle.looked-up",
+    "reconcile.looked-up",
     "close.before-note",
     "close.after-note",
     "position.written",

@@ -65,17 +65,17 @@ pub use publish::retry::{self, with_retry};
 pub use publisher::baseline::{Baseline, Baselines};
 pub use publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 pub use publisher::window::{Sent, Window};
-pub use publisher::{Connection, EachAlone, Publisher};
+pub use publisher::{Connection, PerMessageWindow, Publisher};
 
 // Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;
-pub use admin::query::{StreamQuery, StreamReading, StreamStart};
+pub use admin::query::{StreamContent, StreamQuery, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};
 #[doc(inline)]
 pub use admin::streams;
 pub use message::export::{ExportError, event_json};
 pub use nats::stream_name::{StreamName, StreamNameError};
-pub use spool::{DeadLetter, SpoolCheck, SpoolFile, SpoolLoss, SpoolStatus, SpooledEvent};
+pub use spool::{DeadLetter, OfflineSpool, SpoolCheck, SpoolLoss, SpoolStatus, SpooledEvent};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]

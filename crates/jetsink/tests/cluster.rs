@@ -184,7 +184,7 @@ async fn the_streams_leader_is_killed_and_comes_back() {
     let fault = async |cluster: &mut NatsCluster| {
         let leader = cluster.leader("EVENTS").await.unwrap();
         let elected = killed_and_replaced(cluster, leader).await;
-        cluster.server(leader).start_again().await.unwrap();
+        cluster.server(leader).restart().await.unwrap();
         cluster.await_replicas("EVENTS").await.unwrap();
         elected
     };
@@ -199,9 +199,9 @@ async fn leader_of_the_sinks_connections_enters_lame_duck_mode() {
         // Otherwise it is another server than the one that the sinks are connected to.
         assert_eq!(cluster.leader("EVENTS").await.unwrap(), leader);
         cluster.server(leader).lame_duck().unwrap();
-        cluster.server(leader).await_end().await.unwrap();
+        cluster.server(leader).wait_for_exit().await.unwrap();
         let gone = Instant::now();
-        cluster.server(leader).start_again().await.unwrap();
+        cluster.server(leader).restart().await.unwrap();
         cluster.await_replicas("EVENTS").await.unwrap();
         gone
     };
@@ -214,7 +214,7 @@ async fn all_three_are_restarted_one_after_another() {
     let fault = async |cluster: &mut NatsCluster| {
         for number in 0..NatsCluster::SIZE {
             cluster.server(number).stop().unwrap();
-            cluster.server(number).start_again().await.unwrap();
+            cluster.server(number).restart().await.unwrap();
             cluster.await_replicas("EVENTS").await.unwrap();
             // As an operator who checks the cluster before the next restart.
             sleep(Duration::from_secs(3)).await;
@@ -268,7 +268,7 @@ async fn the_quorum_is_lost_and_comes_back() {
         }
         sleep(Duration::from_secs(10)).await;
         for number in two {
-            cluster.server(number).start_again().await.unwrap();
+            cluster.server(number).restart().await.unwrap();
         }
         cluster.leader("EVENTS").await.unwrap();
         Instant::now()

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamQuery, StreamReading};
+use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamContent, StreamQuery};
 use nats_local::NatsCluster;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How many events of the last subject there are; one was acknowledged.
 async fn read_last(publisher: &NatsPublisher) -> Result<usize, PublishError> {
-    let query = StreamQuery::new(StreamReading::HeadersOnly).subjects(["events.last"]);
+    let query = StreamQuery::new(StreamContent::HeadersOnly).subjects(["events.last"]);
     let mut reader = publisher
         .admin()
         .read_stream(&"EVENTS".parse().unwrap(), query)
@@ -57,7 +57,7 @@ async fn every_server_returns_the_acknowledged_events() {
     }
     let last = jetstream.publish("events.last", "x".into()).await.unwrap();
     last.await.unwrap();
-    cluster.server(behind).start_again().await.unwrap();
+    cluster.server(behind).restart().await.unwrap();
 
     let started_again = Instant::now();
     let (mut complete, mut refused) = (0, 0);

@@ -82,7 +82,7 @@ async fn drained(sink: &NatsSink) {
 /// Sends all events by one pipeline. Returns the payloads of those that were stored, and the errors.
 async fn publish(sink: &NatsSink, events: Vec<Envelope>) -> (Vec<Bytes>, Vec<EmitError>) {
     let window = NonZeroUsize::new(256).unwrap();
-    let mut pipeline = sink.pipeline(window).patience(PATIENCE);
+    let mut pipeline = sink.pipeline(window).max_outage(PATIENCE);
     let mut payloads = Vec::new();
     for event in events {
         payloads.push(event.payload().clone());
@@ -172,7 +172,7 @@ async fn spooled_event_over_the_users_payload_limit_becomes_a_dead_letter() {
         }
         sink.emit(event).await.unwrap();
     }
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     drained(&sink).await;
     assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
     assert!(connections(&sink) <= FEW_CONNECTIONS);
@@ -219,7 +219,7 @@ async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter(
             expected.push(payload.clone());
             sink.emit(event("events.a", payload)).await.unwrap();
         }
-        server.start_again().await.unwrap();
+        server.restart().await.unwrap();
         drained(&sink).await;
         assert_eq!(sink.spool_status().unwrap().dead_letters, 1, "{position}");
         println!("{position}: {} endings", proxy.endings());
@@ -246,7 +246,7 @@ async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
         expected.push(payload.clone());
         sink.emit(event("events.a", payload)).await.unwrap();
     }
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     drained(&sink).await;
     assert!(proxy.endings() > 0);
     assert_eq!(sink.spool_status().unwrap().dead_letters, 0);
@@ -279,7 +279,7 @@ async fn broker_that_restarts_again_and_again_makes_no_dead_letter() {
                 emitted.await.unwrap();
             }
         }
-        server.start_again().await.unwrap();
+        server.restart().await.unwrap();
     }
     drained(&sink).await;
     assert_eq!(sink.spool_status().unwrap().dead_letters, 0);

@@ -84,7 +84,7 @@ async fn spool_keeps_events_without_a_broker_and_the_next_run_delivers_them_firs
         "{printed}"
     );
 
-    broker.start_again().await.unwrap();
+    broker.restart().await.unwrap();
     let (ok, printed, _) = ended(&mut again).await;
     assert!(ok);
     assert!(
@@ -205,7 +205,7 @@ async fn http_answers_by_the_outcome_and_shuts_down_gracefully() {
     assert_eq!(code, 503);
     assert!(text.contains("not sent"), "{text}");
 
-    broker.start_again().await.unwrap();
+    broker.restart().await.unwrap();
     becomes_ready(address).await;
     let (code, _) = request(address, "POST /events", &EVENT.replace("\"1\"", "\"2\"")).await;
     assert_eq!(code, 201);

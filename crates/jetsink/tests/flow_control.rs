@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamReader, StreamReading};
+use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamContent, StreamReader};
 use nats_local::{Impairment, NatsServer, TcpProxy};
 use tokio::time::sleep;
 
@@ -32,7 +32,7 @@ async fn reader(port: u16) -> (NatsPublisher, StreamReader) {
     let publisher = NatsPublisher::connect(settings).await.unwrap();
     let reader = publisher
         .admin()
-        .read_stream(&"EVENTS".parse().unwrap(), StreamReading::Whole)
+        .read_stream(&"EVENTS".parse().unwrap(), StreamContent::Full)
         .await;
     (publisher, reader.unwrap())
 }

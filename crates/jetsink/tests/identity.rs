@@ -177,7 +177,7 @@ async fn spooled_event_with_a_refused_header_becomes_a_dead_letter() {
         .await
         .unwrap();
     sink.emit(event("events.a", "behind")).await.unwrap();
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let receipt = sink.close(Duration::from_secs(30)).await;
     assert_eq!((receipt.spooled, receipt.dead_letters), (0, 1));
     assert_eq!(payloads(&server).await, ["before", "behind"]);

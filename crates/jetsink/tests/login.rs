@@ -59,7 +59,7 @@ async fn logins_work_or_fail_with_a_reason_and_no_secret_is_in_any_log_line_or_e
             .unwrap_err()
             .to_string(),
     );
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
 
     let in_url = format!("nats://app:sw0rdfish@127.0.0.1:{}", server.port());
     let token_in_url = format!("nats://sw0rdfish@127.0.0.1:{}", server.port());

@@ -85,7 +85,7 @@ async fn credentials_file_is_read_again_for_each_connection() {
     server.kill().unwrap();
     let revoked = account.server_config(&[&first]).unwrap();
     server.reconfigure(&revoked).unwrap();
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let old = folder.path().join("old.creds");
     std::fs::write(&old, &first.credentials).unwrap();
     refused(to(&server).credentials_file(&old)).await;
@@ -129,7 +129,7 @@ async fn replaced_certificates_are_used_for_mutual_tls() {
     std::fs::copy(path("root.pem"), old.path().join("root.pem")).unwrap();
     server.kill().unwrap();
     put(&TlsFiles::generate(true).unwrap(), folder.path());
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     back_again(&sink).await;
     refused(settings.root_certificates(old.path().join("root.pem"))).await;
 }
@@ -155,7 +155,7 @@ async fn over_a_websocket() {
     let url = format!("ws://{}", port.address());
     let sink = logged_in(ConnectSettings::new(&url).unwrap()).await;
     server.kill().unwrap();
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     back_again(&sink).await;
 }
 

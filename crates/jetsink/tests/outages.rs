@@ -138,7 +138,7 @@ async fn client_receives_no_message_without_a_connection() {
         let result = jetsink::Publisher::publish(sink.publisher(), &envelope, deadline).await;
         assert_eq!(result, Err(PublishError::NotConnected));
     }
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     sleep(Duration::from_secs(1)).await;
     let after = emit(&sink, "events.a", "after".into()).await;
     after.result.unwrap();
@@ -165,7 +165,7 @@ async fn sink_that_starts_without_a_broker_delivers_once_it_is_reachable() {
         (error.known(), error.scope()),
         (Known::NotSent, Scope::Broker)
     );
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let back = Instant::now();
     while emit(&sink, "events.a", "late".into()).await.result.is_err() {
         assert!(back.elapsed() < Duration::from_secs(5), "never connected");

@@ -73,7 +73,7 @@ async fn pipeline_stores_each_event_once_in_order_over_kills_and_freezes() {
     };
     let load = async {
         let window = NonZeroUsize::new(256).unwrap();
-        let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
+        let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
         let mut numbers = 0..count;
         let mut acknowledged = Vec::new();
         let mut pushed = std::collections::VecDeque::new();
@@ -134,7 +134,7 @@ async fn pipelines_that_fill_the_clients_queue_store_each_event_once_in_order() 
     let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
     let window = NonZeroUsize::new(MAX_WINDOW).unwrap();
     let count = MAX_WINDOW + 1_000;
-    let pipeline = || sink.pipeline(window).patience(Duration::from_secs(100));
+    let pipeline = || sink.pipeline(window).max_outage(Duration::from_secs(100));
     server.freeze().unwrap();
     let thaw = async {
         // Longer than the deadline: all of it expires, and is sent again with the ids it had.

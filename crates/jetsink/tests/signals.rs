@@ -86,7 +86,7 @@ async fn metrics_and_status_show_an_outage() {
     assert_eq!(seen("jetsink_connected"), 0.0);
     let opened = r#"jetsink_circuit_transitions_total{scope="broker",to="open"}"#;
     assert_eq!(seen(opened), 1.0);
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     becomes(&metrics, "jetsink_connected", 1.0).await;
     assert_eq!(seen("jetsink_connections_total"), 2.0);
     emit(&sink, "events.a", "again".into())
@@ -120,7 +120,7 @@ async fn metrics_and_status_show_an_outage() {
     sleep(Duration::from_millis(1_500)).await;
     assert!(seen("jetsink_spool_oldest_event_age_seconds") >= 1.0);
     assert!(sink.status().to_string().contains("; spool: 3 events"));
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     becomes(&metrics, "jetsink_spool_events", 0.0).await;
     assert_eq!(seen("jetsink_replayed_events_total"), 3.0);
     assert_eq!(seen("jetsink_spool_oldest_event_age_seconds"), 0.0);

@@ -119,7 +119,7 @@ async fn spans_trace_an_event_to_the_stream_and_to_the_disk() {
     assert_eq!(disk["subject"], "events.b");
     assert_eq!(disk["message_id"], id.replace(".1", ".2"));
 
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     spans.next("connect").await;
     let replay = loop {
         let replay = spans.next("replay").await;

@@ -145,7 +145,7 @@ async fn next_process_delivers_events_spooled_without_a_broker() {
 
     let sink = spooling(&server, folder.path()).await;
     assert_eq!(sink.spool_status().unwrap().events, 50);
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let receipt = sink.close(PATIENCE).await;
     assert_eq!((receipt.delivered, receipt.spooled), (50, 0));
     assert_as_if_nothing_had_happened(&server, &emitted).await;

@@ -86,7 +86,7 @@ async fn spool_and_replay() {
     let sink = Arc::new(sink.await.unwrap());
     // Warm-up: fills the caches and starts the threads.
     spool(&sink, WARM_UP).await;
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let before = replayed(&sink).await;
     server.kill().unwrap();
 
@@ -99,7 +99,7 @@ async fn spool_and_replay() {
         "{before} KiB, then {piled_up} KiB"
     );
 
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let started = Instant::now();
     let highest = replayed(&sink).await;
     let took = started.elapsed();

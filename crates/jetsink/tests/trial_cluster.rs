@@ -78,19 +78,19 @@ async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Infli
         Fault::LeaderKilled => {
             cluster.server(leader).kill().unwrap();
             let _ = cluster.leader(stream).await.unwrap();
-            cluster.server(leader).start_again().await.unwrap();
+            cluster.server(leader).restart().await.unwrap();
         }
         Fault::RollingRestart => {
             for number in 0..NatsCluster::SIZE {
                 cluster.server(number).stop().unwrap();
-                cluster.server(number).start_again().await.unwrap();
+                cluster.server(number).restart().await.unwrap();
                 whole(cluster).await;
             }
         }
         Fault::LameDuck => {
             cluster.server(leader).lame_duck().unwrap();
-            cluster.server(leader).await_end().await.unwrap();
-            cluster.server(leader).start_again().await.unwrap();
+            cluster.server(leader).wait_for_exit().await.unwrap();
+            cluster.server(leader).restart().await.unwrap();
         }
         Fault::LeaderCutOff(time) => {
             cluster.partition(leader);
@@ -114,7 +114,7 @@ async fn inflict(fault: Fault, cluster: &mut NatsCluster, stream: &str) -> Infli
             }
             sleep(time).await;
             for number in two {
-                cluster.server(number).start_again().await.unwrap();
+                cluster.server(number).restart().await.unwrap();
             }
         }
     }

@@ -12,7 +12,7 @@ use async_nats::jetstream::stream::Config;
 use common::*;
 use jetsink::{
     ConnectSettings, Delivery, NatsPublisher, Publisher as _, Sink, SinkSettings, SpoolSettings,
-    StreamReading, WhenUnconfirmed,
+    StreamContent, WhenUnconfirmed,
 };
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tempfile::TempDir;
@@ -134,7 +134,7 @@ impl World {
         let stream = stream.parse().unwrap();
         let admin = self.sink.publisher().admin();
         let mut reader = admin
-            .read_stream(&stream, StreamReading::Whole)
+            .read_stream(&stream, StreamContent::Full)
             .await
             .unwrap();
         let mut payloads = Vec::new();
@@ -190,12 +190,12 @@ async fn stream_that_was_restored_from_an_older_store_is_read_from_its_beginning
     let older = tempfile::tempdir().unwrap();
     world.server.stop().unwrap();
     copy(&world.server.folder().join("store"), older.path());
-    world.server.start_again().await.unwrap();
+    world.server.restart().await.unwrap();
     world.establish_a_baseline("events.a").await;
     world.server.stop().unwrap();
     std::fs::remove_dir_all(world.server.folder().join("store")).unwrap();
     copy(older.path(), &world.server.folder().join("store"));
-    world.server.start_again().await.unwrap();
+    world.server.restart().await.unwrap();
     // It stores nothing that could show the new sequence numbers.
     let mut connection = world.sink.publisher().connection().unwrap();
     let up = connection.wait_for(|connection| connection.up);

@@ -76,7 +76,7 @@ impl NatsServerBuilder {
     /// [`NatsLocalError`] if there is no binary, or if the server does not answer within 20 s.
     pub async fn start(self) -> Result<NatsServer, NatsLocalError> {
         let mut server = self.prepare()?;
-        server.start_again().await?;
+        server.restart().await?;
         Ok(server)
     }
 

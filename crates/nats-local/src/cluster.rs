@@ -62,7 +62,7 @@ impl NatsCluster {
             node.server.launch()?;
         }
         for node in &mut cluster.nodes {
-            node.server.await_answer().await?;
+            node.server.wait_until_ready().await?;
         }
         let jetstream = cluster.jetstream().await?;
         agreed("a meta leader", async || {

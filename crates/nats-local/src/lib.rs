@@ -17,7 +17,7 @@
 //! server.freeze()?;
 //! server.thaw()?;
 //! server.kill()?;
-//! server.start_again().await?; // same port, same files
+//! server.restart().await?; // same port, same files
 //! # Ok(())
 //! # }
 //! ```

@@ -138,11 +138,11 @@ impl NatsServer {
     /// Kills the server and starts it again after `time`.
     ///
     /// # Errors
-    /// As [`kill`](Self::kill) and [`start_again`](Self::start_again).
+    /// As [`kill`](Self::kill) and [`restart`](Self::restart).
     pub async fn kill_for(&mut self, time: Duration) -> Result<(), NatsLocalError> {
         self.kill()?;
         tokio::time::sleep(time).await;
-        self.start_again().await
+        self.restart().await
     }
 
     /// Freezes the server and thaws it after `time`.
@@ -167,7 +167,7 @@ impl NatsServer {
     ///
     /// # Errors
     /// [`NatsLocalError`] if the server does not run, or if it runs for another minute.
-    pub async fn await_end(&mut self) -> Result<(), NatsLocalError> {
+    pub async fn wait_for_exit(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_END;
         loop {
             if Instant::now() > give_up {
@@ -197,16 +197,16 @@ impl NatsServer {
     ///
     /// # Errors
     /// [`NatsLocalError`] if the server runs already, or if it does not answer within 20 s.
-    pub async fn start_again(&mut self) -> Result<(), NatsLocalError> {
+    pub async fn restart(&mut self) -> Result<(), NatsLocalError> {
         self.launch()?;
-        self.await_answer().await
+        self.wait_until_ready().await
     }
 
     /// Waits until the server answers, after [`launch`](Self::launch).
     ///
     /// # Errors
     /// [`NatsLocalError::NotReady`] if the server ended, or if it does not answer within 20 s.
-    pub async fn await_answer(&mut self) -> Result<(), NatsLocalError> {
+    pub async fn wait_until_ready(&mut self) -> Result<(), NatsLocalError> {
         let give_up = Instant::now() + TIME_TO_START;
         loop {
             if self.answers().await {

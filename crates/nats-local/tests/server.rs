@@ -22,7 +22,7 @@ async fn a_killed_server_comes_back_at_its_port_with_its_streams() {
     let port = server.port();
     server.stop().unwrap();
     assert!(server.client().await.is_err());
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     assert_eq!(server.port(), port);
     publish(&server, "two").await;
     let messages = stored(&server.jetstream().await.unwrap(), "EVENTS")

@@ -216,7 +216,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(crate) async fn start_broker(&mut self) -> Result<()> {
-        Ok(self.server.start_again().await?)
+        Ok(self.server.restart().await?)
     }
 }
 

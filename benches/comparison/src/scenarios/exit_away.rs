@@ -62,7 +62,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
         });
     }
     child.wait().await?;
-    server.start_again().await?;
+    server.restart().await?;
     let next = contender.open(&server.url(), spool.path()).await?;
     let (tally, _) = settled(&server, &ledger, QUIET).await?;
     drop(next);

@@ -24,7 +24,7 @@ pub(super) async fn run(contender: Contender) -> Result<Findings> {
     server.kill()?;
     sleep(Duration::from_secs(1)).await;
     let away = in_turn(&sink.client, 1, EMITS, AT_MOST).await?;
-    server.start_again().await?;
+    server.restart().await?;
     let (tally, _) = settled(&server, &away, QUIET_AFTER_OUTAGE).await?;
     let mut findings = Findings::default();
     findings

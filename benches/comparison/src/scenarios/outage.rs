@@ -25,7 +25,7 @@ pub(super) async fn killed(contender: Contender, outage: Duration) -> Result<Fin
         server.kill()?;
         let (from, from_unix_nanos) = (Instant::now(), unix_nanos());
         sleep(outage).await;
-        server.start_again().await?;
+        server.restart().await?;
         Ok(back(from, from_unix_nanos))
     })
     .await?;

@@ -13,7 +13,7 @@ mod progress;
 
 use bytes::Bytes;
 use delivery_audit::{Content, Message as Compared, Verdict};
-use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamReading};
+use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamContent};
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
@@ -58,7 +58,7 @@ async fn by_ledger(
     let failed = |error| failure(arguments, error);
     let reading = publisher
         .admin()
-        .read_stream(&arguments.stream, StreamReading::Whole);
+        .read_stream(&arguments.stream, StreamContent::Full);
     let mut reader = reading.await.map_err(failed)?;
     let progress = Progress::of_messages(arguments.progress, reader.stored());
     let meanings = Meanings::new()?;
@@ -120,7 +120,7 @@ async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<
     let failed = |error| failure(arguments, error);
     let reading = publisher
         .admin()
-        .read_stream(&arguments.stream, StreamReading::HeadersOnly);
+        .read_stream(&arguments.stream, StreamContent::HeadersOnly);
     let mut reader = reading.await.map_err(failed)?;
     let progress = Progress::of_messages(arguments.progress, reader.stored());
     let mut gaps = MessageIdGaps::new(arguments.show);

@@ -157,7 +157,7 @@ impl Broker {
                 FaultKind::Freeze => server.freeze()?,
                 FaultKind::Restart => {
                     server.stop()?;
-                    server.start_again().await?;
+                    server.restart().await?;
                 }
                 // Scripts for one server contain no other fault.
                 _ => server.kill()?,
@@ -174,7 +174,7 @@ impl Broker {
                     FaultKind::Restart => {
                         for number in 0..NatsCluster::SIZE {
                             cluster.server(number).stop()?;
-                            cluster.server(number).start_again().await?;
+                            cluster.server(number).restart().await?;
                             cluster.await_replicas(&first).await?;
                         }
                     }
@@ -236,7 +236,7 @@ impl Broker {
 
 async fn heal(server: &mut NatsServer) -> Result<(), NatsLocalError> {
     if server.pid().is_none() {
-        return server.start_again().await;
+        return server.restart().await;
     }
     server.thaw()
 }

@@ -1,6 +1,6 @@
 //! Reads the streams of a drill.
 
-use jetsink::{Binding, NatsPublisher, StreamName, StreamQuery, StreamReading, StreamStart};
+use jetsink::{Binding, NatsPublisher, StreamContent, StreamName, StreamQuery, StreamStart};
 
 use super::event::{Events, Stored};
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ pub(super) async fn read_back(
         stream: stream.to_string(),
         error,
     };
-    let query = StreamQuery::new(StreamReading::Whole).start(StreamStart::Sequence(after + 1));
+    let query = StreamQuery::new(StreamContent::Full).start(StreamStart::Sequence(after + 1));
     let mut messages = reader
         .admin()
         .read_stream(stream, query)

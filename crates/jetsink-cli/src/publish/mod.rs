@@ -69,7 +69,7 @@ async fn publish(settings: &Settings, input: Input, report: Report) -> Result<u8
         Some(window) => sink.pipeline(window),
         None => sink.pipeline(MAX_ADAPTIVE_WINDOW).adaptive(),
     };
-    let pipeline = pipeline.patience(settings.max_outage);
+    let pipeline = pipeline.max_outage(settings.max_outage);
     run.publish(input, &sink, pipeline).await?;
     if sink.has_spool() {
         run.empty_spool(&sink, dead_before).await?;

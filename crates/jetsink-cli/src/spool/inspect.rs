@@ -2,7 +2,7 @@
 
 use indicatif::HumanBytes;
 use jetsink::event::CloudEvent;
-use jetsink::{Envelope, SpoolError, SpoolFile, SpooledEvent, Validation};
+use jetsink::{Envelope, OfflineSpool, SpoolError, SpooledEvent, Validation};
 use serde_json::json;
 
 use super::arguments::{Export, InSpool};
@@ -67,7 +67,7 @@ pub(super) fn list(arguments: &InSpool) -> Result<u8, SpoolError> {
 
 /// Reads all, and changes nothing.
 pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
-    let check = SpoolFile::verify(&arguments.directory)?;
+    let check = OfflineSpool::verify(&arguments.directory)?;
     if arguments.json {
         output::print(
             &json!({

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use jetsink::{SpoolError, SpoolFile};
+use jetsink::{OfflineSpool, SpoolError};
 
 use crate::output;
 
 /// Opens a spool. Damage is reported, with exit code 1.
-pub(super) fn open(directory: &Path) -> Result<(SpoolFile, u8), SpoolError> {
-    let spool = SpoolFile::open(directory)?;
+pub(super) fn open(directory: &Path) -> Result<(OfflineSpool, u8), SpoolError> {
+    let spool = OfflineSpool::open(directory)?;
     if let Some(loss) = spool.loss() {
         output::note(&loss.to_string());
     }

@@ -82,7 +82,7 @@ fn described(plan: &StreamPlan, changed: bool) -> serde_json::Value {
     let changes = plan.changes().iter().map(|change| {
         let (kind, reason) = match change.kind {
             ChangeKind::Safe => ("safe", None),
-            ChangeKind::Shrinks => ("shrinks", None),
+            ChangeKind::Reduces => ("shrinks", None),
             ChangeKind::Impossible { reason } => ("impossible", Some(reason)),
         };
         json!({

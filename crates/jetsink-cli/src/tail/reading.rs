@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    NatsPublisher, PublishError, StoredEvent, StreamQuery, StreamReader, StreamReading,
+    NatsPublisher, PublishError, StoredEvent, StreamContent, StreamQuery, StreamReader,
     StreamStart, SubjectPattern,
 };
 use tokio::task::JoinHandle;
@@ -43,15 +43,13 @@ impl<'a> Reading<'a> {
         follows: bool,
     ) -> Result<&mut StreamReader, PublishError> {
         self.close_reader().await;
-        let mut query = StreamQuery::new(StreamReading::Whole)
-            .start(start)
-            .subjects(
-                self.plan
-                    .filter
-                    .at_the_broker()
-                    .iter()
-                    .map(SubjectPattern::as_str),
-            );
+        let mut query = StreamQuery::new(StreamContent::Full).start(start).subjects(
+            self.plan
+                .filter
+                .at_the_broker()
+                .iter()
+                .map(SubjectPattern::as_str),
+        );
         if follows {
             query = query.following();
         }

@@ -230,7 +230,7 @@ async fn a_spools_export_is_a_ledger_and_excuses_what_waits_in_it() {
         server.kill().unwrap();
         let spooling = ["--spool", spool, "--max-outage", "0"];
         assert_code(&publish(&rest, &spooling), 4);
-        server.start_again().await.unwrap();
+        server.restart().await.unwrap();
         let export = command("spool", &["export", spool]).output().unwrap();
         assert_code(&export, 0);
         let left = folder.path().join("left.jsonl");

@@ -74,7 +74,7 @@ async fn metrics_health_and_readiness_are_served_while_it_publishes() {
     server.kill().unwrap();
     assert!(answers(address, "/readyz", 503).starts_with("reconnecting"));
     assert_eq!(get(address, "/healthz").0, 200);
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     // A circuit closes by a publish.
     writeln!(input, "{}", event(2)).unwrap();
     answers(address, "/readyz", 200);

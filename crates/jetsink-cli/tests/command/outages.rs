@@ -86,7 +86,7 @@ async fn a_broker_that_stays_away_ends_it_with_3_and_the_place_to_resume() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 3);
     let line = resume_line(&output);
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let rest = run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat());
     assert_code(&rest, 0);
     let findings = findings(&lines, &there(&server).await);

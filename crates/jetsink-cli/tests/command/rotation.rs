@@ -186,7 +186,7 @@ async fn a_reader_that_an_outage_stalls_loses_nothing_under_any_kind_of_rotation
                 }
             }
         }
-        server.start_again().await.unwrap();
+        server.restart().await.unwrap();
         until_stored(&server, lines.len()).await;
         // The copy of a truncated file is looked for at the end of its lines.
         let output = end(child);

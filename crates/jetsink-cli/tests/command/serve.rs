@@ -192,7 +192,7 @@ async fn it_starts_without_a_broker_and_waits_for_the_spool_of_its_predecessor()
     first.signal(Signal::SIGTERM);
     assert_eq!(first.code(), Some(0));
     let address = second.line("listening on http://");
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let started = Instant::now();
     while there(&server).await.is_empty() {
         assert!(

@@ -86,7 +86,7 @@ async fn what_is_published_without_a_broker_waits_can_be_looked_at_and_is_replay
     let without = spool(&["replay", directory, "-s", &url, "--wait", "100ms"]);
     assert_code(&without, 4);
     assert!(stdout(&without).starts_with("0 events delivered, 102 left"));
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let replayed = spool(&["replay", directory, "-s", &url]);
     assert_code(&replayed, 0);
     assert!(stdout(&replayed).starts_with("102 events delivered, 0 left"));
@@ -194,7 +194,7 @@ async fn every_exported_line_can_be_published_again_and_replay_never_validates()
             }
         }
 
-        server.start_again().await.unwrap();
+        server.restart().await.unwrap();
         assert_code(&spool(&["replay", directory, "-s", &url]), 0);
         assert_eq!(there(&server).await.len(), input.len());
     }
@@ -223,7 +223,7 @@ async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted
         "0",
     ];
     assert_code(&run(&[&flags[..], &[as_text(&large)]].concat()), 4);
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let replay = || spool(&["replay", directory, "-s", &url]);
     let buried = replay();
     assert_code(&buried, 1);
@@ -380,7 +380,7 @@ async fn what_nobody_takes_is_told_with_its_reason_and_can_be_discarded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_spool_is_waited_for_while_patience_lasts() {
+async fn a_full_spool_is_waited_for_while_the_maximum_outage_lasts() {
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let url = server.url();
@@ -400,7 +400,7 @@ async fn a_full_spool_is_waited_for_while_patience_lasts() {
         SAMPLES,
     ]);
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);
     let summary = json(&output);
@@ -438,7 +438,7 @@ async fn a_spool_is_bounded_by_bytes_and_by_age() {
     let events = json(&spool(&["status", directory, "--json"]))["events"].clone();
     assert!((1..102).contains(&events.as_u64().unwrap()), "{events}");
 
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let flags = [
         "-s",
         &server.url(),

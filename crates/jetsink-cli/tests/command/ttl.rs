@@ -103,7 +103,7 @@ async fn an_event_that_expires_in_the_spool_becomes_a_dead_letter() {
     );
     assert_code(&output, 4);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     let replay = ["replay", "-s", &url, as_text(&spool)];
     let output = command("spool", &replay).output().unwrap();
     assert_code(&output, 1);

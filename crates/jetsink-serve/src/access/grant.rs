@@ -21,7 +21,7 @@ pub(crate) struct Grant {
 pub(crate) struct TenantChoice<'a> {
     pub(crate) caller: &'a Caller,
     /// Whether the route's subjects depend on the tenant.
-    pub(crate) names_tenant: bool,
+    pub(crate) has_tenant: bool,
     pub(crate) refusal: Option<Problem>,
 }
 
@@ -69,7 +69,7 @@ impl TenantChoice<'_> {
 
     /// Data that cannot be read may belong to any tenant.
     fn refuse_unreadable<'t>(&mut self) -> Option<Cow<'t, str>> {
-        if self.names_tenant {
+        if self.has_tenant {
             let detail = "the event's tenant cannot be read, since its data is not JSON; use a credential of one tenant";
             self.refusal = Some(Problem::new(Kind::EventRefused, detail));
         }

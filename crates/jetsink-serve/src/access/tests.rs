@@ -18,7 +18,7 @@ fn grant(subjects: &[&str], tenants: &[&str]) -> Caller {
 fn choose(caller: &Caller, tenant: EventTenant<'static>) -> Result<Option<String>, Kind> {
     let mut choice = grant::TenantChoice {
         caller,
-        names_tenant: true,
+        has_tenant: true,
         refusal: None,
     };
     let chosen = choice.choose(tenant).map(Cow::into_owned);

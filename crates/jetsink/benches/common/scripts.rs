@@ -39,7 +39,7 @@ impl Publisher for Away {
         Err(PublishError::NotConnected)
     }
 
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         true
     }
 }
@@ -52,7 +52,7 @@ impl Publisher for AtOnce {
         Ok(Acknowledgement::new("", 1))
     }
 
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         true
     }
 }

@@ -9,9 +9,9 @@ use crate::message::pattern::SubjectPattern;
 
 /// The part of each message that a [`StreamReader`](crate::StreamReader) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamReading {
+pub enum StreamContent {
     /// The whole message.
-    Whole,
+    Full,
     /// All except the payload, which is empty.
     HeadersOnly,
 }
@@ -34,12 +34,12 @@ pub enum StreamStart {
 }
 
 /// Selects the messages that [`read_stream`](crate::Admin::read_stream) reads. The default is all messages of
-/// all subjects, first to last. A [`StreamReading`] converts into that.
+/// all subjects, first to last. A [`StreamContent`] converts into that.
 ///
 /// ```
-/// use jetsink::{StreamQuery, StreamReading, StreamStart};
+/// use jetsink::{StreamQuery, StreamContent, StreamStart};
 ///
-/// let news_of_acme = StreamQuery::new(StreamReading::Whole)
+/// let news_of_acme = StreamQuery::new(StreamContent::Full)
 ///     .start(StreamStart::New)
 ///     .subjects(["cellos.events.acme"])
 ///     .following();
@@ -47,21 +47,21 @@ pub enum StreamStart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct StreamQuery {
-    pub(super) reading: StreamReading,
+    pub(super) reading: StreamContent,
     pub(super) start: StreamStart,
     pub(super) subjects: Vec<String>,
     pub(super) follows: bool,
 }
 
-impl From<StreamReading> for StreamQuery {
-    fn from(reading: StreamReading) -> Self {
+impl From<StreamContent> for StreamQuery {
+    fn from(reading: StreamContent) -> Self {
         Self::new(reading)
     }
 }
 
 impl StreamQuery {
     /// Selects all messages of the stream.
-    pub fn new(reading: StreamReading) -> Self {
+    pub fn new(reading: StreamContent) -> Self {
         Self {
             reading,
             start: StreamStart::First,
@@ -92,7 +92,7 @@ impl StreamQuery {
 
     /// Adds the query to a consumer's configuration. New messages are those after `last`.
     pub(super) fn amend(&self, config: &mut Value, last: u64) {
-        config["headers_only"] = (self.reading == StreamReading::HeadersOnly).into();
+        config["headers_only"] = (self.reading == StreamContent::HeadersOnly).into();
         if !self.subjects.is_empty() {
             config["filter_subjects"] = json!(self.subjects);
         }

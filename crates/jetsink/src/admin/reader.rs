@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Admin;
-use super::query::{StreamQuery, StreamReading};
+use super::query::{StreamContent, StreamQuery};
 use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
@@ -51,7 +51,7 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    fn got(got: Got, stored_at: SystemTime, reading: StreamReading) -> Self {
+    fn got(got: Got, stored_at: SystemTime, reading: StreamContent) -> Self {
         let headers = got.headers.as_ref();
         let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
         Self {
@@ -61,8 +61,8 @@ impl StoredEvent {
             is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
             subject: got.subject,
             payload: match reading {
-                StreamReading::Whole => got.payload,
-                StreamReading::HeadersOnly => Bytes::new(),
+                StreamContent::Full => got.payload,
+                StreamContent::HeadersOnly => Bytes::new(),
             },
             headers: got.headers,
         }
@@ -113,7 +113,7 @@ fn pairs(headers: Option<&HeaderMap>) -> Vec<(&str, &str)> {
 /// #     publisher: &jetsink::NatsPublisher,
 /// #     stream: &jetsink::StreamName,
 /// # ) -> Result<(), jetsink::PublishError> {
-/// let mut reader = publisher.admin().read_stream(stream, jetsink::StreamReading::Whole).await?;
+/// let mut reader = publisher.admin().read_stream(stream, jetsink::StreamContent::Full).await?;
 /// while let Some(event) = reader.next().await? {
 ///     println!("{} {}", event.sequence, event.subject);
 /// }
@@ -166,11 +166,11 @@ impl Admin<'_> {
     /// `CONSUMER.DELETE.<stream>.*` is optional.
     ///
     /// ```no_run
-    /// use jetsink::{NatsPublisher, StreamReading};
+    /// use jetsink::{NatsPublisher, StreamContent};
     ///
     /// # async fn example(publisher: &NatsPublisher) -> Result<(), Box<dyn std::error::Error>> {
     /// let stream = "EVENTS".parse()?;
-    /// let mut reader = publisher.admin().read_stream(&stream, StreamReading::HeadersOnly).await?;
+    /// let mut reader = publisher.admin().read_stream(&stream, StreamContent::HeadersOnly).await?;
     /// while let Some(event) = reader.next().await? {
     ///     println!("{} {} {:?}", event.sequence, event.subject, event.message_id);
     /// }

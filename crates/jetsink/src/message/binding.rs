@@ -169,7 +169,7 @@ impl Binding {
     /// [`BindingError`]: not a valid CloudEvent, no valid subject (a tenant id that is refused, for example), or, in
     /// binary mode, no valid headers. Nothing was sent, and the same event always returns the same error.
     pub fn envelope(&self, json: Bytes) -> Result<Envelope, BindingError> {
-        self.envelope_expiring(json, self.template.names_tenant(), |tenant| tenant.named())
+        self.envelope_expiring(json, self.template.has_tenant(), |tenant| tenant.named())
     }
 
     /// As [`envelope`](Self::envelope), but `choose` decides the tenant: it gets the one that the event names, and

@@ -118,7 +118,7 @@ impl SubjectTemplate {
 
     /// Whether the tenant decides the subject.
     #[must_use]
-    pub fn names_tenant(&self) -> bool {
+    pub fn has_tenant(&self) -> bool {
         self.placeholders()
             .any(|placeholder| placeholder.value == Value::Tenant)
     }
@@ -190,7 +190,7 @@ impl SubjectTemplate {
             return Ok(subject.clone());
         }
         let mut tenant = tenant.map(Cow::Borrowed);
-        if let (true, Some(id)) = (self.names_tenant(), &mut tenant) {
+        if let (true, Some(id)) = (self.has_tenant(), &mut tenant) {
             match policy {
                 TenantPolicy::Encode if id.len() <= MAX_TENANT_ID => {
                     *id = Cow::Owned(encode_token(id).into_owned());

@@ -119,7 +119,7 @@ impl Publisher for NatsPublisher {
         self.shared.publish_in(&session, envelope, deadline).await
     }
 
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         true
     }
 

@@ -42,7 +42,7 @@ pub use crate::publisher::window::MAX_WINDOW;
 use crate::spool::Spool;
 use in_flight::InFlightSet;
 use queue::Queue;
-use settling::Patience;
+use settling::OutageLimit;
 use spool_side::SpoolSide;
 use width::Width;
 
@@ -58,7 +58,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 ///
 /// # async fn example<P: Publisher>(sink: &Sink<P>, envelopes: Vec<Envelope>) -> Result<(), EmitError> {
 /// let window = NonZeroUsize::new(512).unwrap();
-/// let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(30));
+/// let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
 /// let mut envelopes = envelopes.into_iter();
 /// loop {
 ///     while pipeline.has_room() && let Some(envelope) = envelopes.next() {
@@ -79,7 +79,7 @@ pub struct Pipeline<'a, P> {
     in_flight: InFlightSet<'a>,
     spool_side: Option<SpoolSide<'a>>,
     phase: Phase,
-    patience: Patience,
+    outage_limit: OutageLimit,
     stopped: bool,
     /// `None` for replay, whose events are not emits.
     emits: Option<&'a InFlight>,
@@ -102,7 +102,7 @@ impl<P: Publisher> Direct<P> {
             in_flight: InFlightSet::new(self.publisher().connection()),
             spool_side: None,
             phase: Phase::Sending,
-            patience: Patience::default(),
+            outage_limit: OutageLimit::default(),
             stopped: false,
             emits: None,
         }
@@ -125,8 +125,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Keep it below the stream's duplicate window (2 minutes by default): after that the broker no
     /// longer recognizes an envelope that it stored at the first attempt.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience.limit = patience;
+    pub fn max_outage(mut self, max_outage: Duration) -> Self {
+        self.outage_limit.limit = max_outage;
         self
     }
 

@@ -140,7 +140,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         let is_full = matches!(room, Err(SpoolError::Full { .. }));
         if is_full
             && side.spool.can_hold(&envelope)
-            && self.patience.next_try(now, LOOK_AGAIN).is_some()
+            && self.outage_limit.next_try(now, LOOK_AGAIN).is_some()
         {
             side.held.insert_until_room(subject.clone());
             return self.queue.stays_queued(number);

@@ -17,7 +17,7 @@ impl<P: Publisher> Pipeline<'_, P> {
         self.width.settled(&result);
         match result {
             Ok(delivery) => {
-                self.patience.succeeded();
+                self.outage_limit.succeeded();
                 self.queue.entry_mut(number).state = State::Settled(Ok(delivery));
             }
             Err(error) => self.failed(number, error),
@@ -73,10 +73,10 @@ impl<P: Publisher> Pipeline<'_, P> {
         }
         match error {
             EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
-                self.patience.next_try(now, open.retry_after)
+                self.outage_limit.next_try(now, open.retry_after)
             }
             EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
-                self.patience.next_try(now, LOOK_AGAIN)
+                self.outage_limit.next_try(now, LOOK_AGAIN)
             }
             EmitError::Failed(failed) => {
                 let failures = self.queue.entry(number).failures;
@@ -100,14 +100,14 @@ impl<P: Publisher> Pipeline<'_, P> {
 
 /// How long a failing broker is tried again before its failure becomes the result.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct OutageLimit {
     pub(super) limit: Duration,
     /// The first failure since the last success.
     failing_since: Option<Instant>,
 }
 
-impl Patience {
-    /// The time to the next try of a failing broker; `None` once patience has run out.
+impl OutageLimit {
+    /// The time to the next try of a failing broker; `None` once the maximum outage has passed.
     pub(super) fn next_try(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
         let failing_since = *self.failing_since.get_or_insert(now);
         let patient_until = failing_since + self.limit;

@@ -68,7 +68,7 @@ impl SinkSettings {
     /// How often one emit may try while the circuit is closed: again only after a failure that is
     /// [transient](crate::PublishError::is_transient), after waits of 100 ms, 400 ms, 1.6 s … where they fit into
     /// the deadline. A probe is always one attempt. In a [`Pipeline`](crate::Pipeline) this counts for
-    /// a subject's failures; the broker's are tried again by its patience.
+    /// a subject's failures; the broker's are tried again until its maximum outage has passed.
     ///
     /// # Errors
     /// [`SettingsError::MaxAttempts`] for 0.

@@ -71,7 +71,7 @@ pub trait Publisher: Send + Sync {
 
     /// Whether [`publish`](Self::publish) always ends by its deadline. If not, which is the default, the
     /// sink sets a timer around each publish.
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         false
     }
 
@@ -84,13 +84,13 @@ pub trait Publisher: Send + Sync {
     ///
     /// The default sends each envelope as a publish of its own, over any connection. A publisher whose
     /// [`connection`](Self::connection) is not `None` must override it, at least with
-    /// [`EachAlone::with`].
+    /// [`PerMessageWindow::with`].
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_>
     where
         Self: Sized,
     {
         let _ = connection;
-        Box::new(EachAlone::new(self))
+        Box::new(PerMessageWindow::new(self))
     }
 
     /// Passes to `visit` the message ids of the events stored under the subjects of `events` (one event
@@ -143,12 +143,12 @@ type Flight<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
 type Publish<'a> = dyn Fn(u64, Arc<Envelope>, Instant) -> Flight<'a> + Send + 'a;
 
 /// A window in which each envelope is a publish of its own. The default of [`Publisher::window`].
-pub struct EachAlone<'a> {
+pub struct PerMessageWindow<'a> {
     publish: Box<Publish<'a>>,
     flights: FuturesUnordered<Flight<'a>>,
 }
 
-impl<'a> EachAlone<'a> {
+impl<'a> PerMessageWindow<'a> {
     /// Sends by [`Publisher::publish`].
     pub fn new<P: Publisher>(publisher: &'a P) -> Self {
         Self::over(Box::new(move |number, envelope, deadline| {
@@ -181,7 +181,7 @@ impl<'a> EachAlone<'a> {
     }
 }
 
-impl Window for EachAlone<'_> {
+impl Window for PerMessageWindow<'_> {
     fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
         let flight = (self.publish)(number, Arc::clone(envelope), deadline);
         self.flights.push(flight);
@@ -203,7 +203,7 @@ pub(crate) async fn publish_once<P: Publisher>(
 ) -> Result<Acknowledgement, PublishError> {
     let publish = publisher.publish(envelope, deadline);
     // A publisher that keeps its deadline returns a more precise error than a timer.
-    if publisher.keeps_deadline() {
+    if publisher.enforces_deadline() {
         return publish.await;
     }
     by_deadline(deadline, publish).await
@@ -220,9 +220,9 @@ async fn by_deadline(
         }))
 }
 
-impl fmt::Debug for EachAlone<'_> {
+impl fmt::Debug for PerMessageWindow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EachAlone")
+        f.debug_struct("PerMessageWindow")
             .field("in_flight", &self.flights.len())
             .finish_non_exhaustive()
     }

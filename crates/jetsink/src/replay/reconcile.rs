@@ -137,7 +137,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         self.spool.written().await?;
         let mut candidates = Candidates::read(self.spool, &due, &unreconciled).await?;
         let looked_up = self.look_up(&baselines, &mut candidates).await?;
-        crash::point("settle.looked-up");
+        crash::point("reconcile.looked-up");
         let gaps = match looked_up {
             StoredIds::Visited | StoredIds::Unsupported => Vec::new(),
             StoredIds::VisitedExcept(gaps) => gaps,

@@ -97,7 +97,7 @@ use log::opening::Access;
 #[cfg(test)]
 use log::reader;
 use log::writer::Log;
-pub use offline::{DeadLetter, SpoolCheck, SpoolFile, SpooledEvent};
+pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 use queue::{Dying, Writer};
 pub(crate) use reading::Reading;
 pub(crate) use record::{DeadRecord, Record};

@@ -54,7 +54,7 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// What [`SpoolFile::verify`] found.
+/// What [`OfflineSpool::verify`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolCheck {
@@ -71,15 +71,15 @@ pub struct SpoolCheck {
 /// A spool opened by its keeper, while no sink has it open. Blocking.
 ///
 /// ```no_run
-/// use jetsink::SpoolFile;
+/// use jetsink::OfflineSpool;
 ///
-/// let spool = SpoolFile::open("/var/lib/app/spool".as_ref())?;
+/// let spool = OfflineSpool::open("/var/lib/app/spool".as_ref())?;
 /// println!("{} events wait", spool.status().events);
 /// spool.events(|event| println!("{} {}", event.index, event.envelope.subject()))?;
 /// # Ok::<(), jetsink::SpoolError>(())
 /// ```
 #[derive(Debug)]
-pub struct SpoolFile {
+pub struct OfflineSpool {
     /// `None` once it is closed.
     log: Option<Log>,
     subjects: HashMap<Subject, Count>,
@@ -87,7 +87,7 @@ pub struct SpoolFile {
     loss: SpoolLoss,
 }
 
-impl SpoolFile {
+impl OfflineSpool {
     /// Opens the spool in `directory`. As a sink does, this repairs a torn end and damage;
     /// [`loss`](Self::loss) reports it.
     ///
@@ -346,7 +346,7 @@ impl SpoolFile {
     }
 }
 
-impl Drop for SpoolFile {
+impl Drop for OfflineSpool {
     fn drop(&mut self) {
         if let Some(log) = self.log.take() {
             log.close();

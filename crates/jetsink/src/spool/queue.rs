@@ -359,7 +359,7 @@ impl Worker {
             }
         }
         self.in_doubt.extend(doubtful);
-        crash::point("spool.told");
+        crash::point("spool.acknowledged");
     }
 
     /// Counts the changes whose records were in doubt, and are written by now.

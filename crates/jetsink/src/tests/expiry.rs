@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
 use crate::sink::Sink;
-use crate::spool::{SpoolFile, SpoolSettings};
+use crate::spool::{OfflineSpool, SpoolSettings};
 use crate::tests::simulated_broker::Simulated;
 use crate::{Envelope, Subject};
 
@@ -29,7 +29,7 @@ async fn spooled(sink: &Sink<Simulated>, payload: &'static str) {
 
 fn reasons(folder: &Path) -> Vec<String> {
     let mut reasons = Vec::new();
-    let file = SpoolFile::open(folder).unwrap();
+    let file = OfflineSpool::open(folder).unwrap();
     file.dead_letters(|letter| reasons.push(letter.reason))
         .unwrap();
     reasons

@@ -104,7 +104,7 @@ async fn pipeline_that_waits_for_a_full_spool_does_not_spin() {
         sleep(Duration::from_millis(5)).await;
     }
     let window = NonZeroUsize::new(8).unwrap();
-    let mut pipeline = sink.pipeline(window).patience(LONG);
+    let mut pipeline = sink.pipeline(window).max_outage(LONG);
     pipeline.push(event("b", 20)).unwrap();
     // It waits to be handed over.
     let early = timeout(Duration::from_millis(50), pipeline.next()).await;

@@ -91,7 +91,7 @@ async fn pipeline_with_patience_waits_for_a_full_spool_and_keeps_its_order() {
     };
     let sending = async {
         let window = NonZeroUsize::new(64).unwrap();
-        let mut pipeline = sink.pipeline(window).patience(LONG);
+        let mut pipeline = sink.pipeline(window).max_outage(LONG);
         let mut numbers = 0..500;
         loop {
             while pipeline.has_room()

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::outcome::{Acknowledgement, EmitError, Known, PublishError};
 use crate::publish::settings::SinkSettings;
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, EachAlone, Publisher};
+use crate::publisher::{Connection, PerMessageWindow, Publisher};
 use crate::sink::Sink;
 use crate::{Envelope, Scope, Subject};
 
@@ -136,11 +136,13 @@ impl Publisher for Simulated {
 
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
         let Some(number) = connection else {
-            return Box::new(EachAlone::new(self));
+            return Box::new(PerMessageWindow::new(self));
         };
-        Box::new(EachAlone::with(move |envelope, deadline| async move {
-            self.publish_over(number, &envelope, deadline).await
-        }))
+        Box::new(PerMessageWindow::with(
+            move |envelope, deadline| async move {
+                self.publish_over(number, &envelope, deadline).await
+            },
+        ))
     }
 
     fn connection(&self) -> Option<watch::Receiver<Connection>> {
@@ -159,7 +161,7 @@ fn envelope(number: usize) -> Envelope {
 
 async fn send(sink: &Sink<Simulated>, count: usize, window: usize) -> Vec<Result<(), EmitError>> {
     let window = NonZeroUsize::new(window).unwrap();
-    let mut pipeline = sink.pipeline(window).patience(Duration::from_secs(3_600));
+    let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(3_600));
     let mut next = 0;
     let mut results = Vec::new();
     loop {

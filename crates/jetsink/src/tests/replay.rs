@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::outcome::{Delivery, EmitError, Known, SpoolError};
 use crate::publish::settings::SinkSettings;
 use crate::sink::Sink;
-use crate::spool::{SpoolFile, SpoolSettings};
+use crate::spool::{OfflineSpool, SpoolSettings};
 use crate::tests::simulated_broker::{Leader, POISON, Simulated};
 use crate::{Envelope, Scope, Subject};
 
@@ -364,7 +364,7 @@ impl World {
             reported_lost
         );
         let mut dead = Vec::new();
-        let file = SpoolFile::open(self.folder.path()).unwrap();
+        let file = OfflineSpool::open(self.folder.path()).unwrap();
         file.dead_letters(|letter| dead.push(letter.event.envelope))
             .unwrap();
         prop_assert_eq!(dead.len() as u64, receipt.dead_letters);

@@ -11,7 +11,7 @@ use crate::outcome::{Acknowledgement, PublishError};
 use crate::publisher::baseline::Baselines;
 use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, EachAlone, Publisher};
+use crate::publisher::{Connection, PerMessageWindow, Publisher};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -183,11 +183,13 @@ impl Publisher for Simulated {
 
     fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
         let Some(number) = connection else {
-            return Box::new(EachAlone::new(self));
+            return Box::new(PerMessageWindow::new(self));
         };
-        Box::new(EachAlone::with(move |envelope, deadline| async move {
-            self.publish_over(number, &envelope, deadline).await
-        }))
+        Box::new(PerMessageWindow::with(
+            move |envelope, deadline| async move {
+                self.publish_over(number, &envelope, deadline).await
+            },
+        ))
     }
 
     async fn stored_ids(

@@ -50,7 +50,7 @@ fn stream_that_meets_the_specification_has_no_changes_and_keeps_unknown_fields()
 fn growing_changes_are_made_and_shrinking_ones_need_force() {
     let day = |days: u64| json!(days * 86_400_000_000_000);
     let second = |seconds: u64| json!(seconds * 1_000_000_000);
-    let (safe, shrinks) = (ChangeKind::Safe, ChangeKind::Shrinks);
+    let (safe, shrinks) = (ChangeKind::Safe, ChangeKind::Reduces);
     for (field, there, kind, after) in [
         ("max_age", day(30), &safe, day(90)),
         ("max_age", day(365), &shrinks, day(365)),
@@ -126,8 +126,8 @@ fn impossible_change_is_an_obstacle() {
         ("mirror", json!({"name": "ORIGIN"})),
     ] {
         let plan = StreamPlan::new(&spec(), Some(with(field, there.clone())));
-        let obstacle = plan.obstacle().unwrap();
-        assert!(obstacle.starts_with(field), "{obstacle}");
+        let conflict = plan.conflict().unwrap();
+        assert!(conflict.starts_with(field), "{conflict}");
         assert!(!plan.is_satisfied());
         assert_eq!(plan.config(true)[field], there);
     }

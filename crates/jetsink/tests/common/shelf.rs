@@ -73,7 +73,7 @@ impl Publisher for Shelf {
         Ok(Acknowledgement::new("SHELF", payloads.len() as u64))
     }
 
-    fn keeps_deadline(&self) -> bool {
+    fn enforces_deadline(&self) -> bool {
         true
     }
 }

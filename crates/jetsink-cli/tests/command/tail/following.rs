@@ -25,7 +25,7 @@ async fn a_restarted_broker_is_gone_on_with_and_nothing_is_shown_twice() {
     server.kill().unwrap();
     let note = running.note();
     assert!(note.contains("resuming after message 1"), "{note}");
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     for number in 2..5 {
         store(&server, "events.a", &[], &event(number)).await;
     }
@@ -92,7 +92,7 @@ async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
     server.create_stream("EVENTS", &["events.>"]).await.unwrap();
     store(&server, "events.a", &[], &event(9)).await;
     server.kill().unwrap();
-    server.start_again().await.unwrap();
+    server.restart().await.unwrap();
     kill(pid, Signal::SIGCONT).unwrap();
     assert_eq!(running.event()["event"]["id"], "9");
     let notes: Vec<String> = (0..2).map(|_| running.note()).collect();

@@ -28,26 +28,22 @@ impl Admin<'_> {
 
     /// Makes the changes of `plan`: creates the stream, or updates it. Returns whether anything was changed.
     ///
-    /// Changes that [shrink](super::ChangeKind::Shrinks) something are made only `by_force`. The update sends
+    /// Changes that [shrink](super::ChangeKind::Reduces) something are made only `force`. The update sends
     /// the configuration from the time of the plan, so it reverts changes made since. Takes at most 2 seconds.
     /// After a dropped future or [`PublishError::AckTimeout`] the changes may or may not be made: plan again to
     /// find out.
     ///
     /// # Errors
-    /// [`StreamError::Impossible`] if the plan has an obstacle, [`StreamError::Broker`] if the server refuses
+    /// [`StreamError::Impossible`] if the plan has a conflict, [`StreamError::Broker`] if the server refuses
     /// the change, such as replicas without a cluster.
-    pub async fn apply_stream(
-        self,
-        plan: &StreamPlan,
-        by_force: bool,
-    ) -> Result<bool, StreamError> {
-        if let Some(reason) = plan.obstacle() {
+    pub async fn apply_stream(self, plan: &StreamPlan, force: bool) -> Result<bool, StreamError> {
+        if let Some(reason) = plan.conflict() {
             return Err(StreamError::Impossible {
                 stream: plan.stream().to_owned(),
                 reason,
             });
         }
-        if plan.made(by_force).next().is_none() {
+        if plan.made(force).next().is_none() {
             return Ok(false);
         }
         let stream = plan.name();
@@ -56,7 +52,7 @@ impl Admin<'_> {
         } else {
             Question::StreamCreate(stream)
         };
-        let config = Value::Object(plan.config(by_force));
+        let config = Value::Object(plan.config(force));
         self.ask_of::<Info>(stream, question, &config).await?;
         Ok(true)
     }

@@ -44,7 +44,7 @@ pub enum StreamError {
     Impossible {
         /// The stream.
         stream: String,
-        /// The obstacle and the remedy.
+        /// The conflict and the remedy.
         reason: String,
     },
 }

@@ -17,7 +17,7 @@ pub enum ChangeKind {
     /// No stored event would be lost.
     Safe,
     /// Events would be kept for a shorter time, in fewer copies, or no longer be captured: made only by force.
-    Shrinks,
+    Reduces,
     /// The server can't make the change, or the stream would no longer be the same.
     Impossible {
         /// The reason and the remedy.
@@ -91,34 +91,34 @@ impl StreamPlan {
     /// Returns whether the stream exists and meets the specification, except for extras.
     #[must_use]
     pub fn is_satisfied(&self) -> bool {
-        self.exists() && self.changes.iter().all(|c| c.kind == ChangeKind::Shrinks)
+        self.exists() && self.changes.iter().all(|c| c.kind == ChangeKind::Reduces)
     }
 
     /// Returns the first impossible change, with its reason.
     #[must_use]
-    pub fn obstacle(&self) -> Option<String> {
+    pub fn conflict(&self) -> Option<String> {
         self.changes.iter().find_map(|change| match change.kind {
             ChangeKind::Impossible { reason } => {
                 Some(format!("{} is {}: {reason}", change.field, change.from))
             }
-            ChangeKind::Safe | ChangeKind::Shrinks => None,
+            ChangeKind::Safe | ChangeKind::Reduces => None,
         })
     }
 
     /// Returns the changes that an apply makes.
-    pub(crate) fn made(&self, by_force: bool) -> impl Iterator<Item = &StreamChange> {
+    pub(crate) fn made(&self, force: bool) -> impl Iterator<Item = &StreamChange> {
         self.changes.iter().filter(move |change| match change.kind {
             ChangeKind::Safe => true,
-            ChangeKind::Shrinks => by_force,
+            ChangeKind::Reduces => force,
             ChangeKind::Impossible { .. } => false,
         })
     }
 
     /// Returns the configuration after the changes.
-    pub(crate) fn config(&self, by_force: bool) -> Map<String, Value> {
+    pub(crate) fn config(&self, force: bool) -> Map<String, Value> {
         let mut config = self.found.clone().unwrap_or_default();
         config.insert("name".to_owned(), json!(self.name.as_str()));
-        for change in self.made(by_force) {
+        for change in self.made(force) {
             config.insert(change.field.to_owned(), change.value.clone());
         }
         config
@@ -139,7 +139,7 @@ impl fmt::Display for StreamPlan {
             match (&change.kind, self.exists()) {
                 (_, false) => write!(f, "\n  + {field}: {to}")?,
                 (ChangeKind::Safe, true) => write!(f, "\n  ~ {field}: {from} → {to}")?,
-                (ChangeKind::Shrinks, true) => {
+                (ChangeKind::Reduces, true) => {
                     write!(f, "\n  = {field}: {from} stays; {to} only by force")?;
                 }
                 (ChangeKind::Impossible { reason }, true) => {
@@ -195,7 +195,7 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
         if grows {
             ChangeKind::Safe
         } else {
-            ChangeKind::Shrinks
+            ChangeKind::Reduces
         }
     };
 
@@ -307,7 +307,7 @@ fn subjects(
         differs("subjects", json!(all), ChangeKind::Safe);
     }
     if !current.is_subset(&wanted) {
-        differs("subjects", json!(spec.subjects), ChangeKind::Shrinks);
+        differs("subjects", json!(spec.subjects), ChangeKind::Reduces);
     }
 }
 

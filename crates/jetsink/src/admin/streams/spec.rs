@@ -159,7 +159,7 @@ impl StreamSpec {
     }
 
     /// Sets the time for which the server remembers message ids. Default: 2 minutes. It should be longer than
-    /// the sink's deadline and a pipeline's patience.
+    /// the sink's deadline and a pipeline's `max_outage`.
     ///
     /// # Errors
     /// [`StreamSpecError`] for less than 100 ms, or more than the retention floor.

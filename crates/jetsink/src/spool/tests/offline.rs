@@ -49,17 +49,17 @@ fn damage(folder: &Path) {
     }
 }
 
-fn opened(folder: &Path) -> SpoolFile {
-    SpoolFile::open(folder).unwrap()
+fn opened(folder: &Path) -> OfflineSpool {
+    OfflineSpool::open(folder).unwrap()
 }
 
-fn events(file: &SpoolFile) -> (Vec<SpooledEvent>, u64) {
+fn events(file: &OfflineSpool) -> (Vec<SpooledEvent>, u64) {
     let mut events = Vec::new();
     let damaged = file.events(|event| events.push(event)).unwrap();
     (events, damaged)
 }
 
-fn dead_letters(file: &SpoolFile) -> (Vec<DeadLetter>, u64) {
+fn dead_letters(file: &OfflineSpool) -> (Vec<DeadLetter>, u64) {
     let mut letters = Vec::new();
     let damaged = file.dead_letters(|letter| letters.push(letter)).unwrap();
     (letters, damaged)
@@ -156,7 +156,7 @@ async fn damage_is_counted_and_the_rest_is_there() {
         files
     };
     let before = files();
-    let check = SpoolFile::verify(folder.path()).unwrap();
+    let check = OfflineSpool::verify(folder.path()).unwrap();
     let seen = (check.events, check.dead_letters, check.damaged);
     assert_eq!(seen, (6, 1, 2));
     assert!(check.reason.unwrap().contains("records lost: 2"));
@@ -174,16 +174,16 @@ async fn a_spool_in_use_is_left_alone_and_where_there_is_none_that_is_told() {
     let folder = kept().await;
     let spool = open(folder.path());
     for error in [
-        SpoolFile::verify(folder.path()).unwrap_err(),
-        SpoolFile::open(folder.path()).unwrap_err(),
+        OfflineSpool::verify(folder.path()).unwrap_err(),
+        OfflineSpool::open(folder.path()).unwrap_err(),
     ] {
         assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
     }
     drop(spool);
     let nowhere = folder.path().join("nowhere");
-    let error = SpoolFile::open(&nowhere).unwrap_err();
+    let error = OfflineSpool::open(&nowhere).unwrap_err();
     assert!(error.to_string().contains("there is no spool"), "{error}");
-    assert!(SpoolFile::verify(&nowhere).is_err() && !nowhere.exists());
+    assert!(OfflineSpool::verify(&nowhere).is_err() && !nowhere.exists());
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn change_that_fails_names_the_reason() {
         (Fault::Device, "input/output error"),
         (Fault::Full, "no storage space"),
     ] {
-        let mut spool = SpoolFile::over(disk.open(), access).unwrap();
+        let mut spool = OfflineSpool::over(disk.open(), access).unwrap();
         disk.fail(Some(Failing {
             from: 0,
             fault,

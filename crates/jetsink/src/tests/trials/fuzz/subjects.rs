@@ -107,7 +107,7 @@ fn look_at_template(dice: &mut Dice) {
         Some(first),
         "{subject:?}"
     );
-    if template.names_tenant() && policy == TenantPolicy::Refuse {
+    if template.has_tenant() && policy == TenantPolicy::Refuse {
         let Some(tenant) = &tenant else { return };
         assert!(is_token(tenant), "{tenant:?}");
         assert!(subject.as_str().contains(tenant.as_str()));
