@@ -63,6 +63,9 @@ impl Gap {
 pub enum GapReason {
     /// The stream does not answer at the moment; no event of these subjects may be sent yet.
     Unanswered(PublishError),
+    /// The stream takes longer to read than the others of this look-up; no event of these subjects may be sent before
+    /// a later look-up.
+    Unfinished,
     /// The stream can't be read, and never will be.
     Refused(PublishError),
     /// All ids were visited, but the stream has removed messages: an event that was not visited may have been

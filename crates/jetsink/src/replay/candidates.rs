@@ -180,11 +180,13 @@ impl Candidates {
 /// Whether one sink minted both ids, this one later. Ids of callers are in no order.
 fn is_minted_after(id: &str, other: &str) -> bool {
     let parts = |id: &str| -> Option<(String, u64)> {
-        let (random, number) = id.rsplit_once('.')?;
+        let (prefix, number) = id.rsplit_once('.')?;
+        // A sink id may precede the random part.
+        let random = prefix.rsplit('.').next()?;
         let is_random =
-            random.len() >= MINTED && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            random.len() == MINTED && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_random.then_some(())?;
-        Some((random.to_owned(), number.parse().ok()?))
+        Some((prefix.to_owned(), number.parse().ok()?))
     };
     match (parts(id), parts(other)) {
         (Some((random, number)), Some((other, before))) => random == other && number > before,
@@ -256,6 +258,26 @@ mod tests {
         assert!(!after(
             &format!("{random}.10"),
             &format!("B{}.9", &random[1..])
+        ));
+    }
+
+    #[test]
+    fn id_is_minted_later_only_by_the_same_sink_with_or_without_an_id_of_its_own() {
+        let (random, other) = ("A".repeat(MINTED), "B".repeat(MINTED));
+        for prefix in [
+            random.clone(),
+            format!("me.{random}"),
+            format!("a.b.{random}"),
+        ] {
+            let later = |id: &str| is_minted_after(id, &format!("{prefix}.7"));
+            assert!(later(&format!("{prefix}.8")));
+            assert!(!later(&format!("{prefix}.7")));
+            assert!(!later(&format!("me.{other}.8")));
+        }
+        let of_caller = "C".repeat(32);
+        assert!(!is_minted_after(
+            &format!("{of_caller}.2"),
+            &format!("{of_caller}.1")
         ));
     }
 }

@@ -70,6 +70,8 @@ struct State {
     silent_since: HashMap<Subject, Instant>,
     /// Whether a look-up was made.
     has_begun: bool,
+    /// Whether a look-up is removing events from the spool.
+    is_removing: bool,
 }
 
 impl<'a, P: Publisher> Reconciler<'a, P> {
@@ -97,6 +99,11 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let state = lock(&self.state);
         state.schedule.first_due().map(|(until, _)| until)
+    }
+
+    /// Whether a look-up is removing events: it must run to its end.
+    pub(crate) fn is_removing(&self) -> bool {
+        lock(&self.state).is_removing
     }
 
     /// Returns what to look up next, of the subjects that are due and `ready`: all, or as many as fit into one
@@ -136,7 +143,12 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         // An event is marked before it is written: marked events must be readable.
         self.spool.written().await?;
         let mut candidates = Candidates::read(self.spool, &due, &unreconciled).await?;
-        let looked_up = self.look_up(&baselines, &mut candidates).await?;
+        let looked_up = self.look_up(&baselines, &mut candidates).await;
+        if looked_up.is_err() {
+            // The broker failed, so the streams had no chance to answer.
+            lock(&self.state).silent_since.clear();
+        }
+        let looked_up = looked_up?;
         crash::point("reconcile.looked-up");
         let gaps = match looked_up {
             StoredIds::Visited | StoredIds::Unsupported => Vec::new(),
@@ -191,6 +203,14 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     ) -> Result<HashSet<Subject>, ReconcileError> {
         let mut waits = HashSet::new();
         for Gap { subjects, reason } in gaps {
+            if reason == GapReason::Unfinished {
+                for subject in subjects {
+                    let schedule = &mut lock(&self.state).schedule;
+                    schedule.back_off(subject.clone(), Instant::now());
+                    waits.insert(subject);
+                }
+                continue;
+            }
             if let GapReason::Unanswered(error) = &reason {
                 self.direct.nothing_stored(Instant::now());
                 let now = Instant::now();
@@ -326,7 +346,10 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         for place in places {
             self.spool.delivered(place);
         }
-        self.spool.remove_delivered(&Baselines::new()).await
+        lock(&self.state).is_removing = true;
+        let removed = self.spool.remove_delivered(&Baselines::new()).await;
+        lock(&self.state).is_removing = false;
+        removed
     }
 }
 
@@ -340,6 +363,7 @@ impl std::fmt::Display for Cause<'_> {
             GapReason::Unanswered(error) => {
                 write!(f, "the stream has not answered for 10 minutes: {error}")
             }
+            GapReason::Unfinished => f.write_str("the stream takes longer to read than others"),
             GapReason::Removed => f.write_str("the stream has removed messages since"),
             GapReason::Newest(kept) => {
                 write!(

@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::catch_up::StreamInfo;
+use super::stored_ids::concerns_all;
 use crate::message::envelope::Envelope;
-use crate::nats::api::{ANSWER_TIME, ask_in, stream_names};
+use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, stream_names};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
+use crate::publisher::look_up::{Gap, GapReason};
 
 /// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
 /// round trips; all at once, they would fill the queue of the API.
@@ -51,16 +53,17 @@ impl StreamRef {
     }
 }
 
-/// Returns the events by their streams. Events whose subject no stream captures are left out: none of them is
+/// Returns the events by their streams, and the subjects whose stream could not be found out. Events whose subject no stream captures are left out: none of them is
 /// stored. `domains` are those of earlier acknowledgements.
 pub(crate) async fn by_stream<'a>(
     shared: &Shared,
     session: &Session,
     events: &'a [Envelope],
     domains: &BTreeMap<&str, &str>,
-) -> Result<BTreeMap<StreamRef, Vec<&'a Envelope>>, PublishError> {
+) -> Result<(BTreeMap<StreamRef, Vec<&'a Envelope>>, Vec<Gap>), PublishError> {
     let mut groups: BTreeMap<StreamRef, Vec<&Envelope>> = BTreeMap::new();
     let mut mapped = Vec::new();
+    let mut gaps = Vec::new();
     let mut rest: Vec<&Envelope> = events.iter().collect();
     while !rest.is_empty() {
         let later = rest.split_off(rest.len().min(CONCURRENT_REQUESTS));
@@ -110,13 +113,26 @@ pub(crate) async fn by_stream<'a>(
             shared.last_accepted(session, event, deadline).await
         });
         for (event, probe) in events.iter().zip(join_all(probes).await) {
-            let name = match probe {
-                Ok(Some(accepted)) => accepted.stream,
-                // No responders, or nothing that a stream would answer.
-                Ok(None) | Err(_) => None,
+            let answer = match probe {
+                Ok(Some(accepted)) => accepted.stream.ok_or_else(|| {
+                    GapReason::Refused(cant_read("its answer does not name the stream"))
+                }),
+                // Nothing that a stream would answer.
+                Ok(None) => continue,
+                Err(error) if has_no_stream(&error) => continue,
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => Err(GapReason::Unanswered(error)),
             };
-            let Some(name) = name.and_then(|name| StreamName::try_from(name).ok()) else {
-                continue;
+            let name = answer.and_then(|name| {
+                let name = StreamName::try_from(name);
+                name.map_err(|error| GapReason::Refused(cant_read(&error.to_string())))
+            });
+            let name = match name {
+                Ok(name) => name,
+                Err(reason) => {
+                    gaps.push(Gap::new(vec![event.subject().clone()], reason));
+                    continue;
+                }
             };
             let stream = StreamRef {
                 domain: domains
@@ -128,7 +144,15 @@ pub(crate) async fn by_stream<'a>(
             groups.entry(stream).or_default().push(event);
         }
     }
-    Ok(groups)
+    Ok((groups, gaps))
+}
+
+/// Whether nothing stores messages of the subject.
+fn has_no_stream(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::NoStream | PublishError::NotImported | PublishError::JetStreamUnavailable
+    )
 }
 
 async fn names_of(

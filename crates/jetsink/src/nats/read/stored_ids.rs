@@ -33,6 +33,9 @@ use crate::sync::lock;
 /// With more filters the stream is read whole: a consumer's filters must fit into its request.
 const MAX_FILTERS: usize = 64;
 
+/// An account may allow small messages only, requests included.
+const MAX_FILTER_BYTES: usize = 2_048;
+
 /// A stream that takes so much longer than the first one that was read is left for a later look-up; twice the first
 /// one's time, if that is more.
 const GRACE: Duration = Duration::from_millis(500);
@@ -41,8 +44,8 @@ const GRACE: Duration = Duration::from_millis(500);
 type Visit<'a> = dyn FnMut(&str, &str) + Send + 'a;
 
 /// Visits the message ids stored under the subjects of `events`, in all streams that capture them. Streams are
-/// read at the same time. One that takes much longer than the others is in the result as unanswered, so that it delays
-/// no other: the next look-up of its subjects begins without the others.
+/// read at the same time. One that takes much longer than one that was read is in the result as unfinished, so that it
+/// delays no other: the next look-up of its subjects begins without the others.
 pub(crate) async fn stored_ids(
     shared: &Shared,
     session: &Session,
@@ -57,14 +60,14 @@ pub(crate) async fn stored_ids(
         is_valid.then_some((stream.as_str(), domain))
     });
     let domains: BTreeMap<&str, &str> = domains.collect();
-    let groups = by_stream(shared, session, events, &domains).await?;
+    let (groups, mut gaps) = by_stream(shared, session, events, &domains).await?;
     let visit = Mutex::new(visit);
     let groups: Vec<(StreamRef, Vec<&Envelope>)> = groups.into_iter().collect();
     let readings = groups.iter().enumerate().map(|(at, (stream, events))| {
         let visit = &visit;
         async move {
             let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
-            let mut newest = Newest::default();
+            let mut newest = Newest::of(&subjects);
             let mut visit_one = |subject: &str, id: &str| {
                 newest.count(subject);
                 (*lock(visit))(StoredId::new(&subjects, subject, id));
@@ -101,7 +104,6 @@ pub(crate) async fn stored_ids(
     });
     let mut readings: FuturesUnordered<_> = readings.collect();
     let mut unread: BTreeSet<usize> = (0..groups.len()).collect();
-    let mut gaps = Vec::new();
     let started = Instant::now();
     let mut until = None;
     loop {
@@ -111,15 +113,18 @@ pub(crate) async fn stored_ids(
         };
         let Some((at, read)) = read else { break };
         unread.remove(&at);
-        gaps.extend(read?);
-        until.get_or_insert_with(|| Instant::now() + GRACE.max(2 * started.elapsed()));
+        let read = read?;
+        if !read
+            .iter()
+            .any(|gap| matches!(gap.reason, GapReason::Unanswered(_)))
+        {
+            until.get_or_insert_with(|| Instant::now() + GRACE.max(2 * started.elapsed()));
+        }
+        gaps.extend(read);
     }
     for at in unread {
         let subjects = groups[at].1.iter().map(|event| event.subject().clone());
-        let late = PublishError::AckTimeout {
-            broker_answers: true,
-        };
-        gaps.push(Gap::new(subjects.collect(), GapReason::Unanswered(late)));
+        gaps.push(Gap::new(subjects.collect(), GapReason::Unfinished));
     }
     Ok(if gaps.is_empty() {
         StoredIds::Visited
@@ -132,17 +137,20 @@ fn owned(subjects: &[&Subject]) -> Vec<Subject> {
     subjects.iter().copied().cloned().collect()
 }
 
-/// The number of messages of each subject.
-#[derive(Default)]
+/// The number of messages of each subject in question.
 struct Newest(HashMap<String, u64>);
 
 impl Newest {
+    fn of(subjects: &[&Subject]) -> Self {
+        let counts = subjects
+            .iter()
+            .map(|subject| (subject.as_str().to_owned(), 0));
+        Self(counts.collect())
+    }
+
     fn count(&mut self, subject: &str) {
-        match self.0.get_mut(subject) {
-            Some(count) => *count += 1,
-            None => {
-                self.0.insert(subject.to_owned(), 1);
-            }
+        if let Some(count) = self.0.get_mut(subject) {
+            *count += 1;
         }
     }
 
@@ -163,7 +171,7 @@ impl Newest {
 }
 
 /// Whether nothing can be read at the moment, whichever stream it is.
-fn concerns_all(error: &PublishError) -> bool {
+pub(super) fn concerns_all(error: &PublishError) -> bool {
     matches!(
         error,
         PublishError::NotConnected
@@ -247,7 +255,8 @@ impl Reading<'_> {
         let mut config = tail.config.consumer(&inbox, above);
         config["headers_only"] = true.into();
         let is_transformed = tail.config.transforms() || stream.is_mapped;
-        if self.events.len() <= MAX_FILTERS && !is_transformed {
+        let filter_bytes: usize = self.events.iter().map(|e| e.subject().as_str().len()).sum();
+        if self.events.len() <= MAX_FILTERS && filter_bytes <= MAX_FILTER_BYTES && !is_transformed {
             let subjects = self.events.iter().map(|event| event.subject().as_str());
             config["filter_subjects"] = subjects.collect();
         }
