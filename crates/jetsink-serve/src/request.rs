@@ -98,7 +98,7 @@ impl<P: Publisher + 'static> Inner<P> {
         }
         let caller = self.settings.access.caller(&parts.headers, &client)?;
         let place = self.places.take(caller.name());
-        let Some(_place) = place else {
+        let Some(place) = place else {
             let detail =
                 "all places for requests in flight, or this credential's half of them, are taken";
             return Err(Problem::new(Kind::TooManyRequests, detail));
@@ -108,17 +108,18 @@ impl<P: Publisher + 'static> Inner<P> {
         let encoding = Encoding::of(&parts.headers)?;
         let preferences = Preferences::of(&parts.headers)?;
         let limits = self.settings.body;
-        let (body, _held) =
-            body::read(body, &parts.headers, encoding, limits, &self.budget).await?;
+        let (body, held) = body::read(body, &parts.headers, encoding, limits, &self.budget).await?;
         let deadline = self.deadline(preferences);
         let events = self.events(route, &caller, mode, parts, body)?;
+        // An emit may outlive its request, and its payload with it.
+        let held = (place, held);
         match events {
             Events::One(event) => {
-                let outcome = deliver::one(&self.once, event, deadline).await;
+                let outcome = deliver::one(&self.once, event, deadline, held).await;
                 Ok(self.answer_one(outcome, preferences))
             }
             Events::Batch(events) => {
-                let outcomes = deliver::batch(&self.once, events, deadline).await;
+                let outcomes = deliver::batch(&self.once, events, deadline, held).await;
                 Ok(self.answer_batch(outcomes, preferences))
             }
         }
@@ -243,27 +244,29 @@ fn worst(outcomes: &[Outcome]) -> Option<Problem> {
     let problems = || {
         outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Failed(problem) => Some(problem),
-            Outcome::Durable { .. } | Outcome::NotTried => None,
+            Outcome::Durable { .. } | Outcome::NotTried | Outcome::TooLate => None,
         })
     };
     let unknown = problems().find(|problem| problem.kind() == Kind::OutcomeUnknown);
     let passing = || problems().find(|problem| problem.kind().is_passing());
-    if let Some(problem) = unknown.or_else(passing).or_else(|| problems().next()) {
+    if let Some(problem) = unknown.or_else(passing) {
         return Some(problem.clone());
     }
-    let is_tried = |outcome: &Outcome| !matches!(outcome, Outcome::NotTried);
-    if outcomes.iter().all(is_tried) {
-        return None;
+    if outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::TooLate))
+    {
+        let detail =
+            "the deadline passed before all events were sent; the same request sends the others";
+        return Some(Problem::new(Kind::OutcomeUnknown, detail));
     }
-    let detail =
-        "the deadline passed before all events were sent; the same request sends the others";
-    Some(Problem::new(Kind::OutcomeUnknown, detail))
+    problems().next().cloned()
 }
 
 fn result_of(outcome: Outcome) -> EventResult {
     match outcome {
         Outcome::Failed(problem) => problem.result(),
-        Outcome::NotTried => EventResult::NotTried,
+        Outcome::NotTried | Outcome::TooLate => EventResult::NotTried,
         Outcome::Durable { result, is_repeat } => match &*result {
             Ok(Delivery::Stored {
                 stream,
@@ -279,5 +282,20 @@ fn result_of(outcome: Outcome) -> EventResult {
                 duplicate: is_repeat,
             },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_with_events_that_the_deadline_cut_off_is_never_answered_422() {
+        let conflict = || Outcome::Failed(Problem::new(Kind::IdentityConflict, "other bytes"));
+        assert_eq!(worst(&[conflict()]).unwrap().kind(), Kind::IdentityConflict);
+        let behind_it = worst(&[conflict(), Outcome::NotTried]).unwrap();
+        assert_eq!(behind_it.kind(), Kind::IdentityConflict);
+        let cut_off = worst(&[conflict(), Outcome::TooLate]).unwrap();
+        assert_eq!(cut_off.kind(), Kind::OutcomeUnknown);
     }
 }

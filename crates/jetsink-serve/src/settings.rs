@@ -225,9 +225,11 @@ impl GatewaySettings {
     /// The memory of answered events: their number, about 150 bytes each, and their time.
     ///
     /// # Errors
-    /// [`GatewayError::Range`] for a number outside 1,000 to 100,000,000.
+    /// [`GatewayError::Range`] for a number outside 1,000 to 100,000,000, or a time outside 1 ms to 30 days.
     pub fn identities(mut self, max: usize, window: Duration) -> Result<Self, GatewayError> {
         self.max_identities = in_range("the limit of identities", max, 1_000, 100_000_000)?;
+        let millis = usize::try_from(window.as_millis()).unwrap_or(usize::MAX);
+        in_range("the time of identities in ms", millis, 1, 30 * 86_400_000)?;
         self.identity_window = window;
         Ok(self)
     }

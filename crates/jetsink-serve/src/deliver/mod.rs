@@ -39,7 +39,10 @@ pub(crate) enum Outcome {
         is_repeat: bool,
     },
     Failed(Problem),
+    /// An earlier event of its subject failed.
     NotTried,
+    /// The deadline passed first.
+    TooLate,
 }
 
 fn still_in_flight() -> Problem {
@@ -47,14 +50,19 @@ fn still_in_flight() -> Problem {
     Problem::new(Kind::OutcomeUnknown, detail)
 }
 
-/// Emits one event, and waits for its outcome until the deadline.
+/// Emits one event, and waits for its outcome until the deadline. `held` is dropped when the emit ends.
 pub(crate) async fn one<P: Publisher + 'static>(
     once: &Arc<Once<P>>,
     event: Ready,
     deadline: Instant,
+    held: impl Send + 'static,
 ) -> Outcome {
     let task = Arc::clone(once);
-    let mut emit = Detach::new(async move { task.emit(event, deadline).await });
+    let mut emit = Detach::new(async move {
+        let outcome = task.emit(event, deadline).await;
+        drop(held);
+        outcome
+    });
     // The sink keeps its own deadline. A timer per request would cost more than it saves.
     if Instant::now() + once.sink.deadline() <= deadline {
         return emit.await;
@@ -81,11 +89,13 @@ impl Progress {
 }
 
 /// Emits the events of a batch, and waits for their outcomes until the deadline. Events of one subject go one after
-/// another; the first that fails stops the later ones. Nothing is begun after the deadline.
+/// another; the first that fails stops the later ones. Nothing is begun after the deadline. `held` is dropped when the last
+/// emit ends.
 pub(crate) async fn batch<P: Publisher + 'static>(
     once: &Arc<Once<P>>,
     events: Vec<Ready>,
     deadline: Instant,
+    held: impl Send + 'static,
 ) -> Vec<Outcome> {
     let progress = Arc::new(Progress(Mutex::new(vec![None; events.len()])));
     let mut by_subject: HashMap<Subject, Vec<(usize, Ready)>> = HashMap::new();
@@ -101,6 +111,7 @@ pub(crate) async fn batch<P: Publisher + 'static>(
             .map(|events| in_order(&once, events, deadline, &results))
             .collect();
         while subjects.next().await.is_some() {}
+        drop(held);
         // The client went away.
         let _ = done.send(());
     });
@@ -121,8 +132,11 @@ async fn in_order<P: Publisher + 'static>(
     for (index, _) in &events {
         results.set(*index, Outcome::NotTried);
     }
-    for (index, event) in events {
+    let mut events = events.into_iter();
+    while let Some((index, event)) = events.next() {
         if Instant::now() >= deadline {
+            results.set(index, Outcome::TooLate);
+            events.for_each(|(index, _)| results.set(index, Outcome::TooLate));
             return;
         }
         results.set(index, Outcome::Failed(still_in_flight()));

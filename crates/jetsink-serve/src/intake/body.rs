@@ -36,9 +36,9 @@ impl Budget {
         Self(Arc::new(Semaphore::new(bytes.div_ceil(UNIT))))
     }
 
-    fn hold(&self) -> Held<'_> {
+    fn hold(&self) -> Held {
         Held {
-            budget: self,
+            budget: Arc::clone(&self.0),
             permits: None,
             bytes: 0,
         }
@@ -47,13 +47,13 @@ impl Budget {
 
 /// The part of the budget that one request holds. A drop returns it.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
-    budget: &'a Budget,
+pub(crate) struct Held {
+    budget: Arc<Semaphore>,
     permits: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
-impl Held<'_> {
+impl Held {
     /// Grows to `bytes`.
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = bytes
@@ -63,7 +63,7 @@ impl Held<'_> {
         if more == 0 {
             return Ok(());
         }
-        let semaphore = Arc::clone(&self.budget.0);
+        let semaphore = Arc::clone(&self.budget);
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         let Ok(permits) = semaphore.try_acquire_many_owned(more) else {
             let detail = "the bodies in flight have reached the gateway's budget of bytes";
@@ -78,13 +78,13 @@ impl Held<'_> {
 }
 
 /// Reads the whole body, and decompresses it.
-pub(crate) async fn read<'b>(
+pub(crate) async fn read(
     mut body: Body,
     headers: &HeaderMap,
     encoding: Encoding,
     limits: BodyLimits,
-    budget: &'b Budget,
-) -> Result<(Bytes, Held<'b>), Problem> {
+    budget: &Budget,
+) -> Result<(Bytes, Held), Problem> {
     let mut held = budget.hold();
     if let Some(announced) = content_length(headers) {
         check_length(announced, limits.bytes, "body")?;
@@ -141,7 +141,7 @@ fn check_length(bytes: usize, limit: usize, what: &str) -> Result<(), Problem> {
 }
 
 /// Decompresses in steps, so that a small body never takes more memory than the limit.
-fn decompress(body: &[u8], limit: usize, held: &mut Held<'_>) -> Result<Bytes, Problem> {
+fn decompress(body: &[u8], limit: usize, held: &mut Held) -> Result<Bytes, Problem> {
     let mut decoder = MultiGzDecoder::new(body);
     let mut text = Vec::new();
     let mut step = [0; 16 << 10];

@@ -129,7 +129,10 @@ impl Connection {
                     .keep_alive_interval(settings.header_time)
                     .keep_alive_timeout(PONG)
                     .serve_connection(stream, service);
-                self.watcher.watch(connection).await
+                tokio::select! {
+                    ended = self.watcher.watch(connection) => ended,
+                    () = activity.idle(settings.header_time) => Ok(()),
+                }
             }
         };
     }

@@ -61,9 +61,9 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener, Option<TlsSettings>),
     Unix {
-        listener: UnixListener,
-        /// `None` for a socket of systemd.
+        /// `None` for a socket of systemd. Dropped first: a new process may make the file once nothing listens.
         _file: Option<OwnSocket>,
+        listener: UnixListener,
     },
 }
 
