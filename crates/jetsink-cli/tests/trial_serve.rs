@@ -131,7 +131,7 @@ async fn disturb(server: &mut NatsServer, dice: &mut Dice) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_202_is_stored_once_and_in_order_however_the_gateway_ends() {
-    let trial = Trial::new("gateway crashes", 8);
+    let trial = Trial::new("gateway-crashes", 8);
     let mut dice = Dice::new(trial.seed());
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();

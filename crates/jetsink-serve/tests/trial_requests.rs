@@ -140,7 +140,7 @@ fn exchange_raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_requests_store_only_valid_events_and_each_that_was_accepted() {
-    let trial = Trial::new("damaged requests", 400);
+    let trial = Trial::new("gateway-requests", 400);
     let broker = broker().await;
     let settings = GatewaySettings::default()
         .body_time(Duration::from_secs(2))
