@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -17,15 +16,15 @@ use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
-use crate::nats::read::catch_up::{CatchUp, Cluster, StreamInfo};
-use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, next};
+use crate::nats::read::catch_up::{CatchUp, StreamInfo};
+use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, create, next};
 use crate::nats::read::get::{Got, messages_from};
 use crate::nats::read::is_consumer_refused;
 use crate::nats::read::message_info::MessageInfo;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
-use crate::nats::wire::MESSAGE_ID;
+use crate::nats::wire::message_id;
 use crate::outcome::PublishError;
 
 /// The interval at which a stream without a consumer is asked for new messages.
@@ -51,35 +50,36 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    fn got(got: Got, stored_at: SystemTime, reading: StreamContent) -> Self {
-        let headers = got.headers.as_ref();
-        let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
+    fn new(
+        sequence: u64,
+        stored_at: SystemTime,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Self {
         Self {
-            sequence: got.sequence,
+            sequence,
             stored_at,
-            message_id: message_id.map(ToString::to_string),
-            is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
-            subject: got.subject,
-            payload: match reading {
-                StreamContent::Full => got.payload,
-                StreamContent::HeadersOnly => Bytes::new(),
-            },
-            headers: got.headers,
+            subject,
+            message_id: message_id(headers.as_ref()).map(str::to_owned),
+            is_binary: content_mode(&pairs(headers.as_ref())) == Some(ContentMode::Binary),
+            payload,
+            headers,
         }
     }
 
+    fn got(got: Got, stored_at: SystemTime, reading: StreamContent) -> Self {
+        let payload = match reading {
+            StreamContent::Full => got.payload,
+            StreamContent::HeadersOnly => Bytes::new(),
+        };
+        Self::new(got.sequence, stored_at, got.subject, got.headers, payload)
+    }
+
     fn of(message: Message, info: &MessageInfo) -> Self {
-        let headers = message.headers.as_ref();
-        let message_id = headers.and_then(|headers| headers.get(MESSAGE_ID));
-        Self {
-            sequence: info.sequence,
-            stored_at: info.stored_at,
-            message_id: message_id.map(ToString::to_string),
-            is_binary: content_mode(&pairs(headers)) == Some(ContentMode::Binary),
-            subject: message.subject.to_string(),
-            payload: message.payload,
-            headers: message.headers,
-        }
+        let subject = message.subject.to_string();
+        let (headers, payload) = (message.headers, message.payload);
+        Self::new(info.sequence, info.stored_at, subject, headers, payload)
     }
 
     /// Returns its header of this name; the first one if it has several.
@@ -135,7 +135,7 @@ pub struct StreamReader {
     ended: bool,
 }
 
-/// Where a reader's messages come from.
+/// The source of a reader's messages.
 enum Source {
     Consumer(Box<Consumer>),
     /// One request per message, for a stream that allows no consumer.
@@ -158,8 +158,9 @@ struct Consumer {
 
 impl Admin<'_> {
     /// Returns a reader of the messages that `query` selects, over an ephemeral consumer without
-    /// acknowledgements. A stream that allows none, such as a work queue, is read by one request per message. [`close`](StreamReader::close) deletes the consumer; otherwise the server deletes it
-    /// 10 seconds after the reader is dropped.
+    /// acknowledgements. A stream that allows none, such as a work queue, is read by one request per message.
+    /// [`close`](StreamReader::close) deletes the consumer; otherwise the server deletes it 10 seconds after the
+    /// reader is dropped.
     ///
     /// Each request takes at most 2 seconds. The user needs the permission to publish to the JetStream API's
     /// `STREAM.INFO.<stream>`, and `CONSUMER.CREATE.<stream>` and `$JS.FC.>`, or `STREAM.MSG.GET.<stream>`;
@@ -179,8 +180,8 @@ impl Admin<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059); [`PublishError::PermissionDenied`];
-    /// [`PublishError::AckTimeout`] if the broker does not answer.
+    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059);
+    /// [`PublishError::PermissionDenied`]; [`PublishError::AckTimeout`] if the broker does not answer.
     pub async fn read_stream(
         self,
         stream: &StreamName,
@@ -208,12 +209,10 @@ impl Admin<'_> {
             None => {
                 let from = query.first(last).max(first);
                 let stored = (last + 1).saturating_sub(from).min(info.state.messages);
-                let at_hand = VecDeque::new();
-                let follows_on = query.clone();
                 let source = Source::Get {
-                    query: follows_on,
+                    query: query.clone(),
                     from,
-                    at_hand,
+                    at_hand: VecDeque::new(),
                 };
                 (source, stored, stored == 0)
             }
@@ -242,22 +241,12 @@ async fn consume(
     query: &StreamQuery,
     info: &StreamInfo,
 ) -> Result<(Consumer, u64), PublishError> {
-    #[derive(Deserialize)]
-    struct Created {
-        name: String,
-        num_pending: u64,
-        cluster: Option<Cluster>,
-    }
-    let inbox = session.new_inbox();
-    let messages = session
-        .client
-        .subscribe(inbox.clone())
-        .await
-        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
-    let mut config = info.config.consumer(&inbox, 0);
-    query.amend(&mut config, info.state.last_seq);
-    let details = json!({ "stream_name": stream.as_str(), "config": config });
-    let created: Created = ask(shared, session, Question::ConsumerCreate(stream), &details).await?;
+    let config = |inbox: &str| {
+        let mut config = info.config.consumer(inbox, 0);
+        query.amend(&mut config, info.state.last_seq);
+        config
+    };
+    let (messages, created) = create(shared, session, None, stream, config).await?;
     let consumer = Consumer {
         messages,
         name: created.name,

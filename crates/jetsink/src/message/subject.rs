@@ -3,7 +3,7 @@
 //! A tenant id comes from outside and must never choose more than its own token: an id such as
 //! `a.b` or `>` would otherwise land in another tenant's space.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -117,6 +117,12 @@ impl Subject {
 
     pub(crate) fn to_shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<str> for Subject {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

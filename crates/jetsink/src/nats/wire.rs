@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::message::envelope::{CONTENT_TYPE, Envelope};
 use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope, codes};
 
-pub(crate) const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
+const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 pub(crate) const EXPECTED_STREAM: HeaderName = header::NATS_EXPECTED_STREAM;
 const TIME_TO_LIVE: HeaderName = header::NATS_MESSAGE_TTL;
 
@@ -152,6 +152,11 @@ pub(crate) fn acknowledgement(
             )))
         }
     }
+}
+
+/// Returns the message id in a stored message's headers.
+pub(crate) fn message_id(headers: Option<&HeaderMap>) -> Option<&str> {
+    Some(headers?.get(MESSAGE_ID)?.as_str())
 }
 
 /// Returns the name of the stream that answered, also in a refusal.

@@ -1,5 +1,7 @@
 //! The question which events streams have stored, and its answer.
 
+use std::collections::HashSet;
+
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
 
@@ -8,7 +10,7 @@ use crate::outcome::PublishError;
 #[non_exhaustive]
 pub struct StoredId<'a> {
     /// The subjects in question that the event's stream captures.
-    pub captured: &'a [&'a Subject],
+    pub captured: &'a HashSet<Subject>,
     /// The subject under which the event is stored. A stream or an account may transform it.
     pub subject: &'a str,
     /// The id.
@@ -18,7 +20,7 @@ pub struct StoredId<'a> {
 impl<'a> StoredId<'a> {
     /// Creates one.
     #[must_use]
-    pub fn new(captured: &'a [&'a Subject], subject: &'a str, id: &'a str) -> Self {
+    pub fn new(captured: &'a HashSet<Subject>, subject: &'a str, id: &'a str) -> Self {
         Self {
             captured,
             subject,

@@ -92,12 +92,8 @@ impl Candidates {
     /// A message with this id is stored.
     pub(super) fn stored(&mut self, stored: StoredId<'_>) {
         let Some(candidates) = self.by_id.get_mut(stored.id) else {
-            let subject = stored
-                .captured
-                .iter()
-                .find(|s| s.as_str() == stored.subject);
-            if let Some(subject) = subject {
-                let others = self.others.entry((*subject).clone()).or_default();
+            if let Some(subject) = stored.captured.get(stored.subject) {
+                let others = self.others.entry(subject.clone()).or_default();
                 if others.len() == MAX_OTHERS {
                     others.pop_front();
                 }
@@ -107,7 +103,7 @@ impl Candidates {
         };
         // Another stream may have an event with the same id.
         let of_stream =
-            |candidate: &mut Candidate| stored.captured.contains(&&candidate.place.subject);
+            |candidate: &mut Candidate| stored.captured.contains(&candidate.place.subject);
         let found = candidates.extract_if(.., of_stream);
         self.found.extend(found.map(|candidate| candidate.place));
     }
@@ -142,6 +138,9 @@ impl Candidates {
         for place in &self.found {
             stored.entry(&place.subject).or_default().push(place.index);
         }
+        for indexes in stored.values_mut() {
+            indexes.sort_unstable();
+        }
         let others = &self.others;
         let mut obsolete = Vec::new();
         for (id, candidates) in &mut self.by_id {
@@ -150,10 +149,9 @@ impl Candidates {
                 if !subjects.contains(subject) || !candidate.was_sent {
                     return false;
                 }
-                let later = stored.get(subject).into_iter().flatten();
-                let later = later
-                    .filter(|index| **index > candidate.place.index)
-                    .count();
+                let later = stored.get(subject).map_or(0, |indexes| {
+                    indexes.len() - indexes.partition_point(|at| *at <= candidate.place.index)
+                });
                 let newer = others.get(subject).into_iter().flatten();
                 let newer = newer.filter(|other| is_minted_after(other, id)).count();
                 (later + newer) as u64 >= kept
@@ -179,17 +177,17 @@ impl Candidates {
 
 /// Whether one sink minted both ids, this one later. Ids of callers are in no order.
 fn is_minted_after(id: &str, other: &str) -> bool {
-    let parts = |id: &str| -> Option<(String, u64)> {
+    fn parts(id: &str) -> Option<(&str, u64)> {
         let (prefix, number) = id.rsplit_once('.')?;
         // A sink id may precede the random part.
         let random = prefix.rsplit('.').next()?;
         let is_random =
             random.len() == MINTED && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_random.then_some(())?;
-        Some((prefix.to_owned(), number.parse().ok()?))
-    };
+        Some((prefix, number.parse().ok()?))
+    }
     match (parts(id), parts(other)) {
-        (Some((random, number)), Some((other, before))) => random == other && number > before,
+        (Some((prefix, number)), Some((other, before))) => prefix == other && number > before,
         _ => false,
     }
 }
@@ -228,9 +226,10 @@ mod tests {
     #[test]
     fn event_is_obsolete_if_enough_later_ones_of_its_subject_are_stored() {
         let subject = Subject::new("a").unwrap();
+        let captured = HashSet::from([subject.clone()]);
         let store = |candidates: &mut Candidates, number: u64| {
             let id = format!("AAAAAAAAAAAAAAAAAAAAAA.{number}");
-            candidates.stored(StoredId::new(&[&subject], "a", &id));
+            candidates.stored(StoredId::new(&captured, "a", &id));
         };
         let mut some = candidates(&[1, 2, 3, 4]);
         store(&mut some, 3);
@@ -244,7 +243,7 @@ mod tests {
         assert_eq!(in_doubt[&subject], 1);
         // One of another publisher says nothing.
         let mut some = candidates(&[1]);
-        some.stored(StoredId::new(&[&subject], "a", "other.3"));
+        some.stored(StoredId::new(&captured, "a", "other.3"));
         assert_eq!(obsolete(&mut some, 1), Vec::<u64>::new());
     }
 

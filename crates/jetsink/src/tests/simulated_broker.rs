@@ -213,7 +213,7 @@ impl Publisher for Simulated {
                     && there.iter().any(|wanted| wanted.as_str() == subject)
                 {
                     let captured = there.iter().copied().filter(|other| of_the_stream(other));
-                    let captured: Vec<_> = captured.collect();
+                    let captured = captured.cloned().collect();
                     visit(StoredId::new(&captured, subject, id));
                 }
             }

@@ -5,13 +5,16 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::nats::api::{ANSWER_TIME, cant_read};
+use super::catch_up::Cluster;
+use crate::nats::api::{ANSWER_TIME, ask_in, cant_read};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
+use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
 
 /// The time limit between two messages or heartbeats of a consumer.
@@ -44,6 +47,36 @@ pub(crate) fn consumer(inbox: &str, above: u64) -> Value {
         "mem_storage": true,
         "num_replicas": 1,
     })
+}
+
+/// A consumer, as the server created it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Created {
+    pub(crate) name: String,
+    /// The number of messages that it will send.
+    pub(crate) num_pending: u64,
+    pub(crate) cluster: Option<Cluster>,
+}
+
+/// Creates a consumer with the settings that `config` returns for its inbox. The server deletes it once the
+/// subscriber is gone.
+pub(crate) async fn create(
+    shared: &Shared,
+    session: &Session,
+    domain: Option<&str>,
+    stream: &StreamName,
+    config: impl FnOnce(&str) -> Value,
+) -> Result<(Subscriber, Created), PublishError> {
+    let inbox = session.new_inbox();
+    let messages = session
+        .client
+        .subscribe(inbox.clone())
+        .await
+        .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
+    let details = json!({ "stream_name": stream.as_str(), "config": config(&inbox) });
+    let question = Question::ConsumerCreate(stream);
+    let created = ask_in(shared, session, domain, question, &details).await?;
+    Ok((messages, created))
 }
 
 /// A message or heartbeat of a consumer.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::catch_up::StreamInfo;
-use super::stored_ids::concerns_all;
+use super::concerns_all;
 use crate::message::envelope::Envelope;
 use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, stream_names};
 use crate::nats::question::Question;
@@ -53,8 +53,8 @@ impl StreamRef {
     }
 }
 
-/// Returns the events by their streams, and the subjects whose stream could not be found out. Events whose subject no stream captures are left out: none of them is
-/// stored. `domains` are those of earlier acknowledgements.
+/// Returns the events by their streams, and the subjects whose stream could not be found out. Events whose subject no
+/// stream captures are left out: none of them is stored. `domains` are those of earlier acknowledgements.
 pub(crate) async fn by_stream<'a>(
     shared: &Shared,
     session: &Session,

@@ -34,6 +34,20 @@ pub(crate) fn is_never_answered(error: &PublishError) -> bool {
     }
 }
 
+/// Whether nothing can be read at the moment, whichever stream it is.
+fn concerns_all(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::NotConnected
+            | PublishError::ConnectionLost
+            | PublishError::ClientBusy
+            | PublishError::AckTimeout {
+                broker_answers: false
+            }
+            | PublishError::InboxDenied { .. }
+    )
+}
+
 /// Whether a stream or its user may not be read by a consumer, now or later.
 pub(crate) fn is_consumer_refused(error: &PublishError) -> bool {
     match error {

@@ -1,18 +1,18 @@
 //! Reads the message ids that streams have stored.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::catch_up::{Cluster, StreamInfo};
-use super::consumer::{IDLE_AT_THE_END, Next, next};
+use super::catch_up::StreamInfo;
+use super::concerns_all;
+use super::consumer::{IDLE_AT_THE_END, Next, create, next};
 use super::get::messages_from;
 use super::grouping::{StreamRef, by_stream};
 use super::last_sequence::stream_tail;
@@ -24,7 +24,7 @@ use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
-use crate::nats::wire::MESSAGE_ID;
+use crate::nats::wire::message_id;
 use crate::outcome::{PublishError, codes};
 use crate::publisher::baseline::{Baseline, Baselines};
 use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
@@ -66,7 +66,7 @@ pub(crate) async fn stored_ids(
     let readings = groups.iter().enumerate().map(|(at, (stream, events))| {
         let visit = &visit;
         async move {
-            let subjects: Vec<&Subject> = events.iter().map(|event| event.subject()).collect();
+            let subjects: HashSet<Subject> = events.iter().map(|e| e.subject().clone()).collect();
             let mut newest = Newest::of(&subjects);
             let mut visit_one = |subject: &str, id: &str| {
                 newest.count(subject);
@@ -133,19 +133,21 @@ pub(crate) async fn stored_ids(
     })
 }
 
-fn owned(subjects: &[&Subject]) -> Vec<Subject> {
-    subjects.iter().copied().cloned().collect()
+fn owned(subjects: &HashSet<Subject>) -> Vec<Subject> {
+    subjects.iter().cloned().collect()
 }
 
 /// The number of messages of each subject in question.
-struct Newest(HashMap<String, u64>);
+struct Newest<'a>(HashMap<&'a str, u64>);
 
-impl Newest {
-    fn of(subjects: &[&Subject]) -> Self {
-        let counts = subjects
-            .iter()
-            .map(|subject| (subject.as_str().to_owned(), 0));
-        Self(counts.collect())
+impl<'a> Newest<'a> {
+    fn of(subjects: &'a HashSet<Subject>) -> Self {
+        Self(
+            subjects
+                .iter()
+                .map(|subject| (subject.as_str(), 0))
+                .collect(),
+        )
     }
 
     fn count(&mut self, subject: &str) {
@@ -154,34 +156,15 @@ impl Newest {
         }
     }
 
-    /// The subjects with so many messages that older ones may have been removed.
-    fn gaps(&self, subjects: &[&Subject], kept: u64) -> Vec<Gap> {
-        let is_full =
-            |subject: &&&Subject| self.0.get(subject.as_str()).is_some_and(|n| *n >= kept);
-        let full: Vec<Subject> = subjects
-            .iter()
-            .filter(is_full)
-            .map(|s| (*s).clone())
-            .collect();
+    /// The subjects that have reached the limit: older messages may have been removed.
+    fn gaps(&self, subjects: &HashSet<Subject>, kept: u64) -> Vec<Gap> {
+        let is_full = |subject: &&Subject| self.0.get(subject.as_str()).is_some_and(|n| *n >= kept);
+        let full: Vec<Subject> = subjects.iter().filter(is_full).cloned().collect();
         if full.is_empty() {
             return Vec::new();
         }
         vec![Gap::new(full, GapReason::Newest(kept))]
     }
-}
-
-/// Whether nothing can be read at the moment, whichever stream it is.
-pub(super) fn concerns_all(error: &PublishError) -> bool {
-    matches!(
-        error,
-        PublishError::NotConnected
-            | PublishError::ConnectionLost
-            | PublishError::ClientBusy
-            | PublishError::AckTimeout {
-                broker_answers: false
-            }
-            | PublishError::InboxDenied { .. }
-    )
 }
 
 /// Whether every later attempt to read the stream fails, too.
@@ -240,43 +223,36 @@ impl Reading<'_> {
         above: u64,
         visit: &mut Visit<'_>,
     ) -> Result<(), PublishError> {
-        #[derive(Deserialize)]
-        struct Created {
-            num_pending: u64,
-            cluster: Option<Cluster>,
-        }
         let (shared, session, stream) = (self.shared, self.session, self.stream);
-        let inbox = session.new_inbox();
-        let mut messages = session
-            .client
-            .subscribe(inbox.clone())
-            .await
-            .map_err(|error| cant_read(&format!("subscribing: {error}")))?;
-        let mut config = tail.config.consumer(&inbox, above);
-        config["headers_only"] = true.into();
         let is_transformed = tail.config.transforms() || stream.is_mapped;
         let filter_bytes: usize = self.events.iter().map(|e| e.subject().as_str().len()).sum();
-        if self.events.len() <= MAX_FILTERS && filter_bytes <= MAX_FILTER_BYTES && !is_transformed {
-            let subjects = self.events.iter().map(|event| event.subject().as_str());
-            config["filter_subjects"] = subjects.collect();
-        }
-        let details = json!({ "stream_name": stream.name.as_str(), "config": config });
-        let created: Created = stream
-            .ask(
-                shared,
-                session,
-                Question::ConsumerCreate(&stream.name),
-                &details,
-            )
-            .await?;
+        let is_filtered =
+            self.events.len() <= MAX_FILTERS && filter_bytes <= MAX_FILTER_BYTES && !is_transformed;
+        let config = |inbox: &str| {
+            let mut config = tail.config.consumer(inbox, above);
+            config["headers_only"] = true.into();
+            if is_filtered {
+                let subjects = self.events.iter().map(|event| event.subject().as_str());
+                config["filter_subjects"] = subjects.collect();
+            }
+            config
+        };
+        let (mut messages, created) = create(
+            shared,
+            session,
+            stream.domain.as_deref(),
+            &stream.name,
+            config,
+        )
+        .await?;
         let mut catch_up = tail.catch_up(created.cluster.as_ref());
         let (mut received, mut idle) = (0, 0);
         while (received < created.num_pending || !catch_up.is_complete()) && idle < IDLE_AT_THE_END
         {
             match next(shared, session, &mut messages).await? {
                 Next::Stored(message) => {
-                    if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
-                        visit(&message.subject, id.as_str());
+                    if let Some(id) = message_id(message.headers.as_ref()) {
+                        visit(&message.subject, id);
                     }
                     if let Some(info) = MessageInfo::of(&message) {
                         catch_up.observed(info.sequence);
@@ -316,8 +292,8 @@ impl Reading<'_> {
             };
             from = last.sequence + 1;
             for message in &messages {
-                if let Some(id) = message.headers.as_ref().and_then(|h| h.get(MESSAGE_ID)) {
-                    visit(&message.subject, id.as_str());
+                if let Some(id) = message_id(message.headers.as_ref()) {
+                    visit(&message.subject, id);
                 }
             }
         }

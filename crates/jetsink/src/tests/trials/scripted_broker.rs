@@ -329,9 +329,10 @@ impl Publisher for ScriptedBroker {
             .iter()
             .map(Envelope::subject)
             .partition(|subject| state.leaderless.contains(subject.as_str()));
+        let there: HashSet<Subject> = there.into_iter().cloned().collect();
         let above = after.get("S").map_or(0, |after| after.sequence) as usize;
         for message in state.stream.iter().skip(above) {
-            if there.iter().any(|s| s.as_str() == message.subject) {
+            if there.contains(message.subject.as_str()) {
                 visit(StoredId::new(&there, &message.subject, &message.id));
             }
         }
