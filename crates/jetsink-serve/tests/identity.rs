@@ -17,12 +17,7 @@ use tokio::time::{Instant, sleep};
 #[tokio::test]
 async fn repeat_is_a_duplicate_with_the_same_sequence_and_other_content_is_a_conflict() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.{tenantId}",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.{tenantId}").await;
     let one = event("1", r#","data":{"tenantId":"a"}"#);
     let first = gateway.post(&[STRUCTURED], &one).await;
     let again = gateway.post(&[STRUCTURED], &one).await;
@@ -66,20 +61,10 @@ async fn repeat_is_a_duplicate_with_the_same_sequence_and_other_content_is_a_con
 #[tokio::test]
 async fn gateway_that_restarts_relies_on_the_streams_window() {
     let broker = broker().await;
-    let first = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let first = without_spool(&broker, "events.a").await;
     assert_eq!(first.post(&[STRUCTURED], event("1", "")).await.status, 202);
     assert!(first.stop().await);
-    let second = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let second = without_spool(&broker, "events.a").await;
     let again = second.post(&[STRUCTURED], event("1", "")).await;
     assert_eq!(
         (again.status, again.header("jetsink-duplicate")),
@@ -91,18 +76,8 @@ async fn gateway_that_restarts_relies_on_the_streams_window() {
 #[tokio::test]
 async fn without_a_broker_or_a_stream_senders_are_told_to_repeat() {
     let mut broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
-    let nowhere = running(
-        sink(&broker, None).await,
-        "nowhere.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
+    let nowhere = without_spool(&broker, "nowhere.a").await;
     let reply = nowhere.post(&[STRUCTURED], event("1", "")).await;
     assert_eq!(
         (reply.status, reply.problem().as_str()),
@@ -151,12 +126,7 @@ async fn without_a_broker_or_a_stream_senders_are_told_to_repeat() {
 async fn event_that_is_too_large_for_the_stream_is_422_and_stops_its_subject_only() {
     let broker = broker().await;
     broker.create_stream_with(small_messages()).await.unwrap();
-    let gateway = running(
-        sink(&broker, None).await,
-        "small.{tenantId}",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "small.{tenantId}").await;
     let of = |id: &str, tenant: &str, padding: usize| {
         event(
             id,
@@ -256,12 +226,7 @@ async fn spooled_event_is_answered_once_synced_and_its_repeat_is_a_duplicate() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_that_goes_away_leaves_its_event_to_be_stored_once() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     for id in 0..50 {
         let body = event(&id.to_string(), "");
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -281,12 +246,7 @@ async fn client_that_goes_away_leaves_its_event_to_be_stored_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_shortens_the_deadline_and_its_repeat_waits_for_the_result() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     assert_eq!(
         gateway.post(&[STRUCTURED], event("0", "")).await.status,
         202
@@ -323,12 +283,7 @@ async fn client_shortens_the_deadline_and_its_repeat_waits_for_the_result() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_repeats_at_once_store_one_event() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     let body = event("1", "");
     let posts = (0..100).map(|_| gateway.post(&[STRUCTURED], &body));
     let replies = futures_util::future::join_all(posts).await;

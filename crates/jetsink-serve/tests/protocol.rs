@@ -25,12 +25,7 @@ fn binary<'h>(more: &[(&'h str, &'h str)]) -> Vec<(&'h str, &'h str)> {
 #[tokio::test]
 async fn structured_event_is_stored_byte_for_byte_and_the_answer_has_the_receipt() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.{tenantId}",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.{tenantId}").await;
     let body = event(
         "1",
         r#" , "data": {"tenantId":"acme", "text":"größe"}, "n":7"#,
@@ -88,12 +83,7 @@ async fn structured_event_is_stored_byte_for_byte_and_the_answer_has_the_receipt
 #[tokio::test]
 async fn binary_event_keeps_its_attributes_and_data() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.{subject}",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.{subject}").await;
     let data = [0, 159, 146, 150, 255];
     let headers = binary(&[
         ("Content-Type", "image/png"),
@@ -128,12 +118,7 @@ async fn binary_event_keeps_its_attributes_and_data() {
 #[tokio::test]
 async fn invalid_events_are_400_and_nothing_is_stored() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     for more in [
         ("ce-datacontenttype", "text/plain"),
         ("ce-subject", "%FF"),
@@ -176,12 +161,7 @@ async fn invalid_events_are_400_and_nothing_is_stored() {
 #[tokio::test]
 async fn batch_is_stored_in_order_and_one_invalid_event_refuses_all() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.{tenantId}",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.{tenantId}").await;
     let reply = gateway.post(&[BATCHED], "[]").await;
     assert_eq!((reply.status, reply.header("jetsink-events")), (202, "0"));
 
@@ -258,12 +238,7 @@ async fn mode_converts_in_both_directions() {
 #[tokio::test]
 async fn requests_that_are_no_events_have_their_own_answers() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     let one = event("1", "");
     let reply = gateway.send("POST", "/other", &[STRUCTURED], &one).await;
     assert_eq!((reply.status, reply.problem().as_str()), (404, "no-route"));
@@ -316,12 +291,7 @@ async fn requests_that_are_no_events_have_their_own_answers() {
 #[tokio::test]
 async fn web_hook_is_granted_without_calling_back() {
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     let strangers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let callback = format!("http://{}/", strangers.local_addr().unwrap());
     let headers = [
@@ -357,12 +327,7 @@ async fn web_hook_is_granted_without_calling_back() {
 async fn event_of_64_kib_passes_in_each_mode_and_compressed() {
     use std::io::Write as _;
     let broker = broker().await;
-    let gateway = running(
-        sink(&broker, None).await,
-        "events.a",
-        GatewaySettings::default(),
-    )
-    .await;
+    let gateway = without_spool(&broker, "events.a").await;
     let padding = "x".repeat(65_536 - event("1", r#","data":"""#).len());
     let one = |id: &str| event(id, &format!(r#","data":"{padding}""#));
     assert_eq!(one("1").len(), 65_536);

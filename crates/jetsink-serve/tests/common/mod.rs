@@ -56,6 +56,16 @@ pub struct Running {
     serving: JoinHandle<bool>,
 }
 
+/// A gateway with the default settings over a sink that has no spool.
+pub async fn without_spool(broker: &NatsServer, template: &str) -> Running {
+    running(
+        sink(broker, None).await,
+        template,
+        GatewaySettings::default(),
+    )
+    .await
+}
+
 pub async fn running(
     sink: Arc<Sink<NatsPublisher>>,
     template: &str,
