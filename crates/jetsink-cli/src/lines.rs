@@ -10,7 +10,7 @@ use memchr::memchr;
 pub(crate) const MAX_LINE: usize = 8 << 20;
 
 /// The number of bytes per read.
-const BLOCK: usize = 128 << 10;
+pub(crate) const BLOCK: usize = 128 << 10;
 
 pub(crate) struct Lines {
     source: Box<dyn Read + Send>,
@@ -56,7 +56,7 @@ impl Lines {
             if self.too_long.is_some() || self.buffer.len() > MAX_LINE {
                 self.skip();
             }
-            if self.fill()? == 0 {
+            if fill(&mut self.source, &mut self.buffer)? == 0 {
                 return Ok(None);
             }
         }
@@ -99,21 +99,20 @@ impl Lines {
         }
         self.searched = 0;
     }
+}
 
-    /// Reads once; 0 at the end of the file.
-    fn fill(&mut self) -> Result<usize> {
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + BLOCK, 0);
-        let read = loop {
-            match self.source.read(&mut self.buffer[filled..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.buffer
-            .truncate(filled + read.as_ref().map_or(0, |read| *read));
-        read
-    }
+/// Appends what one read returns to a buffer; 0 at the end of the source.
+pub(crate) fn fill(source: &mut dyn Read, buffer: &mut BytesMut) -> Result<usize> {
+    let filled = buffer.len();
+    buffer.resize(filled + BLOCK, 0);
+    let read = loop {
+        match source.read(&mut buffer[filled..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    buffer.truncate(filled + read.as_ref().map_or(0, |read| *read));
+    read
 }
 
 /// A line without its end (LF or CRLF) and, if it is the first one, without a byte order mark.

@@ -11,6 +11,7 @@ mod lines;
 mod output;
 mod packaging;
 mod publish;
+mod recorder;
 mod runtime;
 mod serve;
 mod spool;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-
-use crate::failure::Failure;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The interval at which observations are aggregated between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -16,14 +14,10 @@ const SECONDS: &[f64] = &[
 ];
 
 /// Installs the recorder and the task that keeps its memory bounded. Call it before the sink is created.
-pub(super) fn install() -> Result<PrometheusHandle, Failure> {
-    let failed = |error: metrics_exporter_prometheus::BuildError| {
-        Failure::Usage(format!("metrics: {error}"))
-    };
+pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), SECONDS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(failed)?;
+        .and_then(PrometheusBuilder::install_recorder)?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

@@ -15,26 +15,18 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jetsink::circuit::State;
 use jetsink::{Publisher, Sink};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
+use crate::recorder;
 
 /// One or two scrapers are expected.
 const MAX_CONNECTIONS: usize = 16;
 
 /// The longest wait for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The interval at which observations are aggregated between scrapes.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-/// Buckets in seconds, from a loopback round trip to the longest usual deadline.
-const SECONDS: &[f64] = &[
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0,
-];
 
 /// A bound listener; it serves requests once there is a sink.
 pub(crate) struct MetricsServer {
@@ -47,11 +39,7 @@ impl MetricsServer {
     pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let failed = |source: io::Error| Failure::MetricsListen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let metrics = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), SECONDS)
-            .map(PrometheusBuilder::install_recorder)
-            .map_err(|error| failed(io::Error::other(error)))?
-            .map_err(|error| failed(io::Error::other(error)))?;
+        let metrics = recorder::install().map_err(|error| failed(io::Error::other(error)))?;
         Ok(Self { listener, metrics })
     }
 
@@ -61,13 +49,6 @@ impl MetricsServer {
 
     /// Serves requests; never returns.
     pub(crate) async fn serve<P: Publisher + 'static>(self, sink: Arc<Sink<P>>) {
-        let upkeep = self.metrics.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(UPKEEP).await;
-                upkeep.run_upkeep();
-            }
-        });
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {

@@ -1,7 +1,6 @@
 //! `jetsink serve`: the HTTP gateway of `jetsink-serve` as a service.
 
 pub(crate) mod arguments;
-mod metrics;
 mod settings;
 mod token;
 
@@ -18,6 +17,7 @@ use crate::connection::{environment, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output;
+use crate::recorder;
 use arguments::{Serve, ServeCommand, TokenCommand};
 use settings::Settings;
 
@@ -43,7 +43,12 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     let listeners = listeners(arguments, &settings).await?;
     let admin = match arguments.admin_listen {
         None => None,
-        Some(address) => Some((Listener::tcp(address, None).await?, metrics::install()?)),
+        Some(address) => {
+            let listener = Listener::tcp(address, None).await?;
+            let metrics = recorder::install();
+            let metrics = metrics.map_err(|error| Failure::Usage(format!("metrics: {error}")))?;
+            Some((listener, metrics))
+        }
     };
     let Settings {
         connect,
@@ -77,7 +82,7 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
         tokio::spawn(async move { serve_admin(&gateway, listener, router).await });
     }
     reload_on_change(Reloader::new(gateway.access().clone(), tls))?;
-    // Without systemd there is nobody to notify.
+    // Fails without systemd, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let stop = async {
         signals.next().await;

@@ -1,14 +1,11 @@
 //! Splits a stream of JSON values: pretty-printed or concatenated events, and arrays of events.
 
-use std::io::{ErrorKind, Read, Result};
+use std::io::{Read, Result};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
 
-use crate::lines::MAX_LINE;
-
-/// The number of bytes per read.
-const BLOCK: usize = 128 << 10;
+use crate::lines::{MAX_LINE, fill};
 
 /// Separates the values of a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: u8 = 0x1E;
@@ -113,17 +110,7 @@ impl Values {
 
     /// Reads more bytes. Call it when [`step`](Self::step) needs them.
     pub(super) fn fill(&mut self) -> Result<()> {
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + BLOCK, 0);
-        let read = loop {
-            match self.source.read(&mut self.buffer[filled..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.buffer
-            .truncate(filled + read.as_ref().map_or(0, |read| *read));
-        self.is_at_end = read? == 0;
+        self.is_at_end = fill(&mut *self.source, &mut self.buffer)? == 0;
         Ok(())
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lines::BLOCK;
 
 /// Returns a few bytes per read.
 struct Slow(Vec<u8>, usize);
