@@ -80,7 +80,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]
     pub(crate) spool_max_age: Option<Duration>,
 
-    /// What becomes of a spooled event if it can't be known whether its stream has stored it already
+    /// Treatment of a spooled event if no look-up can tell whether its stream has stored it already
     #[arg(
         long,
         value_enum,

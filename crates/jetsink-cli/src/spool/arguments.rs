@@ -108,7 +108,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// What becomes of an event if it can't be known whether its stream has stored it already
+    /// Treatment of an event if no look-up can tell whether its stream has stored it already
     #[arg(long, value_enum, default_value = "deliver", value_name = "CHOICE")]
     pub(crate) when_unconfirmed: WhenUnconfirmed,
 
@@ -121,7 +121,7 @@ pub(crate) struct Replay {
     pub(crate) verbose: u8,
 }
 
-/// What becomes of an event that may be stored already.
+/// Treatment of an event that may be stored already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum WhenUnconfirmed {
     /// send it; it may be stored twice

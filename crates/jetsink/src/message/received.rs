@@ -14,7 +14,7 @@ use super::tenant::tenant_of;
 
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 
-/// The tenant of an event, as its data tells it.
+/// The tenant in an event's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTenant<'a> {
     /// `data.tenantId`, else `data.correlation.tenantId`. Not checked yet.

@@ -113,7 +113,7 @@ impl Candidates {
         &self.found
     }
 
-    /// Takes the events out of which an earlier one of their subject has the same id. That one was just read, is
+    /// Takes out the events whose id an earlier event of their subject has, too. That one was just read, is
     /// intact, and is sent.
     pub(super) fn take_twins(&mut self, is_read: impl Fn(&Subject) -> bool) -> Vec<Place> {
         let mut twins = Vec::new();

@@ -26,7 +26,7 @@ pub(super) struct SubjectQueues<'a> {
     expiry: &'a Expiry,
     queues: HashMap<Subject, SubjectQueue>,
     schedule: Schedule<Subject>,
-    /// A subject is to be reconciled, and nothing of it is in flight.
+    /// A subject must be reconciled, and none of its events is in flight.
     must_reconcile: bool,
 }
 
@@ -76,7 +76,7 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// Makes subjects ready of which an event came in. One without a queue comes first: the others may have a large
+    /// Makes subjects ready that got an event. One without a queue comes first: the others may have a large
     /// backlog.
     pub(super) fn add_entered(&mut self) {
         for subject in self.spool.take_entered() {

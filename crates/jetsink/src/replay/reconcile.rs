@@ -56,7 +56,7 @@ pub(crate) struct Reconciler<'a, P> {
     state: Mutex<State>,
 }
 
-/// The subjects of one look-up, and what is known of them.
+/// The subjects of one look-up, with their unreconciled events and baselines.
 pub(crate) struct Due {
     subjects: Vec<Subject>,
     unreconciled: Unreconciled,

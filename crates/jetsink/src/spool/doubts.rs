@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::message::subject::Subject;
 use crate::sync::lock;
 
-/// The subjects of which a warning is remembered, at most.
+/// The maximum number of subjects whose warning is remembered.
 const MAX_WARNED: usize = 65_536;
 
 /// The results of look-ups since the spool was opened.

@@ -54,7 +54,7 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// What [`OfflineSpool::verify`] found.
+/// The result of [`OfflineSpool::verify`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolCheck {

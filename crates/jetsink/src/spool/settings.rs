@@ -29,7 +29,7 @@ pub struct SpoolSettings {
     when_unconfirmed: WhenUnconfirmed,
 }
 
-/// What becomes of an event that may be stored already, if no look-up in its stream can tell: the stream can't be
+/// The treatment of an event that may be stored already, if no look-up in its stream can tell: the stream can't be
 /// read, has not answered for 10 minutes, or has removed messages since.
 ///
 /// Only events whose acknowledgement is missing are concerned, and those behind them on their subject.
@@ -117,7 +117,7 @@ impl SpoolSettings {
         Ok(self)
     }
 
-    /// Decides about events of which no look-up can tell whether they are stored. The default is
+    /// Sets the treatment of events that no look-up can confirm. The default is
     /// [`WhenUnconfirmed::Deliver`].
     #[must_use]
     pub fn when_unconfirmed(mut self, choice: WhenUnconfirmed) -> Self {

@@ -47,7 +47,7 @@ impl Unreconciled {
         self.subjects.keys()
     }
 
-    /// Behind this index nothing of the subject was sent.
+    /// No event of the subject behind this index was sent.
     pub(crate) fn last_sent(&self, subject: &Subject) -> u64 {
         self.subjects.get(subject).map_or(0, |mark| mark.last_sent)
     }

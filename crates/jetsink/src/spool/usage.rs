@@ -28,7 +28,7 @@ pub(super) struct Usage {
     is_complete: AtomicBool,
     subjects: Mutex<HashMap<Subject, Count>>,
     dead: Mutex<Count>,
-    /// Subjects of which an event was written since [`take_entered`](Self::take_entered).
+    /// Subjects that got an event since [`take_entered`](Self::take_entered).
     entered: Mutex<HashSet<Subject>>,
     /// Notified when an event comes in, and when the count is complete.
     pub(super) came_in: Notify,
@@ -183,7 +183,7 @@ impl Usage {
         self.came_in.notify_one();
     }
 
-    /// Takes the subjects of which an event was written since the last call.
+    /// Takes the subjects that got an event since the last call.
     pub(super) fn take_entered(&self) -> HashSet<Subject> {
         std::mem::take(&mut lock(&self.entered))
     }

@@ -23,7 +23,7 @@ impl Spool {
         self.usage.waiting(subject)
     }
 
-    /// Waits until no event of `subject` waits here, until `deadline` at the most.
+    /// Waits until the spool has no pending event of `subject`, at most until `deadline`.
     pub(crate) async fn drained(&self, subject: &Subject, deadline: Instant) -> bool {
         let empty = async {
             loop {
@@ -38,7 +38,7 @@ impl Spool {
         timeout_at(deadline, empty).await.is_ok()
     }
 
-    /// Waits until nothing waits here, until `deadline` at the most.
+    /// Waits until the spool is empty, at most until `deadline`.
     pub(crate) async fn emptied(&self, deadline: Instant) {
         let empty = async {
             loop {
@@ -65,12 +65,12 @@ impl Spool {
         self.usage.came_in.notified().await;
     }
 
-    /// Takes the subjects of which an event came in since the last call.
+    /// Takes the subjects that got an event since the last call.
     pub(crate) fn take_entered(&self) -> HashSet<Subject> {
         self.usage.take_entered()
     }
 
-    /// The subjects of which something waits here.
+    /// The subjects with pending events.
     pub(crate) fn subjects(&self) -> Vec<Subject> {
         self.usage.subjects()
     }

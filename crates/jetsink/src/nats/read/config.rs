@@ -1,4 +1,4 @@
-//! The parts of a stream's configuration that decide how it is read, and what is missing in it.
+//! The parts of a stream's configuration that decide how it is read, and which messages it removes.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The open files of the log: a bounded number, whatever the number of segments.
+//! The open files of the log: a bounded number for any number of segments.
 
 use std::collections::VecDeque;
 use std::io;

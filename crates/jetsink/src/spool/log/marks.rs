@@ -150,7 +150,7 @@ impl Log {
                 }
             }
             Err(_) if active.is_some() => self.finish(),
-            // So that a shorter mark leaves nothing of this one behind it.
+            // A shorter mark must leave no bytes of this one behind it.
             Err(_) => {
                 let _ = file.set_len(tail);
             }

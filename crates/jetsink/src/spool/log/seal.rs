@@ -99,7 +99,7 @@ impl Seals {
         self.last
     }
 
-    /// Writes a seal, unless it is there already.
+    /// Writes a seal, unless the file has it already.
     pub(super) fn write(&mut self, seal: Seal) -> io::Result<()> {
         if self.last.is_some_and(|last| seal.is_said_by(&last)) {
             return Ok(());

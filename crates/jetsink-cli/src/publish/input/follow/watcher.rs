@@ -1,4 +1,4 @@
-//! The thread that watches folders and opens files as soon as they appear, whatever the sending does.
+//! The thread that watches folders and opens files as soon as they appear, independently of sending.
 
 use std::collections::HashSet;
 use std::io;
