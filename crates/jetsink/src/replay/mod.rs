@@ -168,13 +168,7 @@ impl<'a, P: Publisher> Run<'a, P> {
     async fn run(mut self) -> Result<(), ReconcileError> {
         let started = Instant::now();
         let span = spans::replay(self.spool.status().events);
-        let mut result = self.send_all().instrument(span.clone()).await;
-        if self.reconciler.is_removing()
-            && let Some(look_up) = self.look_up.take()
-        {
-            // A removal that is dropped would never be repeated. Only the disk is still to come.
-            result = result.and(look_up.await.map(drop));
-        }
+        let result = self.send_all().instrument(span.clone()).await;
         span.record("replayed", self.spool_side.replayed());
         span.record("dead", self.spool_side.dead());
         // Events are in flight only if the spool failed.

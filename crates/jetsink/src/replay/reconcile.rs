@@ -70,8 +70,6 @@ struct State {
     silent_since: HashMap<Subject, Instant>,
     /// Whether a look-up was made.
     has_begun: bool,
-    /// Whether a look-up is removing events from the spool.
-    is_removing: bool,
 }
 
 impl<'a, P: Publisher> Reconciler<'a, P> {
@@ -99,11 +97,6 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let state = lock(&self.state);
         state.schedule.first_due().map(|(until, _)| until)
-    }
-
-    /// Whether a look-up is removing events: it must run to its end.
-    pub(crate) fn is_removing(&self) -> bool {
-        lock(&self.state).is_removing
     }
 
     /// Returns what to look up next, of the subjects that are due and `ready`: all, or as many as fit into one
@@ -154,7 +147,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             StoredIds::Visited | StoredIds::Unsupported => Vec::new(),
             StoredIds::VisitedExcept(gaps) => gaps,
         };
-        let waits = self.decide(gaps, &mut candidates).await?;
+        let waits = self.decide(gaps, &mut candidates);
         let twins = candidates.take_twins(|subject| !waits.contains(subject));
         if !twins.is_empty() {
             let events = twins.len();
@@ -163,7 +156,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                 "spooled events of which an earlier one has the message id"
             );
         }
-        self.take_out(twins).await?;
+        self.take_out(twins);
         for subject in &due {
             if !waits.contains(subject) {
                 self.reconciled(subject, &unreconciled);
@@ -196,11 +189,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     }
 
     /// Decides about subjects whose look-up is incomplete; returns those that have to wait.
-    async fn decide(
-        &self,
-        gaps: Vec<Gap>,
-        candidates: &mut Candidates,
-    ) -> Result<HashSet<Subject>, ReconcileError> {
+    fn decide(&self, gaps: Vec<Gap>, candidates: &mut Candidates) -> HashSet<Subject> {
         let mut waits = HashSet::new();
         for Gap { subjects, reason } in gaps {
             if reason == GapReason::Unfinished {
@@ -243,11 +232,11 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                         "spooled events are obsolete: their stream keeps later ones of their subject"
                     );
                 }
-                self.take_out(obsolete).await?;
+                self.take_out(obsolete);
             }
             self.choose(&subjects, &reason, candidates, &mut waits);
         }
-        Ok(waits)
+        waits
     }
 
     /// Lets the setting decide about events that were sent, and of which no look-up can tell whether they are
@@ -335,21 +324,15 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             self.spool.doubts.found(events as u64);
             info!(events, "spooled events were stored before the outage");
         }
-        self.take_out(found).await?;
+        self.take_out(found);
         Ok(looked_up)
     }
 
-    async fn take_out(&self, places: Vec<Place>) -> Result<(), SpoolError> {
-        if places.is_empty() {
-            return Ok(());
-        }
+    /// Takes events out of the spool. Replay removes them from the disk with its next removal: a look-up may be dropped.
+    fn take_out(&self, places: Vec<Place>) {
         for place in places {
             self.spool.delivered(place);
         }
-        lock(&self.state).is_removing = true;
-        let removed = self.spool.remove_delivered(&Baselines::new()).await;
-        lock(&self.state).is_removing = false;
-        removed
     }
 }
 
