@@ -120,7 +120,7 @@ Examples:
         runs: u32,
     },
 
-    /// Run other projects' publishers and readers, and write docs/clients.md
+    /// Run other projects' publishers and readers, and write docs/evidence/clients.md
     #[command(after_help = "\
 Examples:
   cargo xtask clients             # three builds of published programs
@@ -133,7 +133,7 @@ Examples:
     /// Try to break the promise: random histories, faults, crashes and planted bugs
     #[command(after_help = "\
 Without options it runs everything in about an hour, after a release build
-with overflow checks, and writes docs/reliability.md.
+with overflow checks, and writes docs/evidence/reliability.md.
 
 Examples:
   cargo xtask trials --list
@@ -143,7 +143,7 @@ Examples:
   cargo xtask trials --only teeth/no-epoch      # tests/teeth/no-epoch.patch")]
     Trials(trials::Arguments),
 
-    /// Change the code in small ways that a test must notice, and write docs/mutants.md
+    /// Change the code in small ways that a test must notice, and write docs/evidence/mutants.md
     #[command(after_help = "\
 A full run takes hours. Settings, and the excused mutants with their reasons:
 .cargo/mutants.toml.
@@ -162,11 +162,11 @@ matplotlib from PyPI.
 
 Example: cargo xtask dashboard /tmp/dashboard.png")]
     Dashboard {
-        /// The picture [default: docs/dashboard.png]
+        /// The picture [default: docs/operate/dashboard.png]
         file: Option<PathBuf>,
     },
 
-    /// Measure how cost grows, and draw docs/growth/*.svg
+    /// Measure how cost grows, and draw docs/evidence/growth/*.svg
     #[command(after_help = "\
 Examples:
   cargo xtask growth
@@ -242,13 +242,13 @@ impl Command {
             Self::Trials(arguments) => trials::run(&arguments),
             Self::Mutants(arguments) => mutants::run(&arguments),
             Self::Dashboard { file } => {
-                let picture = || in_project("docs/dashboard.png");
+                let picture = || in_project("docs/operate/dashboard.png");
                 dashboard::picture(&file.unwrap_or_else(picture)).await
             }
-            Self::Growth { figures: None } => growth::pictures(&in_project("docs/growth")),
+            Self::Growth { figures: None } => growth::pictures(&in_project("docs/evidence/growth")),
             Self::Growth {
                 figures: Some(figures),
-            } => growth::draw(&figures, &in_project("docs/growth")),
+            } => growth::draw(&figures, &in_project("docs/evidence/growth")),
             Self::Static => packaging::static_build(),
         }
     }

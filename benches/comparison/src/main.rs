@@ -1,5 +1,5 @@
 //! Compares jetsink with and without a spool, the published crate cellos-sink-jetstream 0.5.1, and plain
-//! async-nats: all go through the same faults of a real nats-server. docs/comparison.md has the results of
+//! async-nats: all go through the same faults of a real nats-server. docs/evidence/comparison.md has the results of
 //! one run.
 //!
 //! `cargo run --release --manifest-path benches/comparison/Cargo.toml -- [scenario…]`
@@ -85,7 +85,7 @@ struct Arguments {
     child: Vec<String>,
 }
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/comparison.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence/comparison.md");
 
 /// The arguments of the child in the scenarios of an exit.
 struct Child {

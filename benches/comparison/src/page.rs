@@ -1,4 +1,4 @@
-//! A run as text for a terminal, and as the page docs/comparison.md.
+//! A run as text for a terminal, and as the page docs/evidence/comparison.md.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -39,7 +39,7 @@ pub(crate) fn text(table: &Table) -> String {
     text
 }
 
-/// The page docs/comparison.md.
+/// The page docs/evidence/comparison.md.
 ///
 /// # Errors
 /// The template is wrong.

@@ -4,7 +4,7 @@
 //! `cargo bench -p jetsink --bench spool`, with `append`, `append-subjects`, `replay`, `replay-subjects` or `opening`
 //! behind `--` for some of them. `JETSINK_ROUNDS` (9), `JETSINK_EVENTS` (100,000 replayed) and `JETSINK_CALLERS` (one
 //! number instead of several) set the length. Exits with 1 if a ratio is missed. The last
-//! lines are the table of `docs/performance.md`.
+//! lines are the table of `docs/evidence/performance.md`.
 //!
 //! Both sides of a ratio run in each round, in alternating order. A ratio is the median of the rounds' ratios, printed
 //! with its spread.
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     bounds.end()
 }
 
-/// The required ratios and the measured ones, as rows of the table in `docs/performance.md`.
+/// The required ratios and the measured ones, as rows of the table in `docs/evidence/performance.md`.
 #[derive(Debug, Default)]
 struct Bounds {
     rows: Vec<String>,

@@ -30,7 +30,7 @@ const EMIT: u64 = 1;
 
 /// Ours, 12: the message id (1), the headers in the client's form (5), the subject (2) and the reply subject
 /// (2), which the client converts to shared ones, the entry of the pending answer (1), the stream's name in the
-/// answer (1). The client's, 7: the headers as bytes (6), the answer's subject (1). `docs/performance.md`
+/// answer (1). The client's, 7: the headers as bytes (6), the answer's subject (1). `docs/evidence/performance.md`
 /// describes how to find an allocation's source.
 const NATS_EMIT: u64 = 19;
 

@@ -20,7 +20,7 @@ pub(crate) use install::{SinkOf, supervisor};
 use scenarios::{Row, Scenario};
 pub(crate) use stage::command;
 
-/// Runs all clients and writes `docs/clients.md`.
+/// Runs all clients and writes `docs/evidence/clients.md`.
 ///
 /// # Errors
 /// A program does not build or run, or our sink fails a scenario. Failures of the published sink are in the table.

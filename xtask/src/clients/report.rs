@@ -1,4 +1,4 @@
-//! The results, for the terminal and for `docs/clients.md`.
+//! The results, for the terminal and for `docs/evidence/clients.md`.
 
 use anyhow::Result;
 use minijinja::{Value, context};
@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("clients.md");
 const SCENARIOS: &str = include_str!("scenarios.md");
 const VIEWS: &str = include_str!("views.md");
 
-pub(super) const FILE: &str = "docs/clients.md";
+pub(super) const FILE: &str = "docs/evidence/clients.md";
 
 /// Both tables, as Markdown; only the first if there are no views.
 ///

@@ -1,4 +1,4 @@
-//! The outcomes of a run, and `docs/mutants.md`.
+//! The outcomes of a run, and `docs/evidence/mutants.md`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::page::{self, Tree};
 
 const PAGE: &str = include_str!("mutants.md");
 
-pub(super) const FILE: &str = "docs/mutants.md";
+pub(super) const FILE: &str = "docs/evidence/mutants.md";
 
 /// Left out of every name on the page.
 const FOLDER: &str = "crates/jetsink/src/";

@@ -58,7 +58,7 @@ impl Selected {
 }
 
 impl Arguments {
-    /// Whether this is the run whose results `docs/reliability.md` shows.
+    /// Whether this is the run whose results `docs/evidence/reliability.md` shows.
     pub(crate) fn is_full(&self) -> bool {
         *self == Self::default()
     }

@@ -1,4 +1,4 @@
-//! `docs/reliability.md`, from a full run only.
+//! `docs/evidence/reliability.md`, from a full run only.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::process::{git, output, root, succeed};
 
 const PAGE: &str = include_str!("reliability.md");
 
-pub(super) const FILE: &str = "docs/reliability.md";
+pub(super) const FILE: &str = "docs/evidence/reliability.md";
 
 /// Writes the page, and prints how many of its lines changed.
 ///

@@ -1,4 +1,4 @@
-//! The rows of the table, for the terminal and for `docs/reliability.md`.
+//! The rows of the table, for the terminal and for `docs/evidence/reliability.md`.
 
 use serde::Serialize;
 

@@ -48,7 +48,7 @@ impl Access {
         }
     }
 
-    /// Accepts the senders of a file of credentials; `docs/serve.md` describes it.
+    /// Accepts the senders of a file of credentials; `docs/serve/README.md` describes it.
     ///
     /// # Errors
     /// [`AccessError`] if the file cannot be read, is writable by others, or has an invalid entry.

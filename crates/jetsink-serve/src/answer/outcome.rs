@@ -1,4 +1,4 @@
-//! From the engine's outcome of an event to its answer: the table of `docs/serve.md`.
+//! From the engine's outcome of an event to its answer: the table of `docs/serve/README.md`.
 
 use std::time::Duration;
 

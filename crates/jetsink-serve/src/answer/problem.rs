@@ -24,7 +24,7 @@ pub(crate) enum Advice {
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $kind:ident: $status:literal, $name:literal, $advice:ident;)+) => {
-        /// The kinds of problems that the gateway answers with. `docs/serve.md` lists them with a sender's remedy.
+        /// The kinds of problems that the gateway answers with. `docs/serve/README.md` lists them with a sender's remedy.
         ///
         /// New kinds may be added in any release.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ macro_rules! kinds {
             /// Every kind, by status.
             pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
 
-            /// The name, as in the problem's `type`, the metrics and `docs/serve.md`.
+            /// The name, as in the problem's `type`, the metrics and `docs/serve/README.md`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)+ }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_in_the_table_of_the_docs_with_its_status() {
-        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/serve.md");
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/serve/README.md");
         let docs = std::fs::read_to_string(docs).unwrap();
         for kind in Kind::ALL {
             let repeat = if kind.is_passing() {
@@ -260,7 +260,7 @@ mod tests {
                 "correct"
             };
             let row = format!("| {} | `{}` | {repeat} |", kind.status(), kind.name());
-            assert!(docs.contains(&row), "docs/serve.md lacks {row}");
+            assert!(docs.contains(&row), "docs/serve/README.md lacks {row}");
         }
     }
 

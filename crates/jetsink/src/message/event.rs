@@ -1,6 +1,6 @@
 //! A CloudEvent as JSON, read without copying: validated, the bytes kept.
 //!
-//! Source: CloudEvents 1.0.2 and the JSON event format 1.0.2; `docs/cloudevents.md` lists each rule.
+//! Source: CloudEvents 1.0.2 and the JSON event format 1.0.2; `docs/guide/cloudevents.md` lists each rule.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

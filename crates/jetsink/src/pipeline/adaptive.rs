@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const NARROW: usize = 16;
 
 /// The time beyond the round trip for which envelopes in flight keep the broker busy: some thousand small
-/// ones. Wider windows gained little: docs/performance.md.
+/// ones. Wider windows gained little: docs/evidence/performance.md.
 const IN_HAND: Duration = Duration::from_millis(40);
 
 /// The interval at which the round trip is measured.

@@ -1,6 +1,6 @@
 //! The rules of CloudEvents 1.0.2 and its JSON format that one event's JSON can break. Pure.
 //!
-//! `docs/cloudevents.md` traces each requirement of the specification to a rule and to its tests; a test keeps
+//! `docs/guide/cloudevents.md` traces each requirement of the specification to a rule and to its tests; a test keeps
 //! that table complete.
 
 mod base64;
@@ -39,7 +39,7 @@ macro_rules! rules {
             /// Every rule, in the order of its declaration.
             pub const ALL: &'static [Self] = &[$(Self::$rule,)+];
 
-            /// The rule's name, as metrics, `jetsink publish --json` and `docs/cloudevents.md` have it.
+            /// The rule's name, as metrics, `jetsink publish --json` and `docs/guide/cloudevents.md` have it.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {

@@ -377,9 +377,9 @@ fn what_a_message_quotes_is_one_short_printable_line() {
     assert!(message.contains(r#"`time` must be a timestamp of RFC 3339, not "a\"b é" ("#));
 }
 
-/// The rows of the tables in `docs/cloudevents.md`: cells without the outer bars.
+/// The rows of the tables in `docs/guide/cloudevents.md`: cells without the outer bars.
 fn rows() -> Vec<Vec<String>> {
-    let page = include_str!("../../../../../docs/cloudevents.md");
+    let page = include_str!("../../../../../docs/guide/cloudevents.md");
     let is_ruler = |line: &str| line.starts_with("| ---");
     let lines: Vec<&str> = page.lines().collect();
     let rows = lines

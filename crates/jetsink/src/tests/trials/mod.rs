@@ -1,5 +1,5 @@
 //! The trials that need no broker. As tests they run a few histories; under `cargo xtask trials` they run the
-//! numbers in `docs/reliability.md`.
+//! numbers in `docs/evidence/reliability.md`.
 
 mod circuit_histories;
 mod circuit_states;
