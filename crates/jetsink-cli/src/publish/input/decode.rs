@@ -32,7 +32,7 @@ impl Form {
     }
 
     /// Whether content that begins with these bytes can still have any form.
-    fn is_open(start: &[u8]) -> bool {
+    pub(super) fn is_open(start: &[u8]) -> bool {
         let can_be = |magic: &[u8]| start.len() < magic.len() && magic.starts_with(start);
         let skippable = matches!(start, [0x50..=0x5F] | [0x50..=0x5F, 0x2A])
             || matches!(start, [0x50..=0x5F, 0x2A, 0x4D]);

@@ -27,9 +27,7 @@ impl Stamp {
     /// The stamp of the files that `base` is rotated to; `None` for other names and for `base` itself.
     pub(super) fn of(base: &OsStr, name: &OsStr) -> Option<Self> {
         let (base, name) = (base.as_encoded_bytes(), name.as_encoded_bytes());
-        let plain = COMPRESSED
-            .iter()
-            .find_map(|extension| name.strip_suffix(*extension));
+        let plain = uncompressed(name);
         if plain == Some(base) {
             return Some(Self::read(b"", true)); // compressed in place
         }
@@ -78,6 +76,17 @@ impl Stamp {
     }
 }
 
+/// Whether a file of this name is going to contain compressed bytes.
+pub(super) fn is_compression(name: &OsStr) -> bool {
+    uncompressed(name.as_encoded_bytes()).is_some()
+}
+
+/// The name without the extension of its compression; `None` if it has none.
+fn uncompressed(name: &[u8]) -> Option<&[u8]> {
+    let mut extensions = COMPRESSED.iter();
+    extensions.find_map(|extension| name.strip_suffix(*extension))
+}
+
 /// Whether this is a separator and a date, a number or a word.
 fn is_stamp(text: &[u8]) -> bool {
     let Some((separator, stamp)) = text.split_first() else {
@@ -96,10 +105,7 @@ fn is_stamp(text: &[u8]) -> bool {
 /// without a date have it in common.
 pub(super) fn undated(name: &OsStr) -> Option<Vec<u8>> {
     let name = name.as_encoded_bytes();
-    let plain = COMPRESSED
-        .iter()
-        .find_map(|extension| name.strip_suffix(*extension))
-        .unwrap_or(name);
+    let plain = uncompressed(name).unwrap_or(name);
     let separator = |byte: &u8| b".-_:+TZ".contains(byte);
     let start = plain.iter().position(u8::is_ascii_digit)?;
     let length = plain[start..]

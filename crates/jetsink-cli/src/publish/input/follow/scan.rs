@@ -10,10 +10,11 @@ use std::time::Duration;
 use memchr::{memchr_iter, memrchr};
 
 use super::folder::Folder;
-use super::generation::{Place, Sighting, Time};
+use super::generation::{Place, Sighting, Time, file_name};
 use super::history::History;
 use super::identity::{FileId, HEAD, read_at};
 use super::live::FixedFile;
+use super::names;
 use super::track::Track;
 use crate::publish::input::decode::{Form, read_start};
 
@@ -181,7 +182,7 @@ struct Found {
 
 enum Opened {
     Found(Found),
-    /// Another file has the name by now, and is known.
+    /// Nothing to read: another file has the name by now, and is known; or it was to be a compression and is empty.
     Other,
     /// It is still being compressed.
     Unsettled,
@@ -198,6 +199,14 @@ fn open(candidate: Candidate, track: &Track) -> io::Result<Opened> {
     let is_settled = age >= SETTLED;
     let is_rotated = matches!(candidate.place, Place::Rotated { .. });
     let mut start = read_at(&file, 0, HEAD)?;
+    if names::is_compression(file_name(&candidate.path)) && Form::is_open(&start) {
+        // Created, and its compression has written nothing yet. It would be taken for lines.
+        return Ok(if age < PATIENCE {
+            Opened::Unsettled
+        } else {
+            Opened::Other
+        });
+    }
     let form = Form::of(&start);
     let mut length = Some(file.metadata()?.len());
     if form != Form::Plain {

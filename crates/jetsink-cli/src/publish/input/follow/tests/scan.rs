@@ -64,6 +64,33 @@ fn a_compression_is_looked_at_once_it_is_complete() {
 }
 
 #[test]
+fn compression_without_its_first_bytes_is_not_read_as_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (mut logs, track) = logs(folder.path());
+    scan_once(&mut logs, 0);
+    // A file that was announced and is not open yet: without it, any empty file is waited for.
+    track.history().unopened += 1;
+    for start in [&b""[..], b"\x1f"] {
+        fs::write(path("ev.jsonl.1.gz"), start).unwrap();
+        assert!(scan_once(&mut logs, 1).is_incomplete);
+        assert_eq!(names(&track), Vec::<String>::new());
+    }
+    let file = File::options().write(true).open(path("ev.jsonl.1.gz"));
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    file.unwrap().set_modified(long_ago).unwrap();
+    assert!(!scan_once(&mut logs, 2).is_incomplete, "a leftover");
+    assert_eq!(names(&track), Vec::<String>::new());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"late\n").unwrap();
+    fs::write(path("ev.jsonl.1.gz"), encoder.finish().unwrap()).unwrap();
+    let file = File::options().write(true).open(path("ev.jsonl.1.gz"));
+    file.unwrap().set_modified(long_ago).unwrap();
+    scan_once(&mut logs, 3);
+    assert_eq!(names(&track), ["ev.jsonl.1.gz"]);
+}
+
+#[test]
 fn a_file_without_permission_is_reported_and_tried_again() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
