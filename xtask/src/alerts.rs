@@ -20,7 +20,7 @@ pub(crate) fn check() -> Result<()> {
     run(&["check", "rules", "jetsink.rules.yml"])?;
     run(&["test", "rules", "jetsink.rules.test.yml"])?;
     // The test `signals` compares the guide with the metrics of the code.
-    let known = metrics_in("docs/operate/README.md")?;
+    let known = metrics_in("docs/operate/metrics.md")?;
     for file in [
         "deploy/prometheus/jetsink.rules.yml",
         "deploy/grafana/jetsink.json",

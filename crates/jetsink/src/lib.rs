@@ -82,6 +82,11 @@ pub use spool::{DeadLetter, OfflineSpool, SpoolCheck, SpoolLoss, SpoolStatus, Sp
 #[doc = include_str!("../../../README.md")]
 struct FrontPage;
 
+/// The samples of the book.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/quick-start.md")]
+struct QuickStart;
+
 #[cfg(test)]
 mod tests;
 

@@ -125,7 +125,7 @@ async fn metrics_and_status_show_an_outage() {
     assert_eq!(seen("jetsink_replayed_events_total"), 3.0);
     assert_eq!(seen("jetsink_spool_oldest_event_age_seconds"), 0.0);
 
-    let guide = std::fs::read_to_string("../../docs/operate/README.md").unwrap();
+    let guide = std::fs::read_to_string("../../docs/operate/metrics.md").unwrap();
     for line in metrics.render().lines() {
         if let Some(help) = line.strip_prefix("# TYPE ") {
             let name = help.split(' ').next().unwrap();

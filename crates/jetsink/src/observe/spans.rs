@@ -1,4 +1,4 @@
-//! The `tracing` spans, with stable names and fields (docs/operate/README.md). Their target is always `jetsink`.
+//! The `tracing` spans, with stable names and fields (docs/operate/metrics.md). Their target is always `jetsink`.
 
 use tracing::field::Empty;
 use tracing::{Span, debug_span, info_span};

@@ -92,7 +92,7 @@ impl Failover {
 pub(crate) fn is_server_fault(error: &PublishError) -> bool {
     match error {
         PublishError::AckTimeout { .. } | PublishError::JetStreamUnavailable => true,
-        // As in docs/operate/README.md.
+        // As in docs/operate/clusters.md.
         PublishError::Refused(refusal) => matches!(
             refusal.code,
             codes::CLUSTER_NOT_AVAILABLE | codes::CLUSTER_NOT_LEADER | codes::STREAM_OFFLINE
