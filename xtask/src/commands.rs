@@ -7,8 +7,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::process::root;
 use crate::{
-    alerts, checks, clients, dashboard, demo, growth, instructions, mutants, packaging, supervisor,
-    test, trials, versions,
+    alerts, book, checks, clients, dashboard, demo, growth, instructions, mutants, packaging,
+    supervisor, test, trials, versions,
 };
 
 /// The project's own commands
@@ -26,7 +26,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("First steps", &["demo", "test"]),
     (
         "Checks of CI",
-        &["msrv", "deny", "alerts", "instructions", "versions"],
+        &["msrv", "deny", "alerts", "book", "instructions", "versions"],
     ),
     ("Other projects' programs", &["supervisor", "clients"]),
     ("Search for failures", &["trials", "mutants"]),
@@ -95,6 +95,20 @@ promtool comes from the variable PROMTOOL, else PATH, else Debian.
 
 Example: cargo xtask alerts")]
     Alerts,
+
+    /// Check the links of all pages, and build the book into target/book
+    #[command(after_help = "\
+mdBook comes from PyPI. The book has no files of other folders: links to them point
+to the files of this checkout, or below a URL.
+
+Examples:
+  cargo xtask book
+  cargo xtask book --source https://github.com/OWNER/jetsink/blob/main")]
+    Book {
+        /// The URL of the repository's files
+        #[arg(long, value_name = "URL")]
+        source: Option<String>,
+    },
 
     /// Compare the instructions per event with benches/instructions.json
     #[command(after_help = "\
@@ -232,6 +246,7 @@ impl Command {
             Self::Msrv => checks::msrv(),
             Self::Deny => checks::deny(),
             Self::Alerts => alerts::check(),
+            Self::Book { source } => book::build(source.as_deref()),
             Self::Instructions { write: false } => instructions::check(),
             Self::Instructions { write: true } => instructions::write(),
             Self::Supervisor { runs } => supervisor::run(runs).await,

@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod alerts;
+mod book;
 mod checks;
 mod clients;
 mod commands;
