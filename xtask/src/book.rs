@@ -136,10 +136,11 @@ fn broken_links(pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
         for (link, anchor) in page.local_links() {
             let file = linked(path, link);
             let has_anchor = |page: &Page| anchor.is_empty() || page.anchors.contains(anchor);
-            if !root().join(&file).exists() {
-                broken.push(format!("{}: no file {link}", path.display()));
-            } else if !pages.get(&file).is_none_or(has_anchor) {
-                broken.push(format!("{}: no heading {link}#{anchor}", path.display()));
+            match pages.get(&file) {
+                Some(page) if has_anchor(page) => {}
+                Some(_) => broken.push(format!("{}: no heading {link}#{anchor}", path.display())),
+                None if root().join(&file).exists() => {}
+                None => broken.push(format!("{}: no file {link}", path.display())),
             }
         }
     }
