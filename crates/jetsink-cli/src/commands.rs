@@ -1,12 +1,16 @@
 //! The command line: one subcommand per folder, each with its own arguments.
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
 use crate::audit::arguments::Audit;
 use crate::doctor::arguments::Doctor;
+#[cfg(unix)]
 use crate::drill::arguments::Drill;
 use crate::packaging::arguments::{Completions, ManualPages};
 use crate::publish::arguments::Publish;
+#[cfg(unix)]
 use crate::serve::arguments::Serve;
 use crate::spool::arguments::Spool;
 use crate::stream::arguments::Stream;
@@ -14,10 +18,19 @@ use crate::tail::arguments::Tail;
 
 /// Publishes CloudEvents to NATS JetStream and reports which are stored.
 #[derive(Debug, Parser)]
-#[command(name = "jetsink", version, max_term_width = 100)]
+#[command(name = "jetsink", version, long_version = long_version(), max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// `jetsink --version`: with the provider of TLS. `-V` prints the first line only.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let provider = jetsink::select_tls_provider();
+        format!("{}\nTLS: {provider}", env!("CARGO_PKG_VERSION"))
+    });
+    &TEXT
 }
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +38,7 @@ pub(crate) enum Command {
     /// Publish JSON lines of CloudEvents, each stored once, in order
     Publish(Box<Publish>),
     /// Accept CloudEvents by HTTP, and answer once each is stored or spooled
+    #[cfg(unix)]
     Serve(Box<Serve>),
     /// Inspect and deliver a spool: pending events, dead letters
     #[command(subcommand)]
@@ -37,6 +51,7 @@ pub(crate) enum Command {
     /// Compare a stream with the emitted events: lost, altered, duplicated, out of order, unexpected
     Audit(Box<Audit>),
     /// Rehearse an outage: a local broker, a load, faults, and a verdict on each event
+    #[cfg(unix)]
     Drill(Box<Drill>),
     /// Show a stream's events: new ones, or stored ones
     Tail(Box<Tail>),

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use async_nats::jetstream::ErrorCode;
 use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
+#[cfg(unix)]
 use jetsink_serve::{AccessError, GatewayError, ListenError, TlsError};
+#[cfg(unix)]
 use nats_local::NatsLocalError;
 
+#[cfg(unix)]
 use crate::interrupt::Interrupt;
 
 /// An error that ends the command.
@@ -45,8 +48,10 @@ pub(crate) enum Failure {
     /// Wrong usage, with its remedy.
     #[error("{0}")]
     Usage(String),
+    #[cfg(unix)]
     #[error("{0}")]
     Broker(#[from] NatsLocalError),
+    #[cfg(unix)]
     #[error("ended at once; nothing was checked")]
     Interrupted(Interrupt),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]
@@ -54,12 +59,16 @@ pub(crate) enum Failure {
     /// Reading broke off and there is no time to wait for the broker.
     #[error("stream {stream}: {error}; not all of it was read")]
     BrokenOff { stream: String, error: PublishError },
+    #[cfg(unix)]
     #[error("{0}")]
     Gateway(#[from] GatewayError),
+    #[cfg(unix)]
     #[error("--access: {0}")]
     Access(#[from] AccessError),
+    #[cfg(unix)]
     #[error("--listen: {0}")]
     Listen(#[from] ListenError),
+    #[cfg(unix)]
     #[error("--https-cert: {0}")]
     Tls(#[from] TlsError),
     #[error("the runtime does not start: {0}")]
@@ -72,7 +81,10 @@ impl Failure {
             Self::Connect(ConnectError::Refused { .. }) => 3,
             Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
             Self::Read { error, .. } if error.known() != Known::Refused => 3,
-            Self::Broker(_) | Self::BrokenOff { .. } => 3,
+            Self::BrokenOff { .. } => 3,
+            #[cfg(unix)]
+            Self::Broker(_) => 3,
+            #[cfg(unix)]
             Self::Interrupted(interrupt) => interrupt.exit_code(),
             Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)
@@ -86,11 +98,9 @@ impl Failure {
             | Self::MetricsListen { .. }
             | Self::Toml { .. }
             | Self::StreamSpec(_)
-            | Self::Gateway(_)
-            | Self::Access(_)
-            | Self::Listen(_)
-            | Self::Tls(_)
             | Self::File { .. } => 2,
+            #[cfg(unix)]
+            Self::Gateway(_) | Self::Access(_) | Self::Listen(_) | Self::Tls(_) => 2,
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Signals that end the command gracefully.
 
-use std::io;
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
+pub(crate) use crate::system::Signals;
 
 /// A signal that ends the command gracefully.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,27 +17,6 @@ impl Interrupt {
         match self {
             Self::Int => 130,
             Self::Term => 143,
-        }
-    }
-}
-
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    pub(crate) async fn next(&mut self) -> Interrupt {
-        tokio::select! {
-            _ = self.interrupt.recv() => Interrupt::Int,
-            _ = self.terminate.recv() => Interrupt::Term,
         }
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod connection;
 mod doctor;
+#[cfg(unix)]
 mod drill;
 mod failure;
 mod interrupt;
@@ -13,9 +14,11 @@ mod packaging;
 mod publish;
 mod recorder;
 mod runtime;
+#[cfg(unix)]
 mod serve;
 mod spool;
 mod stream;
+mod system;
 mod tail;
 mod units;
 
@@ -27,11 +30,13 @@ use commands::{Arguments, Command};
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Publish(arguments) => publish::run(*arguments),
+        #[cfg(unix)]
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Spool(arguments) => spool::run(arguments),
         Command::Stream(arguments) => stream::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        #[cfg(unix)]
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Completions(arguments) => packaging::completions(&arguments, Arguments::command()),

@@ -27,6 +27,7 @@ mod sync;
 pub use nats::NatsPublisher;
 #[doc(inline)]
 pub use nats::connect::{self, ConnectCause, ConnectError, ConnectSettings, environment};
+pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 
 // Make a sink, with a spool or without.
 pub use publish::settings::{SettingsError, SinkSettings};

@@ -3,8 +3,6 @@
 
 use std::fs::File;
 use std::io::{Seek as _, copy, stdin};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use super::progress::Progress;
 use crate::failure::Failure;
 use crate::lines::{LineContent, Lines, content};
+use crate::system::stdin_is_fifo;
 
 /// The identity of an event.
 #[derive(Deserialize)]
@@ -121,8 +120,7 @@ impl Source {
 
 /// Whether standard input is a pipe, which the user may have meant as a file.
 pub(super) fn is_piped_in() -> bool {
-    let metadata = || File::from(stdin().as_fd().try_clone_to_owned()?).metadata();
-    metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
+    stdin_is_fifo()
 }
 
 /// Copies to an unnamed temporary file.

@@ -10,7 +10,6 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::client::verify_server_name;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
@@ -37,12 +36,15 @@ pub(super) async fn look_at(stream: &mut TcpStream, host: &str) -> Vec<Finding> 
 }
 
 async fn shown(stream: &mut TcpStream, host: &str) -> Result<CertificateDer<'static>, String> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+    jetsink::select_tls_provider();
+    let builder = ClientConfig::builder();
+    let schemes = builder
+        .crypto_provider()
+        .signature_verification_algorithms
+        .supported_schemes();
+    let config = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(LookOnly(provider)))
+        .with_custom_certificate_verifier(Arc::new(LookOnly(schemes)))
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let connected = TlsConnector::from(Arc::new(config))
@@ -108,7 +110,7 @@ fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<Finding>
 }
 
 #[derive(Debug)]
-struct LookOnly(Arc<CryptoProvider>);
+struct LookOnly(Vec<SignatureScheme>);
 
 impl ServerCertVerifier for LookOnly {
     fn verify_server_cert(
@@ -141,6 +143,6 @@ impl ServerCertVerifier for LookOnly {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.clone()
     }
 }

@@ -1,14 +1,13 @@
 //! `jetsink serve token new`.
 
-use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use jetsink_serve::{Access, NewToken};
 
 use super::arguments::NewTokenArguments;
 use crate::failure::Failure;
 use crate::output;
+use crate::system::private_file;
 
 /// Adds the hash to the file, checks the whole file, and prints the token only then.
 pub(super) fn new(arguments: &NewTokenArguments) -> Result<u8, Failure> {
@@ -32,15 +31,10 @@ pub(super) fn new(arguments: &NewTokenArguments) -> Result<u8, Failure> {
     let text = format!("{before}{gap}{entry}");
     // Beside the file, so that a running gateway never reads half of it.
     let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-        });
+    let written = private_file().open(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+    });
     let checked = written
         .map_err(failed)
         .and_then(|()| Ok(Access::from_file(&new)?));

@@ -1,13 +1,11 @@
 //! Standard output: whether it is a terminal, its width, and whether it is still open.
 
-use std::io::{self, IsTerminal as _, stdout};
-use std::os::fd::AsFd as _;
+use std::io::{IsTerminal as _, stdout};
 
 use console::Term;
-use tokio::io::Interest;
-use tokio::net::unix::pipe::Sender;
 
 use super::line::Look;
+use crate::system::stdout_closed;
 
 /// The width if the terminal does not report one.
 const DEFAULT_WIDTH: u16 = 80;
@@ -33,20 +31,7 @@ pub(super) fn look(as_json: bool, environment: impl Fn(&str) -> Option<String>) 
 /// Returns when the reader of standard output has closed it, even if nothing is being written. Never
 /// returns if that can't be detected.
 pub(super) async fn closed() {
-    if wait_until_closed().await.is_err() {
+    if stdout_closed().await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Watches a duplicate of the descriptor: dropping it does not close standard output.
-async fn wait_until_closed() -> io::Result<()> {
-    // Fails for a file, which has no reader.
-    let output = Sender::from_owned_fd_unchecked(stdout().as_fd().try_clone_to_owned()?)?;
-    loop {
-        if output.ready(Interest::WRITABLE).await?.is_write_closed() {
-            return Ok(());
-        }
-        // Writable, but not closed.
-        let _: io::Result<()> = output.try_io(|| Err(io::ErrorKind::WouldBlock.into()));
     }
 }

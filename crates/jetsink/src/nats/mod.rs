@@ -7,7 +7,7 @@
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
 //! of the cluster, and `suspects` tracks events that may make a server end connections. `connect/` has the settings
-//! and their errors, `api` and `question` the requests to the JetStream API with names that `stream_name` has
+//! and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to the JetStream API with names that `stream_name` has
 //! checked, `read/` the look-up before replay.
 
 mod answers;
@@ -27,6 +27,7 @@ pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod stream_name;
 pub(crate) mod suspects;
+pub(crate) mod tls_provider;
 mod window;
 pub(crate) mod wire;
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::settings::Settings;
 use crate::failure::Failure;
+use crate::system::{self, is_same_file};
 use decode::{Decoded, Form};
 pub(super) use follow::{Checkpoint, Loss, Notice, Positions};
 use reader::Reader;
@@ -159,13 +160,13 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
 
 fn is_compressed(file: &File) -> bool {
     let mut start = [0; 4];
-    let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0);
+    let read = system::read_at(file, &mut start, 0);
     read.is_ok_and(|read| Form::of(&start[..read]) != Form::Plain)
 }
 
 fn check_file(metadata: &Metadata, path: &Path, settings: &Settings) -> Result<(), Failure> {
     if let Some(rejected) = &settings.rejected
-        && std::fs::metadata(rejected).is_ok_and(|other| same_file(metadata, &other))
+        && is_same_file(path, rejected)
     {
         return Err(Failure::RejectedIsInput(path.to_owned()));
     }
@@ -176,10 +177,4 @@ fn check_file(metadata: &Metadata, path: &Path, settings: &Settings) -> Result<(
         });
     }
     Ok(())
-}
-
-/// Whether two names mean one file.
-fn same_file(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -20,6 +20,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 
 use crate::message::subject::Subject;
 use crate::nats::stream_name::{StreamName, StreamNameError, check_name};
+use crate::nats::tls_provider::select_tls_provider;
 use crate::publisher::window::MAX_WINDOW;
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
@@ -367,6 +368,8 @@ impl ConnectSettings {
     }
 
     pub(crate) async fn options(&self) -> Result<ConnectOptions, ConnectError> {
+        // The client's own choice is a panic if the program contains several providers.
+        select_tls_provider();
         let mut options = ConnectOptions::new()
             .name(&self.name)
             .connection_timeout(self.connect_timeout)

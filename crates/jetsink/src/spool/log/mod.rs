@@ -6,6 +6,8 @@ mod contents;
 pub(crate) mod disk;
 pub(crate) mod event;
 mod files;
+#[cfg_attr(not(unix), path = "no_folder.rs")]
+pub(crate) mod folder;
 pub(crate) mod format;
 pub(crate) mod index;
 pub(crate) mod loss;

@@ -2,11 +2,12 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::system::{self, file_number};
 
 /// The number of first bytes that identify content.
 pub(super) const HEAD: usize = 1024;
@@ -24,9 +25,10 @@ impl FileId {
     pub(super) fn of(metadata: &Metadata) -> Self {
         let born = metadata.created().ok();
         let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let (device, inode) = file_number(metadata);
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
+            device,
+            inode,
             born: born.and_then(|born| u64::try_from(born.as_nanos()).ok()),
         }
     }
@@ -115,7 +117,7 @@ pub(super) fn read_at(file: &File, offset: u64, bytes: usize) -> io::Result<Vec<
     let mut read = vec![0; bytes];
     let mut length = 0;
     while length < bytes {
-        match file.read_at(&mut read[length..], offset + length as u64) {
+        match system::read_at(file, &mut read[length..], offset + length as u64) {
             Ok(0) => break,
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::identity::{HEAD, read_at};
+use crate::system;
 
 /// The number of bytes before the offset that are compared: a file that was truncated and has grown since can begin as
 /// it did before.
@@ -100,7 +100,7 @@ impl Read for LiveFile {
         if self.state.is_truncated() {
             return Ok(0);
         }
-        let read = self.file.read_at(buffer, self.offset)?;
+        let read = system::read_at(&self.file, buffer, self.offset)?;
         // Bytes behind a truncation belong to other lines.
         if self.was_truncated()? {
             self.state.is_truncated.store(true, Ordering::Release);
@@ -120,7 +120,7 @@ pub(super) struct FixedFile {
 
 impl Read for FixedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
+        let read = system::read_at(&self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }

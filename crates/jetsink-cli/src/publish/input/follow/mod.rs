@@ -23,13 +23,10 @@ mod watch;
 mod watcher;
 
 use std::ffi::OsStr;
-use std::fs::{FileType, Metadata};
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glob::Pattern;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 
 use super::decode::Form;
@@ -37,6 +34,7 @@ use super::reader::Reader;
 use super::{Input, check_file};
 use crate::failure::Failure;
 use crate::publish::settings::Settings;
+use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, raise_file_limit};
 use folder::{Folder, Wanted};
 pub(in crate::publish) use generation::Loss;
 use generation::file_name;
@@ -57,6 +55,10 @@ enum Target {
 
 /// Follows the files of the arguments from their saved positions.
 pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
+    if !FILES_CAN_BE_FOLLOWED {
+        let why = "this system's files have no numbers by which a rotated one is recognised; follow them on Unix";
+        return Err(Failure::Follow(why.to_owned()));
+    }
     let mut targets = Vec::new();
     for (index, path) in settings.files.iter().enumerate() {
         targets.push(target(index, path, settings)?);
@@ -74,7 +76,8 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
         start_at_end: settings.start_at_end,
         from_line: settings.from_line,
     };
-    allow_descriptors();
+    // Each unread file is open.
+    raise_file_limit();
     let (notice_sender, notices) = mpsc::unbounded_channel();
     let (reader, batches) = Reader::new(settings);
     let (clock, tracks) = (Clock::start(), Tracks::default());
@@ -163,7 +166,6 @@ fn target(index: usize, path: &Path, settings: &Settings) -> Result<Target, Fail
         })),
         Ok(metadata) => {
             check_file(&metadata, path, settings)?;
-            let is_fifo = |metadata: &Metadata| FileType::is_fifo(&metadata.file_type());
             if metadata.is_file() {
                 return Ok(Target::File(path.to_owned()));
             }
@@ -185,14 +187,4 @@ fn checked_pattern(text: &Path) -> Result<Pattern, Failure> {
         return Err(Failure::Follow(reason));
     };
     Pattern::new(text).map_err(|error| Failure::Follow(format!("the pattern {shown}: {error}")))
-}
-
-/// Raises the limit of open files to the one that the system allows: each unread file is open.
-fn allow_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        // Files that can't be opened are opened later.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
 }

@@ -1,0 +1,67 @@
+//! Windows. Without stable numbers of files there is no `--follow`.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::windows::fs::FileExt as _;
+use std::path::Path;
+
+use crate::interrupt::Interrupt;
+
+/// `--follow` recognises a renamed file by its number.
+pub(crate) const FILES_CAN_BE_FOLLOWED: bool = false;
+
+pub(crate) struct Signals;
+
+impl Signals {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn next(&mut self) -> Interrupt {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Interrupt::Int,
+            // No signal arrives.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Of no use, see [`FILES_CAN_BE_FOLLOWED`].
+pub(crate) fn file_number(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+/// Whether both names are one file.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| path.canonicalize().ok();
+    resolved(one).is_some_and(|one| resolved(other) == Some(one))
+}
+
+pub(crate) fn is_fifo(_: &Metadata) -> bool {
+    false
+}
+
+/// Whether it is a pipe is unknown.
+pub(crate) fn stdin_is_fifo() -> bool {
+    false
+}
+
+/// Reads at an offset, once. The file's own offset moves.
+pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek_read(bytes, offset)
+}
+
+/// Options for a new file. Its folder decides who can read it.
+pub(crate) fn private_file() -> OpenOptions {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    options
+}
+
+/// There is no such limit.
+pub(crate) fn raise_file_limit() {}
+
+/// Always an error: it can't be detected.
+pub(crate) async fn stdout_closed() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

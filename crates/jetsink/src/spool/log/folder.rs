@@ -1,0 +1,207 @@
+//! A spool's folder in the file system.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use tracing::warn;
+
+use super::disk::{Disk, DiskFile};
+use crate::outcome::SpoolError;
+
+/// The name of the file that is locked for as long as the spool is open.
+const LOCK: &str = "lock";
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    folder: File,
+    /// Locked until it is released, or the last user of the folder is gone.
+    lock: File,
+}
+
+impl Folder {
+    /// Opens and locks a folder. Makes it, with mode 0700, if `make` says so and it is missing.
+    pub(crate) fn open(path: &Path, make: bool) -> Result<Self, SpoolError> {
+        let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
+        if make {
+            create_folder(path).map_err(failed("creating it"))?;
+        }
+        let folder = File::open(path).map_err(failed("opening it"))?;
+        let mode = folder
+            .metadata()
+            .map_err(failed("reading its mode"))?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
+                "other users may enter the spool's folder; its files are readable by their owner only");
+        }
+        let lock = private(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(failed("opening its lock"))?;
+        // The umask may have taken away even the owner's rights.
+        lock.set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(failed("setting the mode of its lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let path = path.to_owned();
+                return Err(SpoolError::InUse { path });
+            }
+            Err(TryLockError::Error(error)) => {
+                let doing = "locking it (a spool needs a file system with locks)";
+                return Err(SpoolError::io(path, doing, &error));
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            folder,
+            lock,
+        })
+    }
+}
+
+impl Folder {
+    /// The bytes of its files.
+    pub(crate) fn own_bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(&self.path)? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+}
+
+fn private(write: bool) -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(write).mode(0o600);
+    // A link would lead to a file of another owner or folder.
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Creates a folder and its missing ancestors with mode 0700; the umask has no effect.
+fn create_folder(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    create_folder(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        created => created?,
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    match File::open(above).and_then(|above| above.sync_all()) {
+        // This user may create files there, and not read their names.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?;
+        let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = private(true).create_new(true).open(self.path.join(name))?;
+        // The umask may have taken away even the owner's rights.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(private(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.folder.sync_all()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.folder)
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn release(&self) {
+        // The system releases it when the file is closed, if not now.
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Free space on the file system of an open file or folder.
+fn free_bytes(file: &File) -> Option<u64> {
+    let about = rustix::fs::fstatvfs(file).ok()?;
+    about.f_bavail.checked_mul(about.f_frsize)
+}
+
+impl DiskFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < bytes.len() {
+            match std::os::unix::fs::FileExt::read_at(
+                self,
+                &mut bytes[read..],
+                offset + read as u64,
+            ) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, offset: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        if let [part] = parts {
+            return self.write_all_at(part, offset);
+        }
+        io::Seek::seek(&mut &*self, io::SeekFrom::Start(offset))?;
+        while !parts.is_empty() {
+            match (&mut &*self).write_vectored(parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut parts, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        File::set_len(self, length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
