@@ -7,8 +7,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::process::root;
 use crate::{
-    alerts, book, checks, clients, dashboard, demo, growth, instructions, mutants, packaging,
-    supervisor, test, trials, versions,
+    alerts, book, checks, clients, dashboard, demo, growth, instructions, lowest_versions, mutants,
+    packages, supervisor, systems, test, tls_providers, trials, versions,
 };
 
 /// The project's own commands
@@ -26,11 +26,24 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("First steps", &["demo", "test"]),
     (
         "Checks of CI",
-        &["msrv", "deny", "alerts", "book", "instructions", "versions"],
+        &[
+            "msrv",
+            "lowest-versions",
+            "deny",
+            "tls-providers",
+            "systems",
+            "alerts",
+            "book",
+            "instructions",
+            "versions",
+        ],
     ),
     ("Other projects' programs", &["supervisor", "clients"]),
     ("Search for failures", &["trials", "mutants"]),
-    ("Pictures and packages", &["dashboard", "growth", "static"]),
+    (
+        "Pictures and packages",
+        &["dashboard", "growth", "static", "packages"],
+    ),
 ];
 
 const EXAMPLES: &str = "\
@@ -84,6 +97,35 @@ Examples:
     /// Check that no dependency needs a newer Rust than ours
     #[command(after_help = "Example: cargo xtask msrv")]
     Msrv,
+
+    /// Compile and test our libraries with the lowest versions of their dependencies
+    #[command(after_help = "\
+It works in a copy, target/lowest-versions. The tests are the quick ones, against one
+broker.
+
+Example: cargo xtask lowest-versions")]
+    LowestVersions,
+
+    /// Check each provider of TLS: ring, aws-lc-rs, fips
+    #[command(after_help = "\
+A crate must not contain another provider than the selected one; each compiles with
+aws-lc-rs. Go and CMake, which the FIPS module needs, come from PATH, else PyPI.
+
+Examples:
+  cargo xtask tls-providers
+  cargo xtask tls-providers --build-fips   # minutes: the module, and the TLS tests on it")]
+    TlsProviders {
+        /// Build the FIPS module, and run the TLS tests on it
+        #[arg(long)]
+        build_fips: bool,
+    },
+
+    /// Compile the libraries and the command for Windows and macOS, without linking
+    #[command(after_help = "\
+The C compiler for other systems comes from PyPI (cargo-zigbuild, 420 MB unpacked).
+
+Example: cargo xtask systems")]
+    Systems,
 
     /// Check licences, sources and bans of both lock files with cargo-deny
     #[command(after_help = "Example: cargo xtask deny")]
@@ -193,6 +235,15 @@ Examples:
     /// Build the jetsink command as one static file (musl), and run it
     #[command(after_help = "Example: cargo xtask static")]
     Static,
+
+    /// Build all packages, and try each: crates, deb, rpm, image, SBOM
+    #[command(after_help = "\
+The packages are installed, used and removed in a Debian root folder; that needs root
+and debootstrap. cargo-deb, cargo-generate-rpm and cargo-cyclonedx are compiled first.
+It takes about half an hour the first time, and is not part of CI.
+
+Example: cargo xtask packages")]
+    Packages,
 }
 
 #[derive(Debug, Subcommand)]
@@ -223,7 +274,7 @@ fn command() -> clap::Command {
             let found = command.find_subcommand(name);
             let about = found.and_then(clap::Command::get_about);
             let about = about.map(ToString::to_string).unwrap_or_default();
-            groups.push_str(&format!("  {name:<13} {about}\n"));
+            groups.push_str(&format!("  {name:<15} {about}\n"));
         }
     }
     command.help_template(format!(
@@ -244,6 +295,9 @@ impl Command {
             Self::Test => test::run(),
             Self::Versions { versions, all } => versions::run(&versions, all),
             Self::Msrv => checks::msrv(),
+            Self::LowestVersions => lowest_versions::run(),
+            Self::TlsProviders { build_fips } => tls_providers::run(build_fips),
+            Self::Systems => systems::run(),
             Self::Deny => checks::deny(),
             Self::Alerts => alerts::check(),
             Self::Book { source } => book::build(source.as_deref()),
@@ -264,7 +318,8 @@ impl Command {
             Self::Growth {
                 figures: Some(figures),
             } => growth::draw(&figures, &in_project("docs/evidence/growth")),
-            Self::Static => packaging::static_build(),
+            Self::Static => packages::static_program::build().map(drop),
+            Self::Packages => packages::run().await,
         }
     }
 }

@@ -1,14 +1,20 @@
 //! CellOS's own programs from the registry, unchanged.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
+use serde_json::Value;
 
-use crate::process::{cargo, root, target};
+use super::lock_file;
+use crate::process::{cargo, output, root, target};
 
 /// The version of all of them.
 pub(crate) const VERSION: &str = "0.6.0-pre";
+
+/// The package that ours replaces.
+const SINK: &str = "cellos-sink-jetstream";
 
 /// The sink of a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,53 +32,119 @@ impl SinkOf {
     }
 }
 
+/// Builds the published supervisor with its own lock file, and with our sink in place of its own if that is asked for.
+///
 /// # Errors
-/// It does not build, or not with our sink.
+/// It does not build, our sink is not used, or it changes the version of another package.
 pub(crate) fn supervisor(sink_of: SinkOf) -> Result<PathBuf> {
+    const NAME: &str = "cellos-supervisor";
+    let folder = target().join("clients").join(sink_of.name());
+    let source = published(NAME, &folder)?;
+    let lock = source.join("Cargo.lock");
+    let before = fs::read_to_string(&lock)?;
     let sink = root().join("crates/cellos-sink-jetstream/pre");
-    let patch = format!("patch.crates-io.cellos-sink-jetstream.path={sink:?}");
+    let patch = format!("patch.crates-io.{SINK}.path={sink:?}");
     let (arguments, shown) = match sink_of {
         SinkOf::Jetsink => (vec!["--config", &patch], sink.display().to_string()),
-        SinkOf::Published => (vec![], "the published sink".to_owned()),
+        SinkOf::Published => (vec!["--locked"], "the published sink".to_owned()),
     };
-    println!("building cellos-supervisor {VERSION} with {shown} …");
-    let (binary, log) = install("cellos-supervisor", sink_of.name(), &arguments)?;
-    // Cargo only warns of a patch that fits nothing.
-    if log.contains("was not used in the crate graph") {
-        bail!("the patch was not used:\n{log}");
+    println!("building {NAME} {VERSION} with {shown} …");
+    let mut build = cargo(&["build", "--bin", NAME]);
+    build.current_dir(&source).args(arguments);
+    run(&mut build, &folder)?;
+    if sink_of == SinkOf::Jetsink {
+        let changes = lock_file::compare(&before, &fs::read_to_string(&lock)?)?;
+        lock_file::only_replaces(&changes, SINK)?;
+        for package in &changes.added {
+            println!("in its lock file: + {} {}", package.name, package.version);
+        }
     }
+    // The next build of the other one replaces the file in the target folder.
+    let binary = folder.join(NAME);
+    fs::copy(target().join("debug").join(NAME), &binary)?;
     Ok(binary)
 }
 
 /// # Errors
 /// It does not build.
 pub(crate) fn server() -> Result<PathBuf> {
-    println!("building cellos-server {VERSION} …");
-    install("cellos-server", "server", &[]).map(|(binary, _)| binary)
+    const NAME: &str = "cellos-server";
+    println!("building {NAME} {VERSION} …");
+    let folder = target().join("clients/server");
+    fs::create_dir_all(&folder)?;
+    let mut install = cargo(&["install", NAME, "--debug", "--force", "--version"]);
+    install
+        .arg(format!("={VERSION}"))
+        .arg("--root")
+        .arg(&folder);
+    run(&mut install, &folder)?;
+    Ok(folder.join("bin").join(NAME))
 }
 
-/// Builds a program in our target folder, so that dependencies in common with other builds are compiled once.
-/// Returns cargo's log, too.
-fn install(program: &str, name: &str, arguments: &[&str]) -> Result<(PathBuf, String)> {
-    let folder = target().join("clients").join(name);
-    fs::create_dir_all(&folder)?;
+/// Unpacks a published package, as it is, into a folder of its own.
+fn published(name: &str, folder: &Path) -> Result<PathBuf> {
+    // Cargo fetches only what something depends on.
+    let dependent = folder.join("dependent");
+    fs::create_dir_all(dependent.join("src"))?;
+    fs::write(dependent.join("src/lib.rs"), "")?;
+    let manifest = dependent.join("Cargo.toml");
+    let text = format!(
+        "[package]\nname = \"dependent\"\nedition = \"2024\"\n\n\
+         [dependencies]\n{name} = \"={VERSION}\"\n\n[workspace]\n"
+    );
+    fs::write(&manifest, text)?;
+    let mut metadata = cargo(&["metadata", "--format-version", "1", "--manifest-path"]);
+    let metadata = output(metadata.arg(&manifest))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array();
+    let found = packages
+        .into_iter()
+        .flatten()
+        .find(|package| package["name"] == name);
+    let found = found.and_then(|package| package["manifest_path"].as_str());
+    let cached = Path::new(found.context("cargo metadata does not list it")?);
+    let cached = cached.parent().context("a manifest has a folder")?;
+    let source = folder.join("source");
+    if source.is_dir() {
+        fs::remove_dir_all(&source)?;
+    }
+    copy_folder(cached, &source)?;
+    // The folder lies in our workspace, to which it does not belong.
+    let manifest = source.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, format!("{text}\n[workspace]\n"))?;
+    Ok(source)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let copy = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &copy)?;
+        } else {
+            fs::copy(entry.path(), &copy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds in our target folder, so that dependencies in common with other builds are compiled once, with the log in
+/// `folder`.
+fn run(build: &mut Command, folder: &Path) -> Result<()> {
     let log = folder.join("build.log");
-    // As in our Cargo.toml, which cargo install does not read, or as CI has it; otherwise nothing is shared.
+    // As in our Cargo.toml, which cargo does not read here, or as CI has it; otherwise nothing is shared.
     let debug = std::env::var_os("CARGO_PROFILE_DEV_DEBUG");
     let debug = debug.unwrap_or_else(|| "line-tables-only".into());
-    let status = cargo(&["install", program, "--debug", "--force", "--version"])
-        .arg(format!("={VERSION}"))
-        .args(arguments)
-        .arg("--root")
-        .arg(&folder)
+    let status = build
         .env("CARGO_TARGET_DIR", target())
         .env("CARGO_PROFILE_DEV_DEBUG", debug)
         .stderr(fs::File::create(&log)?.into_file())
         .status()
-        .context("cargo install")?;
+        .context("cargo")?;
     if !status.success() {
-        bail!("cargo install: {status}; see {}", log.display());
+        bail!("cargo: {status}; see {}", log.display());
     }
-    let text = fs::read_to_string(&log)?;
-    Ok((folder.join("bin").join(program), text))
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod gateway;
 mod install;
 pub(crate) mod languages;
 mod ledger;
+mod lock_file;
 mod report;
 mod scenarios;
 mod server;

@@ -1,5 +1,6 @@
 //! The command as one file that needs no library of the system it runs on.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -9,12 +10,12 @@ use crate::process::{cargo, succeed, target};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds the file and runs it. Rust links its own copy of musl; the one C library in the tree (ring's assembly and
+/// Builds the file, runs it, and returns its path. Rust links its own copy of musl; the one C library in the tree (ring's assembly and
 /// big numbers) needs no headers of it, so the system's compiler is enough.
 ///
 /// # Errors
 /// It does not build, does not run, or needs a loader.
-pub(crate) fn static_build() -> Result<()> {
+pub(crate) fn build() -> Result<PathBuf> {
     succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
     let mut build = cargo(&["build", "--locked", "--profile", "dist"]);
     build
@@ -34,5 +35,5 @@ pub(crate) fn static_build() -> Result<()> {
         bail!("{} is not static", binary.display());
     }
     println!("{}, {} bytes", binary.display(), bytes.len());
-    Ok(())
+    Ok(binary)
 }

@@ -19,7 +19,7 @@ fn help_lists_each_command_in_one_group() {
     assert_eq!(listed, defined);
     let help = command.clone().render_help().to_string();
     assert!(
-        help.contains("\nFirst steps:\n  demo          Publish a file"),
+        help.contains("\nFirst steps:\n  demo            Publish a file"),
         "{help}"
     );
     assert!(help.lines().all(|line| line.len() <= 96), "{help}");

@@ -1,0 +1,37 @@
+//! The manifests for Kubernetes, by the schemas of its API.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use fs_err as fs;
+
+use crate::process::{root, succeed};
+use crate::tools;
+
+/// With the schemas of the versions up to 1.37.
+const VALIDATOR: &str = "kubernetes-validate==1.37.0";
+
+/// # Errors
+/// A manifest has an unknown or missing field, or there is none.
+pub(super) fn check() -> Result<()> {
+    let modules = tools::from_pypi(VALIDATOR, true)?;
+    let folder = root().join("deploy/kubernetes");
+    let files: Result<Vec<_>, _> = fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect();
+    let files: Vec<_> = files
+        .map_err(|error: std::io::Error| error)?
+        .into_iter()
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    ensure!(!files.is_empty(), "no manifest in {}", folder.display());
+    let mut validate = Command::new("python3");
+    validate
+        .args(["-m", "kubernetes_validate", "--strict"])
+        .args(files)
+        .env("PYTHONPATH", modules);
+    succeed(&mut validate)
+}
