@@ -396,3 +396,36 @@ fn activated(
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
     shell
 }
+
+#[tokio::test]
+async fn command_line_of_the_unit_accepts_events() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let unit = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/systemd/jetsink-serve.service"
+    );
+    let unit = std::fs::read_to_string(unit).unwrap().replace("\\\n", " ");
+    let words = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/jetsink serve "));
+    let words: Vec<String> = words
+        .unwrap()
+        .replace("${JETSINK_LISTEN}", "127.0.0.1:0")
+        .replace("${JETSINK_METRICS}", "127.0.0.1:0")
+        .replace("${STATE_DIRECTORY}", as_text(folder.path()))
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = command("serve", &words);
+    command.env("NATS_URL", server.url());
+    command.env("JETSINK_SUBJECT", "events.{tenantId}");
+    let mut gateway = Gateway::of(command);
+    let address = gateway.line("listening on http://");
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+    assert_eq!(post(&address, "/", event).0, 202);
+    assert!(folder.path().join("spool").is_dir());
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.code(), Some(0));
+}
