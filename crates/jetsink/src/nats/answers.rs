@@ -21,6 +21,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::given_up::{GivenUp, Lengths};
 use super::suspects::ends_connection;
 use super::wire::Limit;
 use crate::message::subject::Subject;
@@ -102,6 +103,8 @@ struct Table {
     alone: Option<u64>,
     /// A publish is waiting to be alone: until this time no other is registered.
     reserved_until: Option<Instant>,
+    /// Of the current session.
+    given_up: GivenUp,
 }
 
 /// Whether a publish may be in flight together with others.
@@ -147,6 +150,23 @@ impl Table {
         self.reserved_until.take_if(|until| *until <= now).is_some()
     }
 
+    /// Refuses the largest publish, by the length that `limit` concerns. Returns that length.
+    fn refuse_largest(&mut self, limit: Limit) -> Option<usize> {
+        let lengths = self.waiting.iter();
+        let largest = lengths.map(|(token, w)| (w.lengths().of(limit), *token));
+        let largest = largest.max();
+        let given_up = self.given_up.longest(limit, self.highest_answered);
+        match largest {
+            Some((length, token)) if given_up.is_none_or(|given_up| given_up < length) => {
+                let waiting = self.waiting.remove(&token)?;
+                let error = ends_connection(waiting.bytes, limit.into());
+                waiting.to.answer(Err(error));
+                Some(length)
+            }
+            _ => given_up,
+        }
+    }
+
     fn take(&mut self, token: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&token)?;
         if self.alone.is_some() {
@@ -157,11 +177,10 @@ impl Table {
 }
 
 impl Waiting {
-    /// The length that a limit concerns.
-    fn length(&self, limit: Limit) -> usize {
-        match limit {
-            Limit::Payload => self.bytes,
-            Limit::ControlLine => self.subject.len(),
+    fn lengths(&self) -> Lengths {
+        Lengths {
+            bytes: self.bytes,
+            subject: self.subject.len(),
         }
     }
 }
@@ -246,7 +265,11 @@ impl Answers {
 
     /// Gives up waiting for `token`.
     pub(crate) fn forget(&self, token: u64) {
-        self.lock().take(token);
+        let mut table = self.lock();
+        if let Some(waiting) = table.take(token) {
+            let answered = table.highest_answered;
+            table.given_up.add(token, waiting.lengths(), answered);
+        }
     }
 
     /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
@@ -286,29 +309,24 @@ impl Answers {
         let mut table = self.lock();
         table.session = Some(session);
         table.inbox_denied = None;
+        table.given_up.clear();
     }
 
     /// Records the end of the connection: the outcome of publishes in flight is unknown (invariant 2).
     ///
-    /// If the server ended it because of a limit, the largest publish in flight breaks this limit, and is
-    /// refused. Returns its length, to be compared with the limit.
+    /// If the server ended it because of a limit, the largest publish that it has not accepted breaks this limit. It
+    /// is refused, unless it has been given up. Returns its length, to be compared with the limit.
     pub(crate) fn down(&self, broken: Option<Limit>) -> Option<usize> {
         let mut table = self.lock();
         table.session = None;
         table.check = None;
         (table.alone, table.reserved_until) = (None, None);
-        let guilty = broken.and_then(|limit| {
-            let lengths = table.waiting.iter().map(|(t, w)| (w.length(limit), *t));
-            let (length, token) = lengths.max()?;
-            let waiting = table.waiting.remove(&token)?;
-            let error = ends_connection(waiting.bytes, limit.into());
-            waiting.to.answer(Err(error));
-            Some(length)
-        });
+        let refused = broken.and_then(|limit| table.refuse_largest(limit));
+        table.given_up.clear();
         for (_, waiting) in table.waiting.drain() {
             waiting.to.answer(Err(PublishError::ConnectionLost));
         }
-        guilty
+        refused
     }
 
     /// Fails the publishes to `subject`, which the broker refused.
@@ -336,7 +354,9 @@ impl Answers {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
         table.alone = None;
-        for (_, waiting) in table.waiting.drain() {
+        let answered = table.highest_answered;
+        for (token, waiting) in std::mem::take(&mut table.waiting) {
+            table.given_up.add(token, waiting.lengths(), answered);
             waiting.to.answer(Err(PublishError::InboxDenied {
                 inbox: inbox.to_owned(),
             }));

@@ -6,8 +6,9 @@
 //! `wire` parses it. `window` does the same for many messages in flight.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
-//! of the cluster, and `suspects` tracks events that may make a server end connections. `connect/` has the settings
-//! and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to the JetStream API with names that `stream_name` has
+//! of the cluster, `suspects` and `given_up` track events that may make a server end connections. `connect/` has the
+//! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
+//! the JetStream API with names that `stream_name` has
 //! checked, `read/` the look-up before replay.
 
 mod answers;
@@ -17,6 +18,7 @@ mod answers_trial;
 pub(crate) mod api;
 pub mod connect;
 mod dial;
+mod given_up;
 mod link;
 mod members;
 pub(crate) mod publisher;

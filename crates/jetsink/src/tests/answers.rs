@@ -160,6 +160,36 @@ fn largest_publish_in_flight_breaks_the_limit_that_the_server_named() {
     ));
 }
 
+#[test]
+fn limit_that_a_given_up_publish_may_have_broken_condemns_no_other() {
+    let answers = connected();
+    let register = |subject: &str, bytes| {
+        let publish = pending(subject, bytes, Company::Any);
+        answers.register(1, publish).unwrap().unwrap()
+    };
+    let (offender, _) = register("a", 5_000);
+    let (_, mut healthy) = register("b", 100);
+    answers.forget(offender);
+    assert_eq!(answers.down(Some(Limit::Payload)), Some(5_000));
+    assert!(matches!(
+        healthy.try_recv(),
+        Ok(Err(PublishError::ConnectionLost))
+    ));
+
+    // The server has accepted the one that was given up.
+    answers.up(1);
+    let (large, _) = register("a", 5_000);
+    answers.forget(large);
+    let (later, _later) = register("b", 1);
+    let (_, mut offender) = register("b", 4_500);
+    assert_eq!(answers.arrived(later, message()), Arrival::Expected);
+    assert_eq!(answers.down(Some(Limit::Payload)), Some(4_500));
+    assert!(matches!(
+        offender.try_recv(),
+        Ok(Err(PublishError::EndsConnection { bytes: 4_500, .. }))
+    ));
+}
+
 #[tokio::test(start_paused = true)]
 async fn publish_that_must_be_alone_waits_for_others_and_keeps_them_away() {
     let answers = connected();
