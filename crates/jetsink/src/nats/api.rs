@@ -42,7 +42,7 @@ pub(crate) async fn ask_in<T: DeserializeOwned>(
         Error { error: ApiError },
         Good(T),
     }
-    let subject = shared.api_subject_in(domain, question);
+    let subject = shared.api_subject_in(domain, question)?;
     let deadline = Instant::now() + ANSWER_TIME;
     let details = details.to_string().into();
     let answer = shared

@@ -1,15 +1,15 @@
 //! NATS JetStream: the only folder, with `admin/`, that uses async-nats.
 //!
 //! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). The path of an
-//! envelope: `shared` checks its size and registers a token in `answers`. The message is sent over the
+//! envelope: `shared` checks its size, and `request` registers a token in `answers` and sends the message over the
 //! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
-//! `wire` parses it. `window` does the same for many messages in flight.
+//! `wire` parses it. `window` does the same for many messages in flight. `no_responders` finds the reason if nothing
+//! receives a subject.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
 //! of the cluster, `suspects` and `given_up` track events that may make a server end connections. `connect/` has the
 //! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
-//! the JetStream API with names that `stream_name` has
-//! checked, `read/` the look-up before replay.
+//! the JetStream API with names that `stream_name` has checked, `read/` the look-up before replay.
 
 mod answers;
 #[cfg(test)]
@@ -21,10 +21,12 @@ mod dial;
 mod given_up;
 mod link;
 mod members;
+mod no_responders;
 pub(crate) mod publisher;
 pub(crate) mod question;
 pub(crate) mod read;
 mod reconnect;
+mod request;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod stream_name;

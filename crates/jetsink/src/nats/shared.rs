@@ -1,38 +1,31 @@
-//! The state shared by publishing, reading and reconnecting: the link, the session, one request and its answer.
+//! The state shared by publishing, reading and reconnecting: the link, the session, and how an envelope is sent.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 use std::time::SystemTime;
 
-use async_nats::{HeaderMap, Message, StatusCode};
+use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::sync::Notify;
-use tokio::sync::oneshot::Receiver;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::answers::{Answer, Company, Pending};
+use super::answers::Company;
+use super::api::cant_read;
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
+use super::no_responders::REASON_TIME;
 use super::question::Question;
 use super::session::Session;
+use super::stream_name::check_name;
 use super::suspects::{Caution, SentAlone};
 use super::wire;
 use crate::message::envelope::Envelope;
-use crate::outcome::{Acknowledgement, Known, PublishError, Scope, codes};
+use crate::outcome::{Acknowledgement, PublishError, Scope};
 use crate::sync::{lock, read, write};
 
-/// The header bytes that a stream stores at most ([`codes::STREAM_HEADER_EXCEEDS_MAXIMUM`]).
+/// The header bytes that a stream stores at most (error 10097).
 const MAX_HEADER_BYTES: usize = 65_535;
-
-/// The pause before a message is registered again while another has to be alone in flight.
-pub(crate) const TRY_AGAIN: Duration = Duration::from_millis(1);
-
-/// The time limit of the request that explains a "no responders" answer.
-const LOOKUP_TIME: Duration = Duration::from_millis(500);
 
 /// The parts of a publisher that its tasks share.
 pub(crate) struct Shared {
@@ -43,9 +36,9 @@ pub(crate) struct Shared {
     expected_stream: Option<String>,
     connect_error: Mutex<Option<ConnectError>>,
     /// Whether a stream has acknowledged an event.
-    has_acknowledged: AtomicBool,
+    pub(super) has_acknowledged: AtomicBool,
     /// Whether the JetStream API has answered this account.
-    api_has_answered: AtomicBool,
+    pub(super) api_has_answered: AtomicBool,
     /// Notified to end the session if another server is reachable.
     pub(crate) leave: Notify,
 }
@@ -99,25 +92,21 @@ impl Shared {
     }
 
     /// Returns the subject of a request to the JetStream API of another domain.
-    pub(crate) fn api_subject_in(&self, domain: Option<&str>, question: Question<'_>) -> String {
-        match domain {
-            None => self.api_subject(question),
-            Some(domain) => format!("$JS.{domain}.API.{question}"),
-        }
-    }
-
-    /// Sends one message with a reply subject of its own, and waits for the answer.
-    pub(crate) async fn request(
+    ///
+    /// # Errors
+    /// The domain is not one token of a subject: a caller of [`Publisher`](crate::Publisher) may pass any text.
+    pub(crate) fn api_subject_in(
         &self,
-        session: &Session,
-        subject: Arc<str>,
-        headers: HeaderMap,
-        payload: Bytes,
-        deadline: Instant,
-    ) -> Result<Message, PublishError> {
-        let (bytes, company) = (payload.len(), Company::Any);
-        self.request_in_company(session, subject, bytes, company, headers, payload, deadline)
-            .await
+        domain: Option<&str>,
+        question: Question<'_>,
+    ) -> Result<String, PublishError> {
+        match domain {
+            None => Ok(self.api_subject(question)),
+            Some(domain) => {
+                check_name(domain).map_err(|error| cant_read(&format!("its domain: {error}")))?;
+                Ok(format!("$JS.{domain}.API.{question}"))
+            }
+        }
     }
 
     /// Sends an envelope with the caution that earlier endings of the connection demand, and records the
@@ -176,157 +165,10 @@ impl Shared {
     /// Whether the server answers a request over this connection.
     async fn answers_now(&self, session: &Session, deadline: Instant) -> bool {
         let subject = self.api_subject(Question::AccountInfo).into();
-        let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
+        let deadline = deadline.min(Instant::now() + REASON_TIME);
         let headers = HeaderMap::new();
         let answer = self.request(session, subject, headers, Bytes::new(), deadline);
         matches!(answer.await, Ok(_) | Err(PublishError::PermissionDenied))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
-    async fn request_in_company(
-        &self,
-        session: &Session,
-        subject: Arc<str>,
-        bytes: usize,
-        company: Company,
-        headers: HeaderMap,
-        payload: Bytes,
-        deadline: Instant,
-    ) -> Result<Message, PublishError> {
-        if !session.is_connected() {
-            return Err(PublishError::NotConnected);
-        }
-        let to = async_nats::Subject::from(&*subject);
-        let mut waiter = loop {
-            let subject = Arc::clone(&subject);
-            let publish = Pending {
-                subject,
-                bytes,
-                company,
-            };
-            match PendingAnswer::register(&self.link, session, publish)? {
-                Some(waiter) => break waiter,
-                None if Instant::now() >= deadline => return Err(PublishError::ClientBusy),
-                // Rare: boxed, so that the future of every publish stays small.
-                None => Box::pin(sleep(TRY_AGAIN)).await,
-            }
-        };
-        let reply = session.reply(waiter.token);
-        let send = session
-            .client
-            .publish_with_reply_and_headers(to, reply, headers, payload);
-        tokio::select! {
-            biased;
-            // The client does not have the message yet: a dropped send sends nothing.
-            _ = &mut waiter.answer => return Err(PublishError::NotConnected),
-            sent = timeout_at(deadline, send) => match sent {
-                Err(_) => return Err(PublishError::ClientBusy),
-                Ok(Err(error)) => return Err(not_taken(&error)),
-                Ok(Ok(())) => {}
-            },
-        }
-        let now = Instant::now();
-        let halfway = now + deadline.saturating_duration_since(now) / 2;
-        if let Ok(answer) = timeout_at(halfway, &mut waiter.answer).await {
-            return received(answer);
-        }
-        // Late: find out whether only this subject or the whole broker fails.
-        let check = async {
-            self.check_liveness(session, waiter.token).await;
-            std::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            answer = timeout_at(deadline, &mut waiter.answer) => match answer {
-                Ok(answer) => received(answer),
-                Err(_) => Err(PublishError::AckTimeout {
-                    broker_answers: self.link.answers.answered_since(waiter.token),
-                }),
-            },
-            never = check => match never {},
-        }
-    }
-
-    /// Sends a liveness check to the JetStream API, unless one is pending.
-    pub(crate) async fn check_liveness(&self, session: &Session, token: u64) {
-        if let Some(check) = self.link.answers.begin_check(session.number, token) {
-            let reply = session.reply(check);
-            let subject = self.api_subject(Question::AccountInfo);
-            // A failed check is the same as an unanswered one.
-            let _ = session
-                .client
-                .publish_with_reply(subject, reply, Bytes::new())
-                .await;
-        }
-    }
-
-    /// Finds the reason for a "no responders" answer: no stream captures the subject, its stream has no
-    /// leader, or JetStream is not available.
-    pub(crate) async fn why_no_responders(
-        &self,
-        session: &Session,
-        subject: &str,
-        deadline: Instant,
-    ) -> PublishError {
-        #[derive(Deserialize)]
-        struct Names {
-            streams: Option<Vec<String>>,
-            error: Option<wire::ApiError>,
-        }
-        let deadline = deadline.min(Instant::now() + LOOKUP_TIME);
-        let question = serde_json::json!({ "subject": subject }).to_string();
-        let names = self.api_subject(Question::StreamNames);
-        let answer = self
-            .request(
-                session,
-                names.into(),
-                HeaderMap::new(),
-                question.into(),
-                deadline,
-            )
-            .await;
-        let Ok(message) = answer else {
-            return PublishError::NoStream;
-        };
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return self.without_jetstream(session.client.server_info().jetstream);
-        }
-        match serde_json::from_slice(&message.payload) {
-            Ok(Names { error: Some(e), .. }) => match e.err_code {
-                codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => self.without_jetstream(true),
-                codes::JETSTREAM_NOT_ENABLED => self.without_jetstream(false),
-                codes::CLUSTER_NOT_AVAILABLE => PublishError::JetStreamUnavailable,
-                _ => PublishError::NoStream,
-            },
-            Ok(Names {
-                streams: Some(streams),
-                ..
-            }) => {
-                self.api_answered();
-                if streams.is_empty() {
-                    PublishError::NoStream
-                } else {
-                    PublishError::NoLeader
-                }
-            }
-            Ok(Names { streams: None, .. }) => {
-                self.api_answered();
-                PublishError::NoStream
-            }
-            Err(_) => PublishError::NoStream,
-        }
-    }
-
-    /// Returns the error of a subject without a responder in an account whose JetStream API does not answer. If the
-    /// server has JetStream, or a stream has acknowledged an event, the account gets streams by imports, and
-    /// each subject has its own. Otherwise JetStream is missing for all: also if the account had it before.
-    fn without_jetstream(&self, server_has_it: bool) -> PublishError {
-        let had_it = self.api_has_answered.load(Ordering::Relaxed);
-        if !had_it && (server_has_it || self.has_acknowledged.load(Ordering::Relaxed)) {
-            PublishError::NotImported
-        } else {
-            PublishError::JetStreamUnavailable
-        }
     }
 
     /// Records that the account has JetStream of its own.
@@ -453,52 +295,4 @@ pub(crate) struct Accepted {
 pub(crate) struct OutMessage {
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: usize,
-}
-
-/// An entry in the table of answers, removed when dropped.
-struct PendingAnswer<'a> {
-    link: &'a Link,
-    token: u64,
-    answer: Receiver<Answer>,
-}
-
-impl<'a> PendingAnswer<'a> {
-    fn register(
-        link: &'a Link,
-        session: &Session,
-        publish: Pending,
-    ) -> Result<Option<Self>, PublishError> {
-        let registered = link.answers.register(session.number, publish)?;
-        link.in_use();
-        Ok(registered.map(|(token, answer)| Self {
-            link,
-            token,
-            answer,
-        }))
-    }
-}
-
-impl Drop for PendingAnswer<'_> {
-    fn drop(&mut self) {
-        self.link.answers.forget(self.token);
-    }
-}
-
-fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
-    // The table drops a sender only after it has sent the answer.
-    answer.unwrap_or(Err(PublishError::ConnectionLost))
-}
-
-pub(crate) fn not_taken(error: &async_nats::PublishError) -> PublishError {
-    use async_nats::client::PublishErrorKind;
-    let scope = match error.kind() {
-        // The client has ended.
-        PublishErrorKind::Send => return PublishError::NotConnected,
-        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => Scope::Event,
-    };
-    PublishError::Other {
-        text: format!("the client refuses the message: {error}"),
-        scope,
-        known: Known::NotSent,
-    }
 }

@@ -14,8 +14,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answers::{Answer, Arrivals};
+use super::request::{TRY_AGAIN, not_taken};
 use super::session::Session;
-use super::shared::{OutMessage, Shared, TRY_AGAIN, not_taken};
+use super::shared::{OutMessage, Shared};
 use super::suspects::Caution;
 use super::wire;
 use crate::message::envelope::Envelope;

@@ -1,12 +1,12 @@
 //! Envelope to headers, answer to acknowledgement. Pure.
 
 use std::borrow::Cow;
-
 use std::time::SystemTime;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode, header};
 use serde::Deserialize;
 
+use super::stream_name::check_name;
 use crate::message::envelope::{CONTENT_TYPE, Envelope};
 use crate::outcome::{Acknowledgement, Known, PublishError, Refusal, Scope, codes};
 
@@ -141,7 +141,8 @@ pub(crate) fn acknowledgement(
                 stream,
                 sequence,
                 duplicate,
-                domain,
+                // A plain subscriber may answer in place of a stream.
+                domain: domain.filter(|domain| check_name(domain).is_ok()),
             }),
         },
         Ok(_) | Err(_) => {

@@ -18,9 +18,8 @@ pub(crate) async fn stream_created(
     stream: &str,
     domain: Option<&str>,
 ) -> Result<Option<String>, PublishError> {
-    // A plain subscriber may have answered in place of a stream, with any names.
-    let is_valid = |domain: &str| domain.parse::<StreamName>().is_ok();
-    let (Ok(stream), true) = (stream.parse::<StreamName>(), domain.is_none_or(is_valid)) else {
+    // A plain subscriber may have answered in place of a stream, with any name.
+    let Ok(stream) = stream.parse::<StreamName>() else {
         return Ok(None);
     };
     // The configured API first: a user may be confined to it.

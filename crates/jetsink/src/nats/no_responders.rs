@@ -1,0 +1,88 @@
+//! Finds the reason why nothing receives a subject.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::question::Question;
+use super::session::Session;
+use super::shared::Shared;
+use super::wire;
+use crate::outcome::{PublishError, codes};
+
+/// The time limit of the request for the reason.
+pub(super) const REASON_TIME: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// Finds the reason for a "no responders" answer: no stream captures the subject, its stream has no
+    /// leader, or JetStream is not available.
+    pub(crate) async fn why_no_responders(
+        &self,
+        session: &Session,
+        subject: &str,
+        deadline: Instant,
+    ) -> PublishError {
+        #[derive(Deserialize)]
+        struct Names {
+            streams: Option<Vec<String>>,
+            error: Option<wire::ApiError>,
+        }
+        let deadline = deadline.min(Instant::now() + REASON_TIME);
+        let question = serde_json::json!({ "subject": subject }).to_string();
+        let names = self.api_subject(Question::StreamNames);
+        let answer = self
+            .request(
+                session,
+                names.into(),
+                HeaderMap::new(),
+                question.into(),
+                deadline,
+            )
+            .await;
+        let Ok(message) = answer else {
+            return PublishError::NoStream;
+        };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return self.without_jetstream(session.client.server_info().jetstream);
+        }
+        match serde_json::from_slice(&message.payload) {
+            Ok(Names { error: Some(e), .. }) => match e.err_code {
+                codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => self.without_jetstream(true),
+                codes::JETSTREAM_NOT_ENABLED => self.without_jetstream(false),
+                codes::CLUSTER_NOT_AVAILABLE => PublishError::JetStreamUnavailable,
+                _ => PublishError::NoStream,
+            },
+            Ok(Names {
+                streams: Some(streams),
+                ..
+            }) => {
+                self.api_answered();
+                if streams.is_empty() {
+                    PublishError::NoStream
+                } else {
+                    PublishError::NoLeader
+                }
+            }
+            Ok(Names { streams: None, .. }) => {
+                self.api_answered();
+                PublishError::NoStream
+            }
+            Err(_) => PublishError::NoStream,
+        }
+    }
+
+    /// Returns the error of a subject without a responder in an account whose JetStream API does not answer. If the
+    /// server has JetStream, or a stream has acknowledged an event, the account gets streams by imports, and
+    /// each subject has its own. Otherwise JetStream is missing for all: also if the account had it before.
+    fn without_jetstream(&self, server_has_it: bool) -> PublishError {
+        let had_it = self.api_has_answered.load(Ordering::Relaxed);
+        if !had_it && (server_has_it || self.has_acknowledged.load(Ordering::Relaxed)) {
+            PublishError::NotImported
+        } else {
+            PublishError::JetStreamUnavailable
+        }
+    }
+}
