@@ -25,7 +25,7 @@ use crate::publish::in_flight::InFlight;
 use crate::publish::settings::SinkSettings;
 use crate::publisher::Publisher;
 use crate::replay::replay;
-use crate::spool::{Baselines, Spool, SpoolLoss, SpoolSettings, SpoolStatus};
+use crate::spool::{Baselines, Spool, SpoolLoss, SpoolSettings, SpoolStatus, WhenUnconfirmed};
 use crate::sync::lock;
 use reporter::report;
 
@@ -66,6 +66,8 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
 pub struct Sink<P> {
     direct: Arc<Direct<P>>,
     spool: Option<Arc<Spool>>,
+    /// The spool's setting.
+    when_unconfirmed: Option<WhenUnconfirmed>,
     in_flight: InFlight,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -88,6 +90,7 @@ impl<P: Publisher> Sink<P> {
         Self {
             direct: Arc::new(direct),
             spool: spool.map(Arc::new),
+            when_unconfirmed: None,
             in_flight: InFlight::default(),
             tasks: Mutex::new(follower.into_iter().collect()),
         }
@@ -270,7 +273,8 @@ impl<P: Publisher + 'static> Sink<P> {
         opened: Spool,
         spool: SpoolSettings,
     ) -> Self {
-        let sink = Self::of(Direct::new(publisher, settings, true), Some(opened));
+        let mut sink = Self::of(Direct::new(publisher, settings, true), Some(opened));
+        sink.when_unconfirmed = Some(spool.choice_when_unconfirmed());
         if let Some(open) = &sink.spool {
             let replay = replay(Arc::clone(&sink.direct), Arc::clone(open), spool);
             let report = report(Arc::clone(&sink.direct), Arc::clone(open));

@@ -10,7 +10,7 @@ use crate::circuit::State;
 use crate::message::subject::Subject;
 use crate::outcome::LastFailure;
 use crate::publisher::Publisher;
-use crate::spool::SpoolStatus;
+use crate::spool::{SpoolStatus, WhenUnconfirmed};
 
 /// The status of a sink at one moment, by [`Sink::status`]. `Display` is one line for a log or a health
 /// page:
@@ -40,6 +40,9 @@ pub struct Status {
     pub delivered: u64,
     /// The contents of the spool in numbers; `None` without one.
     pub spool: Option<SpoolStatus>,
+    /// The treatment of spooled events that may be stored already, if no look-up can tell; `None` without a spool.
+    /// [`SpoolStatus::possible_duplicates`] and [`SpoolStatus::held_subjects`] show its effect.
+    pub when_unconfirmed: Option<WhenUnconfirmed>,
 }
 
 impl fmt::Display for Status {
@@ -86,6 +89,9 @@ impl fmt::Display for Status {
             if *held_subjects > 0 {
                 write!(f, ", {held_subjects} held subjects")?;
             }
+            if self.when_unconfirmed == Some(WhenUnconfirmed::Hold) {
+                write!(f, ", unconfirmed events are held")?;
+            }
         }
         Ok(())
     }
@@ -114,6 +120,7 @@ impl<P: Publisher> Sink<P> {
             in_flight: self.in_flight().count(),
             delivered: direct.delivered(),
             spool: self.spool_status(),
+            when_unconfirmed: self.when_unconfirmed,
         }
     }
 

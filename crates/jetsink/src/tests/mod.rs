@@ -14,3 +14,4 @@ mod sink;
 mod streams;
 mod subject;
 mod trials;
+mod unconfirmed;

@@ -44,6 +44,8 @@ pub(crate) struct Broker {
     received: HashMap<String, Instant>,
     /// No message is answered; each is stored or not, as this says.
     pub(crate) silent: Option<bool>,
+    /// The answer of each look-up, in place of the stream's content.
+    pub(crate) look_up: Option<Result<StoredIds, PublishError>>,
     leaders: HashMap<String, Leader>,
     /// Accepted messages, stored once there is a leader.
     taken: Vec<(String, String, String)>,
@@ -77,6 +79,7 @@ impl Simulated {
             to_refuse: HashSet::new(),
             received: HashMap::new(),
             silent: None,
+            look_up: None,
             leaders: HashMap::new(),
             taken: Vec::new(),
             connection: watch::Sender::new(Connection {
@@ -201,6 +204,9 @@ impl Publisher for Simulated {
         self.with(|broker| {
             if !broker.connection.borrow().up || broker.silent.is_some() {
                 return Err(PublishError::NotConnected);
+            }
+            if let Some(answer) = &broker.look_up {
+                return answer.clone();
             }
             let (there, gone): (Vec<&Subject>, Vec<&Subject>) = events
                 .iter()

@@ -1,0 +1,110 @@
+//! A look-up that fails for long ends in the choice of the setting.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, advance, pause};
+
+use crate::observe::metrics::SpoolMeters;
+use crate::outcome::{PublishError, Refusal};
+use crate::publish::Direct;
+use crate::publish::settings::SinkSettings;
+use crate::publisher::look_up::{Gap, GapReason, StoredIds};
+use crate::replay::reconcile::Reconciler;
+use crate::spool::{Baselines, Spool, SpoolSettings, WhenUnconfirmed};
+use crate::tests::simulated_broker::Simulated;
+use crate::{Envelope, MessageId, Subject};
+
+/// A code of a later server.
+const UNKNOWN_CODE: u64 = 10_999;
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+fn unanswered(error: PublishError) -> StoredIds {
+    let subjects = vec![Subject::new("a").unwrap()];
+    StoredIds::VisitedExcept(vec![Gap::new(subjects, GapReason::Unanswered(error))])
+}
+
+/// A spool with one event that was sent.
+async fn spool_of_one(folder: &std::path::Path) -> Spool {
+    let spool = Spool::open(&SpoolSettings::new(folder)).unwrap();
+    let event = Envelope::new(Subject::new("a").unwrap(), "0".into())
+        .with_message_id(MessageId::new("sink.0").unwrap());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let above = Baselines::new();
+    let appended = spool.append_event(&event, Some(&above), soon);
+    appended.await.unwrap();
+    // From now on, time stands still unless it is advanced.
+    pause();
+    spool
+}
+
+#[tokio::test]
+async fn unknown_code_and_silence_are_final_after_ten_minutes() {
+    let unknown = PublishError::Refused(Refusal {
+        code: UNKNOWN_CODE,
+        text: "new".to_owned(),
+    });
+    let silence = PublishError::AckTimeout {
+        broker_answers: true,
+    };
+    for error in [unknown, silence, PublishError::NoLeader] {
+        for choice in [WhenUnconfirmed::Deliver, WhenUnconfirmed::Hold] {
+            let folder = tempfile::tempdir().unwrap();
+            let spool = spool_of_one(folder.path()).await;
+            let broker = Simulated::new();
+            broker.with(|broker| broker.look_up = Some(Ok(unanswered(error.clone()))));
+            let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+            let meters = SpoolMeters::new();
+            let reconciler = Reconciler::new(&direct, &spool, &meters, choice);
+            let started = Instant::now();
+            let subject = Subject::new("a").unwrap();
+            let is_open = || spool.unreconciled().0.subjects().any(|s| *s == subject);
+            loop {
+                let due = reconciler.next(|_| true).expect("it is due");
+                reconciler.reconcile(due).await.unwrap();
+                let is_over = started.elapsed() >= TEN_MINUTES;
+                let status = spool.status();
+                match choice {
+                    WhenUnconfirmed::Deliver => {
+                        assert_eq!(is_open(), !is_over, "{error}: {:?}", started.elapsed());
+                        assert_eq!(status.possible_duplicates, u64::from(is_over));
+                    }
+                    WhenUnconfirmed::Hold => {
+                        assert!(is_open());
+                        assert_eq!(status.held_subjects, u64::from(is_over));
+                    }
+                }
+                if is_over {
+                    break;
+                }
+                let due = reconciler.next_due().expect("it is looked up again");
+                advance(due.saturating_duration_since(Instant::now())).await;
+            }
+            // The back-off's longest wait.
+            assert!(started.elapsed() <= TEN_MINUTES + Duration::from_secs(180));
+            tokio::time::resume();
+        }
+    }
+}
+
+#[tokio::test]
+async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool_of_one(folder.path()).await;
+    let broker = Simulated::new();
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    let meters = SpoolMeters::new();
+    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
+    let silent = || Some(Ok(unanswered(PublishError::NoLeader)));
+    for answer in [silent(), Some(Err(PublishError::ConnectionLost)), silent()] {
+        broker.with(|broker| broker.look_up = answer);
+        advance(TEN_MINUTES).await;
+        let due = reconciler.next(|_| true).expect("it is due");
+        let _ = reconciler.reconcile(due).await;
+        assert_eq!(spool.status().possible_duplicates, 0);
+    }
+    advance(TEN_MINUTES).await;
+    let due = reconciler.next(|_| true).expect("it is due");
+    reconciler.reconcile(due).await.unwrap();
+    assert_eq!(spool.status().possible_duplicates, 1);
+}
