@@ -18,9 +18,9 @@ use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
 use crate::nats::read::catch_up::{CatchUp, StreamInfo};
 use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, create, next};
-use crate::nats::read::get::{Got, messages_from};
-use crate::nats::read::is_consumer_refused;
+use crate::nats::read::get::{Getter, Got, Place};
 use crate::nats::read::message_info::MessageInfo;
+use crate::nats::read::{is_consumer_refused, is_state_denied};
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
@@ -28,7 +28,7 @@ use crate::nats::wire::message_id;
 use crate::outcome::PublishError;
 
 /// The interval at which a stream without a consumer is asked for new messages.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// One message of a stream, by [`StreamReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,7 @@ enum Source {
     /// One request per message, for a stream that allows no consumer.
     Get {
         query: StreamQuery,
+        getter: Getter,
         /// The next sequence number.
         from: u64,
         at_hand: VecDeque<Got>,
@@ -163,8 +164,9 @@ impl Admin<'_> {
     /// reader is dropped.
     ///
     /// Each request takes at most 2 seconds. The user needs the permission to publish to the JetStream API's
-    /// `STREAM.INFO.<stream>`, and `CONSUMER.CREATE.<stream>` and `$JS.FC.>`, or `STREAM.MSG.GET.<stream>`;
-    /// `CONSUMER.DELETE.<stream>.*` is optional.
+    /// `STREAM.INFO.<stream>`, and `CONSUMER.CREATE.<stream>` and `$JS.FC.>`, or `STREAM.MSG.GET.<stream>`, or
+    /// `DIRECT.GET.<stream>` alone if the stream allows it; `CONSUMER.DELETE.<stream>.*` is optional. With direct gets
+    /// alone, the stream's first sequence number and creation time are unknown.
     ///
     /// ```no_run
     /// use jetsink::{NatsPublisher, StreamContent};
@@ -190,8 +192,17 @@ impl Admin<'_> {
         let query = query.into();
         let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
-        let info: StreamInfo =
-            ask(shared, &session, Question::StreamInfo(stream), &json!({})).await?;
+        let info = match ask(shared, &session, Question::StreamInfo(stream), &json!({})).await {
+            Err(denied) if is_state_denied(&denied) => {
+                let info = by_last_message(shared, &session, stream).await;
+                // No stream answers direct gets: the first refusal tells more.
+                info.map_err(|error| match error {
+                    PublishError::JetStreamUnavailable => denied,
+                    error => error,
+                })?
+            }
+            info => info?,
+        };
         let consumer = match info.config.allows_readers() {
             true => match consume(shared, &session, stream, &query, &info).await {
                 Err(error) if is_consumer_refused(&error) => None,
@@ -211,6 +222,7 @@ impl Admin<'_> {
                 let stored = (last + 1).saturating_sub(from).min(info.state.messages);
                 let source = Source::Get {
                     query: query.clone(),
+                    getter: Getter::default(),
                     from,
                     at_hand: VecDeque::new(),
                 };
@@ -231,6 +243,24 @@ impl Admin<'_> {
             ended: ended && !query.follows,
         })
     }
+}
+
+/// Returns the state of a stream of which this user may only read messages.
+async fn by_last_message(
+    shared: &Shared,
+    session: &Session,
+    stream: &StreamName,
+) -> Result<StreamInfo, PublishError> {
+    let place = Place {
+        shared,
+        session,
+        domain: None,
+        stream,
+    };
+    let last = place.last().await?.map_or(0, |message| message.sequence);
+    let mut info = StreamInfo::up_to(last);
+    info.state.messages = last;
+    Ok(info)
 }
 
 /// Creates a consumer; also returns the number of messages that it will send.
@@ -356,6 +386,7 @@ impl StreamReader {
     async fn next_got(&mut self) -> Result<Option<StoredEvent>, PublishError> {
         let Source::Get {
             query,
+            getter,
             from,
             at_hand,
         } = &mut self.source
@@ -380,13 +411,18 @@ impl StreamReader {
                 self.ended = true;
                 return Ok(None);
             }
-            let messages =
-                messages_from(&self.shared, &self.session, None, &self.stream, *from).await?;
+            let place = Place {
+                shared: &self.shared,
+                session: &self.session,
+                domain: None,
+                stream: &self.stream,
+            };
+            let messages = getter.messages_from(place, *from, self.last).await?;
             match messages.last() {
                 Some(last) => *from = last.sequence + 1,
                 None if self.follows => {
                     self.waiting = 0;
-                    sleep(LOOK_AGAIN).await;
+                    sleep(POLL_INTERVAL).await;
                 }
                 None => {
                     self.ended = true;

@@ -15,6 +15,8 @@ pub(crate) enum Question<'a> {
     StreamUpdate(&'a StreamName),
     /// One message, from the stream's leader.
     MessageGet(&'a StreamName),
+    /// One message, from any replica, if the stream allows it.
+    DirectGet(&'a StreamName),
     ConsumerCreate(&'a StreamName),
     ConsumerDelete {
         stream: &'a StreamName,
@@ -32,6 +34,7 @@ impl fmt::Display for Question<'_> {
             Self::StreamCreate(stream) => write!(f, "STREAM.CREATE.{stream}"),
             Self::StreamUpdate(stream) => write!(f, "STREAM.UPDATE.{stream}"),
             Self::MessageGet(stream) => write!(f, "STREAM.MSG.GET.{stream}"),
+            Self::DirectGet(stream) => write!(f, "DIRECT.GET.{stream}"),
             Self::ConsumerCreate(stream) => write!(f, "CONSUMER.CREATE.{stream}"),
             Self::ConsumerDelete { stream, consumer } => {
                 write!(f, "CONSUMER.DELETE.{stream}.{consumer}")

@@ -15,17 +15,27 @@ pub struct StoredId<'a> {
     pub subject: &'a str,
     /// The id.
     pub id: &'a str,
+    /// The size of the event's payload, if it is known: another event may have the same id.
+    pub payload_bytes: Option<usize>,
 }
 
 impl<'a> StoredId<'a> {
-    /// Creates one.
+    /// Creates one of an event whose size is unknown.
     #[must_use]
     pub fn new(captured: &'a HashSet<Subject>, subject: &'a str, id: &'a str) -> Self {
         Self {
             captured,
             subject,
             id,
+            payload_bytes: None,
         }
+    }
+
+    /// Sets the size of the event's payload.
+    #[must_use]
+    pub fn with_payload_bytes(mut self, bytes: Option<usize>) -> Self {
+        self.payload_bytes = bytes;
+        self
     }
 }
 

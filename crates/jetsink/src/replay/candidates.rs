@@ -28,6 +28,7 @@ const MINTED: usize = 22;
 #[derive(Debug)]
 struct Candidate {
     place: Place,
+    payload_bytes: usize,
     /// Whether it was sent, as far as is known.
     was_sent: bool,
 }
@@ -72,6 +73,7 @@ impl Candidates {
                                 index,
                                 bytes,
                             },
+                            payload_bytes: record.envelope.payload().len(),
                             was_sent: record.may_be_stored || index <= last_sent,
                         };
                         let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
@@ -101,9 +103,12 @@ impl Candidates {
             }
             return;
         };
-        // Another stream may have an event with the same id.
-        let of_stream =
-            |candidate: &mut Candidate| stored.captured.contains(&candidate.place.subject);
+        // Another stream may have an event with the same id, or another process that shares the sink's state.
+        let of_stream = |candidate: &mut Candidate| {
+            let bytes = stored.payload_bytes;
+            stored.captured.contains(&candidate.place.subject)
+                && bytes.is_none_or(|bytes| bytes == candidate.payload_bytes)
+        };
         let found = candidates.extract_if(.., of_stream);
         self.found.extend(found.map(|candidate| candidate.place));
     }
@@ -207,6 +212,7 @@ mod tests {
             };
             let candidate = Candidate {
                 place,
+                payload_bytes: 1,
                 was_sent: true,
             };
             let id = format!("AAAAAAAAAAAAAAAAAAAAAA.{index}");
@@ -245,6 +251,17 @@ mod tests {
         let mut some = candidates(&[1]);
         some.stored(StoredId::new(&captured, "a", "other.3"));
         assert_eq!(obsolete(&mut some, 1), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn event_of_another_size_is_another_event() {
+        let captured = HashSet::from([Subject::new("a").unwrap()]);
+        let mut some = candidates(&[1]);
+        for (bytes, found) in [(Some(2), 0), (Some(1), 1)] {
+            let id = format!("{}.1", "A".repeat(MINTED));
+            some.stored(StoredId::new(&captured, "a", &id).with_payload_bytes(bytes));
+            assert_eq!(some.found().len(), found);
+        }
     }
 
     #[test]

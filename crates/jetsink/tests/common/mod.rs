@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod ending_proxy;
+pub mod lossy;
 pub mod memory;
 
 use std::sync::Arc;

@@ -32,6 +32,11 @@ pub(crate) struct StreamState {
     pub(crate) last_seq: u64,
     #[serde(default)]
     pub(crate) messages: u64,
+    /// The number of messages that were removed between the first and the last one.
+    #[serde(default)]
+    pub(crate) num_deleted: u64,
+    /// Their sequence numbers, if they were asked for.
+    pub(crate) deleted: Option<Vec<u64>>,
 }
 
 impl StreamInfo {

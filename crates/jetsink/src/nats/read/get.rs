@@ -1,16 +1,18 @@
-//! Reads a stream message by message, without a consumer: for streams that allow none.
+//! Reads a stream message by message, without a consumer: for streams and users that allow none.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName, Message, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
-use crate::nats::api::{ask_in, cant_read};
+use crate::nats::api::{ANSWER_TIME, ask_in, cant_read};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -19,6 +21,17 @@ use crate::outcome::{PublishError, codes};
 
 /// The number of concurrent requests. An answer has a message with its payload, which may be large.
 const CONCURRENT_REQUESTS: u64 = 16;
+
+/// The pause before another replica is asked, since one is behind the leader.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The headers that a direct get adds to a message.
+const OF_DIRECT_GET: [HeaderName; 4] = [
+    header::NATS_STREAM,
+    header::NATS_SUBJECT,
+    header::NATS_SEQUENCE,
+    header::NATS_TIME_STAMP,
+];
 
 /// A message of a stream.
 #[derive(Debug, Clone)]
@@ -48,37 +61,147 @@ struct Raw {
     time: String,
 }
 
-/// Returns the first messages with the sequence number `from` or a higher one, in their order. Empty at the
-/// stream's end.
-pub(crate) async fn messages_from(
-    shared: &Shared,
-    session: &Session,
-    domain: Option<&str>,
-    stream: &StreamName,
+/// Reads messages by requests: from the stream's leader, or by direct get (`allow_direct`) if the user may ask
+/// for that only.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Getter {
+    is_direct: bool,
+}
+
+/// The stream of a [`Getter`].
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) session: &'a Session,
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) stream: &'a StreamName,
+}
+
+impl Getter {
+    /// Returns the first messages with the sequence number `from` or a higher one, in their order. Empty at the
+    /// stream's end; `last` is its last sequence number, as far as it is known.
+    pub(crate) async fn messages_from(
+        &mut self,
+        place: Place<'_>,
+        from: u64,
+        last: u64,
+    ) -> Result<Vec<Got>, PublishError> {
+        if !self.is_direct {
+            match messages(from, |sequence| place.message(sequence)).await {
+                Err(denied) if is_denied(&denied) => {
+                    let direct = messages(from, |sequence| place.direct(sequence, last)).await;
+                    // No stream answers direct gets: the first refusal tells more.
+                    let direct = direct.map_err(|error| match is_denied(&error) {
+                        true => denied,
+                        false => error,
+                    })?;
+                    self.is_direct = true;
+                    return Ok(direct);
+                }
+                answer => return answer,
+            }
+        }
+        messages(from, |sequence| place.direct(sequence, last)).await
+    }
+}
+
+async fn messages<F: Future<Output = Result<Option<Got>, PublishError>>>(
     from: u64,
+    message: impl Fn(u64) -> F,
 ) -> Result<Vec<Got>, PublishError> {
-    let requests = (from..from.saturating_add(CONCURRENT_REQUESTS))
-        .map(|sequence| message_from(shared, session, domain, stream, sequence));
+    let requests = (from..from.saturating_add(CONCURRENT_REQUESTS)).map(message);
     let found = try_join_all(requests).await?.into_iter().flatten();
     let found: BTreeMap<u64, Got> = found.map(|got| (got.sequence, got)).collect();
     Ok(found.into_values().collect())
 }
 
-/// Returns the first message with this sequence number or a higher one.
-async fn message_from(
-    shared: &Shared,
-    session: &Session,
-    domain: Option<&str>,
-    stream: &StreamName,
-    sequence: u64,
-) -> Result<Option<Got>, PublishError> {
-    let details = json!({ "seq": sequence, "next_by_subj": ">" });
-    let question = Question::MessageGet(stream);
-    match ask_in::<Answer>(shared, session, domain, question, &details).await {
-        Ok(answer) => decoded(answer.message).map(Some),
-        Err(PublishError::Refused(refusal)) if refusal.code == codes::NO_MESSAGE_FOUND => Ok(None),
-        Err(error) => Err(error),
+/// Whether the user or the account may not send such a request.
+fn is_denied(error: &PublishError) -> bool {
+    super::is_never_answered(error) || *error == PublishError::JetStreamUnavailable
+}
+
+impl Place<'_> {
+    /// Returns the first message with this sequence number or a higher one, from the stream's leader.
+    async fn message(self, sequence: u64) -> Result<Option<Got>, PublishError> {
+        let details = json!({ "seq": sequence, "next_by_subj": ">" });
+        let question = Question::MessageGet(self.stream);
+        let (shared, session) = (self.shared, self.session);
+        match ask_in::<Answer>(shared, session, self.domain, question, &details).await {
+            Ok(answer) => decoded(answer.message).map(Some),
+            Err(PublishError::Refused(refusal)) if refusal.code == codes::NO_MESSAGE_FOUND => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
+
+    /// As [`message`](Self::message), from any replica.
+    async fn direct(self, sequence: u64, last: u64) -> Result<Option<Got>, PublishError> {
+        let details = json!({ "seq": sequence, "next_by_subj": ">" });
+        let give_up = Instant::now() + ANSWER_TIME;
+        loop {
+            match self.direct_get(&details).await? {
+                None if sequence > last => return Ok(None),
+                None if Instant::now() < give_up => sleep(PAUSE).await,
+                None => return Err(cant_read("the server that reads it is behind its leader")),
+                got => return Ok(got),
+            }
+        }
+    }
+
+    /// Returns the last message, from any replica.
+    pub(crate) async fn last(self) -> Result<Option<Got>, PublishError> {
+        self.direct_get(&json!({ "last_by_subj": ">" })).await
+    }
+
+    async fn direct_get(self, details: &Value) -> Result<Option<Got>, PublishError> {
+        let subject = self
+            .shared
+            .api_subject_in(self.domain, Question::DirectGet(self.stream))?;
+        let deadline = Instant::now() + ANSWER_TIME;
+        let details = details.to_string().into();
+        let answer = self.shared.request(
+            self.session,
+            subject.into(),
+            HeaderMap::new(),
+            details,
+            deadline,
+        );
+        let answer = answer.await?;
+        match answer.status {
+            None => direct_message(answer).map(Some),
+            Some(StatusCode::NOT_FOUND) => Ok(None),
+            Some(StatusCode::NO_RESPONDERS) => Err(PublishError::JetStreamUnavailable),
+            Some(status) => Err(cant_read(&format!("a direct get is refused: {status}"))),
+        }
+    }
+}
+
+/// Reads the answer to a direct get: the stored message, with headers about its place behind its own.
+fn direct_message(answer: Message) -> Result<Got, PublishError> {
+    let added = answer.headers.unwrap_or_default();
+    let value = |name| added.get_last(name).map(|value| value.as_str().to_owned());
+    let sequence = value(header::NATS_SEQUENCE).and_then(|text| text.parse().ok());
+    let (Some(subject), Some(sequence)) = (value(header::NATS_SUBJECT), sequence) else {
+        return Err(cant_read(
+            "the answer to a direct get has no sequence number",
+        ));
+    };
+    let time = value(header::NATS_TIME_STAMP).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for (name, values) in added.iter() {
+        let own = values.len() - usize::from(OF_DIRECT_GET.contains(name));
+        for value in &values[..own] {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    Ok(Got {
+        sequence,
+        subject,
+        headers: (!headers.is_empty()).then_some(headers),
+        payload: answer.payload,
+        time,
+    })
 }
 
 fn decoded(raw: Raw) -> Result<Got, PublishError> {
@@ -118,6 +241,41 @@ fn parsed(block: &[u8]) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn direct_get_adds_its_headers_behind_those_of_the_message() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("Nats-Msg-Id", "a.1"),
+            ("Nats-Subject", "of the publisher"),
+            ("Nats-Stream", "S"),
+            ("Nats-Subject", "events.a"),
+            ("Nats-Sequence", "7"),
+            ("Nats-Time-Stamp", "2026-11-30T07:00:00Z"),
+        ] {
+            headers.append(name, value);
+        }
+        let answer = |headers| Message {
+            subject: "inbox.1".into(),
+            reply: None,
+            payload: Bytes::from_static(b"x"),
+            headers,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        let got = direct_message(answer(Some(headers))).unwrap();
+        assert_eq!((got.sequence, got.subject.as_str()), (7, "events.a"));
+        assert_eq!(got.time, "2026-11-30T07:00:00Z");
+        let own = got.headers.unwrap();
+        let value = |name: &str| own.get(name).map(|value| value.as_str());
+        assert_eq!(
+            (value("Nats-Msg-Id"), value("Nats-Subject")),
+            (Some("a.1"), Some("of the publisher"))
+        );
+        assert_eq!(own.len(), 2);
+        assert!(direct_message(answer(None)).is_err());
+    }
 
     #[test]
     fn header_block_is_parsed_line_by_line() {

@@ -3,11 +3,15 @@
 //! A stream's configuration has patterns, and the patterns of an account's streams don't overlap. So one
 //! request per stream assigns all its subjects. A subject that no stream seems to capture may be mapped to
 //! another one, or be imported from another account: the answer to a probe names its stream.
+//!
+//! Each of both steps begins requests for [`FINDING_TIME`] only; the other subjects are left for a later look-up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -15,12 +19,14 @@ use tokio::time::{Instant, timeout};
 use super::catch_up::StreamInfo;
 use super::concerns_all;
 use crate::message::envelope::Envelope;
+use crate::message::subject::Subject;
 use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, stream_names};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
+use crate::publisher::baseline::Baselines;
 use crate::publisher::look_up::{Gap, GapReason};
 
 /// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
@@ -29,6 +35,9 @@ const CONCURRENT_REQUESTS: usize = 64;
 
 /// The time limit of a request for the patterns of a stream. Without an answer its subjects are found one by one.
 const PATTERNS_TIME: Duration = Duration::from_millis(250);
+
+/// The time within which the requests of a step begin.
+const FINDING_TIME: Duration = ANSWER_TIME;
 
 /// A stream and the API under which it is known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,117 +62,248 @@ impl StreamRef {
     }
 }
 
-/// Returns the events by their streams, and the subjects whose stream could not be found out. Events whose subject no
-/// stream captures are left out: none of them is stored. `domains` are those of earlier acknowledgements.
-pub(crate) async fn by_stream<'a>(
+/// The events of a look-up by their streams.
+#[derive(Debug, Default)]
+pub(super) struct Groups<'a> {
+    pub(super) streams: BTreeMap<StreamRef, Vec<&'a Envelope>>,
+    /// The subjects whose stream could not be found out.
+    pub(super) gaps: Vec<Gap>,
+    /// The events whose stream the API does not name.
+    unnamed: Vec<Unnamed<'a>>,
+}
+
+#[derive(Debug)]
+struct Unnamed<'a> {
+    event: &'a Envelope,
+    /// Whether the API gave no answer at all.
+    is_silent: bool,
+}
+
+/// The answer to the question which streams capture a subject.
+enum Names {
+    Known(Vec<StreamName>),
+    /// The API answers no such request of this user: an account without JetStream may import the subject from
+    /// another one, and a user without this permission may publish.
+    Denied,
+    /// The API is absent: for now, or an import of it lacks this request.
+    Silent,
+    Failed(PublishError),
+}
+
+/// Returns the events by their streams. Events whose subject no stream captures are left out: none of them is
+/// stored. `after` are the baselines of earlier acknowledgements.
+///
+/// # Errors
+/// Nothing can be read at the moment.
+pub(super) async fn by_stream<'a>(
     shared: &Shared,
     session: &Session,
     events: &'a [Envelope],
-    domains: &BTreeMap<&str, &str>,
-) -> Result<(BTreeMap<StreamRef, Vec<&'a Envelope>>, Vec<Gap>), PublishError> {
-    let mut groups: BTreeMap<StreamRef, Vec<&Envelope>> = BTreeMap::new();
-    let mut mapped = Vec::new();
-    let mut gaps = Vec::new();
-    let mut rest: Vec<&Envelope> = events.iter().collect();
-    while !rest.is_empty() {
-        let later = rest.split_off(rest.len().min(CONCURRENT_REQUESTS));
-        let requests = rest.iter().map(|event| names_of(shared, session, event));
-        let names = try_join_all(requests).await?;
-        let mut new = Vec::new();
-        for (event, names) in rest.into_iter().zip(names) {
-            if names.is_empty() {
-                mapped.push(event);
+    after: &Baselines,
+) -> Result<Groups<'a>, PublishError> {
+    let mut groups = Groups::default();
+    groups.ask_for_names(shared, session, events).await?;
+    groups.probe(shared, session, after).await?;
+    Ok(groups)
+}
+
+impl<'a> Groups<'a> {
+    async fn ask_for_names(
+        &mut self,
+        shared: &Shared,
+        session: &Session,
+        events: &'a [Envelope],
+    ) -> Result<(), PublishError> {
+        let last_start = Instant::now() + FINDING_TIME;
+        let mut rest: Vec<&Envelope> = events.iter().collect();
+        while !rest.is_empty() {
+            if Instant::now() > last_start {
+                self.gaps.extend(unfinished(rest));
+                break;
             }
-            for name in names {
-                let stream = StreamRef {
-                    name,
-                    domain: None,
-                    is_mapped: false,
-                };
-                if !groups.contains_key(&stream) {
-                    new.push(stream.clone());
+            let later = rest.split_off(rest.len().min(CONCURRENT_REQUESTS));
+            let requests = rest.iter().map(|event| names_of(shared, session, event));
+            let names: Vec<Names> = join_all(requests)
+                .await
+                .into_iter()
+                .collect::<Result<_, _>>()?;
+            let is_useless = names.iter().all(|names| matches!(names, Names::Denied));
+            let mut new = Vec::new();
+            for (event, names) in rest.into_iter().zip(names) {
+                self.named(event, names, &mut new);
+            }
+            rest = later;
+            if is_useless {
+                for event in rest {
+                    self.named(event, Names::Denied, &mut new);
                 }
-                groups.entry(stream).or_default().push(event);
+                break;
+            }
+            if !rest.is_empty() {
+                self.take_captured(shared, session, &new, &mut rest).await;
             }
         }
-        rest = later;
-        if rest.is_empty() {
-            break;
+        Ok(())
+    }
+
+    fn named(&mut self, event: &'a Envelope, names: Names, new: &mut Vec<StreamRef>) {
+        let names = match names {
+            Names::Known(names) if !names.is_empty() => names,
+            Names::Known(_) | Names::Denied | Names::Silent => {
+                let is_silent = matches!(names, Names::Silent);
+                self.unnamed.push(Unnamed { event, is_silent });
+                return;
+            }
+            Names::Failed(error) => {
+                let subjects = vec![event.subject().clone()];
+                self.gaps
+                    .push(Gap::new(subjects, GapReason::Unanswered(error)));
+                return;
+            }
+        };
+        for name in names {
+            let stream = StreamRef {
+                name,
+                domain: None,
+                is_mapped: false,
+            };
+            if !self.streams.contains_key(&stream) {
+                new.push(stream.clone());
+            }
+            self.streams.entry(stream).or_default().push(event);
         }
+    }
+
+    /// Takes the events out of `rest` that streams capture by their patterns.
+    async fn take_captured(
+        &mut self,
+        shared: &Shared,
+        session: &Session,
+        streams: &[StreamRef],
+        rest: &mut Vec<&'a Envelope>,
+    ) {
         let details = json!({});
-        let patterns = new.iter().map(|stream| async {
-            let info = stream.ask::<StreamInfo>(
-                shared,
-                session,
-                Question::StreamInfo(&stream.name),
-                &details,
-            );
+        let patterns = streams.iter().map(|stream| async {
+            let question = Question::StreamInfo(&stream.name);
+            let info = stream.ask::<StreamInfo>(shared, session, question, &details);
             timeout(PATTERNS_TIME, info).await.ok()?.ok()
         });
-        for (stream, info) in new.iter().zip(join_all(patterns).await) {
+        for (stream, info) in streams.iter().zip(join_all(patterns).await) {
             let Some(info) = info else { continue };
             let captures = |event: &mut &Envelope| info.config.captures(event.subject());
             let captured = rest.extract_if(.., captures);
-            groups.entry(stream.clone()).or_default().extend(captured);
+            let of_stream = self.streams.entry(stream.clone()).or_default();
+            of_stream.extend(captured);
         }
     }
-    for events in mapped.chunks(CONCURRENT_REQUESTS) {
-        let probes = events.iter().map(|event| async move {
-            let deadline = Instant::now() + ANSWER_TIME;
-            shared.last_accepted(session, event, deadline).await
-        });
-        for (event, probe) in events.iter().zip(join_all(probes).await) {
-            let answer = match probe {
-                Ok(Some(accepted)) => accepted.stream.ok_or_else(|| {
-                    GapReason::Refused(cant_read("its answer does not name the stream"))
-                }),
+
+    /// Finds the streams of unnamed events by probes.
+    async fn probe(
+        &mut self,
+        shared: &Shared,
+        session: &Session,
+        after: &Baselines,
+    ) -> Result<(), PublishError> {
+        let last_start = Instant::now() + FINDING_TIME;
+        let mut unnamed = std::mem::take(&mut self.unnamed).into_iter();
+        let mut probes = FuturesUnordered::new();
+        let mut absent = Vec::new();
+        loop {
+            while probes.len() < CONCURRENT_REQUESTS
+                && Instant::now() <= last_start
+                && let Some(next) = unnamed.next()
+            {
+                let deadline = Instant::now() + ANSWER_TIME;
+                probes.push(async move {
+                    let probe = shared.last_accepted(session, next.event, deadline);
+                    (next, probe.await)
+                });
+            }
+            let Some((unnamed, probe)) = probes.next().await else {
+                break;
+            };
+            let event = unnamed.event;
+            let named = match probe {
+                Ok(Some(accepted)) => {
+                    let name = accepted.stream.ok_or("its answer does not name the stream");
+                    let name = name.map_err(cant_read);
+                    let name = name.and_then(|name| {
+                        StreamName::try_from(name).map_err(|error| cant_read(&error.to_string()))
+                    });
+                    name.map_err(GapReason::Refused)
+                }
                 // Nothing that a stream would answer.
                 Ok(None) => continue,
-                Err(error) if has_no_stream(&error) => continue,
+                Err(PublishError::NoStream) => {
+                    absent.push(unnamed);
+                    continue;
+                }
                 Err(error) if concerns_all(&error) => return Err(error),
                 Err(error) => Err(GapReason::Unanswered(error)),
             };
-            let name = answer.and_then(|name| {
-                let name = StreamName::try_from(name);
-                name.map_err(|error| GapReason::Refused(cant_read(&error.to_string())))
-            });
-            let name = match name {
-                Ok(name) => name,
-                Err(reason) => {
-                    gaps.push(Gap::new(vec![event.subject().clone()], reason));
-                    continue;
+            match named {
+                Ok(name) => {
+                    let baseline = after.get(name.as_str());
+                    let stream = StreamRef {
+                        domain: baseline.and_then(|baseline| baseline.domain.clone()),
+                        name,
+                        is_mapped: true,
+                    };
+                    self.streams.entry(stream).or_default().push(event);
                 }
-            };
-            let stream = StreamRef {
-                domain: domains
-                    .get(name.as_str())
-                    .map(|domain| (*domain).to_owned()),
-                name,
-                is_mapped: true,
-            };
-            groups.entry(stream).or_default().push(event);
+                Err(reason) => self
+                    .gaps
+                    .push(Gap::new(vec![event.subject().clone()], reason)),
+            }
         }
+        let late = unnamed.map(|unnamed| unnamed.event).collect();
+        self.gaps.extend(unfinished(late));
+        self.judge_absent(absent, after)
     }
-    Ok((groups, gaps))
+
+    /// Decides about subjects that no stream receives at the moment.
+    fn judge_absent(
+        &mut self,
+        absent: Vec<Unnamed<'_>>,
+        after: &Baselines,
+    ) -> Result<(), PublishError> {
+        if self.streams.is_empty() && absent.iter().any(|unnamed| unnamed.is_silent) {
+            return Err(PublishError::JetStreamUnavailable);
+        }
+        // A stream that acknowledged events is not found: the way to it, such as a leaf node, may be interrupted.
+        let is_missing = |name: &String| !self.streams.keys().any(|s| s.name.as_str() == name);
+        let contradicts = after.keys().any(is_missing);
+        let (doubtful, _) = absent
+            .into_iter()
+            .partition::<Vec<_>, _>(|unnamed| contradicts || unnamed.is_silent);
+        if !doubtful.is_empty() {
+            let reason = GapReason::Unanswered(PublishError::NoStream);
+            self.gaps
+                .push(Gap::new(subjects(doubtful.iter().map(|u| u.event)), reason));
+        }
+        Ok(())
+    }
 }
 
-/// Whether nothing stores messages of the subject.
-fn has_no_stream(error: &PublishError) -> bool {
-    matches!(
-        error,
-        PublishError::NoStream | PublishError::NotImported | PublishError::JetStreamUnavailable
-    )
+fn subjects<'a>(events: impl Iterator<Item = &'a Envelope>) -> Vec<Subject> {
+    events.map(|event| event.subject().clone()).collect()
+}
+
+fn unfinished(events: Vec<&Envelope>) -> Option<Gap> {
+    let subjects = subjects(events.into_iter());
+    (!subjects.is_empty()).then(|| Gap::new(subjects, GapReason::Unfinished))
 }
 
 async fn names_of(
     shared: &Shared,
     session: &Session,
     event: &Envelope,
-) -> Result<Vec<StreamName>, PublishError> {
+) -> Result<Names, PublishError> {
     match stream_names(shared, session, event.subject().as_str()).await {
-        // An account without JetStream may import the subject from another one, and a user without this
-        // permission may publish.
-        Err(error) if super::is_never_answered(&error) => Ok(Vec::new()),
-        names => names,
+        Ok(names) => Ok(Names::Known(names)),
+        Err(error) if super::is_never_answered(&error) => Ok(Names::Denied),
+        Err(PublishError::JetStreamUnavailable) => Ok(Names::Silent),
+        Err(error) if concerns_all(&error) => Err(error),
+        Err(error) => Ok(Names::Failed(error)),
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::catch_up::StreamInfo;
 use super::grouping::StreamRef;
+use super::is_state_denied;
 use crate::message::envelope::Envelope;
 use crate::nats::api::{ANSWER_TIME, cant_read};
 use crate::nats::question::Question;
@@ -21,15 +22,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Waits until a stream's leader has stored every message that it had accepted, and returns its state. A
 /// leader may have proposed messages to replicas that are now unreachable; it stores them once they return.
 ///
-/// The stream must capture the subjects of `events`. Without permission to read the stream's state, the
-/// result contains only the last accepted sequence number, 0 if that is unknown, too.
+/// The stream must capture the subjects of `events`. If the user or the account may not read the stream's state, the
+/// result contains only the last accepted sequence number.
 pub(crate) async fn stream_tail(
     shared: &Shared,
     session: &Session,
     stream: &StreamRef,
     events: &[&Envelope],
 ) -> Result<StreamInfo, PublishError> {
-    let accepted = last_accepted(shared, session, events).await?.unwrap_or(0);
+    let accepted = last_accepted(shared, session, events).await?;
     let give_up = Instant::now() + ANSWER_TIME;
     loop {
         let info: StreamInfo = match stream
@@ -41,10 +42,12 @@ pub(crate) async fn stream_tail(
             )
             .await
         {
-            Err(PublishError::PermissionDenied) => return Ok(StreamInfo::up_to(accepted)),
+            Err(denied) if is_state_denied(&denied) => {
+                return accepted.map(StreamInfo::up_to).ok_or(denied);
+            }
             answer => answer?,
         };
-        if info.state.last_seq >= accepted {
+        if info.state.last_seq >= accepted.unwrap_or(0) {
             return Ok(info);
         }
         if Instant::now() >= give_up {

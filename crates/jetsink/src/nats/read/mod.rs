@@ -4,7 +4,8 @@
 //! (`grouping`), asks the stream's leader for the last sequence number (`last_sequence`) and reads up to it, also
 //! from a lagging replica (`catch_up`). `consumer` creates an ephemeral consumer, as the stream allows it
 //! (`config`), and answers its flow control; the reply subject of a message contains its sequence number
-//! (`message_info`). `get` reads a stream that allows no consumer. `identity` recognises a stream.
+//! (`message_info`). `get` reads a stream that allows no consumer. `removals` decides whether the stream may have removed
+//! events, `identity` recognises a stream.
 
 pub(crate) mod catch_up;
 mod config;
@@ -14,6 +15,7 @@ mod grouping;
 mod identity;
 mod last_sequence;
 pub(crate) mod message_info;
+mod removals;
 mod stored_ids;
 
 use crate::outcome::{PublishError, codes};
@@ -29,6 +31,18 @@ pub(crate) fn is_never_answered(error: &PublishError) -> bool {
             codes::STREAM_NOT_FOUND
                 | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
                 | codes::JETSTREAM_NOT_ENABLED
+        ),
+        _ => false,
+    }
+}
+
+/// Whether the user or the account may not ask for a stream's state. It may be allowed to read messages.
+pub(crate) fn is_state_denied(error: &PublishError) -> bool {
+    match error {
+        PublishError::PermissionDenied => true,
+        PublishError::Refused(refusal) => matches!(
+            refusal.code,
+            codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT | codes::JETSTREAM_NOT_ENABLED
         ),
         _ => false,
     }
@@ -61,6 +75,8 @@ pub(crate) fn is_consumer_refused(error: &PublishError) -> bool {
                 | codes::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL
                 | codes::CONSUMER_REPLICAS_SHOULD_MATCH_STREAM
                 | codes::CONSUMER_INACTIVE_THRESHOLD_EXCESS
+                | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
+                | codes::JETSTREAM_NOT_ENABLED
         ),
         PublishError::FlowControlDenied | PublishError::PermissionDenied => true,
         _ => false,

@@ -1,29 +1,31 @@
 //! Reads the message ids that streams have stored.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::catch_up::StreamInfo;
 use super::concerns_all;
+use super::config::StreamConfig;
 use super::consumer::{IDLE_AT_THE_END, Next, create, next};
-use super::get::messages_from;
-use super::grouping::{StreamRef, by_stream};
+use super::get::{Getter, Place};
+use super::grouping::{Groups, StreamRef, by_stream};
 use super::last_sequence::stream_tail;
 use super::message_info::MessageInfo;
+use super::removals::Removals;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::nats::api::cant_read;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
-use crate::nats::stream_name::StreamName;
 use crate::nats::wire::message_id;
 use crate::outcome::{PublishError, codes};
 use crate::publisher::baseline::{Baseline, Baselines};
@@ -40,8 +42,13 @@ const MAX_FILTER_BYTES: usize = 2_048;
 /// one's time, if that is more.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Receives the subject and the id of each message.
-type Visit<'a> = dyn FnMut(&str, &str) + Send + 'a;
+/// A stream with more messages above the baseline is read by the subjects in question only.
+const MAX_UNFILTERED: u64 = 16_384;
+
+/// With more messages removed from a stream's middle, it is not asked which ones: the answer lists all of them.
+const MAX_DELETED: u64 = 32_768;
+
+type Visit<'a> = dyn FnMut(StoredId<'_>) + Send + 'a;
 
 /// Visits the message ids stored under the subjects of `events`, in all streams that capture them. Streams are
 /// read at the same time. One that takes much longer than one that was read is in the result as unfinished, so that it
@@ -53,40 +60,27 @@ pub(crate) async fn stored_ids(
     after: &Baselines,
     visit: &mut (dyn FnMut(StoredId<'_>) + Send),
 ) -> Result<StoredIds, PublishError> {
-    let domains = after.iter().filter_map(|(stream, baseline)| {
-        let domain = baseline.domain.as_deref()?;
-        // It becomes a part of a subject.
-        let is_valid = domain.parse::<StreamName>().is_ok();
-        is_valid.then_some((stream.as_str(), domain))
-    });
-    let domains: BTreeMap<&str, &str> = domains.collect();
-    let (groups, mut gaps) = by_stream(shared, session, events, &domains).await?;
+    let Groups {
+        streams, mut gaps, ..
+    } = by_stream(shared, session, events, after).await?;
     let visit = Mutex::new(visit);
-    let groups: Vec<(StreamRef, Vec<&Envelope>)> = groups.into_iter().collect();
+    let groups: Vec<(StreamRef, Vec<&Envelope>)> = streams.into_iter().collect();
     let readings = groups.iter().enumerate().map(|(at, (stream, events))| {
         let visit = &visit;
         async move {
             let subjects: HashSet<Subject> = events.iter().map(|e| e.subject().clone()).collect();
-            let mut newest = Newest::of(&subjects);
-            let mut visit_one = |subject: &str, id: &str| {
-                newest.count(subject);
-                (*lock(visit))(StoredId::new(&subjects, subject, id));
-            };
+            let mut visit_one = |stored: StoredId<'_>| (*lock(visit))(stored);
             let reading = Reading {
                 shared,
                 session,
                 stream,
                 events,
+                subjects: &subjects,
                 baseline: after.get(stream.name.as_str()),
             };
-            let read = reading.read(&mut visit_one).await;
-            let gaps = match read {
-                Ok(None) => Vec::new(),
-                Ok(Some(GapReason::Newest(kept))) if !stream.is_mapped => {
-                    newest.gaps(&subjects, kept)
-                }
-                Ok(Some(reason)) => vec![Gap::new(owned(&subjects), reason)],
-                Err(error) if concerns_all(&error) => return (at, Err(error)),
+            match reading.read(&mut visit_one).await {
+                Ok(gaps) => (at, Ok(gaps)),
+                Err(error) if concerns_all(&error) => (at, Err(error)),
                 Err(error) => {
                     warn!(stream = %stream.name, %error, "a stream can't be looked up");
                     let was_deleted = matches!(&error, PublishError::Refused(refusal)
@@ -96,10 +90,10 @@ pub(crate) async fn stored_ids(
                     } else {
                         GapReason::Unanswered(error)
                     };
-                    vec![Gap::new(owned(&subjects), reason)]
+                    let subjects = subjects.into_iter().collect();
+                    (at, Ok(vec![Gap::new(subjects, reason)]))
                 }
-            };
-            (at, Ok(gaps))
+            }
         }
     });
     let mut readings: FuturesUnordered<_> = readings.collect();
@@ -133,40 +127,6 @@ pub(crate) async fn stored_ids(
     })
 }
 
-fn owned(subjects: &HashSet<Subject>) -> Vec<Subject> {
-    subjects.iter().cloned().collect()
-}
-
-/// The number of messages of each subject in question.
-struct Newest<'a>(HashMap<&'a str, u64>);
-
-impl<'a> Newest<'a> {
-    fn of(subjects: &'a HashSet<Subject>) -> Self {
-        Self(
-            subjects
-                .iter()
-                .map(|subject| (subject.as_str(), 0))
-                .collect(),
-        )
-    }
-
-    fn count(&mut self, subject: &str) {
-        if let Some(count) = self.0.get_mut(subject) {
-            *count += 1;
-        }
-    }
-
-    /// The subjects that have reached the limit: older messages may have been removed.
-    fn gaps(&self, subjects: &HashSet<Subject>, kept: u64) -> Vec<Gap> {
-        let is_full = |subject: &&Subject| self.0.get(subject.as_str()).is_some_and(|n| *n >= kept);
-        let full: Vec<Subject> = subjects.iter().filter(is_full).cloned().collect();
-        if full.is_empty() {
-            return Vec::new();
-        }
-        vec![Gap::new(full, GapReason::Newest(kept))]
-    }
-}
-
 /// Whether every later attempt to read the stream fails, too.
 fn is_final(error: &PublishError) -> bool {
     super::is_never_answered(error) || super::is_consumer_refused(error)
@@ -177,43 +137,91 @@ struct Reading<'a> {
     session: &'a Session,
     stream: &'a StreamRef,
     events: &'a [&'a Envelope],
+    subjects: &'a HashSet<Subject>,
     baseline: Option<&'a Baseline>,
 }
 
 impl Reading<'_> {
-    /// Reads the stream. Returns the reason why an id that was not visited may be stored all the same.
-    async fn read(&self, visit: &mut Visit<'_>) -> Result<Option<GapReason>, PublishError> {
-        let (shared, session, stream) = (self.shared, self.session, self.stream);
-        let tail = stream_tail(shared, session, stream, self.events).await?;
+    /// Reads the stream. Returns the subjects of which an id that was not visited may be stored all the same.
+    async fn read(&self, visit: &mut Visit<'_>) -> Result<Vec<Gap>, PublishError> {
+        let tail = stream_tail(self.shared, self.session, self.stream, self.events).await?;
         let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
         let last = Some(tail.state.last_seq).filter(|last| created.is_some() || *last > 0);
         let above = self
             .baseline
             .map_or(0, |baseline| baseline.above(created, last));
-        if tail.config.allows_readers() {
-            match self.consume(&tail, above, visit).await {
-                Err(error) if super::is_consumer_refused(&error) => {
-                    self.get(&tail, above, visit).await?;
-                }
-                read => read?,
+        let stores_elsewhere = tail.config.transforms() || self.stream.is_mapped;
+        // A mapping of the account may store an event under another subject of the same stream.
+        let is_long = tail.state.last_seq.saturating_sub(above) > MAX_UNFILTERED;
+        let is_filtered = is_long && self.fits_a_filter() && !stores_elsewhere;
+        let new_removals = |all: bool| {
+            let above = Some(above).filter(|_| all);
+            Removals::of(self.subjects, &tail.config, stores_elsewhere, above)
+        };
+        // A consumer would change what an interest stream keeps, and a work queue refuses it.
+        let consumed = if tail.config.allows_readers() {
+            let mut removals = new_removals(!is_filtered);
+            let mut see = See {
+                removals: &mut removals,
+                subjects: self.subjects,
+                visit,
+            };
+            match self.consume(&tail, above, is_filtered, &mut see).await {
+                Err(error) if super::is_consumer_refused(&error) => None,
+                consumed => consumed.map(|()| Some(removals))?,
             }
         } else {
-            // A consumer would change what an interest stream keeps, and a work queue refuses it.
-            self.get(&tail, above, visit).await?;
-        }
-        // Messages may have been removed while it was read.
-        let (question, details) = (Question::StreamInfo(&stream.name), json!({}));
-        let now = stream.ask::<StreamInfo>(shared, session, question, &details);
-        let first = match now.await {
-            Ok(info) => info.state.first_seq,
-            Err(_) => tail.state.first_seq,
+            None
         };
-        let has_removed = created.is_some() && first > above.saturating_add(1);
-        Ok(match tail.config.newest_per_subject() {
-            Some(kept) => Some(GapReason::Newest(kept)),
-            None if has_removed || !tail.config.allows_readers() => Some(GapReason::Removed),
-            None => None,
-        })
+        let mut removals = match consumed {
+            Some(removals) => removals,
+            None => {
+                let mut removals = new_removals(true);
+                let mut see = See {
+                    removals: &mut removals,
+                    subjects: self.subjects,
+                    visit,
+                };
+                self.get(&tail, above, &mut see).await?;
+                removals
+            }
+        };
+        removals.ended(tail.state.last_seq);
+        let has_removed = match created {
+            _ if !tail.config.allows_readers() => true,
+            Some(_) => self.has_removed(above, &tail.config).await?,
+            // This user may not know it.
+            None => false,
+        };
+        Ok(removals.gaps(has_removed))
+    }
+
+    /// Whether the stream has removed messages above `above` until now.
+    async fn has_removed(&self, above: u64, config: &StreamConfig) -> Result<bool, PublishError> {
+        let state = async |details: Value| {
+            let question = Question::StreamInfo(&self.stream.name);
+            let info = self
+                .stream
+                .ask::<StreamInfo>(self.shared, self.session, question, &details);
+            info.await.map(|info| info.state)
+        };
+        let now = state(json!({})).await?;
+        if now.first_seq > above.saturating_add(1) {
+            return Ok(true);
+        }
+        if now.num_deleted == 0 || config.newest_per_subject().is_some() {
+            return Ok(false);
+        }
+        if now.num_deleted > MAX_DELETED {
+            return Ok(true);
+        }
+        let deleted = state(json!({ "deleted_details": true })).await?.deleted;
+        Ok(deleted.iter().flatten().any(|sequence| *sequence > above))
+    }
+
+    fn fits_a_filter(&self) -> bool {
+        let bytes: usize = self.events.iter().map(|e| e.subject().as_str().len()).sum();
+        self.events.len() <= MAX_FILTERS && bytes <= MAX_FILTER_BYTES
     }
 
     /// Reads by a consumer that sends headers only.
@@ -221,13 +229,10 @@ impl Reading<'_> {
         &self,
         tail: &StreamInfo,
         above: u64,
-        visit: &mut Visit<'_>,
+        is_filtered: bool,
+        see: &mut See<'_, '_>,
     ) -> Result<(), PublishError> {
         let (shared, session, stream) = (self.shared, self.session, self.stream);
-        let is_transformed = tail.config.transforms() || stream.is_mapped;
-        let filter_bytes: usize = self.events.iter().map(|e| e.subject().as_str().len()).sum();
-        let is_filtered =
-            self.events.len() <= MAX_FILTERS && filter_bytes <= MAX_FILTER_BYTES && !is_transformed;
         let config = |inbox: &str| {
             let mut config = tail.config.consumer(inbox, above);
             config["headers_only"] = true.into();
@@ -237,26 +242,20 @@ impl Reading<'_> {
             }
             config
         };
-        let (mut messages, created) = create(
-            shared,
-            session,
-            stream.domain.as_deref(),
-            &stream.name,
-            config,
-        )
-        .await?;
+        let domain = stream.domain.as_deref();
+        let (mut messages, created) = create(shared, session, domain, &stream.name, config).await?;
         let mut catch_up = tail.catch_up(created.cluster.as_ref());
         let (mut received, mut idle) = (0, 0);
         while (received < created.num_pending || !catch_up.is_complete()) && idle < IDLE_AT_THE_END
         {
             match next(shared, session, &mut messages).await? {
                 Next::Stored(message) => {
-                    if let Some(id) = message_id(message.headers.as_ref()) {
-                        visit(&message.subject, id);
-                    }
-                    if let Some(info) = MessageInfo::of(&message) {
-                        catch_up.observed(info.sequence);
-                    }
+                    let info = MessageInfo::of(&message)
+                        .ok_or_else(|| cant_read("a message has no sequence number"))?;
+                    let headers = message.headers.as_ref();
+                    let bytes = left_out_bytes(headers);
+                    see.message(&message.subject, info.sequence, headers, bytes);
+                    catch_up.observed(info.sequence);
                     received += 1;
                     idle = 0;
                 }
@@ -280,23 +279,58 @@ impl Reading<'_> {
         &self,
         tail: &StreamInfo,
         above: u64,
-        visit: &mut Visit<'_>,
+        see: &mut See<'_, '_>,
     ) -> Result<(), PublishError> {
-        let domain = self.stream.domain.as_deref();
-        let name = &self.stream.name;
+        let place = Place {
+            shared: self.shared,
+            session: self.session,
+            domain: self.stream.domain.as_deref(),
+            stream: &self.stream.name,
+        };
+        let mut getter = Getter::default();
+        let last = tail.state.last_seq;
         let mut from = above.saturating_add(1).max(tail.state.first_seq);
-        while from <= tail.state.last_seq {
-            let messages = messages_from(self.shared, self.session, domain, name, from).await?;
-            let Some(last) = messages.last() else {
+        while from <= last {
+            let messages = getter.messages_from(place, from, last).await?;
+            let Some(newest) = messages.last() else {
                 return Ok(());
             };
-            from = last.sequence + 1;
+            from = newest.sequence + 1;
             for message in &messages {
-                if let Some(id) = message_id(message.headers.as_ref()) {
-                    visit(&message.subject, id);
-                }
+                let headers = message.headers.as_ref();
+                let bytes = Some(message.payload.len());
+                see.message(&message.subject, message.sequence, headers, bytes);
             }
         }
         Ok(())
     }
+}
+
+/// Passes messages on.
+struct See<'a, 'b> {
+    removals: &'a mut Removals<'b>,
+    subjects: &'a HashSet<Subject>,
+    visit: &'a mut Visit<'a>,
+}
+
+impl See<'_, '_> {
+    fn message(
+        &mut self,
+        subject: &str,
+        sequence: u64,
+        headers: Option<&HeaderMap>,
+        payload_bytes: Option<usize>,
+    ) {
+        self.removals.seen(subject, sequence);
+        if let Some(id) = message_id(headers) {
+            let stored = StoredId::new(self.subjects, subject, id);
+            (self.visit)(stored.with_payload_bytes(payload_bytes));
+        }
+    }
+}
+
+/// The size of a payload that a consumer leaves out, behind the message's own headers.
+fn left_out_bytes(headers: Option<&HeaderMap>) -> Option<usize> {
+    let size = headers?.get_last("Nats-Msg-Size")?;
+    size.as_str().parse().ok()
 }

@@ -1,0 +1,233 @@
+//! Events whose acknowledgements were lost, and whose stream is reached by another way than the account's own API: each
+//! is stored once.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream::Config};
+use common::event;
+use common::lossy::*;
+use jetsink::{
+    Baselines, ConnectSettings, GapReason, NatsPublisher, Publisher as _, StoredIds,
+    WhenUnconfirmed,
+};
+use nats_local::{NatsServer, ReservedPort};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+async fn with_domain(domain: &str, more: &str) -> (NatsServer, TempDir) {
+    let store = tempfile::tempdir().unwrap();
+    let config = format!(
+        "jetstream {{ store_dir: {:?}, domain: {domain}, max_file_store: 1TB }}\n{more}",
+        store.path()
+    );
+    let builder = NatsServer::builder().without_jetstream().config(&config);
+    (builder.start().await.unwrap(), store)
+}
+
+/// A hub and a leaf node, each with a JetStream domain.
+struct Leaf {
+    hub: NatsServer,
+    leaf: NatsServer,
+    _stores: [TempDir; 2],
+}
+
+async fn leaf_and_hub() -> Leaf {
+    let port = ReservedPort::new().unwrap();
+    let listen = format!("leafnodes {{ listen: \"127.0.0.1:{}\" }}", port.number());
+    let (hub, of_hub) = with_domain("hub", &listen).await;
+    let remotes = format!(
+        "leafnodes {{ reconnect: 1, remotes: [ {{ url: \"nats-leaf://127.0.0.1:{}\" }} ] }}",
+        port.number()
+    );
+    let (leaf, of_leaf) = with_domain("leaf", &remotes).await;
+    Leaf {
+        hub,
+        leaf,
+        _stores: [of_hub, of_leaf],
+    }
+}
+
+/// Waits until the leaf node's clients reach the stream.
+async fn reachable(leaf: &NatsServer, subject: &str) {
+    let jetstream = leaf.jetstream().await.unwrap();
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let published = jetstream.publish(subject.to_owned(), "other".into()).await;
+        if published.unwrap().await.is_ok() {
+            return;
+        }
+        assert!(Instant::now() < give_up);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_of_a_leaf_node_is_stored_once_in_the_hubs_domain_or_in_its_own() {
+    for in_hub in [true, false] {
+        let Leaf { hub, leaf, _stores } = leaf_and_hub().await;
+        let owner = if in_hub { &hub } else { &leaf };
+        let config = forgetful("EVENTS", "events.>");
+        let jetstream = owner.jetstream().await.unwrap();
+        jetstream.create_stream(config).await.unwrap();
+        reachable(&leaf, "events.b").await;
+        let world = World::over(leaf).await;
+        world.establish_a_baseline("events.a").await;
+        world.lose_acknowledgements("events.a", &LOST).await;
+        world.drain().await;
+        assert_eq!(payloads(&jetstream, "EVENTS").await, LOST, "{in_hub}");
+        assert_eq!(world.spool().possible_duplicates, 0, "{in_hub}");
+    }
+}
+
+/// Without the hub, nothing receives the subject: that does not mean that nothing is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_is_stored_once_if_the_way_to_its_stream_is_interrupted_during_the_look_up() {
+    let Leaf {
+        mut hub,
+        leaf,
+        _stores,
+    } = leaf_and_hub().await;
+    let config = forgetful("EVENTS", "events.>");
+    let jetstream = hub.jetstream().await.unwrap();
+    jetstream.create_stream(config).await.unwrap();
+    reachable(&leaf, "events.b").await;
+    let world = World::over(leaf).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    hub.stop().unwrap();
+    world.proxy.heal();
+    world.up().await;
+    sleep(Duration::from_secs(2)).await;
+    hub.restart().await.unwrap();
+    world.drain().await;
+    let jetstream = hub.jetstream().await.unwrap();
+    assert_eq!(payloads(&jetstream, "EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+async fn login(server: &NatsServer, name: &str) -> jetstream::Context {
+    let login = async_nats::ConnectOptions::with_user_and_password(name.into(), name.into());
+    jetstream::new(login.connect(server.url()).await.unwrap())
+}
+
+fn direct() -> Config {
+    Config {
+        allow_direct: true,
+        ..forgetful("EVENTS", "events.>")
+    }
+}
+
+const MAY_GET_DIRECTLY: &str = r#"authorization { users = [
+    { user: admin, password: admin },
+    { user: app, password: app, permissions: {
+        publish: ["events.>", "$JS.API.DIRECT.GET.>"], subscribe: ["_INBOX.>"] } } ] }"#;
+
+const IMPORTS_DIRECT_GET: &str = r#"accounts = {
+    owner: { jetstream: enabled, users: [ { user: admin, password: admin } ],
+             exports: [ { service: "events.>", response: stream },
+                        { service: "$JS.API.DIRECT.GET.EVENTS", response: stream } ] },
+    importer: { users: [ { user: app, password: app } ],
+                imports: [ { service: { account: owner, subject: "events.>" } },
+                           { service: { account: owner, subject: "$JS.API.DIRECT.GET.EVENTS" } } ] } }"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_or_account_that_may_only_get_messages_directly_looks_events_up() {
+    for config in [MAY_GET_DIRECTLY, IMPORTS_DIRECT_GET] {
+        let server = NatsServer::builder().config(config).start().await.unwrap();
+        let admin = login(&server, "admin").await;
+        admin.create_stream(direct()).await.unwrap();
+        let setup = Setup {
+            user: Some(("app", "app")),
+            choice: WhenUnconfirmed::Hold,
+            ..Setup::default()
+        };
+        let world = World::of(server, setup).await;
+        world.establish_a_baseline("events.a").await;
+        world.lose_acknowledgements("events.a", &LOST).await;
+        world.drain().await;
+        assert_eq!(payloads(&admin, "EVENTS").await, LOST, "{config}");
+        assert_eq!(world.spool().possible_duplicates, 0, "{config}");
+        assert_eq!(world.read("EVENTS").await, LOST, "{config}");
+    }
+}
+
+/// Without `allow_direct`, nothing answers a direct get.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_without_direct_gets_is_read_by_no_other_way() {
+    let server = NatsServer::builder().config(MAY_GET_DIRECTLY);
+    let server = server.start().await.unwrap();
+    let admin = login(&server, "admin").await;
+    admin
+        .create_stream(forgetful("EVENTS", "events.>"))
+        .await
+        .unwrap();
+    let setup = Setup {
+        user: Some(("app", "app")),
+        ..Setup::default()
+    };
+    let world = World::of(server, setup).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    assert_eq!(payloads(&admin, "EVENTS").await, ["a", "a", "b", "c"]);
+    assert_eq!(world.spool().possible_duplicates, 1);
+}
+
+/// The stream captures both subjects, so nothing shows that the event is stored under the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_a_mapping_moves_within_its_stream_is_stored_once() {
+    let mapping = "mappings = { \"events.a\": \"events.moved\" }";
+    let server = NatsServer::builder().config(mapping).start().await.unwrap();
+    let config = forgetful("EVENTS", "events.>");
+    server.create_stream_with(config).await.unwrap();
+    let world = World::over(server).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    assert_eq!(world.payloads("EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+const NO_API: &str = r#"authorization { users = [
+    { user: admin, password: admin },
+    { user: app, password: app, permissions: { publish: ["silent.>"], subscribe: ["_INBOX.>"] } } ] }"#;
+
+/// A subscriber receives the probes and answers none. One after another, sixty-four at a time, they would take 32 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousand_subjects_whose_streams_do_not_answer_are_left_for_later_look_ups() {
+    let server = NatsServer::builder().config(NO_API).start().await.unwrap();
+    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into());
+    let admin = admin.connect(server.url()).await.unwrap();
+    let _silent = admin.subscribe("silent.>").await.unwrap();
+    admin.flush().await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let settings = settings.user_and_password("app", "app");
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let events: Vec<_> = (0..1_000)
+        .map(|number| event(&format!("silent.{number}"), "x"))
+        .collect();
+    let started = Instant::now();
+    let found = publisher
+        .stored_ids(&events, &Baselines::new(), &mut |_| {})
+        .await;
+    assert!(started.elapsed() < Duration::from_secs(16));
+    let StoredIds::VisitedExcept(gaps) = found.unwrap() else {
+        panic!("nothing can be found");
+    };
+    let of = |is: fn(&GapReason) -> bool| -> usize {
+        let gaps = gaps.iter().filter(|gap| is(&gap.reason));
+        gaps.map(|gap| gap.subjects.len()).sum()
+    };
+    let unanswered = of(|reason| matches!(reason, GapReason::Unanswered(_)));
+    let unfinished = of(|reason| matches!(reason, GapReason::Unfinished));
+    assert!(
+        unanswered > 0 && unfinished > 0,
+        "{unanswered}, {unfinished}"
+    );
+    assert_eq!(unanswered + unfinished, events.len());
+}

@@ -1,0 +1,191 @@
+//! Events whose acknowledgements were lost, in streams that remove messages: an event that may be removed is a possible
+//! duplicate, and no stream returns to an older state.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::stream::{Config, RetentionPolicy, SubjectTransform};
+use common::lossy::*;
+use common::*;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, sleep};
+
+async fn stream(world: &World) -> async_nats::jetstream::stream::Stream {
+    let jetstream = world.server.jetstream().await.unwrap();
+    jetstream.get_stream("EVENTS").await.unwrap()
+}
+
+async fn last_sequence(world: &World) -> u64 {
+    let mut stream = stream(world).await;
+    stream.info().await.unwrap().state.last_sequence
+}
+
+/// The possible duplicates after an event's acknowledgement was lost, and `removing` has run.
+async fn possible_duplicates(config: Config, removing: impl AsyncFnOnce(&World)) -> u64 {
+    let world = World::with(config).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    removing(&world).await;
+    world.drain().await;
+    world.spool().possible_duplicates
+}
+
+fn keyed(kept: i64) -> Config {
+    Config {
+        max_messages_per_subject: kept,
+        ..forgetful("EVENTS", "events.>")
+    }
+}
+
+fn transforming(config: Config) -> Config {
+    Config {
+        subject_transform: Some(SubjectTransform {
+            source: "events.>".to_owned(),
+            destination: "stored.>".to_owned(),
+        }),
+        ..config
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_limit_of_a_keyed_stream_makes_a_possible_duplicate() {
+    let small = Config {
+        max_messages: 10,
+        ..keyed(5)
+    };
+    for config in [transforming(small.clone()), small] {
+        let others = async |world: &World| {
+            for number in 0..20 {
+                world.others(&format!("events.x{number}"), 1).await;
+            }
+        };
+        assert_eq!(possible_duplicates(config, others).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_its_stream_may_have_aged_out_is_a_possible_duplicate() {
+    for kept in [-1, 5] {
+        let short = Config {
+            max_age: Duration::from_secs(1),
+            ..keyed(kept)
+        };
+        let aged = async |world: &World| {
+            let give_up = Instant::now() + PATIENCE;
+            while stream(world).await.cached_info().state.messages > 0 {
+                assert!(Instant::now() < give_up);
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert_eq!(possible_duplicates(short, aged).await, 1, "{kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_in_a_stream_with_a_maximum_age_is_stored_once() {
+    let config = Config {
+        max_age: Duration::from_secs(3_600),
+        max_messages: 1_000_000,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(config).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    assert_eq!(world.payloads("EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_without_an_id_may_have_replaced_an_event() {
+    for config in [keyed(1), transforming(keyed(1))] {
+        let others = async |world: &World| world.others("events.a", 1).await;
+        assert_eq!(possible_duplicates(config, others).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyed_stream_with_more_limits_or_a_transform_never_ends_at_an_older_state() {
+    let limited = Config {
+        max_age: Duration::from_secs(3_600),
+        max_messages: 100,
+        ..keyed(1)
+    };
+    let queue = Config {
+        retention: RetentionPolicy::WorkQueue,
+        ..keyed(1)
+    };
+    for config in [limited, queue, transforming(keyed(1))] {
+        let world = World::with(config.clone()).await;
+        world.establish_a_baseline("events.a").await;
+        let states = (0..10).map(|state| event("events.a", format!("state {state}")));
+        world
+            .lose_acknowledgements_in_flight(states.collect())
+            .await;
+        let before = last_sequence(&world).await;
+        world.drain().await;
+        assert_eq!(world.read("EVENTS").await, ["state 9"], "{config:?}");
+        assert_eq!(last_sequence(&world).await, before, "{config:?}");
+        assert_eq!(world.spool().possible_duplicates, 0, "{config:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_was_deleted_or_purged_is_a_possible_duplicate() {
+    let deleted = async |world: &World| {
+        let last = last_sequence(world).await;
+        assert!(stream(world).await.delete_message(last).await.unwrap());
+        world.others("events.b", 1).await;
+    };
+    let config = || forgetful("EVENTS", "events.>");
+    assert_eq!(possible_duplicates(config(), deleted).await, 1);
+    let purged = async |world: &World| {
+        stream(world)
+            .await
+            .purge()
+            .filter("events.a")
+            .await
+            .unwrap();
+        world.others("events.b", 1).await;
+    };
+    assert_eq!(possible_duplicates(config(), purged).await, 1);
+    assert_eq!(
+        possible_duplicates(transforming(config()), deleted).await,
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_a_work_queue_has_handed_out_is_a_possible_duplicate() {
+    let queue = Config {
+        retention: RetentionPolicy::WorkQueue,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let consumed = async |world: &World| {
+        let consumer = stream(world)
+            .await
+            .create_consumer(pull::Config {
+                durable_name: Some("all".to_owned()),
+                ..pull::Config::default()
+            })
+            .await
+            .unwrap();
+        while stream(world).await.cached_info().state.messages > 0 {
+            let mut messages = consumer
+                .fetch()
+                .max_messages(1_000)
+                .messages()
+                .await
+                .unwrap();
+            while let Some(message) = messages.next().await {
+                message.unwrap().double_ack().await.unwrap();
+            }
+        }
+    };
+    assert_eq!(possible_duplicates(queue, consumed).await, 1);
+}
