@@ -1,10 +1,11 @@
 //! The sink: publishes an event directly, or appends it to the spool.
 //!
 //! `emit` is the path of one event. This file has the sink's tasks, its end and its public view; `status`
-//! reports the state of the sink, and the `reporter` task reports the spool to metrics and watchers.
+//! reports the state of the sink, `spooled` the events in its spool, and the `reporter` task reports the spool to metrics and watchers.
 
 mod emit;
 mod reporter;
+mod spooled;
 pub(crate) mod status;
 
 use std::fmt;

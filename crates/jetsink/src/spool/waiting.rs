@@ -1,11 +1,17 @@
 //! The pending events by subject, and waits for their arrival and their end.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Spool;
 use crate::message::subject::Subject;
+use crate::outcome::SpoolError;
+
+/// The interval in which a wait for the scan checks that the spool is open.
+const SCAN_CHECK: Duration = Duration::from_millis(100);
 
 impl Spool {
     /// Whether no event waits here.
@@ -51,6 +57,25 @@ impl Spool {
             }
         };
         let _ = timeout_at(deadline, empty).await;
+    }
+
+    /// Waits until the scan has ended.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`] or [`SpoolError::Failed`] if it does not end.
+    pub(crate) async fn scanned(&self) -> Result<(), SpoolError> {
+        loop {
+            let mut counted = std::pin::pin!(self.usage.drained.notified());
+            counted.as_mut().enable();
+            if self.usage.is_complete() {
+                return Ok(());
+            }
+            if self.usage.has_failed() || self.is_closed.load(Ordering::Relaxed) {
+                return Err(self.ended());
+            }
+            // An end of the spool is not notified.
+            let _ = timeout(SCAN_CHECK, counted).await;
+        }
     }
 
     /// Waits until the scan has ended and an event waits.
