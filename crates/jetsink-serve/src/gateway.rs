@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use axum::routing::any;
-use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink};
+use hyper::body::Incoming;
+use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError};
 use tokio::time::Instant;
 
-use crate::answer::problem::{Kind, Problem};
 use crate::deliver::{Digests, Once};
 use crate::identity::Identities;
-use crate::intake::body::Budget;
-use crate::intake::places::Places;
+use crate::intake::shares::Shares;
+use crate::listen::{Answer, Client};
 use crate::meters::Meters;
 use crate::settings::{GatewayError, GatewaySettings, Route};
 
@@ -48,8 +48,10 @@ pub(crate) struct Inner<P> {
     pub(crate) once: Arc<Once<P>>,
     pub(crate) routes: Vec<BoundRoute>,
     pub(crate) settings: GatewaySettings,
-    pub(crate) places: Arc<Places>,
-    pub(crate) budget: Budget,
+    /// Requests in flight.
+    pub(crate) places: Arc<Shares>,
+    /// Bytes of their bodies.
+    pub(crate) budget: Arc<Shares>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) digests: Digests,
     pub(crate) is_stopping: AtomicBool,
@@ -113,8 +115,8 @@ impl<P: Publisher + 'static> Gateway<P> {
         let inner = Inner {
             once: Arc::new(Once::new(sink, identities, Arc::clone(&meters))),
             routes: bound.collect(),
-            places: Places::new(settings.max_requests),
-            budget: Budget::new(settings.budget),
+            places: Shares::new(settings.max_requests),
+            budget: Shares::new(settings.budget),
             meters,
             digests: Digests::default(),
             is_stopping: AtomicBool::new(false),
@@ -133,20 +135,17 @@ impl<P: Publisher + 'static> Gateway<P> {
     pub fn router(&self) -> Router {
         let mut router = Router::new();
         for (index, route) in self.inner.routes.iter().enumerate() {
-            let gateway = self.clone();
+            let inner = Arc::clone(&self.inner);
             let handler = move |request: Request<Body>| {
-                let gateway = gateway.clone();
-                async move { gateway.inner.handle(index, request).await }
+                let inner = Arc::clone(&inner);
+                async move { inner.handle(index, &Client::default(), request).await }
             };
             router = router.route(&route.path, any(handler));
         }
-        let gateway = self.clone();
+        let inner = Arc::clone(&self.inner);
         router.fallback(move || {
-            let gateway = gateway.clone();
-            async move {
-                let problem = Problem::new(Kind::NotFound, "no route has this path");
-                gateway.inner.answer_problem(&problem, &[])
-            }
+            let inner = Arc::clone(&inner);
+            async move { inner.no_route() }
         })
     }
 
@@ -160,6 +159,17 @@ impl<P: Publisher + 'static> Gateway<P> {
     #[must_use]
     pub fn access(&self) -> &crate::Access {
         &self.inner.settings.access
+    }
+
+    /// Remembers the identities of the events in the spool, so that a repeat of one after a restart is a duplicate.
+    /// [`Server::serve`](crate::Server::serve) does it; a service that mounts the [router](Self::router) calls it before
+    /// it accepts requests. Reads the whole spool. Until it has ended, the repeat of an event in the spool is spooled
+    /// again, answered as a first one, and stored once. Does nothing without a spool.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: the sink is closed, or the disk cannot be read.
+    pub async fn recall_spooled(&self) -> Result<(), SpoolError> {
+        self.inner.once.recall_spooled(&self.inner.digests).await
     }
 
     /// Makes [`readiness`](Self::readiness) report that the gateway is stopping. Requests are still answered.
@@ -186,12 +196,20 @@ impl<P: Publisher + 'static> Gateway<P> {
         }
     }
 
-    pub(crate) fn hosts(&self) -> &[String] {
-        &self.inner.settings.hosts
-    }
-
     pub(crate) fn meters(&self) -> &Arc<Meters> {
         &self.inner.meters
+    }
+}
+
+/// The routes without axum's router, which boxes each request, body and future.
+impl<P: Publisher + 'static> Answer for Gateway<P> {
+    async fn answer(&self, client: &Client, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let route = self.inner.routes.iter().position(|r| r.path == path);
+        match route {
+            Some(route) => self.inner.handle(route, client, request).await,
+            None => self.inner.no_route(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! 1. One identity has at most one emit in flight. A repeat waits for its result.
 //! 2. An identity that was answered with success is answered from memory, without a second emit.
 //! 3. An identity with other content is a conflict, for as long as it is remembered.
-//! 4. A failed event that was not sent is forgotten: its repeat is a first.
+//! 4. A failed event that no emit has sent is forgotten: its repeat is a first.
 //! 5. Memory is bounded. The oldest answered identities are forgotten first; events in flight never are.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// The start of a message id: 144 bits of a SHA-256.
-type Key = [u8; 24];
+pub(crate) type Key = [u8; 24];
 
 /// A hash of an event's content.
 pub(crate) type Digest = u64;
@@ -26,7 +26,11 @@ pub(crate) type Shared = Arc<Result<Delivery, EmitError>>;
 
 #[derive(Debug)]
 enum State {
-    InFlight(Vec<oneshot::Sender<Shared>>),
+    InFlight {
+        waiting: Vec<oneshot::Sender<Shared>>,
+        /// An earlier emit may have stored it.
+        was_sent: bool,
+    },
     /// Sent, and perhaps stored. Remembered for its content only.
     Unknown,
     Answered(Shared),
@@ -82,10 +86,9 @@ impl Identities {
     }
 
     /// Begins an event, unless it is a repeat.
-    pub(crate) fn begin(&mut self, id: &MessageId, digest: Digest) -> Begin {
-        let key = key(id);
+    pub(crate) fn begin(&mut self, key: Key, digest: Digest) -> Begin {
         let Some(entry) = self.entries.get_mut(&key) else {
-            self.insert(key, digest);
+            self.insert(key, digest, false);
             return Begin::First;
         };
         if entry.digest != digest {
@@ -93,7 +96,7 @@ impl Identities {
         }
         match &mut entry.state {
             State::Answered(result) => Begin::Repeat(Arc::clone(result)),
-            State::InFlight(waiting) => {
+            State::InFlight { waiting, .. } => {
                 let (sender, receiver) = oneshot::channel();
                 // Repeats whose clients went away.
                 waiting.retain(|sender| !sender.is_closed());
@@ -101,17 +104,20 @@ impl Identities {
                 Begin::InFlight(receiver)
             }
             State::Unknown => {
-                self.insert(key, digest);
+                self.insert(key, digest, true);
                 Begin::First
             }
         }
     }
 
-    fn insert(&mut self, key: Key, digest: Digest) {
+    fn insert(&mut self, key: Key, digest: Digest, was_sent: bool) {
         self.next_number += 1;
         let entry = Entry {
             digest,
-            state: State::InFlight(Vec::new()),
+            state: State::InFlight {
+                waiting: Vec::new(),
+                was_sent,
+            },
             number: self.next_number,
         };
         self.entries.insert(key, entry);
@@ -121,45 +127,75 @@ impl Identities {
     /// Returns the number of identities that were forgotten before the window's end.
     pub(crate) fn settle(
         &mut self,
-        id: &MessageId,
+        key: Key,
         result: &Shared,
         now: Instant,
         spool_in_use: impl Fn() -> bool,
     ) -> u64 {
-        let key = key(id);
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return 0;
-        };
-        let next = match &**result {
-            Ok(_) => Some(State::Answered(Arc::clone(result))),
-            Err(error) => (error.known() == Known::OutcomeUnknown).then_some(State::Unknown),
-        };
-        let waiting = match next {
-            Some(state) => {
-                self.order.push_back((now, key, entry.number));
-                std::mem::replace(&mut entry.state, state)
+        let waiting = match &**result {
+            Ok(_) => self.end(key, now, Some(State::Answered(Arc::clone(result)))),
+            Err(error) if error.known() == Known::OutcomeUnknown => {
+                self.end(key, now, Some(State::Unknown))
             }
-            None => match self.entries.remove(&key) {
-                Some(entry) => entry.state,
-                None => State::Unknown,
-            },
+            Err(_) => self.end(key, now, None),
         };
-        if let State::InFlight(waiting) = waiting {
-            for sender in waiting {
-                // A repeat whose client went away needs no answer.
-                let _ = sender.send(Arc::clone(result));
-            }
+        for sender in waiting {
+            // A repeat whose client went away needs no answer.
+            let _ = sender.send(Arc::clone(result));
         }
         self.forget(now, spool_in_use)
     }
 
-    /// Forgets an event in flight whose emit ended without a result. Its repeats get a closed channel.
-    pub(crate) fn abandon(&mut self, id: &MessageId) {
-        let key = key(id);
-        let in_flight = |entry: &Entry| matches!(entry.state, State::InFlight(_));
-        if self.entries.get(&key).is_some_and(in_flight) {
-            self.entries.remove(&key);
+    /// Remembers an event of an earlier process, unless its identity is known. Returns the number of identities that
+    /// were forgotten early, as [`settle`](Self::settle) does.
+    pub(crate) fn recall(
+        &mut self,
+        key: Key,
+        digest: Digest,
+        answer: &Shared,
+        now: Instant,
+    ) -> u64 {
+        if self.entries.contains_key(&key) {
+            return 0;
         }
+        self.next_number += 1;
+        let entry = Entry {
+            digest,
+            state: State::Answered(Arc::clone(answer)),
+            number: self.next_number,
+        };
+        self.order.push_back((now, key, entry.number));
+        self.entries.insert(key, entry);
+        self.forget(now, || true)
+    }
+
+    /// Ends an event in flight whose emit ended without a result: it may have been sent. Its repeats get a closed
+    /// channel.
+    pub(crate) fn abandon(&mut self, key: Key, now: Instant) {
+        let _closed = self.end(key, now, Some(State::Unknown));
+    }
+
+    /// Ends an event in flight; `None` if this emit did not send it. Returns the repeats that wait.
+    fn end(&mut self, key: Key, now: Instant, next: Option<State>) -> Vec<oneshot::Sender<Shared>> {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return Vec::new();
+        };
+        let State::InFlight { waiting, was_sent } = &mut entry.state else {
+            return Vec::new();
+        };
+        let waiting = std::mem::take(waiting);
+        // An earlier emit may have stored it: other content must not pass as the same event.
+        let next = next.or(was_sent.then_some(State::Unknown));
+        match next {
+            Some(state) => {
+                entry.state = state;
+                self.order.push_back((now, key, entry.number));
+            }
+            None => {
+                self.entries.remove(&key);
+            }
+        }
+        waiting
     }
 
     fn forget(&mut self, now: Instant, spool_in_use: impl Fn() -> bool) -> u64 {
@@ -198,7 +234,7 @@ impl Identities {
     }
 }
 
-fn key(id: &MessageId) -> Key {
+pub(crate) fn key(id: &MessageId) -> Key {
     let mut key = Key::default();
     let bytes = id.as_str().as_bytes();
     let length = bytes.len().min(key.len());
@@ -209,11 +245,12 @@ fn key(id: &MessageId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jetsink::{FailedEmit, PublishError};
 
     const WINDOW: Duration = Duration::from_secs(600);
 
-    fn id(text: &str) -> MessageId {
-        MessageId::new(text).unwrap()
+    fn id(text: &str) -> Key {
+        key(&MessageId::new(text).unwrap())
     }
 
     fn stored() -> Shared {
@@ -233,15 +270,15 @@ mod tests {
     fn repeat_of_an_answered_event_gets_the_same_answer_until_the_window_ends() {
         let start = Instant::now();
         let mut identities = Identities::new(100, WINDOW);
-        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
-        identities.settle(&id("a"), &stored(), start, || false);
-        let again = identities.begin(&id("a"), 1);
+        assert!(matches!(identities.begin(id("a"), 1), Begin::First));
+        identities.settle(id("a"), &stored(), start, || false);
+        let again = identities.begin(id("a"), 1);
         assert!(matches!(again, Begin::Repeat(result) if *result == Ok(stored_at(7))));
-        assert!(matches!(identities.begin(&id("a"), 2), Begin::Conflict));
-        identities.begin(&id("b"), 1);
-        identities.settle(&id("b"), &stored(), at(start, 600), || false);
+        assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
+        identities.begin(id("b"), 1);
+        identities.settle(id("b"), &stored(), at(start, 600), || false);
         assert!(
-            matches!(identities.begin(&id("a"), 2), Begin::First),
+            matches!(identities.begin(id("a"), 2), Begin::First),
             "forgotten"
         );
     }
@@ -249,77 +286,123 @@ mod tests {
     #[tokio::test]
     async fn repeat_in_flight_waits_for_the_result() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), 1);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
+        identities.begin(id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(id("a"), 1) else {
             panic!("not in flight");
         };
-        assert!(matches!(identities.begin(&id("a"), 2), Begin::Conflict));
-        identities.settle(&id("a"), &stored(), Instant::now(), || false);
+        assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
+        identities.settle(id("a"), &stored(), Instant::now(), || false);
         assert_eq!(*waiting.await.unwrap(), Ok(stored_at(7)));
     }
 
     #[tokio::test]
     async fn event_that_was_not_sent_is_forgotten_and_its_repeat_is_a_first() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), 1);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
+        identities.begin(id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(id("a"), 1) else {
             panic!("not in flight");
         };
         identities.settle(
-            &id("a"),
+            id("a"),
             &Arc::new(Err(EmitError::Closed)),
             Instant::now(),
             || false,
         );
         assert!(waiting.await.unwrap().is_err());
-        assert!(matches!(identities.begin(&id("a"), 2), Begin::First));
+        assert!(matches!(identities.begin(id("a"), 2), Begin::First));
     }
 
     #[tokio::test]
     async fn abandoned_event_releases_its_repeats() {
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), 1);
-        let Begin::InFlight(waiting) = identities.begin(&id("a"), 1) else {
+        identities.begin(id("a"), 1);
+        let Begin::InFlight(waiting) = identities.begin(id("a"), 1) else {
             panic!("not in flight");
         };
-        identities.abandon(&id("a"));
+        identities.abandon(id("a"), Instant::now());
         assert!(waiting.await.is_err());
-        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
+        assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
+        assert!(matches!(identities.begin(id("a"), 1), Begin::First));
+    }
+
+    // A reviewer's finding: the second emit forgot the content, and other bytes passed as the same event.
+    #[test]
+    fn event_that_was_not_sent_after_an_unknown_outcome_keeps_its_content() {
+        let start = Instant::now();
+        let mut identities = Identities::new(100, WINDOW);
+        let unknown = EmitError::Failed(Box::new(FailedEmit {
+            subject: jetsink::Subject::new("e").unwrap(),
+            message_id: None,
+            attempts: 1,
+            error: PublishError::ConnectionLost,
+            known: Known::OutcomeUnknown,
+        }));
+        for error in [unknown, EmitError::Closed, EmitError::Closed] {
+            assert!(matches!(identities.begin(id("a"), 1), Begin::First));
+            identities.settle(id("a"), &Arc::new(Err(error)), start, || false);
+            assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
+        }
+        identities.begin(id("b"), 1);
+        identities.settle(id("b"), &stored(), at(start, 600), || false);
+        assert!(
+            matches!(identities.begin(id("a"), 2), Begin::First),
+            "forgotten after the window"
+        );
     }
 
     #[test]
     fn spooled_event_is_remembered_while_the_spool_is_in_use() {
         let start = Instant::now();
         let mut identities = Identities::new(100, WINDOW);
-        identities.begin(&id("a"), 1);
-        identities.settle(&id("a"), &Arc::new(Ok(Delivery::Spooled)), start, || true);
+        identities.begin(id("a"), 1);
+        identities.settle(id("a"), &Arc::new(Ok(Delivery::Spooled)), start, || true);
         let tick = |identities: &mut Identities, name: &str, seconds, in_use| {
-            identities.begin(&id(name), 1);
-            identities.settle(&id(name), &stored(), at(start, seconds), || in_use);
+            identities.begin(id(name), 1);
+            identities.settle(id(name), &stored(), at(start, seconds), || in_use);
         };
         tick(&mut identities, "b", 700, true);
-        let again = identities.begin(&id("a"), 1);
+        let again = identities.begin(id("a"), 1);
         assert!(matches!(again, Begin::Repeat(result) if *result == Ok(Delivery::Spooled)));
         tick(&mut identities, "c", 1_400, false);
-        assert!(matches!(identities.begin(&id("a"), 1), Begin::First));
+        assert!(matches!(identities.begin(id("a"), 1), Begin::First));
+    }
+
+    #[test]
+    fn recalled_event_is_a_repeat_and_never_replaces_a_known_one() {
+        let start = Instant::now();
+        let spooled = Arc::new(Ok(Delivery::Spooled));
+        let mut identities = Identities::new(2, WINDOW);
+        identities.begin(id("flying"), 1);
+        assert_eq!(identities.recall(id("flying"), 2, &spooled, start), 0);
+        assert!(matches!(
+            identities.begin(id("flying"), 1),
+            Begin::InFlight(_)
+        ));
+        identities.recall(id("a"), 1, &spooled, start);
+        assert!(
+            matches!(identities.begin(id("a"), 1), Begin::Repeat(result) if *result == Ok(Delivery::Spooled))
+        );
+        assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
+        assert_eq!(identities.recall(id("b"), 1, &spooled, start), 0);
+        assert_eq!(identities.recall(id("c"), 1, &spooled, start), 1, "bounded");
     }
 
     #[test]
     fn bound_forgets_the_oldest_early_and_never_an_event_in_flight() {
         let start = Instant::now();
         let mut identities = Identities::new(2, WINDOW);
-        identities.begin(&id("flying"), 0);
+        identities.begin(id("flying"), 0);
         let mut early = 0;
         for name in ["a", "b", "c", "d"] {
-            identities.begin(&id(name), 0);
-            early += identities.settle(&id(name), &stored(), start, || true);
+            identities.begin(id(name), 0);
+            early += identities.settle(id(name), &stored(), start, || true);
         }
         assert_eq!((early, identities.len()), (2, 3));
         assert!(matches!(
-            identities.begin(&id("flying"), 0),
+            identities.begin(id("flying"), 0),
             Begin::InFlight(_)
         ));
-        assert!(matches!(identities.begin(&id("a"), 0), Begin::First));
-        assert!(matches!(identities.begin(&id("d"), 0), Begin::Repeat(_)));
+        assert!(matches!(identities.begin(id("a"), 0), Begin::First));
+        assert!(matches!(identities.begin(id("d"), 0), Begin::Repeat(_)));
     }
 }

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-// Layers, from the top: admin and listen; gateway and request; deliver and identity, intake and access; protocol and answer.
+// Layers, from the top: admin and listen; gateway and request; deliver and identity, intake and access; protocol and answer;
+// meters, settings and file_state serve several.
 mod access;
 mod admin;
 mod answer;
 mod deliver;
+mod file_state;
 mod gateway;
 mod identity;
 mod intake;
@@ -17,10 +19,9 @@ mod settings;
 
 pub use access::token::NewToken;
 pub use access::{Access, AccessError};
+pub use admin::AdminPages;
 pub use answer::problem::Kind;
 pub use gateway::{Gateway, Readiness};
-pub use listen::{
-    ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings, serve_admin,
-};
+pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
 pub use reload::Reloader;
 pub use settings::{GatewayError, GatewaySettings, Route};

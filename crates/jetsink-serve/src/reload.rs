@@ -1,12 +1,12 @@
 //! Reads credentials and certificates again, on request and when their files change.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{error, info};
 
 use crate::access::Access;
+use crate::file_state::FileState;
 use crate::listen::TlsSettings;
 
 /// The interval between two looks at the files.
@@ -18,9 +18,6 @@ pub struct Reloader {
     access: Access,
     tls: Option<TlsSettings>,
 }
-
-/// The state by which a change of a file is seen; `None` without the file.
-type Seen = Vec<Option<(SystemTime, u64, u64)>>;
 
 impl Reloader {
     /// Watches the files of these.
@@ -45,37 +42,30 @@ impl Reloader {
         }
     }
 
-    /// Reloads within 2 s of a change; never returns. A change counts once the files have been the same for two looks,
-    /// so that a certificate and its key are both written.
+    /// Reloads within 2 s of a change since the files were read; never returns. A change counts once the files have been
+    /// the same for two looks, so that a certificate and its key are both written.
     pub async fn watch(&self) {
-        let mut loaded = self.look();
-        let mut before = loaded.clone();
+        let mut tried = self.loaded();
+        let mut before = self.look();
         loop {
             sleep(INTERVAL).await;
             let now = self.look();
-            if now != loaded && now == before {
+            if now != tried && now == before {
                 self.reload();
-                loaded.clone_from(&now);
+                tried.clone_from(&now);
             }
             before = now;
         }
     }
 
-    fn look(&self) -> Seen {
-        let tls = self.tls.iter().flat_map(TlsSettings::paths);
-        let paths: Vec<PathBuf> = self
-            .access
-            .path()
-            .into_iter()
-            .chain(tls)
-            .map(Path::to_owned)
-            .collect();
-        paths.iter().map(|path| state(path)).collect()
+    fn look(&self) -> Vec<Option<FileState>> {
+        let access = self.access.path().map(FileState::of);
+        let tls = self.tls.iter().flat_map(TlsSettings::states);
+        access.into_iter().chain(tls).collect()
     }
-}
 
-fn state(path: &Path) -> Option<(SystemTime, u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    fn loaded(&self) -> Vec<Option<FileState>> {
+        let tls = self.tls.iter().flat_map(TlsSettings::loaded);
+        self.access.loaded().into_iter().chain(tls).collect()
+    }
 }

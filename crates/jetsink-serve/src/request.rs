@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
 use bytes::Bytes;
+use hyper::body::Body as HttpBody;
 use jetsink::{BindingError, Delivery, Envelope, Publisher};
 use tokio::time::Instant;
 
@@ -20,6 +21,7 @@ use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
 use crate::answer::receipt;
 use crate::deliver::{self, Outcome, Ready};
 use crate::gateway::{BoundRoute, Inner};
+use crate::identity;
 use crate::intake::body;
 use crate::listen::Client;
 use crate::meters::Meters;
@@ -51,14 +53,22 @@ impl Drop for Answering<'_> {
 
 impl<P: Publisher + 'static> Inner<P> {
     /// Answers one request to a route.
-    pub(crate) async fn handle(&self, route: usize, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn handle<B>(
+        &self,
+        route: usize,
+        client: &Client,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
         let mut answering = Answering {
             meters: &self.meters,
             started: Instant::now(),
             is_answered: false,
         };
         let (parts, body) = request.into_parts();
-        let response = match self.take(&self.routes[route], &parts, body).await {
+        let response = match self.take(&self.routes[route], client, &parts, body).await {
             Ok(response) => response,
             Err(problem) => self.answer_problem(&problem, &[]),
         };
@@ -69,24 +79,28 @@ impl<P: Publisher + 'static> Inner<P> {
     pub(crate) fn answer_problem(
         &self,
         problem: &Problem,
-        events: &[EventReport],
+        events: &[EventReport<'_>],
     ) -> Response<Body> {
         self.meters.problem(problem.kind());
         problem.response(events)
     }
 
-    async fn take(
+    pub(crate) fn no_route(&self) -> Response<Body> {
+        let problem = Problem::new(Kind::NotFound, "no route has this path");
+        self.answer_problem(&problem, &[])
+    }
+
+    async fn take<B>(
         &self,
         route: &BoundRoute,
+        client: &Client,
         parts: &Parts,
-        body: Body,
-    ) -> Result<Response<Body>, Problem> {
-        let client = parts
-            .extensions
-            .get::<Client>()
-            .cloned()
-            .unwrap_or_default();
-        if client.is_loopback {
+        body: B,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        if client.needs_own_host {
             host::check(parts, &self.settings.hosts)?;
         }
         if parts.method == Method::OPTIONS {
@@ -96,19 +110,20 @@ impl<P: Publisher + 'static> Inner<P> {
         if parts.method != Method::POST {
             return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST"));
         }
-        let caller = self.settings.access.caller(&parts.headers, &client)?;
-        let place = self.places.take(caller.name());
-        let Some(place) = place else {
+        let caller = self.settings.access.caller(&parts.headers, client)?;
+        let mut place = self.places.empty(caller.name());
+        if !place.add(1) {
             let detail =
                 "all places for requests in flight, or this credential's half of them, are taken";
             return Err(Problem::new(Kind::TooManyRequests, detail));
-        };
+        }
         let _in_flight = InFlight::new(&self.meters);
         let mode = Mode::of(&parts.headers)?;
         let encoding = Encoding::of(&parts.headers)?;
         let preferences = Preferences::of(&parts.headers)?;
         let limits = self.settings.body;
-        let (body, held) = body::read(body, &parts.headers, encoding, limits, &self.budget).await?;
+        let mut held = self.budget.empty(caller.name());
+        let body = body::read(body, &parts.headers, encoding, limits, &mut held).await?;
         let deadline = self.deadline(preferences);
         let events = self.events(route, &caller, mode, parts, body)?;
         // An emit may outlive its request, and its payload with it.
@@ -116,11 +131,11 @@ impl<P: Publisher + 'static> Inner<P> {
         match events {
             Events::One(event) => {
                 let outcome = deliver::one(&self.once, event, deadline, held).await;
-                Ok(self.answer_one(outcome, preferences))
+                Ok(self.answer_one(&outcome, preferences))
             }
             Events::Batch(events) => {
                 let outcomes = deliver::batch(&self.once, events, deadline, held).await;
-                Ok(self.answer_batch(outcomes, preferences))
+                Ok(self.answer_batch(&outcomes, preferences))
             }
         }
     }
@@ -142,13 +157,12 @@ impl<P: Publisher + 'static> Inner<P> {
         match mode {
             Mode::Binary => {
                 let event = binary::read(&parts.headers, body)?;
-                let digest = self.digests.of_binary(&event);
                 let envelope = checked(route, caller, |choice| {
                     route
                         .binary
                         .binary_envelope(&event, |tenant| choice.choose(tenant))
                 })?;
-                Ok(Events::One(Ready { envelope, digest }))
+                self.ready(envelope).map(Events::One)
             }
             Mode::Structured => self.json(route, caller, body).map(Events::One),
             Mode::Batched => {
@@ -164,36 +178,45 @@ impl<P: Publisher + 'static> Inner<P> {
 
     /// A structured event, alone or in a batch.
     fn json(&self, route: &BoundRoute, caller: &Caller, json: Bytes) -> Result<Ready, Problem> {
-        let digest = self.digests.of_json(&json);
         let envelope = checked(route, caller, |choice| {
             route
                 .structured
                 .envelope_with_tenant(json, |tenant| choice.choose(tenant))
         })?;
-        Ok(Ready { envelope, digest })
+        self.ready(envelope)
     }
 
-    fn answer_one(&self, outcome: Outcome, preferences: Preferences) -> Response<Body> {
-        match outcome {
-            Outcome::Failed(problem) => self.answer_problem(&problem, &[]),
-            outcome => {
-                self.meters.accepted(1);
-                receipt::single(&result_of(outcome), preferences.wants_receipt)
-            }
+    fn ready(&self, envelope: Envelope) -> Result<Ready, Problem> {
+        let Some(id) = envelope.message_id() else {
+            // The gateway's bindings make one for each event.
+            let detail = "the event has no identity; report this as a defect of jetsink";
+            return Err(Problem::new(Kind::EventRefused, detail));
+        };
+        Ok(Ready {
+            key: identity::key(id),
+            digest: self.digests.of(&envelope),
+            envelope,
+        })
+    }
+
+    fn answer_one(&self, outcome: &Outcome, preferences: Preferences) -> Response<Body> {
+        if let Outcome::Failed(problem) = outcome {
+            return self.answer_problem(problem, &[]);
         }
+        self.meters.accepted(1);
+        receipt::single(&result_of(outcome), preferences.wants_receipt)
     }
 
-    fn answer_batch(&self, outcomes: Vec<Outcome>, preferences: Preferences) -> Response<Body> {
-        let problem = worst(&outcomes);
+    fn answer_batch(&self, outcomes: &[Outcome], preferences: Preferences) -> Response<Body> {
         let reports = outcomes
-            .into_iter()
+            .iter()
             .enumerate()
             .map(|(index, outcome)| EventReport {
                 index,
                 result: result_of(outcome),
             });
-        let reports: Vec<EventReport> = reports.collect();
-        match problem {
+        let reports: Vec<EventReport<'_>> = reports.collect();
+        match worst(outcomes) {
             Some(problem) => self.answer_problem(&problem, &reports),
             None => {
                 self.meters.accepted(reports.len());
@@ -263,23 +286,23 @@ fn worst(outcomes: &[Outcome]) -> Option<Problem> {
     problems().next().cloned()
 }
 
-fn result_of(outcome: Outcome) -> EventResult {
+fn result_of(outcome: &Outcome) -> EventResult<'_> {
     match outcome {
         Outcome::Failed(problem) => problem.result(),
         Outcome::NotTried | Outcome::TooLate => EventResult::NotTried,
-        Outcome::Durable { result, is_repeat } => match &*result {
+        Outcome::Durable { result, is_repeat } => match &**result {
             Ok(Delivery::Stored {
                 stream,
                 sequence,
                 duplicate,
             }) => EventResult::Stored {
-                stream: stream.clone(),
+                stream,
                 sequence: *sequence,
-                duplicate: *duplicate || is_repeat,
+                duplicate: *duplicate || *is_repeat,
             },
             // Spooled, or a later kind of delivery: durable in any case.
             _ => EventResult::Spooled {
-                duplicate: is_repeat,
+                duplicate: *is_repeat,
             },
         },
     }

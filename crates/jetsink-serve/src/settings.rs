@@ -173,11 +173,12 @@ impl GatewaySettings {
         Ok(self)
     }
 
-    /// The maximum bytes of a body, of its decompressed form, and of all bodies in flight.
+    /// The maximum bytes of a body, of its decompressed form, and of all bodies in flight. One credential has at most
+    /// half of the last.
     ///
     /// # Errors
-    /// [`GatewayError::Range`] for a body under 64 KiB, which every intermediary must forward, and unless each is at
-    /// least the one before.
+    /// [`GatewayError::Range`] for a body under 64 KiB, which every intermediary must forward, for a decompressed form
+    /// that is smaller than the body, and unless half of the bytes of all bodies hold both.
     pub fn max_bytes(
         mut self,
         body: usize,
@@ -189,7 +190,8 @@ impl GatewaySettings {
         self.body.decompressed =
             in_range("the limit of a decompressed body", decompressed, body, MAX)?;
         // A compressed body and its text are held together.
-        self.budget = in_range("the limit of all bodies", all, body + decompressed, MAX * 4)?;
+        let min = 2 * (body + decompressed);
+        self.budget = in_range("the limit of all bodies", all, min, MAX * 4)?;
         Ok(self)
     }
 
@@ -252,7 +254,12 @@ mod tests {
     #[test]
     fn limits_are_checked() {
         let settings = GatewaySettings::default;
-        assert!(settings().max_bytes(64 << 10, 64 << 10, 128 << 10).is_ok());
+        assert!(settings().max_bytes(64 << 10, 64 << 10, 256 << 10).is_ok());
+        assert!(
+            settings()
+                .max_bytes(64 << 10, 64 << 10, (256 << 10) - 1)
+                .is_err()
+        );
         assert!(
             settings()
                 .max_bytes((64 << 10) - 1, 1 << 20, 1 << 24)

@@ -356,6 +356,99 @@ async fn off_loopback_tls_and_credentials_are_required_unless_waived() {
     ));
 }
 
+// A reviewer's finding: a web page could send to a listener of all addresses over loopback (DNS rebinding).
+#[tokio::test]
+async fn host_is_checked_over_loopback_unless_a_credential_is_needed() {
+    let broker = broker().await;
+    let token = NewToken::random().unwrap();
+    let file = access_file(&token.entry("one", &[">".to_owned()], &[]));
+    let access = || Access::from_file(file.path()).unwrap();
+    let authorization = bearer(&token);
+    let open = ServerSettings::default()
+        .allow_plaintext()
+        .allow_anonymous();
+    let all = GatewaySettings::default;
+    for (bound, settings, status) in [
+        ("0.0.0.0:0", all(), 421),
+        ("[::]:0", all(), 421),
+        ("0.0.0.0:0", all().access(access()), 202),
+        ("0.0.0.0:0", all().access(access().allow_anonymous()), 421),
+        (
+            "0.0.0.0:0",
+            all().hosts(vec!["evil.example".to_owned()]),
+            202,
+        ),
+        ("127.0.0.1:0", all().access(access()), 421),
+    ] {
+        let listener = Listener::tcp(bound.parse().unwrap(), None).await.unwrap();
+        let mut running = serving(gateway_of(&broker, settings).await, listener, open);
+        running.address.set_ip("127.0.0.1".parse().unwrap());
+        let headers = |host| {
+            [
+                STRUCTURED,
+                ("host", host),
+                ("authorization", &authorization),
+            ]
+        };
+        let one = event("1", "");
+        let reply = running.post(&headers("evil.example"), &one).await;
+        assert_eq!(reply.status, status, "{bound}");
+        let reply = running.post(&headers("localhost"), &one).await;
+        assert_eq!(reply.status, 202, "{bound}");
+        assert!(running.stop().await);
+    }
+}
+
+// A reviewer's finding: each announced length took its bytes from the budget of all before any byte arrived.
+#[tokio::test]
+async fn slow_clients_that_announce_large_bodies_leave_the_budget_to_others() {
+    let broker = broker().await;
+    let settings = GatewaySettings::default()
+        .max_bytes(1 << 20, 1 << 20, 4 << 20)
+        .unwrap();
+    let gateway = gateway_of(&broker, settings).await;
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+                    content-length: 1000000\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    sleep(Duration::from_millis(200)).await;
+    let large = event("1", &format!(r#","data":"{}""#, "x".repeat(900_000)));
+    let reply = running.post(&[STRUCTURED], large).await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    drop(slow);
+}
+
+// A reviewer's finding: a change between the first reading and the start of the watch was never seen.
+#[tokio::test]
+async fn change_before_the_watch_begins_takes_effect() {
+    let broker = broker().await;
+    let (old, new) = (NewToken::random().unwrap(), NewToken::random().unwrap());
+    let entry = |token: &NewToken| token.entry("one", &[">".to_owned()], &[]);
+    let file = access_file(&entry(&old));
+    let access = Access::from_file(file.path()).unwrap();
+    std::fs::write(file.path(), entry(&new)).unwrap();
+    let reloader = Reloader::new(access.clone(), None);
+    let watching = tokio::spawn(async move { reloader.watch().await });
+    let gateway = gateway_of(&broker, GatewaySettings::default().access(access)).await;
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    let authorization = bearer(&new);
+    let headers = [STRUCTURED, ("authorization", authorization.as_str())];
+    let started = Instant::now();
+    while running.post(&headers, event("1", "")).await.status != 202 {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the new token is not accepted"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    watching.abort();
+}
+
 #[tokio::test]
 async fn slow_headers_slow_bodies_and_long_headers_end() {
     let broker = broker().await;

@@ -4,11 +4,12 @@ pub(crate) mod arguments;
 mod settings;
 mod token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
-use jetsink_serve::{Gateway, Listener, Reloader, Server, serve_admin};
+use jetsink_serve::{AdminPages, Gateway, Listener, Reloader, Server};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
@@ -24,6 +25,9 @@ use settings::Settings;
 /// The interval between two attempts to get the spool's lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The maximum time for blocking calls at the end of the process.
+const RUNTIME_END: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
     if let Some(ServeCommand::Token(TokenCommand::New(arguments))) = &arguments.command {
         return token::new(arguments);
@@ -35,21 +39,17 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
         builder.worker_threads(threads.into());
     }
     let runtime = builder.enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(serve(arguments, settings))
+    let code = runtime.block_on(serve(arguments, settings));
+    // Not longer for a disk that does not answer.
+    runtime.shutdown_timeout(RUNTIME_END);
+    code
 }
 
 async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    reload_on_change(Reloader::new(settings.access.clone(), settings.tls.clone()))?;
     let listeners = listeners(arguments, &settings).await?;
-    let admin = match arguments.admin_listen {
-        None => None,
-        Some(address) => {
-            let listener = Listener::tcp(address, None).await?;
-            let metrics = recorder::install();
-            let metrics = metrics.map_err(|error| Failure::Usage(format!("metrics: {error}")))?;
-            Some((listener, metrics))
-        }
-    };
+    let admin = serve_pages(arguments).await?;
     let Settings {
         connect,
         sink,
@@ -58,11 +58,22 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
         gateway,
         server,
         tls,
+        access: _,
     } = settings;
-    let sink = Arc::new(match spool {
-        None => Sink::new(publisher(connect).await?, sink),
-        Some(spool) => open_spool(&connect, &sink, &spool, arguments.spool_wait).await?,
-    });
+    let opening = async {
+        match spool {
+            None => Ok(Sink::new(publisher(connect).await?, sink)),
+            Some(spool) => open_spool(&connect, &sink, &spool, arguments.spool_wait).await,
+        }
+    };
+    let sink = tokio::select! {
+        sink = opening => Arc::new(sink?),
+        _ = signals.next() => {
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            output::note("ended before it listened");
+            return Ok(0);
+        }
+    };
     let gateway = Gateway::new(Arc::clone(&sink), routes, gateway)?;
     let addresses: Vec<_> = listeners.iter().filter_map(Listener::address).collect();
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -73,15 +84,10 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     for path in &arguments.listen_unix {
         output::note(&format!("listening on {}", path.display()));
     }
-    if let Some((listener, metrics)) = admin {
-        if let Some(address) = listener.address() {
-            output::note(&format!("metrics at http://{address}/metrics"));
-        }
-        let router = gateway.admin_router(move || metrics.render());
-        let gateway = gateway.clone();
-        tokio::spawn(async move { serve_admin(&gateway, listener, router).await });
+    if let Some((address, pages)) = admin {
+        output::note(&format!("metrics at http://{address}/metrics"));
+        pages.show(gateway.clone());
     }
-    reload_on_change(Reloader::new(gateway.access().clone(), tls))?;
     // Fails without systemd, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let stop = async {
@@ -100,6 +106,22 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
         output::note("requests were cut off after --stop-time");
     }
     Ok(u8::from(!all_ended))
+}
+
+/// Serves the pages for operators from now on, also while the start waits for the spool.
+async fn serve_pages(
+    arguments: &Serve,
+) -> Result<Option<(SocketAddr, AdminPages<NatsPublisher>)>, Failure> {
+    let Some(address) = arguments.admin_listen else {
+        return Ok(None);
+    };
+    let listener = Listener::tcp(address, None).await?;
+    let address = listener.address().unwrap_or(address);
+    let metrics = recorder::install();
+    let metrics = metrics.map_err(|error| Failure::Usage(format!("metrics: {error}")))?;
+    let pages = AdminPages::new(arguments.allow_host.clone(), move || metrics.render());
+    tokio::spawn(pages.clone().serve(listener));
+    Ok(Some((address, pages)))
 }
 
 async fn listeners(arguments: &Serve, settings: &Settings) -> Result<Vec<Listener>, Failure> {
@@ -132,10 +154,16 @@ async fn open_spool(
     wait: Duration,
 ) -> Result<Sink<NatsPublisher>, Failure> {
     let give_up = Instant::now() + wait;
+    let mut is_waiting = false;
     loop {
         let publisher = publisher(connect.clone()).await?;
         match Sink::with_spool(publisher, sink.clone(), spool.clone()).await {
-            Err(SpoolError::InUse { .. }) if Instant::now() < give_up => sleep(LOCK_INTERVAL).await,
+            Err(error @ SpoolError::InUse { .. }) if Instant::now() < give_up => {
+                if !std::mem::replace(&mut is_waiting, true) {
+                    output::note(&format!("{error}; waiting up to {wait:?} for it"));
+                }
+                sleep(LOCK_INTERVAL).await;
+            }
             opened => return Ok(opened?),
         }
     }

@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub(crate) sink: SinkSettings,
     pub(crate) spool: Option<SpoolSettings>,
     pub(crate) routes: Vec<Route>,
+    pub(crate) access: Access,
     pub(crate) gateway: GatewaySettings,
     pub(crate) server: ServerSettings,
     pub(crate) tls: Option<TlsSettings>,
@@ -31,6 +32,7 @@ impl Settings {
         if let Some(stream) = &arguments.stream {
             connect = connect.expected_stream(stream)?;
         }
+        let access = access(arguments)?;
         let tls = match (&arguments.https_cert, &arguments.https_key) {
             (Some(certificate), Some(key)) => Some(TlsSettings::load(
                 certificate,
@@ -44,7 +46,8 @@ impl Settings {
             sink: SinkSettings::default().deadline(sink_deadline(arguments.deadline))?,
             spool: spool(arguments)?,
             routes: routes(arguments)?,
-            gateway: gateway(arguments)?,
+            gateway: gateway(arguments, access.clone())?,
+            access,
             server: server(arguments),
             tls,
         })
@@ -89,12 +92,15 @@ fn routes(arguments: &Serve) -> Result<Vec<Route>, Failure> {
     Ok(routes)
 }
 
-fn gateway(arguments: &Serve) -> Result<GatewaySettings, Failure> {
-    let access = match &arguments.access {
+fn access(arguments: &Serve) -> Result<Access, Failure> {
+    Ok(match &arguments.access {
         None => Access::anonymous(),
         Some(path) if arguments.allow_anonymous => Access::from_file(path)?.allow_anonymous(),
         Some(path) => Access::from_file(path)?,
-    };
+    })
+}
+
+fn gateway(arguments: &Serve, access: Access) -> Result<GatewaySettings, Failure> {
     let Limits {
         max_body,
         max_decompressed,

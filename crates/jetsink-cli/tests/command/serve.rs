@@ -208,6 +208,114 @@ async fn it_starts_without_a_broker_and_waits_for_the_spool_of_its_predecessor()
 }
 
 #[tokio::test]
+async fn repeat_of_a_spooled_event_is_a_duplicate_after_a_kill() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let url = server.url();
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        &spool,
+    ];
+    let binary = |address: &str, headers: &str, data: &str| {
+        let head = format!(
+            "POST / HTTP/1.1\r\nce-specversion: 1.0\r\nce-id: binary\r\nce-source: /s\r\nce-type: t\r\n{headers}"
+        );
+        request(address, &head, data)
+    };
+    let mut gateway = Gateway::start(&flags);
+    let address = gateway.line("listening on http://");
+    for n in 1..=3 {
+        assert_eq!(post(&address, "/", &event(n)).0, 202);
+    }
+    assert_eq!(binary(&address, "ce-a: 1\r\nce-b: 2", "data").0, 202);
+    drop(gateway); // SIGKILL
+    let mut gateway = Gateway::start(&flags);
+    let address = gateway.line("listening on http://");
+    for n in 1..=3 {
+        let (code, answer) = post(&address, "/", &event(n));
+        assert_eq!(code, 202);
+        assert!(answer.contains("jetsink-outcome: spooled"), "{answer}");
+        assert!(answer.contains("jetsink-duplicate: true"), "{answer}");
+    }
+    let (code, answer) = binary(&address, "ce-b: 2\r\nce-a: 1", "data");
+    assert_eq!(code, 202);
+    assert!(answer.contains("jetsink-duplicate: true"), "{answer}");
+    assert_eq!(
+        binary(&address, "ce-a: 1\r\nce-b: 2", "other").0,
+        422,
+        "other bytes with the same identity"
+    );
+    let (code, answer) = post(&address, "/", &event(4));
+    assert_eq!(code, 202);
+    assert!(answer.contains("jetsink-duplicate: false"), "{answer}");
+    server.restart().await.unwrap();
+    let started = Instant::now();
+    while there(&server).await.len() < 5 {
+        assert!(started.elapsed() < PATIENCE, "they are not delivered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    gateway.signal(Signal::SIGTERM);
+    gateway.line("left in the spool 0");
+    assert_eq!(there(&server).await.len(), 5, "each is stored once");
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+// A reviewer's finding: during the wait for the spool no signal and no page worked.
+#[tokio::test]
+async fn wait_for_the_spool_has_pages_ends_by_a_signal_and_survives_a_hangup() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let (url, admin) = (server.url(), free_address());
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+        "--spool",
+        &spool,
+    ];
+    let mut first = Gateway::start(&flags);
+    first.line("listening on http://");
+    let waits = ["--spool-wait", "1h", "--admin-listen", &admin];
+    let mut second = Gateway::start(&[&flags[..], &waits].concat());
+    second.line("waiting up to");
+    assert_eq!(
+        (get(&admin, "/healthz"), get(&admin, "/readyz")),
+        (200, 503)
+    );
+    second.signal(Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(get(&admin, "/healthz"), 200, "a hangup does not end it");
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.code(), Some(0));
+    let mut third = Gateway::start(&[&flags[..], &waits].concat());
+    third.line("waiting up to");
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.code(), Some(0));
+    third.line("listening on http://");
+    third.line("metrics at");
+    let started = Instant::now();
+    while get(&admin, "/readyz") != 200 {
+        assert!(started.elapsed() < PATIENCE, "it does not become ready");
+    }
+}
+
+#[tokio::test]
 async fn new_token_is_accepted_after_a_hangup_and_its_file_has_no_secret() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ const MAX_REASON: usize = 200;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// It cannot be read.
+    /// It cannot be read, or not be written.
     #[error("{}: {source}", .path.display())]
     Read {
         /// The file.
@@ -204,7 +204,7 @@ fn checked_grant(name: &str, subjects: Vec<String>, tenants: Vec<String>) -> Res
     })
 }
 
-fn check_mode(path: &Path) -> Result<(), AccessError> {
+pub(super) fn check_mode(path: &Path) -> Result<(), AccessError> {
     use std::os::unix::fs::PermissionsExt as _;
     let metadata = std::fs::metadata(path).map_err(|source| AccessError::Read {
         path: path.to_owned(),

@@ -1,12 +1,13 @@
 //! Credentials of senders, with the subjects and tenants of each.
 
+mod append;
 pub(crate) mod file;
 mod grant;
 pub(crate) mod host;
 pub(crate) mod token;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -15,6 +16,7 @@ pub use file::AccessError;
 pub(crate) use grant::{Grant, TenantChoice};
 
 use crate::answer::problem::{Kind, Problem};
+use crate::file_state::FileState;
 use crate::listen::Client;
 use file::Table;
 
@@ -23,9 +25,16 @@ use file::Table;
 /// Cloning shares the credentials, so that [`reload`](Self::reload) reaches each clone.
 #[derive(Clone)]
 pub struct Access {
-    table: Option<Arc<RwLock<Arc<Table>>>>,
-    path: Option<PathBuf>,
+    file: Option<Arc<AccessFile>>,
     anonymous: bool,
+}
+
+/// A file of credentials, as it was read last.
+struct AccessFile {
+    path: PathBuf,
+    table: RwLock<Arc<Table>>,
+    /// Taken before that read.
+    state: Mutex<Option<FileState>>,
 }
 
 /// The sender of one request.
@@ -42,8 +51,7 @@ impl Access {
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
-            table: None,
-            path: None,
+            file: None,
             anonymous: true,
         }
     }
@@ -54,10 +62,15 @@ impl Access {
     /// [`AccessError`] if the file cannot be read, is writable by others, or has an invalid entry.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, AccessError> {
         let path = path.into();
+        let state = FileState::of(&path);
         let table = Table::read(&path)?;
+        let file = AccessFile {
+            path,
+            table: RwLock::new(Arc::new(table)),
+            state: Mutex::new(state),
+        };
         Ok(Self {
-            table: Some(Arc::new(RwLock::new(Arc::new(table)))),
-            path: Some(path),
+            file: Some(Arc::new(file)),
             anonymous: false,
         })
     }
@@ -78,7 +91,7 @@ impl Access {
     /// The file of credentials.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        self.file.as_ref().map(|file| &*file.path)
     }
 
     /// Reads the file again. Requests in flight keep their credential.
@@ -86,22 +99,30 @@ impl Access {
     /// # Errors
     /// As [`from_file`](Self::from_file); the credentials stay as they were.
     pub fn reload(&self) -> Result<(), AccessError> {
-        if let (Some(path), Some(table)) = (&self.path, &self.table) {
-            let new = Arc::new(Table::read(path)?);
-            *table.write().unwrap_or_else(PoisonError::into_inner) = new;
+        if let Some(file) = &self.file {
+            let state = FileState::of(&file.path);
+            let new = Arc::new(Table::read(&file.path)?);
+            *file.table.write().unwrap_or_else(PoisonError::into_inner) = new;
+            *file.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         }
         Ok(())
+    }
+
+    /// The state of the file before it was last read; `None` without a file.
+    pub(crate) fn loaded(&self) -> Option<Option<FileState>> {
+        let file = self.file.as_ref()?;
+        Some(*file.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Identifies the sender. A presented token decides: a request with an unknown one is refused even if its
     /// connection has another credential.
     pub(crate) fn caller(&self, headers: &HeaderMap, client: &Client) -> Result<Caller, Problem> {
-        let Some(table) = &self.table else {
+        let Some(file) = &self.file else {
             return Ok(Caller::Anonymous {
                 among_others: false,
             });
         };
-        let table = Arc::clone(&table.read().unwrap_or_else(PoisonError::into_inner));
+        let table = Arc::clone(&file.table.read().unwrap_or_else(PoisonError::into_inner));
         let mut values = headers.get_all(AUTHORIZATION).iter();
         if let Some(value) = values.next() {
             let token = bearer(value.as_bytes()).filter(|_| values.next().is_none());
@@ -129,7 +150,7 @@ impl Access {
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access")
-            .field("path", &self.path)
+            .field("path", &self.path())
             .field("anonymous", &self.anonymous)
             .finish_non_exhaustive()
     }

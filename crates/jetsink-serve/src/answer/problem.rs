@@ -121,17 +121,17 @@ pub(crate) struct Problem {
 
 /// One event of a batch in the body of a problem or a receipt.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct EventReport {
+pub(crate) struct EventReport<'a> {
     pub(crate) index: usize,
     #[serde(flatten)]
-    pub(crate) result: EventResult,
+    pub(crate) result: EventResult<'a>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
-pub(crate) enum EventResult {
+pub(crate) enum EventResult<'a> {
     Stored {
-        stream: String,
+        stream: &'a str,
         sequence: u64,
         duplicate: bool,
     },
@@ -141,7 +141,7 @@ pub(crate) enum EventResult {
     Failed {
         problem: &'static str,
         repeat: bool,
-        detail: String,
+        detail: &'a str,
     },
     /// Not sent, because an earlier event of its subject failed or the deadline passed.
     NotTried,
@@ -155,8 +155,8 @@ struct Body_<'a> {
     detail: &'a str,
     /// Whether the same request may succeed later.
     repeat: bool,
-    #[serde(skip_serializing_if = "<[EventReport]>::is_empty")]
-    events: &'a [EventReport],
+    #[serde(skip_serializing_if = "<[EventReport<'_>]>::is_empty")]
+    events: &'a [EventReport<'a>],
 }
 
 impl Problem {
@@ -187,7 +187,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn response(&self, events: &[EventReport]) -> Response<Body> {
+    pub(crate) fn response(&self, events: &[EventReport<'_>]) -> Response<Body> {
         let body = Body_ {
             r#type: format!("urn:jetsink:problem:{}", self.kind.name()),
             title: self.kind.name(),
@@ -229,11 +229,11 @@ impl Problem {
         has_one.then_some(Duration::from_secs(1))
     }
 
-    pub(crate) fn result(&self) -> EventResult {
+    pub(crate) fn result(&self) -> EventResult<'_> {
         EventResult::Failed {
             problem: self.kind.name(),
             repeat: self.kind.is_passing(),
-            detail: self.detail().to_owned(),
+            detail: self.detail(),
         }
     }
 }

@@ -15,7 +15,7 @@ const EVENTS: HeaderName = HeaderName::from_static("jetsink-events");
 
 #[derive(Serialize)]
 struct BatchReceipt<'a> {
-    events: &'a [EventReport],
+    events: &'a [EventReport<'a>],
 }
 
 fn accepted() -> Response<Body> {
@@ -25,7 +25,7 @@ fn accepted() -> Response<Body> {
 }
 
 /// One event. `result` is stored or spooled.
-pub(crate) fn single(result: &EventResult, wants_receipt: bool) -> Response<Body> {
+pub(crate) fn single(result: &EventResult<'_>, wants_receipt: bool) -> Response<Body> {
     let mut response = accepted();
     let headers = response.headers_mut();
     let is_duplicate = match result {
@@ -56,9 +56,9 @@ pub(crate) fn single(result: &EventResult, wants_receipt: bool) -> Response<Body
 }
 
 /// A batch, all of it stored or spooled.
-pub(crate) fn batch(events: &[EventReport], wants_receipt: bool) -> Response<Body> {
+pub(crate) fn batch(events: &[EventReport<'_>], wants_receipt: bool) -> Response<Body> {
     let mut response = accepted();
-    let is_spooled = |event: &EventReport| matches!(event.result, EventResult::Spooled { .. });
+    let is_spooled = |event: &EventReport<'_>| matches!(event.result, EventResult::Spooled { .. });
     let outcome = if events.iter().any(is_spooled) {
         "spooled"
     } else {

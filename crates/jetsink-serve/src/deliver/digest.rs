@@ -1,8 +1,8 @@
 //! A hash of an event's content. It distinguishes a repeat from another event with the same identity.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use jetsink::BinaryEvent;
+use jetsink::Envelope;
 
 use crate::identity::Digest;
 
@@ -11,46 +11,41 @@ use crate::identity::Digest;
 pub(crate) struct Digests(RandomState);
 
 impl Digests {
-    /// The bytes of an event's JSON.
-    pub(crate) fn of_json(&self, json: &[u8]) -> Digest {
-        let mut hasher = self.0.build_hasher();
-        hasher.write(json);
-        hasher.finish()
-    }
-
-    /// Attributes and data. Header order does not count: proxies change it.
-    pub(crate) fn of_binary(&self, event: &BinaryEvent) -> Digest {
-        let mut attributes: Vec<_> = event.attributes().collect();
-        attributes.sort_unstable();
-        let mut hasher = self.0.build_hasher();
-        attributes.hash(&mut hasher);
-        hasher.write(event.data());
-        hasher.finish()
+    /// The payload and the headers, which are the attributes in binary mode. The order of headers does not count:
+    /// proxies change it. An event that was read from the spool has the same digest.
+    pub(crate) fn of(&self, envelope: &Envelope) -> Digest {
+        let mut payload = self.0.build_hasher();
+        payload.write(envelope.payload());
+        let headers = envelope
+            .headers()
+            .iter()
+            .map(|header| self.0.hash_one(header));
+        headers.fold(payload.finish(), Digest::wrapping_add)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jetsink::{Headers, Subject};
 
     #[test]
     fn order_of_headers_does_not_count_and_everything_else_does() {
         let digests = Digests::default();
-        let required = [
-            ("id", "1"),
-            ("source", "/s"),
-            ("specversion", "1.0"),
-            ("type", "t"),
-        ];
-        let event = |more: &[(&str, &str)], data: &'static str| {
-            let all = more.iter().chain(&required);
-            let all = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            digests.of_binary(&BinaryEvent::new(all, data.into()).unwrap())
+        let event = |headers: &[(&'static str, &'static str)], data: &'static str| {
+            let mut checked = Headers::default();
+            for (name, value) in headers {
+                checked.push(*name, *value).unwrap();
+            }
+            let envelope = Envelope::new(Subject::new("e").unwrap(), data.into());
+            digests.of(&envelope.with_headers(checked))
         };
-        let one = event(&[("a", "1"), ("b", "2")], "x");
-        assert_eq!(one, event(&[("b", "2"), ("a", "1")], "x"));
-        assert_ne!(one, event(&[("a", "1"), ("b", "2")], "y"));
-        assert_ne!(one, event(&[("a", "1"), ("b", "3")], "x"));
-        assert_ne!(one, event(&[("a", "1b")], "x"));
+        let one = event(&[("ce-a", "1"), ("ce-b", "2")], "x");
+        assert_eq!(one, event(&[("ce-b", "2"), ("ce-a", "1")], "x"));
+        assert_ne!(one, event(&[("ce-a", "1"), ("ce-b", "2")], "y"));
+        assert_ne!(one, event(&[("ce-a", "2"), ("ce-b", "1")], "x"));
+        assert_ne!(one, event(&[("ce-a", "1"), ("ce-b", "3")], "x"));
+        assert_ne!(one, event(&[("ce-a", "1b")], "x"));
+        assert_ne!(one, event(&[], "x"));
     }
 }

@@ -20,13 +20,15 @@ pub(crate) use digest::Digests;
 pub(crate) use once::Once;
 
 use crate::answer::problem::{Kind, Problem};
-use crate::identity::{Digest, Shared};
+use crate::identity::{Digest, Key, Shared};
 use detach::Detach;
+use once::Turn;
 
 /// An event that can be emitted.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) envelope: Envelope,
+    pub(crate) key: Key,
     pub(crate) digest: Digest,
 }
 
@@ -57,16 +59,34 @@ pub(crate) async fn one<P: Publisher + 'static>(
     deadline: Instant,
     held: impl Send + 'static,
 ) -> Outcome {
-    let task = Arc::clone(once);
-    let mut emit = Detach::new(async move {
-        let outcome = task.emit(event, deadline).await;
-        drop(held);
-        outcome
-    });
-    // The sink keeps its own deadline. A timer per request would cost more than it saves.
-    if Instant::now() + once.sink.deadline() <= deadline {
-        return emit.await;
+    match once.begin(&event) {
+        Turn::Ended(outcome) => outcome,
+        Turn::First(in_flight) => {
+            let emit = Detach::new(async move {
+                let outcome = in_flight.emit(event.envelope).await;
+                drop(held);
+                outcome
+            });
+            // The sink keeps its own deadline. A timer per request would cost more than it saves.
+            if Instant::now() + once.sink.deadline() <= deadline {
+                return emit.await;
+            }
+            until(deadline, emit).await
+        }
+        Turn::InFlight(_) => {
+            let once = Arc::clone(once);
+            let emit = Detach::new(async move {
+                let outcome = once.emit(event, deadline).await;
+                drop(held);
+                outcome
+            });
+            // It may begin an emit of its own shortly before the deadline.
+            until(deadline, emit).await
+        }
     }
+}
+
+async fn until(deadline: Instant, mut emit: Detach<Outcome>) -> Outcome {
     match timeout_at(deadline, &mut emit).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failed(still_in_flight()),
@@ -123,7 +143,7 @@ pub(crate) async fn batch<P: Publisher + 'static>(
 }
 
 async fn in_order<P: Publisher + 'static>(
-    once: &Once<P>,
+    once: &Arc<Once<P>>,
     events: Vec<(usize, Ready)>,
     deadline: Instant,
     results: &Progress,
@@ -148,3 +168,6 @@ async fn in_order<P: Publisher + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jetsink::{Delivery, EmitError, Known, MessageId, Publisher, Sink, SpoolError};
+use jetsink::{Delivery, EmitError, Envelope, Known, Publisher, Sink, SpoolError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Outcome, Ready, still_in_flight};
+use super::{Digests, Outcome, Ready, still_in_flight};
 use crate::answer::outcome::of_emit;
 use crate::answer::problem::{Kind, Problem};
 use crate::gateway::Readiness;
-use crate::identity::{Begin, Identities, Shared};
+use crate::identity::{self, Begin, Identities, Key, Shared};
 use crate::meters::Meters;
 
 /// The sink behind the memory of identities.
@@ -19,6 +20,16 @@ pub(crate) struct Once<P> {
     identities: Mutex<Identities>,
     meters: Arc<Meters>,
     disk_failure: Mutex<Option<(Instant, Readiness)>>,
+}
+
+/// The next step for an event.
+pub(super) enum Turn<P: Publisher> {
+    /// Emit it.
+    First(InFlight<P>),
+    /// The same event is in flight: its result comes, or a closed channel.
+    InFlight(oneshot::Receiver<Shared>),
+    /// It needs no emit.
+    Ended(Outcome),
 }
 
 /// The time for which a failure of the spool makes the gateway unready. Without traffic nothing else would end it.
@@ -71,23 +82,45 @@ impl<P: Publisher> Once<P> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Emits the event, or returns the outcome of the same event.
-    pub(super) async fn emit(&self, event: Ready, deadline: Instant) -> Outcome {
-        let Ready { envelope, digest } = event;
-        // The gateway's bindings make one for each event.
-        let Some(id) = envelope.message_id().cloned() else {
-            return outcome_of(Arc::new(self.sink.emit(envelope).await), false);
+    /// Remembers the events that are in the spool.
+    pub(crate) async fn recall_spooled(&self, digests: &Digests) -> Result<(), SpoolError> {
+        let answer: Shared = Arc::new(Ok(Delivery::Spooled));
+        let now = Instant::now();
+        let mut early = 0;
+        let recall = |envelope: &Envelope| {
+            if let Some(id) = envelope.message_id() {
+                let (key, digest) = (identity::key(id), digests.of(envelope));
+                early += self.identities().recall(key, digest, &answer, now);
+            }
         };
+        let visited = self.sink.visit_spooled(recall).await;
+        self.meters.forgotten_early(early);
+        visited
+    }
+
+    pub(super) fn begin(self: &Arc<Self>, event: &Ready) -> Turn<P> {
+        match self.identities().begin(event.key, event.digest) {
+            Begin::First => Turn::First(InFlight {
+                once: Arc::clone(self),
+                key: event.key,
+                is_settled: false,
+            }),
+            Begin::InFlight(waiting) => Turn::InFlight(waiting),
+            Begin::Repeat(result) => {
+                self.meters.repeat();
+                Turn::Ended(outcome_of(result, true))
+            }
+            Begin::Conflict => Turn::Ended(Outcome::Failed(conflict())),
+        }
+    }
+
+    /// Emits the event, or returns the outcome of the same event. Begins no emit after the deadline.
+    pub(super) async fn emit(self: &Arc<Self>, event: Ready, deadline: Instant) -> Outcome {
         loop {
-            let begin = self.identities().begin(&id, digest);
-            let waiting = match begin {
-                Begin::First => break,
-                Begin::Repeat(result) => {
-                    self.meters.repeat();
-                    return outcome_of(result, true);
-                }
-                Begin::Conflict => return Outcome::Failed(conflict()),
-                Begin::InFlight(waiting) => waiting,
+            let waiting = match self.begin(&event) {
+                Turn::First(in_flight) => return in_flight.emit(event.envelope).await,
+                Turn::Ended(outcome) => return outcome,
+                Turn::InFlight(waiting) => waiting,
             };
             match timeout_at(deadline, waiting).await {
                 Err(_) => return Outcome::Failed(still_in_flight()),
@@ -100,26 +133,24 @@ impl<P: Publisher> Once<P> {
                 Ok(Err(_)) => {}
             }
         }
-        let mut in_flight = InFlight {
-            once: self,
-            id,
-            is_settled: false,
-        };
-        let result: Shared = Arc::new(self.sink.emit(envelope).await);
-        self.note_disk(&result);
-        in_flight.settle(&result);
-        outcome_of(result, false)
     }
 }
 
-/// An event whose emit has begun. A drop without a result forgets it.
-struct InFlight<'a, P: Publisher> {
-    once: &'a Once<P>,
-    id: MessageId,
+/// An event whose emit begins. A drop without a result ends it with an unknown outcome.
+pub(super) struct InFlight<P: Publisher> {
+    once: Arc<Once<P>>,
+    key: Key,
     is_settled: bool,
 }
 
-impl<P: Publisher> InFlight<'_, P> {
+impl<P: Publisher> InFlight<P> {
+    pub(super) async fn emit(mut self, envelope: Envelope) -> Outcome {
+        let result: Shared = Arc::new(self.once.sink.emit(envelope).await);
+        self.once.note_disk(&result);
+        self.settle(&result);
+        outcome_of(result, false)
+    }
+
     fn settle(&mut self, result: &Shared) {
         self.is_settled = true;
         let in_use = || {
@@ -127,17 +158,17 @@ impl<P: Publisher> InFlight<'_, P> {
             spool.is_some_and(|spool| spool.events > 0)
         };
         let now = Instant::now();
-        let early = self.once.identities().settle(&self.id, result, now, in_use);
+        let early = self.once.identities().settle(self.key, result, now, in_use);
         if early > 0 {
             self.once.meters.forgotten_early(early);
         }
     }
 }
 
-impl<P: Publisher> Drop for InFlight<'_, P> {
+impl<P: Publisher> Drop for InFlight<P> {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.once.identities().abandon(&self.id);
+            self.once.identities().abandon(self.key, Instant::now());
         }
     }
 }

@@ -1,23 +1,19 @@
 //! Reads a body within its limits, its time, and the budget of bytes that all requests share.
 
 use std::io::Read as _;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
+use super::shares::Share;
 use crate::answer::problem::{Kind, Problem};
 use crate::protocol::content::Encoding;
-
-/// The unit of the budget.
-const UNIT: usize = 1 << 10;
 
 /// The bounds of one body.
 #[derive(Debug, Clone, Copy)]
@@ -27,73 +23,33 @@ pub(crate) struct BodyLimits {
     pub(crate) time: Duration,
 }
 
-/// Bytes that bodies in flight may have together.
-#[derive(Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.div_ceil(UNIT))))
+/// Takes bytes as they arrive: a length that a client announces takes none.
+fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
+    if held.add(bytes) {
+        return Ok(());
     }
-
-    fn hold(&self) -> Held {
-        Held {
-            budget: Arc::clone(&self.0),
-            permits: None,
-            bytes: 0,
-        }
-    }
+    let detail = "the bodies in flight have reached the gateway's budget of bytes, or this credential's half of it";
+    Err(Problem::new(Kind::TooManyRequests, detail))
 }
 
-/// The part of the budget that one request holds. A drop returns it.
-#[derive(Debug)]
-pub(crate) struct Held {
-    budget: Arc<Semaphore>,
-    permits: Option<OwnedSemaphorePermit>,
-    bytes: usize,
-}
-
-impl Held {
-    /// Grows to `bytes`.
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let more = bytes
-            .div_ceil(UNIT)
-            .saturating_sub(self.bytes.div_ceil(UNIT));
-        self.bytes = self.bytes.max(bytes);
-        if more == 0 {
-            return Ok(());
-        }
-        let semaphore = Arc::clone(&self.budget);
-        let more = u32::try_from(more).unwrap_or(u32::MAX);
-        let Ok(permits) = semaphore.try_acquire_many_owned(more) else {
-            let detail = "the bodies in flight have reached the gateway's budget of bytes";
-            return Err(Problem::new(Kind::TooManyRequests, detail));
-        };
-        match &mut self.permits {
-            None => self.permits = Some(permits),
-            Some(held) => held.merge(permits),
-        }
-        Ok(())
-    }
-}
-
-/// Reads the whole body, and decompresses it.
-pub(crate) async fn read(
-    mut body: Body,
+/// Reads the whole body, and decompresses it. `held` takes the bytes of both.
+pub(crate) async fn read<B>(
+    mut body: B,
     headers: &HeaderMap,
     encoding: Encoding,
     limits: BodyLimits,
-    budget: &Budget,
-) -> Result<(Bytes, Held), Problem> {
-    let mut held = budget.hold();
+    held: &mut Share,
+) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     if let Some(announced) = content_length(headers) {
         check_length(announced, limits.bytes, "body")?;
-        held.grow(announced)?;
     }
     let deadline = Instant::now() + limits.time;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    loop {
+    while !body.is_end_stream() {
         let Ok(frame) = timeout_at(deadline, body.frame()).await else {
             let detail = format!("the body did not arrive within {:?}", limits.time);
             return Err(Problem::new(Kind::SlowBody, detail));
@@ -105,7 +61,7 @@ pub(crate) async fn read(
         }; // trailers
         let length = first.len() + rest.len() + data.len();
         check_length(length, limits.bytes, "body")?;
-        held.grow(length)?;
+        hold(held, data.len())?;
         if first.is_empty() {
             first = data;
         } else {
@@ -120,11 +76,8 @@ pub(crate) async fn read(
         read = joined.freeze();
     }
     match encoding {
-        Encoding::Identity => Ok((read, held)),
-        Encoding::Gzip => {
-            let text = decompress(&read, limits.decompressed, &mut held)?;
-            Ok((text, held))
-        }
+        Encoding::Identity => Ok(read),
+        Encoding::Gzip => decompress(&read, limits.decompressed, held),
     }
 }
 
@@ -141,7 +94,7 @@ fn check_length(bytes: usize, limit: usize, what: &str) -> Result<(), Problem> {
 }
 
 /// Decompresses in steps, so that a small body never takes more memory than the limit.
-fn decompress(body: &[u8], limit: usize, held: &mut Held) -> Result<Bytes, Problem> {
+fn decompress(body: &[u8], limit: usize, held: &mut Share) -> Result<Bytes, Problem> {
     let mut decoder = MultiGzDecoder::new(body);
     let mut text = Vec::new();
     let mut step = [0; 16 << 10];
@@ -153,7 +106,7 @@ fn decompress(body: &[u8], limit: usize, held: &mut Held) -> Result<Bytes, Probl
             return Ok(text.into());
         }
         check_length(text.len() + length, limit, "decompressed body")?;
-        held.grow(body.len() + text.len() + length)?;
+        hold(held, length)?;
         text.extend_from_slice(&step[..length]);
     }
 }
@@ -161,10 +114,14 @@ fn decompress(body: &[u8], limit: usize, held: &mut Held) -> Result<Bytes, Probl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use futures_util::stream;
+    use futures_util::{StreamExt as _, stream};
     use std::io::Write as _;
+    use std::sync::Arc;
+
+    use crate::intake::shares::Shares;
 
     const LIMITS: BodyLimits = BodyLimits {
         bytes: 100_000,
@@ -181,11 +138,11 @@ mod tests {
     async fn take(
         body: impl Into<Body>,
         encoding: Encoding,
-        budget: &Budget,
+        budget: &Arc<Shares>,
     ) -> Result<Bytes, Kind> {
-        let read = read(body.into(), &HeaderMap::new(), encoding, LIMITS, budget).await;
-        read.map(|(bytes, _)| bytes)
-            .map_err(|problem| problem.kind())
+        let mut held = budget.empty(None);
+        let read = read(body.into(), &HeaderMap::new(), encoding, LIMITS, &mut held).await;
+        read.map_err(|problem| problem.kind())
     }
 
     fn chunks(count: usize, bytes: usize) -> Body {
@@ -197,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn limits_hold_with_and_without_a_content_length() {
-        let budget = Budget::new(1 << 20);
+        let budget = Shares::new(1 << 20);
         assert_eq!(
             take(chunks(10, 10_000), Encoding::Identity, &budget)
                 .await
@@ -213,13 +170,14 @@ mod tests {
         headers.insert(CONTENT_LENGTH, 100_001.into());
         // Refused before anything is read.
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let result = read(never, &headers, Encoding::Identity, LIMITS, &budget).await;
+        let mut held = budget.empty(None);
+        let result = read(never, &headers, Encoding::Identity, LIMITS, &mut held).await;
         assert_eq!(result.unwrap_err().kind(), Kind::TooLarge);
     }
 
     #[tokio::test]
     async fn bomb_ends_at_the_limit_and_gzip_is_decoded() {
-        let budget = Budget::new(1 << 20);
+        let budget = Shares::new(1 << 20);
         let text = vec![b'a'; 200_000];
         assert_eq!(
             take(gzip(&text), Encoding::Gzip, &budget).await.unwrap(),
@@ -242,16 +200,12 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_the_budget_and_return_it() {
-        let budget = Budget::new(64 << 10);
-        let one = read(
-            chunks(1, 60_000),
-            &HeaderMap::new(),
-            Encoding::Identity,
-            LIMITS,
-            &budget,
-        )
-        .await
-        .unwrap();
+        let budget = Shares::new(64 << 10);
+        let mut one = budget.empty(None);
+        let (body, headers) = (chunks(1, 60_000), HeaderMap::new());
+        read(body, &headers, Encoding::Identity, LIMITS, &mut one)
+            .await
+            .unwrap();
         assert_eq!(
             take(chunks(1, 10_000), Encoding::Identity, &budget).await,
             Err(Kind::TooManyRequests)
@@ -274,9 +228,30 @@ mod tests {
         );
     }
 
+    // A reviewer's finding: 1,000 clients that announced 1 MB each and sent nothing starved all others.
+    #[tokio::test(start_paused = true)]
+    async fn announced_length_takes_nothing_until_its_bytes_arrive() {
+        let budget = Shares::new(64 << 10);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, 60_000.into());
+        let one = Body::from_stream(
+            stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"x"))])
+                .chain(stream::pending()),
+        );
+        let mut held = budget.empty(None);
+        let slow = read(one, &headers, Encoding::Identity, LIMITS, &mut held);
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            take(chunks(1, 60_000), Encoding::Identity, &budget).await
+        };
+        let (slow, others) = tokio::join!(slow, others);
+        assert_eq!(others.unwrap().len(), 60_000);
+        assert_eq!(slow.unwrap_err().kind(), Kind::SlowBody);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn slow_body_ends_by_its_time_however_it_trickles() {
-        let budget = Budget::new(1 << 20);
+        let budget = Shares::new(1 << 20);
         let trickle = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))

@@ -1,4 +1,4 @@
 //! Takes requests in: places, and bodies within one budget of bytes.
 
 pub(crate) mod body;
-pub(crate) mod places;
+pub(crate) mod shares;

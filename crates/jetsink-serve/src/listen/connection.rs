@@ -1,9 +1,9 @@
 //! One connection: its handshake, its client, and its requests.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -15,13 +15,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service as _;
 use tracing::debug;
 
-use super::Client;
 use super::idle::Activity;
 use super::server::ServerSettings;
 use super::tls::{TlsSettings, names};
+use super::{Answer, Client};
 use crate::meters::Meters;
 
 /// Streams of one HTTP/2 connection.
@@ -38,8 +37,8 @@ enum Version {
 }
 
 /// A connection that was accepted.
-pub(crate) struct Connection {
-    pub(crate) router: Router,
+pub(crate) struct Connection<A> {
+    pub(crate) answers: A,
     pub(crate) settings: ServerSettings,
     pub(crate) watcher: Watcher,
     pub(crate) client: Client,
@@ -58,7 +57,14 @@ impl Drop for Open {
     }
 }
 
-impl Connection {
+/// The parts that the requests of one connection share.
+struct Requests<A> {
+    answers: A,
+    client: Client,
+    activity: Activity,
+}
+
+impl<A: Answer> Connection<A> {
     /// Serves a TCP connection, with TLS or without.
     pub(crate) async fn tcp(mut self, stream: TcpStream, tls: Option<TlsSettings>) {
         // Answers are small: waiting for more would only delay them.
@@ -95,19 +101,21 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (router, client) = (self.router, self.client);
-        let activity = Arc::new(Activity::new());
-        let in_service = Arc::clone(&activity);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(client.clone());
-            // A router is always ready.
-            let answer = router.clone().call(request);
-            let activity = Arc::clone(&in_service);
+        let requests = Arc::new(Requests {
+            answers: self.answers,
+            client: self.client,
+            activity: Activity::new(),
+        });
+        let in_service = Arc::clone(&requests);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let requests = Arc::clone(&in_service);
             async move {
-                let _active = activity.begin();
-                answer.await
+                let _active = requests.activity.begin();
+                let answer = requests.answers.answer(&requests.client, request).await;
+                Ok::<_, Infallible>(answer)
             }
         });
+        let activity = &requests.activity;
         let stream = TokioIo::new(stream);
         let settings = self.settings;
         let _ = match version {

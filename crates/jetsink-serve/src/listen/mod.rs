@@ -8,14 +8,28 @@ mod unix;
 
 use std::sync::Arc;
 
-pub use server::{ListenError, Listener, Server, ServerSettings, serve_admin};
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+
+pub(crate) use server::serve_pages;
+pub use server::{ListenError, Listener, Server, ServerSettings};
 pub use tls::{TlsError, TlsSettings};
+
+/// Answers the requests of connections.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    fn answer(
+        &self,
+        client: &Client,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
 
 /// The other end of a connection, as far as the connection shows it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
-    /// The listener's own address is a loopback one.
-    pub(crate) is_loopback: bool,
+    /// Whether the `Host` header must name this host: a web page may have sent the request.
+    pub(crate) needs_own_host: bool,
     /// The names of a verified certificate: `dns:…`, `uri:…`, `email:…`, `ip:…`.
     pub(crate) names: Arc<[String]>,
     /// The user at the other end of a Unix socket.

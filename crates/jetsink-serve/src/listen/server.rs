@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use jetsink::Publisher;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::{Connection, Open};
-use super::{Client, TlsSettings, unix};
+use super::{Answer, Client, TlsSettings, unix};
 use crate::gateway::Gateway;
 use crate::meters::Meters;
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The time that a start waits for the identities of the events in the spool.
+const RECALL_WAIT: Duration = Duration::from_secs(1);
 
 /// Connections of operators' tools.
 const ADMIN_CONNECTIONS: usize = 32;
@@ -263,7 +265,8 @@ impl Server {
         })
     }
 
-    /// Accepts connections until `stop` completes, then closes the listeners and waits at most `patience` for requests
+    /// [Recalls](Gateway::recall_spooled) the events in the spool, and waits at most 1 s for that; it goes on meanwhile
+    /// for a larger spool. Accepts connections until `stop` completes, then closes the listeners and waits at most `patience` for requests
     /// in flight. Returns whether all of them have ended.
     ///
     /// A drop of the future ends all connections at once; their events are still delivered.
@@ -275,19 +278,18 @@ impl Server {
     ) -> bool {
         let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = JoinSet::new();
-        let mut connections = Connections {
-            router: gateway.router(),
+        let connections = Connections {
+            answers: gateway.clone(),
             settings: self.settings,
             slots: Arc::new(Semaphore::new(self.settings.max_connections)),
             meters: Arc::clone(gateway.meters()),
             graceful: Arc::clone(&graceful),
-            client: Client::default(),
+            // Without its token a web page can send nothing.
+            loopback_needs_own_host: !gateway.access().is_required(),
         };
+        recall_spooled(gateway).await;
         for listener in self.listeners {
-            let address = listener.address();
-            connections.client.is_loopback =
-                address.is_some_and(|address| address.ip().is_loopback());
-            accepting.spawn(connections.clone().accept(listener.socket));
+            accepting.spawn(connections.clone().accept(listener));
         }
         drop(connections);
         stop.await;
@@ -300,54 +302,61 @@ impl Server {
     }
 }
 
-/// Serves the pages for operators on a listener of their own, with few connections and short waits. Never returns.
-///
-/// `router` is that of [`Gateway::admin_router`].
-pub async fn serve_admin<P: Publisher + 'static>(
-    gateway: &Gateway<P>,
-    listener: Listener,
-    router: Router,
-) {
-    let settings = ServerSettings::default().header_time(ADMIN_HEADER_TIME);
-    let address = listener.address();
+/// In a task of its own, which may outlast the wait.
+async fn recall_spooled<P: Publisher + 'static>(gateway: &Gateway<P>) {
+    let gateway = gateway.clone();
+    let recalling = tokio::spawn(async move {
+        if let Err(error) = gateway.recall_spooled().await {
+            warn!(%error, "identities of events in the spool are not known: repeats of them are spooled again");
+        }
+    });
+    let _ = timeout(RECALL_WAIT, recalling).await;
+}
+
+/// Serves pages for operators on a listener of their own, with few connections and short waits. Never returns.
+pub(crate) async fn serve_pages(pages: impl Answer, meters: Arc<Meters>, listener: Listener) {
     let connections = Connections {
-        router,
-        settings,
+        answers: pages,
+        settings: ServerSettings::default().header_time(ADMIN_HEADER_TIME),
         slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-        meters: Arc::clone(gateway.meters()),
+        meters,
         graceful: Arc::new(GracefulShutdown::new()),
-        client: Client {
-            is_loopback: address.is_some_and(|address| address.ip().is_loopback()),
-            ..Client::default()
-        },
+        loopback_needs_own_host: true,
     };
-    connections.accept(listener.socket).await;
+    connections.accept(listener).await;
 }
 
 /// The parts that the connections of a listener share.
 #[derive(Clone)]
-struct Connections {
-    router: Router,
+struct Connections<A> {
+    answers: A,
     settings: ServerSettings,
     slots: Arc<Semaphore>,
     meters: Arc<Meters>,
     graceful: Arc<GracefulShutdown>,
-    client: Client,
+    /// Whether requests that come in over loopback must name this host, also if the listener has all addresses.
+    loopback_needs_own_host: bool,
 }
 
-impl Connections {
+impl<A: Answer> Connections<A> {
     /// Accepts connections; never returns.
-    async fn accept(self, socket: Socket) {
+    async fn accept(self, listener: Listener) {
+        let bound = listener.address();
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
                 return; // never closed
             };
-            let accepted = match &socket {
+            let accepted = match &listener.socket {
                 Socket::Tcp(listener, tls) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(self.connection(slot).tcp(stream, tls.clone()));
+                    let client = Client {
+                        needs_own_host: self.needs_own_host(bound, &stream),
+                        ..Client::default()
+                    };
+                    tokio::spawn(self.connection(slot, client).tcp(stream, tls.clone()));
                 }),
                 Socket::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(self.connection(slot).unix(stream));
+                    let client = Client::default();
+                    tokio::spawn(self.connection(slot, client).unix(stream));
                 }),
             };
             if let Err(error) = accepted {
@@ -357,13 +366,20 @@ impl Connections {
         }
     }
 
-    fn connection(&self, slot: OwnedSemaphorePermit) -> Connection {
+    /// A listener of all addresses also gets connections over loopback, from web pages of this host's users.
+    fn needs_own_host(&self, bound: Option<SocketAddr>, stream: &TcpStream) -> bool {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        let comes_by_loopback = || stream.local_addr().is_ok_and(is_loopback);
+        bound.is_some_and(is_loopback) || self.loopback_needs_own_host && comes_by_loopback()
+    }
+
+    fn connection(&self, slot: OwnedSemaphorePermit, client: Client) -> Connection<A> {
         self.meters.connected();
         Connection {
-            router: self.router.clone(),
+            answers: self.answers.clone(),
             settings: self.settings,
             watcher: self.graceful.watcher(),
-            client: self.client.clone(),
+            client,
             _open: Open {
                 meters: Arc::clone(&self.meters),
                 _slot: slot,

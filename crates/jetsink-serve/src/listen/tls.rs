@@ -11,6 +11,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::file_state::FileState;
+
 /// Why TLS cannot be served. It names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .path.display())]
@@ -28,7 +30,15 @@ pub struct TlsSettings {
     certificate: PathBuf,
     key: PathBuf,
     client_authorities: Option<PathBuf>,
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    loaded: Arc<RwLock<Loaded>>,
+}
+
+/// The files as they were read last.
+#[derive(Clone)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// Taken before that read.
+    states: Vec<Option<FileState>>,
 }
 
 impl TlsSettings {
@@ -43,12 +53,12 @@ impl TlsSettings {
         client_authorities: Option<PathBuf>,
     ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.into(), key.into());
-        let config = config(&certificate, &key, client_authorities.as_deref())?;
+        let loaded = load(&certificate, &key, client_authorities.as_deref())?;
         Ok(Self {
             certificate,
             key,
             client_authorities,
-            config: Arc::new(RwLock::new(Arc::new(config))),
+            loaded: Arc::new(RwLock::new(loaded)),
         })
     }
 
@@ -57,25 +67,30 @@ impl TlsSettings {
     /// # Errors
     /// As [`load`](Self::load); the certificate stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let new = config(
-            &self.certificate,
-            &self.key,
-            self.client_authorities.as_deref(),
-        )?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let authorities = self.client_authorities.as_deref();
+        let new = load(&self.certificate, &self.key, authorities)?;
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
-    /// The files, for a watch on their changes.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    /// The present states of the files.
+    pub(crate) fn states(&self) -> Vec<Option<FileState>> {
         let authorities = self.client_authorities.as_deref();
-        [&*self.certificate, &*self.key]
-            .into_iter()
-            .chain(authorities)
+        states(&self.certificate, &self.key, authorities)
+    }
+
+    /// The states of the files before they were last read.
+    pub(crate) fn loaded(&self) -> Vec<Option<FileState>> {
+        self.read().states
     }
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        self.read().config
+    }
+
+    fn read(&self) -> Loaded {
+        let loaded = self.loaded.read();
+        loaded.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -86,6 +101,17 @@ impl std::fmt::Debug for TlsSettings {
             .field("client_authorities", &self.client_authorities)
             .finish_non_exhaustive()
     }
+}
+
+fn states(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Vec<Option<FileState>> {
+    let paths = [certificate, key].into_iter().chain(authorities);
+    paths.map(FileState::of).collect()
+}
+
+fn load(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Loaded, TlsError> {
+    let states = states(certificate, key, authorities);
+    let config = Arc::new(config(certificate, key, authorities)?);
+    Ok(Loaded { config, states })
 }
 
 fn config(

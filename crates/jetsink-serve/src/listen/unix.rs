@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -14,8 +14,7 @@ pub(crate) async fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let folder = parent.join(format!(".jetsink-{}", std::process::id()));
-    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let folder = private_folder(parent)?;
     let inner = folder.join("s");
     let bound = bind_in(&inner, path, mode);
     // Empty after the move.
@@ -24,6 +23,20 @@ pub(crate) async fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let listener = bound?;
     removed?;
     Ok(listener)
+}
+
+/// Makes a folder with a random name. A process id is no name: each container has a process 1, and a killed process
+/// leaves its folder.
+fn private_folder(parent: &Path) -> io::Result<PathBuf> {
+    loop {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let folder = parent.join(format!(".jetsink-{:08x}", u32::from_ne_bytes(random)));
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder),
+        }
+    }
 }
 
 fn bind_in(inner: &Path, path: &Path, mode: u32) -> io::Result<UnixListener> {
@@ -78,6 +91,19 @@ mod tests {
         drop(listener);
         let _again = bind(&path, 0o600).await.unwrap();
         assert_eq!(mode(&path), 0o600);
+    }
+
+    // A reviewer's finding: the folder had the process id in its name, which is 1 in each container.
+    #[tokio::test]
+    async fn folder_that_a_killed_process_left_does_not_hinder() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = format!(".jetsink-{}", std::process::id());
+        std::fs::create_dir(folder.path().join(left)).unwrap();
+        let paths = [1, 2, 3].map(|n| folder.path().join(n.to_string()));
+        let binds = paths.iter().map(|path| bind(path, 0o600));
+        for bound in futures_util::future::join_all(binds).await {
+            bound.unwrap();
+        }
     }
 
     #[tokio::test]
