@@ -157,6 +157,89 @@ async fn invalid_events_are_400_and_nothing_is_stored() {
     assert!(messages(&broker).await.is_empty());
 }
 
+// Section 3.1.3: attributes with a header of another name "MUST also still appear" with the prefix.
+#[tokio::test]
+async fn header_without_the_prefix_is_no_attribute() {
+    let broker = broker().await;
+    let gateway = without_spool(&broker, "events.a").await;
+    let trace = |end: &str| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{end}");
+    let (ours, others) = (trace("01"), trace("00"));
+    let headers = binary(&[("traceparent", &others), ("ce-traceparent", &ours)]);
+    assert_eq!(gateway.post(&headers, "x").await.status, 202);
+    let mut headers = binary(&[("traceparent", &others), ("subject", "s")]);
+    headers[1].1 = "2";
+    assert_eq!(gateway.post(&headers, "x").await.status, 202);
+    let messages = messages(&broker).await;
+    assert_eq!(header(&messages[0], "ce-traceparent"), Some(&*ours));
+    assert_eq!(header(&messages[0], "traceparent"), Some(&*ours));
+    for name in ["ce-traceparent", "traceparent", "ce-subject", "subject"] {
+        assert_eq!(header(&messages[1], name), None);
+    }
+}
+
+// Section 3.2.3: "All CloudEvents metadata attributes MUST be mapped into the payload, even if they are also mapped into
+// HTTP headers."
+#[tokio::test]
+async fn structured_event_is_its_body_only_also_with_attributes_in_headers() {
+    let broker = broker().await;
+    let gateway = without_spool(&broker, "events.{type}").await;
+    let headers = [STRUCTURED, ("ce-type", "other"), ("ce-extra", "x")];
+    let body = event("1", "");
+    assert_eq!(gateway.post(&headers, &body).await.status, 202);
+    let without_type = body.replace(r#""type""#, r#""kind""#);
+    let reply = gateway.post(&headers, without_type).await;
+    assert_eq!(
+        (reply.status, reply.problem().as_str()),
+        (400, "invalid-event")
+    );
+    let messages = messages(&broker).await;
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].subject, "events.t");
+    assert_eq!(&messages[0].payload[..], body.as_bytes());
+    assert_eq!(header(&messages[0], "ce-extra"), None);
+}
+
+// Section 3: "the gesture SHOULD allow the receiver to choose the maximum size of a batch".
+#[tokio::test]
+async fn batch_above_the_limit_is_413_and_names_the_limit() {
+    let broker = broker().await;
+    let settings = GatewaySettings::default().max_batch(2).unwrap();
+    let gateway = running(sink(&broker, None).await, "events.a", settings).await;
+    let batch = |count: usize| {
+        let events: Vec<String> = (0..count).map(|id| event(&id.to_string(), "")).collect();
+        format!("[{}]", events.join(","))
+    };
+    let reply = gateway.post(&[BATCHED], batch(3)).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (413, "too-large"));
+    assert!(
+        reply.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("more than 2 events")
+    );
+    assert!(messages(&broker).await.is_empty());
+    assert_eq!(gateway.post(&[BATCHED], batch(2)).await.status, 202);
+}
+
+// Section 3.3.2: "All batched CloudEvents MUST have the same specversion attribute."
+#[tokio::test]
+async fn batch_with_two_spec_versions_is_refused_as_a_whole() {
+    let broker = broker().await;
+    let gateway = without_spool(&broker, "events.a").await;
+    for other in ["0.3", "1.1", "2.0"] {
+        let two = event("2", "").replace("1.0", other);
+        let reply = gateway
+            .post(&[BATCHED], format!("[{},{two}]", event("1", "")))
+            .await;
+        assert_eq!(
+            (reply.status, reply.problem().as_str()),
+            (400, "invalid-event"),
+            "{other}"
+        );
+    }
+    assert!(messages(&broker).await.is_empty());
+}
+
 // Section 3.3: batched mode; the JSON batch format allows an empty array.
 #[tokio::test]
 async fn batch_is_stored_in_order_and_one_invalid_event_refuses_all() {

@@ -11,43 +11,16 @@
 // compared to the millisecond, integers exactly up to 2^53, and for data of a JSON type that the SDK does not
 // recognize (any but the bare `application/json`) the message's payload is compared instead of the SDK's data.
 
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
-// From the folder that the test installs into, so that this one stays as it is in the repository.
-const require = createRequire(`${process.env.CLIENT_MODULES ?? process.cwd()}/`);
-const { connect } = require("@nats-io/transport-node");
-const { jetstream } = require("@nats-io/jetstream");
-const { HTTP } = require("cloudevents");
+import { STRUCTURED, readStream, sdk, withoutNulls } from "./common.mjs";
 
-const STRUCTURED = "application/cloudevents+json";
-
-async function readStream(url, stream) {
-  const connection = await connect({ servers: url, timeout: 5000 });
-  const client = jetstream(connection);
-  const manager = await client.jetstreamManager();
-  const wanted = (await manager.streams.info(stream)).state.messages;
-  const consumer = await client.consumers.get(stream);
-  const messages = [];
-  while (messages.length < wanted) {
-    const message = await consumer.next({ expires: 10_000 });
-    if (message === null) break;
-    const names = message.headers?.keys() ?? [];
-    const headers = Object.fromEntries(names.map((name) => [name, message.headers.get(name)]));
-    messages.push({ subject: message.subject, headers, payload: Buffer.from(message.data) });
-  }
-  await connection.close();
-  return messages;
-}
+const { HTTP } = sdk;
 
 function emitted(file) {
   const lines = readFileSync(file, "utf8").split("\n").map((line) => line.replace(/\r$/, ""));
   return lines.filter(Boolean).map((line, index) => ({ place: `${file}:${index + 1}`, line }));
-}
-
-function withoutNulls(event) {
-  return Object.fromEntries(Object.entries(event).filter(([, value]) => value !== null));
 }
 
 function isJson(mediaType) {

@@ -6,37 +6,15 @@
 // SDK does not; members that are null are removed first; the SDK has no batched mode, so a batch joins its structured
 // events. The SDK refuses some valid events, such as extension values of other types than its own: they are counted.
 
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
-// From the folder that the test installs into, so that this one stays as it is in the repository.
-const require = createRequire(`${process.env.CLIENT_MODULES ?? process.cwd()}/`);
-const { connect } = require("@nats-io/transport-node");
-const { jetstream } = require("@nats-io/jetstream");
-const { CloudEvent, HTTP } = require("cloudevents");
+import { STRUCTURED, readStream, sdk, withoutNulls } from "./common.mjs";
 
-const STRUCTURED = "application/cloudevents+json";
+const { CloudEvent, HTTP } = sdk;
+
 const BATCHED = "application/cloudevents-batch+json";
 const BATCH = 10;
-
-async function readStream(url, stream) {
-  const connection = await connect({ servers: url, timeout: 5000 });
-  const client = jetstream(connection);
-  const manager = await client.jetstreamManager();
-  const wanted = (await manager.streams.info(stream)).state.messages;
-  const consumer = await client.consumers.get(stream);
-  const messages = [];
-  while (messages.length < wanted) {
-    const message = await consumer.next({ expires: 10_000 });
-    if (message === null) break;
-    const names = message.headers?.keys() ?? [];
-    const headers = Object.fromEntries(names.map((name) => [name.toLowerCase(), message.headers.get(name)]));
-    messages.push({ headers, payload: Buffer.from(message.data) });
-  }
-  await connection.close();
-  return messages;
-}
 
 function events(files) {
   const made = [];
@@ -44,10 +22,10 @@ function events(files) {
   for (const file of files) {
     const lines = readFileSync(file, "utf8").split("\n").filter((line) => line.trim());
     for (const [index, line] of lines.entries()) {
-      const members = Object.entries(JSON.parse(line)).filter(([, value]) => value !== null);
+      const members = withoutNulls(JSON.parse(line));
       try {
         // Both files have the same ids.
-        made.push(new CloudEvent({ ...Object.fromEntries(members), id: `${file}:${index + 1}` }));
+        made.push(new CloudEvent({ ...members, id: `${file}:${index + 1}` }));
       } catch {
         refused += 1;
       }

@@ -1,7 +1,7 @@
 """Reads a stream with nats-py, parses each message with the CloudEvents SDK, and compares it with the
 published line.
 
-usage: read.py URL STREAM structured|binary FILE...
+usage: read.py URL STREAM structured|binary|batched FILE...
 
 The SDK has no NATS binding. Theirs: connecting, reading, headers (nats-py); the JSON format, the `ce-`
 headers with their percent-encoding, validation (the SDK's HTTP binding, which encodes as the NATS
@@ -16,24 +16,14 @@ import base64
 import json
 import sys
 from datetime import datetime
-from urllib.parse import unquote
 
-import nats
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from dateutil.parser import isoparse
 
+sys.dont_write_bytecode = True  # the repository stays as it is
+from common import STRUCTURED, parse_binary, read_stream, without_nulls
+
 CORE = {"specversion", "id", "source", "type", "subject", "datacontenttype", "dataschema"}
-STRUCTURED = "application/cloudevents+json"
-
-
-async def read_stream(url, stream):
-    client = await nats.connect(url, connect_timeout=5)
-    jetstream = client.jetstream()
-    wanted = (await jetstream.stream_info(stream)).state.messages
-    subscription = await jetstream.subscribe("", stream=stream, ordered_consumer=True)
-    messages = [await subscription.next_msg(timeout=10) for _ in range(wanted)]
-    await client.close()
-    return messages
 
 
 def emitted(files):
@@ -41,10 +31,6 @@ def emitted(files):
         with open(file, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 yield f"{file}:{number}", line.rstrip(b"\r\n")
-
-
-def without_nulls(event):
-    return {name: value for name, value in event.items() if value is not None}
 
 
 def is_json(media_type):
@@ -80,14 +66,6 @@ def parse_structured(message):
     event = without_nulls(json.loads(message.data))
     body = json.dumps(event).encode()
     return from_http_event(HTTPMessage({"content-type": message.headers["content-type"]}, body))
-
-
-def parse_binary(message):
-    headers = dict(message.headers)
-    media_type = headers.pop("ce-datacontenttype", None)
-    if media_type is not None:
-        headers["content-type"] = unquote(media_type)
-    return from_http_event(HTTPMessage(headers, message.data))
 
 
 def differences(mode, line, message):
@@ -148,6 +126,11 @@ def main():
     url, stream, mode, *files = sys.argv[1:]
     lines = list(emitted(files))
     messages = asyncio.run(read_stream(url, stream))
+    if mode == "batched":
+        # Subjects differ, and so the order of a batch is that of each subject.
+        by_id = {json.loads(message.data)["id"]: message for message in messages}
+        messages = [by_id.get(json.loads(line)["id"], messages[0]) for _, line in lines] if messages else []
+        mode = "structured"
     wrong = 0
     if len(lines) != len(messages):
         wrong += 1

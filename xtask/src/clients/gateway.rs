@@ -1,4 +1,4 @@
-//! Events that the CloudEvents SDKs of Python and JavaScript send to `jetsink serve`, each into a stream of its own.
+//! Events that the CloudEvents SDKs of Python, JavaScript and Rust send to `jetsink serve`, each into a stream of its own.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result};
 use nats_local::NatsServer;
 
-use crate::process::{root, succeed};
+use crate::process::{cargo, root, succeed, target};
 
 const MODES: [&str; 3] = ["structured", "binary", "batched"];
 
@@ -35,6 +35,12 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
+    async fn start_with_stream(jetsink: &Path, server: &NatsServer, stream: &str) -> Result<Self> {
+        let subjects = format!("{stream}.>");
+        server.create_stream(stream, &[&subjects]).await?;
+        Self::start(jetsink, server, stream)
+    }
+
     fn start(jetsink: &Path, server: &NatsServer, stream: &str) -> Result<Self> {
         let mut child = Command::new(jetsink)
             .args(["serve", "--listen", "127.0.0.1:0", "--stream", stream])
@@ -54,6 +60,45 @@ impl Gateway {
     }
 }
 
+/// Has the sender in Rust send the events of the files in each mode, and `read.py` compare the stream with the events that
+/// it made.
+///
+/// # Errors
+/// It does not build, an event is refused, or the stream has anything but the events that were sent.
+pub(crate) async fn send_by_rust(
+    jetsink: &Path,
+    server: &NatsServer,
+    python: &Path,
+    files: &[PathBuf],
+) -> Result<()> {
+    let folder = target().join("clients/rust");
+    let manifest = root().join("tests/clients/rust/Cargo.toml");
+    succeed(
+        cargo(&["build", "--quiet", "--locked", "--manifest-path"])
+            .arg(manifest)
+            .arg("--target-dir")
+            .arg(&folder),
+    )?;
+    for mode in MODES {
+        let stream = format!("rust-{mode}");
+        let gateway = Gateway::start_with_stream(jetsink, server, &stream).await?;
+        let sent = folder.join(format!("{mode}.jsonl"));
+        succeed(
+            Command::new(folder.join("debug/client-rust"))
+                .args([&gateway.address, mode])
+                .arg(&sent)
+                .args(files),
+        )?;
+        succeed(
+            Command::new(python)
+                .arg(root().join("tests/clients/python/read.py"))
+                .args([&server.url(), &stream, mode])
+                .arg(&sent),
+        )?;
+    }
+    Ok(())
+}
+
 /// Has a sender send the events of the files in each mode.
 ///
 /// # Errors
@@ -66,10 +111,7 @@ pub(crate) async fn send(
 ) -> Result<()> {
     for mode in MODES {
         let stream = format!("{}-{mode}", sender.name);
-        server
-            .create_stream(&stream, &[&format!("{stream}.>")])
-            .await?;
-        let gateway = Gateway::start(jetsink, server, &stream)?;
+        let gateway = Gateway::start_with_stream(jetsink, server, &stream).await?;
         let mut script = Command::new(sender.interpreter);
         script
             .arg(root().join("tests/clients").join(sender.script))

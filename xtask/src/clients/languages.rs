@@ -1,5 +1,5 @@
-//! Published events, read by the NATS clients and CloudEvents SDKs of Python and JavaScript, and events that these SDKs
-//! send to the gateway.
+//! Published events, read by the NATS clients and CloudEvents SDKs of Python and JavaScript, and events that the SDKs of
+//! Python, JavaScript and Rust send to the gateway.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use fs_err as fs;
 use nats_local::NatsServer;
 
-use super::gateway::{Sender, send};
+use super::gateway::{Sender, send, send_by_rust};
 use crate::process::{jetsink_command, output, root, succeed, target};
 use crate::tools;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run() -> Result<()> {
     let variables = [("CLIENT_MODULES", javascript(npm)?)];
     read(&node, "javascript/read.mjs", &server, &files, &variables)?;
 
-    for library in ["requests", "httpx"] {
+    for library in ["requests", "httpx", "curl"] {
         let sender = Sender {
             name: library,
             interpreter: &python,
@@ -66,7 +66,8 @@ pub(crate) async fn run() -> Result<()> {
         arguments: &[],
         variables: &variables,
     };
-    send(&jetsink, &server, &sender, &files).await
+    send(&jetsink, &server, &sender, &files).await?;
+    send_by_rust(&jetsink, &server, &python, &files).await
 }
 
 fn read(

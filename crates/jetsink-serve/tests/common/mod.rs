@@ -29,9 +29,11 @@ pub async fn broker() -> NatsServer {
 }
 
 pub async fn sink(broker: &NatsServer, spool: Option<&Path>) -> Arc<Sink<NatsPublisher>> {
-    let connect = ConnectSettings::new(&broker.url())
-        .unwrap()
-        .start_disconnected();
+    sink_of(&broker.url(), spool).await
+}
+
+pub async fn sink_of(urls: &str, spool: Option<&Path>) -> Arc<Sink<NatsPublisher>> {
+    let connect = ConnectSettings::new(urls).unwrap().start_disconnected();
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let mut connection = publisher.connection().unwrap();
     let _ = tokio::time::timeout(
