@@ -7,7 +7,7 @@ use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::publisher::look_up::StoredId;
 use crate::publisher::window::MAX_WINDOW;
-use crate::spool::{Place, Spool, Unreconciled};
+use crate::spool::{Chunk, Place, Spool, Unreconciled};
 
 /// Replay waits for the disk with this many delivered events still on it.
 pub(crate) const MAX_DELIVERED: usize = 16_384;
@@ -53,41 +53,37 @@ impl Candidates {
         unreconciled: &Unreconciled,
     ) -> Result<Self, SpoolError> {
         let mut candidates = Self::default();
-        for subject in subjects {
-            let mut first = None;
+        // By subject: the number of its events, and the oldest one that is a candidate.
+        let mut read: Vec<(usize, Option<Envelope>)> = vec![(0, None); subjects.len()];
+        let visit = |number: usize, chunk: Chunk| {
+            let subject = &subjects[number];
+            let (read, first) = &mut read[number];
             let last_sent = unreconciled.last_sent(subject);
-            let mut next = 0;
-            let mut read = 0;
-            loop {
-                let chunk = spool.read(subject, next, CHUNK).await?;
-                for (index, bytes, record) in chunk.entries {
-                    // A damaged event has no id; replay reports it.
-                    let Ok(record) = record else { continue };
-                    read += 1;
-                    if let Some(id) = record.envelope.message_id()
-                        && (read <= MAX_SENT || record.may_be_stored)
-                    {
-                        let candidate = Candidate {
-                            place: Place {
-                                subject: subject.clone(),
-                                index,
-                                bytes,
-                            },
-                            payload_bytes: record.envelope.payload().len(),
-                            was_sent: record.may_be_stored || index <= last_sent,
-                        };
-                        let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
-                        of_id.push(candidate);
-                        first.get_or_insert(record.envelope);
-                    }
-                }
-                next = chunk.next;
-                if !chunk.more || (read >= MAX_SENT && next > last_sent) {
-                    break;
+            for (index, bytes, record) in chunk.entries {
+                // A damaged event has no id; replay reports it.
+                let Ok(record) = record else { continue };
+                *read += 1;
+                if let Some(id) = record.envelope.message_id()
+                    && (*read <= MAX_SENT || record.may_be_stored)
+                {
+                    let candidate = Candidate {
+                        place: Place {
+                            subject: subject.clone(),
+                            index,
+                            bytes,
+                        },
+                        payload_bytes: record.envelope.payload().len(),
+                        was_sent: record.may_be_stored || index <= last_sent,
+                    };
+                    let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
+                    of_id.push(candidate);
+                    first.get_or_insert(record.envelope);
                 }
             }
-            candidates.oldest.extend(first);
-        }
+            *read < MAX_SENT || chunk.next <= last_sent
+        };
+        spool.read_each(subjects, CHUNK, visit).await?;
+        candidates.oldest = read.into_iter().filter_map(|(_, first)| first).collect();
         Ok(candidates)
     }
 

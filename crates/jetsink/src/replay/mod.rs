@@ -2,10 +2,11 @@
 //!
 //! An event leaves the spool in this order: `reconcile` looks up in the stream the events that may be stored
 //! already and removes those; `expiry` moves events that are too old to the dead letters; `queues` selects
-//! a subject, and its `subject_queue` reads events from the disk at the speed that `pace` allows; a pipeline
-//! sends them (`in_flight`); `spool_side` removes an acknowledged event, or makes a refused one a dead letter.
+//! subjects and reads their next events from the disk, and each `subject_queue` has the progress of one; a pipeline
+//! sends them (`in_flight`) at the speed that `pace` allows; `spool_side` removes an acknowledged event, or makes a
+//! refused one a dead letter.
 //!
-//! Subjects are served in turn. A failing subject waits for its circuit and delays no other. A failure
+//! Subjects are served in turn, with one reading of the disk for many of them. A failing subject waits for its circuit and delays no other. A failure
 //! of the broker ends the run. Events that were sent and not answered are reconciled before they are
 //! sent again.
 
@@ -157,7 +158,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             spool,
             reconciler,
             look_up: None,
-            queues: SubjectQueues::new(spool, expiry),
+            queues: SubjectQueues::new(spool, expiry, events_per_reading(settings)),
             in_flight: InFlightSet::new(direct, settings.replay_window()),
             spool_side: SpoolSide::new(spool, meters, direct.high_water()),
             pace: Pace::new(settings.replay_rate(), Instant::now()),
@@ -194,9 +195,6 @@ impl<'a, P: Publisher> Run<'a, P> {
                 return Ok(());
             }
             self.wait_for_more().await?;
-            if self.look_up.is_none() {
-                self.queues.add_all_subjects();
-            }
         }
     }
 
@@ -331,6 +329,13 @@ impl<'a, P: Publisher> Run<'a, P> {
         }
         Ok(())
     }
+}
+
+/// The events that replay reads at a time: as many as a run sends within a short time.
+fn events_per_reading(settings: &SpoolSettings) -> usize {
+    let window = settings.replay_window().get();
+    let per_look = settings.replay_rate().map(|rate| rate as usize / 10);
+    per_look.map_or(window, |events| window.min(events))
 }
 
 /// Waits for the end of a look-up; for ever if none is on its way. Cancellation-safe.

@@ -1,51 +1,63 @@
 //! The subjects in the spool, and the order in which their events are sent.
 //!
-//! A subject is ready, delayed until a time, or idle while all its events are in flight or it is to be reconciled;
-//! a result or a look-up makes an idle one ready again. An idle or delayed subject is not looked at, otherwise each event would cost
-//! a look at all subjects.
+//! One reading of the disk covers the next events of many ready subjects, with an equal share for each. Its events
+//! are sent in the order of the log while the next reading is on its way. Subjects take turns, so a subject that
+//! gets its first event comes before the rest of a large backlog.
 //!
-//! Invariant: each queue that `is_scheduled` is in `schedule` once, ready or delayed, and no other is.
+//! Invariants:
+//! 1. Each queue that is [`Turn::Scheduled`] is in `schedule` once, ready or delayed, and no other is. An idle
+//!    subject is not looked at, otherwise each event would cost a look at all subjects.
+//! 2. In memory are the events of one reading, and of the next one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::LOOK_AGAIN;
-use super::expiry::Expiry;
-use super::subject_queue::SubjectQueue;
+use super::expiry::{Expiry, dead_letter, move_to_dead_letters};
+use super::subject_queue::{SubjectQueue, Turn};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::publish::schedule::Schedule;
-use crate::spool::{Place, Record, Spool};
+use crate::spool::{Chunk, Place, Reading, Record, Spool, Wanted};
 
-/// With this many ready subjects nothing is read ahead, to bound the memory.
-const FEW_SUBJECTS: usize = 8;
+/// The maximum number of events in one reading.
+pub(super) const MAX_READ: usize = 1_024;
 
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,
     expiry: &'a Expiry,
     queues: HashMap<Subject, SubjectQueue>,
     schedule: Schedule<Subject>,
+    /// Events in the order of the log, with the epochs of their subjects.
+    read: VecDeque<(u64, Place, Record)>,
+    /// The reading of the events behind those.
+    ahead: Option<Ahead>,
+    /// The maximum number of events in one reading of this run.
+    max_read: usize,
+    next_epoch: u64,
     /// A subject must be reconciled, and none of its events is in flight.
     must_reconcile: bool,
 }
 
-/// What comes next for a subject that was looked at.
-enum Next {
-    Ready,
-    ReadyLast,
-    Delayed(Instant),
-    Idle,
-    Ended,
+/// A reading, and the subjects and epochs of its chunks.
+struct Ahead {
+    reading: Reading,
+    subjects: Vec<(Subject, u64)>,
 }
 
 impl<'a> SubjectQueues<'a> {
-    pub(super) fn new(spool: &'a Spool, expiry: &'a Expiry) -> Self {
+    /// A subject that enters the spool waits for up to two readings of `max_read` events.
+    pub(super) fn new(spool: &'a Spool, expiry: &'a Expiry, max_read: usize) -> Self {
         Self {
             spool,
             expiry,
             queues: HashMap::new(),
             schedule: Schedule::default(),
+            read: VecDeque::new(),
+            ahead: None,
+            max_read: max_read.clamp(1, MAX_READ),
+            next_epoch: 0,
             must_reconcile: false,
         }
     }
@@ -69,9 +81,7 @@ impl<'a> SubjectQueues<'a> {
     /// A look-up of these subjects has ended: they are read from their beginning.
     pub(super) fn looked_up(&mut self, subjects: &[Subject]) {
         for subject in subjects {
-            if let Some(queue) = self.queues.get_mut(subject) {
-                queue.start_over();
-            }
+            self.change(subject, SubjectQueue::start_over);
             self.resume(subject);
         }
     }
@@ -80,101 +90,170 @@ impl<'a> SubjectQueues<'a> {
     /// backlog.
     pub(super) fn add_entered(&mut self) {
         for subject in self.spool.take_entered() {
-            if self.queues.contains_key(&subject) {
-                // It may have been reconciled because nothing of it was left.
-                if !self.spool.is_unreconciled(&subject) {
-                    self.resume(&subject);
+            match self.queues.get_mut(&subject) {
+                Some(queue) => {
+                    queue.has_more = true;
+                    // It may have been reconciled because nothing of it was left.
+                    if !self.spool.is_unreconciled(&subject) {
+                        self.resume(&subject);
+                    }
                 }
-            } else {
-                self.schedule.push_front(subject.clone());
-                self.queues
-                    .insert(subject.clone(), SubjectQueue::new(subject));
+                None => {
+                    self.schedule.push_front(subject.clone());
+                    let epoch = self.new_epoch();
+                    self.queues.insert(subject, SubjectQueue::new(epoch));
+                }
             }
         }
     }
 
     /// Adds a queue for each subject in the spool that has none.
     pub(super) fn add_all_subjects(&mut self) {
-        let mut subjects = self.spool.subjects();
-        // In the order on the disk: neighbours share pages when they are read and removed.
-        subjects.sort_unstable();
-        for subject in subjects {
+        for subject in self.spool.subjects_in_log_order() {
             if !self.queues.contains_key(&subject) {
                 self.schedule.push_back(subject.clone());
-                self.queues
-                    .insert(subject.clone(), SubjectQueue::new(subject));
+                let epoch = self.new_epoch();
+                self.queues.insert(subject, SubjectQueue::new(epoch));
             }
         }
     }
 
-    /// Takes the next event to send; `None` if none may be sent now.
+    fn new_epoch(&mut self) -> u64 {
+        self.next_epoch += 1;
+        self.next_epoch
+    }
+
+    /// Takes the next event to send, which is in flight from now on; `None` if none may be sent now.
     pub(super) async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
-        let now = Instant::now();
-        self.schedule.wake(now);
-        for _ in 0..self.schedule.ready() {
-            let Some(subject) = self.schedule.pop_front() else {
+        loop {
+            if let Some((epoch, place, record)) = self.read.pop_front() {
+                if let Some(record) = self.take(epoch, &place, record).await? {
+                    return Ok(Some((place, record)));
+                }
+                continue;
+            }
+            let Some(ahead) = self.ahead.take().or_else(|| self.begin_reading()) else {
                 return Ok(None);
             };
-            let event = self.next_of(subject, now).await?;
-            if event.is_some() {
-                return Ok(event);
-            }
+            self.finish_reading(ahead).await?;
+            self.ahead = self.begin_reading();
         }
-        Ok(None)
     }
 
-    /// Takes the next event of a subject that was ready, and schedules the subject again.
-    async fn next_of(
+    /// Returns an event that was read if it may still be sent.
+    async fn take(
         &mut self,
-        subject: Subject,
-        now: Instant,
-    ) -> Result<Option<(Place, Record)>, SpoolError> {
-        let reads_ahead = self.schedule.ready() < FEW_SUBJECTS;
-        let Some(queue) = self.queues.get_mut(&subject) else {
+        epoch: u64,
+        place: &Place,
+        record: Record,
+    ) -> Result<Option<Record>, SpoolError> {
+        let subject = &place.subject;
+        let queue = self.queues.get_mut(subject);
+        let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
             return Ok(None);
         };
-        let unreconciled = self.spool.is_unreconciled(&subject);
-        let waits = unreconciled || queue.waits(now);
-        let event = if waits {
-            None
-        } else {
-            queue.next(self.spool, self.expiry, reads_ahead).await?
-        };
-        let has_event = event.is_some();
-        let in_flight = queue.in_flight as u64;
-        self.must_reconcile |= unreconciled && in_flight == 0;
-        let next = if unreconciled {
-            // Until it is looked up.
-            Next::Idle
-        } else if has_event && queue.continues() {
-            Next::Ready
-        } else if in_flight > 0 && (waits || self.spool.waiting(&subject) <= in_flight) {
-            Next::Idle
-        } else if waits {
-            Next::Delayed(queue.delayed_until.unwrap_or(now + LOOK_AGAIN))
-        } else if has_event || in_flight > 0 {
-            Next::ReadyLast
-        } else {
-            Next::Ended
-        };
-        self.reschedule(subject, next);
-        Ok(event)
+        // Checked behind the reading: an event that may be stored is marked before it can be read.
+        if self.spool.is_unreconciled(subject) {
+            self.change(subject, SubjectQueue::start_over);
+            self.resume(subject);
+            return Ok(None);
+        }
+        // A low rate may have delayed it since it was read.
+        if let Some(reason) = self.expiry.reason(&record, self.spool.now()) {
+            queue.read -= 1;
+            let expired = vec![(dead_letter(record, 0, reason), place.clone())];
+            move_to_dead_letters(self.spool, subject, expired).await?;
+            self.resume(subject);
+            return Ok(None);
+        }
+        queue.sent();
+        Ok(Some(record))
     }
 
-    fn reschedule(&mut self, subject: Subject, next: Next) {
-        match next {
-            Next::Ready => self.schedule.push_front(subject),
-            Next::ReadyLast => self.schedule.push_back(subject),
-            Next::Delayed(until) => self.schedule.delay_until(subject, until),
-            Next::Idle => {
-                if let Some(queue) = self.queues.get_mut(&subject) {
-                    queue.is_scheduled = false;
-                }
+    /// Begins to read the next events of the subjects that are ready; `None` if none is.
+    fn begin_reading(&mut self) -> Option<Ahead> {
+        let now = Instant::now();
+        self.schedule.wake(now);
+        let mut subjects = Vec::new();
+        // Ready subjects may turn out to have to wait.
+        for _ in 0..self.schedule.ready() {
+            if subjects.len() == self.max_read {
+                break;
             }
-            Next::Ended => {
-                self.queues.remove(&subject);
+            let Some(subject) = self.schedule.pop_front() else {
+                break;
+            };
+            let Some(queue) = self.queues.get_mut(&subject) else {
+                continue;
+            };
+            queue.turn = Turn::Idle;
+            if self.spool.is_unreconciled(&subject) {
+                self.must_reconcile |= queue.in_flight == 0;
+            } else if let Some(until) = queue.delayed_until.filter(|until| now < *until) {
+                queue.turn = Turn::Scheduled;
+                self.schedule.delay_until(subject, until);
+            } else if !queue.waits_for_results() {
+                subjects.push((subject, queue.epoch));
             }
         }
+        let share = self.max_read.checked_div(subjects.len())?;
+        let wanted = subjects.iter().filter_map(|(subject, _)| {
+            let (from, limit) = self.queues.get_mut(subject)?.begin_reading(share);
+            let subject = subject.clone();
+            Some(Wanted {
+                subject,
+                from,
+                limit,
+            })
+        });
+        let reading = self.spool.begin_reading(wanted.collect());
+        Some(Ahead { reading, subjects })
+    }
+
+    async fn finish_reading(&mut self, ahead: Ahead) -> Result<(), SpoolError> {
+        let chunks = self.spool.finish_reading(ahead.reading).await?;
+        let first = self.read.len();
+        for ((subject, epoch), chunk) in ahead.subjects.into_iter().zip(chunks) {
+            self.add(subject, epoch, chunk).await?;
+        }
+        let read = self.read.make_contiguous();
+        read[first..].sort_unstable_by_key(|(_, place, _)| place.index);
+        Ok(())
+    }
+
+    /// Adds the events that were read of a subject, and schedules it again.
+    async fn add(&mut self, subject: Subject, epoch: u64, chunk: Chunk) -> Result<(), SpoolError> {
+        let queue = self.queues.get_mut(&subject);
+        let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
+            return Ok(());
+        };
+        queue.next = chunk.next;
+        queue.has_more |= chunk.more;
+        queue.turn = Turn::Idle;
+        let now = self.spool.now();
+        let mut expired = Vec::new();
+        for (index, bytes, record) in chunk.entries {
+            let place = Place {
+                subject: subject.clone(),
+                index,
+                bytes,
+            };
+            match record {
+                Ok(record) => match self.expiry.reason(&record, now) {
+                    None => {
+                        queue.read += 1;
+                        self.read.push_back((epoch, place, record));
+                    }
+                    Some(reason) => expired.push((dead_letter(record, 0, reason), place)),
+                },
+                Err(damage) => {
+                    warn!(%subject, index, %damage, "a spooled event is damaged and lost");
+                    self.spool.damaged(place);
+                }
+            }
+        }
+        self.resume(&subject);
+        move_to_dead_letters(self.spool, &subject, expired).await
     }
 
     /// An event of this subject was stored.
@@ -193,24 +272,30 @@ impl<'a> SubjectQueues<'a> {
 
     /// An event of this subject failed: the subject waits until this time.
     pub(super) fn failed(&mut self, subject: &Subject, until: Instant) {
+        self.change(subject, |queue, epoch| queue.failed(epoch, until));
+    }
+
+    /// Begins a new epoch of a subject.
+    fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut SubjectQueue, u64)) {
+        let epoch = self.new_epoch();
         if let Some(queue) = self.queues.get_mut(subject) {
-            queue.failed(until);
+            change(queue, epoch);
         }
     }
 
-    /// After a result: makes an idle subject ready again if it has more to send.
+    /// Makes an idle subject ready again if it may have more to send, and forgets one that has no events.
     pub(super) fn resume(&mut self, subject: &Subject) {
         let Some(queue) = self.queues.get_mut(subject) else {
             return;
         };
-        if queue.is_scheduled || queue.waits_for_results() {
+        if queue.turn != Turn::Idle {
             return;
         }
-        if self.spool.waiting(subject) > queue.in_flight as u64 {
-            queue.is_scheduled = true;
-            self.schedule.push_back(subject.clone());
-        } else if queue.in_flight == 0 {
+        if queue.is_done() {
             self.queues.remove(subject);
+        } else if queue.has_more && !queue.waits_for_results() {
+            queue.turn = Turn::Scheduled;
+            self.schedule.push_back(subject.clone());
         }
     }
 

@@ -1,62 +1,79 @@
-//! The events of one subject, as replay reads them from the disk.
-
-use std::collections::VecDeque;
+//! The progress of replay through the events of one subject. Pure.
+//!
+//! Invariants:
+//! 1. Events are read, and then sent, in the order of the log. Each failure and each look-up begins an epoch, and events
+//!    that were read before it are not sent.
+//! 2. After a failure events are read again from the first one, once nothing is in flight, and are sent one at a
+//!    time until one is stored.
 
 use tokio::time::Instant;
-use tracing::warn;
 
-use super::expiry::{Expiry, dead_letter, move_to_dead_letters};
-use crate::message::subject::Subject;
-use crate::outcome::SpoolError;
-use crate::spool::{Place, Reading, Record, Spool};
+/// The state of a subject in the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// In the schedule, ready or delayed.
+    Scheduled,
+    /// Events are being read from the disk.
+    Reading,
+    /// All its events are sent or read, or it must be reconciled. A result, a look-up or a new event makes it
+    /// ready again.
+    Idle,
+}
 
-/// Events read at a time; then the next subject is served.
-const CHUNK: usize = 512;
-
+#[derive(Debug)]
 pub(super) struct SubjectQueue {
-    subject: Subject,
+    pub(super) turn: Turn,
+    /// Events that were read in another epoch are not sent.
+    pub(super) epoch: u64,
     /// The index to read from.
-    next: u64,
-    read: VecDeque<(Place, Record)>,
-    /// The events behind those, while they are read from the disk.
-    ahead: Option<Reading>,
+    pub(super) next: u64,
+    /// Whether there may be events behind `next`.
+    pub(super) has_more: bool,
+    /// Events that were read and not sent.
+    pub(super) read: usize,
     pub(super) in_flight: usize,
-    /// Whether it is ready or delayed; if not, a result makes it ready again.
-    pub(super) is_scheduled: bool,
-    /// After a failure: nothing is sent before this time, and then one event at a time.
+    /// After a failure: nothing is sent before this time.
     pub(super) delayed_until: Option<Instant>,
     probing: bool,
-    /// An event failed: reading starts over at the first event once nothing is in flight.
-    restart: bool,
+    restarts: bool,
 }
 
 impl SubjectQueue {
-    pub(super) fn new(subject: Subject) -> Self {
+    /// A subject whose events may all be unread.
+    pub(super) fn new(epoch: u64) -> Self {
         Self {
-            subject,
+            turn: Turn::Scheduled,
+            epoch,
             next: 0,
-            read: VecDeque::new(),
-            ahead: None,
+            has_more: true,
+            read: 0,
             in_flight: 0,
-            is_scheduled: true,
             delayed_until: None,
             probing: false,
-            restart: false,
+            restarts: false,
         }
     }
 
-    pub(super) fn waits(&self, now: Instant) -> bool {
-        self.delayed_until.is_some_and(|until| now < until) || self.waits_for_results()
-    }
-
-    /// Whether nothing may be sent before the events in flight have their results.
+    /// Whether nothing may be read before the events that were read and sent have their results.
     pub(super) fn waits_for_results(&self) -> bool {
-        (self.probing || self.restart) && self.in_flight > 0
+        (self.probing || self.restarts) && self.read + self.in_flight > 0
     }
 
-    /// Whether the next event of this subject is sent before those of others.
-    pub(super) fn continues(&self) -> bool {
-        !self.read.is_empty() && !self.probing
+    pub(super) fn is_done(&self) -> bool {
+        !self.has_more && self.read + self.in_flight == 0
+    }
+
+    /// Begins to read; returns the index to read from, and the number of events if the caller would read `share`.
+    pub(super) fn begin_reading(&mut self, share: usize) -> (u64, usize) {
+        self.turn = Turn::Reading;
+        self.restarts = false;
+        self.has_more = false;
+        (self.next, if self.probing { 1 } else { share })
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.read -= 1;
+        self.in_flight += 1;
     }
 
     pub(super) fn delivered(&mut self) {
@@ -65,93 +82,22 @@ impl SubjectQueue {
         self.delayed_until = None;
     }
 
-    /// Reads from the beginning again. Only while nothing is in flight.
-    pub(super) fn start_over(&mut self) {
-        self.restart = true;
-        self.read.clear();
-        self.ahead = None;
+    /// Reads from the beginning again, once nothing is in flight.
+    pub(super) fn start_over(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.next = 0;
+        self.has_more = true;
+        self.read = 0;
+        self.restarts = true;
+        if self.turn == Turn::Reading {
+            self.turn = Turn::Idle;
+        }
     }
 
-    pub(super) fn failed(&mut self, delayed_until: Instant) {
+    pub(super) fn failed(&mut self, epoch: u64, delayed_until: Instant) {
         self.in_flight -= 1;
-        self.restart = true;
         self.probing = true;
-        self.read.clear();
-        self.ahead = None;
         self.delayed_until = Some(delayed_until);
-    }
-
-    /// Takes the next event to send, which is in flight from now on; `None` if there is none.
-    pub(super) async fn next(
-        &mut self,
-        spool: &Spool,
-        expiry: &Expiry,
-        reads_ahead: bool,
-    ) -> Result<Option<(Place, Record)>, SpoolError> {
-        if self.restart {
-            self.restart = false;
-            self.next = 0;
-        }
-        loop {
-            if self.read.is_empty() {
-                self.fill(spool, expiry, reads_ahead).await?;
-            }
-            let Some((place, record)) = self.read.pop_front() else {
-                return Ok(None);
-            };
-            // A low rate may have delayed it since it was read.
-            match expiry.reason(&record, spool.now()) {
-                None => {
-                    self.in_flight += 1;
-                    return Ok(Some((place, record)));
-                }
-                Some(reason) => {
-                    let expired = vec![(dead_letter(record, 0, reason), place)];
-                    move_to_dead_letters(spool, &self.subject, expired).await?;
-                }
-            }
-        }
-    }
-
-    async fn fill(
-        &mut self,
-        spool: &Spool,
-        expiry: &Expiry,
-        reads_ahead: bool,
-    ) -> Result<(), SpoolError> {
-        let limit = if self.probing { 1 } else { CHUNK };
-        loop {
-            let reading = self.ahead.take();
-            let reading =
-                reading.unwrap_or_else(|| spool.begin_reading(&self.subject, self.next, limit));
-            let chunk = spool.finish_reading(reading).await?;
-            self.next = chunk.next;
-            if chunk.more && !self.probing && reads_ahead {
-                self.ahead = Some(spool.begin_reading(&self.subject, self.next, limit));
-            }
-            let now = spool.now();
-            let mut expired = Vec::new();
-            for (index, bytes, record) in chunk.entries {
-                let place = Place {
-                    subject: self.subject.clone(),
-                    index,
-                    bytes,
-                };
-                match record {
-                    Ok(record) => match expiry.reason(&record, now) {
-                        None => self.read.push_back((place, record)),
-                        Some(reason) => expired.push((dead_letter(record, 0, reason), place)),
-                    },
-                    Err(damage) => {
-                        warn!(subject = %self.subject, index, %damage, "a spooled event is damaged and lost");
-                        spool.damaged(place);
-                    }
-                }
-            }
-            move_to_dead_letters(spool, &self.subject, expired).await?;
-            if !self.read.is_empty() || !chunk.more {
-                return Ok(());
-            }
-        }
+        self.start_over(epoch);
     }
 }

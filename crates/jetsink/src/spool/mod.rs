@@ -97,6 +97,7 @@ pub use log::loss::SpoolLoss;
 use log::opening::Access;
 #[cfg(test)]
 use log::reader;
+pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 use queue::{Dying, Writer};

@@ -1,17 +1,21 @@
 //! Reads pending events, on threads that may block.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::log::reader::{self, Chunk, Entry};
+use super::log::reader::{self, Chunk, Entry, Wanted};
 use super::{Record, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
-/// Events on their way from the disk.
-pub(crate) type Reading = JoinHandle<Result<Chunk, SpoolError>>;
+/// The maximum number of subjects in one reading.
+const MAX_SUBJECTS: usize = 1_024;
+
+/// Events on their way from the disk, a chunk per subject.
+pub(crate) type Reading = JoinHandle<Result<Vec<Chunk>, SpoolError>>;
 
 impl Spool {
     /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
@@ -24,34 +28,79 @@ impl Spool {
     ) -> Result<Chunk, SpoolError> {
         let mut from = from;
         loop {
-            let chunk = self
-                .finish_reading(self.begin_reading(subject, from, limit))
+            let wanted = Wanted {
+                subject: subject.clone(),
+                from,
+                limit,
+            };
+            let chunks = self
+                .finish_reading(self.begin_reading(vec![wanted]))
                 .await?;
-            if !chunk.entries.is_empty() || !chunk.more {
-                return Ok(chunk);
+            for chunk in chunks {
+                if !chunk.entries.is_empty() || !chunk.more {
+                    return Ok(chunk);
+                }
+                from = chunk.next;
             }
-            from = chunk.next;
         }
     }
 
-    /// Lets the disk work while its caller does something else.
-    pub(crate) fn begin_reading(&self, subject: &Subject, from: u64, limit: usize) -> Reading {
-        let (index, subject, path) = (Arc::clone(&self.index), subject.clone(), self.path.clone());
+    /// Visits the events of several subjects, each in its order, chunk by chunk with the number of the subject. `visit`
+    /// returns whether to read more of it.
+    pub(crate) async fn read_each(
+        &self,
+        subjects: &[Subject],
+        limit: usize,
+        mut visit: impl FnMut(usize, Chunk) -> bool,
+    ) -> Result<(), SpoolError> {
+        let first = |subject: &Subject| Wanted {
+            subject: subject.clone(),
+            from: 0,
+            limit,
+        };
+        let mut unread: VecDeque<(usize, Wanted)> =
+            subjects.iter().map(first).enumerate().collect();
+        while !unread.is_empty() {
+            let count = unread.len().min(MAX_SUBJECTS);
+            let (numbers, wanted): (Vec<usize>, Vec<Wanted>) = unread.drain(..count).unzip();
+            let reading = self.begin_reading(wanted.clone());
+            let chunks = self.finish_reading(reading).await?.into_iter();
+            for ((number, wanted), chunk) in numbers.into_iter().zip(wanted).zip(chunks).rev() {
+                let (from, more) = (chunk.next, chunk.more);
+                if visit(number, chunk) && more {
+                    unread.push_front((number, Wanted { from, ..wanted }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read the next events of several subjects, in few reads of the disk. Their bytes are bounded: the
+    /// last subjects may get nothing yet.
+    pub(crate) fn begin_reading(&self, wanted: Vec<Wanted>) -> Reading {
+        let (index, path) = (Arc::clone(&self.index), self.path.clone());
         tokio::task::spawn_blocking(move || {
-            let events = reader::events(&index, &subject, from, limit);
+            let events = reader::events_of_many(&index, &wanted);
             events.map_err(|error| SpoolError::io(&path, "reading events", &error))
         })
     }
 
-    /// Gives those that have not left by now.
-    pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Chunk, SpoolError> {
-        let mut chunk = reading.await.unwrap_or(Err(SpoolError::Closed))?;
+    /// Returns the events that have not left by now.
+    pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Vec<Chunk>, SpoolError> {
+        let mut chunks = reading.await.unwrap_or(Err(SpoolError::Closed))?;
         let delivered = self.lock_delivered();
         if !delivered.is_empty() {
             let stays = |(index, ..): &Entry<Record>| !delivered.contains_key(index);
-            chunk.entries.retain(stays);
+            for chunk in &mut chunks {
+                chunk.entries.retain(stays);
+            }
         }
-        Ok(chunk)
+        Ok(chunks)
+    }
+
+    /// The subjects with pending events, sorted by their first event on the disk.
+    pub(crate) fn subjects_in_log_order(&self) -> Vec<Subject> {
+        reader::in_log_order(&self.index, self.usage.subjects())
     }
 
     /// How long the oldest event has waited; blocking.
