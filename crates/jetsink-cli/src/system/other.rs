@@ -1,6 +1,6 @@
 //! Windows. Without stable numbers of files there is no `--follow`.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::fs::FileExt as _;
 use std::path::Path;
@@ -49,13 +49,6 @@ pub(crate) fn stdin_is_fifo() -> bool {
 /// Reads at an offset, once. The file's own offset moves.
 pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(bytes, offset)
-}
-
-/// Options for a new file. Its folder decides who can read it.
-pub(crate) fn private_file() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    options
 }
 
 /// There is no such limit.

@@ -1,9 +1,9 @@
 //! Linux, macOS and other Unix systems.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, stdin, stdout};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -60,13 +60,6 @@ pub(crate) fn stdin_is_fifo() -> bool {
 /// Reads at an offset, once; the file's own offset stays.
 pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(bytes, offset)
-}
-
-/// Options for a new file that only this user can read.
-pub(crate) fn private_file() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).create_new(true).mode(0o600);
-    options
 }
 
 /// Raises the limit of open files to the one that the system allows.
