@@ -89,33 +89,35 @@ impl<'a> SubjectQueues<'a> {
     /// Makes subjects ready that got an event. One without a queue comes first: the others may have a large
     /// backlog.
     pub(super) fn add_entered(&mut self) {
+        let mut new = Vec::new();
         for subject in self.spool.take_entered() {
-            match self.queues.get_mut(&subject) {
-                Some(queue) => {
-                    queue.has_more = true;
-                    // It may have been reconciled because nothing of it was left.
-                    if !self.spool.is_unreconciled(&subject) {
-                        self.resume(&subject);
-                    }
-                }
-                None => {
-                    self.schedule.push_front(subject.clone());
-                    let epoch = self.new_epoch();
-                    self.queues.insert(subject, SubjectQueue::new(epoch));
-                }
+            let Some(queue) = self.queues.get_mut(&subject) else {
+                new.push(subject);
+                continue;
+            };
+            queue.has_more = true;
+            // It may have been reconciled because nothing of it was left.
+            if !self.spool.is_unreconciled(&subject) {
+                self.resume(&subject);
             }
+        }
+        for subject in self.spool.in_log_order(new).into_iter().rev() {
+            self.schedule.push_front(subject.clone());
+            self.add_queue(subject);
         }
     }
 
-    /// Adds a queue for each subject in the spool that has none.
+    /// Adds all subjects in the spool, at the beginning of a run.
     pub(super) fn add_all_subjects(&mut self) {
-        for subject in self.spool.subjects_in_log_order() {
-            if !self.queues.contains_key(&subject) {
-                self.schedule.push_back(subject.clone());
-                let epoch = self.new_epoch();
-                self.queues.insert(subject, SubjectQueue::new(epoch));
-            }
+        for subject in self.spool.in_log_order(self.spool.subjects()) {
+            self.schedule.push_back(subject.clone());
+            self.add_queue(subject);
         }
+    }
+
+    fn add_queue(&mut self, subject: Subject) {
+        let epoch = self.new_epoch();
+        self.queues.insert(subject, SubjectQueue::new(epoch));
     }
 
     fn new_epoch(&mut self) -> u64 {

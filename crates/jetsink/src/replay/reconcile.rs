@@ -112,7 +112,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             false => FIRST_SUBJECTS,
             true => SUBJECTS_AT_ONCE,
         };
-        let sizes = subjects.iter().map(|subject| self.spool.waiting(subject));
+        let sizes = subjects.iter().map(|subject| self.spool.counted(subject));
         let count = together(sizes.take(most));
         subjects.truncate(count);
         Some(Due {

@@ -1,12 +1,12 @@
-//! Counts the backlog of an earlier process while new events are appended.
+//! Counts the backlog of an earlier process while new events are appended and replay begins at the oldest ones.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::error;
 
-use super::append_queue::{AppendQueue, ReplayMarker};
-use super::log::backlog::{Backlog, Counted};
+use super::append_queue::AppendQueue;
+use super::log::backlog::Backlog;
 use super::log::loss::SpoolLoss;
 use super::usage::Usage;
 
@@ -18,6 +18,8 @@ pub(super) const MAX_SCANNED_AT_ONCE: usize = 2;
 pub(super) struct Scan {
     pub(super) backlog: Backlog,
     pub(super) uncounted: u64,
+    /// Whether the events that are found may be stored: left by a process that sent, it is not known which.
+    pub(super) may_be_stored: bool,
     pub(super) usage: Arc<Usage>,
     pub(super) appends: Arc<Mutex<AppendQueue>>,
     pub(super) loss: Arc<OnceLock<SpoolLoss>>,
@@ -25,22 +27,32 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.usage));
-        let is_closed = self.is_closed;
-        let counted = self.backlog.scan(|| !is_closed.load(Ordering::Relaxed));
-        let Some(counted) = counted else { return };
-        report(&counted, &self.loss);
+        let mut counted_bytes = 0;
+        let is_closed = &self.is_closed;
+        while let Some(found) = self
+            .backlog
+            .scan_part(|| !is_closed.load(Ordering::Relaxed))
         {
-            let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
-            if appends.marker != ReplayMarker::Absent {
-                // Left by a process that sent: it is not known which.
-                for subject in counted.subjects.keys() {
-                    appends.unreconciled.insert(subject.clone(), u64::MAX);
+            counted_bytes += found.bytes();
+            self.usage.add(&found);
+            let late = {
+                // Counted and marked before replay can read it.
+                let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.may_be_stored {
+                    for subject in found.subjects.keys() {
+                        appends.unreconciled.insert(subject.clone(), u64::MAX);
+                    }
                 }
+                self.backlog.show()
+            };
+            if self.backlog.is_scanned() {
+                report(&self.backlog.loss, &self.loss);
+                self.usage.complete(counted_bytes, self.uncounted);
             }
+            self.usage.entered(found.subjects.keys().chain(&late));
         }
-        self.usage.complete(&counted, self.uncounted);
     }
 }
 
@@ -55,9 +67,9 @@ impl Drop for Ending {
     }
 }
 
-fn report(counted: &Counted, loss: &OnceLock<SpoolLoss>) {
-    if !counted.loss.is_none() {
-        error!("{}", counted.loss);
-        let _ = loss.set(counted.loss.clone());
+fn report(found: &SpoolLoss, loss: &OnceLock<SpoolLoss>) {
+    if !found.is_none() {
+        error!("{found}");
+        let _ = loss.set(found.clone());
     }
 }

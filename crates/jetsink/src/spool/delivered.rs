@@ -111,7 +111,7 @@ impl Spool {
             ..Change::default()
         };
         let mut appends = self.lock();
-        if appends.unreconciled.is_empty() {
+        if self.usage.is_complete() && appends.unreconciled.is_empty() {
             // Ours follow once that is on the disk, or they would be above events that are still there.
             let mut raised = appends.baselines.clone();
             raised.extend(acknowledged.clone());
@@ -130,7 +130,7 @@ impl Spool {
     fn raise_baselines(&self, acknowledged: Baselines, states: u64) {
         let nothing_is_leaving = self.lock_delivered().is_empty();
         let mut appends = self.lock();
-        if appends.unreconciled.is_empty() {
+        if self.usage.is_complete() && appends.unreconciled.is_empty() {
             appends.baselines.extend(acknowledged);
             // What came in since then and may be stored would have queued it again.
             let is_last = appends.states == states && appends.awaited.is_none();

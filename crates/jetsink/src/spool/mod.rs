@@ -233,14 +233,14 @@ impl Spool {
         let uncounted = backlog.bytes();
         let usage = Arc::new(Usage::new(limit_bytes, uncounted));
         let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
-        let clock = log.clock;
+        let (clock, may_be_stored) = (log.clock, log.state.replay_began);
         let appends = AppendQueue {
             next_index: log.next_index,
             unreconciled: Unreconciled::default(),
             baselines: log.state.baselines.clone().into_iter().collect(),
             states: 0,
             awaited: None,
-            marker: if log.state.replay_began {
+            marker: if may_be_stored {
                 ReplayMarker::Written
             } else {
                 ReplayMarker::Absent
@@ -266,6 +266,7 @@ impl Spool {
         scan(Scan {
             backlog,
             uncounted,
+            may_be_stored,
             usage: Arc::clone(&spool.usage),
             appends: Arc::clone(&spool.appends),
             loss: Arc::clone(&spool.loss),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::SpoolStatus;
 use super::clock::{Clock, time};
-use super::log::backlog::{Count, Counted};
+use super::log::backlog::Count;
 use super::log::disk::Disk;
 use super::log::event::NewRecord;
 use super::log::folder::Folder;
@@ -115,17 +115,14 @@ impl OfflineSpool {
     }
 
     fn over(disk: Arc<dyn Disk>, access: Access) -> Result<Self, SpoolError> {
-        let (log, backlog) = opening::open(disk, access)?;
-        let Counted {
-            subjects,
-            letters,
-            loss,
-        } = backlog.scan(|| true).unwrap_or_default();
+        let (log, mut backlog) = opening::open(disk, access)?;
+        backlog.scan();
+        let (subjects, letters) = reader::count(&log.index);
         Ok(Self {
             log: Some(log),
             subjects,
             letters,
-            loss,
+            loss: backlog.loss,
         })
     }
 

@@ -408,7 +408,7 @@ impl Worker {
         for record in &change.records {
             match (record.kind(), &record.subject) {
                 (Kind::DeadLetter, _) => self.usage.add_letter(record.size()),
-                (Kind::Event, Some(subject)) => self.usage.entered(subject),
+                (Kind::Event, Some(subject)) => self.usage.entered([subject]),
                 _ => {}
             }
         }

@@ -98,9 +98,9 @@ impl Spool {
         Ok(chunks)
     }
 
-    /// The subjects with pending events, sorted by their first event on the disk.
-    pub(crate) fn subjects_in_log_order(&self) -> Vec<Subject> {
-        reader::in_log_order(&self.index, self.usage.subjects())
+    /// Sorts subjects by their first event on the disk.
+    pub(crate) fn in_log_order(&self, subjects: Vec<Subject>) -> Vec<Subject> {
+        reader::in_log_order(&self.index, subjects)
     }
 
     /// How long the oldest event has waited; blocking.

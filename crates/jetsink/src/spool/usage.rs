@@ -30,14 +30,14 @@ pub(super) struct Usage {
     dead: Mutex<Count>,
     /// Subjects that got an event since [`take_entered`](Self::take_entered).
     entered: Mutex<HashSet<Subject>>,
-    /// Notified when an event comes in, and when the count is complete.
+    /// Notified when an event comes in, or is found.
     pub(super) came_in: Notify,
     /// Notified when the last event of a subject has left, and when the count is complete.
     pub(super) drained: Notify,
 }
 
 impl Usage {
-    /// `uncounted`: an upper bound for the bytes that [`complete`](Self::complete) will count.
+    /// `uncounted`: an upper bound for the bytes that the scan will count.
     pub(super) fn new(limit_bytes: u64, uncounted: u64) -> Self {
         Self {
             limit_bytes,
@@ -53,24 +53,22 @@ impl Usage {
         }
     }
 
-    /// Adds the contents that the scan found.
-    pub(super) fn complete(&self, counted: &Counted, uncounted: u64) {
+    /// Adds contents that the scan found. Until it ends, `uncounted` has their bytes.
+    pub(super) fn add(&self, counted: &Counted) {
         let mut subjects = self.lock_subjects();
         for (subject, count) in &counted.subjects {
-            let Count { events, bytes } = *count;
             subjects.entry(subject.clone()).or_default().add(*count);
-            self.events.fetch_add(events, Ordering::AcqRel);
-            self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+            self.events.fetch_add(count.events, Ordering::AcqRel);
         }
         drop(subjects);
         self.lock_dead().add(counted.letters);
-        self.used_bytes
-            .fetch_add(counted.letters.bytes, Ordering::AcqRel);
+    }
+
+    /// The scan has ended.
+    pub(super) fn complete(&self, counted_bytes: u64, uncounted: u64) {
+        self.used_bytes.fetch_add(counted_bytes, Ordering::AcqRel);
         self.used_bytes.fetch_sub(uncounted, Ordering::AcqRel);
         self.is_complete.store(true, Ordering::Release);
-        if !self.is_empty() {
-            self.came_in.notify_one();
-        }
         self.drained.notify_waiters();
     }
 
@@ -157,15 +155,20 @@ impl Usage {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.is_complete() && self.events.load(Ordering::Acquire) == 0
+        self.is_complete() && self.counts_none()
     }
 
-    /// How many events of a subject wait: any number, as long as they are not counted.
+    /// The number of pending events of a subject: any number, until the scan has ended.
     pub(super) fn waiting(&self, subject: &Subject) -> u64 {
-        if !self.is_complete() {
-            return u64::MAX;
+        match self.is_complete() {
+            true => self.counted(subject),
+            false => u64::MAX,
         }
-        if self.is_empty() {
+    }
+
+    /// The number of pending events of a subject, as far as they are counted.
+    pub(super) fn counted(&self, subject: &Subject) -> u64 {
+        if self.counts_none() {
             return 0;
         }
         self.lock_subjects()
@@ -173,19 +176,29 @@ impl Usage {
             .map_or(0, |usage| usage.events)
     }
 
-    /// An event of this subject is on the disk.
-    pub(super) fn entered(&self, subject: &Subject) {
+    /// Events of these subjects can be read.
+    pub(super) fn entered<'a>(&self, subjects: impl IntoIterator<Item = &'a Subject>) {
         let mut entered = lock(&self.entered);
-        if !entered.contains(subject) {
-            entered.insert(subject.clone());
+        for subject in subjects {
+            if !entered.contains(subject) {
+                entered.insert(subject.clone());
+            }
         }
+        let is_empty = entered.is_empty();
         drop(entered);
-        self.came_in.notify_one();
+        if !is_empty {
+            self.came_in.notify_one();
+        }
     }
 
     /// Takes the subjects that got an event since the last call.
     pub(super) fn take_entered(&self) -> HashSet<Subject> {
         std::mem::take(&mut lock(&self.entered))
+    }
+
+    /// Whether no pending event is counted.
+    pub(super) fn counts_none(&self) -> bool {
+        self.events.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn subjects(&self) -> Vec<Subject> {
@@ -241,9 +254,10 @@ mod tests {
         let counted = Counted {
             subjects: [(old.clone(), count(2, 600))].into(),
             letters: count(1, 100),
-            ..Counted::default()
         };
-        usage.complete(&counted, 5_000);
+        usage.add(&counted);
+        assert_eq!((usage.waiting(&old), usage.counted(&old)), (u64::MAX, 2));
+        usage.complete(counted.bytes(), 5_000);
         assert_eq!((usage.waiting(&old), usage.waiting(&new)), (2, 1));
         let totals = usage.totals();
         assert_eq!(

@@ -24,7 +24,12 @@ impl Spool {
         self.usage.waiting(subject) > 0
     }
 
-    /// How many events of `subject` wait here.
+    /// The number of pending events of `subject`, as far as they are counted.
+    pub(crate) fn counted(&self, subject: &Subject) -> u64 {
+        self.usage.counted(subject)
+    }
+
+    /// The number of pending events of `subject`: any number, until the scan has ended.
     pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
         self.usage.waiting(subject)
     }
@@ -78,9 +83,9 @@ impl Spool {
         }
     }
 
-    /// Waits until the scan has ended and an event waits.
+    /// Waits for a pending event that can be read.
     pub(crate) async fn filled(&self) {
-        while !self.usage.is_complete() || self.usage.is_empty() {
+        while self.usage.counts_none() {
             self.usage.came_in.notified().await;
         }
     }

@@ -124,7 +124,11 @@ impl Log {
             segments.map(|s| (s.id, s.range())).collect()
         };
         let state = self.state.clone();
-        let start = Start { state, older };
+        let start = Start {
+            state,
+            is_marked: self.is_marked,
+            older,
+        };
         let mut bytes = Vec::new();
         put_starts(&start, id, self.next_index, &[], &mut bytes);
         let active = Active {

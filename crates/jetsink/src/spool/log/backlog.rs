@@ -1,15 +1,14 @@
 //! The contents of an earlier process, scanned while new events are appended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use tracing::error;
 
 use super::contents::Contents;
-use super::format::{NONE, Range};
+use super::format::Range;
 use super::index::Index;
 use super::loss::SpoolLoss;
-use super::places::Places;
 use super::writer::lock;
 use crate::message::subject::Subject;
 
@@ -37,17 +36,22 @@ impl Count {
 pub(crate) struct Counted {
     pub(crate) subjects: HashMap<Subject, Count>,
     pub(crate) letters: Count,
-    pub(crate) loss: SpoolLoss,
 }
 
 /// The part of an open log that is not scanned.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     pub(super) index: Arc<Mutex<Index>>,
+    /// The newest segment first.
     pub(super) unscanned: Vec<Unscanned>,
-    pub(super) counted: Counted,
-    /// Indexes of records that others replace.
-    replaced: Vec<u64>,
+    pub(crate) loss: SpoolLoss,
+    /// Indexes of records that others replace, which have left even if no mark says so.
+    pub(super) replaced: HashSet<u64>,
+    /// Whether those are all, or the segments that the opening did not read may have more of them.
+    pub(super) knows_replaced: bool,
+    counted: Counted,
+    scanned: usize,
+    scanned_end: u64,
 }
 
 /// A segment as it was at the opening.
@@ -63,8 +67,12 @@ impl Backlog {
         Self {
             index,
             unscanned: Vec::new(),
+            loss: SpoolLoss::default(),
+            replaced: HashSet::new(),
+            knows_replaced: false,
             counted: Counted::default(),
-            replaced: Vec::new(),
+            scanned: 0,
+            scanned_end: 0,
         }
     }
 
@@ -78,35 +86,70 @@ impl Backlog {
         lock(&self.index).live_bytes()
     }
 
-    /// Scans the remaining segments, oldest first, and counts everything. `None` if `continues` ended it.
-    pub(crate) fn scan(mut self, continues: impl Fn() -> bool) -> Option<Counted> {
+    /// Scans everything at once.
+    pub(crate) fn scan(&mut self) {
+        while self.scan_part(|| true).is_some() {
+            self.show();
+        }
+    }
+
+    /// Scans the next segments, the oldest first, and returns their contents: of 1 segment, then 1, 2, 4 and so on, so
+    /// that the first events are found soon, and the parts are few. `None` if everything is scanned, or if
+    /// `continues` ended it.
+    pub(crate) fn scan_part(&mut self, continues: impl Fn() -> bool) -> Option<Counted> {
+        if self.is_scanned() && lock(&self.index).is_complete() {
+            return None;
+        }
+        self.find_replaced(&continues);
         while let Some(unscanned) = self.unscanned.pop() {
             if !continues() {
                 return None;
             }
-            match unscanned
-                .contents
-                .map_or_else(|| self.read(unscanned.range.first), Ok)
-            {
-                Ok(contents) => self.add(unscanned.range, contents),
+            let Unscanned { range, contents } = unscanned;
+            match contents.map_or_else(|| self.read(range.first), Ok) {
+                Ok(contents) => self.add(range, contents),
                 // It stays as it is, for the next opening.
                 Err(error) => {
                     error!(%error, "a segment of the spool can't be read");
-                    self.counted.loss.unreadable_files += 1;
+                    self.loss.unreadable_files += 1;
                 }
             }
-        }
-        let mut index = lock(&self.index);
-        index.complete();
-        for replaced in self.replaced {
-            if let Some((subject, bytes)) = index.replace(replaced) {
-                self.counted
-                    .of(subject.as_ref())
-                    .subtract(Count { events: 1, bytes });
+            self.scanned += 1;
+            self.scanned_end = range.end;
+            if self.scanned.is_power_of_two() {
+                break;
             }
         }
-        self.counted.subjects.retain(|_, count| count.events > 0);
-        Some(self.counted)
+        Some(std::mem::take(&mut self.counted))
+    }
+
+    /// Lets the scanned events be read. Returns the subjects of events that were appended during the scan, which
+    /// follow the last scanned ones.
+    pub(crate) fn show(&self) -> HashSet<Subject> {
+        let mut index = lock(&self.index);
+        if self.is_scanned() {
+            return index.complete();
+        }
+        index.visible_end = self.scanned_end;
+        HashSet::new()
+    }
+
+    pub(crate) fn is_scanned(&self) -> bool {
+        self.unscanned.is_empty()
+    }
+
+    /// Reads the segments for the records that others replace. A disk that takes no marks is rare.
+    fn find_replaced(&mut self, continues: impl Fn() -> bool) {
+        if std::mem::replace(&mut self.knows_replaced, true) {
+            return;
+        }
+        for Unscanned { range, .. } in self.unscanned.iter().filter(|u| u.contents.is_none()) {
+            if continues()
+                && let Ok(contents) = self.read(range.first)
+            {
+                self.replaced.extend(contents.replaced());
+            }
+        }
     }
 
     fn read(&self, first: u64) -> std::io::Result<Contents> {
@@ -122,7 +165,7 @@ impl Backlog {
     fn add(&mut self, range: Range, contents: Contents) {
         let Range { first, end, bytes } = range;
         let missing = contents.missing(first, end);
-        self.counted.loss.damaged += missing.len() as u64;
+        self.loss.damaged += missing.len() as u64;
         let mut index = lock(&self.index);
         let Some(segment) = index.segments.get_mut(&first) else {
             return;
@@ -139,6 +182,12 @@ impl Backlog {
         segment.is_scanned = true;
         for index in indexes(contents.gone).chain(missing.iter().copied()) {
             segment.set_gone(index);
+        }
+        let replaced = contents.entries.iter().map(|entry| entry.place.index);
+        for index in replaced.filter(|index| self.replaced.contains(index)) {
+            if (first..end).contains(&index) && segment.set_gone(index) {
+                segment.unmarked.push(index);
+            }
         }
         // So that they are counted once; pages may be readable again.
         if !contents.tail.is_unreadable {
@@ -158,47 +207,26 @@ impl Backlog {
         segment.live_bytes += entries.iter().map(|entry| entry.place.size).sum::<u64>();
         for entry in entries {
             self.counted.add(entry.subject.as_ref(), entry.place.size);
-            self.replaced
-                .extend(Some(entry.replaces).filter(|index| *index != NONE));
             index.insert(entry.subject, entry.place);
         }
     }
 }
 
 impl Counted {
-    fn of(&mut self, subject: Option<&Subject>) -> &mut Count {
-        let Some(subject) = subject else {
-            return &mut self.letters;
-        };
-        if !self.subjects.contains_key(subject) {
-            self.subjects.insert(subject.clone(), Count::default());
-        }
-        self.subjects.entry(subject.clone()).or_default()
-    }
-
     fn add(&mut self, subject: Option<&Subject>, bytes: u64) {
-        self.of(subject).add(Count { events: 1, bytes });
-    }
-}
-
-impl Index {
-    /// Takes away a record that another one has replaced; returns its subject and bytes if it was live.
-    fn replace(&mut self, index: u64) -> Option<(Option<Subject>, u64)> {
-        if self.is_gone(index) {
-            return None;
+        let one = Count { events: 1, bytes };
+        match subject.map(|subject| (subject, self.subjects.get_mut(subject))) {
+            None => self.letters.add(one),
+            Some((_, Some(count))) => count.add(one),
+            Some((subject, None)) => {
+                self.subjects.insert(subject.clone(), one);
+            }
         }
-        let find = |places: &Places| {
-            let place = places.from(index).next();
-            place.filter(|place| place.index == index)
-        };
-        let (subject, place) = match find(&self.letters) {
-            Some(place) => (None, place),
-            None => self.subjects.iter().find_map(|(subject, places)| {
-                find(places).map(|place| (Some(subject.clone()), place))
-            })?,
-        };
-        self.leave(index, place.size);
-        self.trim(subject.as_ref());
-        Some((subject, place.size))
+    }
+
+    /// The bytes of all.
+    pub(crate) fn bytes(&self) -> u64 {
+        let subjects = self.subjects.values().map(|count| count.bytes);
+        subjects.sum::<u64>() + self.letters.bytes
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::disk::DiskFile;
 use super::event::subject_in;
-use super::format::{HEAD, Head, Kind, MAX_INDEXES, Start, State, decode_runs};
+use super::format::{HEAD, Head, Kind, MAX_INDEXES, NONE, Start, State, decode_runs};
 use super::places::Place;
 use super::scan::{Tail, scan};
 use crate::message::subject::Subject;
@@ -133,6 +133,12 @@ impl Contents {
             next = next.max(index.saturating_add(count));
         }
         missing
+    }
+
+    /// The indexes that records here replace.
+    pub(super) fn replaced(&self) -> impl Iterator<Item = u64> {
+        let replaced = self.entries.iter().map(|entry| entry.replaces);
+        replaced.filter(|index| *index != NONE)
     }
 
     /// The bytes of events and dead letters.

@@ -17,7 +17,7 @@ use bytes::{Buf as _, BufMut as _};
 use crate::publisher::baseline::Baseline;
 
 /// The version of this layout, in each segment's start record.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The length of a record without its body.
 pub(crate) const HEAD: usize = 56;
@@ -195,6 +195,8 @@ impl State {
 pub(crate) struct Start {
     /// The state when the segment was begun.
     pub(crate) state: State,
+    /// Whether all older records that had left were marked at that moment.
+    pub(crate) is_marked: bool,
     /// The older segments of that moment, by id.
     pub(crate) older: BTreeMap<u64, Range>,
 }
@@ -225,6 +227,7 @@ impl Start {
         let mut body = Vec::new();
         body.put_u32_le(VERSION);
         self.state.encode(&mut body);
+        body.put_u8(u8::from(self.is_marked));
         for (id, range) in &self.older {
             for number in [*id, range.first, range.end, range.bytes] {
                 body.put_u64_le(number);
@@ -241,9 +244,10 @@ impl Start {
             Ok(other) => return Err(other),
             Err(_) => return Ok(None),
         }
-        let Some(state) = State::decode(&mut rest) else {
+        let (Some(state), Ok(is_marked)) = (State::decode(&mut rest), rest.try_get_u8()) else {
             return Ok(None);
         };
+        let is_marked = is_marked != 0;
         let older = rest.chunks_exact(32).map(|mut entry| {
             let id = entry.get_u64_le();
             let range = Range {
@@ -254,7 +258,11 @@ impl Start {
             (id, range)
         });
         let older = older.collect();
-        Ok(Some(Self { state, older }))
+        Ok(Some(Self {
+            state,
+            is_marked,
+            older,
+        }))
     }
 }
 

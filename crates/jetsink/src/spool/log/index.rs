@@ -1,6 +1,6 @@
 //! The log's contents as kept in memory: its segments, and where each subject's events are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::files::Files;
@@ -110,7 +110,8 @@ pub(crate) struct Index {
     pub(crate) letters: Places,
     /// Records that were appended before the scan of older segments ended: they follow those.
     late: Vec<(Option<Subject>, Place)>,
-    pub(crate) is_complete: bool,
+    /// The end of the indexes that may be read. During the scan, the others are not counted yet.
+    pub(super) visible_end: u64,
     /// How often a segment was rewritten.
     pub(super) rewrites: u64,
     /// Whether the file of a segment is being replaced: its name and the offsets may disagree.
@@ -125,7 +126,7 @@ impl Index {
             subjects: HashMap::new(),
             letters: Places::default(),
             late: Vec::new(),
-            is_complete: false,
+            visible_end: 0,
             rewrites: 0,
             is_replacing: false,
         }
@@ -160,7 +161,7 @@ impl Index {
                 }
             }
         }
-        if self.is_complete {
+        if self.is_complete() {
             self.insert(subject, place);
         } else {
             self.late.push((subject, place));
@@ -175,12 +176,20 @@ impl Index {
         }
     }
 
-    /// The scan is over.
-    pub(crate) fn complete(&mut self) {
-        self.is_complete = true;
+    /// Whether the scan is over.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.visible_end == u64::MAX
+    }
+
+    /// Ends the scan. Returns the subjects of the events that were appended meanwhile.
+    pub(super) fn complete(&mut self) -> HashSet<Subject> {
+        self.visible_end = u64::MAX;
+        let mut subjects = HashSet::new();
         for (subject, place) in std::mem::take(&mut self.late) {
+            subjects.extend(subject.clone());
             self.insert(subject, place);
         }
+        subjects
     }
 
     /// An event or dead letter of this size has left. Returns whether it was live.

@@ -66,12 +66,16 @@ impl Log {
                 index.trim(left.subject.as_ref());
             }
         }
+        self.is_marked = false;
         loop {
             let failed = self.mark_all();
             let before = failed.as_ref().map(|(first, _)| *first);
             let removed = self.remove_drained(before)?;
             match failed {
-                None => return Ok(Marked::OnDisk),
+                None => {
+                    self.is_marked = lock(&self.index).is_complete();
+                    return Ok(Marked::OnDisk);
+                }
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
                 Some((_, error)) if is_full(&error) && self.reserve.release() => {}
@@ -163,7 +167,7 @@ impl Log {
         let (drained, newest) = {
             let index = lock(&self.index);
             let newest = index.newest();
-            let is_empty = index.is_complete && index.live() == 0;
+            let is_empty = index.is_complete() && index.live() == 0;
             let is_empty = is_empty && index.segments.values().all(|segment| segment.is_scanned);
             let drained = index.segments.values().filter(|segment| {
                 // The newest has the state that holds for the others: it goes last.
@@ -224,7 +228,7 @@ impl Log {
     pub(super) fn drop_drained(&mut self, longest: u64) {
         let is_drained = {
             let index = lock(&self.index);
-            index.is_complete && index.live() == 0 && index.segments.len() == 1
+            index.is_complete() && index.live() == 0 && index.segments.len() == 1
         };
         let is_long = |active: &Active| active.tail > longest;
         if is_drained && self.active.as_ref().is_some_and(is_long) {

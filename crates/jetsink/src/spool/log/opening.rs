@@ -81,6 +81,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         ranges: HashMap::new(),
         newest: None,
         next: u64::MAX,
+        is_marked: None,
         is_lost: false,
         to_remove: Vec::new(),
         empty_newest: None,
@@ -108,6 +109,8 @@ struct Opening {
     newest: Option<Newest>,
     /// The first index of the next newer segment.
     next: u64,
+    /// Of the newest start record. Segments that it does not name are read.
+    is_marked: Option<bool>,
     /// Whether the newest segment is missing or unreadable.
     is_lost: bool,
     to_remove: Vec<String>,
@@ -152,8 +155,12 @@ impl Opening {
                 expected: u64::from(VERSION),
             });
         }
-        for (older, range) in contents.start.iter().flat_map(|start| &start.older) {
-            self.ranges.entry(*older).or_insert(range.bounded());
+        self.backlog.replaced.extend(contents.replaced());
+        if let Some(start) = &contents.start {
+            self.is_marked.get_or_insert(start.is_marked);
+            for (older, range) in &start.older {
+                self.ranges.entry(*older).or_insert(range.bounded());
+            }
         }
         match contents.first {
             Some(first) => self.insert_read(id, name, first, contents),
@@ -161,7 +168,7 @@ impl Opening {
             None if contents.tail.garbage == 0 => self.to_remove.push(name),
             None => {
                 self.is_lost = true;
-                self.backlog.counted.loss.unreadable_files += 1;
+                self.backlog.loss.unreadable_files += 1;
                 if self.writes {
                     let moved = self.disk.rename(&name, &format!("{name}.unreadable"));
                     moved.map_err(self.failed("setting an unreadable segment aside"))?;
@@ -230,7 +237,7 @@ impl Opening {
             && first < sealed_below
         {
             // The newest segment was cut to nothing, or removed.
-            let loss = &mut self.backlog.counted.loss;
+            let loss = &mut self.backlog.loss;
             loss.unreadable_files += u64::from(!self.is_lost);
             loss.damaged += sealed_below.saturating_sub(seal.first.max(end));
             self.is_lost = true;
@@ -242,7 +249,10 @@ impl Opening {
             None if is_whole => State::default(),
             _ => State::unknown(),
         };
-        self.backlog.counted.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
+        self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
+        self.backlog.knows_replaced = self.is_marked == Some(true);
+        log.is_marked = self.backlog.unscanned.is_empty()
+            || self.backlog.knows_replaced && self.backlog.replaced.is_empty();
         log.continue_at(next_number, end.max(sealed_below), state);
         if !self.writes {
             return Ok(());

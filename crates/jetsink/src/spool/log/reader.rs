@@ -147,10 +147,7 @@ pub(crate) fn oldest(index: &Mutex<Index>) -> io::Result<Option<u64>> {
 }
 
 /// Sorts subjects by the index of their first event; those without one come last.
-pub(crate) fn in_log_order(
-    index: &Mutex<Index>,
-    subjects: impl IntoIterator<Item = Subject>,
-) -> Vec<Subject> {
+pub(crate) fn in_log_order(index: &Mutex<Index>, subjects: Vec<Subject>) -> Vec<Subject> {
     let mut subjects: Vec<(u64, Subject)> = {
         let index = lock(index);
         let first = |subject: &Subject| first_of(&index, index.subjects.get(subject)?);
@@ -175,7 +172,8 @@ fn select(
     bytes: &mut u64,
 ) -> Selection {
     let (mut selected, mut next) = (Vec::new(), from);
-    for place in places.into_iter().flat_map(|places| places.from(from)) {
+    let places = places.into_iter().flat_map(|places| places.from(from));
+    for place in places.take_while(|place| place.index < index.visible_end) {
         let segment = index.segment_of(place.index);
         let Some(segment) = segment.filter(|segment| !segment.is_gone(place.index)) else {
             continue;

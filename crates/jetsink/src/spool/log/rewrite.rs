@@ -194,9 +194,10 @@ impl Copy {
         let mut bytes = Vec::new();
         let mut written = 0;
         let mut moved = Vec::new();
-        // Only the newest segment needs the state, and the ranges of others.
+        // Only the newest segment needs the state, and the marks and ranges of others.
         let start = Start {
             state: State::unknown(),
+            is_marked: false,
             older: BTreeMap::new(),
         };
         let mut has_start = false;

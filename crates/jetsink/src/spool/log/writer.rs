@@ -52,6 +52,8 @@ pub(crate) struct Log {
     pub(super) has_threads: bool,
     pub(super) preparing: Option<Preparing>,
     pub(super) rewriting: Option<Rewriting>,
+    /// Whether all records that have left are marked, or are in the newest segment, or a record there replaces them.
+    pub(super) is_marked: bool,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
@@ -80,6 +82,7 @@ impl Log {
             has_threads: access.has_threads,
             preparing: None,
             rewriting: None,
+            is_marked: true,
             is_folder_changed: false,
             stale: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! The spool as its callers see it.
 
 mod baselines;
+mod beside_the_scan;
 mod dead_letters;
 mod driver;
 mod failing_calls;
@@ -382,7 +383,7 @@ async fn format_of_another_version_is_refused() {
         error,
         SpoolError::Format {
             found: 99,
-            expected: 2,
+            expected: 3,
             ..
         }
     );

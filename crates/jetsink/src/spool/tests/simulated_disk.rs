@@ -82,6 +82,8 @@ struct State {
     syncs_hang: bool,
     /// Syncs of files that are prepared hang.
     preparing_hangs: bool,
+    /// A file whose opening hangs.
+    opening_hangs: Option<String>,
     /// A page of a file that can't be read.
     unreadable: Option<(u64, u64)>,
     open_files: usize,
@@ -187,6 +189,12 @@ impl SimulatedDisk {
     /// Lets each sync of a file that is prepared wait until this is called again with false.
     pub(crate) fn hang_preparing(&self, hang: bool) {
         self.state().preparing_hangs = hang;
+        self.0.released.notify_all();
+    }
+
+    /// Lets the opening of a file wait until this is called again without it.
+    pub(crate) fn hang_opening_of(&self, name: Option<&str>) {
+        self.state().opening_hangs = name.map(str::to_owned);
         self.0.released.notify_all();
     }
 
@@ -391,7 +399,10 @@ impl Disk for Opened {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state(Call::Read)?;
+        let mut state = self.state(Call::Read)?;
+        while state.opening_hangs.as_deref() == Some(name) {
+            state = self.disk.0.released.wait(state).unwrap();
+        }
         let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         drop(state);
         Ok(self.file(inode))

@@ -83,13 +83,21 @@ fn number_of(record: &Record) -> u64 {
 
 /// Opens the log of a disk, and reads all of it.
 pub(super) fn open(disk: &SimulatedDisk) -> Result<(Log, SpoolLoss), SpoolError> {
-    let (log, backlog) = opening::open(disk.open(), ACCESS)?;
-    let counted = backlog.scan(|| true).unwrap();
+    let (log, mut backlog) = opening::open(disk.open(), ACCESS)?;
+    let (mut events, mut letters) = (0, 0);
+    while let Some(found) = backlog.scan_part(|| true) {
+        events += found
+            .subjects
+            .values()
+            .map(|count| count.events)
+            .sum::<u64>();
+        letters += found.letters.events;
+        backlog.show();
+    }
     let found = read(&log);
-    let events: u64 = counted.subjects.values().map(|count| count.events).sum();
     assert_eq!(events, found.events.len() as u64);
-    assert_eq!(counted.letters.events, found.letters.len() as u64);
-    Ok((log, counted.loss))
+    assert_eq!(letters, found.letters.len() as u64);
+    Ok((log, backlog.loss))
 }
 
 pub(super) fn read(log: &Log) -> Found {

@@ -1,0 +1,204 @@
+//! Replay while the backlog of an earlier process is scanned, on a disk so slow that the scan stands still.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::outcome::Delivery;
+use crate::sink::Sink;
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::format::State;
+use crate::spool::log::marks::{Marked, Removed};
+use crate::spool::log::opening::{self, Access};
+use crate::spool::log::writer::Log;
+use crate::spool::queue::Writer;
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::spool::tests::{envelope, subject};
+use crate::spool::{DeadRecord, Record, Spool};
+use crate::tests::simulated_broker::Simulated;
+use crate::{SinkSettings, SpoolSettings};
+
+/// A segment for each event.
+const SMALL: Access = Access {
+    segment_bytes: Some(4_096),
+    has_threads: false,
+};
+
+const EVENTS: usize = 40;
+
+/// The events that are found before the scan gets to the segment that hangs.
+const FOUND: usize = 16;
+
+fn subject_of(number: usize) -> &'static str {
+    ["a", "b", "c"][number % 3]
+}
+
+fn record(number: usize) -> Record {
+    Record {
+        index: number as u64,
+        spooled_at: 1,
+        may_be_stored: false,
+        envelope: envelope(subject_of(number), number),
+    }
+}
+
+fn append(log: &mut Log, number: usize) {
+    let event = NewRecord::event(&record(number), None);
+    log.append(&[&event]).unwrap();
+}
+
+/// A log with events, and the indexes 0, 1, 2 and so on for them unless `state` takes one.
+fn log_with_events(disk: &SimulatedDisk, state: Option<State>) -> Log {
+    let (mut log, mut backlog) = opening::open(disk.open(), SMALL).unwrap();
+    backlog.scan();
+    for number in 0..EVENTS {
+        append(&mut log, number);
+        if let Some(state) = state.clone().filter(|_| number == 0) {
+            log.set_state(state).unwrap();
+        }
+    }
+    log
+}
+
+fn kill(disk: &SimulatedDisk, log: Log) {
+    disk.process_is_killed();
+    drop(log);
+}
+
+/// Hangs the scan behind the first segments.
+fn hang_scan(disk: &SimulatedDisk) {
+    let files = disk.files();
+    let mut segments = files.keys().filter(|name| name.ends_with(".log"));
+    disk.hang_opening_of(segments.nth(FOUND).map(String::as_str));
+}
+
+fn open(disk: &SimulatedDisk, broker: &Simulated) -> Sink<Simulated> {
+    let (log, backlog) = opening::open(disk.open(), SMALL).unwrap();
+    let spool = Spool::over(log, backlog, 1 << 30, Writer::start, |scan| {
+        std::thread::spawn(move || scan.run());
+        Ok(())
+    });
+    let settings = SpoolSettings::new("in memory").window(4).unwrap();
+    let sink_settings = SinkSettings::default();
+    Sink::over(broker.clone(), sink_settings, spool.unwrap(), settings)
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waits = async {
+        while !is_so() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), waits).await.expect(what);
+}
+
+fn stored(broker: &Simulated) -> usize {
+    broker.with(|broker| broker.stream.len())
+}
+
+/// Lets the scan go on, and checks the stream: `expected` events, each subject in its order.
+async fn ends_with(disk: &SimulatedDisk, broker: &Simulated, expected: Vec<usize>) {
+    disk.hang_opening_of(None);
+    until("all is stored", || stored(broker) >= expected.len()).await;
+    sleep(Duration::from_millis(50)).await;
+    let stream = broker.with(|broker| broker.stream.clone());
+    for of in 0..3 {
+        let ids = stream
+            .iter()
+            .filter(|(subject, ..)| subject == subject_of(of));
+        let ids: Vec<String> = ids.map(|(_, id, _)| id.clone()).collect();
+        let expected = expected
+            .iter()
+            .filter(|number| subject_of(**number) == subject_of(of));
+        let expected: Vec<String> = expected.map(|number| format!("sink.{number}")).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn replay_sends_the_oldest_events_before_the_scan_has_ended() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    hang_scan(&disk);
+    let sink = open(&disk, &broker);
+    until("what is found is sent", || stored(&broker) == FOUND).await;
+    // Any subject may have older events in the segments that are not scanned.
+    let late = sink.emit(envelope(subject_of(EVENTS), EVENTS)).await;
+    assert_eq!(late.unwrap(), Delivery::Spooled);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(stored(&broker), FOUND);
+    ends_with(&disk, &broker, (0..=EVENTS).collect()).await;
+}
+
+#[tokio::test]
+async fn events_that_the_scan_finds_late_are_looked_up_too() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, Some(State::unknown())));
+    hang_scan(&disk);
+    // All of subject "a" was sent.
+    let sent = (0..EVENTS).step_by(3);
+    broker.with(|broker| {
+        let message = |number| ("a".to_owned(), format!("sink.{number}"), String::new());
+        broker.stream.extend(sent.clone().map(message));
+    });
+    let sink = open(&disk, &broker);
+    let before = sent.clone().count();
+    let others = (0..FOUND).filter(|number| number % 3 > 0).count();
+    until("what is found is sent", || {
+        stored(&broker) >= before + others
+    })
+    .await;
+    ends_with(&disk, &broker, (0..EVENTS).collect()).await;
+    assert_eq!(sink.spool_status().unwrap().events, 0);
+}
+
+fn dead_letter(number: usize) -> NewRecord {
+    NewRecord::dead_letter(&DeadRecord {
+        record: record(number),
+        code: 1,
+        died_at: 1,
+        reason: "refused".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn event_with_a_dead_letter_is_not_sent_before_the_scan_finds_the_letter() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    let mut log = log_with_events(&disk, None);
+    // The process ends before the event is marked.
+    log.append(&[&dead_letter(0)]).unwrap();
+    kill(&disk, log);
+    hang_scan(&disk);
+    let sink = open(&disk, &broker);
+    until("what is found is sent", || stored(&broker) == FOUND - 1).await;
+    ends_with(&disk, &broker, (1..EVENTS).collect()).await;
+    let status = sink.spool_status().unwrap();
+    assert_eq!((status.events, status.dead_letters), (0, 1));
+}
+
+#[tokio::test]
+async fn event_with_a_dead_letter_is_not_sent_if_the_disk_took_no_mark() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    let mut log = log_with_events(&disk, None);
+    log.append(&[&dead_letter(0)]).unwrap();
+    let removed = Removed {
+        subject: Some(subject("a")),
+        index: 0,
+        bytes: 1,
+    };
+    disk.fail(Some(Failing {
+        from: 0,
+        fault: Fault::Device,
+        for_good: true,
+    }));
+    let marked = log.deliver(&[removed], |_| {});
+    assert!(!matches!(marked, Ok(Marked::OnDisk)));
+    disk.fail(None);
+    // The letter is in an older segment than the newest.
+    for number in EVENTS..EVENTS + 3 {
+        append(&mut log, number);
+    }
+    kill(&disk, log);
+    let _sink = open(&disk, &broker);
+    ends_with(&disk, &broker, (1..EVENTS + 3).collect()).await;
+}
