@@ -2,16 +2,21 @@
 
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::audit::arguments::Audit;
+#[cfg(unix)]
+use crate::connection::environment;
 use crate::doctor::arguments::Doctor;
 #[cfg(unix)]
 use crate::drill::arguments::Drill;
+use crate::failure::Failure;
 use crate::packaging::arguments::{Completions, ManualPages};
 use crate::publish::arguments::Publish;
 #[cfg(unix)]
 use crate::serve::arguments::Serve;
+#[cfg(unix)]
+use crate::serve::configuration;
 use crate::spool::arguments::Spool;
 use crate::stream::arguments::Stream;
 use crate::tail::arguments::Tail;
@@ -59,6 +64,54 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page, or write all of them to a folder
     Man(ManualPages),
+}
+
+impl Arguments {
+    /// The command line as clap has it, for parsing and for its pages.
+    pub(crate) fn described() -> clap::Command {
+        let command = Self::command();
+        #[cfg(unix)]
+        let command = command.mut_subcommand(SERVE, configuration::with_variables);
+        command
+    }
+
+    /// Parses the command line, and for `jetsink serve` also the environment and the configuration file. Wrong usage
+    /// and `--help` end the process.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        let command = Self::described();
+        let flags = command.clone().get_matches();
+        #[cfg(unix)]
+        if let Some((SERVE, serve)) = flags.subcommand()
+            && serve.subcommand().is_none()
+        {
+            return with_configuration(command, serve);
+        }
+        parsed(&flags)
+    }
+}
+
+#[cfg(unix)]
+const SERVE: &str = "serve";
+
+/// Parses again, with the environment and the configuration file behind the flags of `jetsink serve`.
+#[cfg(unix)]
+fn with_configuration(
+    command: clap::Command,
+    flags: &clap::ArgMatches,
+) -> Result<Arguments, Failure> {
+    let Some(serve) = command.find_subcommand(SERVE).cloned() else {
+        return parsed(&command.get_matches()); // it is a subcommand
+    };
+    let (layered, settings) = configuration::layer(serve, flags, environment)?;
+    let mut arguments = parsed(&command.mut_subcommand(SERVE, |_| layered).get_matches())?;
+    if let Command::Serve(serve) = &mut arguments.command {
+        serve.settings = settings;
+    }
+    Ok(arguments)
+}
+
+fn parsed(matches: &clap::ArgMatches) -> Result<Arguments, Failure> {
+    Arguments::from_arg_matches(matches).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,28 @@ use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _};
 /// How long a start waits for the first connection.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
+/// The flags that the `nats` command has a variable for, by their ids.
+#[cfg(unix)]
+const VARIABLES: [(&str, &str); 10] = [
+    ("server", "NATS_URL"),
+    ("context", "NATS_CONTEXT"),
+    ("user", "NATS_USER"),
+    ("password", "NATS_PASSWORD"),
+    ("token", "NATS_TOKEN"),
+    ("creds", "NATS_CREDS"),
+    ("nkey", "NATS_NKEY"),
+    ("tlscert", "NATS_CERT"),
+    ("tlskey", "NATS_KEY"),
+    ("tlsca", "NATS_CA"),
+];
+
+/// The variable of the `nats` command for one of the connection's flags.
+#[cfg(unix)]
+pub(crate) fn variable(flag: &str) -> Option<&'static str> {
+    let found = VARIABLES.iter().find(|(id, _)| *id == flag);
+    found.map(|(_, variable)| *variable)
+}
+
 /// The broker's address and the login.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {

@@ -24,24 +24,11 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
 use commands::{Arguments, Command};
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Publish(arguments) => publish::run(*arguments),
-        #[cfg(unix)]
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Spool(arguments) => spool::run(arguments),
-        Command::Stream(arguments) => stream::run(arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Audit(arguments) => audit::run(&arguments),
-        #[cfg(unix)]
-        Command::Drill(arguments) => drill::run(&arguments),
-        Command::Tail(arguments) => tail::run(&arguments),
-        Command::Completions(arguments) => packaging::completions(&arguments, Arguments::command()),
-        Command::Man(arguments) => packaging::manual_pages(&arguments, Arguments::command()),
-    };
+    let result = Arguments::read().and_then(|arguments| run(arguments.command));
     match result {
         Ok(code) => match output::output_failure() {
             None => ExitCode::from(code),
@@ -54,5 +41,24 @@ fn main() -> ExitCode {
             output::failure(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+fn run(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Publish(arguments) => publish::run(*arguments),
+        #[cfg(unix)]
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Spool(arguments) => spool::run(arguments),
+        Command::Stream(arguments) => stream::run(arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
+        #[cfg(unix)]
+        Command::Drill(arguments) => drill::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Completions(arguments) => {
+            packaging::completions(&arguments, Arguments::described())
+        }
+        Command::Man(arguments) => packaging::manual_pages(&arguments, Arguments::described()),
     }
 }

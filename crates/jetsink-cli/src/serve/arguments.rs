@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::configuration::Setting;
 use crate::connection::Connection;
 use crate::units::{parse_bytes, parse_duration};
 
@@ -17,16 +18,20 @@ Examples:
   jetsink serve token new --name ci --subject 'events.>' --file access.toml
   jetsink serve --subject events.all --listen 0.0.0.0:8443 --https-cert cert.pem \\
     --https-key key.pem --access access.toml
+  jetsink serve --config gateway.toml --check
 
   curl -i http://127.0.0.1:8080/ -H 'content-type: application/cloudevents+json' \\
     -d '{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/shop\",\"type\":\"order.placed\"}'
+
+Each setting is a flag, a variable, or a key of --config; a flag comes first, then
+the variable, then the file. Variables separate several values by commas.
 
 202 means that each event is stored, or, with --spool, synced to the local disk.
 SIGTERM and Ctrl-C end it once requests in flight have their answers; SIGHUP reads
 credentials and certificates again.
 
 Exit codes:
-  0    ended by a signal, each request was answered
+  0    ended by a signal, each request was answered; --check found no problem
   1    ended, and requests were cut off after --stop-time
   2    wrong usage: a flag, a file, an address, a spool in use";
 
@@ -34,20 +39,26 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Serve {
     #[command(subcommand)]
     pub(crate) command: Option<ServeCommand>,
 
+    /// TOML file of settings; its keys are the flags' names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Check all settings, print each with its source, and end
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// The settings that have a value, for `--check`.
+    #[arg(skip)]
+    pub(crate) settings: Vec<Setting>,
+
     /// Subject for events that are posted to `/`, such as events.{tenantId}.{type:levels}
-    #[arg(
-        long,
-        env = "JETSINK_SUBJECT",
-        value_name = "TEMPLATE",
-        required_unless_present = "route"
-    )]
+    #[arg(long, value_name = "TEMPLATE")]
     pub(crate) subject: Option<String>,
 
     /// Another path with its subject; can be repeated
@@ -74,15 +85,15 @@ pub(crate) struct Serve {
     pub(crate) unix_mode: u32,
 
     /// Certificate chain for HTTPS on the TCP addresses, PEM
-    #[arg(long, value_name = "FILE", requires = "https_key")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) https_cert: Option<PathBuf>,
 
     /// Key of --https-cert, PEM
-    #[arg(long, value_name = "FILE", requires = "https_cert")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) https_key: Option<PathBuf>,
 
     /// Authorities that issue client certificates, PEM
-    #[arg(long, value_name = "FILE", requires = "https_cert")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) https_client_ca: Option<PathBuf>,
 
     /// File of credentials: tokens, certificates, users; without it every sender is accepted
@@ -118,15 +129,15 @@ pub(crate) struct Serve {
     pub(crate) spool: Option<PathBuf>,
 
     /// Maximum bytes of events in the spool, such as 512MiB [default: 1 GiB or half of the free disk space]
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) spool_limit: Option<u64>,
 
     /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) spool_max_age: Option<Duration>,
 
     /// Time to wait at the start for a process that still has the spool
-    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration, requires = "spool")]
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) spool_wait: Duration,
 
     /// Serve /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9464
@@ -246,6 +257,16 @@ pub(crate) enum Policy {
     Refuse,
     /// percent-encode the id
     Encode,
+}
+
+impl Serve {
+    /// The TCP addresses, with the default one if there is no other listener.
+    pub(crate) fn addresses(&self, has_listener: bool) -> Vec<SocketAddr> {
+        match self.listen.is_empty() && !has_listener {
+            true => vec![([127, 0, 0, 1], 8080).into()],
+            false => self.listen.clone(),
+        }
+    }
 }
 
 fn parse_mode(text: &str) -> Result<u32, String> {

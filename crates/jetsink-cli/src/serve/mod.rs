@@ -1,6 +1,8 @@
 //! `jetsink serve`: the HTTP gateway of `jetsink-serve` as a service.
 
 pub(crate) mod arguments;
+mod check;
+pub(crate) mod configuration;
 mod settings;
 mod token;
 
@@ -19,6 +21,7 @@ use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output;
 use crate::recorder;
+use crate::runtime::runtime;
 use arguments::{Serve, ServeCommand, TokenCommand};
 use settings::Settings;
 
@@ -34,6 +37,9 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
     }
     output::start_log(arguments.verbose, false);
     let settings = Settings::resolve(arguments, environment)?;
+    if arguments.check {
+        return runtime()?.block_on(check::check(arguments, settings));
+    }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
         builder.worker_threads(threads.into());
@@ -129,11 +135,7 @@ async fn listeners(arguments: &Serve, settings: &Settings) -> Result<Vec<Listene
     for path in &arguments.listen_unix {
         listeners.push(Listener::unix(path, arguments.unix_mode).await?);
     }
-    let mut addresses = arguments.listen.clone();
-    if addresses.is_empty() && listeners.is_empty() {
-        addresses.push(([127, 0, 0, 1], 8080).into());
-    }
-    for address in addresses {
+    for address in arguments.addresses(!listeners.is_empty()) {
         listeners.push(Listener::tcp(address, settings.tls.clone()).await?);
     }
     Ok(listeners)

@@ -39,7 +39,8 @@ impl Settings {
                 key,
                 arguments.https_client_ca.clone(),
             )?),
-            _ => None,
+            (None, None) if arguments.https_client_ca.is_none() => None,
+            _ => return Err(usage("HTTPS needs --https-cert and --https-key")),
         };
         Ok(Self {
             connect: connect.start_disconnected(),
@@ -54,6 +55,10 @@ impl Settings {
     }
 }
 
+fn usage(text: &str) -> Failure {
+    Failure::Usage(text.to_owned())
+}
+
 /// The sink's own result should come before the gateway's deadline.
 fn sink_deadline(deadline: Duration) -> Duration {
     deadline - deadline / 8
@@ -61,7 +66,13 @@ fn sink_deadline(deadline: Duration) -> Duration {
 
 fn spool(arguments: &Serve) -> Result<Option<SpoolSettings>, Failure> {
     let Some(folder) = &arguments.spool else {
-        return Ok(None);
+        let has_limits = arguments.spool_limit.is_some()
+            || arguments.spool_max_age.is_some()
+            || !arguments.spool_wait.is_zero();
+        return match has_limits {
+            true => Err(usage("limits of a spool need its folder: --spool")),
+            false => Ok(None),
+        };
     };
     let mut spool = SpoolSettings::new(folder);
     if let Some(limit) = arguments.spool_limit {
@@ -88,6 +99,10 @@ fn routes(arguments: &Serve) -> Result<Vec<Route>, Failure> {
             .parse()
             .map_err(|error| Failure::Usage(format!("--route {path}: {error}")))?;
         routes.push(Route::new(path, template)?);
+    }
+    if routes.is_empty() {
+        let text = "no subject for events: give --subject or --route, or one of them in --config";
+        return Err(usage(text));
     }
     Ok(routes)
 }

@@ -537,3 +537,82 @@ async fn command_line_of_the_unit_accepts_events() {
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.code(), Some(0));
 }
+
+#[tokio::test]
+async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    let text = format!(
+        "subject = \"events.wrong\"\nserver = {:?}\nlisten = [\"127.0.0.1:0\"]\nroute = [\"/orders=events.orders\"]\n",
+        server.url()
+    );
+    std::fs::write(&config, &text).unwrap();
+    let with = |flags: &[&str]| {
+        let flags = [&["--config", as_text(&config)], flags].concat();
+        let mut command = command("serve", &flags);
+        command.env("JETSINK_SUBJECT", "events.right");
+        command
+    };
+    let checked = with(&["--check"]).output().unwrap();
+    assert_code(&checked, 0);
+    let shown = String::from_utf8(checked.stdout).unwrap();
+    assert!(
+        shown.contains("subject = \"events.right\"  # JETSINK_SUBJECT"),
+        "{shown}"
+    );
+    let mut gateway = Gateway::of(with(&[]));
+    let address = gateway.line("listening on http://");
+    assert_eq!(post(&address, "/", &event(1)).0, 202);
+    assert_eq!(post(&address, "/orders", &event(2)).0, 202);
+    let there = there(&server).await;
+    let subjects: Vec<&str> = there
+        .iter()
+        .map(|message| message.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["events.right", "events.orders"]);
+    for (line, reason) in [
+        (
+            "max_body = 1",
+            ":5: unknown key \"max_body\"; did you mean \"max-body\"?",
+        ),
+        (
+            "allow-host = [\"a\"]\nlisten-unix = 1\naccess = \"/no/such\"",
+            "--access: /no/such",
+        ),
+        (
+            "spool-limit = \"1MiB\"",
+            "limits of a spool need its folder",
+        ),
+        (
+            "https-cert = \"cert.pem\"",
+            "HTTPS needs --https-cert and --https-key",
+        ),
+        ("creds = \"/no/such\"", "/no/such"),
+        ("stream = \"a.b\"", "expected stream"),
+    ] {
+        std::fs::write(&config, format!("{text}{line}\n")).unwrap();
+        let refused = with(&["--check"]).output().unwrap();
+        assert_code(&refused, 2);
+        assert!(
+            stderr(&refused).contains(reason),
+            "{line}: {}",
+            stderr(&refused)
+        );
+    }
+    std::fs::write(&config, text.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
+    let refused = with(&["--check"]).output().unwrap();
+    assert_code(&refused, 2);
+    assert!(
+        stderr(&refused).contains("not a loopback address"),
+        "{}",
+        stderr(&refused)
+    );
+    let nothing = command("serve", &["--check"]).output().unwrap();
+    assert_code(&nothing, 2);
+    assert!(
+        stderr(&nothing).contains("no subject for events"),
+        "{}",
+        stderr(&nothing)
+    );
+}

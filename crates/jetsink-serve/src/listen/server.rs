@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::connection::{Connection, Open};
 use super::{Answer, Client, TlsSettings, unix};
+use crate::access::Access;
 use crate::gateway::Gateway;
 use crate::meters::Meters;
 
@@ -226,6 +227,28 @@ impl ServerSettings {
         self.anonymous = true;
         self
     }
+
+    /// Checks that events are protected on this address, as [`Server::new`] does for each listener.
+    ///
+    /// # Errors
+    /// [`ListenError::Plaintext`] and [`ListenError::Anonymous`] off loopback, unless the settings allow it.
+    pub fn check(
+        &self,
+        address: SocketAddr,
+        has_tls: bool,
+        access: &Access,
+    ) -> Result<(), ListenError> {
+        if address.ip().is_loopback() {
+            return Ok(());
+        }
+        if !has_tls && !self.plaintext {
+            return Err(ListenError::Plaintext(address));
+        }
+        if !access.is_required() && !self.anonymous {
+            return Err(ListenError::Anonymous(address));
+        }
+        Ok(())
+    }
 }
 
 /// The listeners of a gateway.
@@ -246,18 +269,10 @@ impl Server {
         settings: ServerSettings,
     ) -> Result<Self, ListenError> {
         for listener in &listeners {
-            let Some(address) = listener
-                .address()
-                .filter(|address| !address.ip().is_loopback())
-            else {
+            let Some(address) = listener.address() else {
                 continue;
             };
-            if listener.tls().is_none() && !settings.plaintext {
-                return Err(ListenError::Plaintext(address));
-            }
-            if !gateway.access().is_required() && !settings.anonymous {
-                return Err(ListenError::Anonymous(address));
-            }
+            settings.check(address, listener.tls().is_some(), gateway.access())?;
         }
         Ok(Self {
             listeners,

@@ -1,0 +1,256 @@
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+use crate::commands::Arguments;
+
+/// `jetsink serve` as the command has it.
+fn serve() -> Command {
+    let command = Arguments::described();
+    command.find_subcommand("serve").unwrap().clone()
+}
+
+/// A valid value of a setting, other than its default.
+fn sample(key: &str) -> &'static str {
+    match key {
+        "subject" => "events.{tenantId}",
+        "route" => "/orders=shop.orders",
+        "listen" | "admin-listen" => "127.0.0.1:9999",
+        "unix-mode" => "660",
+        "mode" => "binary",
+        "tenant-policy" => "encode",
+        "deadline" | "spool-max-age" | "spool-wait" | "drain-delay" | "stop-time"
+        | "header-time" | "body-time" => "7s",
+        "spool-limit" | "max-body" | "max-decompressed" | "max-bytes" | "max-headers" => "2MiB",
+        "max-batch" | "max-requests" | "max-connections" | "identities" | "threads" => "7",
+        "verbose" => "2",
+        _ => "text",
+    }
+}
+
+fn file(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// The values by key, as the gateway gets them, with each setting's source.
+fn resolved(
+    flags: &[&str],
+    variables: &[(&str, &str)],
+    config: &NamedTempFile,
+) -> Result<(HashMap<String, Vec<String>>, Vec<Setting>), String> {
+    let mut words = vec!["serve", "--config", config.path().to_str().unwrap()];
+    words.extend(flags);
+    let matches = serve().try_get_matches_from(&words).unwrap();
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let (layered, settings) =
+        layer(serve(), &matches, variable).map_err(|failure| failure.to_string())?;
+    let matches = layered.try_get_matches_from(&words).unwrap();
+    let text = |value: &OsString| value.to_str().unwrap().to_owned();
+    let command = serve();
+    let values = command.get_arguments().filter_map(key).map(|key| {
+        let raw = matches.get_raw(&key.replace('-', "_"));
+        let raw = raw.map(|values| values.map(|value| text(&value.to_owned())).collect());
+        (key.to_owned(), raw.unwrap_or_default())
+    });
+    let values = values.collect();
+    Ok((values, settings))
+}
+
+fn error(variables: &[(&str, &str)], config: &str) -> String {
+    let config = file(config);
+    let path = config.path().to_str().unwrap().to_owned();
+    let error = resolved(&[], variables, &config).unwrap_err();
+    error.replace(&path, "FILE")
+}
+
+#[test]
+fn each_flag_has_a_variable_and_a_key() {
+    let command = serve();
+    let mut seen = 0;
+    for arg in command.get_arguments().filter(|arg| key(arg).is_some()) {
+        let (key, id) = (key(arg).unwrap(), arg.get_id().as_str());
+        let name = variable(arg).unwrap();
+        let help = arg.get_help().unwrap().to_string();
+        assert!(help.contains(&format!("[env: {name}]")), "{key}: {help}");
+        let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+        let (value, toml) = match is_switch {
+            true => ("true", "true".to_owned()),
+            false => (sample(key), format!("{:?}", sample(key))),
+        };
+        let config = file(&format!("{key} = {toml}\n"));
+        // It may have a password.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(config.path(), mode).unwrap();
+        let (values, settings) = resolved(&[], &[], &config).unwrap();
+        assert_eq!(values[key], [value], "{key} in the file");
+        let source = |settings: &[Setting]| {
+            let found = settings.iter().find(|setting| setting.key == key);
+            found.unwrap_or_else(|| panic!("{key}")).source.clone()
+        };
+        let path = config.path().to_owned();
+        assert_eq!(source(&settings), Source::File { path, line: 1 });
+        let (values, settings) = resolved(&[], &[(&name, value)], &file("")).unwrap();
+        assert_eq!(values[key], [value], "{name} for {id}");
+        assert_eq!(source(&settings), Source::Variable(name));
+        seen += 1;
+    }
+    assert!(seen > 40, "{seen}");
+    for action in command.get_arguments().filter(|arg| key(arg).is_none()) {
+        let flag = action.get_long().unwrap();
+        assert!(ACTIONS.contains(&flag) || flag == CONFIG, "{flag}");
+    }
+}
+
+#[test]
+fn flag_precedes_variable_and_variable_precedes_file() {
+    let config =
+        file("deadline = \"1s\"\nmax-batch = 5\nlisten = [\"127.0.0.1:1\"]\nmode = \"binary\"");
+    let variables = [
+        ("JETSINK_DEADLINE", "2s"),
+        ("JETSINK_LISTEN", "127.0.0.1:2, 127.0.0.1:3"),
+        ("JETSINK_MODE", ""),
+    ];
+    let (values, settings) = resolved(&["--deadline", "3s"], &variables, &config).unwrap();
+    assert_eq!(values["deadline"], ["3s"]);
+    assert_eq!(values["listen"], ["127.0.0.1:2", "127.0.0.1:3"]);
+    assert_eq!(values["max-batch"], ["5"]);
+    assert_eq!(
+        values["mode"],
+        ["binary"],
+        "an empty variable counts as unset"
+    );
+    assert_eq!(values["stop-time"], ["10s"]);
+    let shown: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let path = config.path().display();
+    for line in [
+        "deadline = \"3s\"  # flag".to_owned(),
+        "listen = [\"127.0.0.1:2\", \"127.0.0.1:3\"]  # JETSINK_LISTEN".to_owned(),
+        format!("max-batch = \"5\"  # {path}:2"),
+        "stop-time = \"10s\"  # default".to_owned(),
+        "allow-plaintext = false  # default".to_owned(),
+    ] {
+        assert!(shown.contains(&line), "{line}: {shown:#?}");
+    }
+    let again = file(&shown.join("\n"));
+    assert_eq!(
+        resolved(&[], &[], &again).unwrap().0,
+        values,
+        "it is a file itself"
+    );
+}
+
+#[test]
+fn unknown_key_is_an_error_with_a_suggestion() {
+    for (line, reason) in [
+        (
+            "max_body = 1",
+            "unknown key \"max_body\"; did you mean \"max-body\"?",
+        ),
+        (
+            "Listen = 1",
+            "unknown key \"Listen\"; did you mean \"listen\"?",
+        ),
+        (
+            "deadlien = 1",
+            "unknown key \"deadlien\"; did you mean \"deadline\"?",
+        ),
+        (
+            "subjects = 1",
+            "unknown key \"subjects\"; did you mean \"subject\"?",
+        ),
+        (
+            "zzz = 1",
+            "unknown key \"zzz\"; the keys are the flags of jetsink serve --help",
+        ),
+        (
+            "check = true",
+            "unknown key \"check\"; the keys are the flags of jetsink serve --help",
+        ),
+        (
+            "[limits]",
+            "unknown table \"limits\"; the keys have no tables, write them at the top",
+        ),
+    ] {
+        assert_eq!(
+            error(&[], &format!("\n{line}")),
+            format!("FILE:2: {reason}")
+        );
+    }
+}
+
+#[test]
+fn wrong_value_names_its_place() {
+    for (line, reason) in [
+        (
+            "deadline = 3",
+            "deadline: \"3\" is no time; write it like 500ms, 2s, 1m, 1h or 3d",
+        ),
+        (
+            "mode = \"text\"",
+            "mode: \"text\" is not one of as-received, structured, binary",
+        ),
+        (
+            "listen = [\"here\"]",
+            "listen: \"here\": invalid socket address syntax",
+        ),
+        ("threads = 0", "threads: \"0\": 0 is not in 1..=1024"),
+        (
+            "allow-plaintext = \"yes\"",
+            "allow-plaintext: it must be true or false",
+        ),
+        ("spool = true", "spool: it takes a text or a number"),
+        ("spool = [\"a\", \"b\"]", "spool: it takes one value"),
+        (
+            "unix-mode = 0o660",
+            "unix-mode: it takes a text or a decimal number",
+        ),
+        ("verbose = \"much\"", "verbose: \"much\" is no number"),
+    ] {
+        assert_eq!(
+            error(&[], &format!("\n{line}")),
+            format!("FILE:2: {reason}")
+        );
+    }
+    assert!(error(&[], "a = ").starts_with("FILE:1: "), "not TOML");
+    let reason = error(&[("JETSINK_DEADLINE", "3")], "");
+    assert!(
+        reason.starts_with("JETSINK_DEADLINE: \"3\" is no time"),
+        "{reason}"
+    );
+    let reason = error(&[("JETSINK_ALLOW_PLAINTEXT", "maybe")], "");
+    assert_eq!(
+        reason,
+        "JETSINK_ALLOW_PLAINTEXT: \"maybe\" is neither true nor false"
+    );
+}
+
+#[test]
+fn file_with_a_secret_must_be_private_and_the_secret_is_not_shown() {
+    let config = file("password = \"s3cret\"\nuser = \"me\"");
+    let with_mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(config.path(), mode).unwrap();
+        resolved(&[], &[], &config)
+    };
+    let refused = with_mode(0o644).unwrap_err();
+    assert!(
+        refused.contains("has a password and other users can read it"),
+        "{refused}"
+    );
+    let (_, settings) = with_mode(0o640).unwrap();
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let (_, settings) = resolved(&[], &[("NATS_TOKEN", "s3cret")], &file("")).unwrap();
+    let shown: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    assert!(
+        shown.contains(&"# token is set by NATS_TOKEN".to_owned()),
+        "{shown:?}"
+    );
+}
