@@ -102,6 +102,13 @@ impl NatsPublisher {
         self.shared.connect_error()
     }
 
+    /// Returns the version of the connected server; `None` without a connection.
+    #[must_use]
+    pub fn server_version(&self) -> Option<String> {
+        let session = self.shared.session()?;
+        Some(session.client.server_info().version)
+    }
+
     /// Returns the number of publishes that wait for an answer.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -10,6 +10,7 @@ pub(crate) mod status;
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct Sink<P> {
     /// The spool's setting.
     when_unconfirmed: Option<WhenUnconfirmed>,
     in_flight: InFlight,
+    /// The age of the oldest pending event in milliseconds, as the reporter last saw it.
+    oldest_age: Arc<AtomicU64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -93,6 +96,7 @@ impl<P: Publisher> Sink<P> {
             spool: spool.map(Arc::new),
             when_unconfirmed: None,
             in_flight: InFlight::default(),
+            oldest_age: Arc::default(),
             tasks: Mutex::new(follower.into_iter().collect()),
         }
     }
@@ -208,6 +212,14 @@ impl<P: Publisher> Sink<P> {
         self.spool.as_ref().map(|spool| spool.status())
     }
 
+    /// The age of the oldest pending event in the spool; `None` without a spool or a pending event. Up to a second
+    /// old, and older in a spool of very many subjects.
+    #[must_use]
+    pub fn oldest_spooled_age(&self) -> Option<Duration> {
+        let pending = self.spool_status()?.events > 0;
+        pending.then(|| Duration::from_millis(self.oldest_age.load(Ordering::Relaxed)))
+    }
+
     /// The damage that was found when the spool was opened; `None` without any.
     #[must_use]
     pub fn spool_loss(&self) -> Option<&SpoolLoss> {
@@ -278,7 +290,11 @@ impl<P: Publisher + 'static> Sink<P> {
         sink.when_unconfirmed = Some(spool.choice_when_unconfirmed());
         if let Some(open) = &sink.spool {
             let replay = replay(Arc::clone(&sink.direct), Arc::clone(open), spool);
-            let report = report(Arc::clone(&sink.direct), Arc::clone(open));
+            let report = report(
+                Arc::clone(&sink.direct),
+                Arc::clone(open),
+                Arc::clone(&sink.oldest_age),
+            );
             sink.tasks()
                 .extend([tokio::spawn(replay), tokio::spawn(report)]);
         }
