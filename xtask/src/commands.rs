@@ -7,8 +7,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::process::root;
 use crate::{
-    alerts, book, checks, clients, dashboard, demo, growth, instructions, lowest_versions, mutants,
-    packages, supervisor, systems, test, tls_providers, trials, versions,
+    alerts, book, checks, clients, dashboard, demo, gateway, growth, instructions, lowest_versions,
+    mutants, packages, supervisor, systems, test, tls_providers, trials, versions,
 };
 
 /// The project's own commands
@@ -38,7 +38,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "versions",
         ],
     ),
-    ("Other projects' programs", &["supervisor", "clients"]),
+    (
+        "Other projects' programs",
+        &["supervisor", "clients", "gateway"],
+    ),
     ("Search for failures", &["trials", "mutants"]),
     (
         "Pictures and packages",
@@ -186,6 +189,20 @@ Examples:
         only: Option<ClientsCommand>,
     },
 
+    /// Check the gateway's status page in a browser, and its OpenAPI documents
+    #[command(after_help = "\
+Playwright and schemathesis come from PyPI; chromium from the variable CHROMIUM,
+else PATH, else Debian, where it is installed.
+
+Examples:
+  cargo xtask gateway
+  cargo xtask gateway page      # leaves pictures in target/status-page
+  cargo xtask gateway openapi")]
+    Gateway {
+        #[command(subcommand)]
+        only: Option<GatewayCommand>,
+    },
+
     /// Try to break the promise: random histories, faults, crashes and planted bugs
     #[command(after_help = "\
 Without options it runs everything in about an hour, after a release build
@@ -256,6 +273,16 @@ Example: cargo xtask clients languages")]
     Languages,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewayCommand {
+    /// Load the status page before, during and after an outage
+    #[command(after_help = "Example: cargo xtask gateway page")]
+    Page,
+    /// Compare answers with the OpenAPI documents
+    #[command(after_help = "Example: cargo xtask gateway openapi")]
+    Openapi,
+}
+
 /// Reads the command line. Exits with 2 after wrong usage.
 pub(crate) fn parse() -> Command {
     let matches = command().get_matches();
@@ -308,6 +335,15 @@ impl Command {
             Self::Clients {
                 only: Some(ClientsCommand::Languages),
             } => clients::languages::run().await,
+            Self::Gateway { only } => {
+                if !matches!(only, Some(GatewayCommand::Openapi)) {
+                    gateway::page()?;
+                }
+                if !matches!(only, Some(GatewayCommand::Page)) {
+                    gateway::openapi()?;
+                }
+                Ok(())
+            }
             Self::Trials(arguments) => trials::run(&arguments),
             Self::Mutants(arguments) => mutants::run(&arguments),
             Self::Dashboard { file } => {

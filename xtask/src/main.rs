@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod dashboard;
 mod demo;
+mod gateway;
 mod growth;
 mod instructions;
 mod lowest_versions;

@@ -1,21 +1,28 @@
-//! The pages for operators: `/metrics`, `/healthz`, `/readyz`. Serve them on an address of their own.
+//! The pages for operators: `/status`, `/metrics`, `/healthz`, `/readyz`. Serve them on an address of their own.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Request, Response, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::response::{Html, IntoResponse as _};
 use axum::routing::get;
 use hyper::body::Incoming;
 use jetsink::Publisher;
+use tokio::time::Instant;
 use tower_service::Service as _;
 
 use crate::access::host;
 use crate::gateway::{Gateway, Readiness};
 use crate::listen::{Answer, Client, Listener, serve_pages};
 use crate::meters::Meters;
+use crate::status::{self, Snapshot};
+
+/// The text of pages that need the gateway.
+const STARTING: &str = "starting; the spool is not open yet\n";
 
 /// The pages for operators. Clones share the gateway.
 ///
@@ -34,14 +41,21 @@ use crate::meters::Meters;
 ///         async move { pages.serve(listener).await }
 ///     });
 ///     // Later, once there is a gateway:
-///     pages.show(gateway);
+///     let of_broker = gateway.clone();
+///     pages.show(gateway, move || of_broker.sink().publisher().server_version());
 ///     Ok(())
 /// }
 /// ```
 pub struct AdminPages<P> {
     router: Router,
     hosts: Arc<[String]>,
-    gateway: Arc<OnceLock<Gateway<P>>>,
+    shown: Arc<OnceLock<Shown<P>>>,
+}
+
+/// The gateway that the pages are about.
+struct Shown<P> {
+    gateway: Gateway<P>,
+    broker_version: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl<P> Clone for AdminPages<P> {
@@ -49,7 +63,7 @@ impl<P> Clone for AdminPages<P> {
         Self {
             router: self.router.clone(),
             hosts: Arc::clone(&self.hosts),
-            gateway: Arc::clone(&self.gateway),
+            shown: Arc::clone(&self.shown),
         }
     }
 }
@@ -60,8 +74,13 @@ impl<P: Publisher + 'static> AdminPages<P> {
     #[must_use]
     pub fn new(hosts: Vec<String>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
         let metrics = Arc::new(metrics);
-        let gateway = Arc::new(OnceLock::new());
-        let of_ready = Arc::clone(&gateway);
+        let shown: Arc<OnceLock<Shown<P>>> = Arc::new(OnceLock::new());
+        let of_ready = Arc::clone(&shown);
+        let snapshot = {
+            let shown = Arc::clone(&shown);
+            Arc::new(move || shown.get().map(Shown::snapshot))
+        };
+        let for_programs = Arc::clone(&snapshot);
         let router = Router::new()
             .route(
                 "/metrics",
@@ -80,21 +99,43 @@ impl<P: Publisher + 'static> AdminPages<P> {
                     let (code, text) = ready(of_ready.get());
                     async move { page(code, text) }
                 }),
+            )
+            .route(
+                "/status",
+                get(move || {
+                    let snapshot = snapshot();
+                    async move { snapshot.as_ref().map_or_else(starting, status_page) }
+                }),
+            )
+            .route(
+                "/status.json",
+                get(move || {
+                    let snapshot = for_programs();
+                    async move { snapshot.as_ref().map_or_else(starting, status_json) }
+                }),
             );
         Self {
             router,
             hosts: hosts.into(),
-            gateway,
+            shown,
         }
     }
 
-    /// Shows this gateway from now on. A second call changes nothing.
-    pub fn show(&self, gateway: Gateway<P>) {
-        let _ = self.gateway.set(gateway);
+    /// Shows this gateway from now on, with the broker's version from `broker_version`. A second call changes nothing.
+    pub fn show(
+        &self,
+        gateway: Gateway<P>,
+        broker_version: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) {
+        let _ = self.shown.set(Shown {
+            gateway,
+            broker_version: Box::new(broker_version),
+        });
     }
 
     /// The router of the pages. `/healthz` depends on nothing: a restart would not repair a broker. `/readyz` answers
-    /// 503 as [`Gateway::readiness`] says, with the sink's status as text.
+    /// 503 as [`Gateway::readiness`] says, with the sink's status as text. `/status` is a page for a browser;
+    /// `/status.json` has the same for programs.
     #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
@@ -124,10 +165,15 @@ impl<P: Publisher + 'static> Answer for AdminPages<P> {
     }
 }
 
-fn ready<P: Publisher + 'static>(gateway: Option<&Gateway<P>>) -> (StatusCode, String) {
-    let Some(gateway) = gateway else {
-        let text = "starting; the spool is not open yet\n".to_owned();
-        return (StatusCode::SERVICE_UNAVAILABLE, text);
+impl<P: Publisher + 'static> Shown<P> {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.gateway, (self.broker_version)(), Instant::now())
+    }
+}
+
+fn ready<P: Publisher + 'static>(shown: Option<&Shown<P>>) -> (StatusCode, String) {
+    let Some(Shown { gateway, .. }) = shown else {
+        return (StatusCode::SERVICE_UNAVAILABLE, STARTING.to_owned());
     };
     let readiness = gateway.readiness();
     let code = match readiness {
@@ -135,6 +181,30 @@ fn ready<P: Publisher + 'static>(gateway: Option<&Gateway<P>>) -> (StatusCode, S
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, format!("{readiness}; {}\n", gateway.sink().status()))
+}
+
+fn starting() -> Response<Body> {
+    page(StatusCode::SERVICE_UNAVAILABLE, STARTING.to_owned())
+}
+
+fn status_json(snapshot: &Snapshot) -> Response<Body> {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    // A snapshot has only strings, numbers and lists.
+    let json = serde_json::to_string(snapshot).unwrap_or_default();
+    (headers, json).into_response()
+}
+
+fn status_page(snapshot: &Snapshot) -> Response<Body> {
+    let headers = [
+        (CONTENT_SECURITY_POLICY, status::POLICY.as_str()),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(status::html(snapshot))).into_response()
 }
 
 fn page(code: StatusCode, text: String) -> Response<Body> {

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-// Layers, from the top: admin and listen; gateway and request; deliver and identity, intake and access; protocol and answer;
-// meters, settings and file_state serve several.
+// Layers, from the top: admin and listen; status; gateway and request; deliver and identity, intake and access; protocol and
+// answer; meters, settings and file_state serve several.
 mod access;
 mod admin;
 mod answer;
@@ -16,6 +16,7 @@ mod protocol;
 mod reload;
 mod request;
 mod settings;
+mod status;
 
 pub use access::token::NewToken;
 pub use access::{Access, AccessError};

@@ -1,4 +1,4 @@
-//! Metrics of the gateway. Every label value is a constant: none by subject, tenant or path.
+//! Metrics of the gateway, and the counts of the status page. Every label value is a constant: none by subject, tenant or path.
 
 use std::time::Duration;
 
@@ -7,7 +7,10 @@ use metrics::{
     gauge, histogram,
 };
 
-use crate::answer::problem::Kind;
+use tokio::time::Instant;
+
+use crate::answer::problem::{Kind, Problem};
+use crate::status::History;
 
 const REQUESTS: &str = "jetsink_serve_requests_total";
 const SECONDS: &str = "jetsink_serve_request_duration_seconds";
@@ -30,6 +33,7 @@ pub(crate) struct Meters {
     repeats: Counter,
     forgotten: Counter,
     connections: Gauge,
+    pub(crate) history: History,
 }
 
 impl Meters {
@@ -65,22 +69,27 @@ impl Meters {
             repeats: counter!(REPEATS),
             forgotten: counter!(FORGOTTEN),
             connections: gauge!(CONNECTIONS),
+            history: History::new(Instant::now()),
         }
     }
 
     pub(crate) fn accepted(&self, events: usize) {
         self.accepted.increment(1);
         self.events.increment(events as u64);
+        self.history.accepted(events as u64);
     }
 
-    pub(crate) fn problem(&self, kind: Kind) {
-        if let Some(at) = Kind::ALL.iter().position(|other| *other == kind) {
+    pub(crate) fn problem(&self, problem: &Problem) {
+        let kinds = || Kind::ALL.iter();
+        if let Some(at) = kinds().position(|kind| *kind == problem.kind()) {
             self.problems[at].increment(1);
+            self.history.refused(at, problem, Instant::now());
         }
     }
 
     pub(crate) fn abandoned(&self) {
         self.abandoned.increment(1);
+        self.history.abandoned();
     }
 
     pub(crate) fn options(&self) {
@@ -89,6 +98,7 @@ impl Meters {
 
     pub(crate) fn took(&self, time: Duration) {
         self.seconds.record(time.as_secs_f64());
+        self.history.took(time);
     }
 
     pub(crate) fn repeat(&self) {

@@ -67,6 +67,7 @@ impl<P: Publisher + 'static> Inner<P> {
             started: Instant::now(),
             is_answered: false,
         };
+        self.meters.history.tick(answering.started);
         let (parts, body) = request.into_parts();
         let response = match self.take(&self.routes[route], client, &parts, body).await {
             Ok(response) => response,
@@ -81,7 +82,7 @@ impl<P: Publisher + 'static> Inner<P> {
         problem: &Problem,
         events: &[EventReport<'_>],
     ) -> Response<Body> {
-        self.meters.problem(problem.kind());
+        self.meters.problem(problem);
         problem.response(events)
     }
 

@@ -92,7 +92,11 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     }
     if let Some((address, pages)) = admin {
         output::note(&format!("metrics at http://{address}/metrics"));
-        pages.show(gateway.clone());
+        output::note(&format!("status at http://{address}/status"));
+        let of_broker = Arc::clone(&sink);
+        pages.show(gateway.clone(), move || {
+            of_broker.publisher().server_version()
+        });
     }
     // Fails without systemd, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);

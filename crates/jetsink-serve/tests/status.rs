@@ -1,0 +1,117 @@
+//! The pages for operators.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::*;
+use jetsink_serve::{AdminPages, GatewaySettings, Listener};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Serves the pages of a gateway.
+async fn admin(running: &Running) -> (SocketAddr, JoinHandle<()>) {
+    let sink = running.gateway.sink().clone();
+    let pages = AdminPages::new(Vec::new(), String::new);
+    pages.show(running.gateway.clone(), move || {
+        sink.publisher().server_version()
+    });
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), None)
+        .await
+        .unwrap();
+    let address = listener.address().unwrap();
+    let serving = tokio::spawn(pages.serve(listener));
+    (address, serving)
+}
+
+async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    exchange(&mut stream, "GET", path, headers, b"").await
+}
+
+#[tokio::test]
+async fn status_page_and_its_json_show_the_gateway_and_check_the_host() {
+    let broker = broker().await;
+    let running = without_spool(&broker, "events.all").await;
+    assert_eq!(
+        running.post(&[STRUCTURED], event("1", "")).await.status,
+        202
+    );
+    assert_eq!(running.post(&[STRUCTURED], "{}").await.status, 400);
+    let (address, serving) = admin(&running).await;
+    let json = get(address, "/status.json", &[]).await.json();
+    assert_eq!(json["gateway"]["readiness"], "ready");
+    let version = broker
+        .jetstream()
+        .await
+        .unwrap()
+        .client()
+        .server_info()
+        .version;
+    assert_eq!(json["broker"]["version"], version);
+    assert_eq!(json["broker"]["circuit"], "connected");
+    assert_eq!(json["broker"]["delivered"], 1);
+    assert!(json["spool"].is_null());
+    assert_eq!(json["last_hour"]["events"], 1);
+    assert_eq!(json["last_hour"]["refused"], 1);
+    assert_eq!(json["last_hour"]["minutes"].as_array().unwrap().len(), 1);
+    assert_eq!(json["refusals"][0]["problem"], "invalid-event");
+    let page = get(address, "/status", &[]).await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(
+        String::from_utf8(page.body)
+            .unwrap()
+            .contains("1 event accepted")
+    );
+    for path in ["/status", "/status.json"] {
+        let rebound = get(address, path, &[("host", "evil.example")]).await;
+        assert_eq!(rebound.problem(), "wrong-host", "{path}");
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn status_shows_an_outage_with_the_age_of_the_oldest_spooled_event() {
+    let mut broker = broker().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(&broker, Some(folder.path())).await;
+    let running = running(sink, "events.all", GatewaySettings::default()).await;
+    let (address, serving) = admin(&running).await;
+    broker.kill().unwrap();
+    let answer = running.post(&[STRUCTURED], event("1", "")).await;
+    assert_eq!(answer.header("jetsink-outcome"), "spooled");
+    let wait = async {
+        loop {
+            let json = get(address, "/status.json", &[]).await.json();
+            if json["spool"]["oldest_seconds"].as_u64() >= Some(1) {
+                return json;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let json = timeout(Duration::from_secs(20), wait).await.unwrap();
+    assert_eq!(json["broker"]["circuit"], "reconnecting");
+    assert!(json["broker"]["version"].is_null());
+    assert_eq!(json["spool"]["events"], 1);
+    broker.restart().await.unwrap();
+    let wait = async {
+        loop {
+            let json = get(address, "/status.json", &[]).await.json();
+            if json["spool"]["events"] == 0 {
+                return json;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let json = timeout(Duration::from_secs(20), wait).await.unwrap();
+    assert!(json["spool"]["oldest_seconds"].is_null());
+    assert_eq!(json["broker"]["circuit"], "connected");
+    serving.abort();
+}
