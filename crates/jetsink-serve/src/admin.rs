@@ -136,7 +136,6 @@ impl<P: Publisher + 'static> AdminPages<P> {
     /// The router of the pages. `/healthz` depends on nothing: a restart would not repair a broker. `/readyz` answers
     /// 503 as [`Gateway::readiness`] says, with the sink's status as text. `/status` is a page for a browser;
     /// `/status.json` has the same for programs.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

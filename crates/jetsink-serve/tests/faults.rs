@@ -59,7 +59,7 @@ impl Fault {
 }
 
 enum Broker {
-    One(NatsServer),
+    One(Box<NatsServer>),
     Three(NatsCluster),
 }
 
@@ -76,7 +76,7 @@ impl Broker {
         }
         let server = NatsServer::start().await.unwrap();
         server.create_stream_with(events(-1)).await.unwrap();
-        Self::One(server)
+        Self::One(Box::new(server))
     }
 
     fn urls(&self) -> String {

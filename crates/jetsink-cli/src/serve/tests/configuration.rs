@@ -36,12 +36,15 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-/// The values by key, as the gateway gets them, with each setting's source.
+/// The values by key, and each setting with its source.
+type Resolved = (HashMap<String, Vec<String>>, Vec<Setting>);
+
+/// The values as the gateway gets them.
 fn resolved(
     flags: &[&str],
     variables: &[(&str, &str)],
     config: &NamedTempFile,
-) -> Result<(HashMap<String, Vec<String>>, Vec<Setting>), String> {
+) -> Result<Resolved, String> {
     let mut words = vec!["serve", "--config", config.path().to_str().unwrap()];
     words.extend(flags);
     let matches = serve().try_get_matches_from(&words).unwrap();

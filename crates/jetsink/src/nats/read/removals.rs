@@ -135,7 +135,7 @@ mod tests {
             removals
         };
         let full = (GapReason::Newest(2), named(&["a"]));
-        assert_eq!(gaps(removals(), false), [full.clone()]);
+        assert_eq!(gaps(removals(), false), std::slice::from_ref(&full));
         let removed = (GapReason::Removed, named(&["b"]));
         assert_eq!(gaps(removals(), true), [full, removed]);
     }
