@@ -80,11 +80,12 @@ impl JetStreamEventSink {
     /// `{tenantId}` is replaced by the event's tenant. Login and TLS come from the variables of the
     /// `nats` command. If `CELLOS_JETSTREAM_SPOOL_DIR` names a folder, events that can't be sent
     /// now are kept in a spool there, and this succeeds without a broker; the sinks of a
-    /// process with the same folder and servers share that spool.
+    /// process with the same folder and servers share that spool. `CELLOS_SPOOL_DIR` names the folder of
+    /// CellOS's own audit trail, and must be another one.
     ///
     /// # Errors
     /// `CellosError::EventSink`: no broker accepted the connection within the connect timeout of 5 s per
-    /// server, an invalid URL, an invalid subject. The text names `nats connect` and contains no credentials.
+    /// server, an invalid URL, an invalid subject, one folder for both spools. The text names `nats connect` and contains no credentials.
     pub async fn connect(nats_url: &str, subject: impl Into<String>) -> Result<Self, CellosError> {
         Self::connect_with_root_ca(nats_url, subject, None).await
     }
@@ -107,8 +108,17 @@ impl JetStreamEventSink {
         }
         let mut builder = Self::builder(settings, subject);
         if let Some(folder) = variable(SPOOL_VARIABLE).filter(|folder| !folder.is_empty()) {
+            let folder = std::path::absolute(folder).map_err(failed)?;
+            if let Some(trail) = variable(TRAIL_VARIABLE).filter(|trail| !trail.is_empty())
+                && is_one_folder(&folder, Path::new(&trail))
+            {
+                return Err(failed(format_args!(
+                    "{SPOOL_VARIABLE} and {TRAIL_VARIABLE} name one folder, {}; give the spool a folder of its own",
+                    folder.display()
+                )));
+            }
             builder = builder.shared_spool(SharedBy {
-                spool: std::path::absolute(folder).map_err(failed)?,
+                spool: folder,
                 servers: nats_url.to_owned(),
                 root_ca: root_ca_pem_file.map(Path::to_owned),
             });
@@ -253,6 +263,19 @@ fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
 
 /// Names the spool's folder: a supervisor has no other way to set one.
 const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
+
+/// Names the folder of CellOS's own audit trail (`cellos-sink-spool`), which knows nothing of our files.
+const TRAIL_VARIABLE: &str = "CELLOS_SPOOL_DIR";
+
+/// Whether two names lead to one folder, which may not exist yet.
+fn is_one_folder(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| {
+        path.canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .ok()
+    };
+    resolved(one).is_some_and(|one| resolved(other) == Some(one))
+}
 
 /// The length of the longest text of a rejection.
 const MAX_REJECTION_LEN: usize = 160;

@@ -229,6 +229,32 @@ async fn with_a_spool_a_service_starts_without_a_broker_and_the_next_one_deliver
     assert_eq!(stored_by(&server).await.len(), CHILD_EVENTS);
 }
 
+#[tokio::test]
+async fn folder_of_the_audit_trail_is_refused_for_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    std::fs::create_dir(folder.path().join("own")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("own"), &link).unwrap();
+    let child = |spool: &str, trail: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_emits_and_exits", "--nocapture"])
+            .env("CELLOS_JETSTREAM_SPOOL_DIR", folder.path().join(spool))
+            .env("CELLOS_SPOOL_DIR", folder.path().join(trail))
+            .env(CHILD_URL, "nats://127.0.0.1:1")
+            .output()
+            .unwrap();
+        (output.status.success(), format!("{output:?}"))
+    };
+    // By name, by a link, and by the name of a folder that does not exist yet.
+    for (spool, trail) in [("own", "own"), ("link", "own"), ("new", "./new")] {
+        let (succeeded, output) = child(spool, trail);
+        assert!(!succeeded && output.contains("name one folder"), "{output}");
+    }
+    assert!(!folder.path().join("new").exists());
+    let (succeeded, output) = child("own", "trail");
+    assert!(succeeded, "{output}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spool_opens_again_right_after_a_drop() {
     let mut server = broker(NatsServer::builder()).await;

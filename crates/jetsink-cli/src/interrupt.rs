@@ -8,6 +8,7 @@ pub(crate) enum Interrupt {
     /// Ctrl-C.
     Int,
     /// SIGTERM, from service managers.
+    #[cfg(unix)]
     Term,
 }
 
@@ -16,6 +17,7 @@ impl Interrupt {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Int => 130,
+            #[cfg(unix)]
             Self::Term => 143,
         }
     }
