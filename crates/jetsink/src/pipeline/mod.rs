@@ -35,8 +35,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::message::envelope::Envelope;
 use crate::outcome::{Delivery, EmitError};
-use crate::publish::Direct;
 use crate::publish::in_flight::InFlight;
+use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
 pub use crate::publisher::window::MAX_WINDOW;
 use crate::spool::Spool;
@@ -45,9 +45,6 @@ use queue::Queue;
 use settling::OutageLimit;
 use spool_side::SpoolSide;
 use width::Width;
-
-/// The interval at which an open circuit is tried again, and a full spool.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Envelopes on their way through one [`Sink`](crate::Sink), by [`Sink::pipeline`](crate::Sink::pipeline).
 ///

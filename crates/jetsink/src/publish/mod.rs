@@ -22,6 +22,7 @@ pub(crate) mod spooling;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -43,6 +44,9 @@ use high_water::HighWater;
 use message_ids::MessageIds;
 use retry::Retries;
 use settings::SinkSettings;
+
+/// The interval at which an open circuit is tried again, and a full spool; a sign of life makes a probe due.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) struct Direct<P> {
     publisher: P,

@@ -35,7 +35,7 @@ use crate::message::subject::Subject;
 use crate::observe::metrics::SpoolMeters;
 use crate::observe::spans;
 use crate::outcome::{EmitError, Known, PublishError, Scope, SpoolError};
-use crate::publish::Direct;
+use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
 use crate::spool::{Place, Spool, SpoolSettings};
 use candidates::MAX_DELIVERED;
@@ -46,9 +46,6 @@ use pace::Pace;
 use queues::SubjectQueues;
 use reconcile::{ReconcileError, Reconciler, rest};
 use spool_side::SpoolSide;
-
-/// The interval at which an open circuit is tried again; a sign of life makes a probe due.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The maximum pause after a failed look-up. No circuit says when a look-up is possible, so this bounds
 /// the time from the broker's return to replay.
