@@ -245,7 +245,7 @@ impl Admin<'_> {
     }
 }
 
-/// Returns the state of a stream of which this user may only read messages.
+/// Returns the state of a stream whose messages this user may read, and nothing else.
 async fn by_last_message(
     shared: &Shared,
     session: &Session,

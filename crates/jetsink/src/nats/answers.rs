@@ -103,7 +103,7 @@ struct Table {
     alone: Option<u64>,
     /// A publish is waiting to be alone: until this time no other is registered.
     reserved_until: Option<Instant>,
-    /// Of the current session.
+    /// Publishes of the current session that were given up.
     given_up: GivenUp,
 }
 

@@ -6,8 +6,8 @@
 //! `wire` parses it. `window` does the same for many messages in flight. `no_responders` finds the reason if nothing
 //! receives a subject.
 //!
-//! `session` is one client with one connection, `reconnect` opens the next one by `dial`, `members` finds the servers
-//! of the cluster, `suspects` and `given_up` track events that may make a server end connections. `connect/` has the
+//! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
+//! cluster's servers. `suspects` and `given_up` track events for which a server may end connections. `connect/` has the
 //! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
 //! the JetStream API with names that `stream_name` has checked, `read/` the look-up before replay.
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{NatsSink, event};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
-pub const DEADLINE: Duration = Duration::from_millis(500);
+pub const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Only the first is sent while the acknowledgements are lost: the others wait behind it.
 pub const LOST: [&str; 3] = ["a", "b", "c"];

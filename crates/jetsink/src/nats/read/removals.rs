@@ -9,7 +9,7 @@ use crate::publisher::look_up::{Gap, GapReason};
 /// The maximum number of subjects that are counted. With more, each of them may have reached the limit.
 const MAX_COUNTED: usize = 65_536;
 
-/// The messages that a look-up sees, all of those above a baseline: of certain subjects, or of all.
+/// Tracks the messages of a look-up: all messages above a baseline, or those of certain subjects.
 pub(super) struct Removals<'a> {
     /// The subjects in question.
     subjects: &'a HashSet<Subject>,
@@ -67,7 +67,7 @@ impl<'a> Removals<'a> {
         self.has_gap |= self.contiguous.is_some_and(|seen| seen < last);
     }
 
-    /// Returns the subjects of which events may be removed, with the reason. `has_removed` if messages above the
+    /// Returns the subjects whose events may be removed, with the reason. `has_removed` if messages above the
     /// baseline were removed by another limit, or by hand.
     pub(super) fn gaps(self, has_removed: bool) -> Vec<Gap> {
         let is_full = |subject: &Subject| {

@@ -142,7 +142,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads the stream. Returns the subjects of which an id that was not visited may be stored all the same.
+    /// Reads the stream. Returns the subjects whose ids may be stored though they were not visited.
     async fn read(&self, visit: &mut Visit<'_>) -> Result<Vec<Gap>, PublishError> {
         let tail = stream_tail(self.shared, self.session, self.stream, self.events).await?;
         let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
@@ -158,7 +158,7 @@ impl Reading<'_> {
             let above = Some(above).filter(|_| all);
             Removals::of(self.subjects, &tail.config, stores_elsewhere, above)
         };
-        // A consumer would change what an interest stream keeps, and a work queue refuses it.
+        // A consumer would change the content of an interest stream, and a work queue refuses it.
         let consumed = if tail.config.allows_readers() {
             let mut removals = new_removals(!is_filtered);
             let mut see = See {
