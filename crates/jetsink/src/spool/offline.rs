@@ -14,7 +14,7 @@ use super::log::folder::Folder;
 use super::log::loss::SpoolLoss;
 use super::log::marks::{Marked, Removed};
 use super::log::opening::{self, Access};
-use super::log::reader;
+use super::log::reader::{self, Chunk};
 use super::log::writer::Log;
 use super::record::{DeadRecord, Record};
 use crate::message::envelope::Envelope;
@@ -246,12 +246,10 @@ impl OfflineSpool {
     }
 
     fn dead(&self, mut visit: impl FnMut(u64, u64, DeadRecord)) -> Result<u64, SpoolError> {
-        let log = self.log()?;
         let mut damaged = 0;
         let mut next = 0;
         loop {
-            let chunk = reader::letters(&log.index, next, CHUNK);
-            let chunk = chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading", &e))?;
+            let chunk = self.letters(next)?;
             for (index, bytes, letter) in chunk.entries {
                 match letter {
                     Ok(letter) => visit(index, bytes, letter),
@@ -265,28 +263,50 @@ impl OfflineSpool {
         }
     }
 
+    /// Some dead letters, bounded in bytes, from this index on.
+    fn letters(&self, next: u64) -> Result<Chunk<DeadRecord>, SpoolError> {
+        let log = self.log()?;
+        let chunk = reader::letters(&log.index, next, CHUNK);
+        chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading dead letters", &e))
+    }
+
     /// Puts dead letters back among the events that wait, behind those of their subjects, as if they
     /// were spooled now; returns how many.
     ///
     /// # Errors
     /// [`SpoolError`], if the disk fails; then each of them is a dead letter or waits.
     pub fn revive_dead_letters(&mut self) -> Result<u64, SpoolError> {
+        let revived = self.revive_all();
+        self.count()?;
+        revived
+    }
+
+    fn revive_all(&mut self) -> Result<u64, SpoolError> {
         let now = self.log()?.clock.millis();
-        let mut records = Vec::new();
-        let mut removed = Vec::new();
-        self.dead(|index, bytes, letter| {
-            let record = Record {
-                spooled_at: now,
-                ..letter.record
-            };
-            records.push(NewRecord::event(&record, Some(index)));
-            removed.push(Removed {
-                subject: None,
-                index,
-                bytes,
-            });
-        })?;
-        self.change(&records, &removed)
+        let (mut revived, mut next) = (0, 0);
+        loop {
+            let chunk = self.letters(next)?;
+            let (mut records, mut removed) = (Vec::new(), Vec::new());
+            for (index, bytes, letter) in chunk.entries {
+                // A damaged one stays, as far as it can be read.
+                let Ok(letter) = letter else { continue };
+                let record = Record {
+                    spooled_at: now,
+                    ..letter.record
+                };
+                records.push(NewRecord::event(&record, Some(index)));
+                removed.push(Removed {
+                    subject: None,
+                    index,
+                    bytes,
+                });
+            }
+            revived += self.change(&records, &removed)?;
+            if !chunk.more {
+                return Ok(revived);
+            }
+            next = chunk.next;
+        }
     }
 
     /// Deletes the dead letters for good; returns how many.
@@ -302,7 +322,9 @@ impl OfflineSpool {
                 bytes,
             });
         })?;
-        self.change(&[], &removed)
+        let changed = self.change(&[], &removed);
+        self.count()?;
+        changed
     }
 
     /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
@@ -324,7 +346,14 @@ impl OfflineSpool {
                 });
             }
         })?;
-        self.change(&[], &removed)
+        let changed = self.change(&[], &removed);
+        self.count()?;
+        changed
+    }
+
+    fn count(&mut self) -> Result<(), SpoolError> {
+        (self.subjects, self.letters) = reader::count(&self.log()?.index);
+        Ok(())
     }
 
     /// Appends records, and then lets others leave; returns how many left.
@@ -339,7 +368,6 @@ impl OfflineSpool {
             Ok(Marked::OnDisk) => Ok(removed.len() as u64),
             Ok(Marked::InMemory(error)) | Err(error) => Err(error),
         };
-        (self.subjects, self.letters) = reader::count(&log.index);
         marked.map_err(|error| SpoolError::io(&path, "marking records as removed", &error))
     }
 }

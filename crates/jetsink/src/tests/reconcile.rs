@@ -174,6 +174,27 @@ async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_oth
     assert!(at.unwrap() < BACKLOG - 1, "behind {at:?} events");
 }
 
+#[tokio::test]
+async fn replay_sends_the_events_of_many_subjects_in_the_order_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(folder.path());
+    let spool = Spool::open(&settings).unwrap();
+    let soon = Instant::now() + Duration::from_secs(60);
+    let mut expected = Vec::new();
+    for number in 0..120 {
+        let subject = Subject::new(format!("s{}", number % 30)).unwrap();
+        let id = format!("sink.{number}");
+        let event =
+            Envelope::new(subject, "x".into()).with_message_id(MessageId::new(id.clone()).unwrap());
+        spool.append_event(&event, None, soon).await.unwrap();
+        expected.push(id);
+    }
+    drop(spool);
+    let stored = replayed(&Simulated::new(), settings).await;
+    let ids: Vec<String> = stored.into_iter().map(|(_, id, _)| id).collect();
+    assert_eq!(ids, expected);
+}
+
 /// Regression: during an outage of a minute under load, replay read the candidates again and again. That
 /// used half a core, and delayed replay when the broker returned.
 #[tokio::test]

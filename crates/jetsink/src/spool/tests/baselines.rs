@@ -1,6 +1,8 @@
 //! Invariant 4 where events leave: what may be stored is looked up from where it was sent, as long as it
 //! is in the file.
 
+use futures_util::FutureExt as _;
+
 use crate::outcome::SpoolError;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, places, soon, subject};
@@ -104,6 +106,36 @@ async fn removal_does_not_vouch_for_another_that_failed() {
     spool.remove_delivered(&Baselines::new()).await.unwrap();
     append_sent(&spool, 2, Some(&above(9))).await.unwrap();
     assert_eq!(baselines(spool, disk).await, [above(5), above(5)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marker_of_an_append_that_is_cancelled_counts_once_it_is_written_and_not_if_that_fails() {
+    for fails in [false, true] {
+        let disk = SimulatedDisk::default();
+        let spool = Spool::threaded(disk.open(), 1 << 30).unwrap();
+        append_sent(&spool, 0, None).await.unwrap();
+        disk.hang_syncs(true);
+        let [first, sent] = [envelope("b", 1), envelope("a", 2)];
+        let above = above(5);
+        let mut writing = Box::pin(spool.append_event(&first, None, soon()));
+        assert!(writing.as_mut().now_or_never().is_none());
+        let mut cancelled = Box::pin(spool.append_event(&sent, Some(&above), soon()));
+        assert!(cancelled.as_mut().now_or_never().is_none());
+        drop((writing, cancelled));
+        assert!(!spool.replay_began(), "it is queued");
+        disk.set_capacity(fails.then(|| disk.used()));
+        disk.hang_syncs(false);
+        let _ = spool.written().await;
+        assert_eq!(spool.replay_began(), !fails);
+        assert!(spool.is_unreconciled(&subject("a")));
+        disk.set_capacity(None);
+        spool.replay_begins(&Baselines::new()).await.unwrap();
+        disk.process_is_killed();
+        drop(spool);
+        let next = open(&disk);
+        assert!(next.replay_began());
+        assert_eq!(next.unreconciled().1, above);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ mod memory;
 mod order;
 mod power;
 pub(crate) mod simulated_disk;
+mod slow_disk;
 mod sparse;
 mod threads;
 mod unhappy_disk;

@@ -1,6 +1,7 @@
 //! The operator's access.
 
 use super::*;
+use crate::MessageId;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, fill, numbers, open, soon, subject};
 use crate::spool::{Baselines, Place, Spool};
@@ -234,6 +235,46 @@ async fn what_is_deleted_is_gone_and_counted() {
         (status.events, status.subjects, status.dead_letters),
         (2, 1, 0)
     );
+}
+
+#[tokio::test]
+async fn dead_letters_are_revived_in_writes_of_bounded_size() {
+    const LETTERS: usize = 20;
+    let disk = SimulatedDisk::default();
+    let access = Access {
+        segment_bytes: Some(16 << 20),
+        has_threads: false,
+    };
+    let (mut log, mut backlog) = opening::open(disk.open(), access).unwrap();
+    backlog.scan();
+    for number in 0..LETTERS {
+        let payload = vec![b'x'; 500_000];
+        let id = MessageId::new(format!("sink.{number}")).unwrap();
+        let letter = DeadRecord {
+            record: Record {
+                index: 1_000,
+                spooled_at: 1,
+                may_be_stored: false,
+                envelope: Envelope::new(subject("a"), payload.into()).with_message_id(id),
+            },
+            code: 1,
+            died_at: 1,
+            reason: "refused".to_owned(),
+        };
+        log.append(&[&NewRecord::dead_letter(&letter)]).unwrap();
+    }
+    log.close();
+    let mut spool = OfflineSpool::over(disk.open(), access).unwrap();
+    assert_eq!(spool.revive_dead_letters(), Ok(LETTERS as u64));
+    let (status, mut ids) = (spool.status(), Vec::new());
+    assert_eq!((status.events, status.dead_letters), (20, 0));
+    let id = |event: SpooledEvent| event.envelope.message_id().unwrap().to_string();
+    spool.events(|event| ids.push(id(event))).unwrap();
+    let expected: Vec<String> = (0..LETTERS)
+        .map(|number| format!("sink.{number}"))
+        .collect();
+    assert_eq!(ids, expected);
+    assert!(disk.longest_write() < 3 << 20, "{}", disk.longest_write());
 }
 
 #[tokio::test]

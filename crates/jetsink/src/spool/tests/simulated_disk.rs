@@ -89,6 +89,9 @@ struct State {
     open_files: usize,
     /// How long a rename takes after it was made.
     rename_takes: Duration,
+    sync_takes: Duration,
+    /// The bytes of the longest write.
+    longest_write: usize,
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +176,16 @@ impl SimulatedDisk {
     /// Lets renames return so much later.
     pub(crate) fn slow_renames(&self, by: Duration) {
         self.state().rename_takes = by;
+    }
+
+    /// Lets syncs of files return so much later.
+    pub(crate) fn slow_syncs(&self, by: Duration) {
+        self.state().sync_takes = by;
+    }
+
+    /// The bytes of the longest write.
+    pub(crate) fn longest_write(&self) -> usize {
+        self.state().longest_write
     }
 
     /// The number of open files.
@@ -489,6 +502,7 @@ impl DiskFile for OpenFile {
         if state.openings != self.opened.opening {
             return Err(io::Error::other("this process is dead"));
         }
+        state.longest_write = state.longest_write.max(data.len());
         let mut result = state.call(Call::Write);
         let (used, capacity) = (state.used(), state.capacity);
         let inode = state.inodes.get_mut(&self.inode).unwrap();
@@ -522,7 +536,9 @@ impl DiskFile for OpenFile {
         while state.preparing_hangs && is_prepared(&state) {
             state = self.opened.disk.0.released.wait(state).unwrap();
         }
+        let takes = state.sync_takes;
         drop(state);
+        std::thread::sleep(takes);
         let synced = self.with(Call::Sync, |inode| {
             for change in inode.unsynced.drain(..) {
                 match change {

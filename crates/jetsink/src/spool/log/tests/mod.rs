@@ -4,4 +4,6 @@ mod damage;
 mod fuzz;
 mod histories;
 mod model;
+#[cfg(unix)]
+mod modes;
 mod rewriting;

@@ -1,0 +1,81 @@
+//! The modes of the files under any umask.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::model::ACCESS;
+use crate::spool::log::disk::Folder;
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::marks::Removed;
+use crate::spool::log::opening;
+use crate::spool::log::writer::lock;
+use crate::spool::record::Record;
+use crate::spool::tests::{envelope, subject};
+
+/// Marks a child; its value is the folder to fill.
+const CHILD: &str = "JETSINK_MODES_CHILD";
+
+/// In a process of its own: a process has one umask.
+#[test]
+fn files_and_folder_are_their_owners_after_a_rewrite_whatever_the_umask() {
+    for umask in ["0777", "0000"] {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("above/spool");
+        let test = "spool::log::tests::modes::the_child_rewrites_a_segment";
+        let child = std::process::Command::new("sh")
+            .args(["-c", "umask \"$1\"; exec \"$0\" --exact \"$2\" --nocapture"])
+            .arg(std::env::current_exe().unwrap())
+            .args([umask, test])
+            .env(CHILD, &folder)
+            .status()
+            .unwrap();
+        assert!(child.success(), "{child}; its message is above");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            [mode(&folder), mode(folder.parent().unwrap())],
+            [0o700, 0o700]
+        );
+        let files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(files.len() > 3, "lock, seal, reserve, segments: {files:?}");
+        for file in files {
+            assert_eq!(mode(&file.path()), 0o600, "umask {umask}: {file:?}");
+        }
+    }
+}
+
+/// Does nothing unless the test above starts it.
+#[test]
+fn the_child_rewrites_a_segment() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let disk = Folder::open(Path::new(&folder), true).unwrap();
+    let (mut log, mut backlog) = opening::open(Arc::new(disk), ACCESS).unwrap();
+    backlog.scan();
+    let mut removed = Vec::new();
+    for index in 0..300 {
+        let record = Record {
+            index,
+            spooled_at: 1,
+            may_be_stored: false,
+            envelope: envelope("a", 7),
+        };
+        let event = NewRecord::event(&record, None);
+        log.append(&[&event]).unwrap();
+        if !index.is_multiple_of(20) {
+            removed.push(Removed {
+                subject: Some(subject("a")),
+                index,
+                bytes: event.size(),
+            });
+        }
+    }
+    log.deliver(&removed, |_| {}).unwrap();
+    log.rewrite();
+    assert!(lock(&log.index).rewrites > 0);
+    log.seal().unwrap();
+}
