@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::model::ACCESS;
-use crate::spool::log::disk::Folder;
 use crate::spool::log::event::NewRecord;
+use crate::spool::log::folder::Folder;
 use crate::spool::log::marks::Removed;
 use crate::spool::log::opening;
 use crate::spool::log::writer::lock;
