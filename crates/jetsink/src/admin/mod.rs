@@ -3,9 +3,10 @@
 //! They serve the command and other tools. A service that emits events needs none of them, and no event
 //! passes here: [`Sink`](crate::Sink) never uses this folder. [`Admin`] uses the publisher's connection.
 //!
-//! `inspect` asks questions that change nothing, `reader` and `query` read a stream, [`streams`] plans and
+//! `inspect` asks questions that change nothing, `reader`, `gets` and `query` read a stream, [`streams`] plans and
 //! applies changes of a stream.
 
+mod gets;
 mod inspect;
 pub(crate) mod query;
 pub(crate) mod reader;

@@ -1,6 +1,5 @@
 //! Reads a stream's messages in their order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Admin;
+use super::gets::{Gets, by_last_message};
 use super::query::{StreamContent, StreamQuery};
 use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
@@ -18,7 +18,7 @@ use crate::nats::api::{ask, cant_read};
 use crate::nats::question::Question;
 use crate::nats::read::catch_up::{CatchUp, StreamInfo};
 use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, create, next};
-use crate::nats::read::get::{Getter, Got, Place};
+use crate::nats::read::get::Got;
 use crate::nats::read::message_info::MessageInfo;
 use crate::nats::read::{is_consumer_refused, is_state_denied};
 use crate::nats::session::Session;
@@ -138,14 +138,8 @@ pub struct StreamReader {
 /// The source of a reader's messages.
 enum Source {
     Consumer(Box<Consumer>),
-    /// One request per message, for a stream that allows no consumer.
-    Get {
-        query: StreamQuery,
-        getter: Getter,
-        /// The next sequence number.
-        from: u64,
-        at_hand: VecDeque<Got>,
-    },
+    /// For a stream that allows no consumer.
+    Gets(Box<Gets>),
 }
 
 struct Consumer {
@@ -194,12 +188,7 @@ impl Admin<'_> {
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let info = match ask(shared, &session, Question::StreamInfo(stream), &json!({})).await {
             Err(denied) if is_state_denied(&denied) => {
-                let info = by_last_message(shared, &session, stream).await;
-                // No stream answers direct gets: the first refusal tells more.
-                info.map_err(|error| match error {
-                    PublishError::JetStreamUnavailable => denied,
-                    error => error,
-                })?
+                by_last_message(shared, &session, stream, denied).await?
             }
             info => info?,
         };
@@ -220,13 +209,10 @@ impl Admin<'_> {
             None => {
                 let from = query.first(last).max(first);
                 let stored = (last + 1).saturating_sub(from).min(info.state.messages);
-                let source = Source::Get {
-                    query: query.clone(),
-                    getter: Getter::default(),
-                    from,
-                    at_hand: VecDeque::new(),
-                };
-                (source, stored, stored == 0)
+                let mut gets = Gets::new(query.clone(), from);
+                // A user who may not ask for messages learns that now.
+                gets.fetch(shared, &session, stream, last).await?;
+                (Source::Gets(Box::new(gets)), stored, stored == 0)
             }
         };
         Ok(StreamReader {
@@ -243,24 +229,6 @@ impl Admin<'_> {
             ended: ended && !query.follows,
         })
     }
-}
-
-/// Returns the state of a stream whose messages this user may read, and nothing else.
-async fn by_last_message(
-    shared: &Shared,
-    session: &Session,
-    stream: &StreamName,
-) -> Result<StreamInfo, PublishError> {
-    let place = Place {
-        shared,
-        session,
-        domain: None,
-        stream,
-    };
-    let last = place.last().await?.map_or(0, |message| message.sequence);
-    let mut info = StreamInfo::up_to(last);
-    info.state.messages = last;
-    Ok(info)
 }
 
 /// Creates a consumer; also returns the number of messages that it will send.
@@ -336,7 +304,7 @@ impl StreamReader {
         }
         match self.source {
             Source::Consumer(_) => self.next_consumed().await,
-            Source::Get { .. } => self.next_got().await,
+            Source::Gets(_) => self.next_got().await,
         }
     }
 
@@ -384,17 +352,11 @@ impl StreamReader {
     }
 
     async fn next_got(&mut self) -> Result<Option<StoredEvent>, PublishError> {
-        let Source::Get {
-            query,
-            getter,
-            from,
-            at_hand,
-        } = &mut self.source
-        else {
+        let Source::Gets(gets) = &mut self.source else {
             return Ok(None);
         };
         loop {
-            if let Some(got) = at_hand.pop_front() {
+            if let Some(got) = gets.take() {
                 if !self.follows && got.sequence > self.last {
                     self.ended = true;
                     return Ok(None);
@@ -402,34 +364,26 @@ impl StreamReader {
                 self.waiting = self.last.saturating_sub(got.sequence);
                 let stored_at = got.time.parse::<Timestamp>().unwrap_or_default();
                 let stored_at = SystemTime::from(stored_at);
-                if query.selects(&got.subject, stored_at) {
-                    return Ok(Some(StoredEvent::got(got, stored_at, query.reading)));
+                if gets.query.selects(&got.subject, stored_at) {
+                    let reading = gets.query.reading;
+                    return Ok(Some(StoredEvent::got(got, stored_at, reading)));
                 }
                 continue;
             }
-            if !self.follows && *from > self.last {
+            if !self.follows && gets.from > self.last {
                 self.ended = true;
                 return Ok(None);
             }
-            let place = Place {
-                shared: &self.shared,
-                session: &self.session,
-                domain: None,
-                stream: &self.stream,
-            };
-            let messages = getter.messages_from(place, *from, self.last).await?;
-            match messages.last() {
-                Some(last) => *from = last.sequence + 1,
-                None if self.follows => {
-                    self.waiting = 0;
-                    sleep(POLL_INTERVAL).await;
-                }
-                None => {
-                    self.ended = true;
-                    return Ok(None);
-                }
+            let fetched = gets.fetch(&self.shared, &self.session, &self.stream, self.last);
+            if fetched.await? {
+                continue;
             }
-            at_hand.extend(messages);
+            if !self.follows {
+                self.ended = true;
+                return Ok(None);
+            }
+            self.waiting = 0;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
