@@ -254,8 +254,8 @@ impl fmt::Display for ConnectionEnd {
 
 fn ack_timeout(broker_answers: bool) -> &'static str {
     if broker_answers {
-        "the broker answers, but nothing acknowledged this event in time (a no_ack stream, a plain \
-         subscriber where a stream was meant, or a stream without quorum)"
+        "the broker answers, but nothing acknowledged this event in time (a stream without quorum, a full disk of \
+         its server, a no_ack stream, or a plain subscriber instead of a stream; see the server's log)"
     } else {
         "the broker did not answer in time"
     }
