@@ -1,11 +1,14 @@
 //! The connection's flags, and the environment and contexts of the `nats` command behind them.
 
 use std::io::IsTerminal as _;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jetsink::environment::selected_context;
-use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _};
+use jetsink::{
+    ConnectError, ConnectSettings, NatsPublisher, Publisher as _, StreamName, StreamNameError,
+};
 
 /// How long a start waits for the first connection.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
@@ -90,7 +93,19 @@ pub(crate) struct Connection {
 
     /// JetStream domain
     #[arg(long, value_name = "DOMAIN")]
-    pub(crate) js_domain: Option<String>,
+    pub(crate) js_domain: Option<JetStreamDomain>,
+}
+
+/// A JetStream domain: the server has one rule for it and for the name of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct JetStreamDomain(StreamName);
+
+impl FromStr for JetStreamDomain {
+    type Err = StreamNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,7 +167,7 @@ pub(crate) fn resolve_connection(
         connect = connect.inbox_prefix(prefix)?;
     }
     if let Some(domain) = &connection.js_domain {
-        connect = connect.jetstream_domain(domain)?;
+        connect = connect.jetstream_domain(domain.0.as_str())?;
     }
     Ok(connect)
 }

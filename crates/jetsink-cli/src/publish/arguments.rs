@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use jetsink::StreamName;
+
 use crate::connection::{Connection, When};
 use crate::spool::arguments::WhenUnconfirmed;
 use crate::units::{parse_bytes, parse_duration};
@@ -56,7 +58,7 @@ pub(crate) struct Publish {
 
     /// Stream that must store the events; publishing to another one fails
     #[arg(long, value_name = "NAME")]
-    pub(crate) stream: Option<String>,
+    pub(crate) stream: Option<StreamName>,
 
     /// Maximum events in flight, 1 to 16384; 1 keeps the order even if the stream refuses one event for
     /// a moment [default: adapts to the best rate, at most 4096]

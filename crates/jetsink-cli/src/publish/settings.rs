@@ -54,7 +54,7 @@ impl Settings {
         let mut connect =
             resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
         if let Some(stream) = &arguments.stream {
-            connect = connect.expected_stream(stream)?;
+            connect = connect.expected_stream(stream.as_str())?;
         }
         let binding = Binding::new(SubjectTemplate::new(arguments.subject)?)
             .message_id(match arguments.id {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use jetsink::StreamName;
 
 use super::configuration::Setting;
 use crate::connection::Connection;
@@ -70,7 +71,7 @@ pub(crate) struct Serve {
 
     /// Stream that must store the events; publishing to another one fails
     #[arg(long, value_name = "NAME")]
-    pub(crate) stream: Option<String>,
+    pub(crate) stream: Option<StreamName>,
 
     /// TCP address to listen on; can be repeated [default: 127.0.0.1:8080, unless there is another listener]
     #[arg(long, value_name = "ADDRESS")]

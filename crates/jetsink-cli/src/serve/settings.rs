@@ -30,7 +30,7 @@ impl Settings {
         let mut connect =
             resolve_connection(&arguments.connection, environment)?.name("jetsink serve");
         if let Some(stream) = &arguments.stream {
-            connect = connect.expected_stream(stream)?;
+            connect = connect.expected_stream(stream.as_str())?;
         }
         let access = access(arguments)?;
         let tls = match (&arguments.https_cert, &arguments.https_key) {
