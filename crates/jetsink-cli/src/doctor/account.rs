@@ -1,11 +1,12 @@
 //! The login, and the account's JetStream limits.
 
 use async_nats::jetstream::ErrorCode;
-use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal};
+use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal, WhenUnconfirmed};
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
 use super::finding::Finding;
+use super::look_up::effect;
 
 /// The finding for a failed connection. None if `named`: a finding about an address or a certificate
 /// already explains it.
@@ -44,6 +45,7 @@ pub(super) enum Api {
 pub(super) async fn account(
     publisher: &NatsPublisher,
     imports: bool,
+    choice: WhenUnconfirmed,
     diagnosis: &mut Diagnosis,
 ) -> Api {
     let without_jetstream = |problem: Finding| {
@@ -52,8 +54,12 @@ pub(super) async fn account(
         }
         Finding::warning(
             "account.imports",
-            "this account has no JetStream of its own; streams of another account receive its events. A spool \
-             can't look up stored events, and streams can't be examined",
+            format!(
+                "this account has no JetStream of its own; streams of another account receive its events, and can't \
+                 be examined. A spool can't look up an event whose acknowledgement was lost, unless the account \
+                 imports $JS.API.DIRECT.GET. {}",
+                effect(choice)
+            ),
             "import the JetStream API of the other account, if it may be used here",
         )
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::connection::Connection;
+use crate::spool::arguments::WhenUnconfirmed;
 use crate::units::parse_duration;
 
 const EXAMPLES: &str = "\
@@ -12,7 +13,7 @@ Examples:
   jetsink doctor --subject 'cellos.events.{tenantId}' -s nats://n1,nats://n2 --creds app.creds
   jetsink doctor --subject events.all --json | jq 'select(.level != \"ok\")'
 
-Changes nothing and stores nothing. The codes of findings are stable.
+Changes nothing and stores nothing, except that it reads by a consumer, which it deletes. The codes of findings are stable.
 
 Exit codes:
   0  no problem; there may be warnings
@@ -42,6 +43,11 @@ pub(crate) struct Doctor {
     /// stream should remember message ids for longer
     #[arg(long, default_value = "32s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) retry_span: Duration,
+
+    /// Treatment of a spooled event if no look-up can tell whether its stream has stored it already, as for
+    /// `jetsink publish`; the findings show its effect
+    #[arg(long, value_enum, default_value = "deliver", value_name = "CHOICE")]
+    pub(crate) when_unconfirmed: WhenUnconfirmed,
 
     /// Print one JSON object per finding on standard output
     #[arg(long)]

@@ -6,6 +6,7 @@ mod certificate;
 mod clock;
 mod diagnosis;
 mod finding;
+mod look_up;
 mod network;
 mod payload;
 mod stream;
@@ -89,7 +90,8 @@ async fn examine(
         checks.push(Check::of(&publisher, template).await);
     }
     let imports = checks.iter().any(Check::reaches_a_stream);
-    let api = account(&publisher, imports, diagnosis).await;
+    let choice = arguments.when_unconfirmed.into();
+    let api = account(&publisher, imports, choice, diagnosis).await;
     if api == Api::Unusable || (api == Api::Missing && !imports) {
         return Ok(());
     }
@@ -98,6 +100,7 @@ async fn examine(
         retention_floor: arguments.retention_floor,
         retry_span: arguments.retry_span,
         max_payload,
+        when_unconfirmed: choice,
     };
     let mut examined = BTreeSet::new();
     for check in &checks {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jetsink::WhenUnconfirmed;
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -15,6 +16,8 @@ pub(super) struct Expected {
     pub(super) retry_span: Duration,
     /// The server's maximum message size, in bytes.
     pub(super) max_payload: Option<u64>,
+    /// The spool's setting.
+    pub(super) when_unconfirmed: WhenUnconfirmed,
 }
 
 /// Returns the findings of a stream from the server's answer to `STREAM.INFO`.

@@ -12,6 +12,7 @@ use super::account::Api;
 use super::clock::skew;
 use super::diagnosis::Diagnosis;
 use super::finding::Finding;
+use super::look_up::look_up;
 use super::stream::{self, Expected};
 
 /// The token that replaces a placeholder in a sample subject.
@@ -61,8 +62,8 @@ impl Check {
             Err(PublishError::PermissionDenied) => {
                 return diagnosis.add(&Finding::warning(
                     "stream.names-denied",
-                    "this user may not ask which stream captures a subject: errors are less precise, and a \
-                     spool can't look up stored events",
+                    "this user may not ask which stream captures a subject: errors are less precise, and the stream \
+                     is not examined",
                     "grant publish on $JS.API.STREAM.NAMES",
                 ));
             }
@@ -86,6 +87,9 @@ impl Check {
                 && examined.insert(name.clone())
             {
                 diagnosis.extend(&stream::examine(&info, expected));
+                let choice = expected.when_unconfirmed;
+                let finding = look_up(publisher, name, &info["config"], choice);
+                diagnosis.add(&finding.await);
                 let server = info["ts"].as_str().and_then(|ts| ts.parse().ok());
                 diagnosis.extend(&server.and_then(|time| skew(time, Timestamp::now())));
             }

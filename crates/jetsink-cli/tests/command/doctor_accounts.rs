@@ -1,7 +1,9 @@
 //! `jetsink doctor` at accounts with imports, mappings and limits of their own, and at unusual streams.
 
+use std::time::{Duration, Instant};
+
 use async_nats::jetstream::stream::{Config, ConsumerLimits, SubjectTransform};
-use nats_local::NatsServer;
+use nats_local::{NatsServer, ReservedPort};
 
 use crate::doctor::doctor;
 
@@ -108,4 +110,64 @@ async fn unusual_streams_have_findings() {
     }
     let diagnosis = doctor(&server.url(), &["--subject", "counter.a"]);
     diagnosis.has("problem", "stream.counter");
+}
+
+#[tokio::test]
+async fn stream_behind_a_leaf_node_is_no_problem() {
+    let stores = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let port = ReservedPort::new().unwrap();
+    let node = |store: &tempfile::TempDir, domain: &str, leafnodes: String| {
+        let store = store.path();
+        let config = format!(
+            "jetstream {{ store_dir: {store:?}, domain: {domain}, max_file_store: 1TB }}\nleafnodes {{ {leafnodes} }}"
+        );
+        NatsServer::builder()
+            .without_jetstream()
+            .config(&config)
+            .start()
+    };
+    let listen = format!("listen: \"127.0.0.1:{}\"", port.number());
+    let hub = node(&stores[0], "hub", listen).await.unwrap();
+    hub.create_stream("EVENTS", &["events.>"]).await.unwrap();
+    let remote = format!(
+        "remotes: [{{ url: \"nats-leaf://127.0.0.1:{}\" }}]",
+        port.number()
+    );
+    let leaf = node(&stores[1], "leaf", remote).await.unwrap();
+    let jetstream = leaf.jetstream().await.unwrap();
+    // Until the leaf node is connected.
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while jetstream
+        .publish("events.a", "x".into())
+        .await
+        .unwrap()
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < give_up);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let diagnosis = doctor(&leaf.url(), &["--subject", "events.a"]);
+    diagnosis.has("warning", "subject.elsewhere");
+    assert_eq!(diagnosis.code, 0, "{}", diagnosis.text);
+}
+
+#[tokio::test]
+async fn stream_that_this_user_may_not_read_shows_the_effect_of_the_spools_setting() {
+    let server = server(
+        r#"authorization: { users: [{ user: admin, password: p },
+            { user: app, password: p, permissions: { subscribe: ["_INBOX.>"],
+              publish: ["events.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.>"] } }] }"#,
+    )
+    .await;
+    create(&server, "admin", stream("events.>")).await;
+    for (choice, effect) in [
+        ("deliver", "may be stored twice"),
+        ("hold", "its subject waits"),
+    ] {
+        let arguments = ["--subject", "events.a", "--when-unconfirmed", choice];
+        let diagnosis = doctor(&server.url(), &[&LOGIN[..], &arguments].concat());
+        diagnosis.has("warning", "look-up.impossible");
+        assert!(diagnosis.text.contains(effect), "{}", diagnosis.text);
+    }
 }
