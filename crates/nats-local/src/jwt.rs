@@ -1,5 +1,7 @@
 //! An operator, an account with JetStream and its users: JWTs as `nsc` makes them.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
@@ -79,11 +81,28 @@ impl JwtAccount {
     /// # Errors
     /// [`NatsLocalError::Broker`] if signing fails.
     pub fn user_with_max_payload(&self, name: &str, bytes: i64) -> Result<JwtUser, NatsLocalError> {
+        self.user_with(name, bytes, None)
+    }
+
+    /// Creates a user of the account whose login expires at this time.
+    ///
+    /// # Errors
+    /// [`NatsLocalError::Broker`] if signing fails.
+    pub fn user_until(&self, name: &str, end: SystemTime) -> Result<JwtUser, NatsLocalError> {
+        self.user_with(name, -1, Some(seconds(end)))
+    }
+
+    fn user_with(
+        &self,
+        name: &str,
+        bytes: i64,
+        end: Option<u64>,
+    ) -> Result<JwtUser, NatsLocalError> {
         let user = KeyPair::new_user();
         let claims = json!({
             "type": "user", "version": 2, "subs": -1, "data": -1, "payload": bytes,
         });
-        let jwt = token(&self.account, &user.public_key(), name, claims)?;
+        let jwt = token_until(&self.account, &user.public_key(), name, claims, end)?;
         let seed = user
             .seed()
             .map_err(NatsLocalError::broker("a user's seed"))?;
@@ -98,7 +117,11 @@ impl JwtAccount {
 }
 
 fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
@@ -108,11 +131,23 @@ fn token(
     name: &str,
     claims: Value,
 ) -> Result<String, NatsLocalError> {
+    token_until(issuer, subject, name, claims, None)
+}
+
+/// `end` in seconds since 1970; `None` for a token that does not expire.
+fn token_until(
+    issuer: &KeyPair,
+    subject: &str,
+    name: &str,
+    claims: Value,
+    end: Option<u64>,
+) -> Result<String, NatsLocalError> {
     let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = encoded(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let body = encoded(&json!({
         "jti": format!("local-{name}"),
         "iat": now() - 60,
+        "exp": end.unwrap_or(0),
         "iss": issuer.public_key(),
         "name": name,
         "sub": subject,

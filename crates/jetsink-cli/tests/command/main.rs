@@ -16,6 +16,7 @@ mod metrics;
 mod outages;
 mod packaging;
 mod publish;
+mod refusals;
 mod rotation;
 mod serve;
 mod spool;
