@@ -16,15 +16,16 @@
 //! index, the index below which all records were synced before it was written (`durable_below`), the index of the
 //! record that it replaces, the time, the kind, the length, and checksums of body and head. Events, dead letters and
 //! states (the replay marker and the baselines) take an index each; indexes rise and are never used twice. A segment
-//! begins with two start records on different pages: the state at that moment, and the index ranges of the older
-//! segments. A mark lists indexes of its own segment that have left.
+//! begins with two start records on different pages: the state at that moment, the index ranges of the older segments,
+//! and whether all marks for them are written. A mark lists indexes of its own segment that have left.
 //!
 //! # Operation
 //!
 //! Waiting events are appended as a group, with one write and one sync. A delivered event is marked in its segment.
 //! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
-//! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest segment, and a thread scans
-//! the older ones meanwhile; until it ends each subject counts as pending.
+//! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest
+//! segment, and a thread scans the older ones, the oldest first. Replay begins with the first of them. Until the scan
+//! ends each subject counts as pending, so that new events follow the old ones.
 //!
 //! # Invariants
 //!
@@ -74,8 +75,6 @@ mod waiting;
 
 use std::collections::HashMap;
 use std::io;
-#[cfg(test)]
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -90,13 +89,11 @@ use clock::Clock;
 use delivered::Delivered;
 use doubts::Doubts;
 use log::backlog::Backlog;
-use log::disk::Disk;
+use log::disk::Disk as _;
 use log::folder::Folder;
 use log::index::Index;
 pub use log::loss::SpoolLoss;
 use log::opening::Access;
-#[cfg(test)]
-use log::reader;
 pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
@@ -107,8 +104,6 @@ pub use settings::{SpoolSettings, WhenUnconfirmed};
 pub(crate) use unreconciled::Unreconciled;
 use usage::Usage;
 
-#[cfg(test)]
-use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 #[cfg(test)]
@@ -195,34 +190,6 @@ impl Spool {
         spool.map_err(failed("starting its threads"))
     }
 
-    /// A spool whose changes are made by who asks for them, for tests in virtual time.
-    #[cfg(test)]
-    pub(crate) fn at_once(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
-        let (log, backlog) = log::opening::open(
-            disk,
-            Access {
-                segment_bytes: Some(64 << 10),
-                has_threads: false,
-            },
-        )?;
-        let spool = Self::over(log, backlog, limit_bytes, Writer::at_once, |scan| {
-            scan.run();
-            Ok(())
-        });
-        Ok(spool.unwrap())
-    }
-
-    /// A spool on a simulated disk, written by a thread of its own.
-    #[cfg(test)]
-    pub(crate) fn threaded(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
-        let (log, backlog) = log::opening::open(disk, access(limit_bytes))?;
-        let spool = Self::over(log, backlog, limit_bytes, Writer::start, |scan| {
-            scan.run();
-            Ok(())
-        });
-        Ok(spool.unwrap())
-    }
-
     fn over(
         log: Log,
         backlog: Backlog,
@@ -282,39 +249,6 @@ impl Spool {
         self.queue.close();
         let ended = self.lock().writer.stop();
         ended(wait)
-    }
-
-    /// Makes room, and takes it.
-    #[cfg(test)]
-    pub(crate) async fn append_event(
-        &self,
-        envelope: &Envelope,
-        sent: Option<&Baselines>,
-        deadline: tokio::time::Instant,
-    ) -> Result<(), SpoolError> {
-        self.append(self.reserve(envelope)?, sent, deadline).await
-    }
-
-    /// The dead letters.
-    #[cfg(test)]
-    pub(crate) fn letters(&self) -> Vec<DeadRecord> {
-        let letters = reader::letters(&self.index, 0, usize::MAX).unwrap().entries;
-        letters
-            .into_iter()
-            .map(|(_, _, letter)| letter.unwrap())
-            .collect()
-    }
-
-    /// Copies the files once all queued changes are on the disk.
-    #[cfg(test)]
-    pub(crate) async fn copy_unclosed(&self, folder: &Path) {
-        self.written().await.unwrap();
-        for entry in std::fs::read_dir(&self.path).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_name() != "lock" {
-                std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-            }
-        }
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {

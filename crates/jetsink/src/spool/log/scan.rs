@@ -59,6 +59,12 @@ pub(crate) fn scan(
         if bytes.is_empty() {
             break;
         }
+        // The rest of a prepared segment.
+        let pages = bytes_of_zeros(window.rest(offset));
+        if pages > 0 {
+            offset += pages;
+            continue;
+        }
         let id = segment.to_le_bytes();
         for (at, word) in window.rest(offset).chunks(8).enumerate() {
             if at > 0 && word == id {
@@ -73,6 +79,13 @@ pub(crate) fn scan(
         Some(error) if !window.has_read => Err(error),
         _ => Ok(tail),
     }
+}
+
+/// The bytes of the pages of zeros at the start.
+fn bytes_of_zeros(bytes: &[u8]) -> u64 {
+    let pages = bytes.chunks_exact(PAGE as usize);
+    let zeros = pages.take_while(|page| **page == [0; PAGE as usize]);
+    zeros.count() as u64 * PAGE
 }
 
 /// The part of the file that is in memory.

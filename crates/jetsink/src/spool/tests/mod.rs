@@ -16,14 +16,77 @@ mod threads;
 mod unhappy_disk;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::outcome::SpoolError;
-use crate::spool::{Baseline, Baselines, Place, Spool, SpoolSettings};
+use crate::spool::log::disk::Disk;
+use crate::spool::log::opening::{self, Access};
+use crate::spool::log::reader;
+use crate::spool::queue::Writer;
+use crate::spool::{Baseline, Baselines, DeadRecord, Place, Spool, SpoolSettings, access};
 use crate::{Envelope, MessageId, Subject};
+
+impl Spool {
+    /// A spool without a thread: the caller makes its changes, in virtual time.
+    pub(crate) fn at_once(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
+        let (log, backlog) = opening::open(
+            disk,
+            Access {
+                segment_bytes: Some(64 << 10),
+                has_threads: false,
+            },
+        )?;
+        let spool = Self::over(log, backlog, limit_bytes, Writer::at_once, |scan| {
+            scan.run();
+            Ok(())
+        });
+        Ok(spool.unwrap())
+    }
+
+    /// A spool on a simulated disk, written by a thread of its own.
+    pub(crate) fn threaded(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
+        let (log, backlog) = opening::open(disk, access(limit_bytes))?;
+        let spool = Self::over(log, backlog, limit_bytes, Writer::start, |scan| {
+            scan.run();
+            Ok(())
+        });
+        Ok(spool.unwrap())
+    }
+
+    /// Makes room, and takes it.
+    pub(crate) async fn append_event(
+        &self,
+        envelope: &Envelope,
+        sent: Option<&Baselines>,
+        deadline: tokio::time::Instant,
+    ) -> Result<(), SpoolError> {
+        self.append(self.reserve(envelope)?, sent, deadline).await
+    }
+
+    /// The dead letters.
+    pub(crate) fn letters(&self) -> Vec<DeadRecord> {
+        let letters = reader::letters(&self.index, 0, usize::MAX).unwrap().entries;
+        letters
+            .into_iter()
+            .map(|(_, _, letter)| letter.unwrap())
+            .collect()
+    }
+
+    /// Copies the files once all queued changes are on the disk.
+    pub(crate) async fn copy_unclosed(&self, folder: &Path) {
+        self.written().await.unwrap();
+        for entry in std::fs::read_dir(&self.path).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "lock" {
+                std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}
 
 pub(super) fn subject(text: &str) -> Subject {
     Subject::new(text).unwrap()
