@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jetsink::{Delivery, EmitError, Known, MessageId};
+use jetsink::{Acknowledgement, Delivery, EmitError, Known, MessageId};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,24 +22,26 @@ pub(crate) type Key = [u8; 24];
 pub(crate) type Digest = u64;
 
 /// The result of an emit, for its request and the repeats that wait.
-pub(crate) type Shared = Arc<Result<Delivery, EmitError>>;
+pub(crate) type Emitted = Result<Delivery, EmitError>;
+
+/// Streams whose names are shared by the remembered answers. A gateway has few.
+const MAX_SHARED_STREAMS: usize = 64;
 
 #[derive(Debug)]
 enum State {
     InFlight {
-        waiting: Vec<oneshot::Sender<Shared>>,
+        waiting: Vec<oneshot::Sender<Emitted>>,
         /// An earlier emit may have stored it.
         was_sent: bool,
     },
     /// Sent, and perhaps stored. Remembered for its content only.
     Unknown,
-    Answered(Shared),
-}
-
-impl State {
-    fn is_spooled(&self) -> bool {
-        matches!(self, Self::Answered(result) if **result == Ok(Delivery::Spooled))
-    }
+    Spooled,
+    /// Without memory of its own: an entry lives for minutes among allocations that live for microseconds.
+    Stored {
+        stream: Arc<str>,
+        sequence: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -56,9 +58,9 @@ pub(crate) enum Begin {
     /// Emit it, then call [`Identities::settle`].
     First,
     /// The same event is in flight: wait for its result. The channel is closed if its emit ended without one.
-    InFlight(oneshot::Receiver<Shared>),
+    InFlight(oneshot::Receiver<Emitted>),
     /// The same event was answered with this.
-    Repeat(Shared),
+    Repeat(Delivery),
     /// Another event has this identity.
     Conflict,
 }
@@ -70,6 +72,7 @@ pub(crate) struct Identities {
     /// Answered entries and those of unknown outcome, oldest first.
     order: VecDeque<(Instant, Key, u64)>,
     next_number: u64,
+    streams: Vec<Arc<str>>,
     max: usize,
     window: Duration,
 }
@@ -80,6 +83,7 @@ impl Identities {
             entries: FxHashMap::default(),
             order: VecDeque::new(),
             next_number: 0,
+            streams: Vec::new(),
             max,
             window,
         }
@@ -95,7 +99,10 @@ impl Identities {
             return Begin::Conflict;
         }
         match &mut entry.state {
-            State::Answered(result) => Begin::Repeat(Arc::clone(result)),
+            State::Spooled => Begin::Repeat(Delivery::Spooled),
+            State::Stored { stream, sequence } => {
+                Begin::Repeat(Acknowledgement::new(&**stream, *sequence).into())
+            }
             State::InFlight { waiting, .. } => {
                 let (sender, receiver) = oneshot::channel();
                 // Repeats whose clients went away.
@@ -128,40 +135,53 @@ impl Identities {
     pub(crate) fn settle(
         &mut self,
         key: Key,
-        result: &Shared,
+        result: &Emitted,
         now: Instant,
         spool_in_use: impl Fn() -> bool,
     ) -> u64 {
-        let waiting = match &**result {
-            Ok(_) => self.end(key, now, Some(State::Answered(Arc::clone(result)))),
-            Err(error) if error.known() == Known::OutcomeUnknown => {
-                self.end(key, now, Some(State::Unknown))
-            }
-            Err(_) => self.end(key, now, None),
+        let next = match result {
+            Ok(delivery) => Some(self.answered(delivery)),
+            Err(error) => (error.known() == Known::OutcomeUnknown).then_some(State::Unknown),
         };
-        for sender in waiting {
+        for sender in self.end(key, now, next) {
             // A repeat whose client went away needs no answer.
-            let _ = sender.send(Arc::clone(result));
+            let _ = sender.send(result.clone());
         }
         self.forget(now, spool_in_use)
     }
 
-    /// Remembers an event of an earlier process, unless its identity is known. Returns the number of identities that
+    fn answered(&mut self, delivery: &Delivery) -> State {
+        let Delivery::Stored {
+            stream, sequence, ..
+        } = delivery
+        else {
+            // A later kind of delivery is durable as well.
+            return State::Spooled;
+        };
+        let shared = self.streams.iter().find(|shared| ***shared == **stream);
+        let stream = shared.cloned().unwrap_or_else(|| {
+            let stream: Arc<str> = stream.as_str().into();
+            if self.streams.len() < MAX_SHARED_STREAMS {
+                self.streams.push(Arc::clone(&stream));
+            }
+            stream
+        });
+        State::Stored {
+            stream,
+            sequence: *sequence,
+        }
+    }
+
+    /// Remembers a spooled event of an earlier process, unless its identity is known. Returns the number of identities that
     /// were forgotten early, as [`settle`](Self::settle) does.
-    pub(crate) fn recall(
-        &mut self,
-        key: Key,
-        digest: Digest,
-        answer: &Shared,
-        now: Instant,
-    ) -> u64 {
+    pub(crate) fn recall(&mut self, key: Key, digest: Digest, now: Instant) -> u64 {
         if self.entries.contains_key(&key) {
             return 0;
         }
         self.next_number += 1;
         let entry = Entry {
             digest,
-            state: State::Answered(Arc::clone(answer)),
+            state: State::Spooled,
             number: self.next_number,
         };
         self.order.push_back((now, key, entry.number));
@@ -176,7 +196,12 @@ impl Identities {
     }
 
     /// Ends an event in flight; `None` if this emit did not send it. Returns the repeats that wait.
-    fn end(&mut self, key: Key, now: Instant, next: Option<State>) -> Vec<oneshot::Sender<Shared>> {
+    fn end(
+        &mut self,
+        key: Key,
+        now: Instant,
+        next: Option<State>,
+    ) -> Vec<oneshot::Sender<Emitted>> {
         let Some(entry) = self.entries.get_mut(&key) else {
             return Vec::new();
         };
@@ -205,7 +230,7 @@ impl Identities {
                 .entries
                 .get(&key)
                 .filter(|entry| entry.number == number);
-            let is_spooled = current.is_some_and(|entry| entry.state.is_spooled());
+            let is_spooled = current.is_some_and(|entry| matches!(entry.state, State::Spooled));
             let is_over = now.saturating_duration_since(since) >= self.window;
             let is_full = self.order.len() > self.max;
             if current.is_some() && !is_full {
@@ -253,8 +278,8 @@ mod tests {
         key(&MessageId::new(text).unwrap())
     }
 
-    fn stored() -> Shared {
-        Arc::new(Ok(stored_at(7)))
+    fn stored() -> Emitted {
+        Ok(stored_at(7))
     }
 
     fn stored_at(sequence: u64) -> Delivery {
@@ -273,7 +298,7 @@ mod tests {
         assert!(matches!(identities.begin(id("a"), 1), Begin::First));
         identities.settle(id("a"), &stored(), start, || false);
         let again = identities.begin(id("a"), 1);
-        assert!(matches!(again, Begin::Repeat(result) if *result == Ok(stored_at(7))));
+        assert!(matches!(again, Begin::Repeat(result) if result == stored_at(7)));
         assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
         identities.begin(id("b"), 1);
         identities.settle(id("b"), &stored(), at(start, 600), || false);
@@ -292,7 +317,7 @@ mod tests {
         };
         assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
         identities.settle(id("a"), &stored(), Instant::now(), || false);
-        assert_eq!(*waiting.await.unwrap(), Ok(stored_at(7)));
+        assert_eq!(waiting.await.unwrap(), Ok(stored_at(7)));
     }
 
     #[tokio::test]
@@ -302,12 +327,7 @@ mod tests {
         let Begin::InFlight(waiting) = identities.begin(id("a"), 1) else {
             panic!("not in flight");
         };
-        identities.settle(
-            id("a"),
-            &Arc::new(Err(EmitError::Closed)),
-            Instant::now(),
-            || false,
-        );
+        identities.settle(id("a"), &Err(EmitError::Closed), Instant::now(), || false);
         assert!(waiting.await.unwrap().is_err());
         assert!(matches!(identities.begin(id("a"), 2), Begin::First));
     }
@@ -339,7 +359,7 @@ mod tests {
         }));
         for error in [unknown, EmitError::Closed, EmitError::Closed] {
             assert!(matches!(identities.begin(id("a"), 1), Begin::First));
-            identities.settle(id("a"), &Arc::new(Err(error)), start, || false);
+            identities.settle(id("a"), &Err(error), start, || false);
             assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
         }
         identities.begin(id("b"), 1);
@@ -355,14 +375,14 @@ mod tests {
         let start = Instant::now();
         let mut identities = Identities::new(100, WINDOW);
         identities.begin(id("a"), 1);
-        identities.settle(id("a"), &Arc::new(Ok(Delivery::Spooled)), start, || true);
+        identities.settle(id("a"), &Ok(Delivery::Spooled), start, || true);
         let tick = |identities: &mut Identities, name: &str, seconds, in_use| {
             identities.begin(id(name), 1);
             identities.settle(id(name), &stored(), at(start, seconds), || in_use);
         };
         tick(&mut identities, "b", 700, true);
         let again = identities.begin(id("a"), 1);
-        assert!(matches!(again, Begin::Repeat(result) if *result == Ok(Delivery::Spooled)));
+        assert!(matches!(again, Begin::Repeat(result) if result == Delivery::Spooled));
         tick(&mut identities, "c", 1_400, false);
         assert!(matches!(identities.begin(id("a"), 1), Begin::First));
     }
@@ -370,21 +390,20 @@ mod tests {
     #[test]
     fn recalled_event_is_a_repeat_and_never_replaces_a_known_one() {
         let start = Instant::now();
-        let spooled = Arc::new(Ok(Delivery::Spooled));
         let mut identities = Identities::new(2, WINDOW);
         identities.begin(id("flying"), 1);
-        assert_eq!(identities.recall(id("flying"), 2, &spooled, start), 0);
+        assert_eq!(identities.recall(id("flying"), 2, start), 0);
         assert!(matches!(
             identities.begin(id("flying"), 1),
             Begin::InFlight(_)
         ));
-        identities.recall(id("a"), 1, &spooled, start);
+        identities.recall(id("a"), 1, start);
         assert!(
-            matches!(identities.begin(id("a"), 1), Begin::Repeat(result) if *result == Ok(Delivery::Spooled))
+            matches!(identities.begin(id("a"), 1), Begin::Repeat(result) if result == Delivery::Spooled)
         );
         assert!(matches!(identities.begin(id("a"), 2), Begin::Conflict));
-        assert_eq!(identities.recall(id("b"), 1, &spooled, start), 0);
-        assert_eq!(identities.recall(id("c"), 1, &spooled, start), 1, "bounded");
+        assert_eq!(identities.recall(id("b"), 1, start), 0);
+        assert_eq!(identities.recall(id("c"), 1, start), 1, "bounded");
     }
 
     #[test]

@@ -291,12 +291,15 @@ fn result_of(outcome: &Outcome) -> EventResult<'_> {
     match outcome {
         Outcome::Failed(problem) => problem.result(),
         Outcome::NotTried | Outcome::TooLate => EventResult::NotTried,
-        Outcome::Durable { result, is_repeat } => match &**result {
-            Ok(Delivery::Stored {
+        Outcome::Durable {
+            delivery,
+            is_repeat,
+        } => match delivery {
+            Delivery::Stored {
                 stream,
                 sequence,
                 duplicate,
-            }) => EventResult::Stored {
+            } => EventResult::Stored {
                 stream,
                 sequence: *sequence,
                 duplicate: *duplicate || *is_repeat,

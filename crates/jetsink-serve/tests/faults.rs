@@ -43,7 +43,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// Answers without a spool: those of which the first request gets one, and all that may follow.
+    /// The answers to the first requests without a spool, at least one of them; and all possible answers.
     fn without_spool(self) -> (&'static [&'static str], &'static [&'static str]) {
         const UNKNOWN: &str = "504 outcome-unknown";
         const OPEN: &str = "503 circuit-open";
@@ -135,7 +135,7 @@ impl Broker {
     }
 }
 
-/// A stream with room for so many messages.
+/// A stream with this limit of messages.
 fn events(max_messages: i64) -> Config {
     Config {
         name: "EVENTS".to_owned(),

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
-    // A reviewer's finding: of two at once, one was lost.
+    // A reviewer's finding: two calls at once added one token.
     #[test]
     fn tokens_that_are_made_at_once_are_all_accepted() {
         let folder = tempfile::tempdir().unwrap();

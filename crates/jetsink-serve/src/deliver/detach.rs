@@ -13,6 +13,7 @@ pub(super) struct Detach<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Detach<T> {
+    #[inline(always)] // or the future is copied once more
     pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             future: Some(Box::pin(future)),

@@ -5,22 +5,25 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use jetsink::Envelope;
 
 use crate::identity::Digest;
+use crate::protocol::content::ATTRIBUTE;
 
 /// Hashes with a random key of this process, so that no sender can choose two contents of one hash.
 #[derive(Debug, Default)]
 pub(crate) struct Digests(RandomState);
 
 impl Digests {
-    /// The payload and the headers, which are the attributes in binary mode. The order of headers does not count:
+    /// The payload, and the attributes of binary mode in headers. The order of headers does not count:
     /// proxies change it. An event that was read from the spool has the same digest.
     pub(crate) fn of(&self, envelope: &Envelope) -> Digest {
         let mut payload = self.0.build_hasher();
         payload.write(envelope.payload());
-        let headers = envelope
+        let attributes = envelope
             .headers()
             .iter()
+            // Others repeat the payload of a structured event, or an attribute.
+            .filter(|(name, _)| name.starts_with(ATTRIBUTE))
             .map(|header| self.0.hash_one(header));
-        headers.fold(payload.finish(), Digest::wrapping_add)
+        attributes.fold(payload.finish(), Digest::wrapping_add)
     }
 }
 

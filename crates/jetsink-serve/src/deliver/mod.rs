@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jetsink::{Envelope, Publisher, Subject};
+use jetsink::{Delivery, Envelope, Publisher, Subject};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +20,7 @@ pub(crate) use digest::Digests;
 pub(crate) use once::Once;
 
 use crate::answer::problem::{Kind, Problem};
-use crate::identity::{Digest, Key, Shared};
+use crate::identity::{Digest, Key};
 use detach::Detach;
 use once::Turn;
 
@@ -35,9 +35,8 @@ pub(crate) struct Ready {
 /// The outcome of one event of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// The result is `Ok`.
     Durable {
-        result: Shared,
+        delivery: Delivery,
         is_repeat: bool,
     },
     Failed(Problem),
@@ -63,9 +62,9 @@ pub(crate) async fn one<P: Publisher + 'static>(
         Turn::Ended(outcome) => outcome,
         Turn::First(in_flight) => {
             let emit = Detach::new(async move {
-                let outcome = in_flight.emit(event.envelope).await;
+                let result = in_flight.emit(event.envelope).await;
                 drop(held);
-                outcome
+                in_flight.settle(result)
             });
             // The sink keeps its own deadline. A timer per request would cost more than it saves.
             if Instant::now() + once.sink.deadline() <= deadline {

@@ -11,7 +11,7 @@ use super::{Digests, Outcome, Ready, still_in_flight};
 use crate::answer::outcome::of_emit;
 use crate::answer::problem::{Kind, Problem};
 use crate::gateway::Readiness;
-use crate::identity::{self, Begin, Identities, Key, Shared};
+use crate::identity::{self, Begin, Emitted, Identities, Key};
 use crate::meters::Meters;
 
 /// The sink behind the memory of identities.
@@ -27,7 +27,7 @@ pub(super) enum Turn<P: Publisher> {
     /// Emit it.
     First(InFlight<P>),
     /// The same event is in flight: its result comes, or a closed channel.
-    InFlight(oneshot::Receiver<Shared>),
+    InFlight(oneshot::Receiver<Emitted>),
     /// It needs no emit.
     Ended(Outcome),
 }
@@ -84,13 +84,12 @@ impl<P: Publisher> Once<P> {
 
     /// Remembers the events that are in the spool.
     pub(crate) async fn recall_spooled(&self, digests: &Digests) -> Result<(), SpoolError> {
-        let answer: Shared = Arc::new(Ok(Delivery::Spooled));
         let now = Instant::now();
         let mut early = 0;
         let recall = |envelope: &Envelope| {
             if let Some(id) = envelope.message_id() {
                 let (key, digest) = (identity::key(id), digests.of(envelope));
-                early += self.identities().recall(key, digest, &answer, now);
+                early += self.identities().recall(key, digest, now);
             }
         };
         let visited = self.sink.visit_spooled(recall).await;
@@ -106,9 +105,9 @@ impl<P: Publisher> Once<P> {
                 is_settled: false,
             }),
             Begin::InFlight(waiting) => Turn::InFlight(waiting),
-            Begin::Repeat(result) => {
+            Begin::Repeat(delivery) => {
                 self.meters.repeat();
-                Turn::Ended(outcome_of(result, true))
+                Turn::Ended(outcome_of(Ok(delivery), true))
             }
             Begin::Conflict => Turn::Ended(Outcome::Failed(conflict())),
         }
@@ -118,7 +117,10 @@ impl<P: Publisher> Once<P> {
     pub(super) async fn emit(self: &Arc<Self>, event: Ready, deadline: Instant) -> Outcome {
         loop {
             let waiting = match self.begin(&event) {
-                Turn::First(in_flight) => return in_flight.emit(event.envelope).await,
+                Turn::First(in_flight) => {
+                    let result = in_flight.emit(event.envelope).await;
+                    return in_flight.settle(result);
+                }
                 Turn::Ended(outcome) => return outcome,
                 Turn::InFlight(waiting) => waiting,
             };
@@ -144,24 +146,28 @@ pub(super) struct InFlight<P: Publisher> {
 }
 
 impl<P: Publisher> InFlight<P> {
-    pub(super) async fn emit(mut self, envelope: Envelope) -> Outcome {
-        let result: Shared = Arc::new(self.once.sink.emit(envelope).await);
-        self.once.note_disk(&result);
-        self.settle(&result);
-        outcome_of(result, false)
+    /// The sink's own future, with `self` beside it: a future around it would be copied once more.
+    pub(super) fn emit(&self, envelope: Envelope) -> impl Future<Output = Emitted> + Send {
+        self.once.sink.emit(envelope)
     }
 
-    fn settle(&mut self, result: &Shared) {
+    /// Ends the emit with its result.
+    pub(super) fn settle(mut self, result: Emitted) -> Outcome {
         self.is_settled = true;
+        self.once.note_disk(&result);
         let in_use = || {
             let spool = self.once.sink.spool_status();
             spool.is_some_and(|spool| spool.events > 0)
         };
         let now = Instant::now();
-        let early = self.once.identities().settle(self.key, result, now, in_use);
+        let early = self
+            .once
+            .identities()
+            .settle(self.key, &result, now, in_use);
         if early > 0 {
             self.once.meters.forgotten_early(early);
         }
+        outcome_of(result, false)
     }
 }
 
@@ -173,14 +179,17 @@ impl<P: Publisher> Drop for InFlight<P> {
     }
 }
 
-fn was_not_sent(result: &Shared) -> bool {
-    matches!(&**result, Err(error) if error.known() == Known::NotSent)
+fn was_not_sent(result: &Emitted) -> bool {
+    matches!(result, Err(error) if error.known() == Known::NotSent)
 }
 
-fn outcome_of(result: Shared, is_repeat: bool) -> Outcome {
-    match &*result {
-        Ok(_) => Outcome::Durable { result, is_repeat },
-        Err(error) => Outcome::Failed(of_emit(error)),
+fn outcome_of(result: Emitted, is_repeat: bool) -> Outcome {
+    match result {
+        Ok(delivery) => Outcome::Durable {
+            delivery,
+            is_repeat,
+        },
+        Err(error) => Outcome::Failed(of_emit(&error)),
     }
 }
 

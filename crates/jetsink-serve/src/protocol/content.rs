@@ -8,6 +8,12 @@ use crate::answer::problem::{Kind, Problem};
 /// The prefix of the headers of attributes.
 pub(crate) const ATTRIBUTE: &str = "ce-";
 
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCHED: &str = "application/cloudevents-batch+json";
+
+/// The start of the media types of all event formats.
+const FORMATS: &str = "application/cloudevents";
+
 /// The content mode of a request (HTTP binding 1.0.2, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -42,16 +48,23 @@ impl Mode {
                 return Err(Problem::new(Kind::Malformed, detail));
             }
         };
-        let media_type = content_type.split(';').next().unwrap_or_default();
-        let media_type = media_type.trim().to_ascii_lowercase();
-        match &*media_type {
-            "application/cloudevents+json" => utf8(content_type).map(|()| Self::Structured),
-            "application/cloudevents-batch+json" => utf8(content_type).map(|()| Self::Batched),
-            other if other.starts_with("application/cloudevents") => Err(unsupported()),
-            _ if has_attributes(headers) => Ok(Self::Binary),
-            _ => Err(unsupported()),
+        let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let media_type = media_type.trim();
+        if media_type.eq_ignore_ascii_case(STRUCTURED) {
+            utf8(parameters).map(|()| Self::Structured)
+        } else if media_type.eq_ignore_ascii_case(BATCHED) {
+            utf8(parameters).map(|()| Self::Batched)
+        } else if has_prefix(media_type, FORMATS) || !has_attributes(headers) {
+            Err(unsupported())
+        } else {
+            Ok(Self::Binary)
         }
     }
+}
+
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    let start = text.get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn has_attributes(headers: &HeaderMap) -> bool {
@@ -68,8 +81,8 @@ fn unsupported() -> Problem {
 }
 
 /// JSON is UTF-8; another charset is refused and not ignored.
-fn utf8(content_type: &str) -> Result<(), Problem> {
-    let mut parameters = content_type.split(';').skip(1);
+fn utf8(parameters: &str) -> Result<(), Problem> {
+    let mut parameters = parameters.split(';');
     let is_other = parameters.any(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, "utf-8"));
         let value = value.trim().trim_matches('"');

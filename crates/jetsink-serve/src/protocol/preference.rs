@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 use crate::answer::problem::{Kind, Problem};
 
 /// Seconds as a decimal number, for a deadline shorter than the one second of `Prefer: wait`.
-pub(crate) const REQUEST_TIMEOUT: &str = "request-timeout";
+pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The preferences of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +25,7 @@ impl Preferences {
     /// relies on it would wait too long.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut preferences = Self::default();
-        for value in headers.get_all("prefer") {
+        for value in headers.get_all(PREFER) {
             for preference in value.to_str().unwrap_or_default().split(',') {
                 let preference = preference.split(';').next().unwrap_or_default();
                 let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
@@ -67,10 +69,10 @@ fn parse_seconds(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn of(headers: &[(&'static str, &'static str)]) -> Result<Preferences, Problem> {
+    fn of(headers: &[(HeaderName, &'static str)]) -> Result<Preferences, Problem> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, axum::http::HeaderValue::from_static(value));
+            map.append(name.clone(), axum::http::HeaderValue::from_static(value));
         }
         Preferences::of(&map)
     }
@@ -78,16 +80,16 @@ mod tests {
     #[test]
     fn shortest_deadline_counts_and_unknown_preferences_do_not() {
         let one = of(&[(
-            "prefer",
+            PREFER,
             "respond-async, wait=10; x=1, Return=\"representation\"",
         )])
         .unwrap();
         assert_eq!(one.deadline, Some(Duration::from_secs(10)));
         assert!(one.wants_receipt);
-        let both = of(&[("prefer", "wait=10"), (REQUEST_TIMEOUT, "0.25")]).unwrap();
+        let both = of(&[(PREFER, "wait=10"), (REQUEST_TIMEOUT, "0.25")]).unwrap();
         assert_eq!(both.deadline, Some(Duration::from_millis(250)));
         assert_eq!(
-            of(&[("prefer", "wait=soon, return=minimal")]).unwrap(),
+            of(&[(PREFER, "wait=soon, return=minimal")]).unwrap(),
             Preferences::default()
         );
     }
