@@ -5,12 +5,19 @@ use std::sync::OnceLock;
 
 use indicatif::HumanCount;
 use jetsink::{LastFailure, NatsPublisher, Sink};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
 
 /// Starts the log on standard error. With `errors_only`, warnings need `-v`.
 pub(crate) fn start_log(verbose: u8, errors_only: bool) {
+    start_log_with(verbose, errors_only, None);
+}
+
+/// Starts the log, with the lines of one target at `INFO` whatever `verbose` is.
+pub(crate) fn start_log_with(verbose: u8, errors_only: bool, always: Option<&'static str>) {
     let level = match verbose {
         0 if errors_only => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
@@ -18,10 +25,13 @@ pub(crate) fn start_log(verbose: u8, errors_only: bool) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    let always = always.map(|target| (target, level.max(LevelFilter::INFO)));
+    let filter = Targets::new().with_default(level).with_targets(always);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(false)
+        .with_ansi(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
         .init();
 }
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError};
 use tokio::time::Instant;
 
+use crate::access_log::AccessLog;
 use crate::deliver::{Digests, Once};
 use crate::identity::Identities;
 use crate::intake::shares::Shares;
@@ -54,6 +55,7 @@ pub(crate) struct Inner<P> {
     pub(crate) budget: Arc<Shares>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) digests: Digests,
+    pub(crate) access_log: AccessLog,
     pub(crate) is_stopping: AtomicBool,
 }
 
@@ -119,6 +121,7 @@ impl<P: Publisher + 'static> Gateway<P> {
             budget: Shares::new(settings.budget),
             meters,
             digests: Digests::default(),
+            access_log: AccessLog::new(settings.access_log),
             is_stopping: AtomicBool::new(false),
             settings,
         };

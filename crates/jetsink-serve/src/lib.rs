@@ -3,6 +3,7 @@
 // Layers, from the top: admin and listen; status; gateway and request; deliver and identity, intake and access; protocol and
 // answer; meters, settings and file_state serve several.
 mod access;
+mod access_log;
 mod admin;
 mod answer;
 mod deliver;
@@ -20,6 +21,7 @@ mod status;
 
 pub use access::token::NewToken;
 pub use access::{Access, AccessError};
+pub use access_log::ACCESS_LOG;
 pub use admin::AdminPages;
 pub use answer::problem::Kind;
 pub use gateway::{Gateway, Readiness};

@@ -117,3 +117,28 @@ impl Meters {
         self.connections.decrement(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_table_of_the_docs() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/serve/README.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let names = [
+            REQUESTS,
+            SECONDS,
+            IN_FLIGHT,
+            EVENTS,
+            REPEATS,
+            FORGOTTEN,
+            CONNECTIONS,
+        ];
+        for name in names {
+            let in_a_row =
+                docs.contains(&format!("| `{name}` |")) || docs.contains(&format!("| `{name}{{"));
+            assert!(in_a_row, "docs/serve/README.md lacks {name}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ use jetsink::{BindingError, Delivery, Envelope, Publisher};
 use tokio::time::Instant;
 
 use crate::access::{Caller, TenantChoice, host};
+use crate::access_log::{self, AccessLog, Answer};
 use crate::answer::outcome::of_binding;
 use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
 use crate::answer::receipt;
@@ -27,6 +28,7 @@ use crate::listen::Client;
 use crate::meters::Meters;
 use crate::protocol::content::{Encoding, Mode};
 use crate::protocol::preference::Preferences;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::{batch, binary, webhook};
 
 /// The events of a request.
@@ -35,19 +37,45 @@ enum Events {
     Batch(Vec<Ready>),
 }
 
-/// Counts a request whose client went away before the answer.
+impl Events {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Batch(events) => events.len(),
+        }
+    }
+
+    fn with_trace_context(self, trace: &TraceContext) -> Self {
+        let with_it = |event: Ready| Ready {
+            envelope: (event.envelope).with_trace_context(&trace.parent, trace.state.as_deref()),
+            ..event
+        };
+        match self {
+            Self::One(event) => Self::One(with_it(event)),
+            Self::Batch(events) => Self::Batch(events.into_iter().map(with_it).collect()),
+        }
+    }
+}
+
+/// Counts and logs a request at its end, also if its client went away before the answer.
 struct Answering<'a> {
     meters: &'a Meters,
+    access_log: &'a AccessLog,
+    route: &'a str,
     started: Instant,
-    is_answered: bool,
+    seen: access_log::Request,
+    answer: Option<Answer>,
 }
 
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        if !self.is_answered {
+        if self.answer.is_none() {
             self.meters.abandoned();
         }
-        self.meters.took(self.started.elapsed());
+        let time = self.started.elapsed();
+        self.meters.took(time);
+        self.access_log
+            .ended(self.route, &self.seen, self.answer, time);
     }
 }
 
@@ -62,18 +90,23 @@ impl<P: Publisher + 'static> Inner<P> {
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
+        let route = &self.routes[route];
         let mut answering = Answering {
             meters: &self.meters,
+            access_log: &self.access_log,
+            route: &route.path,
             started: Instant::now(),
-            is_answered: false,
+            seen: access_log::Request::default(),
+            answer: None,
         };
         self.meters.history.tick(answering.started);
         let (parts, body) = request.into_parts();
-        let response = match self.take(&self.routes[route], client, &parts, body).await {
+        let seen = &mut answering.seen;
+        let response = match self.take(route, client, &parts, body, seen).await {
             Ok(response) => response,
             Err(problem) => self.answer_problem(&problem, &[]),
         };
-        answering.is_answered = true;
+        answering.answer = Some(Answer::of(&response));
         response
     }
 
@@ -83,7 +116,11 @@ impl<P: Publisher + 'static> Inner<P> {
         events: &[EventReport<'_>],
     ) -> Response<Body> {
         self.meters.problem(problem);
-        problem.response(events)
+        let mut response = problem.response(events);
+        if self.access_log.is_on() {
+            response.extensions_mut().insert(problem.kind());
+        }
+        response
     }
 
     pub(crate) fn no_route(&self) -> Response<Body> {
@@ -97,10 +134,16 @@ impl<P: Publisher + 'static> Inner<P> {
         client: &Client,
         parts: &Parts,
         body: B,
+        seen: &mut access_log::Request,
     ) -> Result<Response<Body>, Problem>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
+        let trace = TraceContext::of(&parts.headers);
+        if self.access_log.is_on() {
+            seen.method = parts.method.clone();
+            seen.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
+        }
         if client.needs_own_host {
             host::check(parts, &self.settings.hosts)?;
         }
@@ -112,6 +155,9 @@ impl<P: Publisher + 'static> Inner<P> {
             return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST"));
         }
         let caller = self.settings.access.caller(&parts.headers, client)?;
+        if self.access_log.is_on() {
+            seen.credential = caller.name().cloned();
+        }
         let mut place = self.places.empty(caller.name());
         if !place.add(1) {
             let detail =
@@ -126,7 +172,13 @@ impl<P: Publisher + 'static> Inner<P> {
         let mut held = self.budget.empty(caller.name());
         let body = body::read(body, &parts.headers, encoding, limits, &mut held).await?;
         let deadline = self.deadline(preferences);
+        seen.bytes = body.len();
         let events = self.events(route, &caller, mode, parts, body)?;
+        seen.events = events.len();
+        let events = match &trace {
+            Some(trace) => events.with_trace_context(trace),
+            None => events,
+        };
         // An emit may outlive its request, and its payload with it.
         let held = (place, held);
         match events {

@@ -1,5 +1,6 @@
 //! How a gateway behaves. Checked here.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jetsink::{ContentMode, SubjectTemplate, TenantPolicy};
@@ -91,6 +92,7 @@ pub struct GatewaySettings {
     pub(crate) max_requests: usize,
     pub(crate) max_identities: usize,
     pub(crate) identity_window: Duration,
+    pub(crate) access_log: Option<NonZeroU32>,
 }
 
 impl Default for GatewaySettings {
@@ -111,6 +113,7 @@ impl Default for GatewaySettings {
             max_requests: 1_024,
             max_identities: 100_000,
             identity_window: Duration::from_secs(600),
+            access_log: None,
         }
     }
 }
@@ -234,6 +237,14 @@ impl GatewaySettings {
         in_range("the time of identities in ms", millis, 1, 30 * 86_400_000)?;
         self.identity_window = window;
         Ok(self)
+    }
+
+    /// Logs one in this many requests by `tracing`, at level `INFO` with the target [`ACCESS_LOG`](crate::ACCESS_LOG).
+    /// Accepted requests and others are counted apart. Default: none.
+    #[must_use]
+    pub fn access_log(mut self, one_in: NonZeroU32) -> Self {
+        self.access_log = Some(one_in);
+        self
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
     if let Some(ServeCommand::Token(TokenCommand::New(arguments))) = &arguments.command {
         return token::new(arguments);
     }
-    output::start_log(arguments.verbose, false);
+    let always = arguments.access_log.map(|_| jetsink_serve::ACCESS_LOG);
+    output::start_log_with(arguments.verbose, false, always);
     let settings = Settings::resolve(arguments, environment)?;
     if arguments.check {
         return runtime()?.block_on(check::check(arguments, settings));

@@ -1,5 +1,6 @@
 //! The arguments of `jetsink serve`, checked and resolved.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jetsink::{ConnectSettings, ContentMode, SinkSettings, SpoolSettings, TenantPolicy};
@@ -143,6 +144,11 @@ fn gateway(arguments: &Serve, access: Access) -> Result<GatewaySettings, Failure
         .max_batch(*max_batch)?
         .max_requests(*max_requests)?
         .identities(*identities, IDENTITY_WINDOW)?;
+    let one_in = arguments.access_log.and_then(NonZeroU32::new);
+    let gateway = match one_in {
+        None => gateway,
+        Some(one_in) => gateway.access_log(one_in),
+    };
     Ok(match arguments.mode {
         Mode::AsReceived => gateway,
         Mode::Structured => gateway.mode(ContentMode::Structured),

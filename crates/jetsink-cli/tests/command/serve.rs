@@ -616,3 +616,47 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
         stderr(&nothing)
     );
 }
+
+#[tokio::test]
+async fn access_log_has_one_in_so_many_accepted_requests_and_refusals_apart() {
+    let server = server().await;
+    let url = server.url();
+    let mut gateway = Gateway::start(&[
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+        "--access-log",
+        "3",
+    ]);
+    let address = gateway.line("listening on http://");
+    let head = "POST / HTTP/1.1\r\ncontent-type: application/cloudevents+json\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for number in 0..4 {
+        assert_eq!(request(&address, head, &event(number)).0, 202);
+        assert_eq!(post(&address, "/", "{}").0, 400);
+    }
+    gateway.signal(Signal::SIGTERM);
+    let mut log = String::new();
+    gateway.stderr.read_to_string(&mut log).unwrap();
+    assert_eq!(gateway.code(), Some(0));
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("access")).collect();
+    let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (lines.len(), with("status=202"), with("status=400")),
+        (4, 2, 2),
+        "{log}"
+    );
+    assert_eq!(with("answer=\"accepted\" events=1 bytes=85"), 2, "{log}");
+    assert_eq!(
+        with("answer=\"invalid-event\" events=0 bytes=2"),
+        2,
+        "{log}"
+    );
+    assert_eq!(
+        with("trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\""),
+        2,
+        "{log}"
+    );
+}

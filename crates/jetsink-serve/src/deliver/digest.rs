@@ -13,7 +13,8 @@ pub(crate) struct Digests(RandomState);
 
 impl Digests {
     /// The payload, and the attributes of binary mode in headers. The order of headers does not count:
-    /// proxies change it. An event that was read from the spool has the same digest.
+    /// proxies change it. The trace context does not count: it may be the request's, and an event's own is in the payload
+    /// or in a `ce-` header as well. An event that was read from the spool has the same digest.
     pub(crate) fn of(&self, envelope: &Envelope) -> Digest {
         let mut payload = self.0.build_hasher();
         payload.write(envelope.payload());
@@ -21,7 +22,9 @@ impl Digests {
             .headers()
             .iter()
             // Others repeat the payload of a structured event, or an attribute.
-            .filter(|(name, _)| name.starts_with(ATTRIBUTE))
+            .filter(|(name, _)| {
+                name.starts_with(ATTRIBUTE) || name.eq_ignore_ascii_case("content-type")
+            })
             .map(|header| self.0.hash_one(header));
         attributes.fold(payload.finish(), Digest::wrapping_add)
     }
@@ -50,5 +53,9 @@ mod tests {
         assert_ne!(one, event(&[("ce-a", "1"), ("ce-b", "3")], "x"));
         assert_ne!(one, event(&[("ce-a", "1b")], "x"));
         assert_ne!(one, event(&[], "x"));
+        let typed = [("ce-a", "1"), ("ce-b", "2"), ("content-type", "text/plain")];
+        assert_ne!(one, event(&typed, "x"));
+        let traced = [("ce-a", "1"), ("ce-b", "2"), ("traceparent", "00-…")];
+        assert_eq!(one, event(&traced, "x"), "the context of a request");
     }
 }

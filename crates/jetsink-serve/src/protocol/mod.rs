@@ -5,4 +5,5 @@ pub(crate) mod batch;
 pub(crate) mod binary;
 pub(crate) mod content;
 pub(crate) mod preference;
+pub(crate) mod trace;
 pub(crate) mod webhook;

@@ -10,7 +10,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED};
+use super::envelope::{
+    CONTENT_TYPE, Envelope, HeaderError, Headers, MessageId, STRUCTURED, TRACEPARENT,
+};
 use super::event::{CloudEvent, EventError, UnreadableText, Validation, string_of, text_of};
 use super::received::{BinaryEvent, BinaryEventError, EventTenant};
 use super::routing::Routing;
@@ -381,7 +383,7 @@ pub(super) fn push_trace(
     let Some(traceparent) = traceparent.filter(fits).filter(is_visible) else {
         return Ok(());
     };
-    headers.push("traceparent", traceparent.to_owned())?;
+    headers.push(TRACEPARENT, traceparent.to_owned())?;
     if let Some(tracestate) = tracestate.filter(fits).filter(is_printable) {
         headers.push("tracestate", tracestate.trim_matches(' ').to_owned())?;
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::binding::push_trace;
 use super::rules::{Quoted, Rule};
 use super::subject::Subject;
 
@@ -73,6 +74,7 @@ impl Headers {
     }
 }
 
+pub(crate) const TRACEPARENT: &str = "traceparent";
 pub(crate) const CONTENT_TYPE: &str = "content-type";
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 
@@ -174,6 +176,19 @@ impl Envelope {
     #[must_use]
     pub fn with_headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
+        self
+    }
+
+    /// With the trace context of the request that carried the event, as the headers `traceparent` and `tracestate`. No
+    /// effect if the envelope has a `traceparent`: that is the event's own, from the CloudEvents extension. Values that
+    /// do not fit into headers are left out.
+    #[must_use]
+    pub fn with_trace_context(mut self, traceparent: &str, tracestate: Option<&str>) -> Self {
+        let has_own = self.headers.iter().any(|(name, _)| name == TRACEPARENT);
+        if !has_own {
+            // Checks each value before it adds it.
+            let _ = push_trace(&mut self.headers, Some(traceparent), tracestate);
+        }
         self
     }
 

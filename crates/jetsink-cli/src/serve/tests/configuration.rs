@@ -24,7 +24,8 @@ fn sample(key: &str) -> &'static str {
         "deadline" | "spool-max-age" | "spool-wait" | "drain-delay" | "stop-time"
         | "header-time" | "body-time" => "7s",
         "spool-limit" | "max-body" | "max-decompressed" | "max-bytes" | "max-headers" => "2MiB",
-        "max-batch" | "max-requests" | "max-connections" | "identities" | "threads" => "7",
+        "max-batch" | "max-requests" | "max-connections" | "identities" | "threads"
+        | "access-log" => "7",
         "verbose" => "2",
         _ => "text",
     }
