@@ -51,7 +51,7 @@ pub(crate) enum Command {
     /// Create and check the streams for events
     #[command(subcommand)]
     Stream(Stream),
-    /// Check servers, login and streams, and report problems with their remedies
+    /// Check servers, login, streams and gateways, and report problems with their remedies
     Doctor(Box<Doctor>),
     /// Compare a stream with the emitted events: lost, altered, duplicated, out of order, unexpected
     Audit(Box<Audit>),

@@ -7,6 +7,7 @@ mod doctor;
 #[cfg(unix)]
 mod drill;
 mod failure;
+mod http;
 mod interrupt;
 mod lines;
 mod output;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::gateway::{GatewayAddress, parse_address};
 use crate::connection::Connection;
 use crate::spool::arguments::WhenUnconfirmed;
 use crate::units::parse_duration;
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   jetsink doctor --subject 'cellos.events.{tenantId}' -s nats://n1,nats://n2 --creds app.creds
   jetsink doctor --subject events.all --json | jq 'select(.level != \"ok\")'
+  jetsink doctor --serve http://127.0.0.1:9464
 
 Changes nothing and stores nothing, except that it reads by a consumer, which it deletes. The codes of findings are stable.
 
@@ -28,7 +30,7 @@ pub(crate) struct Doctor {
         long = "subject",
         env = "JETSINK_SUBJECT",
         value_name = "TEMPLATE",
-        required = true
+        required_unless_present = "serve"
     )]
     pub(crate) subjects: Vec<String>,
 
@@ -48,6 +50,10 @@ pub(crate) struct Doctor {
     /// `jetsink publish`; the findings show its effect
     #[arg(long, value_enum, default_value = "deliver", value_name = "CHOICE")]
     pub(crate) when_unconfirmed: WhenUnconfirmed,
+
+    /// Check the gateway whose pages for operators are at this address, that of its --admin-listen
+    #[arg(long, value_name = "URL", value_parser = parse_address)]
+    pub(crate) serve: Option<GatewayAddress>,
 
     /// Print one JSON object per finding on standard output
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! `jetsink doctor`: checks servers, login, account and streams before events are lost.
+//! `jetsink doctor`: checks servers, login, account, streams and a gateway before events are lost.
 
 mod account;
 pub(crate) mod arguments;
@@ -6,6 +6,7 @@ mod certificate;
 mod clock;
 mod diagnosis;
 mod finding;
+mod gateway;
 mod look_up;
 mod network;
 mod payload;
@@ -43,7 +44,15 @@ pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
         problems: 0,
         warnings: 0,
     };
-    runtime()?.block_on(examine(arguments, &templates, connect, &mut diagnosis))?;
+    runtime()?.block_on(async {
+        if let Some(address) = &arguments.serve {
+            diagnosis.extend(&gateway::examine(address).await);
+        }
+        match templates.is_empty() {
+            true => Ok(()),
+            false => examine(arguments, &templates, connect, &mut diagnosis).await,
+        }
+    })?;
     if !arguments.json {
         output::print(&format!(
             "{}, {}",

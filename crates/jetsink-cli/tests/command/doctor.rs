@@ -32,20 +32,26 @@ pub(crate) fn doctor(url: &str, arguments: &[&str]) -> Diagnosis {
         .args(arguments)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let findings = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    let found = findings.filter_map(|finding: serde_json::Value| {
-        let level = finding["level"].as_str()?.to_owned();
-        assert!(
-            level == "ok" || finding["remedy"].is_string(),
-            "no remedy: {finding}"
-        );
-        (level != "ok").then(|| Some((level, finding["code"].as_str()?.to_owned())))?
-    });
-    Diagnosis {
-        found: found.collect(),
-        code: output.status.code().unwrap(),
-        text: format!("{text}{}", stderr(&output)),
+    Diagnosis::of(&output)
+}
+
+impl Diagnosis {
+    pub(crate) fn of(output: &std::process::Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let findings = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let found = findings.filter_map(|finding: serde_json::Value| {
+            let level = finding["level"].as_str()?.to_owned();
+            assert!(
+                level == "ok" || finding["remedy"].is_string(),
+                "no remedy: {finding}"
+            );
+            (level != "ok").then(|| Some((level, finding["code"].as_str()?.to_owned())))?
+        });
+        Diagnosis {
+            found: found.collect(),
+            code: output.status.code().unwrap(),
+            text: format!("{text}{}", stderr(output)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod bad_input;
 mod doctor;
 mod doctor_accounts;
 mod doctor_cluster;
+mod doctor_serve;
 mod drill;
 mod follow;
 mod formats;

@@ -14,7 +14,7 @@ use crate::support::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running gateway; killed with its handle.
-struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
@@ -27,7 +27,7 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::of(command("serve", arguments))
     }
 
@@ -38,7 +38,7 @@ impl Gateway {
     }
 
     /// Reads standard error up to the line with `text`, and returns the rest of that line.
-    fn line(&mut self, text: &str) -> String {
+    pub(crate) fn line(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             assert_ne!(
@@ -88,7 +88,7 @@ fn request(address: &str, request: &str, body: &str) -> (u16, String) {
     (code.unwrap_or(0), answer)
 }
 
-fn post(address: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) fn post(address: &str, path: &str, body: &str) -> (u16, String) {
     let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/cloudevents+json");
     request(address, &head, body)
 }

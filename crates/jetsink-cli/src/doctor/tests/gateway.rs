@@ -1,0 +1,118 @@
+use super::super::finding::Level;
+use super::*;
+
+fn status(change: impl FnOnce(&mut Status)) -> Vec<(Level, &'static str)> {
+    let mut status = Status {
+        gateway: Gateway {
+            version: "0.1.0".to_owned(),
+            ready: true,
+            readiness: "ready".to_owned(),
+        },
+        broker: Broker {
+            version: Some("2.15.1".to_owned()),
+            circuit: "connected".to_owned(),
+            since_seconds: 90,
+            last_failure: None,
+            failing_subjects: Vec::new(),
+            failing_subject_count: 0,
+        },
+        spool: Some(Spool {
+            events: 0,
+            oldest_seconds: None,
+            used_bytes: 0,
+            limit_bytes: 100,
+            dead_letters: 0,
+            damaged: 0,
+            held_subjects: 0,
+        }),
+        refusals: Vec::new(),
+    };
+    change(&mut status);
+    let found = findings("localhost:9464", &status);
+    let found = found
+        .into_iter()
+        .filter(|finding| finding.level != Level::Ok);
+    found.map(|finding| (finding.level, finding.code)).collect()
+}
+
+fn spool(change: fn(&mut Spool)) -> Vec<(Level, &'static str)> {
+    status(|status| change(status.spool.as_mut().unwrap()))
+}
+
+#[test]
+fn each_state_has_its_finding() {
+    let warning = |code| vec![(Level::Warning, code)];
+    let problem = |code| vec![(Level::Problem, code)];
+    assert_eq!(status(|_| {}), []);
+    assert_eq!(
+        status(|status| status.gateway.ready = false),
+        problem("gateway.not-ready")
+    );
+    let away = |status: &mut Status| status.broker.circuit = "reconnecting".to_owned();
+    assert_eq!(status(away), warning("gateway.circuit"));
+    let without_spool = status(|status| {
+        away(status);
+        status.spool = None;
+    });
+    let expected = [
+        (Level::Problem, "gateway.circuit"),
+        (Level::Warning, "gateway.no-spool"),
+    ];
+    assert_eq!(without_spool, expected);
+    assert_eq!(
+        status(|status| status.broker.failing_subject_count = 1),
+        warning("gateway.subjects")
+    );
+    assert_eq!(
+        spool(|spool| spool.used_bytes = 71),
+        warning("gateway.spool-filling")
+    );
+    assert_eq!(spool(|spool| spool.used_bytes = 70), []);
+    assert_eq!(
+        spool(|spool| spool.damaged = 1),
+        problem("gateway.spool-damaged")
+    );
+    assert_eq!(
+        spool(|spool| spool.dead_letters = 1),
+        warning("gateway.dead-letters")
+    );
+    assert_eq!(
+        spool(|spool| spool.held_subjects = 1),
+        warning("gateway.held")
+    );
+    let refused = |problem: &str| {
+        status(|status| {
+            status.refusals.push(Refusals {
+                problem: problem.to_owned(),
+                count: 2,
+                detail: "…".to_owned(),
+            });
+        })
+    };
+    assert_eq!(refused("identity-conflict"), warning("gateway.refusals"));
+    assert_eq!(refused("no-route"), []);
+}
+
+#[test]
+fn address_is_one_of_http() {
+    let address = |text| parse_address(text).map(|address| address.authority);
+    assert_eq!(
+        address("http://localhost:9464").as_deref(),
+        Ok("localhost:9464")
+    );
+    assert_eq!(
+        address("http://[::1]:9464/status").as_deref(),
+        Ok("[::1]:9464")
+    );
+    assert_eq!(address("http://gateway").as_deref(), Ok("gateway:80"));
+    for wrong in [
+        "",
+        "localhost:9464",
+        "https://localhost",
+        "http://me@localhost",
+        "/x",
+        "nats://n:1",
+    ] {
+        assert!(parse_address(wrong).is_err(), "{wrong}");
+    }
+}
