@@ -13,6 +13,7 @@ const NOTES: &str = "\
 Examples:
   jetsink drill
   jetsink drill --compare raw --report
+  jetsink drill --http --compare raw
   jetsink drill --cluster --faults kill,partition,quorum --outage 15s
   jetsink drill --server nats://n1,nats://n2 --subject drill.load --duration 10m
 
@@ -24,6 +25,7 @@ each result, as a supervisor's loop does, at most --rate per second. The
 contenders run side by side through the same faults:
   jetsink                a sink without a spool
   jetsink with a spool   a sink with a spool in a temporary folder
+  jetsink serve          a gateway with a spool; each event is a request (--http)
   plain async-nats       publish and await the acknowledgement, with the
                          client's defaults (--compare raw)
 
@@ -76,6 +78,10 @@ pub(crate) struct Drill {
     /// Run another way of publishing beside them
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["server", "context"])]
     pub(super) compare: Option<Compare>,
+
+    /// Run a gateway beside them, jetsink serve with a spool, and send its events by HTTP
+    #[arg(long)]
+    pub(super) http: bool,
 
     /// Events per second and contender
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -5,19 +5,38 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use jetsink::circuit::State;
-use jetsink::{Binding, Delivery, Envelope, Known, NatsPublisher, Sink};
+use jetsink::{Binding, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::event::Events;
+use super::http::Http;
 use super::record::CircuitState;
 use super::verdict::EmitResult;
 
 /// The destination of a contender's events.
 pub(super) enum Target {
     Sink(Box<Sink<NatsPublisher>>),
+    /// A gateway, by HTTP.
+    Http(Box<Http>),
     /// async-nats with its defaults.
     Plain(Box<Context>),
+}
+
+impl Target {
+    /// The sink of this process that the events pass.
+    fn sink(&self) -> Option<&Sink<NatsPublisher>> {
+        match self {
+            Self::Sink(sink) => Some(sink),
+            Self::Http(http) => Some(&http.sink),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// Whether it makes the promises of the drill.
+    pub(super) fn makes_promises(&self) -> bool {
+        self.sink().is_some()
+    }
 }
 
 pub(super) struct Contender {
@@ -96,22 +115,22 @@ impl Contender {
 
     async fn emit(&self, number: u64) -> EmitResult {
         let json = self.events.event(self.index, number);
-        // The drill's events are valid; a test checks that.
-        let Ok(envelope) = self.binding.envelope(json.into()) else {
-            return EmitResult::NotStored;
-        };
         match &self.target {
-            Target::Sink(sink) => match sink.emit(envelope).await {
-                Ok(Delivery::Spooled) => EmitResult::Spooled,
-                // Any other `Ok` means that a stream has acknowledged the event.
-                Ok(_) => EmitResult::Stored,
-                Err(error) => match error.known() {
-                    Known::OutcomeUnknown => EmitResult::Unknown,
-                    _ => EmitResult::NotStored,
-                },
+            Target::Http(http) => http.emit(json).await,
+            Target::Sink(sink) => match self.envelope(json) {
+                Some(envelope) => of_sink(sink.emit(envelope).await),
+                None => EmitResult::NotStored,
             },
-            Target::Plain(context) => plain(context, envelope).await,
+            Target::Plain(context) => match self.envelope(json) {
+                Some(envelope) => plain(context, envelope).await,
+                None => EmitResult::NotStored,
+            },
         }
+    }
+
+    /// Always there: the drill's events are valid, which a test checks.
+    fn envelope(&self, json: Vec<u8>) -> Option<Envelope> {
+        self.binding.envelope(json.into()).ok()
     }
 
     fn begins(&self) -> u64 {
@@ -147,23 +166,20 @@ impl Contender {
 
     /// The number of events that a stream has acknowledged.
     pub(super) fn delivered(&self) -> u64 {
-        match &self.target {
-            Target::Sink(sink) => sink.status().delivered,
-            Target::Plain(_) => self.state().stored,
+        match self.target.sink() {
+            Some(sink) => sink.status().delivered,
+            None => self.state().stored,
         }
     }
 
     pub(super) fn spooled(&self) -> Option<u64> {
-        match &self.target {
-            Target::Sink(sink) => sink.spool_status().map(|spool| spool.events),
-            Target::Plain(_) => None,
-        }
+        self.target.sink()?.spool_status().map(|spool| spool.events)
     }
 
     /// Returns the state, and the durations since the last tick.
     pub(super) fn tick(&self) -> Tick {
-        let (circuit, spooled) = match &self.target {
-            Target::Sink(sink) => {
+        let (circuit, spooled) = match self.target.sink() {
+            Some(sink) => {
                 let status = sink.status();
                 let closed =
                     status.broker == State::Connected && status.failing_subjects.is_empty();
@@ -173,7 +189,7 @@ impl Contender {
                 };
                 (Some(circuit), status.spool.map(|spool| spool.events))
             }
-            Target::Plain(_) => (None, None),
+            None => (None, None),
         };
         let mut state = self.state();
         Tick {
@@ -198,6 +214,18 @@ impl Contender {
 
     fn state(&self) -> MutexGuard<'_, Results> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of_sink(result: Result<Delivery, EmitError>) -> EmitResult {
+    match result {
+        Ok(Delivery::Spooled) => EmitResult::Spooled,
+        // Any other `Ok` means that a stream has acknowledged the event.
+        Ok(_) => EmitResult::Stored,
+        Err(error) => match error.known() {
+            Known::OutcomeUnknown => EmitResult::Unknown,
+            _ => EmitResult::NotStored,
+        },
     }
 }
 

@@ -6,6 +6,7 @@ mod broker;
 mod contender;
 mod event;
 mod format;
+mod http;
 mod record;
 mod recorder;
 mod report;

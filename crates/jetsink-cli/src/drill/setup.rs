@@ -15,6 +15,7 @@ use super::arguments::{Compare, Drill, SpoolChoice};
 use super::broker::{self, Broker};
 use super::contender::{Contender, Target};
 use super::event::Events;
+use super::http::Http;
 use super::record;
 use super::run::{DrillRun, Ended};
 use super::script::Script;
@@ -23,6 +24,7 @@ use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output;
+use crate::serve::sink_deadline;
 
 /// The load on a broker without `--duration`.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);
@@ -49,14 +51,12 @@ pub(super) async fn with_own_broker(
         let events = events(arguments);
         let mut contenders = Vec::new();
         for (index, &kind) in kinds.iter().enumerate() {
+            let subject = broker::subject(index);
             let target = match kind {
                 ContenderKind::Plain => Target::Plain(Box::new(broker.jetstream().await?)),
-                ContenderKind::Direct | ContenderKind::Spooled => {
-                    let spool = (kind == ContenderKind::Spooled).then_some(folder.path());
-                    sink_target(connect()?, sink.clone(), spool).await?
-                }
+                kind => target(kind, arguments, connect()?, &sink, folder.path(), &subject).await?,
             };
-            let binding = Binding::new(SubjectTemplate::new(broker::subject(index))?);
+            let binding = Binding::new(SubjectTemplate::new(subject)?);
             let contender = Contender::new(index, kind.name(), target, binding, events.clone());
             contenders.push(Arc::new(contender));
         }
@@ -95,8 +95,7 @@ pub(super) async fn with_given_broker(
         let last_before = streams::last_sequence(&reader, &stream).await?;
         let mut contenders = Vec::new();
         for (index, &kind) in sink_kinds(arguments).iter().enumerate() {
-            let spool = (kind == ContenderKind::Spooled).then_some(folder.path());
-            let target = sink_target(connect()?, sink.clone(), spool).await?;
+            let target = target(kind, arguments, connect()?, &sink, folder.path(), subject).await?;
             let contender =
                 Contender::new(index, kind.name(), target, binding.clone(), events.clone());
             contenders.push(Arc::new(contender));
@@ -134,6 +133,7 @@ async fn until_interrupted<T>(
 enum ContenderKind {
     Direct,
     Spooled,
+    Http,
     Plain,
 }
 
@@ -142,6 +142,7 @@ impl ContenderKind {
         match self {
             Self::Direct => "jetsink",
             Self::Spooled => "jetsink with a spool",
+            Self::Http => "jetsink serve",
             Self::Plain => "plain async-nats",
         }
     }
@@ -156,25 +157,46 @@ fn all_kinds(arguments: &Drill) -> Vec<ContenderKind> {
     kinds
 }
 
+/// The kinds that make promises.
 fn sink_kinds(arguments: &Drill) -> Vec<ContenderKind> {
-    match arguments.spool {
+    let mut kinds = match arguments.spool {
         SpoolChoice::With => vec![ContenderKind::Spooled],
         SpoolChoice::Without => vec![ContenderKind::Direct],
         SpoolChoice::Both => vec![ContenderKind::Direct, ContenderKind::Spooled],
+    };
+    if arguments.http {
+        kinds.push(ContenderKind::Http);
     }
+    kinds
 }
 
-async fn sink_target(
+/// A sink, or a gateway over one. Its spool is in a folder of its own within `folder`.
+async fn target(
+    kind: ContenderKind,
+    arguments: &Drill,
     connect: ConnectSettings,
-    settings: SinkSettings,
-    spool: Option<&Path>,
+    settings: &SinkSettings,
+    folder: &Path,
+    subject: &str,
 ) -> Result<Target, Failure> {
     let publisher = NatsPublisher::connect(connect).await?;
-    let sink = match spool {
-        None => Sink::new(publisher, settings),
-        Some(folder) => Sink::with_spool(publisher, settings, SpoolSettings::new(folder)).await?,
-    };
-    Ok(Target::Sink(Box::new(sink)))
+    let spool = |name: &str| SpoolSettings::new(folder.join(name));
+    let settings = settings.clone();
+    Ok(match kind {
+        ContenderKind::Direct | ContenderKind::Plain => {
+            Target::Sink(Box::new(Sink::new(publisher, settings)))
+        }
+        ContenderKind::Spooled => {
+            let sink = Sink::with_spool(publisher, settings, spool("sink")).await?;
+            Target::Sink(Box::new(sink))
+        }
+        ContenderKind::Http => {
+            let deadline = arguments.deadline;
+            let settings = settings.deadline(sink_deadline(deadline))?;
+            let sink = Sink::with_spool(publisher, settings, spool("serve")).await?;
+            Target::Http(Box::new(Http::start(sink, subject, deadline).await?))
+        }
+    })
 }
 
 fn events(arguments: &Drill) -> Events {

@@ -24,6 +24,7 @@ use crate::recorder;
 use crate::runtime::runtime;
 use arguments::{Serve, ServeCommand, TokenCommand};
 use settings::Settings;
+pub(crate) use settings::sink_deadline;
 
 /// The interval between two attempts to get the spool's lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);

@@ -61,7 +61,7 @@ fn usage(text: &str) -> Failure {
 }
 
 /// The sink's own result should come before the gateway's deadline.
-fn sink_deadline(deadline: Duration) -> Duration {
+pub(crate) fn sink_deadline(deadline: Duration) -> Duration {
     deadline - deadline / 8
 }
 

@@ -59,7 +59,7 @@ fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
     let picture = folder.path().join("picture.svg");
     let output = drill(&PATIENT)
         .args(["--faults=kill,delete", "--outage=1s", "--pause=1s"])
-        .args(["--compare=raw", "--json"])
+        .args(["--compare=raw", "--http", "--json"])
         .args(["--report", as_text(&report), "--picture", as_text(&picture)])
         .output()
         .unwrap();
@@ -72,7 +72,7 @@ fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
     let record = json(&output);
     assert_eq!(record["kept"], true);
     assert_eq!(record["faults"].as_array().unwrap().len(), 2);
-    for contender in ["jetsink", "jetsink with a spool"] {
+    for contender in ["jetsink", "jetsink with a spool", "jetsink serve"] {
         for name in ["lost", "duplicated", "out of order", "altered"] {
             assert_eq!(
                 seen(&record, contender, name)["kept"],
@@ -89,8 +89,10 @@ fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
         );
     }
     // The drill reads a stream before it deletes it.
-    let spooled = seen(&record, "jetsink with a spool", "returned an error");
-    assert_eq!(spooled["seen"], "0");
+    for contender in ["jetsink with a spool", "jetsink serve"] {
+        let refused = seen(&record, contender, "returned an error");
+        assert_eq!(refused["seen"], "0", "{contender}");
+    }
     assert_eq!(
         seen(&record, "plain async-nats", "lost")["bound"],
         Value::Null

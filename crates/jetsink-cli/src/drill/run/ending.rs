@@ -7,7 +7,7 @@ use jetsink::Known;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{DrillRun, Ended, PATIENCE, TICK};
-use crate::drill::contender::{Contender, Target};
+use crate::drill::contender::Contender;
 use crate::drill::event::Stored;
 use crate::drill::record::{ContenderRecord, Fault, Record};
 use crate::drill::recorder::Recorder;
@@ -140,9 +140,9 @@ impl DrillRun {
             ContenderRecord {
                 name: contender.name.to_owned(),
                 samples,
-                checks: match contender.target {
-                    Target::Sink(_) => checks,
-                    Target::Plain(_) => to_compare(checks),
+                checks: match contender.target.makes_promises() {
+                    true => checks,
+                    false => to_compare(checks),
                 },
             }
         });
