@@ -20,7 +20,9 @@ pub(crate) fn check() -> Result<()> {
     run(&["check", "rules", "jetsink.rules.yml"])?;
     run(&["test", "rules", "jetsink.rules.test.yml"])?;
     // The test `signals` compares the guide with the metrics of the code.
-    let known = metrics_in("docs/operate/metrics.md")?;
+    let mut known = metrics_in("docs/operate/metrics.md")?;
+    // A test of the gateway compares its page with its metrics.
+    known.extend(metrics_in("docs/serve/README.md")?);
     for file in [
         "deploy/prometheus/jetsink.rules.yml",
         "deploy/grafana/jetsink.json",

@@ -27,6 +27,7 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
     server.create_stream("EVENTS", &["events.>"]).await?;
 
     let (plain, spooling) = (ReservedPort::new()?, ReservedPort::new()?);
+    let (events, serving) = (ReservedPort::new()?, ReservedPort::new()?);
     let (publishing, monitor) = (ReservedPort::new()?, ReservedPort::new()?);
     let service = |subject: &str, metrics: &ReservedPort, spool: &[&str]| {
         let mut command = Command::new(target().join("debug/examples/service"));
@@ -37,18 +38,37 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
     let spool = folder.join("spool").display().to_string();
     let _plain = service("events.plain", &plain, &[])?;
     let _spooling = service("events.spooled", &spooling, &[&spool])?;
-    let events = folder.join("events.jsonl");
-    let _writer = tokio::spawn(write(events.clone()));
+    let lines = folder.join("events.jsonl");
+    let _writer = tokio::spawn(write(lines.clone()));
     let mut publish = Command::new(&jetsink);
     publish
         .args(["publish", "--follow", "--quiet"])
         .args(["--subject", "{type}.all", "--server", &server.url()])
         .args(["--spool".as_ref(), folder.join("other-spool").as_os_str()])
         .args(["--metrics-listen", &publishing.address().to_string()])
-        .arg(&events);
+        .arg(&lines);
     let _publish = start(&mut publish, &folder)?;
 
-    let targets = [&plain, &spooling, &publishing].map(|port| format!("'{}'", port.address()));
+    let mut serve = Command::new(&jetsink);
+    serve
+        .args([
+            "serve",
+            "--subject",
+            "events.served",
+            "--server",
+            &server.url(),
+        ])
+        .args(["--spool".as_ref(), folder.join("served-spool").as_os_str()])
+        .args(["--listen", &events.address().to_string()])
+        .args(["--admin-listen", &serving.address().to_string()]);
+    let _serve = start(&mut serve, &folder)?;
+    let mut load = Command::new("python3");
+    load.arg(root().join("tests/gateway/load.py"))
+        .arg(events.address().to_string());
+    let _load = start(&mut load, &folder)?;
+
+    let targets =
+        [&plain, &spooling, &publishing, &serving].map(|port| format!("'{}'", port.address()));
     let settings = folder.join("prometheus.yml");
     let config = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: jetsink\n  static_configs:\n  \
