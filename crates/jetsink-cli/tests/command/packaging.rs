@@ -113,3 +113,80 @@ async fn the_command_lines_of_the_unit_and_of_the_pod_publish_what_is_written() 
         assert_code(&child.wait_with_output().unwrap(), 0);
     }
 }
+
+/// The variables of a file with lines such as `NAME=value` or `{name: NAME, value: "value"}`.
+fn variables_of(file: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(format!("{DEPLOY}/{file}")).unwrap();
+    let found = text.lines().filter_map(|line| {
+        let line = line.trim();
+        let (name, value) = match line.strip_prefix("- {name: ") {
+            Some(rest) => rest.strip_suffix('}')?.split_once(", value: ")?,
+            None => line.split_once('=')?,
+        };
+        let is_ours = name.starts_with("JETSINK_") || name.starts_with("NATS_");
+        is_ours.then(|| (name.to_owned(), value.trim_matches('"').to_owned()))
+    });
+    found.collect()
+}
+
+#[test]
+fn gateways_of_units_and_pods_have_valid_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = folder.path().join("access.toml");
+    let token = [
+        "new",
+        "--name",
+        "shop",
+        "--subject",
+        "shop.>",
+        "--file",
+        as_text(&access),
+    ];
+    let made = command("serve", &[&["token"][..], &token].concat()).output();
+    assert_code(&made.unwrap(), 0);
+    for (file, settings) in [
+        ("systemd/jetsink-serve.env.example", 4),
+        ("kubernetes/serve-sidecar.yaml", 8),
+        ("kubernetes/serve-daemonset.yaml", 11),
+    ] {
+        let variables = variables_of(file);
+        assert!(variables.len() >= settings, "{file}: {variables:?}");
+        // The login is the operator's.
+        let variables = variables
+            .into_iter()
+            .filter(|(name, _)| name != "NATS_CREDS");
+        let variables = variables.map(|(name, value)| {
+            let value = match name.as_str() {
+                "JETSINK_ACCESS" => as_text(&access).to_owned(),
+                _ => value,
+            };
+            (name, value)
+        });
+        let mut check = command("serve", &["--check"]);
+        let checked = check.envs(variables).output().unwrap();
+        assert_code(&checked, 0);
+        let shown = String::from_utf8(checked.stdout).unwrap();
+        for name in [
+            "JETSINK_SUBJECT",
+            "JETSINK_LISTEN",
+            "JETSINK_ADMIN_LISTEN",
+            "NATS_URL",
+        ] {
+            assert!(shown.contains(&format!("# {name}")), "{file}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn unit_of_the_gateway_has_valid_flags() {
+    let unit = std::fs::read_to_string(format!("{DEPLOY}/systemd/jetsink-serve.service")).unwrap();
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let words = start
+        .unwrap()
+        .replace("${STATE_DIRECTORY}", "/var/lib/jetsink/serve");
+    let words: Vec<&str> = words.split_whitespace().skip(2).collect();
+    let flags = [&words[..], &["--check", "--subject", "events.all"]].concat();
+    assert_code(&command("serve", &flags).output().unwrap(), 0);
+}
