@@ -23,25 +23,26 @@ CHECKS = [
 ]
 
 
-def check(document, address):
+def check(document, address, scratch):
     folder = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", os.path.join(folder, "schemathesis.toml")]
     command += ["run", document, "--url", address, "--checks", ",".join(CHECKS)]
     command += ["--phases", "examples,coverage,fuzzing", "--mode", "all", "--continue-on-failure"]
     command += ["--max-examples", "200", "--seed", "1", "--generation-database", "none"]
-    subprocess.run(command, check=True, env={**os.environ, "SCHEMATHESIS_HOOKS": os.path.join(folder, "hooks.py")})
+    # schemathesis leaves files in its folder.
+    subprocess.run(command, check=True, cwd=scratch, env={**os.environ, "SCHEMATHESIS_HOOKS": os.path.join(folder, "hooks.py")})
 
 
 def main():
-    jetsink, nats_server, documents = sys.argv[1:]
+    jetsink, nats_server, documents = map(os.path.abspath, sys.argv[1:])
     with tempfile.TemporaryDirectory() as scratch:
         broker = Broker(nats_server, scratch)
         try:
             broker.create_stream(jetsink)
             gateway = Gateway(jetsink, broker)
             try:
-                check(os.path.join(documents, "events.yaml"), gateway.events)
-                check(os.path.join(documents, "admin.yaml"), gateway.admin)
+                check(os.path.join(documents, "events.yaml"), gateway.events, scratch)
+                check(os.path.join(documents, "admin.yaml"), gateway.admin, scratch)
             finally:
                 gateway.stop()
         finally:

@@ -37,8 +37,8 @@ class Broker:
         self.process.kill()
         self.process.wait()
 
-    def create_stream(self, jetsink):
-        run = [jetsink, "stream", "apply", "--server", self.url, "--name", "EVENTS", "--subject", "events.>"]
+    def create_stream(self, jetsink, subjects="events.>"):
+        run = [jetsink, "stream", "apply", "--server", self.url, "--name", "EVENTS", "--subject", subjects]
         wait_for(lambda: subprocess.run(run, capture_output=True).returncode == 0, "no stream")
 
 

@@ -189,7 +189,7 @@ Examples:
         only: Option<ClientsCommand>,
     },
 
-    /// Check the gateway's status page in a browser, and its OpenAPI documents
+    /// Check the gateway's status page in a browser, its OpenAPI documents and its guides
     #[command(after_help = "\
 Playwright and schemathesis come from PyPI; chromium from the variable CHROMIUM,
 else PATH, else Debian, where it is installed.
@@ -197,7 +197,8 @@ else PATH, else Debian, where it is installed.
 Examples:
   cargo xtask gateway
   cargo xtask gateway page      # leaves pictures in target/status-page
-  cargo xtask gateway openapi")]
+  cargo xtask gateway openapi
+  cargo xtask gateway first-event")]
     Gateway {
         #[command(subcommand)]
         only: Option<GatewayCommand>,
@@ -273,7 +274,7 @@ Example: cargo xtask clients languages")]
     Languages,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub(crate) enum GatewayCommand {
     /// Load the status page before, during and after an outage
     #[command(after_help = "Example: cargo xtask gateway page")]
@@ -281,6 +282,9 @@ pub(crate) enum GatewayCommand {
     /// Compare answers with the OpenAPI documents
     #[command(after_help = "Example: cargo xtask gateway openapi")]
     Openapi,
+    /// Run the programs of docs/serve/python.md and javascript.md
+    #[command(after_help = "Example: cargo xtask gateway first-event")]
+    FirstEvent,
 }
 
 /// Reads the command line. Exits with 2 after wrong usage.
@@ -336,11 +340,14 @@ impl Command {
                 only: Some(ClientsCommand::Languages),
             } => clients::languages::run().await,
             Self::Gateway { only } => {
-                if !matches!(only, Some(GatewayCommand::Openapi)) {
+                if only.is_none_or(|only| only == GatewayCommand::Page) {
                     gateway::page()?;
                 }
-                if !matches!(only, Some(GatewayCommand::Page)) {
+                if only.is_none_or(|only| only == GatewayCommand::Openapi) {
                     gateway::openapi()?;
+                }
+                if only.is_none_or(|only| only == GatewayCommand::FirstEvent) {
+                    gateway::first_event()?;
                 }
                 Ok(())
             }

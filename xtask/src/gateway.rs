@@ -1,10 +1,12 @@
-//! Checks of the gateway with programs of other projects: its status page in a browser, its OpenAPI documents.
+//! Checks of the gateway with programs of other projects: its status page in a browser, its OpenAPI documents, and the
+//! first programs of its guides.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::clients::languages;
 use crate::process::{jetsink_command, root, succeed, target};
 use crate::tools;
 
@@ -32,16 +34,37 @@ pub(crate) fn openapi() -> Result<()> {
     succeed(check.arg(documents))
 }
 
+/// Runs the programs of the pages for Python and JavaScript, and compares what they print.
+///
+/// # Errors
+/// A program prints something else, or a package can't be installed.
+pub(crate) fn first_event() -> Result<()> {
+    let python = languages::python()?;
+    let (node, npm) = languages::node()?;
+    let modules = languages::javascript(npm)?;
+    let mut check = command("first_event.py")?;
+    check
+        .arg(python)
+        .arg(node)
+        .arg(modules.join("node_modules"));
+    succeed(&mut check)
+}
+
 /// A script of `tests/gateway` with its package, and with the paths of the command and the nats-server.
 fn script(name: &str, package: &str) -> Result<Command> {
+    let mut command = command(name)?;
+    command.env("PYTHONPATH", tools::from_pypi(package, true)?);
+    Ok(command)
+}
+
+fn command(name: &str) -> Result<Command> {
     let jetsink = jetsink_command()?;
     let nats_server = nats_local::nats_server_binary().context("nats-server")?;
     let mut command = Command::new("python3");
     command
         .arg(root().join("tests/gateway").join(name))
         .arg(jetsink)
-        .arg(nats_server)
-        .env("PYTHONPATH", tools::from_pypi(package, true)?);
+        .arg(nats_server);
     Ok(command)
 }
 

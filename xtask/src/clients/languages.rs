@@ -90,7 +90,7 @@ fn read(
 }
 
 /// A virtual environment in the target folder, with the pinned packages.
-fn python() -> Result<PathBuf> {
+pub(crate) fn python() -> Result<PathBuf> {
     let folder = target().join("clients/python");
     let python = folder.join("bin/python");
     if !python.is_file() {
@@ -108,7 +108,7 @@ fn python() -> Result<PathBuf> {
 }
 
 /// Node, and npm to be run: those of this machine if they are new enough, else those of a PyPI package.
-fn node() -> Result<(PathBuf, Command)> {
+pub(crate) fn node() -> Result<(PathBuf, Command)> {
     if let (Some(node), Some(npm)) = (tools::installed("node"), tools::installed("npm")) {
         let version = output(Command::new(&node).arg("--version"))?;
         if major(&version) >= Some(OLDEST_NODE) {
@@ -133,7 +133,7 @@ fn major(version: &str) -> Option<u32> {
 }
 
 /// The folder with the locked packages.
-fn javascript(mut npm: Command) -> Result<PathBuf> {
+pub(crate) fn javascript(mut npm: Command) -> Result<PathBuf> {
     let folder = target().join("clients/javascript");
     fs::create_dir_all(&folder)?;
     for file in ["package.json", "package-lock.json"] {
