@@ -34,7 +34,7 @@ pub(crate) fn openapi() -> Result<()> {
     succeed(check.arg(documents))
 }
 
-/// Runs the programs of the pages for Python and JavaScript, and compares what they print.
+/// Runs the programs of the pages for Python and JavaScript, and compares their output.
 ///
 /// # Errors
 /// A program prints something else, or a package can't be installed.
