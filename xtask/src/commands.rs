@@ -189,7 +189,7 @@ Examples:
         only: Option<ClientsCommand>,
     },
 
-    /// Check the gateway's status page in a browser, its OpenAPI documents and its guides
+    /// Check the gateway's status page, its OpenAPI documents and its guides
     #[command(after_help = "\
 Playwright and schemathesis come from PyPI; chromium from the variable CHROMIUM,
 else PATH, else Debian, where it is installed.
@@ -217,7 +217,7 @@ Examples:
   cargo xtask trials --only teeth/no-epoch      # tests/teeth/no-epoch.patch")]
     Trials(trials::Arguments),
 
-    /// Change the code in small ways that a test must notice, and write docs/evidence/mutants.md
+    /// Change the code in small ways that a test must notice, and write the report
     #[command(after_help = "\
 A full run takes hours. Settings, and the excused mutants with their reasons:
 .cargo/mutants.toml.
