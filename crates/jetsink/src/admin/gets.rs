@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::query::StreamQuery;
 use crate::nats::read::catch_up::StreamInfo;
-use crate::nats::read::get::{Getter, Got, Place};
+use crate::nats::read::get::{Getter, Got, Place, is_no_direct_get};
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
@@ -63,7 +63,7 @@ pub(super) async fn by_last_message(
 ) -> Result<StreamInfo, PublishError> {
     let last = match place(shared, session, stream).last().await {
         // No stream answers direct gets: the first refusal tells more.
-        Err(PublishError::JetStreamUnavailable) => return Err(denied),
+        Err(error) if is_no_direct_get(&error) => return Err(denied),
         last => last?.map_or(0, |message| message.sequence),
     };
     let mut info = StreamInfo::up_to(last);

@@ -91,7 +91,7 @@ impl Getter {
                 Err(denied) if is_denied(&denied) => {
                     let direct = messages(from, |sequence| place.direct(sequence, last)).await;
                     // No stream answers direct gets: the first refusal tells more.
-                    let direct = direct.map_err(|error| match is_denied(&error) {
+                    let direct = direct.map_err(|error| match is_no_direct_get(&error) {
                         true => denied,
                         false => error,
                     })?;
@@ -118,6 +118,17 @@ async fn messages<F: Future<Output = Result<Option<Got>, PublishError>>>(
 /// Whether the user or the account may not send such a request.
 fn is_denied(error: &PublishError) -> bool {
     super::is_never_answered(error) || *error == PublishError::JetStreamUnavailable
+}
+
+/// Whether nothing serves direct gets. nats-server before 2.11 leaves them unanswered then.
+pub(crate) fn is_no_direct_get(error: &PublishError) -> bool {
+    let is_silent = matches!(
+        error,
+        PublishError::AckTimeout {
+            broker_answers: true
+        }
+    );
+    is_silent || is_denied(error)
 }
 
 impl Place<'_> {
