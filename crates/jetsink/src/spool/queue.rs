@@ -374,7 +374,14 @@ impl Worker {
         }
     }
 
+    /// Lets events leave whose marks or dead letters these changes are.
     fn leave(&mut self, changes: &[&Change]) -> io::Result<Marked> {
+        // A letter counts before its event leaves: no status has neither.
+        for record in changes.iter().flat_map(|change| &change.records) {
+            if record.kind() == Kind::DeadLetter {
+                self.usage.add_letter(record.size());
+            }
+        }
         let places = changes.iter().flat_map(|change| {
             let is_burial = !change.records.is_empty();
             change.left.iter().map(move |place| (place, is_burial))
@@ -406,11 +413,7 @@ impl Worker {
             .fetch_max(change.state_number, Ordering::AcqRel);
         self.decided(change);
         for record in &change.records {
-            match (record.kind(), &record.subject) {
-                (Kind::DeadLetter, _) => self.usage.add_letter(record.size()),
-                (Kind::Event, Some(subject)) => self.usage.entered([subject]),
-                _ => {}
-            }
+            self.usage.entered(&record.subject);
         }
     }
 
