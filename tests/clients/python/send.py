@@ -44,8 +44,10 @@ def post_by_httpx(gateway, headers, body):
 
 
 def post_by_curl(gateway, headers, body):
-    # Without "Expect", whose interim answer would precede the headers.
+    # Without "Expect", whose interim answer would precede the headers, and without curl's own content type.
     lines = [*(f"{name}: {value}" for name, value in headers.items()), "Expect:"]
+    if "content-type" not in {name.lower() for name in headers}:
+        lines.append("Content-Type:")
     fields = [part for line in lines for part in ("--header", line)]
     curl = ["curl", "--silent", "--show-error", "--include", "--data-binary", "@-", *fields, gateway]
     answer = subprocess.run(curl, input=body, stdout=subprocess.PIPE, check=True).stdout.decode()
