@@ -260,8 +260,14 @@ The packages are installed, used and removed in a Debian root folder; that needs
 and debootstrap. cargo-deb, cargo-generate-rpm and cargo-cyclonedx are compiled first.
 It takes about half an hour the first time, and is not part of CI.
 
-Example: cargo xtask packages")]
-    Packages,
+Examples:
+  cargo xtask packages
+  cargo xtask packages --only image   # after the program was built once")]
+    Packages {
+        /// Build this part only
+        #[arg(long, value_enum)]
+        only: Option<packages::Part>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -362,7 +368,7 @@ impl Command {
                 figures: Some(figures),
             } => growth::draw(&figures, &in_project("docs/evidence/growth")),
             Self::Static => packages::static_program::build().map(drop),
-            Self::Packages => packages::run().await,
+            Self::Packages { only } => packages::run(only).await,
         }
     }
 }

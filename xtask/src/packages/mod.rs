@@ -23,23 +23,59 @@ fn folder() -> PathBuf {
     target().join("packages")
 }
 
-/// Builds and tries everything.
+/// What can be built alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// The manifests for Kubernetes, checked
+    Kubernetes,
+    /// The crates, and the command installed from its crate
+    Crates,
+    /// The static program with manual pages, completions and SBOM; the next two contain it
+    Program,
+    /// The packages for Debian and RPM
+    System,
+    /// The container image
+    Image,
+}
+
+const ALL: [Part; 5] = [
+    Part::Kubernetes,
+    Part::Crates,
+    Part::Program,
+    Part::System,
+    Part::Image,
+];
+
+/// Builds and tries out everything, or one part.
 ///
 /// # Errors
 /// A tool can't be fetched, something does not build, or a package does not install, work or go away as it should.
-pub(crate) async fn run() -> Result<()> {
+pub(crate) async fn run(only: Option<Part>) -> Result<()> {
     fs::create_dir_all(folder())?;
-    kubernetes::check()?;
-    crates::pack()?;
-    let program = static_program::build()?;
-    prepared::prepare(&program)?;
-    let packages = system::build()?;
-    system::try_out(&packages)?;
-    let image = image::build()?;
-    image::try_out(&image).await?;
-    crates::install_packed_command()?;
-    let mut made = vec![image];
-    made.extend(packages.files());
+    let mut made = Vec::new();
+    for part in ALL {
+        if only.is_some_and(|only| only != part) {
+            continue;
+        }
+        match part {
+            Part::Kubernetes => kubernetes::check()?,
+            Part::Crates => {
+                crates::pack()?;
+                crates::install_packed_command()?;
+            }
+            Part::Program => prepared::prepare(&static_program::build()?)?,
+            Part::System => {
+                let packages = system::build()?;
+                system::try_out(&packages)?;
+                made.extend(packages.files());
+            }
+            Part::Image => {
+                let image = image::build()?;
+                image::try_out(&image).await?;
+                made.push(image);
+            }
+        }
+    }
     for file in made {
         println!(
             "{:>9} bytes  {}",

@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde_json::Value;
 
 use super::folder;
-use crate::process::{cargo_tool, output, root, succeed};
+use crate::process::{cargo_tool, git, output, root, succeed};
 use crate::tools;
 
 const CYCLONEDX: (&str, &str) = ("cargo-cyclonedx", "0.5.9");
@@ -69,7 +69,6 @@ fn components() -> Result<()> {
     ])
     .arg(package.join("Cargo.toml"));
     succeed(&mut list)?;
-    // The tool writes one beside each manifest of the workspace.
     let written = package.join("jetsink_bin.cdx.json");
     let text = fs::read_to_string(&written)?;
     remove_lists()?;
@@ -86,20 +85,18 @@ fn components() -> Result<()> {
     Ok(())
 }
 
+/// The tool writes a list into the folder of each package.
 fn remove_lists() -> Result<()> {
-    for parent in ["crates", "benches", "."] {
-        for package in fs::read_dir(root().join(parent))? {
-            let package = package?.path();
-            if !package.is_dir() {
-                continue;
-            }
-            for file in fs::read_dir(&package)? {
-                let file = file?.path();
-                if file.to_string_lossy().ends_with(".cdx.json") && package != folder() {
-                    fs::remove_file(file)?;
-                }
-            }
-        }
+    let lists = [
+        "ls-files",
+        "-z",
+        "--others",
+        "--exclude-standard",
+        "*.cdx.json",
+    ];
+    let lists = output(&mut git(&root(), &lists))?;
+    for list in lists.split('\0').filter(|list| !list.is_empty()) {
+        fs::remove_file(root().join(list))?;
     }
     Ok(())
 }
