@@ -506,29 +506,36 @@ fn activated(
 }
 
 #[tokio::test]
-async fn command_line_of_the_unit_accepts_events() {
+async fn command_line_and_example_settings_of_the_unit_accept_events() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
-    let unit = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../deploy/systemd/jetsink-serve.service"
-    );
-    let unit = std::fs::read_to_string(unit).unwrap().replace("\\\n", " ");
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/systemd");
+    let read = |file: &str| std::fs::read_to_string(format!("{deploy}/{file}")).unwrap();
+    let unit = read("jetsink-serve.service").replace("\\\n", " ");
     let words = unit
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/jetsink serve "));
-    let words: Vec<String> = words
+    let words = words
         .unwrap()
-        .replace("${JETSINK_LISTEN}", "127.0.0.1:0")
-        .replace("${JETSINK_METRICS}", "127.0.0.1:0")
-        .replace("${STATE_DIRECTORY}", as_text(folder.path()))
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        .replace("${STATE_DIRECTORY}", as_text(folder.path()));
+    let words: Vec<&str> = words.split_whitespace().collect();
     let mut command = command("serve", &words);
+    for line in read("jetsink-serve.env.example").lines() {
+        if line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        // Other tests listen, too.
+        let value = if name.ends_with("LISTEN") {
+            "127.0.0.1:0"
+        } else {
+            value
+        };
+        command.env(name, value);
+    }
     command.env("NATS_URL", server.url());
-    command.env("JETSINK_SUBJECT", "events.{tenantId}");
     let mut gateway = Gateway::of(command);
     let address = gateway.line("listening on http://");
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
