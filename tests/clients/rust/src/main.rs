@@ -4,7 +4,8 @@
 //! usage: client-rust GATEWAY structured|binary|batched SENT FILE...
 //!
 //! Theirs: the events, their JSON, the `ce-` headers (the SDK), HTTP (reqwest). Ours: header values are percent-encoded,
-//! since the SDK does not; members that are null are removed first. The SDK refuses some valid events: they are counted.
+//! since the SDK does not; members that are null are removed first; in binary mode data without a media type gets the one that
+//! the JSON format implies, which the SDK does not send. The SDK refuses some valid events: they are counted.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -24,12 +25,16 @@ const BATCH: usize = 10;
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// The events of the files, and the number of those that the SDK refuses.
-fn events(files: &[String]) -> Result<(Vec<Event>, usize), Box<dyn Error>> {
+fn events(files: &[String], mode: &str) -> Result<(Vec<Event>, usize), Box<dyn Error>> {
     let (mut made, mut refused) = (Vec::new(), 0);
     for file in files {
         for (index, line) in fs::read_to_string(file)?.lines().enumerate() {
             let mut members: Map<String, Value> = serde_json::from_str(line)?;
             members.retain(|_, value| !value.is_null());
+            if mode == "binary" && members.contains_key("data") {
+                let implied = || "application/json".into();
+                members.entry("datacontenttype").or_insert_with(implied);
+            }
             // Both files have the same ids.
             members.insert("id".to_owned(), format!("{file}:{}", index + 1).into());
             match serde_json::from_value::<Event>(members.into()) {
@@ -63,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: client-rust GATEWAY structured|binary|batched SENT FILE...".into());
     };
     let client = Client::new();
-    let (events, refused) = events(files)?;
+    let (events, refused) = events(files, mode)?;
     let mut lines = File::create(sent)?;
     for event in &events {
         writeln!(lines, "{}", serde_json::to_string(event)?)?;
@@ -77,12 +82,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let request = client.post(gateway);
             let request = match mode.as_str() {
                 "binary" => request.event(event.clone())?,
-                _ => event.clone().deserialize_structured(RequestSerializer::new(request))?,
+                _ => event
+                    .clone()
+                    .deserialize_structured(RequestSerializer::new(request))?,
             };
             let sent = send(request, &client).await;
             sent.map_err(|error| format!("{}: {error}", event.id()))?;
         }
     }
-    println!("rust, {mode}: {} events sent, {refused} refused by the SDK", events.len());
+    println!(
+        "rust, {mode}: {} events sent, {refused} refused by the SDK",
+        events.len()
+    );
     Ok(())
 }
