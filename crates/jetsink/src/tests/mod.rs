@@ -13,5 +13,6 @@ pub(crate) mod simulated_broker;
 mod sink;
 mod streams;
 mod subject;
+mod texts;
 mod trials;
 mod unconfirmed;
