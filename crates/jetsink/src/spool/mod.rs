@@ -117,7 +117,8 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolStatus {
-    /// Events that wait for a stream, with those of which a failed disk leaves open whether they are here.
+    /// Events that wait for a stream, with those of which a failed disk leaves open whether they are here. Until a large
+    /// backlog is scanned, only the events found so far are counted, and at least 1.
     pub events: u64,
     /// The subjects that they belong to.
     pub subjects: u64,
@@ -254,7 +255,7 @@ impl Spool {
     pub(crate) fn status(&self) -> SpoolStatus {
         let totals = self.usage.totals();
         SpoolStatus {
-            events: totals.events,
+            events: totals.events.max(u64::from(!self.usage.is_complete())),
             subjects: totals.subjects,
             used_bytes: totals.used_bytes,
             limit_bytes: totals.limit_bytes,
