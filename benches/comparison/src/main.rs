@@ -85,7 +85,10 @@ struct Arguments {
     child: Vec<String>,
 }
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence/comparison.md");
+const PAGE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/evidence/comparison.md"
+);
 
 /// The arguments of the child in the scenarios of an exit.
 struct Child {
