@@ -10,8 +10,7 @@
 //! ```
 //!
 //! prints `metrics at http://127.0.0.1:9465`, a line at each change, such as `connected for 0 s` or, without a
-//! broker, `reconnecting for 2 s, 4 probes failed; last failure: no connection to the broker`, and on Ctrl-C its
-//! receipt. An event that can't be stored is one line on stderr, with the reason.
+//! broker, `reconnecting for 2 s, 4 probes failed; last failure: …`, and on Ctrl-C its receipt. An event that can't be stored is one line on stderr, with the reason.
 
 use std::error::Error;
 use std::pin::pin;

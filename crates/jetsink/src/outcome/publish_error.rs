@@ -91,13 +91,15 @@ impl fmt::Display for Refusal {
 #[non_exhaustive]
 pub enum PublishError {
     /// There is no connection. The client did not receive the message.
-    #[error("no connection to the broker")]
+    #[error("no connection to the broker; it is away, or this host can't reach it")]
     NotConnected,
     /// The connection ended before the answer arrived.
     #[error("the connection was lost before the broker answered")]
     ConnectionLost,
     /// The client's queue stayed full until the deadline.
-    #[error("the client's queue stayed full until the deadline")]
+    #[error(
+        "the client's queue stayed full until the deadline; emit fewer events at a time, or use a spool"
+    )]
     ClientBusy,
     /// The message was sent, and no answer arrived before the deadline.
     #[error("{}", ack_timeout(*.broker_answers))]
@@ -109,7 +111,9 @@ pub enum PublishError {
     #[error("no stream captures the subject; create one, or correct the subject")]
     NoStream,
     /// The stream that captures the subject has no leader at the moment.
-    #[error("the subject's stream has no leader at the moment")]
+    #[error(
+        "the subject's stream has no leader at the moment; if that lasts, a majority of its replicas is down"
+    )]
     NoLeader,
     /// The JetStream API does not answer: it is not enabled, or the cluster is electing a leader.
     #[error(
@@ -139,7 +143,9 @@ pub enum PublishError {
         inbox: String,
     },
     /// The message with its headers is larger than the broker accepts; sending it would end the connection.
-    #[error("{bytes} bytes with headers, but the broker accepts {limit}")]
+    #[error(
+        "{bytes} bytes with headers, but the broker accepts {limit}; make the event smaller, or raise max_payload"
+    )]
     TooLarge {
         /// Payload and headers.
         bytes: usize,
@@ -147,7 +153,9 @@ pub enum PublishError {
         limit: usize,
     },
     /// The headers are larger than a stream accepts.
-    #[error("{bytes} bytes of headers, but a stream accepts {limit}")]
+    #[error(
+        "{bytes} bytes of headers, but a stream accepts {limit}; send the event in structured mode"
+    )]
     HeadersTooLarge {
         /// The header block.
         bytes: usize,
@@ -197,7 +205,10 @@ pub enum PublishError {
     #[error("{0}")]
     Refused(Refusal),
     /// Another stream than the expected one stored the event.
-    #[error("stored by stream {actual:?}, but {expected:?} was expected")]
+    #[error(
+        "stored by stream {actual:?}, but {expected:?} was expected; correct the expectation, or the subjects of the \
+         streams"
+    )]
     WrongStream {
         /// The expected stream.
         expected: String,
@@ -205,7 +216,9 @@ pub enum PublishError {
         actual: String,
     },
     /// The answer is not a JetStream acknowledgement: a plain subscriber answers on the subject.
-    #[error("the answer is not a JetStream acknowledgement: {0}")]
+    #[error(
+        "the answer is not a JetStream acknowledgement, so a plain subscriber answers on this subject: {0}"
+    )]
     NotAnAcknowledgement(String),
     /// The pipeline was stopped before it sent the event.
     #[error("the pipeline was stopped before this event was sent")]
@@ -257,7 +270,7 @@ fn ack_timeout(broker_answers: bool) -> &'static str {
         "the broker answers, but nothing acknowledged this event in time (a stream without quorum, a full disk of \
          its server, a no_ack stream, or a plain subscriber instead of a stream; see the server's log)"
     } else {
-        "the broker did not answer in time"
+        "the broker did not answer in time; it is frozen or overloaded, or the network drops packets"
     }
 }
 

@@ -39,7 +39,9 @@ pub enum SpoolError {
         path: PathBuf,
     },
     /// The spool is full. Nothing was written.
-    #[error("the spool is full: {used_bytes} of {limit_bytes} bytes")]
+    #[error(
+        "the spool is full: {used_bytes} of {limit_bytes} bytes; repair the broker, or raise the limit"
+    )]
     Full {
         /// Bytes of its events, including dead letters.
         used_bytes: u64,
@@ -81,7 +83,9 @@ pub enum SpoolError {
         waited: Duration,
     },
     /// The sync took longer than the emit's deadline. The event may still be spooled.
-    #[error("the spool's disk did not answer within {waited:?}")]
+    #[error(
+        "the spool's disk did not answer within {waited:?}; the event may be spooled: check the disk"
+    )]
     TooSlow {
         /// The time waited.
         waited: Duration,

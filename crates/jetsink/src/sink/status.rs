@@ -17,7 +17,7 @@ use crate::spool::{SpoolStatus, WhenUnconfirmed};
 ///
 /// ```text
 /// connected for 312 s; spool: 0 events, 0 of 1073741824 bytes, 0 dead letters
-/// reconnecting for 12 s, 6 probes failed; last failure: no connection to the broker
+/// reconnecting for 12 s, 6 probes failed; last failure: no connection to the broker; it is away, or this host can't reach it
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
