@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 use nats_local::{NatsServer, ReservedPort};
 use tokio::time::sleep;
@@ -24,7 +24,9 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
     let mut example = cargo(&["build", "--quiet", "--locked", "--package", "jetsink"]);
     succeed(example.args(["--example", "service"]))?;
     let mut server = NatsServer::start().await?;
-    server.create_stream("EVENTS", &["events.>"]).await?;
+    server
+        .create_stream("EVENTS", &["events.>", "lines.events"])
+        .await?;
 
     let (plain, spooling) = (ReservedPort::new()?, ReservedPort::new()?);
     let (events, serving) = (ReservedPort::new()?, ReservedPort::new()?);
@@ -43,11 +45,11 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
     let mut publish = Command::new(&jetsink);
     publish
         .args(["publish", "--follow", "--quiet"])
-        .args(["--subject", "{type}.all", "--server", &server.url()])
+        .args(["--subject", "lines.{type}", "--server", &server.url()])
         .args(["--spool".as_ref(), folder.join("other-spool").as_os_str()])
         .args(["--metrics-listen", &publishing.address().to_string()])
         .arg(&lines);
-    let _publish = start(&mut publish, &folder)?;
+    let mut publish = start(&mut publish, &folder)?;
 
     let mut serve = Command::new(&jetsink);
     serve
@@ -61,7 +63,7 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
         .args(["--spool".as_ref(), folder.join("served-spool").as_os_str()])
         .args(["--listen", &events.address().to_string()])
         .args(["--admin-listen", &serving.address().to_string()]);
-    let _serve = start(&mut serve, &folder)?;
+    let mut serve = start(&mut serve, &folder)?;
     let mut load = Command::new("python3");
     load.arg(root().join("tests/gateway/load.py"))
         .arg(events.address().to_string());
@@ -89,6 +91,11 @@ pub(crate) async fn picture(output: &Path) -> Result<()> {
 
     let began = seconds_since_1970();
     drill(&mut server).await?;
+    ensure!(
+        publish.0.try_wait()?.is_none() && serve.0.try_wait()?.is_none(),
+        "a process has ended; see its log in {}",
+        folder.display()
+    );
     let ended = seconds_since_1970();
     let grafana = root().join("deploy/grafana");
     succeed(

@@ -18,6 +18,9 @@ const USER: &str = "65532";
 /// The authorities that Debian trusts; a program in an empty root file system has none otherwise.
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
+/// The folder of the volume with the spool.
+const DATA: &str = "var/lib/jetsink";
+
 /// Fills the root file system, which deploy/kubernetes/Dockerfile copies, and packs it as an image.
 ///
 /// # Errors
@@ -30,9 +33,11 @@ pub(super) fn build() -> Result<PathBuf> {
     fs::create_dir_all(authorities.parent().context("a file has a folder")?)?;
     fs::copy(Path::new("/").join(AUTHORITIES), &authorities)
         .context("apt-get install ca-certificates")?;
-    // `audit` and `drill` write temporary files.
-    fs::create_dir_all(root.join("tmp"))?;
-    succeed(Command::new("chmod").arg("1777").arg(root.join("tmp")))?;
+    // For temporary files of `audit` and `drill`, and for a volume with the spool, which takes over owner and mode.
+    for writable in ["tmp", DATA] {
+        fs::create_dir_all(root.join(writable))?;
+        succeed(Command::new("chmod").arg("1777").arg(root.join(writable)))?;
+    }
 
     let layout = folder().join("image");
     empty(&layout)?;
@@ -76,7 +81,7 @@ pub(super) fn build() -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Unpacks the image, and publishes an event from its root file system as its user.
+/// Unpacks the image, and publishes an event from its root file system as its user, with a spool.
 ///
 /// # Errors
 /// The program does not run there, or the event is not stored.
@@ -108,6 +113,7 @@ pub(super) async fn try_out(image: &Path) -> Result<()> {
         .arg(format!("--userspec={USER}:{USER}"))
         .arg(&root)
         .args(["/jetsink", "publish", "--subject", "events.{tenantId}"])
+        .args(["--spool", &format!("/{DATA}/spool")])
         .env("NATS_URL", server.url())
         .stdin(Stdio::from(fs::File::open(&input)?.into_file()));
     succeed(&mut publish)?;

@@ -49,7 +49,7 @@ pub(super) fn build() -> Result<Packages> {
             "--no-build",
             "--no-strip",
             "--deb-version",
-            "0.1.0",
+            env!("CARGO_PKG_VERSION"),
             "--output",
         ])
         .arg(&deb)

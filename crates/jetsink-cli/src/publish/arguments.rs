@@ -74,9 +74,10 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
 
-    /// Maximum bytes of events in the spool, such as 512MiB; a full spool takes no more events
-    #[arg(long, default_value = "1GiB", value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
-    pub(crate) spool_limit: u64,
+    /// Maximum bytes of events in the spool, such as 512MiB; a full spool takes no more events [default: 1 GiB or half
+    /// of the free disk space]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
+    pub(crate) spool_limit: Option<u64>,
 
     /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "spool")]

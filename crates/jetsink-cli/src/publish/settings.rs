@@ -83,13 +83,15 @@ impl Settings {
         let spool = match arguments.spool {
             None => None,
             Some(directory) => {
-                let spool = SpoolSettings::new(directory)
-                    .limit_bytes(arguments.spool_limit)?
+                let mut spool = SpoolSettings::new(directory)
                     .when_unconfirmed(arguments.when_unconfirmed.into());
-                Some(match arguments.spool_max_age {
-                    None => spool,
-                    Some(age) => spool.max_age(age)?,
-                })
+                if let Some(limit) = arguments.spool_limit {
+                    spool = spool.limit_bytes(limit)?;
+                }
+                if let Some(age) = arguments.spool_max_age {
+                    spool = spool.max_age(age)?;
+                }
+                Some(spool)
             }
         };
         let mut files = arguments.files;

@@ -1,7 +1,7 @@
 //! Windows. Without stable numbers of files there is no `--follow`.
 
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::windows::fs::FileExt as _;
 use std::path::Path;
 
@@ -46,9 +46,12 @@ pub(crate) fn stdin_is_fifo() -> bool {
     false
 }
 
-/// Reads at an offset, once. The file's own offset moves.
-pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    file.seek_read(bytes, offset)
+/// Reads at an offset, once; the file's own offset stays.
+pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let own = file.stream_position()?;
+    let read = file.seek_read(bytes, offset);
+    file.seek(SeekFrom::Start(own))?;
+    read
 }
 
 /// There is no such limit.
