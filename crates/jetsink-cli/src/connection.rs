@@ -28,11 +28,24 @@ const VARIABLES: [(&str, &str); 10] = [
     ("tlsca", "NATS_CA"),
 ];
 
+/// The variables that name a login. `NATS_PASSWORD` only completes a user.
+const LOGINS: [&str; 4] = ["NATS_CREDS", "NATS_NKEY", "NATS_TOKEN", "NATS_USER"];
+
 /// The variable of the `nats` command for one of the connection's flags.
 #[cfg(unix)]
 pub(crate) fn variable(flag: &str) -> Option<&'static str> {
     let found = VARIABLES.iter().find(|(id, _)| *id == flag);
     found.map(|(_, variable)| *variable)
+}
+
+/// Replaces the login of each server: `nats://user:password@host` becomes `***@host`. Everything before
+/// the last `@` may be part of a login.
+pub(crate) fn without_login(servers: &str) -> String {
+    let server = |server: &str| match server.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => server.to_owned(),
+    };
+    servers.split(',').map(server).collect::<Vec<_>>().join(",")
 }
 
 /// The broker's address and the login.
@@ -144,11 +157,24 @@ pub(crate) fn resolve_connection(
         ("NATS_KEY", &connection.tlskey),
         ("NATS_CA", &connection.tlsca),
     ];
+    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+    // The engine chooses a login by its kind, so one of the environment must not come before one of the flags. A
+    // variable with the password of a flag's user is a part of the flag's login.
+    let flags_have_login = flags
+        .iter()
+        .any(|(name, value)| LOGINS.contains(name) && value.is_some());
+    let completes_user =
+        || connection.user.is_some() && !LOGINS.iter().any(|login| environment(login).is_some());
+    let counts = |name: &str| match name {
+        _ if !flags_have_login => true,
+        "NATS_PASSWORD" => completes_user(),
+        name => !LOGINS.contains(&name),
+    };
     // A flag takes precedence over the environment.
     let given = |name: &str| {
         let flag = flags.iter().find(|(variable, _)| *variable == name);
         flag.and_then(|(_, value)| (*value).clone())
-            .or_else(|| environment(name).filter(|value| !value.is_empty()))
+            .or_else(|| environment(name).filter(|_| counts(name)))
     };
     let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
     let lookup = |name: &str| match given(name) {
@@ -184,3 +210,7 @@ pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
         let _ = tokio::time::timeout(FIRST_CONNECTION, up).await;
     }
 }
+
+#[cfg(test)]
+#[path = "tests/connection.rs"]
+mod tests;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::arguments::Drill;
 use super::record::About;
+use crate::connection::without_login;
 
 pub(super) fn about(arguments: &Drill, nats_server: String, servers: usize) -> About {
     About {
@@ -52,16 +53,6 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
         before = argument;
     }
     words.join(" ")
-}
-
-/// Replaces the login of each server: `nats://user:password@host` becomes `***@host`. Everything before
-/// the last `@` may be part of a login.
-fn without_login(servers: &str) -> String {
-    let server = |server: &str| match server.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => server.to_owned(),
-    };
-    servers.split(',').map(server).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! The settings of `jetsink serve` from flags, variables of the environment, and a file.
 //!
 //! A value of the environment or of the file becomes the default of its flag. So a flag comes first, then its variable,
-//! then the file, then the built-in default.
+//! then the file, then the built-in default. The login comes from one source as a whole.
 
 mod file;
+mod login;
 mod setting;
 
 use std::path::{Path, PathBuf};
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::connection;
 use crate::failure::Failure;
 use file::File;
+use login::{Login, Rank};
+use setting::Secrecy;
 pub(crate) use setting::{Setting, Source};
 
 /// The flag that names the file.
@@ -20,9 +24,6 @@ const CONFIG: &str = "config";
 
 /// Flags that are no settings of the gateway: they have no variable and no key.
 const ACTIONS: &[&str] = &["check", "help", "version"];
-
-/// Keys whose values are not shown. A file with one of them must not be readable by other users.
-const SECRETS: &[&str] = &["password", "token"];
 
 /// Adds the variable of each flag to its help.
 pub(crate) fn with_variables(command: Command) -> Command {
@@ -74,12 +75,26 @@ pub(crate) fn layer(
         None => File::default(),
         Some(path) => File::read(path, &keys)?,
     };
+    let has = |rank, flag: &str| match rank {
+        Rank::Flag => flags.value_source(flag) == Some(ValueSource::CommandLine),
+        Rank::Variable => {
+            connection::variable(flag).is_some_and(|name| environment(name).is_some())
+        }
+        Rank::File => file.get(flag).is_some(),
+    };
+    if let Some(path) = &path {
+        let has_password = has(Rank::Flag, "password") || has(Rank::Variable, "password");
+        check_secrecy(path, &file, has_password)?;
+    }
+    let login = Login::choose(has);
     let mut layered = command.clone();
     let mut settings = Vec::new();
     for arg in command.get_arguments() {
         let Some(flag) = key(arg) else { continue };
         let name = variable(arg).unwrap_or_default();
-        let given = match (environment(&name), file.get(flag)) {
+        let of_environment = environment(&name).filter(|_| login.uses(Rank::Variable, flag));
+        let entry = file.get(flag).filter(|_| login.uses(Rank::File, flag));
+        let given = match (of_environment, entry) {
             (Some(value), _) => Some((of_variable(arg, &value), Source::Variable(name))),
             (None, Some(entry)) => Some((
                 of_file(arg, entry),
@@ -99,12 +114,13 @@ pub(crate) fn layer(
                 Some((values, source))
             }
         };
-        settings.extend(Setting::of(arg, flags, layer, SECRETS.contains(&flag)));
-    }
-    if let Some(path) = &path
-        && let Some(secret) = SECRETS.iter().find(|secret| file.get(secret).is_some())
-    {
-        check_secrecy(path, secret)?;
+        let secrecy = match flag {
+            "password" | "token" => Secrecy::Secret,
+            "user" if login.user_is_token() => Secrecy::Secret,
+            "server" => Secrecy::Servers,
+            _ => Secrecy::Public,
+        };
+        settings.extend(Setting::of(arg, flags, layer, secrecy));
     }
     Ok((layered, settings))
 }
@@ -175,7 +191,20 @@ fn wrong(flag: &str, source: &Source, reason: &str) -> Failure {
     }
 }
 
-fn check_secrecy(path: &Path, secret: &str) -> Result<(), Failure> {
+/// Checks that other users cannot read a file that has a secret. `has_password`: a flag or a variable has the password.
+fn check_secrecy(path: &Path, file: &File, has_password: bool) -> Result<(), Failure> {
+    let server = file.get("server").map(|entry| &entry.value);
+    let secret = if file.get("password").is_some() {
+        "password"
+    } else if file.get("token").is_some() {
+        "token"
+    } else if file.get("user").is_some() && !has_password {
+        "user without a password, which is a token,"
+    } else if matches!(server, Some(file::Value::One(server)) if server.contains('@')) {
+        "server with a login"
+    } else {
+        return Ok(());
+    };
     use std::os::unix::fs::PermissionsExt as _;
     let metadata = std::fs::metadata(path).map_err(|source| Failure::File {
         path: path.to_owned(),

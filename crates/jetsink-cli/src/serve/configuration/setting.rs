@@ -8,6 +8,8 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::connection::without_login;
+
 /// The source of a setting's value. `Display` names it in an error and in `--check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -28,12 +30,30 @@ impl fmt::Display for Source {
     }
 }
 
-/// A setting that has a value. `Display` is a line of the configuration file.
+/// The part of a value that is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    Public,
+    /// Logins in the URLs of servers.
+    Servers,
+    Secret,
+}
+
+/// A value, as far as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As in the file.
+    Value(String),
+    /// As in the file, without its logins.
+    WithoutLogin(String),
+    Nothing,
+}
+
+/// A setting that has a value. `Display` is a line of the configuration file; it is a comment if a part is not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) key: String,
-    /// As in the file; `None` for a secret.
-    pub(crate) value: Option<String>,
+    pub(crate) shown: Shown,
     pub(crate) source: Source,
 }
 
@@ -43,7 +63,7 @@ impl Setting {
         arg: &Arg,
         flags: &ArgMatches,
         layer: Option<(Vec<String>, Source)>,
-        is_secret: bool,
+        secrecy: Secrecy,
     ) -> Option<Self> {
         let id = arg.get_id().as_str();
         let is_flag = flags.value_source(id) == Some(ValueSource::CommandLine);
@@ -63,16 +83,20 @@ impl Setting {
             // A string of JSON is one of TOML, too.
             _ => serde_json::Value::from(value.as_str()).to_string(),
         };
-        let value = match (arg.get_action(), &values[..]) {
-            (ArgAction::Append, values) => {
+        let shown = match (secrecy, arg.get_action(), &values[..]) {
+            (Secrecy::Secret, ..) => Shown::Nothing,
+            (_, ArgAction::Append, values) => {
                 let values: Vec<String> = values.iter().map(toml).collect();
-                format!("[{}]", values.join(", "))
+                Shown::Value(format!("[{}]", values.join(", ")))
             }
-            (_, values) => toml(values.first()?),
+            (Secrecy::Servers, _, [servers, ..]) if servers.contains('@') => {
+                Shown::WithoutLogin(toml(&without_login(servers)))
+            }
+            (_, _, values) => Shown::Value(toml(values.first()?)),
         };
         Some(Self {
             key: arg.get_long()?.to_owned(),
-            value: (!is_secret).then_some(value),
+            shown,
             source,
         })
     }
@@ -97,10 +121,11 @@ fn raw(arg: &Arg, flags: &ArgMatches) -> Option<Vec<String>> {
 
 impl fmt::Display for Setting {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, source } = self;
-        match value {
-            Some(value) => write!(to, "{key} = {value}  # {source}"),
-            None => write!(to, "# {key} is set by {source}"),
+        let Self { key, shown, source } = self;
+        match shown {
+            Shown::Value(value) => write!(to, "{key} = {value}  # {source}"),
+            Shown::WithoutLogin(value) => write!(to, "# {key} = {value}  # {source}"),
+            Shown::Nothing => write!(to, "# {key} is set by {source}"),
         }
     }
 }

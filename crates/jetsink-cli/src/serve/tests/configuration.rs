@@ -258,3 +258,116 @@ fn file_with_a_secret_must_be_private_and_the_secret_is_not_shown() {
         "{shown:?}"
     );
 }
+
+/// A file that other users can read.
+fn public(text: &str) -> NamedTempFile {
+    let config = file(text);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(config.path(), mode).unwrap();
+    config
+}
+
+fn shown(settings: &[Setting], config: &NamedTempFile) -> Vec<String> {
+    let path = config.path().to_str().unwrap();
+    let lines = settings.iter().map(|setting| setting.to_string());
+    lines.map(|line| line.replace(path, "FILE")).collect()
+}
+
+// A reviewer's finding: a token was shown, since the engine takes a user without a password as one.
+#[test]
+fn user_without_a_password_is_a_secret() {
+    let text = "user = \"s3cret\"";
+    let refused = resolved(&[], &[], &public(text)).unwrap_err();
+    assert!(
+        refused.contains("has a user without a password"),
+        "{refused}"
+    );
+    let config = file(text);
+    let (values, settings) = resolved(&[], &[], &config).unwrap();
+    assert_eq!(values["user"], ["s3cret"]);
+    let lines = shown(&settings, &config);
+    assert!(
+        lines.contains(&"# user is set by FILE:1".to_owned()),
+        "{lines:?}"
+    );
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    for (flags, variables) in [
+        (&["--user", "s3cret"][..], &[][..]),
+        (&[], &[("NATS_USER", "s3cret")]),
+    ] {
+        let (_, settings) = resolved(flags, variables, &file("")).unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}");
+    }
+    let config = public("user = \"app\"");
+    let (_, settings) = resolved(&[], &[("NATS_PASSWORD", "s3cret")], &config).unwrap();
+    let lines = shown(&settings, &config);
+    let expected = [
+        "user = \"app\"  # FILE:1",
+        "# password is set by NATS_PASSWORD",
+    ];
+    for line in expected {
+        assert!(lines.contains(&line.to_owned()), "{line}: {lines:?}");
+    }
+}
+
+// A reviewer's finding.
+#[test]
+fn login_of_a_server_is_a_secret() {
+    let text = "server = \"nats://me:s3cret@n1:4222,s3cret@n2\"";
+    let refused = resolved(&[], &[], &public(text)).unwrap_err();
+    assert!(refused.contains("has a server with a login"), "{refused}");
+    let config = file(text);
+    let (values, settings) = resolved(&[], &[], &config).unwrap();
+    assert_eq!(values["server"], ["nats://me:s3cret@n1:4222,s3cret@n2"]);
+    let lines = shown(&settings, &config);
+    let line = "# server = \"***@n1:4222,***@n2\"  # FILE:1".to_owned();
+    assert!(lines.contains(&line), "{lines:?}");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let plain = public("server = \"nats://n1:4222\"");
+    let (_, settings) = resolved(&[], &[], &plain).unwrap();
+    let lines = shown(&settings, &plain);
+    let line = "server = \"nats://n1:4222\"  # FILE:1".to_owned();
+    assert!(lines.contains(&line), "{lines:?}");
+}
+
+/// The flags of the login that have a value, with it.
+fn login(
+    flags: &[&str],
+    variables: &[(&str, &str)],
+    config: &NamedTempFile,
+) -> (Vec<String>, Vec<String>) {
+    let (values, settings) = resolved(flags, variables, config).unwrap();
+    let keys = ["creds", "nkey", "token", "user", "password"];
+    let used = keys.iter().filter(|key| !values[**key].is_empty());
+    let used = used.map(|key| format!("{key}={}", values[*key].join(",")));
+    let lines = shown(&settings, config);
+    let is_login = |line: &String| keys.iter().any(|key| line.contains(&format!("{key} ")));
+    (used.collect(), lines.into_iter().filter(is_login).collect())
+}
+
+// A reviewer's finding: the credentials file of the configuration came before the user of the command line.
+#[test]
+fn login_is_that_of_the_first_source_that_names_one() {
+    let config = file("creds = \"file.creds\"\nuser = \"f\"\npassword = \"fp\"");
+    let login = |flags: &[&str], variables: &[(&str, &str)]| login(flags, variables, &config);
+    let (used, lines) = login(
+        &["--user", "a", "--password", "ap"],
+        &[("NATS_NKEY", "seed")],
+    );
+    assert_eq!(used, ["user=a", "password=ap"]);
+    assert_eq!(lines, ["user = \"a\"  # flag", "# password is set by flag"]);
+    let (used, lines) = login(&[], &[("NATS_TOKEN", "t")]);
+    assert_eq!(used, ["token=t"]);
+    assert_eq!(lines, ["# token is set by NATS_TOKEN"]);
+    let (used, _) = login(
+        &["--nkey", "seed"],
+        &[("NATS_CREDS", "c"), ("NATS_USER", "e")],
+    );
+    assert_eq!(used, ["nkey=seed"]);
+    let (used, _) = login(&["--user", "token"], &[]);
+    assert_eq!(used, ["user=token"], "the password is the file's user's");
+    let (used, _) = login(&["--user", "a"], &[("NATS_PASSWORD", "ap")]);
+    assert_eq!(used, ["user=a", "password=ap"]);
+    let (used, _) = login(&[], &[("NATS_PASSWORD", "ep")]);
+    assert_eq!(used, ["creds=file.creds", "user=f", "password=ep"]);
+}
