@@ -146,9 +146,9 @@ impl<P: Publisher + 'static> Gateway<P> {
             router = router.route(&route.path, any(handler));
         }
         let inner = Arc::clone(&self.inner);
-        router.fallback(move || {
+        router.fallback(move |request: Request<Body>| {
             let inner = Arc::clone(&inner);
-            async move { inner.no_route() }
+            async move { inner.no_route(&request) }
         })
     }
 
@@ -167,7 +167,8 @@ impl<P: Publisher + 'static> Gateway<P> {
     /// Remembers the identities of the events in the spool, so that a repeat of one after a restart is a duplicate.
     /// [`Server::serve`](crate::Server::serve) does it; a service that mounts the [router](Self::router) calls it before
     /// it accepts requests. Reads the whole spool. Until it has ended, the repeat of an event in the spool is spooled
-    /// again, answered as a first one, and stored once. Does nothing without a spool.
+    /// again and answered as a first one. It is stored once if the spool delivers the repeat within the stream's
+    /// duplicate window after the event. Does nothing without a spool.
     ///
     /// # Errors
     /// [`SpoolError`]: the sink is closed, or the disk cannot be read.
@@ -211,7 +212,7 @@ impl<P: Publisher + 'static> Answer for Gateway<P> {
         let route = self.inner.routes.iter().position(|r| r.path == path);
         match route {
             Some(route) => self.inner.handle(route, client, request).await,
-            None => self.inner.no_route(),
+            None => self.inner.no_route(&request),
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::protocol::preference::Preferences;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::{batch, binary, webhook};
 
+/// The route of a request to a path without one, in the access log.
+const NO_ROUTE: &str = "-";
+
 /// The events of a request.
 enum Events {
     One(Ready),
@@ -91,15 +94,7 @@ impl<P: Publisher + 'static> Inner<P> {
         B: HttpBody<Data = Bytes> + Unpin,
     {
         let route = &self.routes[route];
-        let mut answering = Answering {
-            meters: &self.meters,
-            access_log: &self.access_log,
-            route: &route.path,
-            started: Instant::now(),
-            seen: access_log::Request::default(),
-            answer: None,
-        };
-        self.meters.history.tick(answering.started);
+        let mut answering = self.answering(&route.path);
         let (parts, body) = request.into_parts();
         let seen = &mut answering.seen;
         let response = match self.take(route, client, &parts, body, seen).await {
@@ -123,9 +118,36 @@ impl<P: Publisher + 'static> Inner<P> {
         response
     }
 
-    pub(crate) fn no_route(&self) -> Response<Body> {
+    /// Answers a request to a path without a route. Its log line has no path: senders choose it.
+    pub(crate) fn no_route<B>(&self, request: &Request<B>) -> Response<Body> {
+        let mut answering = self.answering(NO_ROUTE);
+        let trace = TraceContext::of(request.headers());
+        self.see(&mut answering.seen, request.method(), trace.as_ref());
         let problem = Problem::new(Kind::NotFound, "no route has this path");
-        self.answer_problem(&problem, &[])
+        let response = self.answer_problem(&problem, &[]);
+        answering.answer = Some(Answer::of(&response));
+        response
+    }
+
+    /// Begins a request, at the receipt of its headers.
+    fn answering<'a>(&'a self, route: &'a str) -> Answering<'a> {
+        let started = Instant::now();
+        self.meters.history.tick(started);
+        Answering {
+            meters: &self.meters,
+            access_log: &self.access_log,
+            route,
+            started,
+            seen: access_log::Request::default(),
+            answer: None,
+        }
+    }
+
+    fn see(&self, seen: &mut access_log::Request, method: &Method, trace: Option<&TraceContext>) {
+        if self.access_log.is_on() {
+            seen.method = method.clone();
+            seen.trace_id = trace.map(|trace| trace.trace_id().to_owned());
+        }
     }
 
     async fn take<B>(
@@ -140,10 +162,7 @@ impl<P: Publisher + 'static> Inner<P> {
         B: HttpBody<Data = Bytes> + Unpin,
     {
         let trace = TraceContext::of(&parts.headers);
-        if self.access_log.is_on() {
-            seen.method = parts.method.clone();
-            seen.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
-        }
+        self.see(seen, &parts.method, trace.as_ref());
         if client.needs_own_host {
             host::check(parts, &self.settings.hosts)?;
         }
