@@ -149,10 +149,11 @@ impl History {
 
     pub(crate) fn hour(&self, now: Instant) -> Hour {
         self.tick(now);
-        let latest = self.counts();
         let present = self.minute(now);
         let first = present.saturating_sub(MINUTES);
         let beginnings = lock(&self.beginnings);
+        // Under the lock, or another request may put higher counts in `beginnings`, and a difference is negative.
+        let latest = self.counts();
         let counts_at = |minute: u64| {
             let next = beginnings.iter().find(|(known, _)| *known >= minute);
             next.map_or(&latest, |(_, counts)| counts)
@@ -234,6 +235,26 @@ mod tests {
         let later = history.hour(now + Duration::from_secs(3 * 3_600));
         assert_eq!(later.counts, Counts::ZERO);
         assert_eq!(events(&later), [0; 61]);
+    }
+
+    // A reviewer's finding: a request that began a minute during the call made a difference negative.
+    #[test]
+    fn hour_can_be_read_while_requests_begin_minutes() {
+        let start = Instant::now();
+        let history = History::new(start);
+        let at = |minute: u64| start + Duration::from_secs(minute * 60);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for minute in 0..3_000 {
+                    history.accepted(1);
+                    history.tick(at(minute));
+                }
+            });
+            for minute in (0..3_000).step_by(10) {
+                let hour = history.hour(at(minute));
+                assert!(hour.counts.events <= 3_000);
+            }
+        });
     }
 
     #[test]
