@@ -27,6 +27,9 @@ pub(crate) type Emitted = Result<Delivery, EmitError>;
 /// Streams whose names are shared by the remembered answers. A gateway has few.
 const MAX_SHARED_STREAMS: usize = 64;
 
+/// Spooled events that one call gives another window: all requests wait for it.
+const MAX_EXTENDED: usize = 256;
+
 #[derive(Debug)]
 enum State {
     InFlight {
@@ -225,6 +228,8 @@ impl Identities {
 
     fn forget(&mut self, now: Instant, spool_in_use: impl Fn() -> bool) -> u64 {
         let mut early = 0;
+        let mut may_be_spooled = None;
+        let mut extended = 0;
         while let Some((since, key, number)) = self.order.front().copied() {
             let current = self
                 .entries
@@ -237,7 +242,11 @@ impl Identities {
                 if !is_over {
                     break;
                 }
-                if is_spooled && spool_in_use() {
+                if is_spooled && *may_be_spooled.get_or_insert_with(&spool_in_use) {
+                    if extended == MAX_EXTENDED {
+                        break; // later calls go on
+                    }
+                    extended += 1;
                     // It may still be in the spool: another window.
                     self.order.pop_front();
                     self.order.push_back((now, key, number));
@@ -385,6 +394,34 @@ mod tests {
         assert!(matches!(again, Begin::Repeat(result) if result == Delivery::Spooled));
         tick(&mut identities, "c", 1_400, false);
         assert!(matches!(identities.begin(id("a"), 1), Begin::First));
+    }
+
+    #[test]
+    fn call_asks_for_the_spool_once_and_extends_a_bounded_number() {
+        let start = Instant::now();
+        let count = 3 * MAX_EXTENDED;
+        let mut identities = Identities::new(2 * count, WINDOW);
+        for number in 0..count {
+            identities.recall(id(&number.to_string()), 1, start);
+        }
+        let extended = |identities: &Identities| {
+            let later = |(since, ..): &&(Instant, Key, u64)| *since > start;
+            identities.order.iter().filter(later).count()
+        };
+        for call in 1..=4 {
+            let asked = std::cell::Cell::new(0);
+            let name = id(&format!("call {call}"));
+            identities.begin(name, 1);
+            identities.settle(name, &stored(), at(start, 600), || {
+                asked.set(asked.get() + 1);
+                true
+            });
+            assert_eq!(asked.get(), usize::from(call <= 3));
+            let stored = call;
+            let expected = stored + (call * MAX_EXTENDED).min(count);
+            assert_eq!(extended(&identities), expected);
+        }
+        assert!(matches!(identities.begin(id("0"), 1), Begin::Repeat(_)));
     }
 
     #[test]
