@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::file::{AccessError, Table, check_mode};
@@ -46,7 +46,7 @@ impl NewToken {
             source,
         };
         let file = open_locked(path).map_err(failed)?;
-        check_mode(path)?;
+        check_mode(path, &file.metadata().map_err(failed)?)?;
         let before = read(&file).map_err(failed)?;
         let gap = match before.as_str() {
             "" => "",
@@ -61,14 +61,28 @@ impl NewToken {
 
 /// The lock ends with the file's handle.
 fn open_locked(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    file.lock()?;
-    Ok(file)
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        file.lock()?;
+        // An editor may have replaced the file before the lock was free.
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(mut file: &File) -> io::Result<String> {
@@ -92,7 +106,7 @@ fn append(mut file: &File, length: usize, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::Access;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
     fn add(path: &Path, name: &str) -> Result<NewToken, AccessError> {
@@ -133,6 +147,31 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text.matches("[[token]]").count(), 16);
         Access::from_file(&file).unwrap();
+    }
+
+    // A reviewer's finding: the token was added to the file that was no longer there.
+    #[test]
+    fn token_is_added_to_the_file_that_replaced_another_during_the_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, new) = (folder.path().join("file"), folder.path().join("new"));
+        add(&file, "first").unwrap();
+        let held = open_locked(&file).unwrap();
+        let ready = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let adding = scope.spawn(|| {
+                ready.wait();
+                add(&file, "second").unwrap();
+            });
+            ready.wait();
+            // If the thread has not opened the file by then, it opens the new one, and the test passes.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::fs::copy(&file, &new).unwrap();
+            std::fs::rename(&new, &file).unwrap();
+            drop(held);
+            adding.join().unwrap();
+        });
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text.matches("[[token]]").count(), 2, "{text}");
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl Table {
             path: path.to_owned(),
             source,
         };
-        check_mode(path)?;
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let file = std::fs::File::open(path).map_err(failed)?;
+        check_mode(path, &file.metadata().map_err(failed)?)?;
+        let text = std::io::read_to_string(file).map_err(failed)?;
         Self::parse(path, &text)
     }
 
@@ -204,12 +205,9 @@ fn checked_grant(name: &str, subjects: Vec<String>, tenants: Vec<String>) -> Res
     })
 }
 
-pub(super) fn check_mode(path: &Path) -> Result<(), AccessError> {
+/// `metadata` is that of the opened file: another one may be at `path` by now.
+pub(super) fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<(), AccessError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let metadata = std::fs::metadata(path).map_err(|source| AccessError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
     if metadata.permissions().mode() & 0o022 != 0 {
         return Err(AccessError::Writable {
             path: path.to_owned(),
