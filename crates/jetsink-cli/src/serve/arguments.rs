@@ -141,7 +141,7 @@ pub(crate) struct Serve {
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) spool_wait: Duration,
 
-    /// Serve /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9464
+    /// Serve /status, /status.json, /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<SocketAddr>,
 
