@@ -18,7 +18,6 @@ use tower_service::Service as _;
 use crate::access::host;
 use crate::gateway::{Gateway, Readiness};
 use crate::listen::{Answer, Client, Listener, serve_pages};
-use crate::meters::Meters;
 use crate::status::{self, Snapshot};
 
 /// The text of pages that need the gateway.
@@ -143,7 +142,7 @@ impl<P: Publisher + 'static> AdminPages<P> {
     /// Serves the pages on a listener of their own, with few connections and short waits. Never returns; a drop of the
     /// future closes the listener.
     pub async fn serve(self, listener: Listener) {
-        serve_pages(self, Arc::new(Meters::new()), listener).await;
+        serve_pages(self, listener).await;
     }
 }
 

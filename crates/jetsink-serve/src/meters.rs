@@ -32,7 +32,7 @@ pub(crate) struct Meters {
     events: Counter,
     repeats: Counter,
     forgotten: Counter,
-    connections: Gauge,
+    pub(crate) connections: Gauge,
     pub(crate) history: History,
 }
 
@@ -54,7 +54,7 @@ impl Meters {
             FORGOTTEN,
             "Identities that were forgotten before the end of their window, because memory is bounded."
         );
-        describe_gauge!(CONNECTIONS, "Open connections.");
+        describe_gauge!(CONNECTIONS, "Open connections of senders.");
         Self {
             accepted: counter!(REQUESTS, "answer" => "accepted"),
             problems: Kind::ALL
@@ -107,14 +107,6 @@ impl Meters {
 
     pub(crate) fn forgotten_early(&self, count: u64) {
         self.forgotten.increment(count);
-    }
-
-    pub(crate) fn connected(&self) {
-        self.connections.increment(1);
-    }
-
-    pub(crate) fn disconnected(&self) {
-        self.connections.decrement(1);
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
+use metrics::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,7 +22,6 @@ use super::idle::Activity;
 use super::server::ServerSettings;
 use super::tls::{TlsSettings, names};
 use super::{Answer, Client};
-use crate::meters::Meters;
 
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
@@ -47,13 +47,13 @@ pub(crate) struct Connection<A> {
 
 /// The slot of an open connection, and its count in the metrics.
 pub(crate) struct Open {
-    pub(crate) meters: Arc<Meters>,
+    pub(crate) gauge: Gauge,
     pub(crate) _slot: OwnedSemaphorePermit,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.meters.disconnected();
+        self.gauge.decrement(1);
     }
 }
 

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
 use jetsink::Publisher;
+use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Open};
 use super::{Answer, Client, TlsSettings, unix};
 use crate::access::Access;
 use crate::gateway::Gateway;
-use crate::meters::Meters;
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -297,7 +297,7 @@ impl Server {
             answers: gateway.clone(),
             settings: self.settings,
             slots: Arc::new(Semaphore::new(self.settings.max_connections)),
-            meters: Arc::clone(gateway.meters()),
+            gauge: gateway.meters().connections.clone(),
             graceful: Arc::clone(&graceful),
             // Without its token a web page can send nothing.
             loopback_needs_own_host: !gateway.access().is_required(),
@@ -321,20 +321,24 @@ impl Server {
 async fn recall_spooled<P: Publisher + 'static>(gateway: &Gateway<P>) {
     let gateway = gateway.clone();
     let recalling = tokio::spawn(async move {
-        if let Err(error) = gateway.recall_spooled().await {
-            warn!(%error, "identities of events in the spool are not known: repeats of them are spooled again");
+        match gateway.recall_spooled().await {
+            Ok(()) => info!("identities of events in the spool are known"),
+            Err(error) => {
+                warn!(%error, "identities of events in the spool are not known: repeats of them are spooled again");
+            }
         }
     });
     let _ = timeout(RECALL_WAIT, recalling).await;
 }
 
 /// Serves pages for operators on a listener of their own, with few connections and short waits. Never returns.
-pub(crate) async fn serve_pages(pages: impl Answer, meters: Arc<Meters>, listener: Listener) {
+pub(crate) async fn serve_pages(pages: impl Answer, listener: Listener) {
     let connections = Connections {
         answers: pages,
         settings: ServerSettings::default().header_time(ADMIN_HEADER_TIME),
         slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-        meters,
+        // The metric counts connections of senders.
+        gauge: Gauge::noop(),
         graceful: Arc::new(GracefulShutdown::new()),
         loopback_needs_own_host: true,
     };
@@ -347,7 +351,8 @@ struct Connections<A> {
     answers: A,
     settings: ServerSettings,
     slots: Arc<Semaphore>,
-    meters: Arc<Meters>,
+    /// Counts open connections.
+    gauge: Gauge,
     graceful: Arc<GracefulShutdown>,
     /// Whether requests that come in over loopback must name this host, also if the listener has all addresses.
     loopback_needs_own_host: bool,
@@ -389,14 +394,14 @@ impl<A: Answer> Connections<A> {
     }
 
     fn connection(&self, slot: OwnedSemaphorePermit, client: Client) -> Connection<A> {
-        self.meters.connected();
+        self.gauge.increment(1);
         Connection {
             answers: self.answers.clone(),
             settings: self.settings,
             watcher: self.graceful.watcher(),
             client,
             _open: Open {
-                meters: Arc::clone(&self.meters),
+                gauge: self.gauge.clone(),
                 _slot: slot,
             },
         }
