@@ -130,6 +130,20 @@ async fn routes_have_their_subjects_and_a_signal_ends_it_in_order() {
         metrics.contains(r#"jetsink_serve_requests_total{answer="accepted"} 2"#),
         "{metrics}"
     );
+    assert!(
+        metrics.contains("jetsink_serve_request_duration_seconds_count 3"),
+        "the unknown path has its time, too: {metrics}"
+    );
+    let started = Instant::now();
+    loop {
+        let metrics = request(&admin, "GET /metrics HTTP/1.1", "").1;
+        // Not the one of this request.
+        if metrics.contains("jetsink_serve_connections 0") {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{metrics}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     for secret in ["orders", "events.", "acme"] {
         assert!(!metrics.contains(secret), "a label says {secret}");
     }
@@ -237,8 +251,10 @@ async fn repeat_of_a_spooled_event_is_a_duplicate_after_a_kill() {
     }
     assert_eq!(binary(&address, "ce-a: 1\r\nce-b: 2", "data").0, 202);
     drop(gateway); // SIGKILL
-    let mut gateway = Gateway::start(&flags);
+    let mut gateway = Gateway::start(&[&flags[..], &["-v"]].concat());
     let address = gateway.line("listening on http://");
+    // A start goes on after a second.
+    gateway.line("identities of events in the spool are known");
     for n in 1..=3 {
         let (code, answer) = post(&address, "/", &event(n));
         assert_eq!(code, 202);
@@ -596,7 +612,10 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
             "HTTPS needs --https-cert and --https-key",
         ),
         ("creds = \"/no/such\"", "/no/such"),
-        ("stream = \"a.b\"", "expected stream"),
+        (
+            "stream = \"a.b\"",
+            "stream: \"a.b\": the name contains '.' at byte 1",
+        ),
     ] {
         std::fs::write(&config, format!("{text}{line}\n")).unwrap();
         let refused = with(&["--check"]).output().unwrap();
@@ -644,6 +663,9 @@ async fn access_log_has_one_in_so_many_accepted_requests_and_refusals_apart() {
         assert_eq!(request(&address, head, &event(number)).0, 202);
         assert_eq!(post(&address, "/", "{}").0, 400);
     }
+    for _ in 0..3 {
+        assert_eq!(post(&address, "/none?of=them", "{}").0, 404);
+    }
     gateway.signal(Signal::SIGTERM);
     let mut log = String::new();
     gateway.stderr.read_to_string(&mut log).unwrap();
@@ -652,13 +674,18 @@ async fn access_log_has_one_in_so_many_accepted_requests_and_refusals_apart() {
     let with = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(
         (lines.len(), with("status=202"), with("status=400")),
-        (4, 2, 2),
+        (5, 2, 2),
         "{log}"
     );
     assert_eq!(with("answer=\"accepted\" events=1 bytes=85"), 2, "{log}");
     assert_eq!(
         with("answer=\"invalid-event\" events=0 bytes=2"),
         2,
+        "{log}"
+    );
+    assert_eq!(
+        with("method=POST route=\"-\" status=404 answer=\"no-route\""),
+        1,
         "{log}"
     );
     assert_eq!(
