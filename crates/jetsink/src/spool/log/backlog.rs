@@ -176,9 +176,8 @@ impl Backlog {
             };
             runs.into_iter().flat_map(run)
         };
-        if !segment.is_active {
-            segment.tail = contents.tail.end;
-        }
+        // A resumed segment may have been written to since its contents were read.
+        segment.tail = segment.tail.max(contents.tail.end);
         segment.is_scanned = true;
         for index in indexes(contents.gone).chain(missing.iter().copied()) {
             segment.set_gone(index);

@@ -7,3 +7,4 @@ mod model;
 #[cfg(unix)]
 mod modes;
 mod rewriting;
+mod scanning;
