@@ -20,6 +20,8 @@ mod queues;
 pub(crate) mod reconcile;
 mod spool_side;
 mod subject_queue;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //!
 //! One reading of the disk covers the next events of many ready subjects, with an equal share for each. Its events
 //! are sent in the order of the log while the next reading is on its way. Subjects take turns, so a subject that
-//! gets its first event comes before the rest of a large backlog.
+//! gets its first event comes before the rest of a large backlog. A reading is bounded in bytes, too: the subjects
+//! that got nothing lead the next one.
 //!
 //! Invariants:
 //! 1. Each queue that is [`Turn::Scheduled`] is in `schedule` once, ready or delayed, and no other is. An idle
@@ -215,17 +216,29 @@ impl<'a> SubjectQueues<'a> {
     async fn finish_reading(&mut self, ahead: Ahead) -> Result<(), SpoolError> {
         let chunks = self.spool.finish_reading(ahead.reading).await?;
         let first = self.read.len();
+        let mut unread = Vec::new();
         for ((subject, epoch), chunk) in ahead.subjects.into_iter().zip(chunks) {
-            self.add(subject, epoch, chunk).await?;
+            let is_unread = chunk.entries.is_empty() && chunk.more;
+            self.add(&subject, epoch, chunk).await?;
+            if is_unread {
+                unread.push(subject);
+            } else {
+                self.resume(&subject);
+            }
+        }
+        for subject in unread.into_iter().rev() {
+            if self.makes_ready(&subject) {
+                self.schedule.push_front(subject);
+            }
         }
         let read = self.read.make_contiguous();
         read[first..].sort_unstable_by_key(|(_, place, _)| place.index);
         Ok(())
     }
 
-    /// Adds the events that were read of a subject, and schedules it again.
-    async fn add(&mut self, subject: Subject, epoch: u64, chunk: Chunk) -> Result<(), SpoolError> {
-        let queue = self.queues.get_mut(&subject);
+    /// Adds the events that were read of a subject.
+    async fn add(&mut self, subject: &Subject, epoch: u64, chunk: Chunk) -> Result<(), SpoolError> {
+        let queue = self.queues.get_mut(subject);
         let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
             return Ok(());
         };
@@ -254,8 +267,7 @@ impl<'a> SubjectQueues<'a> {
                 }
             }
         }
-        self.resume(&subject);
-        move_to_dead_letters(self.spool, &subject, expired).await
+        move_to_dead_letters(self.spool, subject, expired).await
     }
 
     /// An event of this subject was stored.
@@ -287,18 +299,26 @@ impl<'a> SubjectQueues<'a> {
 
     /// Makes an idle subject ready again if it may have more to send, and forgets one that has no events.
     pub(super) fn resume(&mut self, subject: &Subject) {
-        let Some(queue) = self.queues.get_mut(subject) else {
-            return;
-        };
-        if queue.turn != Turn::Idle {
-            return;
-        }
-        if queue.is_done() {
-            self.queues.remove(subject);
-        } else if queue.has_more && !queue.waits_for_results() {
-            queue.turn = Turn::Scheduled;
+        if self.makes_ready(subject) {
             self.schedule.push_back(subject.clone());
         }
+    }
+
+    /// As [`resume`](Self::resume); returns whether the caller must add the subject to the schedule.
+    fn makes_ready(&mut self, subject: &Subject) -> bool {
+        let queue = self.queues.get_mut(subject);
+        let Some(queue) = queue.filter(|queue| queue.turn == Turn::Idle) else {
+            return false;
+        };
+        if queue.is_done() {
+            self.queues.remove(subject);
+            return false;
+        }
+        let is_ready = queue.has_more && !queue.waits_for_results();
+        if is_ready {
+            queue.turn = Turn::Scheduled;
+        }
+        is_ready
     }
 
     /// The time at which a delayed subject becomes ready.

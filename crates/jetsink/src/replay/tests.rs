@@ -1,0 +1,72 @@
+//! The queues of replay over a spool on a simulated disk.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::expiry::Expiry;
+use super::queues::{MAX_READ, SubjectQueues};
+use crate::spool::tests::simulated_disk::SimulatedDisk;
+use crate::spool::{Baselines, Spool};
+use crate::{Envelope, MessageId, Subject};
+
+fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+fn spool(disk: &SimulatedDisk) -> Spool {
+    Spool::at_once(disk.open(), 1 << 30).unwrap()
+}
+
+async fn append(spool: &Spool, to: &str, bytes: usize, sent: Option<&Baselines>) {
+    let payload = vec![b'x'; bytes].into();
+    let envelope = Envelope::new(subject(to), payload)
+        .with_message_id(MessageId::new(format!("{to}.{bytes}")).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    spool.append_event(&envelope, sent, deadline).await.unwrap();
+}
+
+/// The subjects of the next `count` events.
+async fn next_subjects(queues: &mut SubjectQueues<'_>, count: usize) -> Vec<String> {
+    let mut subjects = Vec::new();
+    for _ in 0..count {
+        let (place, _) = queues.next_event().await.unwrap().unwrap();
+        subjects.push(place.subject.to_string());
+    }
+    subjects
+}
+
+#[tokio::test]
+async fn subject_behind_a_backlog_of_large_events_is_read_with_the_second_reading() {
+    let (disk, expiry) = (SimulatedDisk::default(), Expiry::new(None));
+    let spool = spool(&disk);
+    for _ in 0..MAX_READ {
+        append(&spool, "a", 4_096, None).await;
+    }
+    append(&spool, "b", 4_096, None).await;
+    let mut queues = SubjectQueues::new(&spool, &expiry, MAX_READ);
+    queues.add_all_subjects();
+    // A reading has up to 1 MiB.
+    let subjects = next_subjects(&mut queues, 2 * 256).await;
+    assert!(subjects.contains(&"b".to_owned()));
+}
+
+#[tokio::test]
+async fn subjects_whose_events_exceed_a_reading_take_turns() {
+    let (disk, expiry) = (SimulatedDisk::default(), Expiry::new(None));
+    let spool = spool(&disk);
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        for _ in 0..6 {
+            append(&spool, name, 600 << 10, None).await;
+        }
+    }
+    let mut queues = SubjectQueues::new(&spool, &expiry, MAX_READ);
+    queues.add_all_subjects();
+    for _ in 0..3 {
+        // Two events per reading.
+        let mut subjects = next_subjects(&mut queues, 2 * names.len()).await;
+        subjects.dedup();
+        assert_eq!(subjects, names);
+    }
+}
