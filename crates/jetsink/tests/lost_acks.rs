@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use common::lossy::*;
 use common::*;
-use jetsink::{Envelope, Headers, MessageId};
+use jetsink::{Delivery, Envelope, Headers, MessageId};
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tokio::time::sleep;
 
@@ -182,7 +182,7 @@ async fn thousands_of_failing_subjects_stop_no_other() {
     assert_eq!(world.payloads("EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 0);
     let good = emit(&world.sink, "events.b", "other".into()).await.result;
-    good.unwrap();
+    assert!(matches!(good.unwrap(), Delivery::Stored { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,4 +257,41 @@ async fn event_for_which_the_server_ends_the_connection_becomes_the_only_dead_le
     assert_eq!(world.spool().dead_letters, 1);
     let expected: Vec<String> = (0..10).map(|number: u32| number.to_string()).collect();
     assert_eq!(payloads(&jetstream, "EVENTS").await, expected);
+}
+
+const MAY_NOT_ASK_FOR_NAMES: &str = r#"authorization { users = [
+    { user: admin, password: p },
+    { user: app, password: p, permissions: {
+        publish: ["events.>", "$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.CREATE.>", "$JS.FC.>"],
+        subscribe: ["_INBOX.>"] } } ] }"#;
+
+/// A refused event stands for its subject when the subject's stream is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_behind_one_that_is_too_large_are_stored_once_if_the_stream_must_be_probed() {
+    let server = NatsServer::builder().config(MAY_NOT_ASK_FOR_NAMES);
+    let server = server.start().await.unwrap();
+    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
+    let client = login.connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let config = Config {
+        max_message_size: 2_000,
+        ..forgetful("EVENTS", "events.>")
+    };
+    jetstream.create_stream(config).await.unwrap();
+    let setup = Setup {
+        user: Some(("app", "p")),
+        ..Setup::default()
+    };
+    let world = World::of(server, setup).await;
+    world.establish_a_baseline("events.a").await;
+    let large = event("events.a", vec![b'x'; 4_000]);
+    let others = LOST.map(|payload| event("events.a", payload));
+    let events = [large].into_iter().chain(others);
+    world
+        .lose_acknowledgements_in_flight(events.collect())
+        .await;
+    world.drain().await;
+    assert_eq!(payloads(&jetstream, "EVENTS").await, LOST);
+    assert_eq!(world.spool().dead_letters, 1);
+    assert_eq!(world.spool().possible_duplicates, 0);
 }

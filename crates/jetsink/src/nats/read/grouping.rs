@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::catch_up::StreamInfo;
 use super::concerns_all;
+use super::last_sequence::last_accepted;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, stream_names};
@@ -213,10 +214,9 @@ impl<'a> Groups<'a> {
                 && Instant::now() <= last_start
                 && let Some(next) = unnamed.next()
             {
-                let deadline = Instant::now() + ANSWER_TIME;
                 probes.push(async move {
-                    let probe = shared.last_accepted(session, next.event, deadline);
-                    (next, probe.await)
+                    let probe = last_accepted(shared, session, &[next.event]).await;
+                    (next, probe)
                 });
             }
             let Some((unnamed, probe)) = probes.next().await else {
@@ -232,8 +232,10 @@ impl<'a> Groups<'a> {
                     });
                     name.map_err(GapReason::Refused)
                 }
-                // Nothing that a stream would answer.
-                Ok(None) => continue,
+                // A stream may capture the subject all the same, and its other events may be stored.
+                Ok(None) => Err(GapReason::Refused(cant_read(
+                    "it refuses every message of the subject, so its name is unknown",
+                ))),
                 Err(PublishError::NoStream) => {
                     absent.push(unnamed);
                     continue;

@@ -13,7 +13,7 @@ use crate::message::envelope::Envelope;
 use crate::nats::api::{ANSWER_TIME, cant_read};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
-use crate::nats::shared::Shared;
+use crate::nats::shared::{Accepted, Shared};
 use crate::outcome::PublishError;
 
 /// The time between two requests for a stream's state.
@@ -30,7 +30,11 @@ pub(crate) async fn stream_tail(
     stream: &StreamRef,
     events: &[&Envelope],
 ) -> Result<StreamInfo, PublishError> {
-    let accepted = last_accepted(shared, session, events).await?;
+    let accepted = match last_accepted(shared, session, events).await {
+        // The caller knows that a stream captures the subject.
+        Err(PublishError::NoStream) => return Err(PublishError::NoLeader),
+        accepted => accepted?.map(|accepted| accepted.sequence),
+    };
     let give_up = Instant::now() + ANSWER_TIME;
     loop {
         let info: StreamInfo = match stream
@@ -60,14 +64,14 @@ pub(crate) async fn stream_tail(
     }
 }
 
-/// Returns the number from the first event that the stream refuses for its sequence number alone. If all are
+/// Returns the answer to the first event that the stream refuses for its sequence number alone. If all are
 /// refused for another reason, such as their size, an empty message is sent: only last, because a plain
-/// subscriber copes better with a repeated event than with an empty one.
-async fn last_accepted(
+/// subscriber copes better with a repeated event than with an empty one. `None` if that is refused, too.
+pub(super) async fn last_accepted(
     shared: &Shared,
     session: &Session,
     events: &[&Envelope],
-) -> Result<Option<u64>, PublishError> {
+) -> Result<Option<Accepted>, PublishError> {
     let empty = events.first().map(|event| {
         let subject = event.subject().clone();
         Envelope::new(subject, Bytes::new())
@@ -75,15 +79,13 @@ async fn last_accepted(
     for event in events.iter().copied().chain(&empty) {
         let deadline = Instant::now() + ANSWER_TIME;
         match shared.last_accepted(session, event, deadline).await {
-            Ok(Some(accepted)) => return Ok(Some(accepted.sequence)),
+            Ok(Some(accepted)) => return Ok(Some(accepted)),
             Ok(None)
             | Err(
                 PublishError::TooLarge { .. }
                 | PublishError::HeadersTooLarge { .. }
                 | PublishError::PermissionDenied,
             ) => {}
-            // The caller knows that a stream captures the subject.
-            Err(PublishError::NoStream) => return Err(PublishError::NoLeader),
             Err(error) => return Err(error),
         }
     }
