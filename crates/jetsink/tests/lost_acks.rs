@@ -122,6 +122,33 @@ async fn event_with_a_nats_header_is_stored_once_or_becomes_a_dead_letter() {
     }
 }
 
+/// The stream replaces the payload by the total.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increment_of_a_counter_is_stored_once() {
+    let config = Config {
+        allow_message_counter: true,
+        ..forgetful("COUNTERS", "counters.>")
+    };
+    let world = World::with(forgetful("EVENTS", "events.>")).await;
+    let jetstream = world.server.jetstream().await.unwrap();
+    let created = jetstream.create_stream(config).await.unwrap();
+    if !created.cached_info().config.allow_message_counter {
+        return println!("this server has no counters");
+    }
+    world.establish_a_baseline("events.a").await;
+    let increment = |by: &str| {
+        let mut headers = Headers::default();
+        headers.push("Nats-Incr", by.to_owned()).unwrap();
+        event("counters.a", "").with_headers(headers)
+    };
+    let increments = vec![increment("1"), increment("2")];
+    world.lose_acknowledgements_in_flight(increments).await;
+    world.drain().await;
+    let totals = [r#"{"val":"1"}"#, r#"{"val":"3"}"#];
+    assert_eq!(world.payloads("COUNTERS").await, totals);
+    assert_eq!(world.spool().dead_letters, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expected_last_sequence_that_was_right_once_does_not_lose_its_event() {
     let world = World::with(forgetful("EVENTS", "events.>")).await;

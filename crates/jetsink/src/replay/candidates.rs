@@ -28,7 +28,8 @@ const MINTED: usize = 22;
 #[derive(Debug)]
 struct Candidate {
     place: Place,
-    payload_bytes: usize,
+    /// `None` if its stream stores another payload.
+    payload_bytes: Option<usize>,
     /// Whether it was sent, as far as is known.
     was_sent: bool,
 }
@@ -72,7 +73,7 @@ impl Candidates {
                             index,
                             bytes,
                         },
-                        payload_bytes: record.envelope.payload().len(),
+                        payload_bytes: stored_payload_bytes(&record.envelope),
                         was_sent: record.may_be_stored || index <= last_sent,
                     };
                     let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
@@ -101,9 +102,9 @@ impl Candidates {
         };
         // Another stream may have an event with the same id, or another process that shares the sink's state.
         let of_stream = |candidate: &mut Candidate| {
-            let bytes = stored.payload_bytes;
+            let sizes = stored.payload_bytes.zip(candidate.payload_bytes);
             stored.captured.contains(&candidate.place.subject)
-                && bytes.is_none_or(|bytes| bytes == candidate.payload_bytes)
+                && sizes.is_none_or(|(stored, sent)| stored == sent)
         };
         let found = candidates.extract_if(.., of_stream);
         self.found.extend(found.map(|candidate| candidate.place));
@@ -176,6 +177,13 @@ impl Candidates {
     }
 }
 
+/// The size of the payload under which a stream stores the event. A counter stream stores its total instead.
+fn stored_payload_bytes(event: &Envelope) -> Option<usize> {
+    let mut headers = event.headers().iter();
+    let is_increment = headers.any(|(name, _)| name == "Nats-Incr");
+    (!is_increment).then(|| event.payload().len())
+}
+
 /// Whether one sink minted both ids, this one later. Ids of callers are in no order.
 fn is_minted_after(id: &str, other: &str) -> bool {
     fn parts(id: &str) -> Option<(&str, u64)> {
@@ -208,7 +216,7 @@ mod tests {
             };
             let candidate = Candidate {
                 place,
-                payload_bytes: 1,
+                payload_bytes: Some(1),
                 was_sent: true,
             };
             let id = format!("AAAAAAAAAAAAAAAAAAAAAA.{index}");
