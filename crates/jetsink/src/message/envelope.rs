@@ -251,6 +251,11 @@ impl Envelope {
         self.expires_at
     }
 
+    pub(crate) fn with_payload(mut self, payload: Bytes) -> Self {
+        self.payload = payload;
+        self
+    }
+
     pub(crate) fn with_deviation(mut self, rule: Option<Rule>) -> Self {
         self.deviation = rule;
         self

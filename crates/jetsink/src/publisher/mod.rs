@@ -100,7 +100,8 @@ pub trait Publisher: Send + Sync {
     ///
     /// Events sent earlier by this publisher count even if they are not stored yet: a stream that has
     /// accepted an event and neither stored nor refused it counts as one that does not answer. To detect
-    /// this, a publisher may send one of `events` again in a way that no stream stores it.
+    /// this, a publisher may send one of `events` again in a way that no stream stores it. The sink leaves payloads
+    /// empty if those of all `events` exceed 16 MiB.
     ///
     /// # Errors
     /// [`PublishError`] if the broker as a whole does not answer now.

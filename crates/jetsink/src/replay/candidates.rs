@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use bytes::Bytes;
+
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
@@ -17,6 +19,9 @@ pub(crate) const MAX_SENT: usize = 2 * MAX_WINDOW + MAX_DELIVERED;
 
 /// Records read at a time; only their ids are kept.
 const CHUNK: usize = 512;
+
+/// The maximum bytes of the payloads in [`Candidates::oldest`].
+const MAX_PAYLOADS: usize = 16 << 20;
 
 /// The newest ids of a subject that are remembered besides those of candidates.
 const MAX_OTHERS: usize = 64;
@@ -41,7 +46,7 @@ pub(super) struct Candidates {
     found: Vec<Place>,
     /// Other ids that are stored under a subject, the newest last.
     others: HashMap<Subject, VecDeque<String>>,
-    /// The oldest event of each subject.
+    /// The oldest event of each subject, which a look-up may send again. Past [`MAX_PAYLOADS`] the payloads are empty.
     pub(super) oldest: Vec<Envelope>,
 }
 
@@ -56,6 +61,7 @@ impl Candidates {
         let mut candidates = Self::default();
         // By subject: the number of its events, and the oldest one that is a candidate.
         let mut read: Vec<(usize, Option<Envelope>)> = vec![(0, None); subjects.len()];
+        let mut room = MAX_PAYLOADS;
         let visit = |number: usize, chunk: Chunk| {
             let subject = &subjects[number];
             let (read, first) = &mut read[number];
@@ -78,7 +84,7 @@ impl Candidates {
                     };
                     let of_id = candidates.by_id.entry(id.as_str().to_owned()).or_default();
                     of_id.push(candidate);
-                    first.get_or_insert(record.envelope);
+                    first.get_or_insert_with(|| detached(record.envelope, &mut room));
                 }
             }
             *read < MAX_SENT || chunk.next <= last_sent
@@ -182,6 +188,18 @@ fn stored_payload_bytes(event: &Envelope) -> Option<usize> {
     let mut headers = event.headers().iter();
     let is_increment = headers.any(|(name, _)| name == "Nats-Incr");
     (!is_increment).then(|| event.payload().len())
+}
+
+/// Copies the payload if it fits into `room`, and drops it otherwise: it shares the memory of a whole read of the disk.
+fn detached(envelope: Envelope, room: &mut usize) -> Envelope {
+    let payload = match room.checked_sub(envelope.payload().len()) {
+        Some(left) => {
+            *room = left;
+            Bytes::copy_from_slice(envelope.payload())
+        }
+        None => Bytes::new(),
+    };
+    envelope.with_payload(payload)
 }
 
 /// Whether one sink minted both ids, this one later. Ids of callers are in no order.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::candidates::Candidates;
 use super::expiry::Expiry;
 use super::queues::{MAX_READ, SubjectQueues};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
@@ -69,4 +70,39 @@ async fn subjects_whose_events_exceed_a_reading_take_turns() {
         subjects.dedup();
         assert_eq!(subjects, names);
     }
+}
+
+/// The oldest events of these subjects.
+async fn oldest(spool: &Spool, subjects: &[Subject]) -> Vec<Envelope> {
+    let (unreconciled, _) = spool.unreconciled();
+    let candidates = Candidates::read(spool, subjects, &unreconciled).await;
+    candidates.unwrap().oldest
+}
+
+#[tokio::test]
+async fn oldest_events_of_a_look_up_keep_at_most_16_mib_of_payloads() {
+    let disk = SimulatedDisk::default();
+    let spool = spool(&disk);
+    let names: Vec<String> = (0..24).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        append(&spool, name, 1 << 20, None).await;
+    }
+    let subjects: Vec<Subject> = names.iter().map(|name| subject(name)).collect();
+    let payloads = oldest(&spool, &subjects).await;
+    let payloads: Vec<usize> = payloads.iter().map(|event| event.payload().len()).collect();
+    assert_eq!(payloads.len(), names.len());
+    assert_eq!(payloads.iter().sum::<usize>(), 16 << 20);
+}
+
+#[tokio::test]
+async fn oldest_event_of_a_look_up_does_not_keep_the_events_that_were_read_with_it() {
+    let disk = SimulatedDisk::default();
+    let spool = spool(&disk);
+    for _ in 0..10 {
+        append(&spool, "a", 4_096, None).await;
+    }
+    let oldest = oldest(&spool, &[subject("a")]).await.remove(0);
+    let payload = oldest.payload().clone();
+    drop(oldest);
+    assert_eq!(payload.try_into_mut().unwrap().capacity(), 4_096);
 }
