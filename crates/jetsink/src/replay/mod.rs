@@ -182,7 +182,9 @@ impl<'a, P: Publisher> Run<'a, P> {
     async fn send_all(&mut self) -> Result<(), ReconcileError> {
         self.queues.add_all_subjects();
         loop {
-            self.queues.add_entered();
+            let reconciler = self.reconciler;
+            self.queues
+                .add_entered(|subject| reconciler.due_at(subject).is_some());
             self.push_events().await?;
             self.begin_look_up();
             if !self.in_flight.is_empty() {

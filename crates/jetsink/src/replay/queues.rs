@@ -87,9 +87,9 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// Makes subjects ready that got an event. One without a queue comes first: the others may have a large
-    /// backlog.
-    pub(super) fn add_entered(&mut self) {
+    /// Makes subjects ready that got an event, unless their look-up `is_delayed`. One without a queue comes first: the
+    /// others may have a large backlog.
+    pub(super) fn add_entered(&mut self, is_delayed: impl Fn(&Subject) -> bool) {
         let mut new = Vec::new();
         for subject in self.spool.take_entered() {
             let Some(queue) = self.queues.get_mut(&subject) else {
@@ -97,10 +97,13 @@ impl<'a> SubjectQueues<'a> {
                 continue;
             };
             queue.has_more = true;
-            // It may have been reconciled because nothing of it was left.
-            if !self.spool.is_unreconciled(&subject) {
+            // It may have been reconciled because nothing of it was left, and be unreconciled again.
+            if !is_delayed(&subject) {
                 self.resume(&subject);
             }
+        }
+        if new.is_empty() {
+            return;
         }
         for subject in self.spool.in_log_order(new).into_iter().rev() {
             self.schedule.push_front(subject.clone());

@@ -8,7 +8,7 @@ use super::candidates::Candidates;
 use super::expiry::Expiry;
 use super::queues::{MAX_READ, SubjectQueues};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
-use crate::spool::{Baselines, Spool};
+use crate::spool::{Baselines, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
 
 fn subject(text: &str) -> Subject {
@@ -70,6 +70,34 @@ async fn subjects_whose_events_exceed_a_reading_take_turns() {
         subjects.dedup();
         assert_eq!(subjects, names);
     }
+}
+
+#[tokio::test]
+async fn idle_subject_is_looked_up_if_a_new_event_may_be_stored() {
+    let disk = SimulatedDisk::default();
+    let expiry = Expiry::new(None);
+    let spool = spool(&disk);
+    let sent = Baselines::new();
+    append(&spool, "a", 1, Some(&sent)).await;
+    let mut queues = SubjectQueues::new(&spool, &expiry, MAX_READ);
+    queues.add_all_subjects();
+    assert!(queues.next_event().await.unwrap().is_none());
+    assert!(queues.take_must_reconcile());
+    // The event is found stored, and nothing of the subject is left.
+    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let (index, bytes, _) = chunk.entries[0];
+    let subject = subject("a");
+    let place = Place {
+        subject: subject.clone(),
+        index,
+        bytes,
+    };
+    spool.delivered(place);
+    spool.reconciled(&subject, &spool.unreconciled().0);
+    append(&spool, "a", 2, Some(&sent)).await;
+    queues.add_entered(|_| false);
+    assert!(queues.next_event().await.unwrap().is_none());
+    assert!(queues.take_must_reconcile());
 }
 
 /// The oldest events of these subjects.
