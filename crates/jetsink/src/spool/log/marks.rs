@@ -90,7 +90,7 @@ impl Log {
         }
     }
 
-    /// Writes the marks of all segments that stay. Returns the first segment that took none.
+    /// Writes the marks of all scanned segments that stay. Returns the first segment that took none.
     fn mark_all(&mut self) -> Option<(u64, io::Error)> {
         let unmarked: Vec<_> = {
             let mut index = lock(&self.index);
@@ -98,7 +98,8 @@ impl Log {
             // A drained segment is removed instead, unless it is the newest.
             let segments = index.segments.values_mut().filter(|segment| {
                 let stays = !segment.is_drained() || Some(segment.first) == newest;
-                !segment.unmarked.is_empty() && stays
+                // The scan adds to `unmarked` beside the write of a mark.
+                segment.is_scanned && !segment.unmarked.is_empty() && stays
             });
             let unmarked = segments.map(|segment| {
                 segment.unmarked.sort_unstable();

@@ -116,3 +116,22 @@ fn events_survive_the_marks_of_a_segment_whose_write_failed_during_the_scan() {
     backlog.scan();
     check_delivery_of_resumed_segment(&disk, log, resumed, EVENTS + 2);
 }
+
+#[test]
+fn segment_is_marked_once_it_is_scanned() {
+    let disk = SimulatedDisk::default();
+    let (mut log, mut backlog) = open_with_events(&disk);
+    let index = std::sync::Arc::clone(&log.index);
+    let resumed = index.lock().unwrap().newest().unwrap();
+    let unmarked = || index.lock().unwrap().segments[&resumed].unmarked.clone();
+    // As a hole that the opening found.
+    let mut index_of_log = index.lock().unwrap();
+    let segment = index_of_log.segments.get_mut(&resumed).unwrap();
+    segment.unmarked.push(resumed);
+    drop(index_of_log);
+    let _ = log.deliver(&[], |_| {});
+    assert_eq!(unmarked(), [resumed]);
+    backlog.scan();
+    let _ = log.deliver(&[], |_| {});
+    assert!(unmarked().is_empty());
+}
