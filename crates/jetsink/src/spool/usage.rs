@@ -66,8 +66,9 @@ impl Usage {
 
     /// The scan has ended.
     pub(super) fn complete(&self, counted_bytes: u64, uncounted: u64) {
-        self.used_bytes.fetch_add(counted_bytes, Ordering::AcqRel);
-        self.used_bytes.fetch_sub(uncounted, Ordering::AcqRel);
+        // At once, or an event would be refused for bytes that are counted twice. It wraps.
+        let more = counted_bytes.wrapping_sub(uncounted);
+        self.used_bytes.fetch_add(more, Ordering::AcqRel);
         self.is_complete.store(true, Ordering::Release);
         self.drained.notify_waiters();
     }
@@ -238,6 +239,26 @@ pub(super) struct Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn end_of_the_scan_never_counts_bytes_twice() {
+        const BYTES: u64 = 1_000;
+        let usage = Usage::new(u64::MAX, BYTES);
+        let has_ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100_000 {
+                    usage.complete(BYTES, BYTES);
+                }
+                has_ended.store(true, Ordering::Relaxed);
+            });
+            while !has_ended.load(Ordering::Relaxed) {
+                assert_eq!(usage.used_bytes.load(Ordering::Relaxed), BYTES);
+            }
+        });
+        usage.complete(100, BYTES);
+        assert_eq!(usage.totals().used_bytes, 100);
+    }
 
     #[test]
     fn uncounted_contents_keep_every_subject_waiting_until_they_are_counted() {
