@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::spool::{DeadRecord, Place, Record, Spool};
 
@@ -80,7 +79,7 @@ impl Expiry {
                     }
                 }
                 let all_old = expired.len() == read;
-                move_to_dead_letters(spool, &subject, expired).await?;
+                move_to_dead_letters(spool, expired).await?;
                 if !chunk.more || !all_old {
                     break;
                 }
@@ -94,12 +93,11 @@ impl Expiry {
 /// Moves expired events to the dead letters, with one line in the log.
 pub(crate) async fn move_to_dead_letters(
     spool: &Spool,
-    subject: &Subject,
     expired: Vec<(DeadRecord, Place)>,
 ) -> Result<(), SpoolError> {
-    if let Some((first, _)) = expired.first() {
-        let (events, reason) = (expired.len(), &first.reason);
-        warn!(%subject, events, %reason, "events go to the dead letters");
+    if let Some((first, place)) = expired.first() {
+        let (events, subject, reason) = (expired.len(), &place.subject, &first.reason);
+        warn!(events, first_subject = %subject, first_reason = %reason, "expired events go to the dead letters");
     }
     spool.move_to_dead_letters(expired).await
 }

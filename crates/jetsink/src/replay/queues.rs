@@ -20,7 +20,7 @@ use super::subject_queue::{SubjectQueue, Turn};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::publish::schedule::Schedule;
-use crate::spool::{Chunk, Place, Reading, Record, Spool, Wanted};
+use crate::spool::{Chunk, DeadRecord, Place, Reading, Record, Spool, Wanted};
 
 /// The maximum number of events in one reading.
 pub(super) const MAX_READ: usize = 1_024;
@@ -132,11 +132,15 @@ impl<'a> SubjectQueues<'a> {
     /// Takes the next event to send, which is in flight from now on; `None` if none may be sent now.
     pub(super) async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
         loop {
-            if let Some((epoch, place, record)) = self.read.pop_front() {
-                if let Some(record) = self.take(epoch, &place, record).await? {
+            while let Some((epoch, place, record)) = self.read.pop_front() {
+                // A low rate may have delayed it since it was read.
+                if self.expiry.reason(&record, self.spool.now()).is_some() {
+                    self.read.push_front((epoch, place, record));
+                    self.move_expired().await?;
+                } else if let Some(queue) = self.sendable(epoch, &place.subject) {
+                    queue.sent();
                     return Ok(Some((place, record)));
                 }
-                continue;
             }
             let Some(ahead) = self.ahead.take().or_else(|| self.begin_reading()) else {
                 return Ok(None);
@@ -146,34 +150,44 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// Returns an event that was read if it may still be sent.
-    async fn take(
-        &mut self,
-        epoch: u64,
-        place: &Place,
-        record: Record,
-    ) -> Result<Option<Record>, SpoolError> {
-        let subject = &place.subject;
-        let queue = self.queues.get_mut(subject);
-        let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
-            return Ok(None);
-        };
+    /// Returns the queue of an event that was read in `epoch`, if the event may still be sent.
+    fn sendable(&mut self, epoch: u64, subject: &Subject) -> Option<&mut SubjectQueue> {
+        let queue = self.queues.get(subject);
+        queue.filter(|queue| queue.epoch == epoch)?;
         // Checked behind the reading: an event that may be stored is marked before it can be read.
         if self.spool.is_unreconciled(subject) {
             self.change(subject, SubjectQueue::start_over);
             self.resume(subject);
-            return Ok(None);
+            return None;
         }
-        // A low rate may have delayed it since it was read.
-        if let Some(reason) = self.expiry.reason(&record, self.spool.now()) {
-            queue.read -= 1;
-            let expired = vec![(dead_letter(record, 0, reason), place.clone())];
-            move_to_dead_letters(self.spool, subject, expired).await?;
+        self.queues.get_mut(subject)
+    }
+
+    /// Moves the events that have expired since they were read to the dead letters, with one sync.
+    async fn move_expired(&mut self) -> Result<(), SpoolError> {
+        let (expiry, now) = (self.expiry, self.spool.now());
+        let mut expired = Vec::new();
+        for (epoch, place, record) in std::mem::take(&mut self.read) {
+            let Some(queue) = self.sendable(epoch, &place.subject) else {
+                continue;
+            };
+            match expiry.reason(&record, now) {
+                Some(reason) => {
+                    queue.read -= 1;
+                    expired.push((dead_letter(record, 0, reason), place));
+                }
+                None => self.read.push_back((epoch, place, record)),
+            }
+        }
+        let subjects: HashSet<Subject> = expired
+            .iter()
+            .map(|(_, place)| place.subject.clone())
+            .collect();
+        move_to_dead_letters(self.spool, expired).await?;
+        for subject in &subjects {
             self.resume(subject);
-            return Ok(None);
         }
-        queue.sent();
-        Ok(Some(record))
+        Ok(())
     }
 
     /// Begins to read the next events of the subjects that are ready; `None` if none is.
@@ -218,11 +232,10 @@ impl<'a> SubjectQueues<'a> {
 
     async fn finish_reading(&mut self, ahead: Ahead) -> Result<(), SpoolError> {
         let chunks = self.spool.finish_reading(ahead.reading).await?;
-        let first = self.read.len();
-        let mut unread = Vec::new();
+        let (mut expired, mut unread) = (Vec::new(), Vec::new());
         for ((subject, epoch), chunk) in ahead.subjects.into_iter().zip(chunks) {
             let is_unread = chunk.entries.is_empty() && chunk.more;
-            self.add(&subject, epoch, chunk).await?;
+            self.add(&subject, epoch, chunk, &mut expired);
             if is_unread {
                 unread.push(subject);
             } else {
@@ -235,21 +248,26 @@ impl<'a> SubjectQueues<'a> {
             }
         }
         let read = self.read.make_contiguous();
-        read[first..].sort_unstable_by_key(|(_, place, _)| place.index);
-        Ok(())
+        read.sort_unstable_by_key(|(_, place, _)| place.index);
+        move_to_dead_letters(self.spool, expired).await
     }
 
     /// Adds the events that were read of a subject.
-    async fn add(&mut self, subject: &Subject, epoch: u64, chunk: Chunk) -> Result<(), SpoolError> {
+    fn add(
+        &mut self,
+        subject: &Subject,
+        epoch: u64,
+        chunk: Chunk,
+        expired: &mut Vec<(DeadRecord, Place)>,
+    ) {
         let queue = self.queues.get_mut(subject);
         let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
-            return Ok(());
+            return;
         };
         queue.next = chunk.next;
         queue.has_more |= chunk.more;
         queue.turn = Turn::Idle;
         let now = self.spool.now();
-        let mut expired = Vec::new();
         for (index, bytes, record) in chunk.entries {
             let place = Place {
                 subject: subject.clone(),
@@ -270,7 +288,6 @@ impl<'a> SubjectQueues<'a> {
                 }
             }
         }
-        move_to_dead_letters(self.spool, subject, expired).await
     }
 
     /// An event of this subject was stored.

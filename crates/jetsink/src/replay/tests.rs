@@ -1,6 +1,6 @@
 //! The queues of replay over a spool on a simulated disk.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -70,6 +70,54 @@ async fn subjects_whose_events_exceed_a_reading_take_turns() {
         subjects.dedup();
         assert_eq!(subjects, names);
     }
+}
+
+/// The events of the tests of expiry, each of a subject of its own.
+const EXPIRING: usize = 100;
+
+async fn append_expiring(spool: &Spool, at: SystemTime) {
+    for number in 0..EXPIRING {
+        let envelope = Envelope::new(subject(&format!("s{number}")), "{}".into());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let envelope = envelope.with_expiry(at);
+        spool.append_event(&envelope, None, deadline).await.unwrap();
+    }
+}
+
+/// Takes the next event, if any, in fewer calls of the disk than there are events.
+async fn next_in_few_calls(disk: &SimulatedDisk, queues: &mut SubjectQueues<'_>) -> Option<Place> {
+    let before = disk.calls();
+    let next = queues.next_event().await.unwrap();
+    let calls = disk.calls() - before;
+    assert!(calls < EXPIRING as u64 / 2, "{calls}");
+    next.map(|(place, _)| place)
+}
+
+#[tokio::test]
+async fn events_that_expired_before_a_reading_share_a_sync() {
+    let (disk, expiry) = (SimulatedDisk::default(), Expiry::new(None));
+    let spool = spool(&disk);
+    append_expiring(&spool, SystemTime::now()).await;
+    let mut queues = SubjectQueues::new(&spool, &expiry, MAX_READ);
+    queues.add_all_subjects();
+    assert_eq!(next_in_few_calls(&disk, &mut queues).await, None);
+    assert_eq!(spool.status().dead_letters, EXPIRING as u64);
+}
+
+#[tokio::test]
+async fn events_that_expired_since_they_were_read_share_a_sync() {
+    let (disk, expiry) = (SimulatedDisk::default(), Expiry::new(None));
+    let spool = spool(&disk);
+    let at = SystemTime::now() + Duration::from_secs(2);
+    append_expiring(&spool, at).await;
+    let mut queues = SubjectQueues::new(&spool, &expiry, MAX_READ);
+    queues.add_all_subjects();
+    assert!(next_in_few_calls(&disk, &mut queues).await.is_some());
+    while spool.now() < at {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(next_in_few_calls(&disk, &mut queues).await, None);
+    assert_eq!(spool.status().dead_letters, EXPIRING as u64 - 1);
 }
 
 #[tokio::test]
