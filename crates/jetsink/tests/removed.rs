@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
@@ -13,6 +14,11 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy, SubjectTransform};
 use common::lossy::*;
 use common::*;
 use futures_util::StreamExt as _;
+use jetsink::{
+    Baselines, ConnectSettings, GapReason, MessageId, NatsPublisher, Publisher as _, StoredId,
+    StoredIds,
+};
+use nats_local::NatsServer;
 use tokio::time::{Instant, sleep};
 
 async fn stream(world: &World) -> async_nats::jetstream::stream::Stream {
@@ -188,4 +194,66 @@ async fn event_that_a_work_queue_has_handed_out_is_a_possible_duplicate() {
         }
     };
     assert_eq!(possible_duplicates(queue, consumed).await, 1);
+}
+
+/// The look-up has seen the message, so it does not matter that the stream's first sequence number is higher now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_is_removed_after_it_was_visited_is_no_gap() {
+    let server = NatsServer::start().await.unwrap();
+    let config = forgetful("EVENTS", "events.>");
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.create_stream(config).await.unwrap();
+    let publisher = NatsPublisher::connect(ConnectSettings::new(&server.url()).unwrap());
+    let publisher = publisher.await.unwrap();
+    let stored = event("events.a", "a").with_message_id(MessageId::new("a.1").unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    publisher.publish(&stored, deadline).await.unwrap();
+    let mut visited = Vec::new();
+    let mut visit = |stored: StoredId<'_>| {
+        visited.push(stored.id.to_owned());
+        let runtime = tokio::runtime::Handle::current();
+        let purged = tokio::task::block_in_place(|| runtime.block_on(stream.purge().into_future()));
+        assert!(purged.unwrap().success);
+    };
+    let events = [stored];
+    let baselines = Baselines::new();
+    let found = publisher.stored_ids(&events, &baselines, &mut visit).await;
+    assert_eq!(found.unwrap(), StoredIds::Visited);
+    assert_eq!(visited, ["a.1"]);
+}
+
+const MAY_NOT_READ_THE_STATE: &str = r#"authorization { users = [
+    { user: admin, password: p },
+    { user: app, password: p, permissions: {
+        publish: ["events.>", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.CREATE.>", "$JS.FC.>"],
+        subscribe: ["_INBOX.>"] } } ] }"#;
+
+/// Nothing but the sequence numbers of all messages shows that one is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_was_deleted_from_a_long_stream_is_a_gap_for_a_user_without_its_state() {
+    let server = NatsServer::builder().config(MAY_NOT_READ_THE_STATE);
+    let server = server.start().await.unwrap();
+    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
+    let client = login.connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client.clone());
+    let config = forgetful("EVENTS", "events.>");
+    let stream = jetstream.create_stream(config).await.unwrap();
+    let all = 17_000;
+    for _ in 1..all {
+        client.publish("events.b", "other".into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    let last = jetstream.publish("events.b", "other".into()).await.unwrap();
+    assert_eq!(last.await.unwrap().sequence, all);
+    assert!(stream.delete_message(100).await.unwrap());
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings.user_and_password("app", "p"));
+    let publisher = publisher.await.unwrap();
+    let events = [event("events.a", "a")];
+    let baselines = Baselines::new();
+    let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
+    let StoredIds::VisitedExcept(gaps) = found.unwrap() else {
+        panic!("the deleted message may have been the event");
+    };
+    assert!(gaps.iter().all(|gap| gap.reason == GapReason::Removed));
 }

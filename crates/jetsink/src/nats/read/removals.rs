@@ -67,6 +67,11 @@ impl<'a> Removals<'a> {
         self.has_gap |= self.contiguous.is_some_and(|seen| seen < last);
     }
 
+    /// Whether each message above the baseline that was not visited is a gap, however it was removed.
+    pub(super) fn sees_every_gap(&self) -> bool {
+        self.contiguous.is_some()
+    }
+
     /// Returns the subjects whose events may be removed, with the reason. `has_removed` if messages above the
     /// baseline were removed by another limit, or by hand.
     pub(super) fn gaps(self, has_removed: bool) -> Vec<Gap> {

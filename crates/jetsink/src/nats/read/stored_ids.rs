@@ -153,7 +153,8 @@ impl Reading<'_> {
         let stores_elsewhere = tail.config.transforms() || self.stream.is_mapped;
         // A mapping of the account may store an event under another subject of the same stream.
         let is_long = tail.state.last_seq.saturating_sub(above) > MAX_UNFILTERED;
-        let is_filtered = is_long && self.fits_a_filter() && !stores_elsewhere;
+        let is_known = created.is_some();
+        let is_filtered = is_long && self.fits_a_filter() && is_known && !stores_elsewhere;
         let new_removals = |all: bool| {
             let above = Some(above).filter(|_| all);
             Removals::of(self.subjects, &tail.config, stores_elsewhere, above)
@@ -189,8 +190,10 @@ impl Reading<'_> {
         removals.ended(tail.state.last_seq);
         let has_removed = match created {
             _ if !tail.config.allows_readers() => true,
+            // A message that was removed after it was visited is no gap.
+            _ if removals.sees_every_gap() => false,
             Some(_) => self.has_removed(above, &tail.config).await?,
-            // This user may not know it.
+            // This user may not know it: the whole stream was read.
             None => false,
         };
         Ok(removals.gaps(has_removed))
