@@ -12,8 +12,8 @@ use async_nats::jetstream::{self, stream::Config};
 use common::event;
 use common::lossy::*;
 use jetsink::{
-    Baselines, ConnectSettings, GapReason, NatsPublisher, Publisher as _, StoredIds,
-    WhenUnconfirmed,
+    Baseline, Baselines, ConnectSettings, Gap, GapReason, NatsPublisher, PublishError,
+    Publisher as _, StoredIds, WhenUnconfirmed,
 };
 use nats_local::{NatsServer, ReservedPort};
 use tempfile::TempDir;
@@ -191,6 +191,26 @@ async fn event_that_a_mapping_moves_within_its_stream_is_stored_once() {
     world.drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+/// No stream of the look-up is a known one, but the known one answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subject_without_a_stream_does_not_wait_for_a_known_stream_that_answers() {
+    let server = NatsServer::start().await.unwrap();
+    let jetstream = server.jetstream().await.unwrap();
+    let config = forgetful("EVENTS", "events.>");
+    jetstream.create_stream(config).await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let events = [event("nowhere.a", "x")];
+    let baselines = Baselines::from([("EVENTS".to_owned(), Baseline::new(0))]);
+    let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
+    assert_eq!(found.unwrap(), StoredIds::Visited);
+    jetstream.delete_stream("EVENTS").await.unwrap();
+    let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
+    let subjects = vec![events[0].subject().clone()];
+    let gap = Gap::new(subjects, GapReason::Unanswered(PublishError::NoStream));
+    assert_eq!(found.unwrap(), StoredIds::VisitedExcept(vec![gap]));
 }
 
 const NO_API: &str = r#"authorization { users = [

@@ -260,24 +260,52 @@ impl<'a> Groups<'a> {
         }
         let late = unnamed.map(|unnamed| unnamed.event).collect();
         self.gaps.extend(unfinished(late));
-        self.judge_absent(absent, after)
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let is_any_missing = self.is_any_missing(shared, session, after).await?;
+        self.judge_absent(absent, is_any_missing)
+    }
+
+    /// Whether a stream that acknowledged events does not answer: the way to it, such as a leaf node, may be
+    /// interrupted.
+    async fn is_any_missing(
+        &self,
+        shared: &Shared,
+        session: &Session,
+        after: &Baselines,
+    ) -> Result<bool, PublishError> {
+        let is_found = |name: &str| self.streams.keys().any(|s| s.name.as_str() == name);
+        let others = after.iter().filter(|(name, _)| !is_found(name));
+        let answers = others.map(|(name, baseline)| async {
+            let Ok(name) = StreamName::try_from(name.clone()) else {
+                return Err(cant_read("its name in a baseline is no stream name"));
+            };
+            let (domain, question) = (baseline.domain.as_deref(), Question::StreamInfo(&name));
+            ask_in::<StreamInfo>(shared, session, domain, question, &json!({})).await
+        });
+        let mut is_any_missing = false;
+        for answer in join_all(answers).await {
+            match answer {
+                Err(error) if concerns_all(&error) => return Err(error),
+                answer => is_any_missing |= answer.is_err(),
+            }
+        }
+        Ok(is_any_missing)
     }
 
     /// Decides about subjects that no stream receives at the moment.
     fn judge_absent(
         &mut self,
         absent: Vec<Unnamed<'_>>,
-        after: &Baselines,
+        is_any_missing: bool,
     ) -> Result<(), PublishError> {
         if self.streams.is_empty() && absent.iter().any(|unnamed| unnamed.is_silent) {
             return Err(PublishError::JetStreamUnavailable);
         }
-        // A stream that acknowledged events is not found: the way to it, such as a leaf node, may be interrupted.
-        let is_missing = |name: &String| !self.streams.keys().any(|s| s.name.as_str() == name);
-        let contradicts = after.keys().any(is_missing);
         let (doubtful, _) = absent
             .into_iter()
-            .partition::<Vec<_>, _>(|unnamed| contradicts || unnamed.is_silent);
+            .partition::<Vec<_>, _>(|unnamed| is_any_missing || unnamed.is_silent);
         if !doubtful.is_empty() {
             let reason = GapReason::Unanswered(PublishError::NoStream);
             self.gaps
