@@ -156,6 +156,27 @@ async fn user_or_account_that_may_only_get_messages_directly_looks_events_up() {
     }
 }
 
+/// A direct get can't tell a removed last message from one that a replica lacks for now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_last_message_makes_a_possible_duplicate_for_a_user_of_direct_gets() {
+    let server = NatsServer::builder().config(MAY_GET_DIRECTLY);
+    let server = server.start().await.unwrap();
+    let admin = login(&server, "admin").await;
+    let mut stream = admin.create_stream(direct()).await.unwrap();
+    let setup = Setup {
+        user: Some(("app", "app")),
+        ..Setup::default()
+    };
+    let world = World::of(server, setup).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    let last = stream.info().await.unwrap().state.last_sequence;
+    assert!(stream.delete_message(last).await.unwrap());
+    world.drain().await;
+    assert_eq!(payloads(&admin, "EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 1);
+}
+
 /// Without `allow_direct`, nothing answers a direct get.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_without_direct_gets_is_read_by_no_other_way() {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::query::StreamQuery;
+use crate::nats::api::cant_read;
 use crate::nats::read::catch_up::StreamInfo;
 use crate::nats::read::get::{Getter, Got, Place, is_no_direct_get};
 use crate::nats::session::Session;
@@ -45,6 +46,11 @@ impl Gets {
         let place = place(shared, session, stream);
         let messages = self.getter.messages_from(place, self.from, last).await?;
         let Some(newest) = messages.last() else {
+            if self.getter.is_direct() && self.from <= last {
+                return Err(cant_read(
+                    "its last messages were removed, or the server that reads it is behind its leader",
+                ));
+            }
             return Ok(false);
         };
         self.from = newest.sequence + 1;

@@ -79,7 +79,8 @@ pub(crate) struct Place<'a> {
 
 impl Getter {
     /// Returns the first messages with the sequence number `from` or a higher one, in their order. Empty at the
-    /// stream's end; `last` is its last sequence number, as far as it is known.
+    /// stream's end; `last` is its last sequence number, as far as it is known. If that is not reached, messages at
+    /// the end were removed, or the server that answers direct gets is far behind its leader.
     pub(crate) async fn messages_from(
         &mut self,
         place: Place<'_>,
@@ -89,7 +90,7 @@ impl Getter {
         if !self.is_direct {
             match messages(from, |sequence| place.message(sequence)).await {
                 Err(denied) if is_denied(&denied) => {
-                    let direct = messages(from, |sequence| place.direct(sequence, last)).await;
+                    let direct = place.all_direct(from, last).await;
                     // No stream answers direct gets: the first refusal tells more.
                     let direct = direct.map_err(|error| match is_no_direct_get(&error) {
                         true => denied,
@@ -98,21 +99,38 @@ impl Getter {
                     self.is_direct = true;
                     return Ok(direct);
                 }
-                answer => return answer,
+                answer => return Ok(in_order(answer?)),
             }
         }
-        messages(from, |sequence| place.direct(sequence, last)).await
+        place.all_direct(from, last).await
+    }
+
+    /// Whether it reads from any replica.
+    pub(crate) fn is_direct(self) -> bool {
+        self.is_direct
     }
 }
 
+/// Returns the answers to the requests from the sequence number `from` on.
 async fn messages<F: Future<Output = Result<Option<Got>, PublishError>>>(
     from: u64,
     message: impl Fn(u64) -> F,
-) -> Result<Vec<Got>, PublishError> {
+) -> Result<Vec<Option<Got>>, PublishError> {
     let requests = (from..from.saturating_add(CONCURRENT_REQUESTS)).map(message);
-    let found = try_join_all(requests).await?.into_iter().flatten();
+    try_join_all(requests).await
+}
+
+fn in_order(answers: Vec<Option<Got>>) -> Vec<Got> {
+    let found = answers.into_iter().flatten();
     let found: BTreeMap<u64, Got> = found.map(|got| (got.sequence, got)).collect();
-    Ok(found.into_values().collect())
+    found.into_values().collect()
+}
+
+/// Whether one replica lacks messages that another one has. `answers` are those from the sequence number `from` on.
+fn lags(from: u64, answers: &[Option<Got>], last: u64) -> bool {
+    let newest = answers.iter().flatten().map(|got| got.sequence).max();
+    let mut asked = (from..=last).zip(answers);
+    newest.is_some_and(|newest| asked.any(|(sequence, got)| got.is_none() && sequence <= newest))
 }
 
 /// Whether the user or the account may not send such a request.
@@ -146,15 +164,22 @@ impl Place<'_> {
         }
     }
 
-    /// As [`message`](Self::message), from any replica.
+    /// Returns messages as [`Getter::messages_from`], from any replica.
+    async fn all_direct(self, from: u64, last: u64) -> Result<Vec<Got>, PublishError> {
+        let answers = messages(from, |sequence| self.direct(sequence, last)).await?;
+        if lags(from, &answers, last) {
+            return Err(cant_read("the server that reads it is behind its leader"));
+        }
+        Ok(in_order(answers))
+    }
+
+    /// As [`message`](Self::message), from any replica. One that is behind its leader has time to catch up.
     async fn direct(self, sequence: u64, last: u64) -> Result<Option<Got>, PublishError> {
         let details = json!({ "seq": sequence, "next_by_subj": ">" });
         let give_up = Instant::now() + ANSWER_TIME;
         loop {
             match self.direct_get(&details).await? {
-                None if sequence > last => return Ok(None),
-                None if Instant::now() < give_up => sleep(PAUSE).await,
-                None => return Err(cant_read("the server that reads it is behind its leader")),
+                None if sequence <= last && Instant::now() < give_up => sleep(PAUSE).await,
                 got => return Ok(got),
             }
         }
@@ -286,6 +311,25 @@ mod tests {
         );
         assert_eq!(own.len(), 2);
         assert!(direct_message(answer(None)).is_err());
+    }
+
+    #[test]
+    fn replica_lags_if_it_lacks_a_message_before_one_of_another_replica() {
+        let got = |sequence| {
+            Some(Got {
+                sequence,
+                subject: "events.a".to_owned(),
+                headers: None,
+                payload: Bytes::new(),
+                time: String::new(),
+            })
+        };
+        let (tail_removed, lagging) = ([got(5), None, None], [got(5), None, got(7)]);
+        assert!(!lags(5, &tail_removed, 9));
+        assert!(lags(5, &lagging, 9));
+        // A message that was stored after the last one was asked for.
+        assert!(!lags(5, &lagging, 5));
+        assert!(!lags(5, &[None, None], 9));
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl<'a> Removals<'a> {
         }
     }
 
+    /// The last message was removed, or the server that was read lacks it. No limit per subject removes it.
+    pub(super) fn lacks_the_last(&mut self) {
+        self.has_gap = true;
+    }
+
     /// All messages up to the sequence number `last` were seen.
     pub(super) fn ended(&mut self, last: u64) {
         self.has_gap |= self.contiguous.is_some_and(|seen| seen < last);

@@ -296,6 +296,7 @@ impl Reading<'_> {
         while from <= last {
             let messages = getter.messages_from(place, from, last).await?;
             let Some(newest) = messages.last() else {
+                see.removals.lacks_the_last();
                 return Ok(());
             };
             from = newest.sequence + 1;
