@@ -96,11 +96,16 @@ fn stored(broker: &Simulated) -> usize {
     broker.with(|broker| broker.stream.len())
 }
 
-/// Lets the scan go on, and checks the stream: `expected` events, each subject in its order.
-async fn ends_with(disk: &SimulatedDisk, broker: &Simulated, expected: Vec<usize>) {
+/// Lets the scan go on until the spool is empty, and checks the stream: `expected` events, each subject in its order.
+async fn ends_with(
+    disk: &SimulatedDisk,
+    broker: &Simulated,
+    sink: &Sink<Simulated>,
+    expected: Vec<usize>,
+) {
     disk.hang_opening_of(None);
-    until("all is stored", || stored(broker) >= expected.len()).await;
-    sleep(Duration::from_millis(50)).await;
+    let is_empty = || sink.spool_status().unwrap().events == 0;
+    until("the spool is empty", is_empty).await;
     let stream = broker.with(|broker| broker.stream.clone());
     for of in 0..3 {
         let ids = stream
@@ -127,7 +132,7 @@ async fn replay_sends_the_oldest_events_before_the_scan_has_ended() {
     assert_eq!(late.unwrap(), Delivery::Spooled);
     sleep(Duration::from_millis(50)).await;
     assert_eq!(stored(&broker), FOUND);
-    ends_with(&disk, &broker, (0..=EVENTS).collect()).await;
+    ends_with(&disk, &broker, &sink, (0..=EVENTS).collect()).await;
 }
 
 #[tokio::test]
@@ -148,8 +153,7 @@ async fn events_that_the_scan_finds_late_are_looked_up_too() {
         stored(&broker) >= before + others
     })
     .await;
-    ends_with(&disk, &broker, (0..EVENTS).collect()).await;
-    assert_eq!(sink.spool_status().unwrap().events, 0);
+    ends_with(&disk, &broker, &sink, (0..EVENTS).collect()).await;
 }
 
 fn dead_letter(number: usize) -> NewRecord {
@@ -171,9 +175,8 @@ async fn event_with_a_dead_letter_is_not_sent_before_the_scan_finds_the_letter()
     hang_scan(&disk);
     let sink = open(&disk, &broker);
     until("what is found is sent", || stored(&broker) == FOUND - 1).await;
-    ends_with(&disk, &broker, (1..EVENTS).collect()).await;
-    let status = sink.spool_status().unwrap();
-    assert_eq!((status.events, status.dead_letters), (0, 1));
+    ends_with(&disk, &broker, &sink, (1..EVENTS).collect()).await;
+    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
 }
 
 #[tokio::test]
@@ -199,6 +202,6 @@ async fn event_with_a_dead_letter_is_not_sent_if_the_disk_took_no_mark() {
         append(&mut log, number);
     }
     kill(&disk, log);
-    let _sink = open(&disk, &broker);
-    ends_with(&disk, &broker, (1..EVENTS + 3).collect()).await;
+    let sink = open(&disk, &broker);
+    ends_with(&disk, &broker, &sink, (1..EVENTS + 3).collect()).await;
 }
