@@ -206,7 +206,8 @@ impl<P: Publisher> Sink<P> {
     }
 
     /// The contents of the spool in numbers; `None` without one. Cheap: nothing is read from the disk. After the
-    /// opening of a spool with more than 32 MiB, events count once a thread has scanned them.
+    /// opening of a spool with more than two segments, events count once a thread has scanned them. A segment has 1/16 of
+    /// the limit, between 256 KiB and 16 MiB.
     #[must_use]
     pub fn spool_status(&self) -> Option<SpoolStatus> {
         self.spool.as_ref().map(|spool| spool.status())
@@ -257,8 +258,8 @@ impl<P: Publisher + 'static> Sink<P> {
     /// A sink with a spool: an event that cannot be sent now is synced to the local disk and sent later,
     /// in the order of its subject. Events that an earlier sink left there are sent too.
     ///
-    /// Opening reads the end of the spool; a thread reads the rest, and replay waits for it. Spawns a task on
-    /// the current tokio runtime that replays, one that updates the metrics, and the one of
+    /// Opening reads the newest segment. A thread scans the others, the oldest first, if there are more than two, and
+    /// replay begins with the first events that it finds. Spawns a task on the current tokio runtime that replays, one that updates the metrics, and the one of
     /// [`new`](Self::new); all end with the sink. [`close`](Self::close) and a drop release the folder.
     ///
     /// # Errors

@@ -13,7 +13,9 @@ impl<P: Publisher> Sink<P> {
     /// events which it emitted before a restart calls it when it starts. Does nothing without a spool.
     ///
     /// Reads the whole spool, at most 1 MiB at a time, and waits for the scan after the opening first. Events that
-    /// enter or leave the spool meanwhile may be passed or not. Damaged events are left out. Cancellation-safe.
+    /// enter or leave the spool meanwhile may be passed or not. Replay runs beside the scan: an event that it removes before
+    /// this call reads it is not passed. Then only the stream's duplicate window recognises a repeat of the event. Damaged
+    /// events are left out. Cancellation-safe.
     ///
     /// ```
     /// # use jetsink::{Publisher, Sink, SpoolError};

@@ -83,7 +83,8 @@ impl Spool {
         }
     }
 
-    /// Waits for a pending event that can be read.
+    /// Waits until a pending event is counted. It may not be readable yet: it is on its way to the disk, or behind the
+    /// part of the log that is scanned.
     pub(crate) async fn filled(&self) {
         while self.usage.counts_none() {
             self.usage.came_in.notified().await;
