@@ -170,13 +170,14 @@ impl Candidates {
         obsolete
     }
 
-    /// The number of events of each of these subjects that were sent, and were not found.
-    pub(super) fn in_doubt(&self, subjects: &HashSet<&Subject>) -> HashMap<Subject, u64> {
-        let mut in_doubt = HashMap::new();
+    /// The indexes of the events of each of these subjects that were sent, and were not found.
+    pub(super) fn in_doubt(&self, subjects: &HashSet<&Subject>) -> HashMap<Subject, Vec<u64>> {
+        let mut in_doubt: HashMap<Subject, Vec<u64>> = HashMap::new();
         for candidate in self.by_id.values().flatten() {
             let subject = &candidate.place.subject;
             if candidate.was_sent && subjects.contains(subject) {
-                *in_doubt.entry(subject.clone()).or_insert(0) += 1;
+                let indexes = in_doubt.entry(subject.clone()).or_default();
+                indexes.push(candidate.place.index);
             }
         }
         in_doubt
@@ -268,7 +269,7 @@ mod tests {
         store(&mut some, 3);
         assert_eq!(obsolete(&mut some, 1), [1, 2]);
         let in_doubt = some.in_doubt(&HashSet::from([&subject]));
-        assert_eq!(in_doubt[&subject], 1);
+        assert_eq!(in_doubt[&subject].len(), 1);
         // One of another publisher says nothing.
         let mut some = candidates(&[1]);
         some.stored(StoredId::new(&captured, "a", "other.3"));

@@ -68,6 +68,8 @@ struct State {
     schedule: Schedule<Subject>,
     /// Since when the streams of these subjects have not answered.
     silent_since: HashMap<Subject, Instant>,
+    /// The highest index of each subject that counts as a possible duplicate, as long as the subject has events.
+    counted: HashMap<Subject, u64>,
     /// Whether a look-up was made.
     has_begun: bool,
 }
@@ -249,10 +251,13 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         waits: &mut HashSet<Subject>,
     ) {
         let in_doubt = candidates.in_doubt(&subjects.iter().collect());
-        for (subject, events) in in_doubt {
+        let holds = |subject: &Subject, _: &mut u64| self.spool.holds(subject);
+        lock(&self.state).counted.retain(holds);
+        for (subject, indexes) in in_doubt {
             let cause = Cause(reason);
             match self.choice {
                 WhenUnconfirmed::Deliver => {
+                    let events = self.count(&subject, &indexes);
                     self.meters.possible_duplicates.increment(events);
                     if self.spool.doubts.delivered(&subject, events) {
                         warn!(%subject, events, reason = %cause,
@@ -260,6 +265,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                     }
                 }
                 WhenUnconfirmed::Hold => {
+                    let events = indexes.len();
                     if self.spool.doubts.held(&subject) {
                         warn!(%subject, events, reason = %cause,
                             "it can't be known whether spooled events are stored: the subject is held");
@@ -271,6 +277,19 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                 }
             }
         }
+    }
+
+    /// Returns how many of these events no earlier look-up has counted: the scan finds a subject's events part by part, and
+    /// each part has a look-up of its own.
+    fn count(&self, subject: &Subject, indexes: &[u64]) -> u64 {
+        let counted = &mut lock(&self.state).counted;
+        let before = counted.get(subject).copied();
+        let new = indexes.iter().filter(|index| Some(**index) > before);
+        let events = new.count() as u64;
+        if let Some(last) = indexes.iter().max() {
+            counted.insert(subject.clone(), before.unwrap_or(0).max(*last));
+        }
+        events
     }
 
     fn delay(&self, subject: &Subject, error: &PublishError) {

@@ -24,15 +24,20 @@ fn unanswered(error: PublishError) -> StoredIds {
     StoredIds::VisitedExcept(vec![Gap::new(subjects, GapReason::Unanswered(error))])
 }
 
-/// A spool with one event that was sent.
-async fn spool_of_one(folder: &std::path::Path) -> Spool {
-    let spool = Spool::open(&SpoolSettings::new(folder)).unwrap();
+/// Spools an event of subject `a` that was sent.
+async fn append(spool: &Spool, id: &str) {
     let event = Envelope::new(Subject::new("a").unwrap(), "0".into())
-        .with_message_id(MessageId::new("sink.0").unwrap());
+        .with_message_id(MessageId::new(id).unwrap());
     let soon = Instant::now() + Duration::from_secs(60);
     let above = Baselines::new();
     let appended = spool.append_event(&event, Some(&above), soon);
     appended.await.unwrap();
+}
+
+/// A spool with one event that was sent.
+async fn spool_of_one(folder: &std::path::Path) -> Spool {
+    let spool = Spool::open(&SpoolSettings::new(folder)).unwrap();
+    append(&spool, "sink.0").await;
     // From now on, time stands still unless it is advanced.
     pause();
     spool
@@ -107,4 +112,22 @@ async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
     let due = reconciler.next(|_| true).expect("it is due");
     reconciler.reconcile(due).await.unwrap();
     assert_eq!(spool.status().possible_duplicates, 1);
+}
+
+#[tokio::test]
+async fn event_that_two_look_ups_leave_open_counts_as_one_possible_duplicate() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+    let broker = Simulated::new();
+    let gap = Gap::new(vec![Subject::new("a").unwrap()], GapReason::Removed);
+    broker.with(|broker| broker.look_up = Some(Ok(StoredIds::VisitedExcept(vec![gap]))));
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    let meters = SpoolMeters::new();
+    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
+    for events in 1..=3 {
+        append(&spool, &format!("sink.{events}")).await;
+        let due = reconciler.next(|_| true).expect("it is due");
+        reconciler.reconcile(due).await.unwrap();
+        assert_eq!(spool.status().possible_duplicates, events);
+    }
 }
