@@ -20,10 +20,7 @@ use super::subject_queue::{SubjectQueue, Turn};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::publish::schedule::Schedule;
-use crate::spool::{Chunk, DeadRecord, Place, Reading, Record, Spool, Wanted};
-
-/// The maximum number of events in one reading.
-pub(super) const MAX_READ: usize = 1_024;
+use crate::spool::{Chunk, DeadRecord, MAX_READ, Place, Reading, Record, Spool, Wanted};
 
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,

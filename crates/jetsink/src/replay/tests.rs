@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::candidates::Candidates;
 use super::expiry::Expiry;
-use super::queues::{MAX_READ, SubjectQueues};
+use super::queues::SubjectQueues;
 use crate::spool::tests::simulated_disk::SimulatedDisk;
-use crate::spool::{Baselines, Place, Spool};
+use crate::spool::{Baselines, MAX_READ, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
 
 fn subject(text: &str) -> Subject {

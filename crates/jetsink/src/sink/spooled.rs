@@ -4,12 +4,13 @@ use super::Sink;
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
 use crate::publisher::Publisher;
+use crate::spool::Chunk;
 
-/// Events read at a time.
+/// Events of a subject read at a time.
 const CHUNK: usize = 1_000;
 
 impl<P: Publisher> Sink<P> {
-    /// Passes each event in the spool to `visit`: subject by subject, each in its order. A caller that must recognise
+    /// Passes each event in the spool to `visit`, those of a subject in their order. A caller that must recognise
     /// events which it emitted before a restart calls it when it starts. Does nothing without a spool.
     ///
     /// Reads the whole spool, at most 1 MiB at a time, and waits for the scan after the opening first. Events that
@@ -33,18 +34,12 @@ impl<P: Publisher> Sink<P> {
             return Ok(());
         };
         spool.scanned().await?;
-        for subject in spool.subjects() {
-            let mut from = 0;
-            loop {
-                let chunk = spool.read(&subject, from, CHUNK).await?;
-                let records = chunk.entries.iter().flat_map(|(_, _, record)| record);
-                records.for_each(|record| visit(&record.envelope));
-                if !chunk.more {
-                    break;
-                }
-                from = chunk.next;
-            }
-        }
-        Ok(())
+        let visit_chunk = |_, chunk: Chunk| {
+            let records = chunk.entries.iter().flat_map(|(_, _, record)| record);
+            records.for_each(|record| visit(&record.envelope));
+            true
+        };
+        let subjects = spool.in_log_order(spool.subjects());
+        spool.read_each(&subjects, CHUNK, visit_chunk).await
     }
 }

@@ -98,7 +98,7 @@ pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 use queue::{Dying, Writer};
-pub(crate) use reading::Reading;
+pub(crate) use reading::{MAX_READ, Reading};
 pub(crate) use record::{DeadRecord, Record};
 pub use settings::{SpoolSettings, WhenUnconfirmed};
 pub(crate) use unreconciled::Unreconciled;
@@ -248,6 +248,7 @@ impl Spool {
     pub(crate) fn close(&self, wait: Duration) -> bool {
         self.is_closed.store(true, Ordering::Relaxed);
         self.queue.close();
+        self.usage.drained.notify_waiters();
         let ended = self.lock().writer.stop();
         ended(wait)
     }

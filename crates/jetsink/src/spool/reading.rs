@@ -11,8 +11,8 @@ use super::{Record, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 
-/// The maximum number of subjects in one reading.
-const MAX_SUBJECTS: usize = 1_024;
+/// The maximum number of subjects in one reading, and of the events in a reading of replay.
+pub(crate) const MAX_READ: usize = 1_024;
 
 /// Events on their way from the disk, a chunk per subject.
 pub(crate) type Reading = JoinHandle<Result<Vec<Chunk>, SpoolError>>;
@@ -61,7 +61,7 @@ impl Spool {
         let mut unread: VecDeque<(usize, Wanted)> =
             subjects.iter().map(first).enumerate().collect();
         while !unread.is_empty() {
-            let count = unread.len().min(MAX_SUBJECTS);
+            let count = unread.len().min(MAX_READ);
             let (numbers, wanted): (Vec<usize>, Vec<Wanted>) = unread.drain(..count).unzip();
             let reading = self.begin_reading(wanted.clone());
             let chunks = self.finish_reading(reading).await?.into_iter();

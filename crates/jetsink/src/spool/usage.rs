@@ -32,7 +32,8 @@ pub(super) struct Usage {
     entered: Mutex<HashSet<Subject>>,
     /// Notified when an event comes in, or is found.
     pub(super) came_in: Notify,
-    /// Notified when the last event of a subject has left, and when the count is complete.
+    /// Notified when the last event of a subject has left, when the count is complete, and when the spool is closed or
+    /// fails.
     pub(super) drained: Notify,
 }
 
@@ -76,6 +77,7 @@ impl Usage {
     /// A thread has panicked: the spool takes no more events.
     pub(super) fn fail(&self) {
         self.has_failed.store(true, Ordering::Release);
+        self.drained.notify_waiters();
         error!(
             "a thread of the spool has panicked: it takes no more events until the process restarts"
         );

@@ -2,16 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Spool;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
-
-/// The interval in which a wait for the scan checks that the spool is open.
-const SCAN_CHECK: Duration = Duration::from_millis(100);
 
 impl Spool {
     /// Whether no event waits here.
@@ -78,8 +74,7 @@ impl Spool {
             if self.usage.has_failed() || self.is_closed.load(Ordering::Relaxed) {
                 return Err(self.ended());
             }
-            // An end of the spool is not notified.
-            let _ = timeout(SCAN_CHECK, counted).await;
+            counted.await;
         }
     }
 

@@ -205,3 +205,34 @@ async fn event_with_a_dead_letter_is_not_sent_if_the_disk_took_no_mark() {
     let sink = open(&disk, &broker);
     ends_with(&disk, &broker, &sink, (1..EVENTS + 3).collect()).await;
 }
+
+#[tokio::test]
+async fn visit_passes_each_event_once_and_those_of_a_subject_in_their_order() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    broker.disconnect();
+    let sink = open(&disk, &broker);
+    let mut visited = vec![Vec::new(); 3];
+    let visit = |event: &crate::Envelope| {
+        let of = (0..3).find(|of| event.subject().as_str() == subject_of(*of));
+        visited[of.unwrap()].push(event.message_id().unwrap().to_string());
+    };
+    sink.visit_spooled(visit).await.unwrap();
+    for (of, ids) in visited.into_iter().enumerate() {
+        let numbers = (of..EVENTS).step_by(3);
+        let expected: Vec<String> = numbers.map(|number| format!("sink.{number}")).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn visit_that_waits_for_the_scan_ends_when_the_sink_is_closed() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    hang_scan(&disk);
+    let sink = open(&disk, &broker);
+    let both = async { tokio::join!(sink.visit_spooled(|_| ()), sink.close(Duration::ZERO)) };
+    let (visited, _) = timeout(Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(visited, Err(crate::SpoolError::Closed));
+    disk.hang_opening_of(None);
+}
