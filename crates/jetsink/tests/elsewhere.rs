@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream::Config};
 use common::event;
 use common::lossy::*;
+use futures_util::StreamExt as _;
 use jetsink::{
     Baseline, Baselines, ConnectSettings, Gap, GapReason, NatsPublisher, PublishError,
     Publisher as _, StoredIds, WhenUnconfirmed,
@@ -135,9 +136,23 @@ const IMPORTS_DIRECT_GET: &str = r#"accounts = {
                 imports: [ { service: { account: owner, subject: "events.>" } },
                            { service: { account: owner, subject: "$JS.API.DIRECT.GET.EVENTS" } } ] } }"#;
 
+const IMPORTS_INFO_AND_DIRECT_GET: &str = r#"accounts = {
+    owner: { jetstream: enabled, users: [ { user: admin, password: admin } ],
+             exports: [ { service: "events.>", response: stream },
+                        { service: "$JS.API.STREAM.INFO.EVENTS", response: stream },
+                        { service: "$JS.API.DIRECT.GET.EVENTS", response: stream } ] },
+    importer: { users: [ { user: app, password: app } ],
+                imports: [ { service: { account: owner, subject: "events.>" } },
+                           { service: { account: owner, subject: "$JS.API.STREAM.INFO.EVENTS" } },
+                           { service: { account: owner, subject: "$JS.API.DIRECT.GET.EVENTS" } } ] } }"#;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_or_account_that_may_only_get_messages_directly_looks_events_up() {
-    for config in [MAY_GET_DIRECTLY, IMPORTS_DIRECT_GET] {
+    for config in [
+        MAY_GET_DIRECTLY,
+        IMPORTS_DIRECT_GET,
+        IMPORTS_INFO_AND_DIRECT_GET,
+    ] {
         let server = NatsServer::builder().config(config).start().await.unwrap();
         let admin = login(&server, "admin").await;
         admin.create_stream(direct()).await.unwrap();
@@ -175,6 +190,65 @@ async fn removed_last_message_makes_a_possible_duplicate_for_a_user_of_direct_ge
     world.drain().await;
     assert_eq!(payloads(&admin, "EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 1);
+}
+
+/// A server with a stream, and one without JetStream from which publishes and a part of the API are forwarded.
+async fn a_part_of_the_api() -> (NatsServer, NatsServer) {
+    let owner = NatsServer::start().await.unwrap();
+    let jetstream = owner.jetstream().await.unwrap();
+    jetstream.create_stream(direct()).await.unwrap();
+    let front = NatsServer::builder().without_jetstream();
+    let front = front.start().await.unwrap();
+    let from = async_nats::connect(front.url()).await.unwrap();
+    let to = async_nats::connect(owner.url()).await.unwrap();
+    let api = ["STREAM.INFO", "STREAM.MSG.GET"].map(|part| format!("$JS.API.{part}.EVENTS"));
+    for subject in api.into_iter().chain(["events.>".to_owned()]) {
+        let (from, to) = (from.clone(), to.clone());
+        let mut requests = from.subscribe(subject).await.unwrap();
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let headers = request.headers.unwrap_or_default();
+                let forwarded = to.request_with_headers(request.subject, headers, request.payload);
+                let Ok(answer) = forwarded.await else {
+                    continue;
+                };
+                let (reply, headers) = (request.reply.unwrap(), answer.headers.unwrap_or_default());
+                let answered = from.publish_with_headers(reply, headers, answer.payload);
+                answered.await.unwrap();
+            }
+        });
+    }
+    from.flush().await.unwrap();
+    (owner, front)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_is_looked_up_by_the_part_of_the_api_that_answers() {
+    let (owner, front) = a_part_of_the_api().await;
+    let setup = Setup {
+        choice: WhenUnconfirmed::Hold,
+        ..Setup::default()
+    };
+    let world = World::of(front, setup).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST).await;
+    world.drain().await;
+    let jetstream = owner.jetstream().await.unwrap();
+    assert_eq!(payloads(&jetstream, "EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subject_without_a_stream_waits_alone_if_no_stream_can_be_named() {
+    let (_owner, front) = a_part_of_the_api().await;
+    let settings = ConnectSettings::new(&front.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let events = [event("nowhere.a", "x")];
+    let baselines = Baselines::new();
+    let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
+    let subjects = vec![events[0].subject().clone()];
+    let gap = Gap::new(subjects, GapReason::Unanswered(PublishError::NoStream));
+    assert_eq!(found.unwrap(), StoredIds::VisitedExcept(vec![gap]));
 }
 
 /// Without `allow_direct`, nothing answers a direct get.

@@ -264,7 +264,8 @@ impl<'a> Groups<'a> {
             return Ok(());
         }
         let is_any_missing = self.is_any_missing(shared, session, after).await?;
-        self.judge_absent(absent, is_any_missing)
+        self.judge_absent(absent, is_any_missing);
+        Ok(())
     }
 
     /// Whether a stream that acknowledged events does not answer: the way to it, such as a leaf node, may be
@@ -295,14 +296,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Decides about subjects that no stream receives at the moment.
-    fn judge_absent(
-        &mut self,
-        absent: Vec<Unnamed<'_>>,
-        is_any_missing: bool,
-    ) -> Result<(), PublishError> {
-        if self.streams.is_empty() && absent.iter().any(|unnamed| unnamed.is_silent) {
-            return Err(PublishError::JetStreamUnavailable);
-        }
+    fn judge_absent(&mut self, absent: Vec<Unnamed<'_>>, is_any_missing: bool) {
         let (doubtful, _) = absent
             .into_iter()
             .partition::<Vec<_>, _>(|unnamed| is_any_missing || unnamed.is_silent);
@@ -311,7 +305,6 @@ impl<'a> Groups<'a> {
             self.gaps
                 .push(Gap::new(subjects(doubtful.iter().map(|u| u.event)), reason));
         }
-        Ok(())
     }
 }
 

@@ -36,10 +36,11 @@ pub(crate) fn is_never_answered(error: &PublishError) -> bool {
     }
 }
 
-/// Whether the user or the account may not ask for a stream's state. It may be allowed to read messages.
+/// Whether the user or the account may not ask for a stream's state. It may be allowed to read messages: an account
+/// may import a part of the API.
 pub(crate) fn is_state_denied(error: &PublishError) -> bool {
     match error {
-        PublishError::PermissionDenied => true,
+        PublishError::PermissionDenied | PublishError::JetStreamUnavailable => true,
         PublishError::Refused(refusal) => matches!(
             refusal.code,
             codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT | codes::JETSTREAM_NOT_ENABLED
@@ -62,7 +63,7 @@ fn concerns_all(error: &PublishError) -> bool {
     )
 }
 
-/// Whether a stream or its user may not be read by a consumer, now or later.
+/// Whether a stream can't be read by a consumer. It may be readable message by message.
 pub(crate) fn is_consumer_refused(error: &PublishError) -> bool {
     match error {
         PublishError::Refused(refusal) => matches!(
@@ -78,7 +79,9 @@ pub(crate) fn is_consumer_refused(error: &PublishError) -> bool {
                 | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
                 | codes::JETSTREAM_NOT_ENABLED
         ),
-        PublishError::FlowControlDenied | PublishError::PermissionDenied => true,
+        PublishError::FlowControlDenied
+        | PublishError::PermissionDenied
+        | PublishError::JetStreamUnavailable => true,
         _ => false,
     }
 }

@@ -129,7 +129,8 @@ pub(crate) async fn stored_ids(
 
 /// Whether every later attempt to read the stream fails, too.
 fn is_final(error: &PublishError) -> bool {
-    super::is_never_answered(error) || super::is_consumer_refused(error)
+    let may_return = *error == PublishError::JetStreamUnavailable;
+    super::is_never_answered(error) || super::is_consumer_refused(error) && !may_return
 }
 
 struct Reading<'a> {
@@ -159,6 +160,7 @@ impl Reading<'_> {
             let above = Some(above).filter(|_| all);
             Removals::of(self.subjects, &tail.config, stores_elsewhere, above)
         };
+        let mut refusal = None;
         // A consumer would change the content of an interest stream, and a work queue refuses it.
         let consumed = if tail.config.allows_readers() {
             let mut removals = new_removals(!is_filtered);
@@ -168,7 +170,10 @@ impl Reading<'_> {
                 visit,
             };
             match self.consume(&tail, above, is_filtered, &mut see).await {
-                Err(error) if super::is_consumer_refused(&error) => None,
+                Err(error) if super::is_consumer_refused(&error) => {
+                    refusal = Some(error);
+                    None
+                }
                 consumed => consumed.map(|()| Some(removals))?,
             }
         } else {
@@ -183,7 +188,12 @@ impl Reading<'_> {
                     subjects: self.subjects,
                     visit,
                 };
-                self.get(&tail, above, &mut see).await?;
+                let got = self.get(&tail, above, &mut see).await;
+                // The first refusal tells more than a second one.
+                got.map_err(|error| match refusal {
+                    Some(first) if super::is_never_answered(&error) => first,
+                    _ => error,
+                })?;
                 removals
             }
         };
