@@ -192,6 +192,27 @@ async fn removed_last_message_makes_a_possible_duplicate_for_a_user_of_direct_ge
     assert_eq!(world.spool().possible_duplicates, 1);
 }
 
+/// Only the last state is found, under the other subject: the stream has replaced the others by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyed_stream_never_ends_at_an_older_state_if_a_mapping_moves_its_events() {
+    let mapping = "mappings = { \"events.a\": \"events.moved\" }";
+    let server = NatsServer::builder().config(mapping).start().await.unwrap();
+    let config = Config {
+        max_messages_per_subject: 1,
+        ..forgetful("EVENTS", "events.>")
+    };
+    server.create_stream_with(config).await.unwrap();
+    let world = World::over(server).await;
+    world.establish_a_baseline("events.a").await;
+    let states = (0..10).map(|state| event("events.a", format!("state {state}")));
+    world
+        .lose_acknowledgements_in_flight(states.collect())
+        .await;
+    world.drain().await;
+    assert_eq!(world.payloads("EVENTS").await, ["state 9"]);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
 /// A server with a stream, and one without JetStream from which publishes and a part of the API are forwarded.
 async fn a_part_of_the_api() -> (NatsServer, NatsServer) {
     let owner = NatsServer::start().await.unwrap();

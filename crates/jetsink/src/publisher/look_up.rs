@@ -1,9 +1,11 @@
 //! The question which events streams have stored, and its answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
+use crate::sync::lock;
 
 /// The message id of a stored event, by [`Publisher::stored_ids`](crate::Publisher::stored_ids).
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,19 @@ pub struct StoredId<'a> {
     pub id: &'a str,
     /// The size of the event's payload, if it is known: another event may have the same id.
     pub payload_bytes: Option<usize>,
+    moves: Option<&'a Moves>,
+}
+
+/// The stored subjects of events that are found under another subject than their own: an account maps it.
+#[derive(Debug, Default)]
+pub(crate) struct Moves(Mutex<HashMap<Subject, HashSet<String>>>);
+
+impl Moves {
+    /// Whether a stored subject of the events of `subject` satisfies `is`.
+    pub(crate) fn any(&self, subject: &Subject, is: impl Fn(&str) -> bool) -> bool {
+        let moves = lock(&self.0);
+        moves.get(subject).into_iter().flatten().any(|to| is(to))
+    }
 }
 
 impl<'a> StoredId<'a> {
@@ -28,6 +43,23 @@ impl<'a> StoredId<'a> {
             subject,
             id,
             payload_bytes: None,
+            moves: None,
+        }
+    }
+
+    pub(crate) fn with_moves(mut self, moves: &'a Moves) -> Self {
+        self.moves = Some(moves);
+        self
+    }
+
+    /// Records that the id is that of an event of `subject`, so that its look-up knows where such events are stored.
+    pub(crate) fn is_event_of(&self, subject: &Subject) {
+        if let Some(moves) = self.moves
+            && subject.as_str() != self.subject
+        {
+            let mut moves = lock(&moves.0);
+            let of_subject = moves.entry(subject.clone()).or_default();
+            of_subject.insert(self.subject.to_owned());
         }
     }
 

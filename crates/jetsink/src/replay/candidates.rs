@@ -113,6 +113,7 @@ impl Candidates {
                 && sizes.is_none_or(|(stored, sent)| stored == sent)
         };
         let found = candidates.extract_if(.., of_stream);
+        let found = found.inspect(|candidate| stored.is_event_of(&candidate.place.subject));
         self.found.extend(found.map(|candidate| candidate.place));
     }
 

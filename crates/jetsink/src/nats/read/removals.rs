@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::config::StreamConfig;
 use crate::message::subject::Subject;
-use crate::publisher::look_up::{Gap, GapReason};
+use crate::publisher::look_up::{Gap, GapReason, Moves};
 
-/// The maximum number of subjects that are counted. With more, each of them may have reached the limit.
+/// The maximum number of other subjects that are counted. With more, each of them may have reached the limit.
 const MAX_COUNTED: usize = 65_536;
 
 /// Tracks the messages of a look-up: all messages above a baseline, or those of certain subjects.
@@ -55,9 +55,7 @@ impl<'a> Removals<'a> {
         }
         if let Some(count) = self.counts.get_mut(subject) {
             *count += 1;
-        } else if self.counts.len() < MAX_COUNTED
-            && (self.stores_elsewhere || self.subjects.contains(subject))
-        {
+        } else if self.counts.len() < MAX_COUNTED || self.subjects.contains(subject) {
             self.counts.insert(subject.to_owned(), 1);
         }
     }
@@ -78,15 +76,19 @@ impl<'a> Removals<'a> {
     }
 
     /// Returns the subjects whose events may be removed, with the reason. `has_removed` if messages above the
-    /// baseline were removed by another limit, or by hand.
-    pub(super) fn gaps(self, has_removed: bool) -> Vec<Gap> {
+    /// baseline were removed by another limit, or by hand. `moves` has the stored subjects of events that were found
+    /// under another subject than their own.
+    pub(super) fn gaps(self, has_removed: bool, moves: &Moves) -> Vec<Gap> {
         let is_full = |subject: &Subject| {
             let Some(kept) = self.kept else { return false };
             let reached = |count: &u64| *count >= kept;
+            let are_all_counted = self.counts.len() < MAX_COUNTED;
             if self.stores_elsewhere {
-                self.counts.len() == MAX_COUNTED || self.counts.values().any(reached)
+                !are_all_counted || self.counts.values().any(reached)
             } else {
-                self.counts.get(subject.as_str()).is_some_and(reached)
+                let is_full = |name: &str| self.counts.get(name).is_some_and(reached);
+                is_full(subject.as_str())
+                    || moves.any(subject, |name| !are_all_counted || is_full(name))
             }
         };
         let all = self.subjects.iter().cloned();
@@ -121,7 +123,7 @@ mod tests {
 
     /// The subjects of each gap, by its reason.
     fn gaps(removals: Removals<'_>, has_removed: bool) -> Vec<(GapReason, Vec<String>)> {
-        let gaps = removals.gaps(has_removed).into_iter();
+        let gaps = removals.gaps(has_removed, &Moves::default()).into_iter();
         let sorted = gaps.map(|gap| {
             let mut names: Vec<String> = gap.subjects.iter().map(Subject::to_string).collect();
             names.sort();

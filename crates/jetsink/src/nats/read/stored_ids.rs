@@ -29,7 +29,7 @@ use crate::nats::shared::Shared;
 use crate::nats::wire::message_id;
 use crate::outcome::{PublishError, codes};
 use crate::publisher::baseline::{Baseline, Baselines};
-use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::publisher::look_up::{Gap, GapReason, Moves, StoredId, StoredIds};
 use crate::sync::lock;
 
 /// With more filters the stream is read whole: a consumer's filters must fit into its request.
@@ -160,6 +160,7 @@ impl Reading<'_> {
             let above = Some(above).filter(|_| all);
             Removals::of(self.subjects, &tail.config, stores_elsewhere, above)
         };
+        let moves = Moves::default();
         let mut refusal = None;
         // A consumer would change the content of an interest stream, and a work queue refuses it.
         let consumed = if tail.config.allows_readers() {
@@ -167,6 +168,7 @@ impl Reading<'_> {
             let mut see = See {
                 removals: &mut removals,
                 subjects: self.subjects,
+                moves: &moves,
                 visit,
             };
             match self.consume(&tail, above, is_filtered, &mut see).await {
@@ -186,6 +188,7 @@ impl Reading<'_> {
                 let mut see = See {
                     removals: &mut removals,
                     subjects: self.subjects,
+                    moves: &moves,
                     visit,
                 };
                 let got = self.get(&tail, above, &mut see).await;
@@ -206,7 +209,7 @@ impl Reading<'_> {
             // This user may not know it: the whole stream was read.
             None => false,
         };
-        Ok(removals.gaps(has_removed))
+        Ok(removals.gaps(has_removed, &moves))
     }
 
     /// Whether the stream has removed messages above `above` until now.
@@ -324,6 +327,7 @@ impl Reading<'_> {
 struct See<'a, 'b> {
     removals: &'a mut Removals<'b>,
     subjects: &'a HashSet<Subject>,
+    moves: &'a Moves,
     visit: &'a mut Visit<'a>,
 }
 
@@ -337,7 +341,7 @@ impl See<'_, '_> {
     ) {
         self.removals.seen(subject, sequence);
         if let Some(id) = message_id(headers) {
-            let stored = StoredId::new(self.subjects, subject, id);
+            let stored = StoredId::new(self.subjects, subject, id).with_moves(self.moves);
             (self.visit)(stored.with_payload_bytes(payload_bytes));
         }
     }
