@@ -13,7 +13,7 @@ use common::lossy::*;
 use common::*;
 use jetsink::{Delivery, Envelope, Headers, MessageId};
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 fn with_headers(payload: &str, headers: &[(&'static str, &str)]) -> Envelope {
     let mut extra = Headers::default();
@@ -49,6 +49,8 @@ async fn event_whose_new_id_another_process_has_taken_is_stored_once() {
     world.establish_a_baseline("events.a").await;
     take_next_ids(&world, 3).await;
     world.lose_acknowledgements("events.a", &LOST).await;
+    let stored_at_first = world.payloads("EVENTS").await;
+    assert_eq!(stored_at_first, Vec::<String>::new());
     sleep(Duration::from_millis(2_500)).await;
     world.drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
@@ -231,7 +233,9 @@ async fn dark_servers_delay_no_look_up_after_a_restart() {
     world.establish_a_baseline("events.a").await;
     world.lose_acknowledgements("events.a", &LOST).await;
     world.server.kill_for(Duration::from_secs(1)).await.unwrap();
-    world.drain().await;
+    // One after another, the dark servers would take longer.
+    let drained = timeout(Duration::from_secs(8), world.drain()).await;
+    assert!(drained.is_ok(), "{}", world.sink.status());
     assert_eq!(world.payloads("EVENTS").await, LOST);
 }
 
