@@ -39,7 +39,7 @@ async fn server_with_account_limit() -> (NatsServer, ConnectSettings) {
     let server = builder.start().await.unwrap();
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let settings = settings.user_and_password("app", "p");
-    create_stream(&jetstream_of(&server).await).await;
+    create_stream(&jetstream_of(&server).await, LONG_WINDOW).await;
     (server, settings)
 }
 
@@ -48,11 +48,17 @@ async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
     jetstream::new(login.connect(server.url()).await.unwrap())
 }
 
-async fn create_stream(jetstream: &jetstream::Context) {
+/// A duplicate window that ends before an event is sent again: a look-up has to find what is stored.
+const SHORT_WINDOW: Duration = Duration::from_millis(100);
+
+/// The server's default. Without a spool only the window recognises an event whose acknowledgement was lost.
+const LONG_WINDOW: Duration = Duration::from_secs(120);
+
+async fn create_stream(jetstream: &jetstream::Context, duplicate_window: Duration) {
     let config = Config {
         name: "EVENTS".to_owned(),
         subjects: vec!["events.>".to_owned()],
-        duplicate_window: Duration::from_millis(100),
+        duplicate_window,
         ..Config::default()
     };
     jetstream.create_stream(config).await.unwrap();
@@ -159,7 +165,7 @@ async fn spooled_event_over_the_users_payload_limit_becomes_a_dead_letter() {
     let options = async_nats::ConnectOptions::with_credentials_file(admin);
     let client = options.await.unwrap().connect(server.url()).await.unwrap();
     let jetstream = jetstream::new(client);
-    create_stream(&jetstream).await;
+    create_stream(&jetstream, SHORT_WINDOW).await;
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let settings = settings.credentials_file(limited).start_disconnected();
     server.kill().unwrap();
@@ -187,7 +193,7 @@ async fn event_with_a_subject_over_max_control_line_fails_alone() {
     let server = NatsServer::builder().config("max_control_line: 512");
     let server = server.start().await.unwrap();
     let jetstream = server.jetstream().await.unwrap();
-    create_stream(&jetstream).await;
+    create_stream(&jetstream, LONG_WINDOW).await;
     let sink = sink_to(&server).await;
     let long = format!("events.1.{}", "x".repeat(600));
     let (stored_payloads, errors) = publish(&sink, events_around(event(&long, "bad"))).await;
@@ -204,7 +210,7 @@ async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter(
     for (position, payload) in [("first", 0), ("in the middle", 7)] {
         let mut server = NatsServer::start().await.unwrap();
         let jetstream = server.jetstream().await.unwrap();
-        create_stream(&jetstream).await;
+        create_stream(&jetstream, SHORT_WINDOW).await;
         let proxy = EndingProxy::to(server.port(), Ends::Before("poison")).await;
         let settings = ConnectSettings::new(&proxy.url()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -233,7 +239,7 @@ async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter(
 async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
     let mut server = NatsServer::start().await.unwrap();
     let jetstream = server.jetstream().await.unwrap();
-    create_stream(&jetstream).await;
+    create_stream(&jetstream, SHORT_WINDOW).await;
     let proxy = EndingProxy::to(server.port(), Ends::After("unlucky")).await;
     let settings = ConnectSettings::new(&proxy.url()).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -257,7 +263,7 @@ async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
 #[tokio::test]
 async fn broker_that_restarts_again_and_again_makes_no_dead_letter() {
     let mut server = NatsServer::start().await.unwrap();
-    create_stream(&server.jetstream().await.unwrap()).await;
+    create_stream(&server.jetstream().await.unwrap(), SHORT_WINDOW).await;
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sink = spooling(settings, folder.path()).await;
