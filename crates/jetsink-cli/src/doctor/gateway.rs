@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::HOST;
-use hyper::{Request, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -88,7 +88,6 @@ struct Spool {
     limit_bytes: u64,
     dead_letters: u64,
     damaged: u64,
-    held_subjects: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,18 +125,25 @@ async fn status(authority: &str) -> Result<Status, Finding> {
             "give the address of --admin-listen, not that for events; an older gateway has no status",
         )
     };
-    let body = read(stream, authority).await.ok_or_else(foreign)?;
-    serde_json::from_slice(&body).map_err(|_| foreign())
+    let answer = read(stream, authority).await.ok_or_else(foreign)?;
+    match answer.status() {
+        StatusCode::OK => serde_json::from_slice(answer.body()).map_err(|_| foreign()),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Finding::warning(
+            "gateway.starting",
+            format!("the gateway at {authority} is starting: its spool is not open yet"),
+            "wait; if it lasts, look at the gateway's log and at the disk of its spool",
+        )),
+        _ => Err(foreign()),
+    }
 }
 
-/// Reads `/status.json`; `None` for anything but a whole answer with 200.
-async fn read(stream: TcpStream, authority: &str) -> Option<Bytes> {
+/// Reads `/status.json`; `None` without a whole answer.
+async fn read(stream: TcpStream, authority: &str) -> Option<Response<Bytes>> {
     let request = Request::get("/status.json")
         .header(HOST, authority)
         .body(Full::default())
         .ok()?;
-    let answer = exchange(stream, request, MAX_STATUS_BYTES).await?;
-    (answer.status() == 200).then(|| answer.into_body())
+    exchange(stream, request, MAX_STATUS_BYTES).await
 }
 
 fn findings(place: &str, status: &Status) -> Vec<Finding> {
@@ -235,16 +241,6 @@ fn of_spool(spool: &Spool) -> Vec<Finding> {
             "gateway.dead-letters",
             format!("its spool has {letters}: refused for good, or too old"),
             "jetsink spool dead DIR shows why; --revive or --delete ends it",
-        ));
-    }
-    if spool.held_subjects > 0 {
-        let subjects = counted(spool.held_subjects, "subject");
-        findings.push(Finding::warning(
-            "gateway.held",
-            format!(
-                "events of {subjects} are held, since no look-up can tell whether they are stored"
-            ),
-            "allow the gateway's user to read the stream",
         ));
     }
     findings

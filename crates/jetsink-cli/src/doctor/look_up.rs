@@ -50,8 +50,8 @@ fn judge(
         return Finding::ok(
             "look-up",
             format!(
-                "a spool can look up events of stream {stream} whose acknowledgement was lost, so when-unconfirmed \
-                 ({}) has no effect",
+                "a spool can look up events of stream {stream} whose acknowledgement was lost. when-unconfirmed ({}) \
+                 decides only if messages are removed or too old by then, or the stream is silent for 10 minutes",
                 name(choice)
             ),
         );

@@ -23,7 +23,6 @@ fn status(change: impl FnOnce(&mut Status)) -> Vec<(Level, &'static str)> {
             limit_bytes: 100,
             dead_letters: 0,
             damaged: 0,
-            held_subjects: 0,
         }),
         refusals: Vec::new(),
     };
@@ -76,10 +75,6 @@ fn each_state_has_its_finding() {
         spool(|spool| spool.dead_letters = 1),
         warning("gateway.dead-letters")
     );
-    assert_eq!(
-        spool(|spool| spool.held_subjects = 1),
-        warning("gateway.held")
-    );
     let refused = |problem: &str| {
         status(|status| {
             status.refusals.push(Refusals {
@@ -114,5 +109,29 @@ fn address_is_one_of_http() {
         "nats://n:1",
     ] {
         assert!(parse_address(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn gateway_whose_spool_is_not_open_is_starting_and_another_server_is_foreign() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for (status, code) in [
+        ("503 Service Unavailable", "gateway.starting"),
+        ("404 Not Found", "gateway.foreign"),
+        ("200 OK", "gateway.foreign"),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let server = async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1_024];
+            let _ = client.read(&mut request).await.unwrap();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
+            client.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let address = GatewayAddress { authority };
+        let (findings, ()) = tokio::join!(examine(&address), server);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].code, code, "{status}");
     }
 }
