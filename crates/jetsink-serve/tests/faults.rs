@@ -83,7 +83,7 @@ impl Broker {
         Self::One(Box::new(server))
     }
 
-    /// The gateway's server. Of a cluster it is the one that is left: a gateway at another one may know of the closed
+    /// The gateway's server; in a cluster the remaining one: a gateway at another one may know of the closed
     /// connection when the first request comes, and the fault would not be the lost quorum.
     fn url(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! The provider of TLS: selected by our features, whatever other crates enable. The tests of a build contain ring in
+//! Our features select the provider of TLS, with any features of other crates. The tests of a build contain ring in
 //! any case, by nats-local: with another provider the program has two, and rustls alone would panic.
 
 use jetsink::select_tls_provider;

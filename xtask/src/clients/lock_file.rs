@@ -1,4 +1,4 @@
-//! What a patch changes in a lock file.
+//! The changes of a lock file by a patch.
 
 use std::collections::BTreeSet;
 

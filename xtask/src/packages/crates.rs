@@ -16,7 +16,7 @@ const COMMAND: &str = "jetsink-cli";
 /// A program that was installed from the packed command has to be smaller.
 const MAX_BYTES: u64 = 15_000_000;
 
-/// Packs each crate and compiles what is in the package. The CellOS sink is packed for both versions of cellos-core; its
+/// Packs each crate and compiles the packed files. The CellOS sink is packed for both versions of cellos-core; its
 /// name on crates.io belongs to others, so its manifests forbid to publish it.
 ///
 /// # Errors

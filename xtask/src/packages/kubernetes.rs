@@ -12,7 +12,7 @@ use crate::tools;
 const VALIDATOR: &str = "kubernetes-validate==1.37.0";
 
 /// # Errors
-/// A manifest has an unknown or missing field, or there is none.
+/// A manifest has an unknown or missing field, or the folder has no manifest.
 pub(super) fn check() -> Result<()> {
     let modules = tools::from_pypi(VALIDATOR, true)?;
     let folder = root().join("deploy/kubernetes");

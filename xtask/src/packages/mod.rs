@@ -18,12 +18,12 @@ use fs_err as fs;
 
 use crate::process::target;
 
-/// The folder of what is built. `crates/jetsink-cli/Cargo.toml` names it, too.
+/// The folder of the packages. `crates/jetsink-cli/Cargo.toml` names it, too.
 fn folder() -> PathBuf {
     target().join("packages")
 }
 
-/// What can be built alone.
+/// A part that can be built alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
     /// The manifests for Kubernetes, checked

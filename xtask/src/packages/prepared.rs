@@ -1,4 +1,4 @@
-//! What a package contains beside the program: manual pages, completions, and the list of its components (SBOM).
+//! The other contents of a package: manual pages, completions, and the list of its components (SBOM).
 
 use std::path::Path;
 use std::process::Command;

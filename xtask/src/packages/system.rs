@@ -13,7 +13,7 @@ use crate::tools;
 const DEB: (&str, &str) = ("cargo-deb", "3.8.0");
 const RPM: (&str, &str) = ("cargo-generate-rpm", "0.21.1");
 
-/// What must be there after an installation.
+/// Files that an installation must create.
 const FILES: [&str; 8] = [
     "usr/bin/jetsink",
     "usr/share/man/man1/jetsink.1.gz",

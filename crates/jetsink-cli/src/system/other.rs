@@ -26,7 +26,7 @@ impl Signals {
     }
 }
 
-/// Of no use, see [`FILES_CAN_BE_FOLLOWED`].
+/// Always the same number; see [`FILES_CAN_BE_FOLLOWED`].
 pub(crate) fn file_number(_: &Metadata) -> (u64, u64) {
     (0, 0)
 }

@@ -117,7 +117,7 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolStatus {
-    /// Events that wait for a stream, with those of which a failed disk leaves open whether they are here. Until a large
+    /// Pending events, including those that a failed disk has written or not. Until a large
     /// backlog is scanned, only the events found so far are counted, and at least 1.
     pub events: u64,
     /// The subjects that they belong to.

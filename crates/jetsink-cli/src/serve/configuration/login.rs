@@ -1,8 +1,8 @@
 //! Chooses the source of the login.
 //!
-//! Of several kinds of login the engine uses one by its kind, not by its source. So the first source that names a login
-//! decides, and the logins of later sources do not count. A password alone names no login: it completes a user, also that
-//! of another source.
+//! If several kinds of login are present, the engine uses one by its kind, not by its source. So the first source that
+//! names a login decides, and the logins of later sources do not count. A password alone names no login: it completes a
+//! user, also one from another source.
 
 /// The flags that name a login.
 const NAMES: [&str; 4] = ["creds", "nkey", "token", "user"];

@@ -1,4 +1,4 @@
-//! A system that is not Unix: no spool opens, as nobody has tested there which files survive a loss of power.
+//! A system that is not Unix: no spool opens. No test shows which files survive a loss of power there.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

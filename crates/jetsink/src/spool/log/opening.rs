@@ -109,7 +109,7 @@ struct Opening {
     newest: Option<Newest>,
     /// The first index of the next newer segment.
     next: u64,
-    /// Of the newest start record. Segments that it does not name are read.
+    /// The mark of the newest start record. Segments that it does not name are read.
     is_marked: Option<bool>,
     /// Whether the newest segment is missing or unreadable.
     is_lost: bool,
