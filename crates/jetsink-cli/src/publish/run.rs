@@ -304,8 +304,12 @@ impl<'a> Run<'a> {
         }
         if self.settings.stop_at_bad_line {
             self.ending = Ending::Failed;
-            // The line would be bad again: resume behind it.
-            self.resume = Some(line.location.next());
+            let ends_input = line.event.as_ref().is_err_and(|bad| bad.ends_input);
+            // The line would be bad again: resume behind it, unless nothing behind it can be read before it is corrected.
+            self.resume = Some(match ends_input {
+                true => line.location,
+                false => line.location.next(),
+            });
         }
         Ok(())
     }

@@ -81,6 +81,29 @@ async fn a_broken_stream_ends_at_its_position() {
 }
 
 #[tokio::test]
+async fn events_behind_the_end_of_a_broken_stream_are_never_skipped_silently() {
+    let server = server().await;
+    let url = server.url();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.json");
+    std::fs::write(&path, format!("{}\n}}\n{}", event(0), event(1))).unwrap();
+    let json = ["-s", &url, "--subject", "events.a", "--format", "json"];
+    let output = run(&[&json[..], &[as_text(&path)]].concat());
+    assert_code(&output, 1);
+    assert_eq!(resume_line(&output), "2");
+    for from in ["--from-line=2", "--from-line=3", "--from-line=9"] {
+        let output = run(&[&json[..], &[from, as_text(&path)]].concat());
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("in.json:2:1: "), "{from}");
+    }
+    std::fs::write(&path, format!("{}\n{}", event(0), event(1))).unwrap();
+    let output = run(&[&json[..], &["--from-line=2", as_text(&path)]].concat());
+    assert_code(&output, 0);
+    let findings = findings(&lines(2), &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
+}
+
+#[tokio::test]
 async fn compressed_files_and_pipes_are_decompressed() {
     let server = server().await;
     let url = server.url();

@@ -375,6 +375,66 @@ async fn a_run_can_start_at_the_end() {
 }
 
 #[tokio::test]
+async fn start_at_the_end_of_a_folder_leaves_out_compressed_files() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let lines = lines(4);
+    append(&path("ev.jsonl.2"), &lines[..1]);
+    compress(&path("ev.jsonl.2"), false);
+    append(&path("ev-20261129.jsonl"), &lines[1..2]);
+    compress(&path("ev-20261129.jsonl"), true);
+    append(&path("ev.jsonl"), &lines[2..3]);
+    let child = follow(&server.url(), &["--start-at=end", as_text(folder.path())]);
+    pause(2_500).await; // a compression is complete after a second without a write
+    append(&path("ev.jsonl"), &lines[3..]);
+    until_stored(&server, 1).await;
+    assert_code(&end(child), 0);
+    assert_stored(&server, &lines[3..]).await;
+}
+
+#[tokio::test]
+async fn one_file_under_a_relative_and_an_absolute_name_is_followed_once() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = lines(2);
+    let path = folder.path().join("ev.jsonl");
+    append(&path, &lines);
+    let pattern = format!("{}/ev.json*", as_text(folder.path()));
+    let child = command("publish", &["-s", &server.url(), "--subject", "events.a"])
+        .args(["--follow", "ev.jsonl", as_text(&path), &pattern])
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    until_stored(&server, 2).await;
+    pause(1_500).await; // patterns are looked at once a second
+    assert_code(&end(child), 0);
+    assert_stored(&server, &lines).await;
+}
+
+#[test]
+fn rejected_file_among_the_followed_ones_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| as_text(&folder.path().join(name)).to_owned();
+    std::fs::write(path("ev.jsonl"), "").unwrap();
+    let pattern = path("*.jsonl");
+    for (followed, rejected) in [
+        (as_text(folder.path()).to_owned(), path("bad.jsonl")),
+        (pattern, path("bad.jsonl")),
+        (path("ev.jsonl"), path("ev.jsonl.1")),
+    ] {
+        let rejected = format!("--rejected={rejected}");
+        let output = run(&["--subject", "a", "--follow", &followed, &rejected]);
+        assert_code(&output, 2);
+        assert!(
+            stderr(&output).contains("would be followed itself"),
+            "{followed}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_position_file_of_version_1_is_resumed() {
     use std::os::unix::fs::MetadataExt as _;
     let server = server().await;

@@ -67,6 +67,8 @@ pub(super) struct BadLine {
     /// From 1, in bytes.
     pub(super) column: usize,
     pub(super) message: String,
+    /// Whether nothing behind it can be read.
+    pub(super) ends_input: bool,
 }
 
 #[derive(Debug)]

@@ -102,7 +102,8 @@ impl Reader {
                 Step::Value(value) => {
                     number += 1;
                     (location.line, location.event) = (value.start.line, Some(number));
-                    if number >= from_event {
+                    // The end of a broken stream is never skipped: the events behind it would be lost silently.
+                    if number >= from_event || value.ends_input {
                         bytes += value.raw.len();
                         lines.push(check_value(value, location.clone(), &self.binding));
                     }
@@ -163,6 +164,7 @@ pub(super) fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Op
                     line: location.line,
                     column: MAX_LINE + 1,
                     message: format!("the line is longer than {MAX_LINE} bytes"),
+                    ends_input: false,
                 }),
                 location,
                 checkpoint: None,
@@ -192,6 +194,7 @@ fn check_value(value: Value, location: LineLocation, binding: &Binding) -> Line 
                     line: value.start.line,
                     column: value.start.column,
                     message: with_hint(problem, hint),
+                    ends_input: value.ends_input,
                 }),
                 location,
                 raw: value.raw,
@@ -233,6 +236,7 @@ fn exportable(envelope: Envelope, raw: &[u8], start: Position) -> Result<Envelop
                  send it in structured mode",
                 line.len()
             ),
+            ends_input: false,
         }),
         _ => Ok(envelope),
     }
@@ -249,6 +253,7 @@ fn bad_line(
             line: start.line,
             column: start.column,
             message: error.to_string(),
+            ends_input: false,
         };
     };
     let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
@@ -264,6 +269,7 @@ fn bad_line(
             _ => error.column,
         },
         message: with_hint(format!("not a CloudEvent: {}", error.message), hint),
+        ends_input: false,
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Value {
     pub(super) start: Position,
     /// The reason why it can't be an event.
     pub(super) problem: Option<String>,
+    /// Whether nothing behind it can be read.
+    pub(super) ends_input: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +226,7 @@ impl Values {
             raw: if is_long { Bytes::new() } else { raw },
             start: position,
             problem,
+            ends_input: false,
         })
     }
 
@@ -239,6 +242,7 @@ impl Values {
             problem: Some(format!(
                 "not a stream of JSON values: {problem}; reading stops here"
             )),
+            ends_input: true,
         })
     }
 

@@ -8,6 +8,7 @@ use glob::Pattern;
 
 use super::generation::{Place, Time, file_name};
 use super::identity::FileId;
+use super::is_same_folder;
 use super::names::{Stamp, undated};
 use super::track::Track;
 
@@ -64,6 +65,11 @@ impl Folder {
             incomplete_since: None,
             is_clean: false,
         }
+    }
+
+    /// Whether `path` leads to this folder.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        is_same_folder(&self.path, path)
     }
 
     pub(super) fn want(&mut self, wanted: Wanted) {
@@ -148,7 +154,7 @@ fn dated_suffix(name: &OsStr) -> OsString {
 }
 
 impl Wanted {
-    fn matches(&self, name: &OsStr) -> bool {
+    pub(super) fn matches(&self, name: &OsStr) -> bool {
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         let is_hidden_wanted = self.pattern.as_str().starts_with('.');
         (!is_hidden || is_hidden_wanted) && self.pattern.matches_path(Path::new(name))

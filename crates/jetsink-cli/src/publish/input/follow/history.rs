@@ -404,6 +404,14 @@ impl<F: Descriptor> History<F> {
         self.losses.extend(short);
     }
 
+    /// Leaves out the copies and compressions, which contain only lines from before.
+    pub(super) fn skip_complete_files(&mut self) {
+        let unread = self.generations.iter_mut().filter(|g| !g.is_finished);
+        for generation in unread.filter(|g| matches!(g.source, Source::Fixed(..))) {
+            generation.finish();
+        }
+    }
+
     /// The source can't be read.
     pub(super) fn unreadable(&mut self, number: u64, error: String) {
         let Some(generation) = self.by_number(number) else {

@@ -34,10 +34,11 @@ use super::reader::Reader;
 use super::{Input, check_file};
 use crate::failure::Failure;
 use crate::publish::settings::Settings;
-use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, raise_file_limit};
+use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, is_same_file, raise_file_limit};
 use folder::{Folder, Wanted};
 pub(in crate::publish) use generation::Loss;
 use generation::file_name;
+use names::Stamp;
 pub(in crate::publish) use position::Positions;
 use settings::{PositionPath, TrackSettings};
 pub(in crate::publish) use track::{Checkpoint, Notice};
@@ -53,6 +54,30 @@ enum Target {
     Pattern(FolderPattern),
 }
 
+impl Target {
+    /// Whether a file of this path is followed.
+    fn includes(&self, path: &Path) -> bool {
+        let (folder, name) = (folder_of(path), file_name(path));
+        match self {
+            Self::Fifo(_) => false,
+            Self::File(log) => {
+                let base = file_name(log);
+                is_same_folder(&folder_of(log), &folder)
+                    && (base == name || Stamp::of(base, name).is_some())
+            }
+            Self::Pattern(pattern) => {
+                let mut folders = pattern.folders().into_iter();
+                pattern.wanted.matches(name) && folders.any(|known| is_same_folder(&known, &folder))
+            }
+        }
+    }
+}
+
+/// Whether both paths lead to one folder, such as a relative and an absolute one.
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    one == other || is_same_file(one, other)
+}
+
 /// Follows the files of the arguments from their saved positions.
 pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
     if !FILES_CAN_BE_FOLLOWED {
@@ -62,6 +87,14 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
     let mut targets = Vec::new();
     for (index, path) in settings.files.iter().enumerate() {
         targets.push(target(index, path, settings)?);
+    }
+    if let Some(rejected) = &settings.rejected
+        && targets.iter().any(|target| target.includes(rejected))
+    {
+        return Err(Failure::Follow(format!(
+            "--rejected: {} would be followed itself; write it to another folder",
+            rejected.display()
+        )));
     }
     let position = match &settings.position {
         None => None,
@@ -92,7 +125,7 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
             }
             Target::File(path) => {
                 let folder = folder_of(&path);
-                let place = folders.iter().position(|known| known.path == folder);
+                let place = folders.iter().position(|known| known.is_at(&folder));
                 let place = place.unwrap_or_else(|| {
                     folders.push(Folder::new(folder));
                     folders.len() - 1

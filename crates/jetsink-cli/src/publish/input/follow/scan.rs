@@ -269,7 +269,7 @@ pub(super) fn observe(track: &Track, now: Time) {
     }
 }
 
-/// Moves a history to the last line end of its files: `--start-at end`.
+/// Moves a history to the last line end of its growing files, and behind all others: `--start-at end`.
 pub(super) fn skip_lines(history: &mut History<Arc<File>>) -> io::Result<()> {
     for (number, file) in history.observed() {
         let mut source = FixedFile { file, offset: 0 };
@@ -290,6 +290,7 @@ pub(super) fn skip_lines(history: &mut History<Arc<File>>) -> io::Result<()> {
         history.read(number, end, lines, true);
         history.settle(number, end, lines);
     }
+    history.skip_complete_files();
     Ok(())
 }
 

@@ -35,6 +35,20 @@ pub(super) struct FolderPattern {
     pub(super) wanted: Wanted,
 }
 
+impl FolderPattern {
+    /// The folders that exist, or the named one.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        match &self.pattern {
+            None => vec![self.folder.clone()],
+            // The pattern was checked when the command started.
+            Some(text) => glob::glob(text).map_or_else(
+                |_| Vec::new(),
+                |paths| paths.flatten().filter(|path| path.is_dir()).collect(),
+            ),
+        }
+    }
+}
+
 pub(super) struct Watcher {
     pub(super) folders: Vec<Folder>,
     pub(super) patterns: Vec<FolderPattern>,
@@ -104,16 +118,8 @@ impl Watcher {
     /// Finds the folders of patterns and watches folders that exist by now.
     fn find_folders(&mut self) {
         for pattern in &self.patterns {
-            let found: Vec<PathBuf> = match &pattern.pattern {
-                None => vec![pattern.folder.clone()],
-                // The pattern was checked when the command started.
-                Some(text) => glob::glob(text).map_or_else(
-                    |_| Vec::new(),
-                    |paths| paths.flatten().filter(|path| path.is_dir()).collect(),
-                ),
-            };
-            for path in found {
-                let known = self.folders.iter_mut().find(|folder| folder.path == path);
+            for path in pattern.folders() {
+                let known = self.folders.iter_mut().find(|folder| folder.is_at(&path));
                 if let Some(folder) = known {
                     folder.want(pattern.wanted.clone());
                 } else {
