@@ -127,7 +127,8 @@ async fn serve_pages(
     let Some(address) = arguments.admin_listen else {
         return Ok(None);
     };
-    let listener = Listener::tcp(address, None).await?;
+    let listener = Listener::tcp(address, None).await;
+    let listener = listener.map_err(|error| Failure::Usage(format!("--admin-listen: {error}")))?;
     let address = listener.address().unwrap_or(address);
     let metrics = recorder::install();
     let metrics = metrics.map_err(|error| Failure::Usage(format!("metrics: {error}")))?;
