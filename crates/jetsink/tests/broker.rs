@@ -263,8 +263,7 @@ async fn a_subject_that_may_not_be_published_to_fails_alone() {
         .await
         .unwrap();
     let settings = ConnectSettings::new(&server.url()).unwrap();
-    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "a".into());
-    let jetstream = async_nats::jetstream::new(admin.connect(server.url()).await.unwrap());
+    let jetstream = jetstream_as(&server, "admin", "a").await;
     let all = Config {
         name: "ALL".to_owned(),
         subjects: vec!["events.>".to_owned(), "secret.>".to_owned()],

@@ -44,8 +44,7 @@ async fn server_with_account_limit() -> (NatsServer, ConnectSettings) {
 }
 
 async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
-    let login = async_nats::ConnectOptions::with_user_and_password("app".into(), "p".into());
-    jetstream::new(login.connect(server.url()).await.unwrap())
+    jetstream_as(server, "app", "p").await
 }
 
 /// A duplicate window that ends before an event is sent again: a look-up has to find what is stored.

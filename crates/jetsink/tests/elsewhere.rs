@@ -9,8 +9,8 @@ mod common;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream::Config};
-use common::event;
 use common::lossy::*;
+use common::{client_as, event, jetstream_as};
 use futures_util::StreamExt as _;
 use jetsink::{
     Baseline, Baselines, ConnectSettings, Gap, GapReason, NatsPublisher, PublishError,
@@ -77,9 +77,7 @@ async fn event_of_a_leaf_node_is_stored_once_in_the_hubs_domain_or_in_its_own() 
         jetstream.create_stream(config).await.unwrap();
         reachable(&leaf, "events.b").await;
         let world = World::over(leaf).await;
-        world.establish_a_baseline("events.a").await;
-        world.lose_acknowledgements("events.a", &LOST).await;
-        world.drain().await;
+        world.lose_acknowledgements_and_drain().await;
         assert_eq!(payloads(&jetstream, "EVENTS").await, LOST, "{in_hub}");
         assert_eq!(world.spool().possible_duplicates, 0, "{in_hub}");
     }
@@ -112,8 +110,7 @@ async fn event_is_stored_once_if_the_way_to_its_stream_is_interrupted_during_the
 }
 
 async fn login(server: &NatsServer, name: &str) -> jetstream::Context {
-    let login = async_nats::ConnectOptions::with_user_and_password(name.into(), name.into());
-    jetstream::new(login.connect(server.url()).await.unwrap())
+    jetstream_as(server, name, name).await
 }
 
 fn direct() -> Config {
@@ -162,9 +159,7 @@ async fn user_or_account_that_may_only_get_messages_directly_looks_events_up() {
             ..Setup::default()
         };
         let world = World::of(server, setup).await;
-        world.establish_a_baseline("events.a").await;
-        world.lose_acknowledgements("events.a", &LOST).await;
-        world.drain().await;
+        world.lose_acknowledgements_and_drain().await;
         assert_eq!(payloads(&admin, "EVENTS").await, LOST, "{config}");
         assert_eq!(world.spool().possible_duplicates, 0, "{config}");
         assert_eq!(world.read("EVENTS").await, LOST, "{config}");
@@ -251,9 +246,7 @@ async fn stream_is_looked_up_by_the_part_of_the_api_that_answers() {
         ..Setup::default()
     };
     let world = World::of(front, setup).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     let jetstream = owner.jetstream().await.unwrap();
     assert_eq!(payloads(&jetstream, "EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 0);
@@ -287,9 +280,7 @@ async fn stream_without_direct_gets_is_read_by_no_other_way() {
         ..Setup::default()
     };
     let world = World::of(server, setup).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(payloads(&admin, "EVENTS").await, ["a", "a", "b", "c"]);
     assert_eq!(world.spool().possible_duplicates, 1);
 }
@@ -302,9 +293,7 @@ async fn event_that_a_mapping_moves_within_its_stream_is_stored_once() {
     let config = forgetful("EVENTS", "events.>");
     server.create_stream_with(config).await.unwrap();
     let world = World::over(server).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 0);
 }
@@ -337,8 +326,7 @@ const NO_API: &str = r#"authorization { users = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousand_subjects_whose_streams_do_not_answer_are_left_for_later_look_ups() {
     let server = NatsServer::builder().config(NO_API).start().await.unwrap();
-    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into());
-    let admin = admin.connect(server.url()).await.unwrap();
+    let admin = client_as(&server, "admin", "admin").await;
     let _silent = admin.subscribe("silent.>").await.unwrap();
     admin.flush().await.unwrap();
     let settings = ConnectSettings::new(&server.url()).unwrap();

@@ -23,9 +23,7 @@ const IMPORTS: &str = r#"accounts: {
 #[tokio::test]
 async fn subject_without_a_stream_stops_no_other_in_an_account_without_jetstream() {
     let server = NatsServer::builder().config(IMPORTS).start().await.unwrap();
-    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
-    let client = login.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
+    let jetstream = jetstream_as(&server, "admin", "p").await;
     let config = async_nats::jetstream::stream::Config {
         name: "EVENTS".to_owned(),
         subjects: vec!["events.>".to_owned()],

@@ -173,9 +173,7 @@ async fn subject_without_a_stream_stops_no_other_in_an_account_with_imports_only
         APP: { users: [{ user: app, password: p }],
                imports: [{ service: { account: STREAMS, subject: "events.>" } }] } }"#;
     let server = NatsServer::builder().config(imports).start().await.unwrap();
-    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
-    let client = login.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
+    let jetstream = jetstream_as(&server, "admin", "p").await;
     let config = forgetful("EVENTS", "events.>");
     jetstream.create_stream(config).await.unwrap();
     let setup = Setup {
@@ -271,9 +269,7 @@ async fn event_for_which_the_server_ends_the_connection_becomes_the_only_dead_le
     let limit = r#"accounts: { APP: { jetstream: enabled, limits: { max_payload: 4096 },
                                       users: [{ user: app, password: p }] } }"#;
     let server = NatsServer::builder().config(limit).start().await.unwrap();
-    let login = async_nats::ConnectOptions::with_user_and_password("app".into(), "p".into());
-    let client = login.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
+    let jetstream = jetstream_as(&server, "app", "p").await;
     let config = forgetful("EVENTS", "events.>");
     jetstream.create_stream(config).await.unwrap();
     let setup = Setup {
@@ -304,9 +300,7 @@ const MAY_NOT_ASK_FOR_NAMES: &str = r#"authorization { users = [
 async fn events_behind_one_that_is_too_large_are_stored_once_if_the_stream_must_be_probed() {
     let server = NatsServer::builder().config(MAY_NOT_ASK_FOR_NAMES);
     let server = server.start().await.unwrap();
-    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
-    let client = login.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
+    let jetstream = jetstream_as(&server, "admin", "p").await;
     let config = Config {
         max_message_size: 2_000,
         ..forgetful("EVENTS", "events.>")

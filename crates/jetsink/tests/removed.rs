@@ -100,9 +100,7 @@ async fn event_in_a_stream_with_a_maximum_age_is_stored_once() {
         ..forgetful("EVENTS", "events.>")
     };
     let world = World::with(config).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
     assert_eq!(world.spool().possible_duplicates, 0);
 }
@@ -233,8 +231,7 @@ const MAY_NOT_READ_THE_STATE: &str = r#"authorization { users = [
 async fn message_that_was_deleted_from_a_long_stream_is_a_gap_for_a_user_without_its_state() {
     let server = NatsServer::builder().config(MAY_NOT_READ_THE_STATE);
     let server = server.start().await.unwrap();
-    let login = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
-    let client = login.connect(server.url()).await.unwrap();
+    let client = client_as(&server, "admin", "p").await;
     let jetstream = async_nats::jetstream::new(client.clone());
     let config = forgetful("EVENTS", "events.>");
     let stream = jetstream.create_stream(config).await.unwrap();

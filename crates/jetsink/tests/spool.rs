@@ -281,8 +281,7 @@ async fn spool_is_drained_without_the_permission_for_flow_control() {
         .start()
         .await
         .unwrap();
-    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into());
-    let jetstream = async_nats::jetstream::new(admin.connect(server.url()).await.unwrap());
+    let jetstream = jetstream_as(&server, "admin", "admin").await;
     let config = Config {
         name: "EVENTS".to_owned(),
         subjects: vec!["events.>".to_owned()],

@@ -18,9 +18,7 @@ use tokio::time::sleep;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_whose_acknowledgement_was_lost_is_stored_once() {
     let world = World::with(forgetful("EVENTS", "events.>")).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
 }
 
@@ -128,9 +126,7 @@ async fn stream_that_restricts_or_refuses_consumers_is_looked_up() {
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     let consumer = async_nats::jetstream::consumer::pull::Config::default();
     stream.create_consumer(consumer).await.unwrap();
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.read("EVENTS").await, LOST);
 
     // What is consumed can't be found; what is not consumed can.
@@ -139,9 +135,7 @@ async fn stream_that_restricts_or_refuses_consumers_is_looked_up() {
         ..forgetful("EVENTS", "events.>")
     };
     let world = World::with(queue).await;
-    world.establish_a_baseline("events.a").await;
-    world.lose_acknowledgements("events.a", &LOST).await;
-    world.drain().await;
+    world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.read("EVENTS").await, LOST);
 }
 
@@ -158,9 +152,7 @@ async fn stream_of_an_account_that_may_not_be_read_is_delivered_to_or_held() {
             .start()
             .await
             .unwrap();
-        let owner =
-            async_nats::ConnectOptions::with_user_and_password("owner".into(), "owner".into());
-        let jetstream = async_nats::jetstream::new(owner.connect(server.url()).await.unwrap());
+        let jetstream = jetstream_as(&server, "owner", "owner").await;
         let config = forgetful("EVENTS", "events.>");
         jetstream.create_stream(config).await.unwrap();
         let setup = Setup {

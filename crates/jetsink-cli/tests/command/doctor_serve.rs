@@ -1,7 +1,7 @@
 //! `jetsink doctor --serve`.
 
 use crate::doctor::Diagnosis;
-use crate::serve::Gateway;
+use crate::serve::{Gateway, gateway_flags};
 use crate::support::*;
 
 fn doctor(url: &str) -> Diagnosis {
@@ -18,18 +18,10 @@ async fn gateway_is_examined_by_its_admin_address() {
     let url = server.url();
     let folder = tempfile::tempdir().unwrap();
     let spool = as_text(&folder.path().join("spool")).to_owned();
-    let mut gateway = Gateway::start(&[
-        "-s",
+    let mut gateway = Gateway::start(&gateway_flags(
         &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-        "--spool",
-        &spool,
-    ]);
+        &["--admin-listen", "127.0.0.1:0", "--spool", &spool],
+    ));
     let events = format!("http://{}", gateway.line("listening on http://"));
     let admin = gateway.line("status at ");
     let healthy = doctor(&admin);

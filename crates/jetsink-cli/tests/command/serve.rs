@@ -72,6 +72,19 @@ impl Gateway {
     }
 }
 
+/// Flags of a gateway for `events.all`, with others.
+pub(crate) fn gateway_flags<'a>(server: &'a str, others: &[&'a str]) -> Vec<&'a str> {
+    let own = [
+        "-s",
+        server,
+        "--subject",
+        "events.all",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    [&own[..], others].concat()
+}
+
 fn request(address: &str, request: &str, body: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(address) else {
         return (0, String::new());
@@ -101,20 +114,17 @@ fn get(address: &str, path: &str) -> u16 {
 async fn routes_have_their_subjects_and_a_signal_ends_it_in_order() {
     let server = server().await;
     let url = server.url();
-    let mut gateway = Gateway::start(&[
-        "-s",
+    let mut gateway = Gateway::start(&gateway_flags(
         &url,
-        "--subject",
-        "events.all",
-        "--route",
-        "/orders=events.orders.{type}",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-        "--drain-delay",
-        "1s",
-    ]);
+        &[
+            "--route",
+            "/orders=events.orders.{type}",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--drain-delay",
+            "1s",
+        ],
+    ));
     let address = gateway.line("listening on http://");
     let admin = gateway.line("metrics at http://");
     let admin = admin.strip_suffix("/metrics").unwrap().to_owned();
@@ -181,18 +191,7 @@ async fn it_starts_without_a_broker_and_waits_for_the_spool_of_its_predecessor()
     let folder = tempfile::tempdir().unwrap();
     let spool = as_text(&folder.path().join("spool")).to_owned();
     let url = server.url();
-    let flags = [
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--spool",
-        &spool,
-        "--stop-time",
-        "500ms",
-    ];
+    let flags = gateway_flags(&url, &["--spool", &spool, "--stop-time", "500ms"]);
     let mut first = Gateway::start(&flags);
     let address = first.line("listening on http://");
     let (code, answer) = post(&address, "/", &event(1));
@@ -228,16 +227,7 @@ async fn repeat_of_a_spooled_event_is_a_duplicate_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let spool = as_text(&folder.path().join("spool")).to_owned();
     let url = server.url();
-    let flags = [
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--spool",
-        &spool,
-    ];
+    let flags = gateway_flags(&url, &["--spool", &spool]);
     let binary = |address: &str, headers: &str, data: &str| {
         let head = format!(
             "POST / HTTP/1.1\r\nce-specversion: 1.0\r\nce-id: binary\r\nce-source: /s\r\nce-type: t\r\n{headers}"
@@ -295,16 +285,7 @@ async fn wait_for_the_spool_has_pages_ends_by_a_signal_and_survives_a_hangup() {
     let folder = tempfile::tempdir().unwrap();
     let spool = as_text(&folder.path().join("spool")).to_owned();
     let (url, admin) = (server.url(), free_address());
-    let flags = [
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--spool",
-        &spool,
-    ];
+    let flags = gateway_flags(&url, &["--spool", &spool]);
     let mut first = Gateway::start(&flags);
     first.line("listening on http://");
     let waits = ["--spool-wait", "1h", "--admin-listen", &admin];
@@ -357,17 +338,7 @@ async fn new_token_is_accepted_after_a_hangup_and_its_file_has_no_secret() {
     };
     let first = token("first");
     let url = server.url();
-    let mut gateway = Gateway::start(&[
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--access",
-        &file,
-        "-vvv",
-    ]);
+    let mut gateway = Gateway::start(&gateway_flags(&url, &["--access", &file, "-vvv"]));
     let address = gateway.line("listening on http://");
     let send = |token: &str, n| {
         let head = format!(
@@ -647,16 +618,7 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
 async fn access_log_has_one_in_so_many_accepted_requests_and_refusals_apart() {
     let server = server().await;
     let url = server.url();
-    let mut gateway = Gateway::start(&[
-        "-s",
-        &url,
-        "--subject",
-        "events.all",
-        "--listen",
-        "127.0.0.1:0",
-        "--access-log",
-        "3",
-    ]);
+    let mut gateway = Gateway::start(&gateway_flags(&url, &["--access-log", "3"]));
     let address = gateway.line("listening on http://");
     let head = "POST / HTTP/1.1\r\ncontent-type: application/cloudevents+json\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for number in 0..4 {

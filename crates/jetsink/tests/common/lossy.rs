@@ -121,6 +121,13 @@ impl World {
         true
     }
 
+    /// Loses the acknowledgements of `LOST` on `events.a`, behind a baseline, and delivers them from the spool.
+    pub async fn lose_acknowledgements_and_drain(&self) {
+        self.establish_a_baseline("events.a").await;
+        self.lose_acknowledgements("events.a", &LOST).await;
+        self.drain().await;
+    }
+
     /// Emits events that are stored, and whose acknowledgements are lost.
     pub async fn lose_acknowledgements(&self, subject: &str, payloads: &[&str]) {
         let events = payloads.iter().map(|p| event(subject, (*p).to_owned()));

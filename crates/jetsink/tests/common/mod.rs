@@ -67,6 +67,20 @@ impl Emitted {
     }
 }
 
+/// A client that logs in as this user.
+pub async fn client_as(server: &NatsServer, user: &str, password: &str) -> async_nats::Client {
+    let login = async_nats::ConnectOptions::with_user_and_password(user.into(), password.into());
+    login.connect(server.url()).await.unwrap()
+}
+
+pub async fn jetstream_as(
+    server: &NatsServer,
+    user: &str,
+    password: &str,
+) -> async_nats::jetstream::Context {
+    async_nats::jetstream::new(client_as(server, user, password).await)
+}
+
 /// Messages as an audit takes them.
 pub fn messages(stored: &[StoredMessage]) -> impl Iterator<Item = (&str, Bytes)> {
     stored
