@@ -8,9 +8,9 @@ use glob::Pattern;
 
 use super::generation::{Place, Time, file_name};
 use super::identity::FileId;
-use super::is_same_folder;
 use super::names::{Stamp, undated};
 use super::track::Track;
+use crate::system::is_same_file;
 
 /// A pattern of names, or all names of a folder.
 #[derive(Debug, Clone)]
@@ -53,6 +53,16 @@ pub(super) enum Owner {
     New(usize),
 }
 
+/// The place of the folder that `path` leads to. Equal paths come first: each look at the disk costs two calls.
+pub(super) fn place_of(folders: &[Folder], path: &Path) -> Option<usize> {
+    let by_path = folders.iter().position(|known| known.path == path);
+    by_path.or_else(|| {
+        folders
+            .iter()
+            .position(|known| is_same_file(&known.path, path))
+    })
+}
+
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
@@ -65,11 +75,6 @@ impl Folder {
             incomplete_since: None,
             is_clean: false,
         }
-    }
-
-    /// Whether `path` leads to this folder.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        is_same_folder(&self.path, path)
     }
 
     pub(super) fn want(&mut self, wanted: Wanted) {

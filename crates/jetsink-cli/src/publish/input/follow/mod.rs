@@ -35,7 +35,7 @@ use super::{Input, check_file};
 use crate::failure::Failure;
 use crate::publish::settings::Settings;
 use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, is_same_file, raise_file_limit};
-use folder::{Folder, Wanted};
+use folder::{Folder, Wanted, place_of};
 pub(in crate::publish) use generation::Loss;
 use generation::file_name;
 use names::Stamp;
@@ -125,7 +125,7 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
             }
             Target::File(path) => {
                 let folder = folder_of(&path);
-                let place = folders.iter().position(|known| known.is_at(&folder));
+                let place = place_of(&folders, &folder);
                 let place = place.unwrap_or_else(|| {
                     folders.push(Folder::new(folder));
                     folders.len() - 1

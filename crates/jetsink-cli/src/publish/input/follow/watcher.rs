@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::folder::{Folder, Wanted};
+use super::folder::{Folder, Wanted, place_of};
 use super::generation::Time;
 use super::position::save;
 use super::scan::{Scanned, observe, scan, skip_lines};
@@ -119,9 +119,8 @@ impl Watcher {
     fn find_folders(&mut self) {
         for pattern in &self.patterns {
             for path in pattern.folders() {
-                let known = self.folders.iter_mut().find(|folder| folder.is_at(&path));
-                if let Some(folder) = known {
-                    folder.want(pattern.wanted.clone());
+                if let Some(place) = place_of(&self.folders, &path) {
+                    self.folders[place].want(pattern.wanted.clone());
                 } else {
                     let mut folder = Folder::new(path);
                     folder.want(pattern.wanted.clone());
