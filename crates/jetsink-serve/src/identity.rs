@@ -47,6 +47,15 @@ enum State {
     },
 }
 
+impl State {
+    fn in_flight(was_sent: bool) -> Self {
+        Self::InFlight {
+            waiting: Vec::new(),
+            was_sent,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     digest: Digest,
@@ -95,7 +104,7 @@ impl Identities {
     /// Begins an event, unless it is a repeat.
     pub(crate) fn begin(&mut self, key: Key, digest: Digest) -> Begin {
         let Some(entry) = self.entries.get_mut(&key) else {
-            self.insert(key, digest, false);
+            self.insert(key, digest, State::in_flight(false));
             return Begin::First;
         };
         if entry.digest != digest {
@@ -114,20 +123,17 @@ impl Identities {
                 Begin::InFlight(receiver)
             }
             State::Unknown => {
-                self.insert(key, digest, true);
+                self.insert(key, digest, State::in_flight(true));
                 Begin::First
             }
         }
     }
 
-    fn insert(&mut self, key: Key, digest: Digest, was_sent: bool) {
+    fn insert(&mut self, key: Key, digest: Digest, state: State) {
         self.next_number += 1;
         let entry = Entry {
             digest,
-            state: State::InFlight {
-                waiting: Vec::new(),
-                was_sent,
-            },
+            state,
             number: self.next_number,
         };
         self.entries.insert(key, entry);
@@ -181,14 +187,8 @@ impl Identities {
         if self.entries.contains_key(&key) {
             return 0;
         }
-        self.next_number += 1;
-        let entry = Entry {
-            digest,
-            state: State::Spooled,
-            number: self.next_number,
-        };
-        self.order.push_back((now, key, entry.number));
-        self.entries.insert(key, entry);
+        self.insert(key, digest, State::Spooled);
+        self.order.push_back((now, key, self.next_number));
         self.forget(now, || true)
     }
 

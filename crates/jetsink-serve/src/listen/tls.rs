@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,7 +34,6 @@ pub struct TlsSettings {
 }
 
 /// The files as they were read last.
-#[derive(Clone)]
 struct Loaded {
     config: Arc<ServerConfig>,
     /// Taken before that read.
@@ -81,16 +80,15 @@ impl TlsSettings {
 
     /// The states of the files before they were last read.
     pub(crate) fn loaded(&self) -> Vec<Option<FileState>> {
-        self.read().states
+        self.read().states.clone()
     }
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        self.read().config
+        Arc::clone(&self.read().config)
     }
 
-    fn read(&self) -> Loaded {
-        let loaded = self.loaded.read();
-        loaded.unwrap_or_else(PoisonError::into_inner).clone()
+    fn read(&self) -> RwLockReadGuard<'_, Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

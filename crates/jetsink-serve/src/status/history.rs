@@ -179,13 +179,13 @@ impl History {
 
     fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let mut counts = Counts::ZERO;
-        counts.accepted = read(&self.accepted);
-        counts.events = read(&self.events);
-        counts.abandoned = read(&self.abandoned);
-        counts.problems = std::array::from_fn(|index| read(&self.problems[index]));
-        counts.times = std::array::from_fn(|index| read(&self.times[index]));
-        counts
+        Counts {
+            accepted: read(&self.accepted),
+            events: read(&self.events),
+            abandoned: read(&self.abandoned),
+            problems: std::array::from_fn(|index| read(&self.problems[index])),
+            times: std::array::from_fn(|index| read(&self.times[index])),
+        }
     }
 }
 

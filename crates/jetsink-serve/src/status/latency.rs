@@ -12,11 +12,7 @@ pub(crate) type Times = [u64; BUCKETS];
 
 pub(crate) fn bucket(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    bucket_of(if micros > MAX_MICROS {
-        MAX_MICROS
-    } else {
-        micros
-    })
+    bucket_of(micros.min(MAX_MICROS))
 }
 
 const fn bucket_of(micros: u64) -> usize {

@@ -131,9 +131,14 @@ fn broker_level(broker: &BrokerStatus, has_spool: bool) -> Level {
     }
 }
 
+/// The used part of the limit, from 0 to 1.
+fn usage(spool: &Spool) -> f64 {
+    spool.used_bytes as f64 / spool.limit_bytes.max(1) as f64
+}
+
 /// As the alerts of `deploy/prometheus`.
 fn spool_level(spool: &Spool) -> Level {
-    let usage = spool.used_bytes as f64 / spool.limit_bytes.max(1) as f64;
+    let usage = usage(spool);
     match spool {
         _ if usage > 0.95 || spool.damaged > 0 => Level::Bad,
         _ if usage > 0.7 || spool.dead_letters > 0 || spool.held_subjects > 0 => Level::Warn,
@@ -205,7 +210,7 @@ fn spool(spool: Option<&Spool>) -> Markup {
         0 => "Empty".to_owned(),
         events => counted(events, "pending event"),
     };
-    let usage = spool.used_bytes as f64 / spool.limit_bytes.max(1) as f64;
+    let usage = usage(spool);
     html! {
         div class={ "card " (level.class()) } id="spool" {
             h2 { "Spool" }
