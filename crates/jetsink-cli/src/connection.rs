@@ -1,14 +1,11 @@
 //! The connection's flags, and the environment and contexts of the `nats` command behind them.
 
 use std::io::IsTerminal as _;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jetsink::environment::selected_context;
-use jetsink::{
-    ConnectError, ConnectSettings, NatsPublisher, Publisher as _, StreamName, StreamNameError,
-};
+use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _, StreamName};
 
 /// How long a start waits for the first connection.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
@@ -105,20 +102,9 @@ pub(crate) struct Connection {
     pub(crate) inbox_prefix: Option<String>,
 
     /// JetStream domain
+    // The server has one rule for it and for the name of a stream.
     #[arg(long, value_name = "DOMAIN")]
-    pub(crate) js_domain: Option<JetStreamDomain>,
-}
-
-/// A JetStream domain: the server has one rule for it and for the name of a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct JetStreamDomain(StreamName);
-
-impl FromStr for JetStreamDomain {
-    type Err = StreamNameError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
+    pub(crate) js_domain: Option<StreamName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -193,7 +179,7 @@ pub(crate) fn resolve_connection(
         connect = connect.inbox_prefix(prefix)?;
     }
     if let Some(domain) = &connection.js_domain {
-        connect = connect.jetstream_domain(domain.0.as_str())?;
+        connect = connect.jetstream_domain(domain.as_str())?;
     }
     Ok(connect)
 }

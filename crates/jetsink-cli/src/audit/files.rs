@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::progress::Progress;
 use crate::failure::Failure;
 use crate::lines::{LineContent, Lines, content};
-use crate::system::stdin_is_fifo;
 
 /// The identity of an event.
 #[derive(Deserialize)]
@@ -116,11 +115,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-/// Whether standard input is a pipe, which the user may have meant as a file.
-pub(super) fn is_piped_in() -> bool {
-    stdin_is_fifo()
 }
 
 /// Copies to an unnamed temporary file.

@@ -19,8 +19,9 @@ use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
 use crate::output;
 use crate::runtime::runtime;
+use crate::system::stdin_is_fifo;
 use arguments::Audit;
-use files::{Identity, is_piped_in};
+use files::Identity;
 use findings::{Findings, Message, StreamExtent};
 use gaps_report::print_gaps;
 use keys::{hash, identity};
@@ -35,7 +36,8 @@ pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
     // Before connecting: a line that is not an event is reported at once.
     let files = Files::open(arguments)?;
     let audit = files.audit(arguments)?;
-    if arguments.files.is_empty() && is_piped_in() {
+    // A pipe, which the user may have meant as a file.
+    if arguments.files.is_empty() && stdin_is_fifo() {
         output::note("standard input is a pipe and is not read; give - as a file to read it");
     }
     let clean = runtime()?.block_on(async {
