@@ -192,6 +192,8 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
 
     /// Decides about subjects whose look-up is incomplete; returns those that have to wait.
     fn decide(&self, gaps: Vec<Gap>, candidates: &mut Candidates) -> HashSet<Subject> {
+        let holds = |subject: &Subject, _: &mut u64| self.spool.holds(subject);
+        lock(&self.state).counted.retain(holds);
         let mut waits = HashSet::new();
         for Gap { subjects, reason } in gaps {
             if reason == GapReason::Unfinished {
@@ -250,9 +252,10 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         candidates: &Candidates,
         waits: &mut HashSet<Subject>,
     ) {
+        if subjects.is_empty() {
+            return; // otherwise each silent subject would cost a look at all candidates
+        }
         let in_doubt = candidates.in_doubt(&subjects.iter().collect());
-        let holds = |subject: &Subject, _: &mut u64| self.spool.holds(subject);
-        lock(&self.state).counted.retain(holds);
         for (subject, indexes) in in_doubt {
             let cause = Cause(reason);
             match self.choice {
