@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, StatusCode};
+use async_nats::{HeaderMap, Message, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -42,15 +42,7 @@ pub(crate) async fn ask_in<T: DeserializeOwned>(
         Error { error: ApiError },
         Good(T),
     }
-    let subject = shared.api_subject_in(domain, question)?;
-    let deadline = Instant::now() + ANSWER_TIME;
-    let details = details.to_string().into();
-    let answer = shared
-        .request(session, subject.into(), HeaderMap::new(), details, deadline)
-        .await?;
-    if answer.status == Some(StatusCode::NO_RESPONDERS) {
-        return Err(PublishError::JetStreamUnavailable);
-    }
+    let answer = request_in(shared, session, domain, question, details).await?;
     match serde_json::from_slice(&answer.payload) {
         Ok(Answer::Good(good)) => {
             shared.api_answered();
@@ -63,6 +55,26 @@ pub(crate) async fn ask_in<T: DeserializeOwned>(
             known: Known::NotSent,
         }),
     }
+}
+
+/// Sends a request to the JetStream API of a domain, or of the configured one.
+pub(crate) async fn request_in(
+    shared: &Shared,
+    session: &Session,
+    domain: Option<&str>,
+    question: Question<'_>,
+    details: &Value,
+) -> Result<Message, PublishError> {
+    let subject = shared.api_subject_in(domain, question)?;
+    let deadline = Instant::now() + ANSWER_TIME;
+    let details = details.to_string().into();
+    let answer = shared
+        .request(session, subject.into(), HeaderMap::new(), details, deadline)
+        .await?;
+    if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(PublishError::JetStreamUnavailable);
+    }
+    Ok(answer)
 }
 
 /// Returns the names of the streams that capture any of `subjects`; `*` and `>` are allowed.

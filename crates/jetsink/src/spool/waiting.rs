@@ -32,31 +32,13 @@ impl Spool {
 
     /// Waits until the spool has no pending event of `subject`, at most until `deadline`.
     pub(crate) async fn drained(&self, subject: &Subject, deadline: Instant) -> bool {
-        let empty = async {
-            loop {
-                let mut drained = std::pin::pin!(self.usage.drained.notified());
-                drained.as_mut().enable();
-                if !self.holds(subject) {
-                    return;
-                }
-                drained.await;
-            }
-        };
+        let empty = self.when_drained(|| (!self.holds(subject)).then_some(()));
         timeout_at(deadline, empty).await.is_ok()
     }
 
     /// Waits until the spool is empty, at most until `deadline`.
     pub(crate) async fn emptied(&self, deadline: Instant) {
-        let empty = async {
-            loop {
-                let mut drained = std::pin::pin!(self.usage.drained.notified());
-                drained.as_mut().enable();
-                if self.usage.is_empty() {
-                    return;
-                }
-                drained.await;
-            }
-        };
+        let empty = self.when_drained(|| self.is_empty().then_some(()));
         let _ = timeout_at(deadline, empty).await;
     }
 
@@ -65,16 +47,28 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Closed`] or [`SpoolError::Failed`] if it does not end.
     pub(crate) async fn scanned(&self) -> Result<(), SpoolError> {
-        loop {
-            let mut counted = std::pin::pin!(self.usage.drained.notified());
-            counted.as_mut().enable();
+        let check = || {
             if self.usage.is_complete() {
-                return Ok(());
+                Some(Ok(()))
+            } else if self.usage.has_failed() || self.is_closed.load(Ordering::Relaxed) {
+                Some(Err(self.ended()))
+            } else {
+                None
             }
-            if self.usage.has_failed() || self.is_closed.load(Ordering::Relaxed) {
-                return Err(self.ended());
+        };
+        self.when_drained(check).await
+    }
+
+    /// Waits until `check` has a result. It is called again when a subject has drained, and when the scan or the spool
+    /// ends.
+    async fn when_drained<T>(&self, check: impl Fn() -> Option<T>) -> T {
+        loop {
+            let mut drained = std::pin::pin!(self.usage.drained.notified());
+            drained.as_mut().enable();
+            if let Some(result) = check() {
+                return result;
             }
-            counted.await;
+            drained.await;
         }
     }
 

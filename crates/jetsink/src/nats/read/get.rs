@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::nats::api::{ANSWER_TIME, ask_in, cant_read};
+use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, request_in};
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -191,23 +191,11 @@ impl Place<'_> {
     }
 
     async fn direct_get(self, details: &Value) -> Result<Option<Got>, PublishError> {
-        let subject = self
-            .shared
-            .api_subject_in(self.domain, Question::DirectGet(self.stream))?;
-        let deadline = Instant::now() + ANSWER_TIME;
-        let details = details.to_string().into();
-        let answer = self.shared.request(
-            self.session,
-            subject.into(),
-            HeaderMap::new(),
-            details,
-            deadline,
-        );
-        let answer = answer.await?;
+        let question = Question::DirectGet(self.stream);
+        let answer = request_in(self.shared, self.session, self.domain, question, details).await?;
         match answer.status {
             None => direct_message(answer).map(Some),
             Some(StatusCode::NOT_FOUND) => Ok(None),
-            Some(StatusCode::NO_RESPONDERS) => Err(PublishError::JetStreamUnavailable),
             Some(status) => Err(cant_read(&format!("a direct get is refused: {status}"))),
         }
     }

@@ -258,13 +258,13 @@ impl<'a> Groups<'a> {
                     .push(Gap::new(vec![event.subject().clone()], reason)),
             }
         }
-        let late = unnamed.map(|unnamed| unnamed.event).collect();
-        self.gaps.extend(unfinished(late));
+        self.gaps
+            .extend(unfinished(unnamed.map(|unnamed| unnamed.event)));
         if absent.is_empty() {
             return Ok(());
         }
         let is_any_missing = self.is_any_missing(shared, session, after).await?;
-        self.judge_absent(absent, is_any_missing);
+        self.judge_absent(&absent, is_any_missing);
         Ok(())
     }
 
@@ -296,14 +296,14 @@ impl<'a> Groups<'a> {
     }
 
     /// Decides about subjects that no stream receives at the moment.
-    fn judge_absent(&mut self, absent: Vec<Unnamed<'_>>, is_any_missing: bool) {
-        let (doubtful, _) = absent
-            .into_iter()
-            .partition::<Vec<_>, _>(|unnamed| is_any_missing || unnamed.is_silent);
-        if !doubtful.is_empty() {
+    fn judge_absent(&mut self, absent: &[Unnamed<'_>], is_any_missing: bool) {
+        let doubtful = absent
+            .iter()
+            .filter(|unnamed| is_any_missing || unnamed.is_silent);
+        let subjects = subjects(doubtful.map(|unnamed| unnamed.event));
+        if !subjects.is_empty() {
             let reason = GapReason::Unanswered(PublishError::NoStream);
-            self.gaps
-                .push(Gap::new(subjects(doubtful.iter().map(|u| u.event)), reason));
+            self.gaps.push(Gap::new(subjects, reason));
         }
     }
 }
@@ -312,7 +312,8 @@ fn subjects<'a>(events: impl Iterator<Item = &'a Envelope>) -> Vec<Subject> {
     events.map(|event| event.subject().clone()).collect()
 }
 
-fn unfinished(events: Vec<&Envelope>) -> Option<Gap> {
+/// The gap of events that are left for a later look-up.
+pub(super) fn unfinished<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<Gap> {
     let subjects = subjects(events.into_iter());
     (!subjects.is_empty()).then(|| Gap::new(subjects, GapReason::Unfinished))
 }

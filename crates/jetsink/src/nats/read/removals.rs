@@ -12,7 +12,7 @@ const MAX_COUNTED: usize = 65_536;
 /// Tracks the messages of a look-up: all messages above a baseline, or those of certain subjects.
 pub(super) struct Removals<'a> {
     /// The subjects in question.
-    subjects: &'a HashSet<Subject>,
+    pub(super) subjects: &'a HashSet<Subject>,
     /// The number of messages per subject that the stream keeps.
     kept: Option<u64>,
     /// Whether messages are stored under other subjects than those in question.

@@ -16,7 +16,7 @@ use super::concerns_all;
 use super::config::StreamConfig;
 use super::consumer::{IDLE_AT_THE_END, Next, create, next};
 use super::get::{Getter, Place};
-use super::grouping::{Groups, StreamRef, by_stream};
+use super::grouping::{Groups, StreamRef, by_stream, unfinished};
 use super::last_sequence::stream_tail;
 use super::message_info::MessageInfo;
 use super::removals::Removals;
@@ -117,8 +117,7 @@ pub(crate) async fn stored_ids(
         gaps.extend(read);
     }
     for at in unread {
-        let subjects = groups[at].1.iter().map(|event| event.subject().clone());
-        gaps.push(Gap::new(subjects.collect(), GapReason::Unfinished));
+        gaps.extend(unfinished(groups[at].1.iter().copied()));
     }
     Ok(if gaps.is_empty() {
         StoredIds::Visited
@@ -167,7 +166,6 @@ impl Reading<'_> {
             let mut removals = new_removals(!is_filtered);
             let mut see = See {
                 removals: &mut removals,
-                subjects: self.subjects,
                 moves: &moves,
                 visit,
             };
@@ -187,7 +185,6 @@ impl Reading<'_> {
                 let mut removals = new_removals(true);
                 let mut see = See {
                     removals: &mut removals,
-                    subjects: self.subjects,
                     moves: &moves,
                     visit,
                 };
@@ -326,7 +323,6 @@ impl Reading<'_> {
 /// Passes messages on.
 struct See<'a, 'b> {
     removals: &'a mut Removals<'b>,
-    subjects: &'a HashSet<Subject>,
     moves: &'a Moves,
     visit: &'a mut Visit<'a>,
 }
@@ -341,7 +337,7 @@ impl See<'_, '_> {
     ) {
         self.removals.seen(subject, sequence);
         if let Some(id) = message_id(headers) {
-            let stored = StoredId::new(self.subjects, subject, id).with_moves(self.moves);
+            let stored = StoredId::new(self.removals.subjects, subject, id).with_moves(self.moves);
             (self.visit)(stored.with_payload_bytes(payload_bytes));
         }
     }

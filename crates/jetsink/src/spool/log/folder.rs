@@ -43,7 +43,7 @@ impl Folder {
             warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
-        let lock = private(true)
+        let lock = private()
             .create(true)
             .truncate(false)
             .open(path.join(LOCK))
@@ -81,9 +81,9 @@ impl Folder {
     }
 }
 
-fn private(write: bool) -> OpenOptions {
+fn private() -> OpenOptions {
     let mut options = File::options();
-    options.read(true).write(write).mode(0o600);
+    options.read(true).write(true).mode(0o600);
     // A link would lead to a file of another owner or folder.
     options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options
@@ -117,14 +117,14 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = private(true).create_new(true).open(self.path.join(name))?;
+        let file = private().create_new(true).open(self.path.join(name))?;
         // The umask may have taken away even the owner's rights.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(private(true).open(self.path.join(name))?))
+        Ok(Arc::new(private().open(self.path.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
