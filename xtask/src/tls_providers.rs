@@ -61,20 +61,17 @@ pub(crate) fn run(build_fips: bool) -> Result<()> {
 
 /// Checks that a provider is no normal dependency.
 fn excludes(package: &[&str], features: &str, others: &[&str]) -> Result<()> {
+    let mut tree = cargo(&["tree", "--quiet", "--locked", "--edges", "normal"]);
+    tree.args(package)
+        .args(["--no-default-features", "--features", features])
+        .args(["--prefix", "none", "--format", "{p}"]);
+    let tree = output(&mut tree)?;
     for other in others {
-        let mut tree = cargo(&["tree", "--quiet", "--locked", "--edges", "normal"]);
-        tree.args(package)
-            .args(["--no-default-features", "--features", features])
-            .args(["--prefix", "none", "--format", "{p}"]);
-        let tree = output(&mut tree)?;
-        let found = tree
+        let is_found = tree
             .lines()
-            .find(|line| line.split(' ').next() == Some(*other));
+            .any(|line| line.split(' ').next() == Some(*other));
         let shown = package.join(" ");
-        ensure!(
-            found.is_none(),
-            "{shown} --features {features} contains {other}"
-        );
+        ensure!(!is_found, "{shown} --features {features} contains {other}");
     }
     println!(
         "{} --features {features}: no {}",

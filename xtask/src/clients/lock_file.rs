@@ -42,7 +42,7 @@ pub(super) fn compare(before: &str, after: &str) -> Result<Changes> {
 }
 
 /// Checks that nothing but `replaced` has left the lock file, and that a path has its place. Packages that the
-/// replacement brings are added; a locked version stays what it was.
+/// replacement brings are added; a locked version does not change.
 ///
 /// # Errors
 /// The packages that have left.

@@ -4,7 +4,7 @@
 mod excuses;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,7 +13,7 @@ use fs_err as fs;
 use toml::Table;
 
 use crate::page::Tree;
-use crate::process::{cargo_tool, output, root, target};
+use crate::process::{cargo_tool, output, path_with, root, target};
 use crate::tools;
 use excuses::Excuse;
 use report::Outcomes;
@@ -145,6 +145,7 @@ impl Mutants {
             // The copies are built several hundred times, and nobody reads a backtrace.
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             .env("NATS_SERVER_BIN", nats_local::nats_server_binary()?)
+            // cargo-mutants calls `cargo nextest`.
             .env("PATH", path_with(&tools::nextest()?)?)
             .args(["--jobs", "2", "--no-shuffle"]);
         if arguments.iterate {
@@ -165,12 +166,4 @@ impl Mutants {
         command.arg(file).arg("--output").arg(&self.folder);
         Ok(command)
     }
-}
-
-/// `PATH` with the folder of a program first: cargo-mutants calls `cargo nextest`.
-fn path_with(program: &Path) -> Result<std::ffi::OsString> {
-    let folder = program.parent().map(Path::to_owned);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = folder.into_iter().chain(std::env::split_paths(&path));
-    Ok(std::env::join_paths(folders)?)
 }

@@ -9,7 +9,7 @@ use fs_err as fs;
 use super::folder;
 use crate::checks::PRE;
 use crate::lowest_versions::LIBRARIES;
-use crate::process::{cargo, root, succeed, target};
+use crate::process::{cargo, empty, root, succeed, target};
 
 const COMMAND: &str = "jetsink-cli";
 
@@ -36,10 +36,7 @@ fn pack_pre() -> Result<()> {
     let original = original.parent().context("a manifest has a folder")?;
     let above = original.parent().context("pre is in the sink's folder")?;
     let copy = folder().join("pre");
-    if copy.is_dir() {
-        fs::remove_dir_all(&copy)?;
-    }
-    fs::create_dir_all(&copy)?;
+    empty(&copy)?;
     for part in [
         "src",
         "examples",

@@ -10,7 +10,7 @@ use nats_local::{NatsServer, stored};
 use serde_json::{Value, json};
 
 use super::folder;
-use crate::process::{output, succeed};
+use crate::process::{empty, output, succeed};
 
 /// The user of the image, as in deploy/kubernetes.
 const USER: &str = "65532";
@@ -153,13 +153,6 @@ impl Blob {
     fn descriptor(&self, media_type: &str) -> Value {
         json!({"mediaType": media_type, "digest": self.digest, "size": self.size})
     }
-}
-
-fn empty(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        fs::remove_dir_all(folder)?;
-    }
-    Ok(fs::create_dir_all(folder)?)
 }
 
 /// Packs a folder's content, so that the same content is the same archive.

@@ -16,17 +16,16 @@ const VALIDATOR: &str = "kubernetes-validate==1.37.0";
 pub(super) fn check() -> Result<()> {
     let modules = tools::from_pypi(VALIDATOR, true)?;
     let folder = root().join("deploy/kubernetes");
-    let files: Result<Vec<_>, _> = fs::read_dir(&folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect();
-    let files: Vec<_> = files
-        .map_err(|error: std::io::Error| error)?
-        .into_iter()
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            files.push(path);
+        }
+    }
     ensure!(!files.is_empty(), "no manifest in {}", folder.display());
     let mut validate = Command::new("python3");
     validate

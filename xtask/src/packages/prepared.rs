@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde_json::Value;
 
 use super::folder;
-use crate::process::{cargo_tool, git, output, root, succeed};
+use crate::process::{cargo_tool, empty, git, output, root, succeed};
 use crate::tools;
 
 const CYCLONEDX: (&str, &str) = ("cargo-cyclonedx", "0.5.9");
@@ -20,11 +20,7 @@ const CYCLONEDX: (&str, &str) = ("cargo-cyclonedx", "0.5.9");
 pub(super) fn prepare(program: &Path) -> Result<()> {
     let folder = folder();
     for part in ["bin", "man", "completions"] {
-        let part = folder.join(part);
-        if part.is_dir() {
-            fs::remove_dir_all(&part)?;
-        }
-        fs::create_dir_all(&part)?;
+        empty(&folder.join(part))?;
     }
     fs::copy(program, folder.join("bin/jetsink"))?;
     let man = folder.join("man");
