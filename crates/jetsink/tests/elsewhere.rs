@@ -166,7 +166,7 @@ async fn user_or_account_that_may_only_get_messages_directly_looks_events_up() {
     }
 }
 
-/// A direct get can't tell a removed last message from one that a replica lacks for now.
+/// A direct get can't distinguish a removed last message from one that a replica has not received.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_last_message_makes_a_possible_duplicate_for_a_user_of_direct_gets() {
     let server = NatsServer::builder().config(MAY_GET_DIRECTLY);

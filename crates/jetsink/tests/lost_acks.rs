@@ -295,7 +295,7 @@ const MAY_NOT_ASK_FOR_NAMES: &str = r#"authorization { users = [
         publish: ["events.>", "$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.CREATE.>", "$JS.FC.>"],
         subscribe: ["_INBOX.>"] } } ] }"#;
 
-/// A refused event stands for its subject when the subject's stream is found.
+/// The look-up asks for the subject's stream with an event that the stream refuses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_behind_one_that_is_too_large_are_stored_once_if_the_stream_must_be_probed() {
     let server = NatsServer::builder().config(MAY_NOT_ASK_FOR_NAMES);

@@ -94,7 +94,7 @@ impl<'a> SubjectQueues<'a> {
                 continue;
             };
             queue.has_more = true;
-            // It may have been reconciled because nothing of it was left, and be unreconciled again.
+            // It may have been reconciled when its last event left, and be unreconciled again.
             if !is_delayed(&subject) {
                 self.resume(&subject);
             }

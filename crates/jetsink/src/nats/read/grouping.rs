@@ -86,7 +86,7 @@ enum Names {
     /// The API answers no such request of this user: an account without JetStream may import the subject from
     /// another one, and a user without this permission may publish.
     Denied,
-    /// The API is absent: for now, or an import of it lacks this request.
+    /// The API is absent: during an outage, or an import of it lacks this request.
     Silent,
     Failed(PublishError),
 }
