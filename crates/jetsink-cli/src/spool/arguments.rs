@@ -30,7 +30,7 @@ pub(crate) enum Spool {
 
 const EXPORT_NOTES: &str = "\
 Lines are written subject by subject, each in its order. The events stay in the
-spool: after publishing the lines elsewhere, empty the spool by discard, or each
+spool: after publishing the lines elsewhere, discard them (`--all`), or each
 event is stored twice, under another message id.
 
 `jetsink publish` takes every line. Events that were accepted by its --lenient,
@@ -52,7 +52,7 @@ pub(crate) struct Export {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = true, args = ["subject", "index"])]
+#[group(id = "what", required = true, multiple = true, args = ["subject", "index", "all"])]
 pub(crate) struct Discard {
     #[command(flatten)]
     pub(crate) spool: InSpool,
@@ -64,6 +64,10 @@ pub(crate) struct Discard {
     /// Event with this index, as `list` shows it; repeat for several
     #[arg(long, value_name = "N")]
     pub(crate) index: Vec<u64>,
+
+    /// All pending events
+    #[arg(long, conflicts_with_all = ["subject", "index"])]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

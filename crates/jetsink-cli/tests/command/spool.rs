@@ -377,6 +377,12 @@ async fn what_nobody_takes_is_told_with_its_reason_and_can_be_discarded() {
         0,
     );
     assert_code(&publish("events.b"), 0);
+
+    assert_code(&publish("evnets.typo"), 4);
+    assert_code(&spool(&["discard", directory, "--all", "--index", "0"]), 2);
+    let all = spool(&["discard", directory, "--all", "--json"]);
+    assert_code(&all, 0);
+    assert_eq!(json(&all)["discarded"], 102);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
