@@ -136,6 +136,12 @@ pub(crate) struct Publish {
     #[arg(long)]
     pub(crate) lenient: bool,
 
+    /// Handling of a broken chain, with --format cellos-audit-trail
+    ///
+    /// A row that was altered is never published.
+    #[arg(long, value_enum, default_value_t = OnBrokenChain::Stop, value_name = "CHOICE")]
+    pub(crate) on_broken_chain: OnBrokenChain,
+
     /// Append lines that were not stored because of their content or subject to this file, unchanged
     #[arg(long, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
@@ -240,6 +246,17 @@ pub(crate) enum Format {
     Lines,
     /// JSON values one after another: pretty-printed or concatenated events, arrays of events
     Json,
+    /// the file audit-trail.jsonl of CellOS' cellos-sink-spool: its chain of hashes is verified, the hash of a row
+    /// is the message id of its event
+    CellosAuditTrail,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBrokenChain {
+    /// report it and publish nothing behind it
+    Stop,
+    /// report it and publish the rows behind it
+    Continue,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

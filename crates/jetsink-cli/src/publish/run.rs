@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
 use tokio::time::MissedTickBehavior;
 
-use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Positions};
+use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Positions, Stops};
 use super::rejected::RejectedLines;
 use super::report::Report;
 use super::settings::Settings;
@@ -302,13 +302,13 @@ impl<'a> Run<'a> {
             Some(last) => last.pass(line.checkpoint),
             None => self.advance(line.checkpoint),
         }
-        if self.settings.stop_at_bad_line {
+        let stops = line.event.map_or_else(|bad| bad.stops, |_| Stops::Nothing);
+        if self.settings.stop_at_bad_line || stops == Stops::Command {
             self.ending = Ending::Failed;
-            let ends_input = line.event.as_ref().is_err_and(|bad| bad.ends_input);
             // The line would be bad again: resume behind it, unless nothing behind it can be read before it is corrected.
-            self.resume = Some(match ends_input {
-                true => line.location,
-                false => line.location.next(),
+            self.resume = Some(match stops {
+                Stops::Nothing => line.location.next(),
+                Stops::File | Stops::Command => line.location,
             });
         }
         Ok(())

@@ -10,7 +10,9 @@ use jetsink::{
     SubjectTemplate, TenantPolicy, Validation,
 };
 
-use super::arguments::{Format, IdRule, Mode, OnBadLine, Policy, Publish, StartAt, TtlFrom};
+use super::arguments::{
+    Format, IdRule, Mode, OnBadLine, OnBrokenChain, Policy, Publish, StartAt, TtlFrom,
+};
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
 
@@ -28,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) stop_at_bad_line: bool,
     pub(crate) rejected: Option<PathBuf>,
     pub(crate) format: Format,
+    pub(crate) on_broken_chain: OnBrokenChain,
     pub(crate) from_line: u64,
     pub(crate) follow: bool,
     pub(crate) rotate_wait: Duration,
@@ -49,6 +52,16 @@ impl Settings {
         if arguments.follow && arguments.format == Format::Json {
             let reason =
                 "--format json reads its input to the end; --follow takes one event per line";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        let is_trail = arguments.format == Format::CellosAuditTrail;
+        if is_trail && arguments.id != IdRule::Emit {
+            let reason = "--format cellos-audit-trail takes the hash of each row as message id; leave --id out";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        if !is_trail && arguments.on_broken_chain != OnBrokenChain::Stop {
+            let reason =
+                "--on-broken-chain is for --format cellos-audit-trail; other files have no chain";
             return Err(Failure::Usage(reason.to_owned()));
         }
         let mut connect =
@@ -112,6 +125,7 @@ impl Settings {
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
             rejected: arguments.rejected,
             format: arguments.format,
+            on_broken_chain: arguments.on_broken_chain,
             from_line: arguments.from_line,
             follow: arguments.follow,
             rotate_wait: arguments.rotate_wait,

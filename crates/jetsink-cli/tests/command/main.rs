@@ -24,4 +24,5 @@ mod spool;
 mod stream;
 mod support;
 mod tail;
+mod trail;
 mod ttl;

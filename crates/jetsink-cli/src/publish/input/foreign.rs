@@ -43,8 +43,15 @@ const TEXT: [(&[u8], &str); 7] = [
     ),
 ];
 
+/// Members of a row of a CellOS audit trail. Its other members could be attributes of an event.
+const ROW: [&str; 3] = ["body", "prev_hash", "row_hash"];
+
 /// Members of JSON objects that contain an event, and the command that takes it out.
-const WRAPPED: [(&[&str], &str); 5] = [
+const WRAPPED: [(&[&str], &str); 6] = [
+    (
+        &ROW,
+        "a row of a CellOS audit trail; --format cellos-audit-trail verifies and publishes it",
+    ),
     (
         &["log", "stream"],
         "a log line of Docker; `jq -r .log` takes the event out",
@@ -104,6 +111,12 @@ pub(super) fn hint(line: &[u8], is_first: bool) -> Option<String> {
     event
         .is_ok()
         .then(|| "there is text before an event; `sed 's/^[^{]*//'` removes it".to_owned())
+}
+
+/// Whether the line is a row of an audit trail, which leniency makes no event.
+pub(super) fn is_row(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line)
+        .is_ok_and(|object| ROW.iter().all(|name| object.contains_key(*name)))
 }
 
 /// The hint for a line that begins with an object.

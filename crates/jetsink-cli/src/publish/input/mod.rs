@@ -7,6 +7,7 @@ mod decode;
 mod follow;
 mod foreign;
 mod reader;
+mod trail;
 mod values;
 
 use std::fs::{File, Metadata};
@@ -23,7 +24,7 @@ use crate::failure::Failure;
 use crate::system::{self, is_same_file};
 use decode::{Decoded, Form};
 pub(super) use follow::{Checkpoint, Loss, Notice, Positions};
-use reader::Reader;
+use reader::{LineFormat, Reader};
 
 /// The location of a line in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +68,18 @@ pub(super) struct BadLine {
     /// From 1, in bytes.
     pub(super) column: usize,
     pub(super) message: String,
-    /// Whether nothing behind it can be read.
-    pub(super) ends_input: bool,
+    pub(super) stops: Stops,
+}
+
+/// The input that a bad line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stops {
+    /// None: the next line can be read.
+    Nothing,
+    /// Its file: nothing behind it can be read.
+    File,
+    /// All files, whatever `--on-bad-line` is.
+    Command,
 }
 
 #[derive(Debug)]
@@ -108,7 +119,8 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
         return follow::follow(settings);
     }
     let mut total_bytes = Some(0);
-    let mut sources: Vec<(Arc<Path>, Box<dyn Read + Send>)> = Vec::new();
+    let (reader, batches) = Reader::new(settings);
+    let mut sources: Vec<(Arc<Path>, LineFormat, Box<dyn Read + Send>)> = Vec::new();
     for path in &settings.files {
         let failed = |source| Failure::File {
             path: path.clone(),
@@ -118,6 +130,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
             total_bytes = None;
             sources.push((
                 Path::new("-").into(),
+                reader.line_format(None),
                 Box::new(Decoded::new(std::io::stdin())),
             ));
             continue;
@@ -133,12 +146,12 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
             _ => None,
         };
         let name: Arc<Path> = PathBuf::from(path).into();
-        sources.push((name, Box::new(Decoded::new(file))));
+        let format = reader.line_format(Some((path, &file)));
+        sources.push((name, format, Box::new(Decoded::new(file))));
     }
-    let (reader, batches) = Reader::new(settings);
     let from_line = settings.from_line;
     std::thread::spawn(move || {
-        for (index, (file, source)) in sources.into_iter().enumerate() {
+        for (index, (file, format, source)) in sources.into_iter().enumerate() {
             let first = if index == 0 { from_line } else { 1 };
             let location = LineLocation {
                 file,
@@ -147,7 +160,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
                 event: None,
             };
             // Stopped: the command has ended, or a file can't be read.
-            if reader.read(source, location, first).is_err() {
+            if reader.read(source, format, location, first).is_err() {
                 return;
             }
         }

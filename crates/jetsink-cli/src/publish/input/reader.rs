@@ -1,16 +1,19 @@
 //! Reads one file or pipe to its end and sends its lines in batches.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use bytes::Bytes;
 use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
 
-use super::foreign::hint;
+use super::foreign::{hint, is_row};
+use super::trail::Trail;
 use super::values::{Position, Step, Value, Values};
-use super::{BadLine, Batch, Line, LineLocation};
+use super::{BadLine, Batch, Line, LineLocation, Stops};
 use crate::lines::{LineContent, Lines, MAX_LINE, content};
-use crate::publish::arguments::Format;
+use crate::publish::arguments::{Format, OnBrokenChain};
 use crate::publish::settings::Settings;
 
 /// A batch is sent when it contains this many bytes, or when the next read would block.
@@ -31,6 +34,7 @@ pub(super) struct Stopped;
 pub(super) struct Reader {
     pub(super) binding: Binding,
     format: Format,
+    on_broken_chain: OnBrokenChain,
     pub(super) sender: mpsc::Sender<Batch>,
 }
 
@@ -40,6 +44,7 @@ impl Reader {
         let reader = Self {
             binding: settings.binding.clone(),
             format: settings.format,
+            on_broken_chain: settings.on_broken_chain,
             sender,
         };
         (reader, batches)
@@ -49,16 +54,28 @@ impl Reader {
         self.sender.blocking_send(batch).map_err(|_| Stopped)
     }
 
+    /// The format of a source's lines. A file is named before its first line is read.
+    pub(super) fn line_format(&self, file: Option<(&Path, &File)>) -> LineFormat {
+        match (self.format, file) {
+            (Format::Lines | Format::Json, _) => LineFormat::Events,
+            (Format::CellosAuditTrail, None) => LineFormat::Trail(Trail::new(self.on_broken_chain)),
+            (Format::CellosAuditTrail, Some((path, file))) => {
+                LineFormat::Trail(Trail::of_file(path, file, self.on_broken_chain))
+            }
+        }
+    }
+
     /// Reads to the end. Lines or events before `from_line`, counted from 1, are skipped.
     pub(super) fn read(
         &self,
         source: Box<dyn Read + Send>,
+        format: LineFormat,
         mut location: LineLocation,
         from_line: u64,
     ) -> Result<(), Stopped> {
         let last = match self.format {
-            Format::Lines => {
-                self.read_open_ended(Lines::new(source), location.clone(), from_line)?
+            Format::Lines | Format::CellosAuditTrail => {
+                self.read_open_ended(Lines::new(source), format, location.clone(), from_line)?
             }
             Format::Json => self.read_values(Values::new(source), location.clone(), from_line)?,
         };
@@ -116,6 +133,7 @@ impl Reader {
     pub(super) fn read_open_ended(
         &self,
         mut source: Lines,
+        mut format: LineFormat,
         mut location: LineLocation,
         from_line: u64,
     ) -> Result<u64, Stopped> {
@@ -133,9 +151,9 @@ impl Reader {
                     return Err(Stopped);
                 }
             };
-            if location.line >= from_line
-                && let Some(line) = check(raw, location.clone(), &self.binding)
-            {
+            let wanted = location.line >= from_line;
+            let converted = format.convert(raw, &location, &self.binding, wanted);
+            for line in converted.into_iter().flatten() {
                 bytes += line.raw.len();
                 lines.push(line);
             }
@@ -145,15 +163,58 @@ impl Reader {
                 bytes = 0;
             }
         }
+        location.line -= 1;
+        lines.extend(format.end(&location));
         if !lines.is_empty() {
             self.send(Batch::Lines(lines))?;
         }
-        Ok(location.line - 1)
+        Ok(location.line)
+    }
+}
+
+/// The result of a line: a break of a chain before it, and its event or the reason why it has none.
+pub(super) type Converted = [Option<Line>; 2];
+
+/// The format of a source's lines.
+#[derive(Debug)]
+pub(super) enum LineFormat {
+    /// An event per line.
+    Events,
+    Trail(Trail),
+}
+
+impl LineFormat {
+    /// Converts a line. One that is not `wanted` was published before; it counts in a chain only.
+    pub(super) fn convert(
+        &mut self,
+        raw: Bytes,
+        location: &LineLocation,
+        binding: &Binding,
+        wanted: bool,
+    ) -> Converted {
+        match self {
+            Self::Events if wanted => [None, check(raw, location.clone(), binding)],
+            Self::Events => [None, None],
+            Self::Trail(trail) => trail.next(raw, location, binding, wanted),
+        }
+    }
+
+    /// Checks the end of the source; `location` is its last line.
+    pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
+        match self {
+            Self::Events => None,
+            Self::Trail(trail) => trail.end(location),
+        }
+    }
+
+    /// Whether a line can be converted only behind all others.
+    pub(super) fn is_chained(&self) -> bool {
+        matches!(self, Self::Trail(_))
     }
 }
 
 /// Converts a line; `None` for an empty line.
-pub(super) fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Option<Line> {
+fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Option<Line> {
     let raw = match content(raw, location.line) {
         LineContent::Text(raw) => raw,
         LineContent::Empty => return None,
@@ -164,7 +225,7 @@ pub(super) fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Op
                     line: location.line,
                     column: MAX_LINE + 1,
                     message: format!("the line is longer than {MAX_LINE} bytes"),
-                    ends_input: false,
+                    stops: Stops::Nothing,
                 }),
                 location,
                 checkpoint: None,
@@ -194,7 +255,11 @@ fn check_value(value: Value, location: LineLocation, binding: &Binding) -> Line 
                     line: value.start.line,
                     column: value.start.column,
                     message: with_hint(problem, hint),
-                    ends_input: value.ends_input,
+                    stops: if value.ends_input {
+                        Stops::File
+                    } else {
+                        Stops::Nothing
+                    },
                 }),
                 location,
                 raw: value.raw,
@@ -204,7 +269,7 @@ fn check_value(value: Value, location: LineLocation, binding: &Binding) -> Line 
     }
 }
 
-fn checked(
+pub(super) fn checked(
     raw: Bytes,
     location: LineLocation,
     start: Position,
@@ -236,7 +301,7 @@ fn exportable(envelope: Envelope, raw: &[u8], start: Position) -> Result<Envelop
                  send it in structured mode",
                 line.len()
             ),
-            ends_input: false,
+            stops: Stops::Nothing,
         }),
         _ => Ok(envelope),
     }
@@ -253,11 +318,11 @@ fn bad_line(
             line: start.line,
             column: start.column,
             message: error.to_string(),
-            ends_input: false,
+            stops: Stops::Nothing,
         };
     };
     let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
-    let hint = if may_pass {
+    let hint = if may_pass && !is_row(raw) {
         Some("--lenient accepts it".to_owned())
     } else {
         hint(raw)
@@ -269,7 +334,7 @@ fn bad_line(
             _ => error.column,
         },
         message: with_hint(format!("not a CloudEvent: {}", error.message), hint),
-        ends_input: false,
+        stops: Stops::Nothing,
     }
 }
 

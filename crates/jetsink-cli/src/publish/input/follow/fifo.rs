@@ -40,7 +40,12 @@ fn read(
         // It stays open for the next writer: closing it would lose bytes that are already in it.
         let source = Lines::new(fifo.try_clone()?);
         location.line = reader
-            .read_open_ended(source, location.clone(), from_line)
+            .read_open_ended(
+                source,
+                reader.line_format(None),
+                location.clone(),
+                from_line,
+            )
             .map_err(|Stopped| None)?;
         sleep(POLL);
     }

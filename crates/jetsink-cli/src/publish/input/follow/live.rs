@@ -74,10 +74,12 @@ impl LiveFile {
     }
 
     fn remember(&mut self, bytes: &[u8]) {
-        if self.offset == self.head.len() as u64 {
+        // A file that is read again from its start begins with bytes that are known.
+        let known = (self.head.len() as u64).checked_sub(self.offset);
+        let known = known.and_then(|known| usize::try_from(known).ok());
+        if let Some(new) = known.and_then(|known| bytes.get(known..)) {
             let missing = HEAD.saturating_sub(self.head.len());
-            self.head
-                .extend_from_slice(&bytes[..missing.min(bytes.len())]);
+            self.head.extend_from_slice(&new[..missing.min(new.len())]);
             let shared = self.state.head.lock();
             shared
                 .unwrap_or_else(PoisonError::into_inner)

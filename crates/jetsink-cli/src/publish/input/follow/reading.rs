@@ -11,8 +11,8 @@ use super::generation::{AtEnd, Readable, Reading, Time};
 use super::live::{FixedFile, LiveFile, LiveState};
 use super::track::{Checkpoint, Clock, Track, Tracks, identify};
 use crate::lines::Lines;
-use crate::publish::input::reader::{BATCH_BYTES, Reader, Stopped, check};
-use crate::publish::input::{Batch, Line, LineLocation};
+use crate::publish::input::reader::{BATCH_BYTES, Converted, LineFormat, Reader, Stopped};
+use crate::publish::input::{Batch, Line, LineLocation, Stops};
 
 /// The wait between two looks at files without new lines: after new lines, and after a second without any.
 const POLL: Duration = Duration::from_millis(20);
@@ -25,6 +25,9 @@ struct Current {
     version: u32,
     name: Arc<str>,
     lines: Lines,
+    format: LineFormat,
+    /// The lines before this offset, and their number, were read by an earlier run. A chain is verified from its start.
+    start: (u64, u64),
     location: LineLocation,
     offset: u64,
     state: LiveState,
@@ -82,7 +85,7 @@ impl LogReader {
             {
                 current
             }
-            _ => match Current::open(track, reading) {
+            _ => match Current::open(track, &self.reader, reading) {
                 Ok(current) => current,
                 Err((number, error)) => {
                     track.history().unreadable(number, error.to_string());
@@ -97,11 +100,22 @@ impl LogReader {
 }
 
 impl Current {
-    fn open(track: &Arc<Track>, reading: Reading<Arc<File>>) -> Result<Self, (u64, io::Error)> {
+    fn open(
+        track: &Arc<Track>,
+        reader: &Reader,
+        reading: Reading<Arc<File>>,
+    ) -> Result<Self, (u64, io::Error)> {
         let number = reading.number;
         let failed = |error| (number, error);
         let state = LiveState::default();
-        let offset = reading.offset;
+        let format = reader.line_format(match &reading.source {
+            Readable::File(file, _) => Some((&*reading.path, &**file)),
+            Readable::Fixed(..) => None,
+        });
+        let (offset, line) = match format.is_chained() {
+            true => (0, 0),
+            false => (reading.offset, reading.line),
+        };
         let lines = match reading.source {
             Readable::File(file, head) => {
                 Lines::new(LiveFile::new(file, offset, head, state.clone()).map_err(failed)?)
@@ -121,10 +135,12 @@ impl Current {
             version: reading.version,
             name: reading.name,
             lines,
+            format,
+            start: (reading.offset, reading.line),
             location: LineLocation {
                 file: reading.path,
                 index: track.index,
-                line: reading.line,
+                line,
                 event: None,
             },
             offset,
@@ -143,7 +159,7 @@ impl Current {
             match self.lines.next_whole() {
                 Ok(Some((raw, length))) => {
                     bytes += raw.len();
-                    batch.extend(self.line(track, reader, raw, length));
+                    batch.extend(self.line(track, reader, raw, length).into_iter().flatten());
                 }
                 Ok(None) => {
                     at_end = true;
@@ -157,9 +173,10 @@ impl Current {
             }
         }
         if at_end && !self.state.is_truncated() {
+            batch.extend(self.format.end(&self.location));
             let verdict = track.history().at_end(self.number, now);
             if verdict != AtEnd::Wait {
-                batch.extend(self.rest(track, reader, verdict));
+                batch.extend(self.rest(track, reader, verdict).into_iter().flatten());
                 self.send(track, reader, opening, batch, now)?;
                 track.history().finish(self.number);
                 return Ok(true);
@@ -173,49 +190,65 @@ impl Current {
         Ok(!at_end)
     }
 
-    /// The bytes behind the last line end, if they are a line.
-    fn rest(&mut self, track: &Arc<Track>, reader: &Reader, verdict: AtEnd) -> Option<Line> {
-        let (raw, length) = self.lines.rest()?;
+    /// Converts the bytes behind the last line end, if they are a line.
+    fn rest(&mut self, track: &Arc<Track>, reader: &Reader, verdict: AtEnd) -> Converted {
+        let Some((raw, length)) = self.lines.rest() else {
+            return Converted::default();
+        };
         let (offset, location) = (self.offset, self.location.clone());
-        let line = self.line(track, reader, raw, length)?;
-        if verdict == AtEnd::FinishCopy && line.event.is_err() {
+        let converted = self.line(track, reader, raw, length);
+        if verdict == AtEnd::FinishCopy && converted.iter().flatten().any(|l| l.event.is_err()) {
             // The copy ends within a line.
             (self.offset, self.location) = (offset, location);
-            return None;
+            return Converted::default();
         }
-        Some(line)
+        converted
     }
 
-    /// Converts a line; `None` for one to skip.
     fn line(
         &mut self,
         track: &Arc<Track>,
         reader: &Reader,
         raw: bytes::Bytes,
         length: u64,
-    ) -> Option<Line> {
+    ) -> Converted {
         let began = self.offset;
         self.offset += length;
         self.location.line += 1;
         let is_skipped = self.number == 1 && self.location.line < track.from_line;
-        if is_skipped {
-            return None;
-        }
-        let mut line = check(raw, self.location.clone(), &reader.binding)?;
-        if track.position.is_some() {
-            let name = &self.name;
-            line.event = line.event.map(|event| identify(event, name, began));
-        }
-        line.checkpoint = Some(self.checkpoint(track));
-        Some(line)
+        let wanted = !is_skipped && self.offset > self.start.0;
+        let (location, binding) = (&self.location, &reader.binding);
+        let [broken, line] = self.format.convert(raw, location, binding, wanted);
+        // The position stays before a row until that has a result, and before a break that ends the run.
+        let is_passed = |broken: &Line| {
+            line.is_none() && !matches!(&broken.event, Err(bad) if bad.stops == Stops::Command)
+        };
+        let broken = broken.map(|broken| Line {
+            checkpoint: is_passed(&broken).then(|| self.checkpoint(track)),
+            ..broken
+        });
+        let line = line.map(|mut line| {
+            if track.position.is_some() {
+                let name = &self.name;
+                line.event = line.event.map(|event| identify(event, name, began));
+            }
+            line.checkpoint = Some(self.checkpoint(track));
+            line
+        });
+        [broken, line]
     }
 
+    /// The position behind the lines that were read by this run or an earlier one.
     fn checkpoint(&self, track: &Arc<Track>) -> Checkpoint {
+        let (offset, line) = match self.offset < self.start.0 {
+            true => self.start,
+            false => (self.offset, self.location.line),
+        };
         Checkpoint {
             track: Arc::clone(track),
             number: self.number,
-            offset: self.offset,
-            line: self.location.line,
+            offset,
+            line,
         }
     }
 
@@ -227,7 +260,7 @@ impl Current {
         batch: Vec<Line>,
         now: Time,
     ) -> Result<(), Stopped> {
-        let (offset, line) = (self.offset, self.location.line);
+        let Checkpoint { offset, line, .. } = self.checkpoint(track);
         track
             .history()
             .read(self.number, offset, line, !batch.is_empty());

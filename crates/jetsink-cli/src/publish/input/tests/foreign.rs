@@ -35,6 +35,10 @@ fn each_known_format_is_named_with_a_remedy() {
         (b"{\"log\":\"x\",\"stream\":\"stdout\"}", "`jq -r .log`"),
         (b"{\"sequence\":1,\"event\":{}}", "`jq -c .event`"),
         (
+            b"{\"body\":{},\"prev_hash\":\"0\",\"row_hash\":\"1\"}",
+            "--format cellos-audit-trail",
+        ),
+        (
             format!("2026-11-30T00:00:00Z stdout F {EVENT}").as_bytes(),
             "text before an event",
         ),

@@ -1,0 +1,172 @@
+//! The chain of an audit trail's rows: pure, one row after another.
+//!
+//! A row is one JSON object on a line, without white space. `row_hash` is the BLAKE3 hash of the row's other members, as
+//! compact JSON with the names in order. `prev_hash` is the `row_hash` of the row before it; zeros in the first row.
+//! So every byte of a row is covered by its own hash, and its place by the hash of the next row.
+
+use std::collections::BTreeMap;
+
+use blake3::{Hash, Hasher};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::lines::MAX_LINE;
+
+/// The only known format of rows.
+const SCHEMA: &str = "axiom.audit.v1";
+
+/// The `prev_hash` of the first row.
+const START: Hash = Hash::from_bytes([0; 32]);
+
+/// A row whose own hash is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    /// A slice of the row.
+    pub(super) event: Bytes,
+    /// The offset of the event in the row, in bytes.
+    pub(super) at: usize,
+    pub(super) hash: Hash,
+}
+
+/// The reason why the chain does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("this is no row of a CellOS audit trail: {0}")]
+    NoRow(&'static str),
+    #[error("a row is longer than {MAX_LINE} bytes")]
+    TooLong,
+    #[error(
+        "the row was altered: its content has the hash {expected}, and its row_hash is {found}"
+    )]
+    Altered { expected: Hash, found: Hash },
+    #[error(
+        "rows before this one were removed, added or moved: its prev_hash is {found}, expected is {expected}"
+    )]
+    Moved { expected: Hash, found: Hash },
+    #[error(
+        "rows were removed from the end: the .head file has {expected}, which is the hash of no row; the last row has {found}"
+    )]
+    Short { expected: Hash, found: Hash },
+}
+
+/// The state behind the rows that were read.
+#[derive(Debug)]
+pub(super) struct Chain {
+    last: Hash,
+    /// A hash that a row must have.
+    awaited: Option<Hash>,
+}
+
+impl Chain {
+    /// Starts before the first row. `head` is the hash that CellOS saved for the last row, read before the first row is.
+    pub(super) fn new(head: Option<Hash>) -> Self {
+        Self {
+            last: START,
+            awaited: head.filter(|head| *head != START),
+        }
+    }
+
+    /// Checks the next row. A row behind a gap is returned together with the break.
+    pub(super) fn next(&mut self, line: &Bytes) -> (Option<Row>, Option<Broken>) {
+        let members = match Members::read(line) {
+            Ok(members) => members,
+            Err(broken) => return (None, Some(broken)),
+        };
+        let (found, previous) = (members.row_hash, members.prev_hash);
+        if self.awaited == Some(found) {
+            self.awaited = None;
+        }
+        let expected = std::mem::replace(&mut self.last, found);
+        if members.hash != found {
+            let expected = members.hash;
+            return (None, Some(Broken::Altered { expected, found }));
+        }
+        let row = Row {
+            event: line.slice_ref(members.body),
+            at: members.body.as_ptr() as usize - line.as_ptr() as usize,
+            hash: found,
+        };
+        let found = previous;
+        let moved = (expected != found).then_some(Broken::Moved { expected, found });
+        (Some(row), moved)
+    }
+
+    /// Checks that the last row is not missing. Call it at the end of the rows.
+    pub(super) fn end(&mut self) -> Option<Broken> {
+        let expected = self.awaited.take()?;
+        let found = self.last;
+        Some(Broken::Short { expected, found })
+    }
+}
+
+/// The members of a row that matter here.
+struct Members<'a> {
+    body: &'a [u8],
+    prev_hash: Hash,
+    row_hash: Hash,
+    /// The hash of the row's content.
+    hash: Hash,
+}
+
+impl<'a> Members<'a> {
+    fn read(line: &'a [u8]) -> Result<Self, Broken> {
+        let mut members: BTreeMap<&str, &RawValue> =
+            serde_json::from_slice(line).map_err(|_| Broken::NoRow("it is no JSON object"))?;
+        let schema = members.get("schema").map(|schema| schema.get());
+        if schema.and_then(|schema| schema.strip_prefix('"')?.strip_suffix('"')) != Some(SCHEMA) {
+            return Err(Broken::NoRow("its schema is not axiom.audit.v1"));
+        }
+        let row_hash = members.remove("row_hash").and_then(parse_hash);
+        let prev_hash = members.get("prev_hash").copied().and_then(parse_hash);
+        let (Some(row_hash), Some(prev_hash)) = (row_hash, prev_hash) else {
+            return Err(Broken::NoRow(
+                "row_hash and prev_hash are not both 64 hexadecimal digits",
+            ));
+        };
+        let Some(body) = members
+            .get("body")
+            .filter(|body| body.get().starts_with('{'))
+        else {
+            return Err(Broken::NoRow("it has no event"));
+        };
+        let body = body.get().as_bytes();
+        let mut hasher = Hasher::new();
+        let mut bytes = 0;
+        let mut add = |part: &[u8]| {
+            hasher.update(part);
+            bytes += part.len();
+        };
+        for (index, (name, value)) in members.iter().enumerate() {
+            add(if index == 0 { b"{\"" } else { b",\"" });
+            add(name.as_bytes());
+            add(b"\":");
+            add(value.get().as_bytes());
+        }
+        add(b"}");
+        // The hash covers neither white space nor a second member of one name.
+        if line.len() != bytes + r#","row_hash":"""#.len() + row_hash.to_hex().len() {
+            return Err(Broken::NoRow("CellOS has not written it like this"));
+        }
+        Ok(Self {
+            body,
+            prev_hash,
+            row_hash,
+            hash: hasher.finalize(),
+        })
+    }
+}
+
+/// Reads a hash as CellOS writes it: a string of 64 lower-case digits.
+fn parse_hash(value: &RawValue) -> Option<Hash> {
+    hash_of(value.get().strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// Reads 64 lower-case hexadecimal digits.
+pub(super) fn hash_of(text: &str) -> Option<Hash> {
+    let hash = Hash::from_hex(text).ok()?;
+    (hash.to_hex().as_str() == text).then_some(hash)
+}
+
+#[cfg(test)]
+#[path = "tests/chain.rs"]
+mod tests;

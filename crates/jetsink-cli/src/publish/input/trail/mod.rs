@@ -1,0 +1,152 @@
+//! `--format cellos-audit-trail`: the file of `cellos-sink-spool`, whose rows contain events and form a [`chain`] of hashes.
+//!
+//! Every row is verified from the first one, also those that are not published again. The format is known from the
+//! documentation and the output of version 0.6.0-pre.
+
+mod chain;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use bytes::Bytes;
+use jetsink::{Binding, MessageId};
+
+use super::reader::{Converted, checked};
+use super::values::Position;
+use super::{BadLine, Line, LineLocation, Stops};
+use crate::lines::{LineContent, content};
+use crate::publish::arguments::OnBrokenChain;
+use crate::system::file_number;
+use chain::{Broken, Chain, Row, hash_of};
+
+/// Converts the rows of one file.
+#[derive(Debug)]
+pub(super) struct Trail {
+    chain: Chain,
+    on_broken: OnBrokenChain,
+    /// Whether a break has ended it.
+    is_ended: bool,
+}
+
+impl Trail {
+    /// Starts at the first row.
+    pub(super) fn new(on_broken: OnBrokenChain) -> Self {
+        Self {
+            chain: Chain::new(None),
+            on_broken,
+            is_ended: false,
+        }
+    }
+
+    /// As [`new`](Self::new), for a file that CellOS writes: a `.head` file beside it has the hash of the last row. Call it
+    /// before the first row is read.
+    pub(super) fn of_file(path: &Path, file: &File, on_broken: OnBrokenChain) -> Self {
+        Self {
+            chain: Chain::new(head_beside(path, file)),
+            ..Self::new(on_broken)
+        }
+    }
+
+    /// Converts the next row. A row that is not `wanted` is verified only.
+    pub(super) fn next(
+        &mut self,
+        raw: Bytes,
+        location: &LineLocation,
+        binding: &Binding,
+        wanted: bool,
+    ) -> Converted {
+        if self.is_ended {
+            return Converted::default();
+        }
+        let (line, (row, broken)) = match content(raw, location.line) {
+            LineContent::Empty => return Converted::default(),
+            LineContent::TooLong => (Bytes::new(), (None, Some(Broken::TooLong))),
+            LineContent::Text(line) => {
+                let next = self.chain.next(&line);
+                (line, next)
+            }
+        };
+        // An earlier run has reported the others.
+        let is_reported = wanted || self.on_broken == OnBrokenChain::Stop;
+        let broken = broken.filter(|_| is_reported).map(|broken| {
+            // The row behind a gap is a line of its own.
+            let raw = match row {
+                None => line.clone(),
+                Some(_) => Bytes::new(),
+            };
+            self.broken(&broken, raw, location)
+        });
+        let row = row.filter(|_| wanted && !self.is_ended);
+        [
+            broken,
+            row.map(|row| event_of(row, line, location, binding)),
+        ]
+    }
+
+    /// Checks the end of the file.
+    pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
+        if self.is_ended {
+            return None;
+        }
+        let broken = self.chain.end()?;
+        Some(self.broken(&broken, Bytes::new(), location))
+    }
+
+    fn broken(&mut self, broken: &Broken, raw: Bytes, location: &LineLocation) -> Line {
+        let (stops, remedy) = match self.on_broken {
+            OnBrokenChain::Stop => {
+                self.is_ended = true;
+                let remedy = "; nothing behind it is published without --on-broken-chain continue";
+                (Stops::Command, remedy)
+            }
+            OnBrokenChain::Continue => (Stops::Nothing, ""),
+        };
+        Line {
+            event: Err(BadLine {
+                line: location.line,
+                column: 1,
+                message: format!("the audit trail's chain is broken: {broken}{remedy}"),
+                stops,
+            }),
+            location: location.clone(),
+            raw,
+            checkpoint: None,
+        }
+    }
+}
+
+/// The event of a row; its message id is the row's hash, as that of CellOS' own forwarder.
+fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -> Line {
+    let start = Position {
+        line: location.line,
+        column: row.at + 1,
+    };
+    let mut converted = checked(row.event, location.clone(), start, binding, |_| None);
+    converted.event = converted.event.map(|event| {
+        // A hash is a valid id.
+        match MessageId::new(row.hash.to_hex().as_str()) {
+            Ok(id) => event.with_message_id(id),
+            Err(_) => event,
+        }
+    });
+    converted.raw = line;
+    converted
+}
+
+/// Reads the saved hash of the last row. `None` if there is none, or if it belongs to another file: the path may lead to
+/// a new trail by now.
+fn head_beside(path: &Path, file: &File) -> Option<blake3::Hash> {
+    if path.extension()? != "jsonl" {
+        return None;
+    }
+    let text = fs::read_to_string(path.with_extension("head")).ok()?;
+    let (at_path, opened) = (fs::metadata(path).ok()?, file.metadata().ok()?);
+    if file_number(&at_path) != file_number(&opened) {
+        return None;
+    }
+    hash_of(text.trim_ascii_end())
+}
+
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests;

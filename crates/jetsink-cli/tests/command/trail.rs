@@ -1,0 +1,329 @@
+//! `--format cellos-audit-trail`: the file of CellOS' own spool, recorded from the published supervisor.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output};
+use std::time::{Duration, Instant};
+
+use nats_local::{NatsServer, StoredMessage};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+const FORMAT: [&str; 4] = ["--subject", "events.a", "--format", "cellos-audit-trail"];
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/audit-trail");
+const LONG: Duration = Duration::from_secs(30);
+
+/// A row of the recorded trail.
+#[derive(serde::Deserialize)]
+struct Row {
+    body: Box<RawValue>,
+    row_hash: String,
+}
+
+fn rows() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(RECORDED).join("audit-trail.jsonl")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The first row of a new trail.
+fn first_row(event: &str) -> String {
+    let (at, zeros) = ("2026-11-30T15:00:00+00:00", "0".repeat(64));
+    let content = |members: &str| format!(r#"{{{members},"schema":"axiom.audit.v1","seq":0"#);
+    let members = format!(r#""at":"{at}","body":{event},"event":"t","prev_hash":"{zeros}""#);
+    let content = content(&members);
+    let hash = blake3::hash(format!("{content}}}").as_bytes());
+    format!(r#"{content},"row_hash":"{hash}"}}"#)
+}
+
+/// Writes rows as CellOS does, without the saved hash of the last one.
+fn trail(folder: &TempDir, rows: &[String]) -> PathBuf {
+    let path = folder.path().join("audit-trail.jsonl");
+    fs::write(&path, rows.join("\n") + "\n").unwrap();
+    path
+}
+
+fn append(path: &Path, rows: &[String]) {
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all((rows.join("\n") + "\n").as_bytes()).unwrap();
+}
+
+/// Checks that the stream has the events of these rows, each once, with the hash as message id.
+#[track_caller]
+fn assert_stored(there: &[StoredMessage], rows: &[String]) {
+    let stored: Vec<_> = there
+        .iter()
+        .map(|m| {
+            (
+                m.payload.as_ref(),
+                m.message_id.as_deref().unwrap_or_default(),
+            )
+        })
+        .collect();
+    let rows: Vec<Row> = rows
+        .iter()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect();
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| (row.body.get().as_bytes(), row.row_hash.as_str()))
+        .collect();
+    assert!(stored == expected, "{} of {}", stored.len(), expected.len());
+}
+
+fn publish(server: &NatsServer, arguments: &[&str]) -> Output {
+    let url = server.url();
+    run(&[&["-s", &url], &FORMAT[..], arguments].concat())
+}
+
+#[tokio::test]
+async fn each_row_is_stored_once_with_its_hash_as_id() {
+    let server = server().await;
+    let path = format!("{RECORDED}/audit-trail.jsonl");
+    assert_code(&publish(&server, &[&path]), 0);
+    let output = publish(&server, &["--json", &path]);
+    assert_code(&output, 0);
+    let again = &json(&output)["duplicates"];
+    assert_eq!(again, rows().len(), "the second run is detected by the ids");
+    assert_stored(&there(&server).await, &rows());
+}
+
+#[tokio::test]
+async fn nothing_behind_an_altered_row_is_stored_unless_the_operator_says_so() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut changed = rows();
+    changed[6] = changed[6].replace("acme", "evil");
+    let path = trail(&folder, &changed);
+    // Skipping bad lines is no permission to go on behind a break.
+    for on_bad_line in ["fail", "skip"] {
+        let output = publish(&server, &["--on-bad-line", on_bad_line, as_text(&path)]);
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        assert!(
+            text.contains("audit-trail.jsonl:7:1: the audit trail's chain is broken"),
+            "{text}"
+        );
+        let found = &serde_json::from_str::<Row>(&changed[6]).unwrap().row_hash;
+        assert!(text.contains(&format!("its row_hash is {found}")), "{text}");
+        assert!(text.contains("--on-broken-chain continue"), "{text}");
+        assert_eq!(resume_line(&output), "7");
+        assert_stored(&there(&server).await, &rows()[..6]);
+    }
+    // Resuming behind the break is no way around it.
+    let output = publish(&server, &["--from-line", "8", as_text(&path)]);
+    assert_code(&output, 1);
+    assert_stored(&there(&server).await, &rows()[..6]);
+
+    let rejected = folder.path().join("rejected");
+    let flags = [
+        "--on-broken-chain=continue",
+        "--on-bad-line=skip",
+        "--rejected",
+    ];
+    let output = publish(
+        &server,
+        &[&flags[..], &[as_text(&rejected), as_text(&path)]].concat(),
+    );
+    assert_code(&output, 1);
+    let intact = [&rows()[..6], &rows()[7..]].concat();
+    assert_stored(&there(&server).await, &intact);
+    assert_eq!(
+        fs::read_to_string(&rejected).unwrap(),
+        format!("{}\n", changed[6])
+    );
+}
+
+#[tokio::test]
+async fn a_removed_row_is_reported_with_the_hashes_on_both_sides() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut left = rows();
+    left.remove(4);
+    let path = trail(&folder, &left);
+    let output = publish(&server, &[as_text(&path)]);
+    assert_code(&output, 1);
+    let hash = |row: usize| serde_json::from_str::<Row>(&rows()[row]).unwrap().row_hash;
+    let expected = format!(
+        "audit-trail.jsonl:5:1: the audit trail's chain is broken: rows before this one were removed, added or moved: \
+         its prev_hash is {}, expected is {}",
+        hash(4),
+        hash(3)
+    );
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    assert_stored(&there(&server).await, &rows()[..4]);
+    let output = publish(
+        &server,
+        &[
+            "--on-broken-chain=continue",
+            "--on-bad-line=skip",
+            as_text(&path),
+        ],
+    );
+    assert_code(&output, 1);
+    assert_stored(&there(&server).await, &left);
+}
+
+#[tokio::test]
+async fn missing_last_rows_and_an_incomplete_row_are_reported() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = trail(&folder, &rows()[..18]);
+    let head = Path::new(RECORDED).join("audit-trail.head");
+    fs::copy(head, folder.path().join("audit-trail.head")).unwrap();
+    let output = publish(&server, &[as_text(&path)]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl:18:1: "), "{text}");
+    assert!(text.contains("rows were removed from the end"), "{text}");
+    assert_stored(&there(&server).await, &rows()[..18]);
+    // CellOS was stopped while it wrote the row.
+    append(&path, &[rows()[18][..200].to_owned()]);
+    let output = publish(&server, &[as_text(&path)]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl:19:1: "), "{text}");
+    assert!(text.contains("it is no JSON object"), "{text}");
+    assert_stored(&there(&server).await, &rows()[..18]);
+}
+
+#[test]
+fn a_trail_is_verified_without_a_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = format!("{RECORDED}/audit-trail.jsonl");
+    let dry_run = |path: &str| run(&[&FORMAT[..], &["--dry-run", path]].concat());
+    assert_code(&dry_run(&whole), 0);
+    let mut moved = rows();
+    moved.swap(2, 3);
+    let output = dry_run(as_text(&trail(&folder, &moved)));
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("audit-trail.jsonl:3:1: "));
+    // As another format it is recognised.
+    let output = run(&["--subject", "e", "--dry-run", &whole]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("--format cellos-audit-trail"), "{text}");
+}
+
+#[test]
+fn flags_that_have_no_effect_are_refused() {
+    for (flags, expected) in [
+        (
+            &["--on-broken-chain=continue"][..],
+            "--format cellos-audit-trail",
+        ),
+        (
+            &["--format=cellos-audit-trail", "--id=content"],
+            "the hash of each row as message id",
+        ),
+    ] {
+        let output = run(&[&["--subject", "e", "--dry-run"], flags].concat());
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+fn follow(server: &NatsServer, folder: &TempDir, more: &[&str]) -> Child {
+    let url = server.url();
+    let path = |name: &str| as_text(&folder.path().join(name)).to_owned();
+    let position = format!("--position={}", path("position"));
+    let spool = format!("--spool={}", path("spool"));
+    let file = path("audit-trail.jsonl");
+    let own = ["-s", &url, "--follow", &position, &spool, &file];
+    spawn(&[&own, &FORMAT[..], more].concat())
+}
+
+async fn until_stored(server: &NatsServer, expected: usize) {
+    let started = Instant::now();
+    loop {
+        let stored = count(server).await;
+        if stored >= expected {
+            return;
+        }
+        assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn end(child: Child, signal: Signal) -> Output {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test]
+async fn a_growing_trail_is_followed_over_restarts_and_half_rows() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..5]);
+    let child = follow(&server, &folder, &[]);
+    until_stored(&server, 5).await;
+    let (half, rest) = rows[5].split_at(100);
+    let write = |text: &str| {
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    write(half);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    write(rest);
+    write("\n");
+    until_stored(&server, 6).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    append(&path, &rows[6..12]);
+    let child = follow(&server, &folder, &[]);
+    until_stored(&server, 12).await;
+    end(child, Signal::SIGKILL);
+    append(&path, &rows[12..15]);
+    let child = follow(&server, &folder, &[]);
+    until_stored(&server, 15).await;
+    // A new trail begins, as when the file is archived while CellOS is stopped.
+    fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
+    let new = first_row(&event(0));
+    trail(&folder, std::slice::from_ref(&new));
+    until_stored(&server, 16).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 0);
+    assert_stored(&there(&server).await, &[&rows[..15], &[new]].concat());
+}
+
+#[tokio::test]
+async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..5]);
+    let child = follow(&server, &folder, &["--on-bad-line=skip"]);
+    until_stored(&server, 5).await;
+    append(&path, &rows[6..8]); // row 6 is missing
+    let output = child.wait_with_output().unwrap();
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("audit-trail.jsonl:6:1: "));
+    let output = follow(&server, &folder, &["--on-bad-line=skip"]);
+    let output = output.wait_with_output().unwrap();
+    assert_code(&output, 1);
+    assert_stored(&there(&server).await, &rows[..5]);
+    // The operator has looked into it.
+    let continued = ["--on-bad-line=skip", "--on-broken-chain=continue"];
+    let child = follow(&server, &folder, &continued);
+    until_stored(&server, 7).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 1);
+    let intact = [&rows[..5], &rows[6..8]].concat();
+    assert_stored(&there(&server).await, &intact);
+    // A row that is stored already is altered later: only the chain shows it.
+    let text = fs::read_to_string(&path).unwrap();
+    let altered = text.replacen("lifecycle.v1.started", "lifecycle.v1.STARTED", 1);
+    assert_ne!(text, altered);
+    fs::write(&path, altered).unwrap();
+    let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+    assert_code(&output, 1);
+    assert!(
+        stderr(&output).contains("audit-trail.jsonl:3:1: "),
+        "{}",
+        stderr(&output)
+    );
+}
