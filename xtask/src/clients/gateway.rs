@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result};
 use nats_local::NatsServer;
 
+use crate::checks::RUST_CLIENT;
 use crate::process::{cargo, root, succeed, target};
 
 const MODES: [&str; 3] = ["structured", "binary", "batched"];
@@ -72,7 +73,7 @@ pub(crate) async fn send_by_rust(
     files: &[PathBuf],
 ) -> Result<()> {
     let folder = target().join("clients/rust");
-    let manifest = root().join("tests/clients/rust/Cargo.toml");
+    let manifest = root().join(RUST_CLIENT);
     succeed(
         cargo(&["build", "--quiet", "--locked", "--manifest-path"])
             .arg(manifest)
