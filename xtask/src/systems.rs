@@ -21,8 +21,11 @@ const EVERYWHERE: [&str; 4] = [
 ];
 const ON_UNIX: [&str; 2] = ["jetsink-serve", "nats-local"];
 
-/// The code is the same for both processors of macOS; only the C code of ring is not.
-const TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
+const TARGETS: [&str; 3] = [
+    "x86_64-pc-windows-gnu",
+    "aarch64-apple-darwin",
+    "x86_64-apple-darwin",
+];
 
 /// # Errors
 /// A crate does not compile, or a tool or target can't be fetched.
