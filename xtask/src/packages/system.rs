@@ -99,6 +99,8 @@ fn try_one(package: &Path, install: &str, remove: &[&str]) -> Result<()> {
         shown == "700 jetsink:jetsink",
         "/var/lib/jetsink is {shown}"
     );
+    // The units' settings, apart from each other: an instance of publish may have the name serve.
+    system.run("test -d /etc/jetsink/publish")?;
     system.run("/usr/bin/jetsink --version && getent passwd jetsink")?;
     // The user of the units fills a spool without a broker: exit code 4.
     let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
