@@ -71,7 +71,7 @@ pub(crate) fn deny() -> Result<()> {
     for (manifest, config) in [
         ("Cargo.toml", "deny.toml"),
         (PRE, "deny-pre.toml"),
-        (RUST_CLIENT, "deny.toml"),
+        (RUST_CLIENT, "deny-client.toml"),
     ] {
         let mut deny = Command::new(&binary);
         deny.current_dir(root())
