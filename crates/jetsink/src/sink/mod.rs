@@ -4,6 +4,7 @@
 //! reports the state of the sink, `spooled` the events in its spool, and the `reporter` task reports the spool to metrics and watchers.
 
 mod emit;
+mod open_spool;
 mod reporter;
 mod spooled;
 pub(crate) mod status;
@@ -29,6 +30,7 @@ use crate::publisher::Publisher;
 use crate::replay::replay;
 use crate::spool::{Baselines, Spool, SpoolLoss, SpoolSettings, SpoolStatus, WhenUnconfirmed};
 use crate::sync::lock;
+pub use open_spool::OpenSpool;
 use reporter::report;
 
 /// How long an end waits for the spool's disk, at least.
@@ -273,11 +275,17 @@ impl<P: Publisher + 'static> Sink<P> {
         settings: SinkSettings,
         spool: SpoolSettings,
     ) -> Result<Self, SpoolError> {
-        let opening = spool.clone();
-        let opened = tokio::task::spawn_blocking(move || Spool::open(&opening))
-            .await
-            .unwrap_or(Err(SpoolError::Closed))?;
-        Ok(Self::over(publisher, settings, opened, spool))
+        let spool = OpenSpool::open(spool).await?;
+        Ok(Self::with_open_spool(publisher, settings, spool))
+    }
+
+    /// [`with_spool`](Self::with_spool) for a spool that is open already.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn with_open_spool(publisher: P, settings: SinkSettings, spool: OpenSpool) -> Self {
+        Self::over(publisher, settings, spool.spool, spool.settings)
     }
 
     /// A sink over an open spool.
