@@ -1,5 +1,7 @@
 //! The events in the spool of an open sink.
 
+use std::path::Path;
+
 use super::Sink;
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
@@ -10,6 +12,38 @@ use crate::spool::Chunk;
 const CHUNK: usize = 1_000;
 
 impl<P: Publisher> Sink<P> {
+    /// The folder of the spool; `None` without one.
+    #[must_use]
+    pub fn spool_directory(&self) -> Option<&Path> {
+        self.spool.as_ref().map(|spool| spool.path())
+    }
+
+    /// Passes the message ids of events to `observe` once they are synced, those of one sync in one call. A call ends before
+    /// an emit of its events returns, and before one of them leaves the spool. A caller that must recognise events which
+    /// have left the spool before a restart keeps the ids in a file of its own.
+    ///
+    /// The calls come from the thread that writes the spool, so that a slow function delays all events. Only events of
+    /// this process are passed, and none that was emitted before this call. A second call changes nothing. Does nothing
+    /// without a spool.
+    ///
+    /// ```
+    /// # use jetsink::{Publisher, Sink};
+    /// # fn observe<P: Publisher>(sink: &Sink<P>) {
+    /// sink.observe_spooled(|ids| ids.for_each(|id| println!("{id} is on the disk")));
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Never itself. A panic of `observe` ends the spool: each later emit returns [`SpoolError::Failed`].
+    pub fn observe_spooled(
+        &self,
+        observe: impl Fn(&mut dyn Iterator<Item = &str>) + Send + Sync + 'static,
+    ) {
+        if let Some(spool) = &self.spool {
+            spool.observe(Box::new(observe));
+        }
+    }
+
     /// Passes each event in the spool to `visit`, those of a subject in their order. A caller that must recognise
     /// events which it emitted before a restart calls it when it starts. Does nothing without a spool.
     ///

@@ -62,6 +62,7 @@ mod clock;
 mod delivered;
 mod doubts;
 mod log;
+mod observer;
 mod offline;
 mod queue;
 mod reading;
@@ -75,7 +76,7 @@ mod waiting;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -96,6 +97,7 @@ pub use log::loss::SpoolLoss;
 use log::opening::Access;
 pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
+pub(crate) use observer::Observe;
 pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 use queue::{Dying, Writer};
 pub(crate) use reading::{MAX_READ, Reading};
@@ -266,6 +268,15 @@ impl Spool {
             possible_duplicates: self.doubts.possible_duplicates(),
             held_subjects: self.doubts.held_subjects(),
         }
+    }
+
+    /// Passes the message ids of spooled events to `observe`, on the writer's thread; the first function stays.
+    pub(crate) fn observe(&self, observe: Observe) {
+        self.lock().writer.observer.set(observe);
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The error of a change that gets no answer.

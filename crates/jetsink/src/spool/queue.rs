@@ -15,6 +15,7 @@ use super::log::event::NewRecord;
 use super::log::format::{Kind, State};
 use super::log::marks::{Marked, Removed};
 use super::log::writer::Log;
+use super::observer::Observer;
 use super::usage::Usage;
 use crate::crash;
 use crate::outcome::SpoolError;
@@ -77,6 +78,7 @@ struct Worker {
     /// The highest `state_number` that is synced.
     written_state: Arc<AtomicU64>,
     dying: Dying,
+    observer: Observer,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     written_state: Arc<AtomicU64>,
     pub(super) dying: Dying,
+    pub(super) observer: Observer,
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
     at_once: Option<Worker>,
 }
@@ -108,6 +111,7 @@ impl Writer {
         let worker = Worker::new(log, Arc::clone(&usage));
         let written_state = Arc::clone(&worker.written_state);
         let dying = Arc::clone(&worker.dying);
+        let observer = worker.observer.clone();
         let of_thread = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
         let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread, &usage))?;
@@ -115,6 +119,7 @@ impl Writer {
             queue,
             written_state,
             dying,
+            observer,
             at_once: None,
         })
     }
@@ -126,6 +131,7 @@ impl Writer {
             queue: Arc::default(),
             written_state: Arc::clone(&worker.written_state),
             dying: Arc::clone(&worker.dying),
+            observer: worker.observer.clone(),
             at_once: Some(worker),
         })
     }
@@ -266,6 +272,7 @@ impl Worker {
             in_doubt: Vec::new(),
             written_state: Arc::default(),
             dying: Dying::default(),
+            observer: Observer::default(),
         }
     }
 
@@ -306,6 +313,9 @@ impl Worker {
         };
         crash::point("spool.after-commit");
         self.decide();
+        if appended.is_ok() {
+            self.observe(&group);
+        }
         let appended = appended.map_err(|failed| {
             let path = self.log.disk.path().to_owned();
             let reason = failed.error.to_string();
@@ -362,12 +372,19 @@ impl Worker {
         crash::point("spool.acknowledged");
     }
 
+    /// Before their callers get an answer, and before a later change removes one of the events.
+    fn observe(&self, changes: &[Change]) {
+        let records = changes.iter().flat_map(|change| &change.records);
+        self.observer.synced(records);
+    }
+
     /// Counts the changes whose records were in doubt, and are written by now.
     fn decide(&mut self) {
         if self.log.has_doubt() || self.in_doubt.is_empty() {
             return;
         }
         let changes = std::mem::take(&mut self.in_doubt);
+        self.observe(&changes);
         let _ = self.leave(&changes.iter().collect::<Vec<_>>());
         for change in &changes {
             self.written(change);

@@ -163,6 +163,12 @@ pub(crate) fn subject_in(mut body: &[u8]) -> Option<&str> {
     text(&mut body)
 }
 
+/// The message id of an event's body; empty if it has none.
+pub(crate) fn id_in(mut body: &[u8]) -> Option<&str> {
+    text(&mut body)?;
+    text(&mut body)
+}
+
 fn decode_envelope(
     head: &Head,
     index: u64,

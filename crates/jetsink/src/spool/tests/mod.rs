@@ -7,6 +7,7 @@ mod driver;
 mod failing_calls;
 mod ledger;
 mod memory;
+mod observer;
 mod order;
 mod power;
 pub(crate) mod simulated_disk;
