@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use crate::access::host;
-use crate::gateway::{Gateway, Readiness};
+use crate::gateway::Gateway;
 use crate::listen::{Answer, Client, Listener, serve_pages};
+use crate::readiness::Readiness;
 use crate::status::{self, Snapshot};
 
 /// The text of pages that need the gateway.

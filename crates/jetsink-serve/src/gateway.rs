@@ -1,4 +1,4 @@
-//! The gateway: its routes, its router, and its readiness.
+//! The gateway: its routes and its router.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,16 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use axum::routing::any;
 use hyper::body::Incoming;
-use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError};
+use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError, SpoolStatus};
 use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
-use crate::deliver::{Digests, Once};
-use crate::identity::Identities;
+use crate::deliver::{Memory, Once};
+use crate::identity::{Identities, IdentityFile};
 use crate::intake::shares::Shares;
 use crate::listen::{Answer, Client};
 use crate::meters::Meters;
+use crate::readiness::Readiness;
 use crate::settings::{GatewayError, GatewaySettings, Route};
 
 /// A gateway in front of a [`Sink`]. Clones share it.
@@ -54,7 +55,6 @@ pub(crate) struct Inner<P> {
     /// Bytes of their bodies.
     pub(crate) budget: Arc<Shares>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) digests: Digests,
     pub(crate) access_log: AccessLog,
     pub(crate) is_stopping: AtomicBool,
 }
@@ -110,17 +110,21 @@ impl<P: Publisher + 'static> Gateway<P> {
             });
         }
         let meters = Arc::new(Meters::new());
-        let identities = Identities::new(settings.max_identities, settings.identity_window);
+        let (max, window) = (settings.max_identities, settings.identity_window);
+        let file = sink.spool_directory();
+        let file = file.map(|folder| IdentityFile::new(folder, max, window));
+        let memory = Memory::new(Identities::new(max, window), file, Arc::clone(&meters));
+        let of_spool = Arc::clone(&memory);
+        sink.observe_spooled(move |ids| of_spool.spooled(ids));
         let bound = routes
             .into_iter()
             .map(|route| BoundRoute::new(route, &settings));
         let inner = Inner {
-            once: Arc::new(Once::new(sink, identities, Arc::clone(&meters))),
+            once: Arc::new(Once::new(sink, memory, Arc::clone(&meters))),
             routes: bound.collect(),
             places: Shares::new(settings.max_requests),
             budget: Shares::new(settings.budget),
             meters,
-            digests: Digests::default(),
             access_log: AccessLog::new(settings.access_log),
             is_stopping: AtomicBool::new(false),
             settings,
@@ -164,16 +168,19 @@ impl<P: Publisher + 'static> Gateway<P> {
         &self.inner.settings.access
     }
 
-    /// Remembers the identities of the events in the spool, so that a repeat of one after a restart is a duplicate.
-    /// [`Server::serve`](crate::Server::serve) does it; a service that mounts the [router](Self::router) calls it before
-    /// it accepts requests. Reads the whole spool. Until it has ended, the repeat of an event in the spool is spooled
+    /// Remembers the identities of events that earlier processes have spooled, so that a repeat of one after a restart is a
+    /// duplicate. A file in the spool's folder has those within the window of [`GatewaySettings::identities`]; the events in the
+    /// spool have theirs. [`Server::serve`](crate::Server::serve) does it; a service that mounts the [router](Self::router) calls it
+    /// before it accepts requests. Reads the whole spool. Until it has ended, the repeat of an event in the spool may be spooled
     /// again and answered as a first one. It is stored once if the spool delivers the repeat within the stream's
     /// duplicate window after the event. Does nothing without a spool.
+    ///
+    /// A file of identities that cannot be read is logged, and is no error.
     ///
     /// # Errors
     /// [`SpoolError`]: the sink is closed, or the disk cannot be read.
     pub async fn recall_spooled(&self) -> Result<(), SpoolError> {
-        self.inner.once.recall_spooled(&self.inner.digests).await
+        self.inner.once.recall_spooled().await
     }
 
     /// Makes [`readiness`](Self::readiness) report that the gateway is stopping. Requests are still answered.
@@ -187,17 +194,17 @@ impl<P: Publisher + 'static> Gateway<P> {
     /// accepted.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
+        self.readiness_with(self.sink().spool_status().as_ref(), Instant::now())
+    }
+
+    /// The readiness with this state of the spool.
+    pub(crate) fn readiness_with(&self, spool: Option<&SpoolStatus>, now: Instant) -> Readiness {
         if self.inner.is_stopping.load(Ordering::Acquire) {
             return Readiness::Stopping;
         }
-        if let Some(failure) = self.inner.once.recent_disk_failure(Instant::now()) {
-            return failure;
-        }
-        let spool = self.sink().spool_status();
-        match spool {
-            Some(spool) if spool.used_bytes >= spool.limit_bytes => Readiness::SpoolFull,
-            _ => Readiness::Ready,
-        }
+        let (used, limit) =
+            spool.map_or((0, u64::MAX), |spool| (spool.used_bytes, spool.limit_bytes));
+        Readiness::of(self.inner.once.spool_failure(), used, limit, now)
     }
 
     pub(crate) fn meters(&self) -> &Arc<Meters> {
@@ -214,30 +221,5 @@ impl<P: Publisher + 'static> Answer for Gateway<P> {
             Some(route) => self.inner.handle(route, client, request).await,
             None => self.inner.no_route(&request),
         }
-    }
-}
-
-/// Whether a gateway should receive requests. `Display` is a few words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Readiness {
-    /// It should.
-    Ready,
-    /// It is stopping.
-    Stopping,
-    /// Its spool is full, or was within the last 10 s.
-    SpoolFull,
-    /// Its spool's disk has failed within the last 10 s.
-    DiskFailed,
-}
-
-impl std::fmt::Display for Readiness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ready => "ready",
-            Self::Stopping => "stopping",
-            Self::SpoolFull => "the spool is full",
-            Self::DiskFailed => "the spool's disk has failed",
-        })
     }
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // Layers, from the top: admin and listen; status; gateway and request; deliver and identity, intake and access; protocol and
-// answer; meters, settings and file_state serve several.
+// answer; meters, readiness, settings and file_state serve several.
 mod access;
 mod access_log;
 mod admin;
@@ -14,6 +14,7 @@ mod intake;
 mod listen;
 mod meters;
 mod protocol;
+mod readiness;
 mod reload;
 mod request;
 mod settings;
@@ -24,7 +25,8 @@ pub use access::{Access, AccessError};
 pub use access_log::ACCESS_LOG;
 pub use admin::AdminPages;
 pub use answer::problem::Kind;
-pub use gateway::{Gateway, Readiness};
+pub use gateway::Gateway;
 pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
+pub use readiness::Readiness;
 pub use reload::Reloader;
 pub use settings::{GatewayError, GatewaySettings, Route};

@@ -20,7 +20,7 @@ use crate::access_log::{self, AccessLog, Answer};
 use crate::answer::outcome::of_binding;
 use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
 use crate::answer::receipt;
-use crate::deliver::{self, Outcome, Ready};
+use crate::deliver::{self, Outcome, Ready, digest};
 use crate::gateway::{BoundRoute, Inner};
 use crate::identity;
 use crate::intake::body;
@@ -234,7 +234,7 @@ impl<P: Publisher + 'static> Inner<P> {
                         .binary
                         .binary_envelope(&event, |tenant| choice.choose(tenant))
                 })?;
-                self.ready(envelope).map(Events::One)
+                ready(envelope).map(Events::One)
             }
             Mode::Structured => self.json(route, caller, body).map(Events::One),
             Mode::Batched => {
@@ -255,20 +255,7 @@ impl<P: Publisher + 'static> Inner<P> {
                 .structured
                 .envelope_with_tenant(json, |tenant| choice.choose(tenant))
         })?;
-        self.ready(envelope)
-    }
-
-    fn ready(&self, envelope: Envelope) -> Result<Ready, Problem> {
-        let Some(id) = envelope.message_id() else {
-            // The gateway's bindings make one for each event.
-            let detail = "the event has no identity; report this as a defect of jetsink";
-            return Err(Problem::new(Kind::EventRefused, detail));
-        };
-        Ok(Ready {
-            key: identity::key(id),
-            digest: self.digests.of(&envelope),
-            envelope,
-        })
+        ready(envelope)
     }
 
     fn answer_one(&self, outcome: &Outcome, preferences: Preferences) -> Response<Body> {
@@ -331,6 +318,20 @@ fn checked(
     let envelope = envelope.map_err(|error| of_binding(&error))?;
     caller.check_subject(envelope.subject())?;
     Ok(envelope)
+}
+
+/// The event with its identity.
+fn ready(envelope: Envelope) -> Result<Ready, Problem> {
+    let Some(id) = envelope.message_id() else {
+        // The gateway's bindings make one for each event.
+        let detail = "the event has no identity; report this as a defect of jetsink";
+        return Err(Problem::new(Kind::EventRefused, detail));
+    };
+    Ok(Ready {
+        key: identity::key(id.as_str()),
+        digest: digest(&envelope),
+        envelope,
+    })
 }
 
 /// The problem of a batch: one that a repeat can solve comes first, since senders drop a batch at 422. `None` if all

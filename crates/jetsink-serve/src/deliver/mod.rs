@@ -5,6 +5,7 @@
 
 mod detach;
 mod digest;
+mod memory;
 mod once;
 
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ use jetsink::{Delivery, Envelope, Publisher, Subject};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use digest::Digests;
+pub(crate) use digest::digest;
+pub(crate) use memory::Memory;
 pub(crate) use once::Once;
 
 use crate::answer::problem::{Kind, Problem};

@@ -1,25 +1,25 @@
 //! Emits one event unless it is a repeat.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use jetsink::{Delivery, EmitError, Envelope, Known, Publisher, Sink, SpoolError};
+use jetsink::{Envelope, Known, Publisher, Sink, SpoolError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Digests, Outcome, Ready, still_in_flight};
+use super::memory::Memory;
+use super::{Outcome, Ready, still_in_flight};
 use crate::answer::outcome::of_emit;
 use crate::answer::problem::{Kind, Problem};
-use crate::gateway::Readiness;
-use crate::identity::{self, Begin, Emitted, Identities, Key};
+use crate::identity::{Begin, Emitted, Key};
 use crate::meters::Meters;
+use crate::readiness::SpoolFailure;
 
 /// The sink behind the memory of identities.
 pub(crate) struct Once<P> {
     pub(crate) sink: Arc<Sink<P>>,
-    identities: Mutex<Identities>,
+    memory: Arc<Memory>,
     meters: Arc<Meters>,
-    disk_failure: Mutex<Option<(Instant, Readiness)>>,
+    spool_failure: Mutex<Option<SpoolFailure>>,
 }
 
 /// The next step for an event.
@@ -32,73 +32,40 @@ pub(super) enum Turn<P: Publisher> {
     Ended(Outcome),
 }
 
-/// The time for which a failure of the spool makes the gateway unready. Without traffic nothing else would end it.
-const DISK_FAILURE: Duration = Duration::from_secs(10);
-
 impl<P: Publisher> Once<P> {
-    pub(crate) fn new(sink: Arc<Sink<P>>, identities: Identities, meters: Arc<Meters>) -> Self {
+    pub(crate) fn new(sink: Arc<Sink<P>>, memory: Arc<Memory>, meters: Arc<Meters>) -> Self {
         Self {
             sink,
-            identities: Mutex::new(identities),
+            memory,
             meters,
-            disk_failure: Mutex::new(None),
+            spool_failure: Mutex::new(None),
         }
     }
 
-    /// A failure of the spool that is recent at `now`.
-    pub(crate) fn recent_disk_failure(&self, now: Instant) -> Option<Readiness> {
-        let failure = *self
-            .disk_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let recent = |at: Instant| now.saturating_duration_since(at) < DISK_FAILURE;
-        failure
-            .filter(|(at, _)| recent(*at))
-            .map(|(_, failure)| failure)
+    /// The failure of the last event that was to be spooled.
+    pub(crate) fn spool_failure(&self) -> Option<SpoolFailure> {
+        *self.lock_spool_failure()
     }
 
-    fn note_disk(&self, result: &Result<Delivery, EmitError>) {
-        let failure = match result {
-            Err(EmitError::Spool(failed)) => match &failed.error {
-                SpoolError::Closed => return,
-                SpoolError::Full { .. } => Some((Instant::now(), Readiness::SpoolFull)),
-                _ => Some((Instant::now(), Readiness::DiskFailed)),
-            },
-            Ok(Delivery::Spooled) => None,
-            _ => return,
-        };
-        let mut noted = self
-            .disk_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *noted != failure {
-            *noted = failure;
-        }
-    }
-
-    fn identities(&self) -> MutexGuard<'_, Identities> {
-        self.identities
+    fn lock_spool_failure(&self) -> MutexGuard<'_, Option<SpoolFailure>> {
+        self.spool_failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the events that are in the spool.
-    pub(crate) async fn recall_spooled(&self, digests: &Digests) -> Result<(), SpoolError> {
-        let now = Instant::now();
-        let mut early = 0;
-        let recall = |envelope: &Envelope| {
-            if let Some(id) = envelope.message_id() {
-                let (key, digest) = (identity::key(id), digests.of(envelope));
-                early += self.identities().recall(key, digest, now);
-            }
-        };
-        let visited = self.sink.visit_spooled(recall).await;
-        self.meters.forgotten_early(early);
-        visited
+    fn note_spool(&self, result: &Emitted, now: Instant) {
+        if let Some(failure) = SpoolFailure::after(result, now) {
+            *self.lock_spool_failure() = failure;
+        }
+    }
+
+    /// Remembers the events that earlier processes have spooled.
+    pub(crate) async fn recall_spooled(&self) -> Result<(), SpoolError> {
+        self.memory.recall(&self.sink).await
     }
 
     pub(super) fn begin(self: &Arc<Self>, event: &Ready) -> Turn<P> {
-        match self.identities().begin(event.key, event.digest) {
+        match self.memory.begin(event.key, event.digest) {
             Begin::First => Turn::First(InFlight {
                 once: Arc::clone(self),
                 key: event.key,
@@ -154,19 +121,13 @@ impl<P: Publisher> InFlight<P> {
     /// Ends the emit with its result.
     pub(super) fn settle(mut self, result: Emitted) -> Outcome {
         self.is_settled = true;
-        self.once.note_disk(&result);
+        let now = Instant::now();
+        self.once.note_spool(&result, now);
         let in_use = || {
             let spool = self.once.sink.spool_status();
             spool.is_some_and(|spool| spool.events > 0)
         };
-        let now = Instant::now();
-        let early = self
-            .once
-            .identities()
-            .settle(self.key, &result, now, in_use);
-        if early > 0 {
-            self.once.meters.forgotten_early(early);
-        }
+        self.once.memory.settle(self.key, &result, now, in_use);
         outcome_of(result, false)
     }
 }
@@ -174,7 +135,7 @@ impl<P: Publisher> InFlight<P> {
 impl<P: Publisher> Drop for InFlight<P> {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.once.identities().abandon(self.key, Instant::now());
+            self.once.memory.abandon(self.key, Instant::now());
         }
     }
 }

@@ -34,7 +34,9 @@ async fn repeat_that_becomes_the_first_is_answered_by_its_deadline() {
         settings.unwrap(),
     ));
     let identities = Identities::new(1_000, Duration::from_secs(600));
-    let once = Arc::new(Once::new(sink, identities, Arc::new(Meters::new())));
+    let meters = Arc::new(Meters::new());
+    let memory = Memory::new(identities, None, Arc::clone(&meters));
+    let once = Arc::new(Once::new(sink, memory, meters));
     let answer = async |after: u64| {
         sleep(Duration::from_millis(after)).await;
         let started = Instant::now();

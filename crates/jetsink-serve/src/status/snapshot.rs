@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::history::{Counts, Hour};
 use super::latency::quantile;
 use crate::answer::problem::Kind;
-use crate::gateway::{Gateway, Readiness};
+use crate::gateway::Gateway;
+use crate::readiness::Readiness;
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Snapshot {
@@ -108,7 +109,8 @@ impl Snapshot {
         broker_version: Option<String>,
         now: Instant,
     ) -> Self {
-        let readiness = gateway.readiness();
+        let spool = gateway.sink().spool_status();
+        let readiness = gateway.readiness_with(spool.as_ref(), now);
         let hour = gateway.meters().history.hour(now);
         Self {
             gateway: GatewayStatus {
@@ -118,12 +120,39 @@ impl Snapshot {
                 uptime_seconds: hour.uptime.as_secs(),
             },
             broker: broker(gateway, broker_version, now),
-            spool: spool(gateway),
+            spool: spool.map(|spool| Spool::of(spool, gateway.sink().oldest_spooled_age())),
             last_hour: LastHour {
                 all: Span::of(&hour.counts),
                 minutes: hour.minutes.iter().map(Span::of).collect(),
             },
             refusals: refusals(&hour, now),
+        }
+    }
+}
+
+impl Spool {
+    fn of(status: SpoolStatus, oldest: Option<Duration>) -> Self {
+        let SpoolStatus {
+            events,
+            subjects,
+            used_bytes,
+            limit_bytes,
+            dead_letters,
+            damaged,
+            possible_duplicates,
+            held_subjects,
+            ..
+        } = status;
+        Self {
+            events,
+            subjects,
+            oldest_seconds: oldest.filter(|_| events > 0).map(|age| age.as_secs()),
+            used_bytes,
+            limit_bytes,
+            dead_letters,
+            damaged,
+            possible_duplicates,
+            held_subjects,
         }
     }
 }
@@ -168,32 +197,6 @@ fn broker<P: Publisher + 'static>(
         failing_subject_count: status.failing_subject_count,
         delivered: status.delivered,
     }
-}
-
-fn spool<P: Publisher + 'static>(gateway: &Gateway<P>) -> Option<Spool> {
-    let SpoolStatus {
-        events,
-        subjects,
-        used_bytes,
-        limit_bytes,
-        dead_letters,
-        damaged,
-        possible_duplicates,
-        held_subjects,
-        ..
-    } = gateway.sink().spool_status()?;
-    let oldest = gateway.sink().oldest_spooled_age();
-    Some(Spool {
-        events,
-        subjects,
-        oldest_seconds: oldest.as_ref().map(Duration::as_secs),
-        used_bytes,
-        limit_bytes,
-        dead_letters,
-        damaged,
-        possible_duplicates,
-        held_subjects,
-    })
 }
 
 fn refusals(hour: &Hour, now: Instant) -> Vec<Refusals> {

@@ -1,0 +1,136 @@
+//! Whether a gateway should receive requests. Pure; time is an argument.
+
+use std::time::Duration;
+
+use jetsink::{Delivery, EmitError, SpoolError};
+use tokio::time::Instant;
+
+/// The time for which a failure of the disk makes the gateway unready. Without traffic nothing else would end it.
+const DISK_FAILURE: Duration = Duration::from_secs(10);
+
+/// Whether a gateway should receive requests. `Display` is a few words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// It should.
+    Ready,
+    /// It is stopping.
+    Stopping,
+    /// Its spool is full: no event has left it since one found no room.
+    SpoolFull,
+    /// Its spool's disk failed within the last 10 s.
+    DiskFailed,
+}
+
+impl std::fmt::Display for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+            Self::SpoolFull => "the spool is full",
+            Self::DiskFailed => "the spool's disk failed less than 10 s ago",
+        })
+    }
+}
+
+impl Readiness {
+    /// The readiness of a gateway that is not stopping, with these bytes in its spool and this limit.
+    pub(crate) fn of(failure: Option<SpoolFailure>, used: u64, limit: u64, now: Instant) -> Self {
+        match failure {
+            Some(SpoolFailure::Disk { at }) if now.saturating_duration_since(at) < DISK_FAILURE => {
+                Self::DiskFailed
+            }
+            // Until something leaves the spool, the next event may find no room either.
+            Some(SpoolFailure::Full { used_bytes }) if used >= used_bytes => Self::SpoolFull,
+            _ if used >= limit => Self::SpoolFull,
+            _ => Self::Ready,
+        }
+    }
+}
+
+/// The failure of an event that was to be spooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpoolFailure {
+    /// It found no room beside these bytes.
+    Full { used_bytes: u64 },
+    /// The disk failed, or was too slow.
+    Disk { at: Instant },
+}
+
+impl SpoolFailure {
+    /// The failure after an emit with this result; `None` if the result says nothing about the spool.
+    pub(crate) fn after(
+        result: &Result<Delivery, EmitError>,
+        now: Instant,
+    ) -> Option<Option<Self>> {
+        match result {
+            Err(EmitError::Spool(failed)) => match &failed.error {
+                SpoolError::Closed | SpoolError::TooLarge { .. } => None,
+                SpoolError::Full { used_bytes, .. } => Some(Some(Self::Full {
+                    used_bytes: *used_bytes,
+                })),
+                _ => Some(Some(Self::Disk { at: now })),
+            },
+            Ok(Delivery::Spooled) => Some(None),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jetsink::SpoolFailed;
+
+    fn failed(error: SpoolError) -> Result<Delivery, EmitError> {
+        let direct = None;
+        Err(EmitError::Spool(Box::new(SpoolFailed { error, direct })))
+    }
+
+    // A user's finding: the page said that the spool is full up to 10 s after it had been delivered.
+    #[test]
+    fn spool_is_full_until_something_leaves_it() {
+        let now = Instant::now();
+        let full = failed(SpoolError::Full {
+            used_bytes: 90,
+            limit_bytes: 100,
+        });
+        let failure = SpoolFailure::after(&full, now).unwrap();
+        let of = |bytes| Readiness::of(failure, bytes, 100, now);
+        assert_eq!(of(90), Readiness::SpoolFull);
+        assert_eq!(of(89), Readiness::Ready, "an event has left");
+        let spooled = SpoolFailure::after(&Ok(Delivery::Spooled), now).unwrap();
+        let of = |bytes| Readiness::of(spooled, bytes, 100, now);
+        assert_eq!(of(95), Readiness::Ready, "a smaller event found room");
+        assert_eq!(of(100), Readiness::SpoolFull);
+    }
+
+    #[test]
+    fn failure_of_the_disk_counts_for_ten_seconds() {
+        let start = Instant::now();
+        let slow = failed(SpoolError::TooSlow {
+            waited: Duration::ZERO,
+        });
+        let failure = SpoolFailure::after(&slow, start).unwrap();
+        let after = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            Readiness::of(failure, 0, 100, now)
+        };
+        assert_eq!(
+            (after(9), after(10)),
+            (Readiness::DiskFailed, Readiness::Ready)
+        );
+    }
+
+    #[test]
+    fn other_results_say_nothing_about_the_spool() {
+        let now = Instant::now();
+        for error in [SpoolError::Closed, SpoolError::TooLarge { bytes: 1 << 32 }] {
+            assert_eq!(SpoolFailure::after(&failed(error), now), None);
+        }
+        let stored = Delivery::from(jetsink::Acknowledgement::new("S", 1));
+        assert_eq!(SpoolFailure::after(&Ok(stored), now), None);
+        assert_eq!(SpoolFailure::after(&Err(EmitError::Closed), now), None);
+        assert_eq!(Readiness::of(None, 0, 100, now), Readiness::Ready);
+    }
+}
