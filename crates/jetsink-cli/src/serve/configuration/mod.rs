@@ -4,7 +4,6 @@
 //! then the file, then the built-in default. The login comes from one source as a whole.
 
 mod file;
-mod login;
 mod setting;
 
 use std::path::{Path, PathBuf};
@@ -13,9 +12,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::connection;
+use crate::connection::login::{Login, Rank};
 use crate::failure::Failure;
 use file::File;
-use login::{Login, Rank};
 use setting::Secrecy;
 pub(crate) use setting::{Setting, Source};
 

@@ -1,5 +1,7 @@
 //! The connection's flags, and the environment and contexts of the `nats` command behind them.
 
+pub(crate) mod login;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -7,11 +9,12 @@ use clap::{Args, ValueEnum};
 use jetsink::environment::selected_context;
 use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _, StreamName};
 
+use login::{Login, Rank};
+
 /// How long a start waits for the first connection.
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 /// The flags that the `nats` command has a variable for, by their ids.
-#[cfg(unix)]
 const VARIABLES: [(&str, &str); 10] = [
     ("server", "NATS_URL"),
     ("context", "NATS_CONTEXT"),
@@ -25,11 +28,7 @@ const VARIABLES: [(&str, &str); 10] = [
     ("tlsca", "NATS_CA"),
 ];
 
-/// The variables that name a login. `NATS_PASSWORD` only completes a user.
-const LOGINS: [&str; 4] = ["NATS_CREDS", "NATS_NKEY", "NATS_TOKEN", "NATS_USER"];
-
 /// The variable of the `nats` command for one of the connection's flags.
-#[cfg(unix)]
 pub(crate) fn variable(flag: &str) -> Option<&'static str> {
     let found = VARIABLES.iter().find(|(id, _)| *id == flag);
     found.map(|(_, variable)| *variable)
@@ -133,34 +132,32 @@ pub(crate) fn resolve_connection(
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<ConnectSettings, ConnectError> {
     let flags = [
-        ("NATS_CONTEXT", &connection.context),
-        ("NATS_USER", &connection.user),
-        ("NATS_PASSWORD", &connection.password),
-        ("NATS_TOKEN", &connection.token),
-        ("NATS_CREDS", &connection.creds),
-        ("NATS_NKEY", &connection.nkey),
-        ("NATS_CERT", &connection.tlscert),
-        ("NATS_KEY", &connection.tlskey),
-        ("NATS_CA", &connection.tlsca),
+        ("context", &connection.context),
+        ("user", &connection.user),
+        ("password", &connection.password),
+        ("token", &connection.token),
+        ("creds", &connection.creds),
+        ("nkey", &connection.nkey),
+        ("tlscert", &connection.tlscert),
+        ("tlskey", &connection.tlskey),
+        ("tlsca", &connection.tlsca),
     ];
     let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-    // The engine chooses a login by its kind, so one of the environment must not come before one of the flags. A
-    // variable with the password of a flag's user is a part of the flag's login.
-    let flags_have_login = flags
-        .iter()
-        .any(|(name, value)| LOGINS.contains(name) && value.is_some());
-    let completes_user =
-        || connection.user.is_some() && !LOGINS.iter().any(|login| environment(login).is_some());
-    let counts = |name: &str| match name {
-        _ if !flags_have_login => true,
-        "NATS_PASSWORD" => completes_user(),
-        name => !LOGINS.contains(&name),
+    let of_flag = |flag: &str| {
+        let given = flags.iter().find(|(id, _)| *id == flag);
+        given.and_then(|(_, value)| (*value).clone())
     };
-    // A flag takes precedence over the environment.
-    let given = |name: &str| {
-        let flag = flags.iter().find(|(variable, _)| *variable == name);
-        flag.and_then(|(_, value)| (*value).clone())
-            .or_else(|| environment(name).filter(|_| counts(name)))
+    let login = Login::choose(|rank, flag| match rank {
+        Rank::Flag => of_flag(flag).is_some(),
+        Rank::Variable => variable(flag).and_then(environment).is_some(),
+        Rank::File => false,
+    });
+    // A flag takes precedence over its variable.
+    let given = |name: &str| match VARIABLES.iter().find(|(_, variable)| *variable == name) {
+        None => environment(name),
+        Some((flag, _)) => {
+            of_flag(flag).or_else(|| environment(name).filter(|_| login.uses(Rank::Variable, flag)))
+        }
     };
     let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
     let lookup = |name: &str| match given(name) {
@@ -198,5 +195,4 @@ pub(crate) async fn wait_for_connection(publisher: &NatsPublisher) {
 }
 
 #[cfg(test)]
-#[path = "tests/connection.rs"]
 mod tests;

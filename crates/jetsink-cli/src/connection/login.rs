@@ -10,9 +10,9 @@ const NAMES: [&str; 4] = ["creds", "nkey", "token", "user"];
 /// The flag that completes a user.
 const PASSWORD: &str = "password";
 
-/// The sources of a value, the first one first.
+/// The sources of a value, the first one first. Only `jetsink serve` has a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(crate) enum Rank {
     Flag,
     Variable,
     File,
@@ -24,14 +24,14 @@ impl Rank {
 
 /// The sources of the login's parts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Login {
+pub(crate) struct Login {
     named_by: Option<Rank>,
     password: Option<Rank>,
 }
 
 impl Login {
     /// `has` reports whether a source has a value for a flag.
-    pub(super) fn choose(has: impl Fn(Rank, &str) -> bool) -> Self {
+    pub(crate) fn choose(has: impl Fn(Rank, &str) -> bool) -> Self {
         let names = |rank| NAMES.iter().any(|flag| has(rank, flag));
         let named_by = Rank::ALL.into_iter().find(|rank| names(*rank));
         let completes = |rank: Rank| match named_by {
@@ -45,7 +45,7 @@ impl Login {
     }
 
     /// Whether the value of a flag counts if it comes from this source.
-    pub(super) fn uses(self, rank: Rank, flag: &str) -> bool {
+    pub(crate) fn uses(self, rank: Rank, flag: &str) -> bool {
         match flag {
             PASSWORD => self.password == Some(rank),
             flag if NAMES.contains(&flag) => self.named_by == Some(rank),
@@ -54,7 +54,8 @@ impl Login {
     }
 
     /// Whether the user is a token: the engine takes it as one if there is no password.
-    pub(super) fn user_is_token(self) -> bool {
+    #[cfg(unix)]
+    pub(crate) fn user_is_token(self) -> bool {
         self.password.is_none()
     }
 }
