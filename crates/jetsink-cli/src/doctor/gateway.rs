@@ -258,9 +258,11 @@ fn of_refusals(refusals: &Refusals) -> Option<Finding> {
         }
         "identity-conflict" => "give each event its own id, or another source per sender",
         "unauthenticated" | "forbidden" => "correct the sender's token, or its entry in --access",
+        "no-route" => "correct the sender's path; the paths are those of --subject (/) and --route",
+        "method-not-allowed" => "correct the sender: events are sent by POST",
         "wrong-host" => "send to localhost, or add the name with --allow-host",
         "too-many-requests" => "raise --max-requests or --max-bytes, or add a gateway",
-        // A person's typing error, or a state that the other findings name.
+        // A state that the other findings name, or that a repeat has ended.
         _ => return None,
     };
     let requests = counted(refusals.count, "request");

@@ -85,7 +85,16 @@ fn each_state_has_its_finding() {
         })
     };
     assert_eq!(refused("identity-conflict"), warning("gateway.refusals"));
-    assert_eq!(refused("no-route"), []);
+    assert_eq!(refused("a later problem"), []);
+    // Each refusal that a sender or an operator has to correct.
+    #[cfg(unix)]
+    for kind in jetsink_serve::Kind::ALL {
+        let expected = match !kind.is_passing() || *kind == jetsink_serve::Kind::TooManyRequests {
+            true => warning("gateway.refusals"),
+            false => Vec::new(),
+        };
+        assert_eq!(refused(kind.name()), expected, "{kind:?}");
+    }
 }
 
 #[test]
