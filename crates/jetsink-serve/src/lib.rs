@@ -29,4 +29,4 @@ pub use gateway::Gateway;
 pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
 pub use readiness::Readiness;
 pub use reload::Reloader;
-pub use settings::{GatewayError, GatewaySettings, Route};
+pub use settings::{GatewayError, GatewaySettings, Limit, Route};

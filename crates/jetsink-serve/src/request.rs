@@ -23,7 +23,7 @@ use crate::answer::receipt;
 use crate::deliver::{self, Outcome, Ready, digest};
 use crate::gateway::{BoundRoute, Inner};
 use crate::identity;
-use crate::intake::body;
+use crate::intake::{body, head};
 use crate::listen::Client;
 use crate::meters::Meters;
 use crate::protocol::content::{Encoding, Mode};
@@ -163,6 +163,9 @@ impl<P: Publisher + 'static> Inner<P> {
     {
         let trace = TraceContext::of(&parts.headers);
         self.see(seen, &parts.method, trace.as_ref());
+        if let Some(max_bytes) = client.max_header_bytes {
+            head::check(parts, max_bytes)?;
+        }
         if client.needs_own_host {
             host::check(parts, &self.settings.hosts)?;
         }

@@ -24,10 +24,10 @@ pub enum GatewayError {
         reason: &'static str,
     },
     /// A number is out of its range.
-    #[error("{what} is {value}; it must be from {min} to {max}")]
+    #[error("{limit} is {value}; it must be from {min} to {max}")]
     Range {
         /// The setting.
-        what: &'static str,
+        limit: Limit,
         /// Its value.
         value: u64,
         /// The smallest valid value.
@@ -35,6 +35,76 @@ pub enum GatewayError {
         /// The largest valid value.
         max: u64,
     },
+}
+
+/// A number or a time of [`GatewaySettings`] or [`ServerSettings`](crate::ServerSettings). `Display` names it, with the unit of
+/// a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`GatewaySettings::deadline`].
+    Deadline,
+    /// The first number of [`GatewaySettings::max_bytes`].
+    Body,
+    /// The second number of [`GatewaySettings::max_bytes`].
+    Decompressed,
+    /// The third number of [`GatewaySettings::max_bytes`].
+    AllBodies,
+    /// [`GatewaySettings::body_time`].
+    BodyTime,
+    /// [`GatewaySettings::max_batch`].
+    Batch,
+    /// [`GatewaySettings::max_requests`].
+    Requests,
+    /// The number of [`GatewaySettings::identities`].
+    Identities,
+    /// The time of [`GatewaySettings::identities`].
+    IdentityTime,
+    /// [`ServerSettings::max_header_bytes`](crate::ServerSettings::max_header_bytes).
+    HeaderBytes,
+    /// [`ServerSettings::header_time`](crate::ServerSettings::header_time).
+    HeaderTime,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "the deadline in milliseconds",
+            Self::Body => "the limit of a body",
+            Self::Decompressed => "the limit of a decompressed body",
+            Self::AllBodies => "the limit of all bodies",
+            Self::BodyTime => "the time of a body in milliseconds",
+            Self::Batch => "the limit of a batch",
+            Self::Requests => "the limit of requests",
+            Self::Identities => "the limit of identities",
+            Self::IdentityTime => "the time of identities in milliseconds",
+            Self::HeaderBytes => "the limit of headers",
+            Self::HeaderTime => "the time of headers in milliseconds",
+        })
+    }
+}
+
+impl Limit {
+    pub(crate) fn check(self, value: usize, min: usize, max: usize) -> Result<usize, GatewayError> {
+        if (min..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(GatewayError::Range {
+            limit: self,
+            value: value as u64,
+            min: min as u64,
+            max: max as u64,
+        })
+    }
+
+    /// Checks a time of 1 ms to 1 hour.
+    pub(crate) fn check_time(self, time: Duration) -> Result<Duration, GatewayError> {
+        self.check(millis(time), 1, 3_600_000).map(|_| time)
+    }
+}
+
+fn millis(time: Duration) -> usize {
+    usize::try_from(time.as_millis()).unwrap_or(usize::MAX)
 }
 
 /// A path, and the subjects of the events that are posted to it.
@@ -118,23 +188,6 @@ impl Default for GatewaySettings {
     }
 }
 
-fn in_range(
-    what: &'static str,
-    value: usize,
-    min: usize,
-    max: usize,
-) -> Result<usize, GatewayError> {
-    if (min..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(GatewayError::Range {
-        what,
-        value: value as u64,
-        min: min as u64,
-        max: max as u64,
-    })
-}
-
 impl GatewaySettings {
     /// The content mode of the stored messages. Default: as received.
     #[must_use]
@@ -170,9 +223,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.
     pub fn deadline(mut self, deadline: Duration) -> Result<Self, GatewayError> {
-        let millis = usize::try_from(deadline.as_millis()).unwrap_or(usize::MAX);
-        in_range("the deadline in milliseconds", millis, 1, 3_600_000)?;
-        self.deadline = deadline;
+        self.deadline = Limit::Deadline.check_time(deadline)?;
         Ok(self)
     }
 
@@ -189,12 +240,11 @@ impl GatewaySettings {
         all: usize,
     ) -> Result<Self, GatewayError> {
         const MAX: usize = 1 << 30;
-        self.body.bytes = in_range("the limit of a body", body, MIN_BODY, MAX)?;
-        self.body.decompressed =
-            in_range("the limit of a decompressed body", decompressed, body, MAX)?;
+        self.body.bytes = Limit::Body.check(body, MIN_BODY, MAX)?;
+        self.body.decompressed = Limit::Decompressed.check(decompressed, body, MAX)?;
         // A compressed body and its text are held together.
         let min = 2 * (body + decompressed);
-        self.budget = in_range("the limit of all bodies", all, min, MAX * 4)?;
+        self.budget = Limit::AllBodies.check(all, min, MAX * 4)?;
         Ok(self)
     }
 
@@ -203,9 +253,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.
     pub fn body_time(mut self, time: Duration) -> Result<Self, GatewayError> {
-        let millis = usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
-        in_range("the time of a body in milliseconds", millis, 1, 3_600_000)?;
-        self.body.time = time;
+        self.body.time = Limit::BodyTime.check_time(time)?;
         Ok(self)
     }
 
@@ -214,7 +262,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 to 100,000.
     pub fn max_batch(mut self, events: usize) -> Result<Self, GatewayError> {
-        self.max_batch = in_range("the limit of a batch", events, 1, 100_000)?;
+        self.max_batch = Limit::Batch.check(events, 1, 100_000)?;
         Ok(self)
     }
 
@@ -223,7 +271,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 2 to 1,000,000.
     pub fn max_requests(mut self, requests: usize) -> Result<Self, GatewayError> {
-        self.max_requests = in_range("the limit of requests", requests, 2, 1_000_000)?;
+        self.max_requests = Limit::Requests.check(requests, 2, 1_000_000)?;
         Ok(self)
     }
 
@@ -232,9 +280,8 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] for a number outside 1,000 to 100,000,000, or a time outside 1 ms to 30 days.
     pub fn identities(mut self, max: usize, window: Duration) -> Result<Self, GatewayError> {
-        self.max_identities = in_range("the limit of identities", max, 1_000, 100_000_000)?;
-        let millis = usize::try_from(window.as_millis()).unwrap_or(usize::MAX);
-        in_range("the time of identities in ms", millis, 1, 30 * 86_400_000)?;
+        self.max_identities = Limit::Identities.check(max, 1_000, 100_000_000)?;
+        Limit::IdentityTime.check(millis(window), 1, 30 * 86_400_000)?;
         self.identity_window = window;
         Ok(self)
     }

@@ -145,7 +145,9 @@ async fn damaged_requests_store_only_valid_events_and_each_that_was_accepted() {
     let settings = GatewaySettings::default()
         .body_time(Duration::from_secs(2))
         .unwrap();
-    let server = ServerSettings::default().header_time(Duration::from_secs(2));
+    let server = ServerSettings::default()
+        .header_time(Duration::from_secs(2))
+        .unwrap();
     let route = jetsink_serve::Route::new("/", "events.{tenantId}".parse().unwrap()).unwrap();
     let sink = sink(&broker, None).await;
     let gateway = jetsink_serve::Gateway::new(sink, vec![route], settings).unwrap();

@@ -253,7 +253,7 @@ fn of_refusals(refusals: &Refusals) -> Option<Finding> {
         | "malformed-request"
         | "unsupported-media-type"
         | "unsupported-encoding" => "correct the sender; docs/serve describes requests",
-        "event-refused" | "too-large" => {
+        "event-refused" | "too-large" | "headers-too-large" => {
             "correct the sender, or raise the limit that the text names"
         }
         "identity-conflict" => "give each event its own id, or another source per sender",

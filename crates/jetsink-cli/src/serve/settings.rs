@@ -50,7 +50,7 @@ impl Settings {
             routes: routes(arguments)?,
             gateway: gateway(arguments, access.clone())?,
             access,
-            server: server(arguments),
+            server: server(arguments)?,
             tls,
         })
     }
@@ -163,17 +163,17 @@ fn bytes(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn server(arguments: &Serve) -> ServerSettings {
+fn server(arguments: &Serve) -> Result<ServerSettings, Failure> {
     let limits = &arguments.limits;
     let mut server = ServerSettings::default()
         .max_connections(bytes(limits.max_connections.into()))
-        .max_header_bytes(bytes(limits.max_headers))
-        .header_time(limits.header_time);
+        .max_header_bytes(bytes(limits.max_headers))?
+        .header_time(limits.header_time)?;
     if arguments.allow_plaintext {
         server = server.allow_plaintext();
     }
     if arguments.allow_anonymous {
         server = server.allow_anonymous();
     }
-    server
+    Ok(server)
 }

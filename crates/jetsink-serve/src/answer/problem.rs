@@ -85,6 +85,8 @@ kinds! {
     IdentityConflict: 422, "identity-conflict", Correct;
     /// The gateway, or this credential, has too many requests in flight, or too many bytes.
     TooManyRequests: 429, "too-many-requests", Repeat;
+    /// The request's line and headers have more bytes than allowed.
+    HeadersTooLarge: 431, "headers-too-large", Correct;
     /// The circuit is open and there is no spool.
     CircuitOpen: 503, "circuit-open", Repeat;
     /// The broker did not store the event, and there is no spool.

@@ -1,4 +1,5 @@
-//! Takes requests in: places, and bodies within one budget of bytes.
+//! Takes requests in: their heads, places, and bodies within one budget of bytes.
 
 pub(crate) mod body;
+pub(crate) mod head;
 pub(crate) mod shares;

@@ -28,6 +28,8 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
 /// The other end of a connection, as far as the connection shows it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
+    /// The maximum bytes of a request's head; `None` for requests of other listeners.
+    pub(crate) max_header_bytes: Option<usize>,
     /// Whether the `Host` header must name this host: a web page may have sent the request.
     pub(crate) needs_own_host: bool,
     /// The names of a verified certificate: `dns:…`, `uri:…`, `email:…`, `ip:…`.

@@ -19,6 +19,7 @@ use super::connection::{Connection, Open};
 use super::{Answer, Client, TlsSettings, unix};
 use crate::access::Access;
 use crate::gateway::Gateway;
+use crate::settings::{GatewayError, Limit};
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -200,18 +201,22 @@ impl ServerSettings {
         self
     }
 
-    /// The maximum bytes of a request's headers, from 8 KiB to 1 MiB.
-    #[must_use]
-    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
-        self.max_header_bytes = bytes.clamp(8 << 10, 1 << 20);
-        self
+    /// The maximum bytes of a request's headers.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 8 KiB to 1 MiB.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Result<Self, GatewayError> {
+        self.max_header_bytes = Limit::HeaderBytes.check(bytes, 8 << 10, 1 << 20)?;
+        Ok(self)
     }
 
     /// The maximum time for a request's headers to arrive, counted from the end of the request before.
-    #[must_use]
-    pub fn header_time(mut self, time: Duration) -> Self {
-        self.header_time = time;
-        self
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] outside 1 ms to 1 hour.
+    pub fn header_time(mut self, time: Duration) -> Result<Self, GatewayError> {
+        self.header_time = Limit::HeaderTime.check_time(time)?;
+        Ok(self)
     }
 
     /// Allows plain text off loopback, for example behind a proxy that ends TLS.
@@ -335,7 +340,10 @@ async fn recall_spooled<P: Publisher + 'static>(gateway: &Gateway<P>) {
 pub(crate) async fn serve_pages(pages: impl Answer, listener: Listener) {
     let connections = Connections {
         answers: pages,
-        settings: ServerSettings::default().header_time(ADMIN_HEADER_TIME),
+        settings: ServerSettings {
+            header_time: ADMIN_HEADER_TIME,
+            ..ServerSettings::default()
+        },
         slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
         // The metric counts connections of senders.
         gauge: Gauge::noop(),
@@ -370,13 +378,12 @@ impl<A: Answer> Connections<A> {
                 Socket::Tcp(listener, tls) => listener.accept().await.map(|(stream, _)| {
                     let client = Client {
                         needs_own_host: self.needs_own_host(bound, &stream),
-                        ..Client::default()
+                        ..self.client()
                     };
                     tokio::spawn(self.connection(slot, client).tcp(stream, tls.clone()));
                 }),
                 Socket::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| {
-                    let client = Client::default();
-                    tokio::spawn(self.connection(slot, client).unix(stream));
+                    tokio::spawn(self.connection(slot, self.client()).unix(stream));
                 }),
             };
             if let Err(error) = accepted {
@@ -391,6 +398,13 @@ impl<A: Answer> Connections<A> {
         let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
         let comes_by_loopback = || stream.local_addr().is_ok_and(is_loopback);
         bound.is_some_and(is_loopback) || self.loopback_needs_own_host && comes_by_loopback()
+    }
+
+    fn client(&self) -> Client {
+        Client {
+            max_header_bytes: Some(self.settings.max_header_bytes),
+            ..Client::default()
+        }
     }
 
     fn connection(&self, slot: OwnedSemaphorePermit, client: Client) -> Connection<A> {
