@@ -7,7 +7,7 @@ use async_nats::jetstream::ErrorCode;
 use jetsink::streams::{StreamError, StreamSpecError};
 use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
 #[cfg(unix)]
-use jetsink_serve::{AccessError, GatewayError, ListenError, TlsError};
+use jetsink_serve::{GatewayError, ListenError};
 #[cfg(unix)]
 use nats_local::NatsLocalError;
 
@@ -63,14 +63,8 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Gateway(#[from] GatewayError),
     #[cfg(unix)]
-    #[error("--access: {0}")]
-    Access(#[from] AccessError),
-    #[cfg(unix)]
-    #[error("--listen: {0}")]
+    #[error("{0}")]
     Listen(#[from] ListenError),
-    #[cfg(unix)]
-    #[error("--https-cert: {0}")]
-    Tls(#[from] TlsError),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
 }
@@ -100,7 +94,7 @@ impl Failure {
             | Self::StreamSpec(_)
             | Self::File { .. } => 2,
             #[cfg(unix)]
-            Self::Gateway(_) | Self::Access(_) | Self::Listen(_) | Self::Tls(_) => 2,
+            Self::Gateway(_) | Self::Listen(_) => 2,
         }
     }
 }

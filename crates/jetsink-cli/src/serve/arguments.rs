@@ -1,5 +1,6 @@
 //! Arguments of `jetsink serve`.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use jetsink::StreamName;
 
-use super::configuration::Setting;
+use super::configuration::{Setting, Source};
 use crate::connection::Connection;
+use crate::failure::Failure;
 use crate::units::{parse_bytes, parse_duration};
 
 const EXAMPLES: &str = "\
@@ -54,7 +56,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// The settings that have a value, for `--check`.
+    /// The settings that have a value, for `--check` and for the place of a wrong one.
     #[arg(skip)]
     pub(crate) settings: Vec<Setting>,
 
@@ -265,6 +267,18 @@ pub(crate) enum Policy {
 }
 
 impl Serve {
+    /// The error of a setting, with the place of its value.
+    pub(crate) fn wrong(&self, key: &str, reason: &dyn Display) -> Failure {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        let source = setting.map_or(&Source::Default, |setting| &setting.source);
+        source.wrong(key, reason)
+    }
+
+    /// The value that was made of a setting, or its error with its place.
+    pub(crate) fn valid<T, E: Display>(&self, key: &str, made: Result<T, E>) -> Result<T, Failure> {
+        made.map_err(|error| self.wrong(key, &error))
+    }
+
     /// The TCP addresses, with the default one if there is no other listener.
     pub(crate) fn addresses(&self, has_listener: bool) -> Vec<SocketAddr> {
         match self.listen.is_empty() && !has_listener {

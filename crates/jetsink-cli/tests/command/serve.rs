@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::time::{Duration, Instant};
 
+use nats_local::NatsServer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -273,6 +275,85 @@ async fn repeat_of_a_spooled_event_is_a_duplicate_after_a_kill() {
     assert_eq!(there(&server).await.len(), 5, "each is stored once");
 }
 
+#[tokio::test]
+async fn repeat_of_an_event_that_left_the_spool_is_a_duplicate_after_a_kill() {
+    let mut server = NatsServer::start().await.unwrap();
+    let config = async_nats::jetstream::stream::Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        // The stream itself has forgotten the ids by the time of the repeats.
+        duplicate_window: Duration::from_millis(100),
+        ..Default::default()
+    };
+    server.create_stream_with(config).await.unwrap();
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let url = server.url();
+    let flags = gateway_flags(&url, &["--spool", &spool, "-v"]);
+    let binary = |address: &str, headers: &str, data: &str| {
+        let head = format!(
+            "POST / HTTP/1.1\r\nce-specversion: 1.0\r\nce-id: binary\r\nce-source: /s\r\nce-type: t\r\n{headers}"
+        );
+        request(address, &head, data)
+    };
+    let batch = format!("[{},{}]", event(3), event(4));
+    let send_batch = |address: &str| {
+        let head = "POST / HTTP/1.1\r\ncontent-type: application/cloudevents-batch+json\r\nprefer: return=representation";
+        request(address, head, &batch)
+    };
+    let mut gateway = Gateway::start(&flags);
+    let address = gateway.line("listening on http://");
+    for n in 1..=2 {
+        let (code, answer) = post(&address, "/", &event(n));
+        assert_eq!(code, 202);
+        assert!(answer.contains("jetsink-outcome: spooled"), "{answer}");
+    }
+    assert_eq!(send_batch(&address).0, 202);
+    assert_eq!(binary(&address, "ce-a: 1\r\nce-b: 2", "data").0, 202);
+    server.restart().await.unwrap();
+    let all_stored = async |count: usize| {
+        let started = Instant::now();
+        while there(&server).await.len() < count {
+            assert!(started.elapsed() < PATIENCE, "they are not delivered");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    all_stored(5).await;
+    // Twice: the second process has only read the file.
+    for _ in 0..2 {
+        // Beyond the stream's window, and until the spool has marked them.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(gateway); // SIGKILL
+        gateway = Gateway::start(&flags);
+        let address = gateway.line("listening on http://");
+        gateway.line("identities of events in the spool are known");
+        for n in 1..=4 {
+            let (code, answer) = post(&address, "/", &event(n));
+            assert_eq!(code, 202);
+            assert!(answer.contains("jetsink-duplicate: true"), "{answer}");
+        }
+        let (code, answer) = send_batch(&address);
+        assert_eq!(code, 202);
+        assert_eq!(answer.matches("\"duplicate\":true").count(), 2, "{answer}");
+        let (code, answer) = binary(&address, "ce-b: 2\r\nce-a: 1", "data");
+        assert_eq!(code, 202);
+        assert!(answer.contains("jetsink-duplicate: true"), "{answer}");
+        let (code, _) = binary(&address, "ce-b: 2\r\nce-a: 1", "other");
+        assert_eq!(code, 422, "other bytes with the same identity");
+    }
+    let address = {
+        drop(gateway);
+        gateway = Gateway::start(&flags);
+        gateway.line("listening on http://")
+    };
+    let (code, answer) = post(&address, "/", &event(5));
+    assert_eq!(code, 202);
+    assert!(answer.contains("jetsink-duplicate: false"), "{answer}");
+    all_stored(6).await;
+    assert_eq!(there(&server).await.len(), 6, "each is stored once");
+}
+
 fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
@@ -310,6 +391,72 @@ async fn wait_for_the_spool_has_pages_ends_by_a_signal_and_survives_a_hangup() {
     while get(&admin, "/readyz") != 200 {
         assert!(started.elapsed() < PATIENCE, "it does not become ready");
     }
+}
+
+// A rolling restart on one host: the new process is started first.
+#[tokio::test]
+async fn successor_takes_over_addresses_sockets_and_spool() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let socket = as_text(&folder.path().join("serve.sock")).to_owned();
+    let (address, admin, url) = (free_address(), free_address(), server.url());
+    let flags = [
+        "-s",
+        &url,
+        "--subject",
+        "events.all",
+        "--listen",
+        &address,
+        "--listen-unix",
+        &socket,
+        "--admin-listen",
+        &admin,
+        "--spool",
+        &spool,
+    ];
+    let waits = [&flags[..], &["--spool-wait", "1h"]].concat();
+    let mut gateway = Gateway::start(&flags);
+    gateway.line("listening on http://");
+    let mut refused = Gateway::start(&flags);
+    assert_eq!(refused.code(), Some(2), "without a wait");
+    for round in 0..3 {
+        let mut next = Gateway::start(&waits);
+        next.line("waiting up to");
+        assert_eq!(post(&address, "/", &event(2 * round)).0, 202);
+        gateway.signal(Signal::SIGTERM);
+        assert_eq!(gateway.code(), Some(0));
+        next.line("status at");
+        // It listens already, and answers once it has the spool.
+        assert_eq!(post(&address, "/", &event(2 * round + 1)).0, 202);
+        assert!(UnixStream::connect(&socket).is_ok());
+        assert_eq!(get(&admin, "/readyz"), 200);
+        gateway = next;
+    }
+    assert_eq!(there(&server).await.len(), 6);
+}
+
+// A reviewer's finding: the broker was dialled for each attempt to get the lock.
+#[tokio::test]
+async fn broker_is_dialled_once_the_spool_is_open() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = as_text(&folder.path().join("spool")).to_owned();
+    let url = server.url();
+    let mut first = Gateway::start(&gateway_flags(&url, &["--spool", &spool]));
+    first.line("listening on http://");
+    let broker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    broker.set_nonblocking(true).unwrap();
+    let silent = format!("nats://{}", broker.local_addr().unwrap());
+    let waits = ["--spool", &spool, "--spool-wait", "1h"];
+    let mut second = Gateway::start(&gateway_flags(&silent, &waits));
+    second.line("waiting up to");
+    std::thread::sleep(Duration::from_millis(300));
+    let dialled = broker.accept().map_err(|error| error.kind());
+    assert_eq!(dialled.err(), Some(std::io::ErrorKind::WouldBlock));
+    first.signal(Signal::SIGTERM);
+    second.line("listening on http://");
+    assert!(broker.accept().is_ok());
 }
 
 #[tokio::test]
@@ -407,7 +554,7 @@ fn wrong_usage_is_refused_before_anything_starts() {
         ),
         (&["--subject", "{type}"], "--subject"),
         (&["--route", "/a"], "--route"),
-        (&["--route", "/a=events..x"], "--route /a"),
+        (&["--route", "/a=events..x"], "--route: /a"),
         (&["--route", "a=e"], "begins with '/'"),
         (
             &[
@@ -432,7 +579,14 @@ fn wrong_usage_is_refused_before_anything_starts() {
             ],
             "--https-cert",
         ),
-        (&["--subject", "e", "--https-cert", &missing], "--https-key"),
+        (
+            &["--subject", "e", "--https-cert", &missing],
+            "--https-cert: HTTPS needs",
+        ),
+        (
+            &["--subject", "e", "--max-headers", "1KiB"],
+            "--max-headers: ",
+        ),
         (&["--subject", "e", "--max-body", "1KiB"], "limit of a body"),
         (&["--subject", "e", "--unix-mode", "999"], "no mode"),
     ] {
@@ -565,46 +719,106 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
         .map(|message| message.subject.as_str())
         .collect();
     assert_eq!(subjects, ["events.right", "events.orders"]);
-    for (line, reason) in [
+    for (line, place, reason) in [
+        ("max_body = 1", 1, "unknown key \"max_body\"; did you mean"),
         (
-            "max_body = 1",
-            ":5: unknown key \"max_body\"; did you mean \"max-body\"?",
-        ),
-        (
-            "allow-host = [\"a\"]\nlisten-unix = 1\naccess = \"/no/such\"",
-            "--access: /no/such",
+            "listen-unix = 1\naccess = \"/no/such\"",
+            10,
+            "access: /no/such",
         ),
         (
             "spool-limit = \"1MiB\"",
-            "limits of a spool need its folder",
+            15,
+            "spool-limit: it needs the folder",
         ),
+        ("https-cert = \"cert.pem\"", 14, "https-cert: HTTPS needs"),
         (
-            "https-cert = \"cert.pem\"",
-            "HTTPS needs --https-cert and --https-key",
+            "https-client-ca = \"ca.pem\"",
+            19,
+            "https-client-ca: HTTPS needs",
         ),
-        ("creds = \"/no/such\"", "/no/such"),
+        ("creds = \"/no/such\"", 9, "creds: nats connect"),
+        ("tlsca = \"/no/such\"", 9, "tlsca: nats connect"),
         (
             "stream = \"a.b\"",
-            "stream: \"a.b\": the name contains '.' at byte 1",
+            10,
+            "stream: \"a.b\": the name contains '.'",
+        ),
+        (
+            "max-body = \"1KiB\"",
+            12,
+            "max-body: the limit of a body is 1024",
+        ),
+        (
+            "max-bytes = \"1MiB\"",
+            13,
+            "max-bytes: the limit of all bodies",
+        ),
+        (
+            "max-decompressed = \"64KiB\"",
+            20,
+            "max-decompressed: the limit",
+        ),
+        (
+            "max-headers = \"1KiB\"",
+            15,
+            "max-headers: the limit of headers",
+        ),
+        ("max-batch = 0", 13, "max-batch: the limit of a batch"),
+        (
+            "max-requests = 1",
+            16,
+            "max-requests: the limit of requests",
+        ),
+        ("identities = 1", 14, "identities: the limit of identities"),
+        ("deadline = \"2h\"", 12, "deadline: the deadline is"),
+        ("body-time = \"0s\"", 13, "body-time: the time of a body"),
+        (
+            "header-time = \"2h\"",
+            15,
+            "header-time: the time of headers",
+        ),
+        (
+            "spool = \"s\"\nspool-limit = 0",
+            15,
+            "spool-limit: \"0\" is no size",
+        ),
+        (
+            "spool = \"s\"\nspool-max-age = \"0s\"",
+            17,
+            "spool-max-age: spool",
         ),
     ] {
         std::fs::write(&config, format!("{text}{line}\n")).unwrap();
         let refused = with(&["--check"]).output().unwrap();
         assert_code(&refused, 2);
-        assert!(
-            stderr(&refused).contains(reason),
-            "{line}: {}",
-            stderr(&refused)
-        );
+        let lines = 4 + line.lines().count();
+        let expected = format!("gateway.toml:{lines}:{place}: {reason}");
+        let shown = stderr(&refused);
+        assert!(shown.contains(&expected), "{expected}: {shown}");
     }
-    std::fs::write(&config, text.replace("127.0.0.1:0", "0.0.0.0:0")).unwrap();
-    let refused = with(&["--check"]).output().unwrap();
-    assert_code(&refused, 2);
-    assert!(
-        stderr(&refused).contains("not a loopback address"),
-        "{}",
-        stderr(&refused)
-    );
+    for (from, to, expected) in [
+        ("/orders=events.orders", "orders", ":4:9: route: \"orders\""),
+        ("/orders=events.orders", "/a=e..x", ":4:9: route: /a: "),
+        ("/orders=events.orders", "/=e", ":4:9: route: route \"/\""),
+        (
+            "127.0.0.1:0",
+            "0.0.0.0:0",
+            ":3:10: listen: 0.0.0.0:0 is not",
+        ),
+        ("nats://", "what://", ":2:10: server: nats connect"),
+    ] {
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        let refused = with(&["--check"]).output().unwrap();
+        assert_code(&refused, 2);
+        let expected = format!("gateway.toml{expected}");
+        let shown = stderr(&refused);
+        assert!(shown.contains(&expected), "{expected}: {shown}");
+    }
+    std::fs::write(&config, &text).unwrap();
+    let refused = with(&["--check"]).env("JETSINK_SUBJECT", "{type}").output();
+    let shown = stderr(&refused.unwrap());
+    assert!(shown.contains("JETSINK_SUBJECT: "), "{shown}");
     let nothing = command("serve", &["--check"]).output().unwrap();
     assert_code(&nothing, 2);
     assert!(

@@ -1,6 +1,7 @@
 //! The configuration file: TOML whose keys are the names of the flags.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -16,8 +17,33 @@ pub(super) struct File(BTreeMap<String, Entry>);
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) line: usize,
+    pub(super) place: Place,
     pub(super) value: Value,
+}
+
+/// A line and a column of the file, each from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Place {
+    /// The place of a byte.
+    fn of(text: &str, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}:{}", self.line, self.column)
+    }
 }
 
 #[derive(Debug)]
@@ -35,29 +61,30 @@ impl File {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text, keys).map_err(|(line, reason)| Failure::Toml {
-            place: format!("{}:{line}", path.display()),
+        Self::parse(&text, keys).map_err(|(place, reason)| Failure::Toml {
+            place: format!("{}:{place}", path.display()),
             reason,
         })
     }
 
-    /// An error has its line.
-    fn parse(text: &str, keys: &[String]) -> Result<Self, (usize, String)> {
-        let line_of = |at: usize| text.get(..at).unwrap_or(text).matches('\n').count() + 1;
+    /// An error has its place.
+    fn parse(text: &str, keys: &[String]) -> Result<Self, (Place, String)> {
+        let place = |at: usize| Place::of(text, at);
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            (line_of(at), error.message().replace('\n', "; "))
+            (place(at), error.message().replace('\n', "; "))
         })?;
         let mut entries = BTreeMap::new();
         for (key, value) in table.get_ref() {
-            let line = line_of(key.span().start);
             let name = key.get_ref().as_ref();
             if !keys.iter().any(|known| known == name) {
-                return Err((line, unknown(name, value.get_ref(), keys)));
+                let at = place(key.span().start);
+                return Err((at, unknown(name, value.get_ref(), keys)));
             }
+            let place = place(value.span().start);
             let value =
-                read(value.get_ref()).map_err(|reason| (line, format!("{name}: {reason}")))?;
-            entries.insert(name.to_owned(), Entry { line, value });
+                read(value.get_ref()).map_err(|reason| (place, format!("{name}: {reason}")))?;
+            entries.insert(name.to_owned(), Entry { place, value });
         }
         Ok(Self(entries))
     }

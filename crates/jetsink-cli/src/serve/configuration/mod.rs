@@ -99,7 +99,7 @@ pub(crate) fn layer(
                 of_file(arg, entry),
                 Source::File {
                     path: path.clone().unwrap_or_default(),
-                    line: entry.line,
+                    place: entry.place,
                 },
             )),
             (None, None) => None,
@@ -108,7 +108,7 @@ pub(crate) fn layer(
             None => None,
             Some((values, source)) => {
                 let values = values.and_then(|values| checked(&command, arg, values));
-                let values = values.map_err(|reason| wrong(flag, &source, &reason))?;
+                let values = values.map_err(|reason| source.wrong(flag, &reason))?;
                 layered = layered.mut_arg(arg.get_id(), |arg| arg.default_values(values.clone()));
                 Some((values, source))
             }
@@ -178,16 +178,6 @@ fn checked(command: &Command, arg: &Arg, values: Vec<String>) -> Result<Vec<Stri
         parsed.map_err(|error| setting::reason(&error, value))?;
     }
     Ok(values)
-}
-
-fn wrong(flag: &str, source: &Source, reason: &str) -> Failure {
-    match source {
-        Source::File { path, line } => Failure::Toml {
-            place: format!("{}:{line}", path.display()),
-            reason: format!("{flag}: {reason}"),
-        },
-        source => Failure::Usage(format!("{source}: {reason}")),
-    }
 }
 
 /// Checks that other users cannot read a file that has a secret. `has_password`: a flag or a variable has the password.

@@ -8,14 +8,16 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::file::Place;
 use crate::connection::without_login;
+use crate::failure::Failure;
 
 /// The source of a setting's value. `Display` names it in an error and in `--check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Flag,
     Variable(String),
-    File { path: PathBuf, line: usize },
+    File { path: PathBuf, place: Place },
     Default,
 }
 
@@ -24,8 +26,22 @@ impl fmt::Display for Source {
         match self {
             Self::Flag => to.write_str("flag"),
             Self::Variable(name) => to.write_str(name),
-            Self::File { path, line } => write!(to, "{}:{line}", path.display()),
+            Self::File { path, place } => write!(to, "{}:{place}", path.display()),
             Self::Default => to.write_str("default"),
+        }
+    }
+}
+
+impl Source {
+    /// The error of a value from this source.
+    pub(crate) fn wrong(&self, key: &str, reason: &dyn fmt::Display) -> Failure {
+        match self {
+            Self::File { .. } => Failure::Toml {
+                place: self.to_string(),
+                reason: format!("{key}: {reason}"),
+            },
+            Self::Variable(name) => Failure::Usage(format!("{name}: {reason}")),
+            Self::Flag | Self::Default => Failure::Usage(format!("--{key}: {reason}")),
         }
     }
 }

@@ -99,7 +99,8 @@ fn each_flag_has_a_variable_and_a_key() {
             found.unwrap_or_else(|| panic!("{key}")).source.clone()
         };
         let path = config.path().to_owned();
-        assert_eq!(source(&settings), Source::File { path, line: 1 });
+        let place = format!("{}:1:{}", path.display(), key.len() + 4);
+        assert_eq!(source(&settings).to_string(), place);
         let (values, settings) = resolved(&[], &[(&name, value)], &file("")).unwrap();
         assert_eq!(values[key], [value], "{name} for {id}");
         assert_eq!(source(&settings), Source::Variable(name));
@@ -136,7 +137,7 @@ fn flag_precedes_variable_and_variable_precedes_file() {
     for line in [
         "deadline = \"3s\"  # flag".to_owned(),
         "listen = [\"127.0.0.1:2\", \"127.0.0.1:3\"]  # JETSINK_LISTEN".to_owned(),
-        format!("max-batch = \"5\"  # {path}:2"),
+        format!("max-batch = \"5\"  # {path}:2:13"),
         "stop-time = \"10s\"  # default".to_owned(),
         "allow-plaintext = false  # default".to_owned(),
     ] {
@@ -184,7 +185,10 @@ fn unknown_key_is_an_error_with_a_suggestion() {
     ] {
         assert_eq!(
             error(&[], &format!("\n{line}")),
-            format!("FILE:2: {reason}")
+            format!(
+                "FILE:2:{}: {reason}",
+                1 + usize::from(line.starts_with('['))
+            )
         );
     }
 }
@@ -217,12 +221,18 @@ fn wrong_value_names_its_place() {
         ),
         ("verbose = \"much\"", "verbose: \"much\" is no number"),
     ] {
+        let column = line.find("= ").unwrap() + 3;
         assert_eq!(
             error(&[], &format!("\n{line}")),
-            format!("FILE:2: {reason}")
+            format!("FILE:2:{column}: {reason}")
         );
     }
-    assert!(error(&[], "a = ").starts_with("FILE:1: "), "not TOML");
+    // Columns count characters.
+    let reason = error(&[], "\"ü\" = 1");
+    assert!(reason.starts_with("FILE:1:1: unknown key"), "{reason}");
+    let reason = error(&[], "spool = \"ü\"; x");
+    assert!(reason.starts_with("FILE:1:12: "), "{reason}");
+    assert!(error(&[], "a = ").starts_with("FILE:1:5: "), "not TOML");
     let reason = error(&[("JETSINK_DEADLINE", "3")], "");
     assert!(
         reason.starts_with("JETSINK_DEADLINE: \"3\" is no time"),
@@ -287,7 +297,7 @@ fn user_without_a_password_is_a_secret() {
     assert_eq!(values["user"], ["s3cret"]);
     let lines = shown(&settings, &config);
     assert!(
-        lines.contains(&"# user is set by FILE:1".to_owned()),
+        lines.contains(&"# user is set by FILE:1:8".to_owned()),
         "{lines:?}"
     );
     assert!(!format!("{settings:?}").contains("s3cret"));
@@ -302,7 +312,7 @@ fn user_without_a_password_is_a_secret() {
     let (_, settings) = resolved(&[], &[("NATS_PASSWORD", "s3cret")], &config).unwrap();
     let lines = shown(&settings, &config);
     let expected = [
-        "user = \"app\"  # FILE:1",
+        "user = \"app\"  # FILE:1:8",
         "# password is set by NATS_PASSWORD",
     ];
     for line in expected {
@@ -320,13 +330,13 @@ fn login_of_a_server_is_a_secret() {
     let (values, settings) = resolved(&[], &[], &config).unwrap();
     assert_eq!(values["server"], ["nats://me:s3cret@n1:4222,s3cret@n2"]);
     let lines = shown(&settings, &config);
-    let line = "# server = \"***@n1:4222,***@n2\"  # FILE:1".to_owned();
+    let line = "# server = \"***@n1:4222,***@n2\"  # FILE:1:10".to_owned();
     assert!(lines.contains(&line), "{lines:?}");
     assert!(!format!("{settings:?}").contains("s3cret"));
     let plain = public("server = \"nats://n1:4222\"");
     let (_, settings) = resolved(&[], &[], &plain).unwrap();
     let lines = shown(&settings, &plain);
-    let line = "server = \"nats://n1:4222\"  # FILE:1".to_owned();
+    let line = "server = \"nats://n1:4222\"  # FILE:1:10".to_owned();
     assert!(lines.contains(&line), "{lines:?}");
 }
 
