@@ -5,8 +5,6 @@
 //! 3. Its events, each with an envelope; one invalid event refuses all.
 //! 4. Their delivery, and the answer.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
@@ -96,8 +94,9 @@ impl<P: Publisher + 'static> Inner<P> {
         let route = &self.routes[route];
         let mut answering = self.answering(&route.path);
         let (parts, body) = request.into_parts();
-        let seen = &mut answering.seen;
-        let response = match self.take(route, client, &parts, body, seen).await {
+        let (started, seen) = (answering.started, &mut answering.seen);
+        let taken = self.take(route, client, &parts, body, started, seen);
+        let response = match taken.await {
             Ok(response) => response,
             Err(problem) => self.answer_problem(&problem, &[]),
         };
@@ -156,6 +155,7 @@ impl<P: Publisher + 'static> Inner<P> {
         client: &Client,
         parts: &Parts,
         body: B,
+        started: Instant,
         seen: &mut access_log::Request,
     ) -> Result<Response<Body>, Problem>
     where
@@ -192,8 +192,9 @@ impl<P: Publisher + 'static> Inner<P> {
         let preferences = Preferences::of(&parts.headers)?;
         let limits = self.settings.body;
         let mut held = self.budget.empty(caller.name());
-        let body = body::read(body, &parts.headers, encoding, limits, &mut held).await?;
-        let deadline = self.deadline(preferences);
+        let deadline = started + limits.time;
+        let headers = &parts.headers;
+        let body = body::read(body, headers, encoding, limits, deadline, &mut held).await?;
         seen.bytes = body.len();
         let events = self.events(route, &caller, mode, parts, body)?;
         seen.events = events.len();
@@ -203,22 +204,21 @@ impl<P: Publisher + 'static> Inner<P> {
         };
         // An emit may outlive its request, and its payload with it.
         let held = (place, held);
+        let wait = self.settings.deadline;
+        let wait = preferences
+            .deadline
+            .map_or(wait, |shorter| wait.min(shorter));
         match events {
             Events::One(event) => {
-                let outcome = deliver::one(&self.once, event, deadline, held).await;
+                let outcome = deliver::one(&self.once, event, wait, held).await;
                 Ok(self.answer_one(&outcome, preferences))
             }
             Events::Batch(events) => {
+                let deadline = Instant::now() + wait;
                 let outcomes = deliver::batch(&self.once, events, deadline, held).await;
                 Ok(self.answer_batch(&outcomes, preferences))
             }
         }
-    }
-
-    fn deadline(&self, preferences: Preferences) -> Instant {
-        let longest = self.settings.deadline;
-        let shortened = preferences.deadline.unwrap_or(Duration::MAX);
-        Instant::now() + longest.min(shortened)
     }
 
     fn events(

@@ -10,6 +10,7 @@ mod once;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -53,11 +54,11 @@ fn still_in_flight() -> Problem {
     Problem::new(Kind::OutcomeUnknown, detail)
 }
 
-/// Emits one event, and waits for its outcome until the deadline. `held` is dropped when the emit ends.
+/// Emits one event, and waits for its outcome at most so long. `held` is dropped when the emit ends.
 pub(crate) async fn one<P: Publisher + 'static>(
     once: &Arc<Once<P>>,
     event: Ready,
-    deadline: Instant,
+    wait: Duration,
     held: impl Send + 'static,
 ) -> Outcome {
     match once.begin(&event) {
@@ -69,13 +70,13 @@ pub(crate) async fn one<P: Publisher + 'static>(
                 in_flight.settle(result)
             });
             // The sink keeps its own deadline. A timer per request would cost more than it saves.
-            if Instant::now() + once.sink.deadline() <= deadline {
+            if once.sink.deadline() <= wait {
                 return emit.await;
             }
-            until(deadline, emit).await
+            until(Instant::now() + wait, emit).await
         }
         Turn::InFlight(_) => {
-            let once = Arc::clone(once);
+            let (once, deadline) = (Arc::clone(once), Instant::now() + wait);
             let emit = Detach::new(async move {
                 let outcome = once.emit(event, deadline).await;
                 drop(held);

@@ -40,8 +40,7 @@ async fn repeat_that_becomes_the_first_is_answered_by_its_deadline() {
     let answer = async |after: u64| {
         sleep(Duration::from_millis(after)).await;
         let started = Instant::now();
-        let deadline = started + Duration::from_millis(2_200);
-        let outcome = one(&once, event(), deadline, ()).await;
+        let outcome = one(&once, event(), Duration::from_millis(2_200), ()).await;
         let Outcome::Failed(problem) = outcome else {
             panic!("nothing is stored");
         };

@@ -32,12 +32,13 @@ fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
     Err(Problem::new(Kind::TooManyRequests, detail))
 }
 
-/// Reads the whole body, and decompresses it. `held` takes the bytes of both.
+/// Reads the whole body by the deadline, and decompresses it. `held` takes the bytes of both.
 pub(crate) async fn read<B>(
     mut body: B,
     headers: &HeaderMap,
     encoding: Encoding,
     limits: BodyLimits,
+    deadline: Instant,
     held: &mut Share,
 ) -> Result<Bytes, Problem>
 where
@@ -46,7 +47,6 @@ where
     if let Some(announced) = content_length(headers) {
         check_length(announced, limits.bytes, "body")?;
     }
-    let deadline = Instant::now() + limits.time;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {
@@ -129,6 +129,10 @@ mod tests {
         time: Duration::from_secs(5),
     };
 
+    fn soon() -> Instant {
+        Instant::now() + LIMITS.time
+    }
+
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
@@ -141,7 +145,15 @@ mod tests {
         budget: &Arc<Shares>,
     ) -> Result<Bytes, Kind> {
         let mut held = budget.empty(None);
-        let read = read(body.into(), &HeaderMap::new(), encoding, LIMITS, &mut held).await;
+        let read = read(
+            body.into(),
+            &HeaderMap::new(),
+            encoding,
+            LIMITS,
+            soon(),
+            &mut held,
+        )
+        .await;
         read.map_err(|problem| problem.kind())
     }
 
@@ -171,7 +183,15 @@ mod tests {
         // Refused before anything is read.
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let mut held = budget.empty(None);
-        let result = read(never, &headers, Encoding::Identity, LIMITS, &mut held).await;
+        let result = read(
+            never,
+            &headers,
+            Encoding::Identity,
+            LIMITS,
+            soon(),
+            &mut held,
+        )
+        .await;
         assert_eq!(result.unwrap_err().kind(), Kind::TooLarge);
     }
 
@@ -203,7 +223,7 @@ mod tests {
         let budget = Shares::new(64 << 10);
         let mut one = budget.empty(None);
         let (body, headers) = (chunks(1, 60_000), HeaderMap::new());
-        read(body, &headers, Encoding::Identity, LIMITS, &mut one)
+        read(body, &headers, Encoding::Identity, LIMITS, soon(), &mut one)
             .await
             .unwrap();
         assert_eq!(
@@ -239,7 +259,7 @@ mod tests {
                 .chain(stream::pending()),
         );
         let mut held = budget.empty(None);
-        let slow = read(one, &headers, Encoding::Identity, LIMITS, &mut held);
+        let slow = read(one, &headers, Encoding::Identity, LIMITS, soon(), &mut held);
         let others = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             take(chunks(1, 60_000), Encoding::Identity, &budget).await

@@ -1,6 +1,9 @@
 //! The trace context of a request (W3C Trace Context, level 1).
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
+
+const PARENT: HeaderName = HeaderName::from_static("traceparent");
+const STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A valid `traceparent`, with the `tracestate` beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +16,12 @@ impl TraceContext {
     /// `None` without a `traceparent`, and for one that is invalid or appears twice: the recommendation demands to
     /// ignore those (section 3.2). Several `tracestate` headers are one list (section 3.3.1).
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut parents = headers.get_all("traceparent").iter();
+        let mut parents = headers.get_all(PARENT).iter();
         let parent = parents.next()?.to_str().ok()?;
         if parents.next().is_some() || !is_valid(parent) {
             return None;
         }
-        let states = headers.get_all("tracestate").iter();
+        let states = headers.get_all(STATE).iter();
         let states: Result<Vec<&str>, _> = states.map(|value| value.to_str()).collect();
         let state = states.map(|states| states.join(",")).unwrap_or_default();
         Some(Self {
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn of(headers: &[(&'static str, &'static str)]) -> Option<TraceContext> {
         let mut map = HeaderMap::new();
@@ -76,24 +79,21 @@ mod tests {
     #[test]
     fn several_states_are_one_list() {
         let context = of(&[
-            ("traceparent", PARENT),
+            ("traceparent", VALID),
             ("tracestate", "a=1"),
             ("tracestate", "b=2"),
         ]);
         let context = context.unwrap();
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(context.parent, PARENT);
+        assert_eq!(context.parent, VALID);
         assert_eq!(context.state.as_deref(), Some("a=1,b=2"));
-        assert_eq!(of(&[("traceparent", PARENT)]).unwrap().state, None);
+        assert_eq!(of(&[("traceparent", VALID)]).unwrap().state, None);
     }
 
     #[test]
     fn invalid_parents_are_ignored() {
         assert_eq!(of(&[("tracestate", "a=1")]), None);
-        assert_eq!(
-            of(&[("traceparent", PARENT), ("traceparent", PARENT)]),
-            None
-        );
+        assert_eq!(of(&[("traceparent", VALID), ("traceparent", VALID)]), None);
         for parent in [
             "",
             "00",
