@@ -2,6 +2,9 @@ use clap::Command as Parser;
 
 use super::*;
 
+#[cfg(unix)]
+mod manual;
+
 #[test]
 fn flags_do_not_conflict() {
     Arguments::described().debug_assert();
