@@ -5,29 +5,26 @@ use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal, WhenUnconfirme
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
-use super::finding::Finding;
-use super::look_up::effect;
+use super::finding::{AccountFinding, ConnectionFinding};
 
 /// The finding for a failed connection. None if `named`: a finding about an address or a certificate
 /// already explains it.
-pub(super) fn login_failed(cause: ConnectCause, reason: &str, named: bool) -> Option<Finding> {
-    let (code, remedy) = match cause {
-        ConnectCause::UntrustedAuthority => (
-            "tls.untrusted",
-            "give the authority's certificate: --tlsca FILE, or NATS_CA",
-        ),
-        ConnectCause::ClientCertificateRequired => (
-            "tls.client-certificate",
-            "present a client certificate: --tlscert FILE --tlskey FILE",
-        ),
-        ConnectCause::LoginRefused | ConnectCause::LoginUnusable => (
-            "login.refused",
-            "check user and password, token, --creds or --nkey against the server's configuration",
-        ),
-        _ if named => return None,
-        _ => ("connect.failed", "look at the server's log"),
-    };
-    Some(Finding::problem(code, reason, remedy))
+pub(super) fn login_failed(
+    cause: ConnectCause,
+    reason: String,
+    named: bool,
+) -> Option<ConnectionFinding> {
+    match cause {
+        ConnectCause::UntrustedAuthority => Some(ConnectionFinding::UntrustedAuthority { reason }),
+        ConnectCause::ClientCertificateRequired => {
+            Some(ConnectionFinding::ClientCertificateRequired { reason })
+        }
+        ConnectCause::LoginRefused | ConnectCause::LoginUnusable => {
+            Some(ConnectionFinding::LoginRefused { reason })
+        }
+        _ if named => None,
+        _ => Some(ConnectionFinding::NoConnection { reason }),
+    }
 }
 
 /// The state of the account's JetStream API.
@@ -48,71 +45,39 @@ pub(super) async fn account(
     choice: WhenUnconfirmed,
     diagnosis: &mut Diagnosis,
 ) -> Api {
-    let without_jetstream = |problem: Finding| {
-        if !imports {
-            return problem;
-        }
-        Finding::warning(
-            "account.imports",
-            format!(
-                "this account has no JetStream of its own; streams of another account receive its events, and can't \
-                 be examined. A spool can't look up an event whose acknowledgement was lost, unless the account \
-                 imports $JS.API.DIRECT.GET. {}",
-                effect(choice)
-            ),
-            "import the JetStream API of the other account, if it may be used here",
-        )
+    let without_jetstream = |problem| match imports {
+        true => AccountFinding::Imports { choice },
+        false => problem,
     };
-    let problem = match publisher.admin().account_info().await {
+    let (finding, api) = match publisher.admin().account_info().await {
         Ok(info) => {
-            diagnosis.extend(&limits(&info));
+            diagnosis.extend(limits(&info));
             return Api::Answers;
         }
-        Err(PublishError::PermissionDenied) => {
-            diagnosis.add(&Finding::warning(
-                "account.denied",
-                "this user may not read the account's limits, and a late acknowledgement can't be \
-                 distinguished from an unresponsive server",
-                "grant publish on $JS.API.INFO",
-            ));
-            return Api::Answers;
+        Err(PublishError::PermissionDenied) => (AccountFinding::LimitsDenied, Api::Answers),
+        Err(PublishError::InboxDenied { inbox }) => {
+            (AccountFinding::InboxDenied { inbox }, Api::Unusable)
         }
-        Err(PublishError::InboxDenied { inbox }) => Finding::problem(
-            "inbox.denied",
-            format!("this user may not subscribe to {inbox}, so no acknowledgement can arrive"),
-            "grant subscribe on _INBOX.>, or use --inbox-prefix with one that is granted",
-        ),
         Err(PublishError::Refused(Refusal { code, .. }))
             if code == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT.0 =>
         {
-            diagnosis.add(&without_jetstream(Finding::problem(
-                "jetstream.account",
-                "JetStream is not enabled for this account",
-                "jetstream: enabled in the account's block, or nsc edit account --js-enable 1",
-            )));
-            return Api::Missing;
+            (without_jetstream(AccountFinding::NotEnabled), Api::Missing)
         }
         Err(PublishError::JetStreamUnavailable) => {
-            diagnosis.add(&without_jetstream(Finding::problem(
-                "jetstream.disabled",
-                "the server has no JetStream, or the account may not use it",
-                "jetstream { store_dir: DIR } in the server's configuration",
-            )));
-            return Api::Missing;
+            (without_jetstream(AccountFinding::NoJetStream), Api::Missing)
         }
-        Err(error) => Finding::problem(
-            "jetstream.silent",
-            format!("the JetStream API: {error}"),
-            "nats server report jetstream",
-        ),
+        Err(error) => {
+            let error = error.to_string();
+            (AccountFinding::ApiFails { error }, Api::Unusable)
+        }
     };
-    diagnosis.add(&problem);
-    Api::Unusable
+    diagnosis.add(finding);
+    api
 }
 
-fn limits(info: &Value) -> Vec<Finding> {
+fn limits(info: &Value) -> Vec<AccountFinding> {
     let mut found = Vec::new();
-    for (limit, used, what) in [
+    for (limit, used, unit) in [
         ("max_storage", "storage", "bytes of file storage"),
         ("max_memory", "memory", "bytes of memory storage"),
         ("max_streams", "streams", "streams"),
@@ -121,16 +86,11 @@ fn limits(info: &Value) -> Vec<Finding> {
         let used = info[used].as_i64().unwrap_or(0);
         // A limit of 0 means that the account may not use it.
         if limit > 0 && used as f64 >= 0.8 * limit as f64 {
-            found.push(Finding::warning(
-                "account.limit",
-                format!("the account uses {used} of {limit} {what}"),
-                "raise the account's limit, or delete what is not needed",
-            ));
+            found.push(AccountFinding::NearLimit { used, limit, unit });
         }
     }
     if found.is_empty() {
-        let text = "JetStream is enabled, and the account has room";
-        found.push(Finding::ok("jetstream", text));
+        found.push(AccountFinding::HasRoom);
     }
     found
 }

@@ -15,23 +15,19 @@ use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use x509_parser::parse_x509_certificate;
 
-use super::finding::Finding;
+use super::finding::ConnectionFinding;
 
 /// The remaining lifetime, in seconds, below which a certificate is reported.
 const SOON: i64 = 30 * 24 * 60 * 60;
 
-const RENEW: &str =
-    "renew the server's certificate, and reload the server (nats-server --signal reload)";
-
 /// Performs the TLS handshake over `stream` and judges the certificate.
-pub(super) async fn look_at(stream: &mut TcpStream, host: &str) -> Vec<Finding> {
+pub(super) async fn look_at(stream: &mut TcpStream, host: &str) -> Vec<ConnectionFinding> {
     match shown(stream, host).await {
         Ok(certificate) => judge(&certificate, host, Timestamp::now().as_second()),
-        Err(reason) => vec![Finding::problem(
-            "tls.handshake",
-            format!("{host} fails the TLS handshake: {reason}"),
-            "look at the server's tls block and its log",
-        )],
+        Err(reason) => vec![ConnectionFinding::HandshakeFailed {
+            host: host.to_owned(),
+            reason,
+        }],
     }
 }
 
@@ -58,13 +54,11 @@ async fn shown(stream: &mut TcpStream, host: &str) -> Result<CertificateDer<'sta
         .ok_or_else(|| "it shows no certificate".to_owned())
 }
 
-fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<Finding> {
+fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<ConnectionFinding> {
+    use ConnectionFinding as F;
+    let name = || host.to_owned();
     let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
-        return vec![Finding::problem(
-            "tls.unreadable",
-            format!("the certificate of {host} can't be read"),
-            RENEW,
-        )];
+        return vec![F::CertificateUnreadable { host: name() }];
     };
     let mut found = Vec::new();
     let (from, until) = (
@@ -75,36 +69,33 @@ fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<Finding>
         Ok(time) => time.strftime("%Y-%m-%d").to_string(),
         Err(_) => "a time that no calendar has".to_owned(),
     };
+    let (host, on) = (name(), day(until));
     if until < now {
-        let text = format!("the certificate of {host} expired on {}", day(until));
-        found.push(Finding::problem("tls.expired", text, RENEW));
+        found.push(F::CertificateExpired { host, on });
     } else if until - now < SOON {
-        let text = format!("the certificate of {host} expires on {}", day(until));
-        found.push(Finding::warning("tls.expires-soon", text, RENEW));
+        found.push(F::CertificateExpiresSoon { host, on });
     }
     if now < from {
-        let text = format!("the certificate of {host} is valid from {} only", day(from));
-        let remedy = "look at the clocks here and there";
-        found.push(Finding::problem("tls.not-yet-valid", text, remedy));
+        found.push(F::CertificateNotYetValid {
+            host: name(),
+            from: day(from),
+        });
     }
     let names_host = match (
         ParsedCertificate::try_from(certificate),
-        ServerName::try_from(host),
+        ServerName::try_from(name()),
     ) {
         (Ok(parsed), Ok(name)) => verify_server_name(&parsed, &name).is_ok(),
         _ => false,
     };
     if !names_host {
-        found.push(Finding::problem(
-            "tls.name",
-            format!("the certificate of {host} is for other names"),
-            "connect by a name that it holds, or have one made with this name among its \
-             subjectAltNames",
-        ));
+        found.push(F::CertificateForOtherNames { host: name() });
     }
     if found.is_empty() {
-        let text = format!("the certificate of {host} is for it, until {}", day(until));
-        found.push(Finding::ok("tls.certificate", text));
+        found.push(F::CertificateFits {
+            host: name(),
+            until: day(until),
+        });
     }
     found
 }

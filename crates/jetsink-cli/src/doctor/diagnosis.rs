@@ -10,7 +10,8 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
-    pub(super) fn add(&mut self, finding: &Finding) {
+    pub(super) fn add(&mut self, finding: impl Into<Finding>) {
+        let finding = finding.into();
         match finding.level {
             Level::Ok => {}
             Level::Warning => self.warnings += 1,
@@ -24,7 +25,7 @@ impl Diagnosis {
         output::print(&line);
     }
 
-    pub(super) fn extend<'a>(&mut self, findings: impl IntoIterator<Item = &'a Finding>) {
+    pub(super) fn extend<F: Into<Finding>>(&mut self, findings: impl IntoIterator<Item = F>) {
         findings.into_iter().for_each(|finding| self.add(finding));
     }
 }

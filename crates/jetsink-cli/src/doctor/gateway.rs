@@ -10,10 +10,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::finding::Finding;
+use super::finding::{GatewayFinding, RefusalRemedy};
 use crate::http::exchange;
-use crate::output::counted;
-use crate::units::format_seconds;
 
 /// The longest time for an answer, with the connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,41 +96,31 @@ struct Refusals {
 }
 
 /// Checks the gateway at this address.
-pub(super) async fn examine(address: &GatewayAddress) -> Vec<Finding> {
+pub(super) async fn examine(address: &GatewayAddress) -> Vec<GatewayFinding> {
     match timeout(TIMEOUT, status(&address.authority)).await {
-        Ok(Ok(status)) => findings(&address.authority, &status),
+        Ok(Ok(status)) => findings(&address.authority, status),
         Ok(Err(finding)) => vec![finding],
-        Err(_) => vec![Finding::problem(
-            "gateway.silent",
-            format!("{} does not answer within {TIMEOUT:?}", address.authority),
-            "look at firewalls and routes, and whether the gateway's process hangs",
-        )],
+        Err(_) => vec![GatewayFinding::Silent {
+            place: address.authority.clone(),
+            after: TIMEOUT,
+        }],
     }
 }
 
-async fn status(authority: &str) -> Result<Status, Finding> {
+async fn status(authority: &str) -> Result<Status, GatewayFinding> {
+    let place = || authority.to_owned();
     let stream = TcpStream::connect(authority).await.map_err(|error| {
-        Finding::problem(
-            "gateway.unreachable",
-            format!("{authority} takes no connection: {error}"),
-            "start jetsink serve with --admin-listen, or correct the address",
-        )
+        let error = error.to_string();
+        GatewayFinding::Unreachable {
+            place: place(),
+            error,
+        }
     })?;
-    let foreign = || {
-        Finding::problem(
-            "gateway.foreign",
-            format!("{authority} has no status of jetsink serve"),
-            "give the address of --admin-listen, not that for events; an older gateway has no status",
-        )
-    };
+    let foreign = || GatewayFinding::Foreign { place: place() };
     let answer = read(stream, authority).await.ok_or_else(foreign)?;
     match answer.status() {
         StatusCode::OK => serde_json::from_slice(answer.body()).map_err(|_| foreign()),
-        StatusCode::SERVICE_UNAVAILABLE => Err(Finding::warning(
-            "gateway.starting",
-            format!("the gateway at {authority} is starting: its spool is not open yet"),
-            "wait; if it lasts, look at the gateway's log and at the disk of its spool",
-        )),
+        StatusCode::SERVICE_UNAVAILABLE => Err(GatewayFinding::Starting { place: place() }),
         _ => Err(foreign()),
     }
 }
@@ -146,134 +134,102 @@ async fn read(stream: TcpStream, authority: &str) -> Option<Response<Bytes>> {
     exchange(stream, request, MAX_STATUS_BYTES).await
 }
 
-fn findings(place: &str, status: &Status) -> Vec<Finding> {
+fn findings(place: &str, status: Status) -> Vec<GatewayFinding> {
     let Status {
         gateway,
         broker,
         spool,
         refusals,
     } = status;
-    let text = format!("{place} is jetsink serve {}", gateway.version);
-    let mut findings = vec![Finding::ok("gateway.reached", text)];
+    let mut findings = vec![GatewayFinding::Reached {
+        place: place.to_owned(),
+        version: gateway.version,
+    }];
     if !gateway.ready {
-        findings.push(Finding::problem(
-            "gateway.not-ready",
-            format!("it is not ready: {}", gateway.readiness),
-            "deliver or enlarge the spool, or replace its disk; a gateway that is stopping ends soon",
-        ));
+        findings.push(GatewayFinding::NotReady {
+            reason: gateway.readiness,
+        });
     }
-    findings.push(circuit(broker, spool.is_some()));
-    if broker.failing_subject_count > 0 {
-        let named = broker.failing_subjects.first().map_or("", String::as_str);
-        let subjects = counted(broker.failing_subject_count, "subject");
-        findings.push(Finding::warning(
-            "gateway.subjects",
-            format!(
-                "events of {subjects} are not stored now, such as {named}{}",
-                why(broker)
-            ),
-            format!("jetsink doctor --subject '{named}'"),
-        ));
-    }
+    findings.extend(broker_findings(broker, spool.is_some()));
     match spool {
-        Some(spool) => findings.extend(of_spool(spool)),
-        None => findings.push(Finding::warning(
-            "gateway.no-spool",
-            "it has no spool: senders get 503 while the broker is away",
-            "jetsink serve --spool DIR",
-        )),
+        Some(spool) => findings.extend(spool_findings(&spool)),
+        None => findings.push(GatewayFinding::NoSpool),
     }
-    findings.extend(refusals.iter().filter_map(of_refusals));
+    findings.extend(refusals.into_iter().filter_map(refusal));
     findings
 }
 
-fn circuit(broker: &Broker, has_spool: bool) -> Finding {
-    let since = format_seconds(broker.since_seconds);
-    if broker.circuit == "connected" {
-        let version = broker
-            .version
-            .as_deref()
-            .unwrap_or("without a connection yet");
-        let text = format!("its circuit has been closed for {since}; nats-server {version}");
-        return Finding::ok("gateway.circuit", text);
+fn broker_findings(broker: Broker, has_spool: bool) -> Vec<GatewayFinding> {
+    let seconds = broker.since_seconds;
+    let error = broker.last_failure.map(|failure| failure.error);
+    let circuit = match broker.circuit.as_str() {
+        "connected" => GatewayFinding::CircuitClosed {
+            seconds,
+            server_version: broker.version,
+        },
+        _ => GatewayFinding::CircuitOpen {
+            seconds,
+            error: error.clone(),
+            has_spool,
+        },
+    };
+    let mut findings = vec![circuit];
+    if broker.failing_subject_count > 0 {
+        findings.push(GatewayFinding::FailingSubjects {
+            count: broker.failing_subject_count,
+            first: broker
+                .failing_subjects
+                .into_iter()
+                .next()
+                .unwrap_or_default(),
+            error,
+        });
     }
-    let text = format!("its broker has been away for {since}{}", why(broker));
-    let remedy = "jetsink doctor --subject SUBJECT, with the gateway's own login";
-    match has_spool {
-        true => Finding::warning("gateway.circuit", text + "; events are spooled", remedy),
-        false => Finding::problem("gateway.circuit", text + "; events are refused", remedy),
-    }
+    findings
 }
 
-fn why(broker: &Broker) -> String {
-    let failure = broker.last_failure.as_ref();
-    failure.map_or_else(String::new, |failure| format!(" ({})", failure.error))
-}
-
-fn of_spool(spool: &Spool) -> Vec<Finding> {
-    let oldest = spool.oldest_seconds.map_or_else(String::new, |oldest| {
-        format!(", the oldest for {}", format_seconds(oldest))
-    });
-    let pending = counted(spool.events, "event");
-    let mut findings = vec![Finding::ok(
-        "gateway.spool",
-        format!("{pending} in its spool{oldest}"),
-    )];
+fn spool_findings(spool: &Spool) -> Vec<GatewayFinding> {
+    let mut findings = vec![GatewayFinding::Spool {
+        events: spool.events,
+        oldest_seconds: spool.oldest_seconds,
+    }];
     let usage = spool.used_bytes as f64 / spool.limit_bytes.max(1) as f64;
     if usage > FILLING {
-        findings.push(Finding::warning(
-            "gateway.spool-filling",
-            format!("its spool is {:.0} % full", usage * 100.0),
-            "repair the broker, or raise --spool-limit; senders get 503 once it is full",
-        ));
+        let percent = (usage * 100.0).round() as u64;
+        findings.push(GatewayFinding::SpoolFilling { percent });
     }
     if spool.damaged > 0 {
-        let events = counted(spool.damaged, "spooled event");
-        findings.push(Finding::problem(
-            "gateway.spool-damaged",
-            format!("{events} were damaged on the disk and are lost"),
-            "replace the disk; jetsink spool verify DIR lists the damage",
-        ));
+        let events = spool.damaged;
+        findings.push(GatewayFinding::SpoolDamaged { events });
     }
     if spool.dead_letters > 0 {
-        let letters = counted(spool.dead_letters, "dead letter");
-        findings.push(Finding::warning(
-            "gateway.dead-letters",
-            format!("its spool has {letters}: refused for good, or too old"),
-            "jetsink spool dead DIR shows why; --revive or --delete ends it",
-        ));
+        let count = spool.dead_letters;
+        findings.push(GatewayFinding::DeadLetters { count });
     }
     findings
 }
 
 /// A refusal that a sender or an operator has to correct.
-fn of_refusals(refusals: &Refusals) -> Option<Finding> {
+fn refusal(refusals: Refusals) -> Option<GatewayFinding> {
     let remedy = match refusals.problem.as_str() {
         "invalid-event"
         | "malformed-request"
         | "unsupported-media-type"
-        | "unsupported-encoding" => "correct the sender; docs/serve describes requests",
-        "event-refused" | "too-large" | "headers-too-large" => {
-            "correct the sender, or raise the limit that the text names"
-        }
-        "identity-conflict" => "give each event its own id, or another source per sender",
-        "unauthenticated" | "forbidden" => "correct the sender's token, or its entry in --access",
-        "no-route" => "correct the sender's path; the paths are those of --subject (/) and --route",
-        "method-not-allowed" => "correct the sender: events are sent by POST",
-        "wrong-host" => "send to localhost, or add the name with --allow-host",
-        "too-many-requests" => "raise --max-requests or --max-bytes, or add a gateway",
-        // A state that the other findings name, or that a repeat has ended.
+        | "unsupported-encoding" => RefusalRemedy::Sender,
+        "event-refused" | "too-large" | "headers-too-large" => RefusalRemedy::SenderOrLimit,
+        "identity-conflict" => RefusalRemedy::Identity,
+        "unauthenticated" | "forbidden" => RefusalRemedy::Credential,
+        "wrong-host" => RefusalRemedy::Host,
+        "too-many-requests" => RefusalRemedy::Capacity,
+        // A person's typing error, or a state that the other findings name.
         _ => return None,
     };
-    let requests = counted(refusals.count, "request");
-    Some(Finding::warning(
-        "gateway.refusals",
-        format!(
-            "{requests} of the last hour: {}; the last: {}",
-            refusals.problem, refusals.detail
-        ),
+    Some(GatewayFinding::Refusals {
+        count: refusals.count,
+        problem: refusals.problem,
+        detail: refusals.detail,
         remedy,
-    ))
+    })
 }
 
 #[cfg(test)]

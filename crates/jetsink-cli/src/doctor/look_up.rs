@@ -6,7 +6,7 @@ use jetsink::{
 };
 use serde_json::Value;
 
-use super::finding::Finding;
+use super::finding::{LookUpFinding, Removal};
 
 /// Checks whether a spool can look up events in a stream: reads the last message.
 pub(super) async fn look_up(
@@ -14,7 +14,7 @@ pub(super) async fn look_up(
     stream: &StreamName,
     config: &Value,
     choice: WhenUnconfirmed,
-) -> Finding {
+) -> LookUpFinding {
     let read = read_last(publisher, stream).await;
     judge(stream.as_str(), config, read.err().as_ref(), choice)
 }
@@ -32,73 +32,39 @@ fn judge(
     config: &Value,
     unreadable: Option<&PublishError>,
     choice: WhenUnconfirmed,
-) -> Finding {
+) -> LookUpFinding {
+    let stream = stream.to_owned();
     if let Some(error) = unreadable {
-        return Finding::warning(
-            "look-up.impossible",
-            format!(
-                "stream {stream} can't be read ({error}), so a spool can't look up events whose acknowledgement was \
-                 lost. {}",
-                effect(choice)
-            ),
-            format!(
-                "grant publish on $JS.API.STREAM.INFO.{stream}, $JS.API.CONSUMER.CREATE.{stream} and $JS.FC.>"
-            ),
-        );
+        return LookUpFinding::Impossible {
+            stream,
+            error: error.to_string(),
+            choice,
+        };
     }
-    let Some(reason) = removal(config) else {
-        return Finding::ok(
-            "look-up",
-            format!(
-                "a spool can look up events of stream {stream} whose acknowledgement was lost. when-unconfirmed ({}) \
-                 decides only if messages are removed or too old by then, or the stream is silent for 10 minutes",
-                name(choice)
-            ),
-        );
-    };
-    Finding::warning(
-        "look-up.incomplete",
-        format!(
-            "stream {stream} {reason}, so a spool may not find an event whose acknowledgement was lost. {}",
-            effect(choice)
-        ),
-        format!("remove that limit of stream {stream}, or choose --when-unconfirmed for the spool"),
-    )
+    match removal(config) {
+        None => LookUpFinding::Possible { stream, choice },
+        Some(removal) => LookUpFinding::Incomplete {
+            stream,
+            removal,
+            choice,
+        },
+    }
 }
 
 /// How the stream removes events before they are old.
-fn removal(config: &Value) -> Option<String> {
+fn removal(config: &Value) -> Option<Removal> {
     let limit = |name: &str| config[name].as_i64().filter(|limit| *limit > 0);
     if !matches!(config["retention"].as_str(), None | Some("limits")) {
-        return Some("removes consumed events".to_owned());
+        return Some(Removal::Consumed);
     }
     let discards_old = config["discard"].as_str() != Some("new");
     if let Some(kept) = limit("max_msgs_per_subject")
         && (discards_old || config["discard_new_per_subject"].as_bool() != Some(true))
     {
-        return Some(format!("keeps {kept} events of a subject"));
+        return Some(Removal::PerSubject(kept));
     }
     let is_limited = limit("max_msgs").or(limit("max_bytes")).is_some();
-    (discards_old && is_limited).then(|| "removes its oldest events when it is full".to_owned())
-}
-
-fn name(choice: WhenUnconfirmed) -> &'static str {
-    match choice {
-        WhenUnconfirmed::Deliver => "deliver",
-        WhenUnconfirmed::Hold => "hold",
-    }
-}
-
-/// The effect of the setting on such an event.
-pub(super) fn effect(choice: WhenUnconfirmed) -> &'static str {
-    match choice {
-        WhenUnconfirmed::Deliver => {
-            "Such an event is sent again, and may be stored twice (when-unconfirmed deliver)"
-        }
-        WhenUnconfirmed::Hold => {
-            "Such an event stays in the spool, and its subject waits (when-unconfirmed hold)"
-        }
-    }
+    (discards_old && is_limited).then_some(Removal::Oldest)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::runtime::runtime;
 use account::{Api, account, login_failed};
 use arguments::Doctor;
 use diagnosis::Diagnosis;
-use finding::{Finding, Level};
+use finding::{ConnectionFinding, Finding, Level};
 use network::{Address, Greeting};
 use payload::payload_limit;
 use stream::Expected;
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
     };
     runtime()?.block_on(async {
         if let Some(address) = &arguments.serve {
-            diagnosis.extend(&gateway::examine(address).await);
+            diagnosis.extend(gateway::examine(address).await);
         }
         match templates.is_empty() {
             true => Ok(()),
@@ -79,21 +79,21 @@ async fn examine(
             tls_first: connect.is_tls_first(),
         };
         let (found, greets) = network::look_at(&address).await;
-        named |= found.iter().any(|finding| finding.level == Level::Problem);
-        diagnosis.extend(&found);
+        for finding in found.into_iter().map(Finding::from) {
+            named |= finding.level == Level::Problem;
+            diagnosis.add(finding);
+        }
         greeting = greeting.or(greets);
     }
     let publisher = match NatsPublisher::connect(connect).await {
         Ok(publisher) => publisher,
         Err(ConnectError::Refused { cause, reason, .. }) => {
-            if let Some(finding) = login_failed(cause, &reason, named) {
-                diagnosis.add(&finding);
-            }
+            diagnosis.extend(login_failed(cause, reason, named));
             return Ok(());
         }
         Err(error) => return Err(error.into()),
     };
-    diagnosis.add(&Finding::ok("login", "the server lets this user in"));
+    diagnosis.add(ConnectionFinding::LoginAccepted);
     let mut checks = Vec::new();
     for template in templates {
         checks.push(Check::of(&publisher, template).await);
@@ -121,7 +121,7 @@ async fn examine(
         check.report(api, diagnosis);
     }
     if let Some(announced) = max_payload {
-        diagnosis.extend(&payload_limit(&publisher, announced).await);
+        diagnosis.extend(payload_limit(&publisher, announced).await);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::certificate;
-use super::finding::Finding;
+use super::finding::ConnectionFinding;
 
 /// The longest wait for a connection, and again for the greeting.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,7 +42,7 @@ impl Address {
 }
 
 /// Checks an address. Returns the findings, and the greeting if there was one.
-pub(super) async fn look_at(address: &Address) -> (Vec<Finding>, Option<Greeting>) {
+pub(super) async fn look_at(address: &Address) -> (Vec<ConnectionFinding>, Option<Greeting>) {
     let mut found = Vec::new();
     let greeting = match knock(address).await {
         Err(finding) => {
@@ -64,52 +64,41 @@ pub(super) async fn look_at(address: &Address) -> (Vec<Finding>, Option<Greeting
     (found, greeting)
 }
 
-async fn knock(address: &Address) -> Result<(TcpStream, Option<Greeting>, Finding), Finding> {
+async fn knock(
+    address: &Address,
+) -> Result<(TcpStream, Option<Greeting>, ConnectionFinding), ConnectionFinding> {
+    use ConnectionFinding as F;
     let Address { host, port, .. } = address;
     let place = format!("{host}:{port}");
     let resolved: Vec<SocketAddr> = match lookup_host((host.as_str(), *port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => {
-            return Err(Finding::problem(
-                "address.unresolved",
-                format!("the name {host} has no address: {error}"),
-                "correct the name, or look at /etc/hosts and the resolver",
-            ));
+            return Err(F::NameUnresolved {
+                host: host.clone(),
+                error: error.to_string(),
+            });
         }
     };
     let mut stream = match timeout(TIMEOUT, TcpStream::connect(resolved.as_slice())).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return Err(Finding::problem(
-                "address.refused",
-                format!("{place} takes no connection: {error}"),
-                "start the server, or correct the port",
-            ));
+            let error = error.to_string();
+            return Err(F::Refused { place, error });
         }
         Err(_) => {
-            return Err(Finding::problem(
-                "address.silent",
-                format!("{place} does not answer within {TIMEOUT:?}"),
-                "look at firewalls and routes, and whether the server's process hangs",
-            ));
+            let after = TIMEOUT;
+            return Err(F::Silent { place, after });
         }
     };
     if address.tls_first || address.is_websocket() {
-        let finding = Finding::ok("address.reached", format!("{place} takes connections"));
-        return Ok((stream, None, finding));
+        return Ok((stream, None, F::Reached { place }));
     }
     match timeout(TIMEOUT, greeting(&mut stream)).await {
         Ok(Some(greeting)) => {
-            let text = format!("{place} is nats-server {}", greeting.version);
-            let finding = Finding::ok("address.reached", text);
-            Ok((stream, Some(greeting), finding))
+            let version = greeting.version.clone();
+            Ok((stream, Some(greeting), F::IsNats { place, version }))
         }
-        Ok(None) | Err(_) => Err(Finding::problem(
-            "address.no-nats",
-            format!("what listens at {place} does not greet as a NATS server"),
-            "correct the address; a frozen server does not greet either; one with handshake_first \
-             needs --tlsfirst",
-        )),
+        Ok(None) | Err(_) => Err(F::NotNats { place }),
     }
 }
 

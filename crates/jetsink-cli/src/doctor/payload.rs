@@ -5,7 +5,7 @@ use std::time::Duration;
 use jetsink::{NatsPublisher, PublishError, Publisher as _};
 use tokio::time::timeout;
 
-use super::finding::Finding;
+use super::finding::AccountFinding;
 
 /// How many sizes are tried between the largest accepted and the smallest refused one.
 const TRIES: u32 = 8;
@@ -16,7 +16,10 @@ const SMALLEST: u64 = 256;
 const RECONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Checks whether messages of the announced size are accepted. Each refusal ends the connection.
-pub(super) async fn payload_limit(publisher: &NatsPublisher, announced: u64) -> Option<Finding> {
+pub(super) async fn payload_limit(
+    publisher: &NatsPublisher,
+    announced: u64,
+) -> Option<AccountFinding> {
     if accepts(publisher, announced).await != Some(false) {
         return None;
     }
@@ -37,14 +40,11 @@ pub(super) async fn payload_limit(publisher: &NatsPublisher, announced: u64) -> 
             None => break,
         }
     }
-    Some(Finding::warning(
-        "account.payload",
-        format!(
-            "the account or user accepts {accepted} bytes and refuses {refused}, headers included, though the \
-             server announces {announced}: larger events fail, each by the end of a connection"
-        ),
-        "raise max_payload of the account or user, or keep events smaller",
-    ))
+    Some(AccountFinding::SmallerPayload {
+        accepted,
+        refused,
+        announced,
+    })
 }
 
 /// `None` if that can't be found out.

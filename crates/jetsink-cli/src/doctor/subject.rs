@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::account::Api;
 use super::clock::skew;
 use super::diagnosis::Diagnosis;
-use super::finding::Finding;
+use super::finding::{StreamFinding, SubjectFinding};
 use super::look_up::look_up;
 use super::stream::{self, Expected};
 
@@ -60,19 +60,13 @@ impl Check {
         let pattern = &self.pattern;
         let names = match publisher.admin().stream_names(pattern).await {
             Err(PublishError::PermissionDenied) => {
-                return diagnosis.add(&Finding::warning(
-                    "stream.names-denied",
-                    "this user may not ask which stream captures a subject: errors are less precise, and the stream \
-                     is not examined",
-                    "grant publish on $JS.API.STREAM.NAMES",
-                ));
+                return diagnosis.add(SubjectFinding::StreamsDenied);
             }
             Err(error) => {
-                return diagnosis.add(&Finding::problem(
-                    "stream.names",
-                    format!("which stream captures {pattern}? {error}"),
-                    "nats stream ls",
-                ));
+                return diagnosis.add(SubjectFinding::StreamsUnknown {
+                    pattern: pattern.clone(),
+                    error: error.to_string(),
+                });
             }
             Ok(names) => names,
         };
@@ -86,19 +80,26 @@ impl Check {
             if let Some(info) = info
                 && examined.insert(name.clone())
             {
-                diagnosis.extend(&stream::examine(&info, expected));
+                let found = stream::examine(&info, expected);
+                diagnosis.extend(
+                    found
+                        .into_iter()
+                        .map(|finding| finding.about(name.as_str())),
+                );
                 let choice = expected.when_unconfirmed;
                 let finding = look_up(publisher, name, &info["config"], choice);
-                diagnosis.add(&finding.await);
+                diagnosis.add(finding.await);
                 let server = info["ts"].as_str().and_then(|ts| ts.parse().ok());
-                diagnosis.extend(&server.and_then(|time| skew(time, Timestamp::now())));
+                diagnosis.extend(server.and_then(|time| skew(time, Timestamp::now())));
             }
         }
         let found = match names.as_slice() {
-            [] | [_] if !captures && self.reaches_a_stream() => vec![elsewhere(pattern)],
+            [] | [_] if !captures && self.reaches_a_stream() => SubjectFinding::Elsewhere {
+                pattern: pattern.clone(),
+            },
             names => captured(pattern, names, captures),
         };
-        diagnosis.extend(&found);
+        diagnosis.add(found);
     }
 
     /// Reports whether an event would be stored.
@@ -106,11 +107,9 @@ impl Check {
         let (Some(sample), Some(publish)) = (&self.sample, &self.publish) else {
             return;
         };
-        diagnosis.add(&match publish {
-            Ok(()) => Finding::ok(
-                "publish.allowed",
-                format!("this user may publish to {sample} (asked; nothing was stored)"),
-            ),
+        let (sample, pattern) = (sample.to_string(), self.pattern.clone());
+        diagnosis.add(match publish {
+            Ok(()) => SubjectFinding::PublishAllowed { sample },
             // Reported with the streams, with its cause.
             Err(
                 PublishError::NoStream
@@ -118,30 +117,15 @@ impl Check {
                     broker_answers: true,
                 },
             ) if api == Api::Answers => return,
-            Err(PublishError::PermissionDenied) => Finding::problem(
-                "publish.denied",
-                format!("this user may not publish to {sample}"),
-                format!("grant publish on {}", self.pattern),
-            ),
-            Err(error) => Finding::problem(
-                "publish.failed",
-                format!("an event for {sample} would fail: {error}"),
-                "jetsink publish -v with one event shows more",
-            ),
+            Err(PublishError::PermissionDenied) => {
+                SubjectFinding::PublishDenied { sample, pattern }
+            }
+            Err(error) => SubjectFinding::PublishFails {
+                sample,
+                error: error.to_string(),
+            },
         });
     }
-}
-
-/// The finding for a subject that a stream receives although none of the account captures it.
-fn elsewhere(pattern: &str) -> Finding {
-    Finding::warning(
-        "subject.elsewhere",
-        format!(
-            "a stream receives events of {pattern} by a mapping, an import or a leaf node: it stores them under \
-             another subject or in another account, and is not examined here"
-        ),
-        "examine the stream in its own account: jetsink doctor with its login and subject",
-    )
 }
 
 async fn stream_info(
@@ -149,19 +133,14 @@ async fn stream_info(
     name: &StreamName,
     diagnosis: &mut Diagnosis,
 ) -> Option<Value> {
-    match publisher.admin().stream_info(name).await {
+    let finding = match publisher.admin().stream_info(name).await {
         Ok(info) => return Some(info),
-        Err(PublishError::PermissionDenied) => diagnosis.add(&Finding::warning(
-            "stream.info-denied",
-            format!("this user may not read the state of stream {name}, so it is not examined"),
-            format!("grant publish on $JS.API.STREAM.INFO.{name}"),
-        )),
-        Err(error) => diagnosis.add(&Finding::problem(
-            "stream.silent",
-            format!("stream {name} exists and does not report its state: {error}"),
-            format!("nats stream info {name}; nats server report jetstream"),
-        )),
-    }
+        Err(PublishError::PermissionDenied) => StreamFinding::InfoDenied,
+        Err(error) => StreamFinding::InfoFails {
+            error: error.to_string(),
+        },
+    };
+    diagnosis.add(finding.about(name.as_str()));
     None
 }
 
@@ -176,31 +155,21 @@ fn capturing(info: &Value, pattern: &str) -> bool {
         .any(|subject| subject.covers(&pattern))
 }
 
-fn captured(pattern: &str, names: &[StreamName], all: bool) -> Vec<Finding> {
+fn captured(pattern: &str, names: &[StreamName], all: bool) -> SubjectFinding {
+    let pattern = pattern.to_owned();
     match names {
-        [] => vec![Finding::problem(
-            "subject.no-stream",
-            format!("no stream captures {pattern}: every emit would fail"),
-            format!("jetsink stream apply --name EVENTS --subject '{pattern}'"),
-        )],
-        [one] if all => {
-            let text = format!("stream {one} captures {pattern}");
-            vec![Finding::ok("subject.captured", text)]
+        [] => SubjectFinding::NoStream { pattern },
+        [one] => {
+            let stream = one.to_string();
+            match all {
+                true => SubjectFinding::Captured { pattern, stream },
+                false => SubjectFinding::Partly { pattern, stream },
+            }
         }
-        [one] => vec![Finding::problem(
-            "subject.partly",
-            format!("stream {one} captures only a part of {pattern}: other events would fail"),
-            format!("jetsink stream apply --name {one} --subject '{pattern}'"),
-        )],
-        several => vec![Finding::warning(
-            "subject.several",
-            format!(
-                "events of {pattern} go to {} streams, {}: each has its own order and limits{}",
-                several.len(),
-                several.join(", "),
-                if all { "" } else { ", and some go to none" }
-            ),
-            "use one stream for all of them, unless this is intended",
-        )],
+        several => SubjectFinding::Several {
+            pattern,
+            streams: several.iter().map(ToString::to_string).collect(),
+            all,
+        },
     }
 }

@@ -6,28 +6,39 @@ fn a_limit_that_is_nearly_reached_is_reported_by_its_name() {
         "storage": 90, "memory": 5, "streams": 3,
         "limits": { "max_storage": 100, "max_memory": -1, "max_streams": 10 },
     });
-    let found = limits(&info);
-    assert_eq!(found.len(), 1);
-    assert_eq!(
-        found[0].text,
-        "the account uses 90 of 100 bytes of file storage"
-    );
+    let storage = AccountFinding::NearLimit {
+        used: 90,
+        limit: 100,
+        unit: "bytes of file storage",
+    };
+    assert_eq!(limits(&info), [storage]);
 }
 
 #[test]
 fn each_cause_of_a_failed_connection_has_its_finding() {
-    for (cause, code) in [
-        (ConnectCause::UntrustedAuthority, "tls.untrusted"),
+    use ConnectionFinding as F;
+    let reason = || "reason".to_owned();
+    for (cause, finding) in [
+        (
+            ConnectCause::UntrustedAuthority,
+            F::UntrustedAuthority { reason: reason() },
+        ),
         (
             ConnectCause::ClientCertificateRequired,
-            "tls.client-certificate",
+            F::ClientCertificateRequired { reason: reason() },
         ),
-        (ConnectCause::LoginRefused, "login.refused"),
-        (ConnectCause::LoginUnusable, "login.refused"),
+        (
+            ConnectCause::LoginRefused,
+            F::LoginRefused { reason: reason() },
+        ),
+        (
+            ConnectCause::LoginUnusable,
+            F::LoginRefused { reason: reason() },
+        ),
     ] {
         for named in [false, true] {
-            let finding = login_failed(cause, "reason", named).unwrap();
-            assert_eq!((finding.code, finding.text.as_str()), (code, "reason"));
+            let found = login_failed(cause, reason(), named);
+            assert_eq!(found.as_ref(), Some(&finding));
         }
     }
     for cause in [
@@ -35,8 +46,8 @@ fn each_cause_of_a_failed_connection_has_its_finding() {
         ConnectCause::UnresolvedName,
         ConnectCause::Other,
     ] {
-        let finding = login_failed(cause, "reason", false).unwrap();
-        assert_eq!(finding.code, "connect.failed");
-        assert_eq!(login_failed(cause, "reason", true), None);
+        let found = login_failed(cause, reason(), false);
+        assert_eq!(found, Some(F::NoConnection { reason: reason() }));
+        assert_eq!(login_failed(cause, reason(), true), None);
     }
 }

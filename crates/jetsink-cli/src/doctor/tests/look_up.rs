@@ -2,43 +2,53 @@ use serde_json::json;
 
 use super::*;
 
-fn code(config: &Value) -> &'static str {
-    judge("S", config, None, WhenUnconfirmed::Deliver).code
+fn found(config: &Value) -> LookUpFinding {
+    judge("S", config, None, WhenUnconfirmed::Hold)
 }
 
 #[test]
 fn stream_that_removes_events_early_makes_look_ups_incomplete() {
+    let (stream, choice) = (|| "S".to_owned(), WhenUnconfirmed::Hold);
     for config in [
         json!({}),
         json!({ "retention": "limits", "max_age": 1, "max_msgs_per_subject": -1 }),
         json!({ "max_msgs": 5, "discard": "new" }),
         json!({ "max_msgs_per_subject": 5, "discard": "new", "discard_new_per_subject": true }),
     ] {
-        assert_eq!(code(&config), "look-up", "{config}");
+        let stream = stream();
+        let possible = LookUpFinding::Possible { stream, choice };
+        assert_eq!(found(&config), possible, "{config}");
     }
-    for config in [
-        json!({ "retention": "workqueue" }),
-        json!({ "retention": "interest" }),
-        json!({ "max_msgs_per_subject": 1, "discard": "old" }),
-        json!({ "max_msgs_per_subject": 1, "discard": "new" }),
-        json!({ "max_bytes": 5, "discard": "old" }),
+    for (config, removal) in [
+        (json!({ "retention": "workqueue" }), Removal::Consumed),
+        (json!({ "retention": "interest" }), Removal::Consumed),
+        (
+            json!({ "max_msgs_per_subject": 1, "discard": "old" }),
+            Removal::PerSubject(1),
+        ),
+        (
+            json!({ "max_msgs_per_subject": 1, "discard": "new" }),
+            Removal::PerSubject(1),
+        ),
+        (json!({ "max_bytes": 5, "discard": "old" }), Removal::Oldest),
     ] {
-        assert_eq!(code(&config), "look-up.incomplete", "{config}");
+        let incomplete = LookUpFinding::Incomplete {
+            stream: stream(),
+            removal,
+            choice,
+        };
+        assert_eq!(found(&config), incomplete, "{config}");
     }
 }
 
 #[test]
-fn finding_contains_the_effect_of_the_setting() {
-    let denied = Some(&PublishError::PermissionDenied);
-    for (choice, effect) in [
-        (WhenUnconfirmed::Deliver, "may be stored twice"),
-        (WhenUnconfirmed::Hold, "its subject waits"),
-    ] {
-        let unreadable = judge("S", &json!({}), denied, choice);
-        assert_eq!(unreadable.code, "look-up.impossible");
-        assert!(unreadable.text.contains(effect), "{}", unreadable.text);
-        let keyed = judge("S", &json!({ "max_msgs_per_subject": 1 }), None, choice);
-        assert!(keyed.text.contains(effect), "{}", keyed.text);
-        assert!(keyed.text.contains("keeps 1 events"), "{}", keyed.text);
-    }
+fn unreadable_stream_makes_look_ups_impossible() {
+    let denied = PublishError::PermissionDenied;
+    let unreadable = judge("S", &json!({}), Some(&denied), WhenUnconfirmed::Deliver);
+    let impossible = LookUpFinding::Impossible {
+        stream: "S".to_owned(),
+        error: denied.to_string(),
+        choice: WhenUnconfirmed::Deliver,
+    };
+    assert_eq!(unreadable, impossible);
 }

@@ -1,6 +1,20 @@
-//! Findings: the result of one check each.
+//! Findings: the result of one check each. The enums of this folder contain all of them, with their texts, and convert
+//! into a [`Finding`].
 
+mod account;
+mod connection;
+mod gateway;
+mod look_up;
+mod stream;
+mod subject;
+
+pub(super) use account::AccountFinding;
+pub(super) use connection::ConnectionFinding;
+pub(super) use gateway::{GatewayFinding, RefusalRemedy};
+pub(super) use look_up::{LookUpFinding, Removal};
 use serde_json::{Value, json};
+pub(super) use stream::{StreamFinding, StreamLimit};
+pub(super) use subject::SubjectFinding;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
@@ -85,3 +99,7 @@ impl Finding {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/findings.rs"]
+mod tests;
