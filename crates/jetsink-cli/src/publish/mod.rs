@@ -17,6 +17,7 @@ use jetsink::{NatsPublisher, Sink};
 
 use crate::connection::{environment, wait_for_connection};
 use crate::failure::Failure;
+use crate::interrupt::Signals;
 use crate::output;
 use crate::runtime::runtime;
 use arguments::Publish;
@@ -30,23 +31,71 @@ use settings::Settings;
 const MAX_ADAPTIVE_WINDOW: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
-    let settings = Settings::resolve(arguments, environment)?;
+    let settings = Arc::new(Settings::resolve(arguments, environment)?);
     output::start_log(settings.verbose, settings.show_progress || settings.quiet);
-    let input = input::open(&settings)?;
-    let report = Report::new(&settings, input.total_bytes);
     let runtime = runtime()?;
-    let code = runtime.block_on(publish(&settings, input, report))?;
-    // The reading thread may block in a read of standard input. It needs no cleanup.
+    let code = runtime.block_on(publish(&settings))?;
+    // A thread may block in opening or reading the input. It needs no cleanup.
     runtime.shutdown_background();
     Ok(code)
 }
 
 /// Publishes the input and returns the exit code.
-async fn publish(settings: &Settings, input: Input, report: Report) -> Result<u8, Failure> {
-    let mut run = Run::new(settings, report)?;
+async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
+    // Before anything that blocks: a FIFO without a writer, the spool's disk, a server that does not answer.
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    let start = tokio::select! {
+        started = start(settings) => started?,
+        signal = signals.next() => {
+            return Run::new(settings, Report::new(settings, None))?.end_by(signal);
+        }
+    };
+    let Start {
+        mut run,
+        input,
+        sink,
+    } = start;
+    let Some(sink) = sink else {
+        let interrupt = tokio::select! {
+            checked = run.check(input) => checked.map(|()| None)?,
+            signal = signals.next() => Some(signal),
+        };
+        return match interrupt {
+            None => run.finish(),
+            Some(signal) => run.end_by(signal),
+        };
+    };
+    let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
+    let pipeline = match settings.window {
+        Some(window) => sink.pipeline(window),
+        None => sink.pipeline(MAX_ADAPTIVE_WINDOW).adaptive(),
+    };
+    let pipeline = pipeline.max_outage(settings.max_outage);
+    run.publish(input, &sink, pipeline, &mut signals).await?;
+    if sink.has_spool() {
+        run.empty_spool(&sink, dead_before, &mut signals).await?;
+    }
+    run.finish()
+}
+
+/// A run that is ready to read.
+struct Start<'a> {
+    run: Run<'a>,
+    input: Input,
+    /// `None` with `--dry-run`.
+    sink: Option<Arc<Sink<NatsPublisher>>>,
+}
+
+/// Opens the input and the sink.
+async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
+    let opening = Arc::clone(settings);
+    let input = tokio::task::spawn_blocking(move || input::open(&opening))
+        .await
+        .map_err(|error| Failure::Runtime(error.into()))??;
+    let run = Run::new(settings, Report::new(settings, input.total_bytes))?;
     if settings.dry_run {
-        run.check(input).await?;
-        return run.finish();
+        let sink = None;
+        return Ok(Start { run, input, sink });
     }
     let metrics = match settings.metrics_listen {
         None => None,
@@ -64,17 +113,8 @@ async fn publish(settings: &Settings, input: Input, report: Report) -> Result<u8
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.serve(Arc::clone(&sink)));
     }
-    let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
-    let pipeline = match settings.window {
-        Some(window) => sink.pipeline(window),
-        None => sink.pipeline(MAX_ADAPTIVE_WINDOW).adaptive(),
-    };
-    let pipeline = pipeline.max_outage(settings.max_outage);
-    run.publish(input, &sink, pipeline).await?;
-    if sink.has_spool() {
-        run.empty_spool(&sink, dead_before).await?;
-    }
-    run.finish()
+    let sink = Some(sink);
+    Ok(Start { run, input, sink })
 }
 
 /// Opens the sink. With a spool it starts without a connection, otherwise it needs one.

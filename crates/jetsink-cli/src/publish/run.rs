@@ -119,8 +119,8 @@ impl<'a> Run<'a> {
         mut input: Input,
         sink: &Sink<P>,
         mut pipeline: Pipeline<'_, P>,
+        signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         let mut waiting: VecDeque<Next> = VecDeque::new();
         let mut at_end = false;
         let mut saving = tokio::time::interval(SAVE_INTERVAL);
@@ -216,8 +216,8 @@ impl<'a> Run<'a> {
         &mut self,
         sink: &Sink<NatsPublisher>,
         dead_before: u64,
+        signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         let wait = match self.ending {
             Ending::Interrupted(_) => Duration::ZERO,
             _ => self.settings.max_outage,
@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
                         self.report.interrupted_at_the_end();
                     }
                     self.ending = Ending::Interrupted(signal);
-                    // Stops waiting, and still writes what must be on the disk.
+                    // Stops waiting; results are still written to the disk.
                     break sink.close(Duration::ZERO).await;
                 }
                 _ = frames.tick() => self.report.progress(|| sink.state()),
@@ -394,6 +394,12 @@ impl<'a> Run<'a> {
         self.rejected
             .as_mut()
             .map_or(Ok(()), |rejected| rejected.write(raw))
+    }
+
+    /// Ends the run at a signal before it publishes: reports the summary and returns the exit code.
+    pub(super) fn end_by(mut self, signal: Interrupt) -> Result<u8, Failure> {
+        self.ending = Ending::Interrupted(signal);
+        self.finish()
     }
 
     /// Reports the summary and returns the exit code.

@@ -19,20 +19,18 @@ use crate::output::{self, counted};
 const FRAME: Duration = Duration::from_millis(100);
 
 pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
-    let directory = &arguments.spool.directory;
+    let mut signals = Signals::new().map_err(Failure::Runtime)?;
     // Reports a missing spool, which a sink would create, and a damaged one.
-    let (before, code) = open(directory)?;
+    let (before, code) = open(&arguments.spool.directory)?;
     let dead_before = before.status().dead_letters;
     drop(before);
-    let connect = resolve_connection(&arguments.connection, environment)?
-        .name("jetsink spool replay")
-        .start_disconnected();
-    let publisher = NatsPublisher::connect(connect).await?;
-    wait_for_connection(&publisher).await;
-    let choice = arguments.when_unconfirmed.into();
-    let spool = SpoolSettings::new(directory).when_unconfirmed(choice);
-    let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
-    let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    let sink = tokio::select! {
+        sink = open_sink(&arguments) => sink?,
+        signal = signals.next() => {
+            output::note("interrupted before an event was delivered");
+            return Ok(signal.exit_code());
+        }
+    };
     let mut interrupted = None;
     let progress = left_progress(&sink);
     let receipt = tokio::select! {
@@ -91,6 +89,17 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
         (None, 0) => code.max(u8::from(new_dead_letters > 0)),
         (None, _) => 4,
     })
+}
+
+async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {
+    let connect = resolve_connection(&arguments.connection, environment)?
+        .name("jetsink spool replay")
+        .start_disconnected();
+    let publisher = NatsPublisher::connect(connect).await?;
+    wait_for_connection(&publisher).await;
+    let choice = arguments.when_unconfirmed.into();
+    let spool = SpoolSettings::new(&arguments.spool.directory).when_unconfirmed(choice);
+    Ok(Sink::with_spool(publisher, SinkSettings::default(), spool).await?)
 }
 
 /// The progress bar; hidden unless standard error is a terminal.

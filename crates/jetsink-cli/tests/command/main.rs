@@ -20,6 +20,8 @@ mod publish;
 mod refusals;
 mod rotation;
 mod serve;
+#[cfg(target_os = "linux")]
+mod signals;
 mod spool;
 mod stream;
 mod support;
