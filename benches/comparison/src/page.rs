@@ -136,7 +136,7 @@ mod tests {
             |  | jetsink | published 0.5.1 |\n\
             | --- | ---: | ---: |\n\
             | returned Ok | 0 | 1,831 |\n\
-            | longest emit | over 60 s | – |\n\n## Why it is so\n";
+            | longest emit | over 60 s | – |\n\n## Explanation\n";
         let text = text(&table);
         let run = Run {
             machine: Machine {
@@ -146,7 +146,7 @@ mod tests {
             tables: vec![table],
         };
         let page = page(&run).unwrap();
-        assert!(page.starts_with("# Side by side\n"));
+        assert!(page.starts_with("# Comparison\n"));
         assert!(page.contains("\n\na processor, 0 cores; "), "{page}");
         assert!(page.contains(expected), "{page}");
         let lines: Vec<&str> = text.lines().skip(2).collect();

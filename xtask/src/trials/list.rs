@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trial {
     pub(crate) name: &'static str,
-    /// What a pass shows.
+    /// The meaning of a pass.
     pub(crate) passes: &'static str,
     pub(crate) test: Test,
     /// The count of a full run.
