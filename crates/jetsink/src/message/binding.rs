@@ -39,15 +39,15 @@ pub enum MessageIdRule {
     /// None but the retries of one emit: the sink mints `<sink>.<n>` for each.
     #[default]
     PerEmit,
-    /// Those with the same subject, `source` and `id` (SHA-256). `source` and `id` are the identity that CloudEvents
+    /// Events with the same subject, `source` and `id` (SHA-256). `source` and `id` are the identity that CloudEvents
     /// defines; the subject keeps an event of one tenant from suppressing another tenant's. Choose it for sources
-    /// that keep to it: of a source with a constant id, only the first event would be stored.
+    /// with unique ids: if a source has a constant id, only its first event is stored.
     SourceAndId,
-    /// Those with the same subject and the same bytes (SHA-256).
+    /// Events with the same subject and the same bytes (SHA-256).
     Content,
 }
 
-/// Why an event can't become an envelope. Nothing was sent; trying again gives the same.
+/// The error of an event that can't become an envelope. Nothing was sent, and a repeat fails again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
@@ -57,8 +57,8 @@ pub enum BindingError {
     /// Not a CloudEvent in binary mode.
     #[error("not a CloudEvent: {0}")]
     BinaryEvent(#[from] BinaryEventError),
-    /// It gives no subject.
-    #[error("the event gives no valid subject: {0}; correct the event or the template")]
+    /// Its subject is invalid.
+    #[error("the event has no valid subject: {0}; correct the event or the template")]
     Subject(#[from] SubjectError),
     /// The tenant, or an attribute that decides its subject or becomes a header, has no text.
     #[error("{0}; correct the event")]
@@ -70,7 +70,7 @@ pub enum BindingError {
     #[error("binary mode cannot carry the event: {0}; send it in structured mode")]
     NotBinary(String),
     /// Its attributes can't be sent as headers.
-    #[error("the event gives no valid header: {0}")]
+    #[error("the event has no valid header: {0}")]
     Header(#[from] HeaderError),
 }
 

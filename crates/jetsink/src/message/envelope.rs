@@ -10,7 +10,7 @@ use super::binding::push_trace;
 use super::rules::{Quoted, Rule};
 use super::subject::Subject;
 
-/// Why a header can't go out.
+/// The error of a header that can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -268,7 +268,7 @@ impl Envelope {
         self.deviation
     }
 
-    /// Where it goes.
+    /// The subject to publish to.
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject

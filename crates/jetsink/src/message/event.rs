@@ -20,7 +20,7 @@ const MAX_FOREIGN_MESSAGE: usize = 200;
 /// Bytes of a text that is not JSON of an event, for its message.
 const MAX_START: usize = 256;
 
-/// Why bytes are not a valid CloudEvent.
+/// The error of bytes that are not a valid CloudEvent.
 ///
 /// The text is one line of bounded length, and safe to print: quotes of the event are cut off, and characters that are
 /// not printable are escaped.

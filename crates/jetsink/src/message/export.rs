@@ -12,7 +12,7 @@ use super::binding::{ContentMode, is_json};
 use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers};
 use super::rules::Quoted;
 
-/// Why an envelope has no event that can be written as JSON.
+/// The error of an envelope without an event that can be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {

@@ -23,7 +23,7 @@ pub const MAX_TENANT_ID: usize = 128;
 /// (`max_control_line`, 4,096). The server closes a connection with a longer line.
 pub const MAX_SUBJECT: usize = 2_048;
 
-/// Why a text is not a subject, a template or a tenant token.
+/// The error of a text that is not a subject, a template or a tenant token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubjectError {
@@ -42,7 +42,7 @@ pub enum SubjectError {
         character: char,
         /// Its offset in bytes, from 0.
         position: usize,
-        /// Why it is not allowed.
+        /// The broken rule.
         reason: &'static str,
     },
     /// Two dots in a row, or a dot at an end.
@@ -67,7 +67,7 @@ pub enum SubjectError {
         /// Its offset in bytes, from 0.
         position: usize,
     },
-    /// A `{name}` that is neither the tenant nor an attribute's name, or whose default is not a token.
+    /// A `{name}` that is neither the tenant nor an attribute's name.
     #[error(
         "subject template has an unknown placeholder {{{name}}}; known are {{tenantId}} and each attribute in lower \
          case, such as {{type}}, {{type:levels}} or {{subject|none}}"
@@ -75,6 +75,14 @@ pub enum SubjectError {
     UnknownPlaceholder {
         /// The text between the braces.
         name: String,
+    },
+    /// A default that can't fill its placeholder.
+    #[error("subject template has an invalid default in {{{placeholder}}}: {reason}")]
+    Default {
+        /// The text between the braces.
+        placeholder: String,
+        /// The broken rule.
+        reason: String,
     },
     /// Placeholders where events could choose more than their tokens.
     #[error("subject template {reason}")]
@@ -84,7 +92,7 @@ pub enum SubjectError {
     },
     /// The event lacks an attribute that the template names without a default.
     #[error(
-        "the event has no attribute `{name}`, which the subject template names; {{{name}|none}} would stand for it"
+        "the event has no attribute `{name}`, which the subject template names; add it, or a default: {{{name}|none}}"
     )]
     MissingAttribute {
         /// The attribute's name.
@@ -185,7 +193,7 @@ fn check_subject(text: &str) -> Result<(), SubjectError> {
 
 const SYSTEM_SUBJECT: &str = "a leading '$' names the server's own subjects";
 
-/// Why `character` can't stand within one token of a published subject.
+/// Returns the rule by which a token of a published subject can't contain `character`.
 fn offence(character: char) -> Option<&'static str> {
     match character {
         '.' => Some("'.' separates subject tokens"),

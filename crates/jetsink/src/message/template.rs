@@ -74,9 +74,9 @@ impl SubjectTemplate {
     /// Checks and takes apart a template.
     ///
     /// # Errors
-    /// [`SubjectError`] for an unknown placeholder or one that is never closed, for a first token that is not
+    /// [`SubjectError`] for an unknown placeholder, one that is never closed or has an invalid default, for a first token that is not
     /// literal, for two placeholders in one token, for more than one `:levels` or one that is not a token by itself,
-    /// and for a template that gives no valid subject.
+    /// and for a template without a valid subject.
     pub fn new(text: impl Into<String>) -> Result<Self, SubjectError> {
         let text = text.into();
         let parts = parse(&text)?;
@@ -291,12 +291,33 @@ fn placeholder(text: &str) -> Result<Placeholder, SubjectError> {
         Some(name) => Value::Levels(attribute(name)?),
     };
     if let Some(default) = &default {
-        let is_token = !default.contains('.') || matches!(value, Value::Levels(_));
-        if !is_token || Subject::new(format!("x.{default}")).is_err() {
-            return Err(unknown());
-        }
+        let takes_levels = matches!(value, Value::Levels(_));
+        check_default(default, takes_levels).map_err(|reason| SubjectError::Default {
+            placeholder: text.to_owned(),
+            reason,
+        })?;
     }
     Ok(Placeholder { value, default })
+}
+
+/// Returns the reason why a default can't fill its placeholder.
+fn check_default(default: &str, takes_levels: bool) -> Result<(), String> {
+    if default.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if default.contains('.') && !takes_levels {
+        return Err(
+            "it has a '.', and only a `:levels` placeholder becomes several tokens".to_owned(),
+        );
+    }
+    match Subject::new(format!("x.{default}")) {
+        Ok(_) => Ok(()),
+        Err(SubjectError::Character {
+            character, reason, ..
+        }) => Err(format!("it has {character:?}: {reason}")),
+        Err(SubjectError::EmptyToken { .. }) => Err("it has an empty token".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Checks the invariants of this module on the template's tokens.

@@ -249,7 +249,13 @@ fn names_and_templates_have_these_errors() {
         "events.{tenantId",
         "events.{TenantId}",
         "{tenantId}.a",
+        "events.{type|}",
         "events.{type|a b}",
+        "events.{type|a.b}",
+        "events.{type:levels|a..b}",
+        "events.{type}{id}",
+        "events.x{type:levels}",
+        "events.{type:levels}.{source:levels}",
         "$JS.{type}",
         &long,
     ];
