@@ -219,9 +219,11 @@ fn refusal(refusals: Refusals) -> Option<GatewayFinding> {
         "event-refused" | "too-large" | "headers-too-large" => RefusalRemedy::SenderOrLimit,
         "identity-conflict" => RefusalRemedy::Identity,
         "unauthenticated" | "forbidden" => RefusalRemedy::Credential,
+        "no-route" => RefusalRemedy::Path,
+        "method-not-allowed" => RefusalRemedy::Method,
         "wrong-host" => RefusalRemedy::Host,
         "too-many-requests" => RefusalRemedy::Capacity,
-        // A person's typing error, or a state that the other findings name.
+        // A state that the other findings name, or that a repeat has ended.
         _ => return None,
     };
     Some(GatewayFinding::Refusals {

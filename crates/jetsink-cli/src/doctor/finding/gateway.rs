@@ -73,6 +73,8 @@ pub(in crate::doctor) enum RefusalRemedy {
     SenderOrLimit,
     Identity,
     Credential,
+    Path,
+    Method,
     Host,
     Capacity,
 }
@@ -84,6 +86,10 @@ impl RefusalRemedy {
             Self::SenderOrLimit => "correct the sender, or raise the limit that the text names",
             Self::Identity => "give each event its own id, or each sender its own source",
             Self::Credential => "correct the sender's token, or its entry in --access",
+            Self::Path => {
+                "correct the sender's path; the paths are those of --subject (/) and --route"
+            }
+            Self::Method => "correct the sender: events are sent by POST",
             Self::Host => "send to localhost, or add the name with --allow-host",
             Self::Capacity => "raise --max-requests or --max-bytes, or add a gateway",
         }

@@ -281,6 +281,8 @@ fn gateway() -> Vec<Finding> {
         refusals("too-large", RefusalRemedy::SenderOrLimit),
         refusals("identity-conflict", RefusalRemedy::Identity),
         refusals("forbidden", RefusalRemedy::Credential),
+        refusals("no-route", RefusalRemedy::Path),
+        refusals("method-not-allowed", RefusalRemedy::Method),
         refusals("wrong-host", RefusalRemedy::Host),
         refusals("too-many-requests", RefusalRemedy::Capacity),
     ];
