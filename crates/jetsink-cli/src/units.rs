@@ -41,6 +41,20 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The minimum of `--spool-limit`. Less is a number without its unit.
+const MIN_SPOOL_LIMIT: u64 = 4 << 10;
+
+/// Parses the limit of a spool.
+pub(crate) fn parse_spool_limit(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < MIN_SPOOL_LIMIT {
+        return Err(format!(
+            "{text:?} is {bytes} bytes, and a spool needs at least 4KiB; write a unit, such as 512MiB"
+        ));
+    }
+    Ok(bytes)
+}
+
 /// Formats a duration in its two largest units.
 pub(crate) fn format_seconds(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {

@@ -10,7 +10,7 @@ use jetsink::StreamName;
 
 use crate::connection::{Connection, When};
 use crate::spool::arguments::WhenUnconfirmed;
-use crate::units::{parse_bytes, parse_duration};
+use crate::units::{parse_duration, parse_spool_limit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +76,7 @@ pub(crate) struct Publish {
 
     /// Maximum bytes of events in the spool, such as 512MiB; a full spool takes no more events [default: 1 GiB or half
     /// of the free disk space]
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "spool")]
+    #[arg(long, value_name = "BYTES", value_parser = parse_spool_limit, requires = "spool")]
     pub(crate) spool_limit: Option<u64>,
 
     /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jetsink::circuit::State;
-use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Sink};
+use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink};
 
 use super::counts::Counts;
 use super::input::{BadLine, LineLocation, Loss};
@@ -98,7 +98,7 @@ impl Report {
         self.not_stored(location);
         self.counts.failed += 1;
         self.counts.unknown += u64::from(unknown);
-        self.line(&format!("{location}: {error}"));
+        self.line(&format!("{location}: {}", described(error)));
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -112,7 +112,7 @@ impl Report {
     }
 
     pub(super) fn gave_up(&self, location: &LineLocation, error: &EmitError) {
-        self.line(&format!("{location}: {error}"));
+        self.line(&format!("{location}: {}", described(error)));
     }
 
     pub(super) fn not_reached(&mut self, unknown: bool) {
@@ -239,3 +239,22 @@ impl Report {
         self.bar.suspend(|| to_stderr(text));
     }
 }
+
+/// The text of an error, in terms of the command: the library's text of an open circuit addresses callers of an emit.
+fn described(error: &EmitError) -> String {
+    let EmitError::CircuitOpen(open) = error else {
+        return error.to_string();
+    };
+    let cause = match open.scope {
+        Scope::Broker => "the broker's circuit is open: it was not reached",
+        Scope::Subject | Scope::Event => {
+            "its subject's circuit is open: earlier events of the subject failed"
+        }
+    };
+    let probes = counted(u64::from(open.attempt), "failed probe");
+    format!("not sent: {cause} ({probes}); publish the line again later, or use --spool")
+}
+
+#[cfg(test)]
+#[path = "tests/report.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use jetsink::StreamName;
 use super::configuration::{Setting, Source};
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::units::{parse_bytes, parse_duration};
+use crate::units::{parse_bytes, parse_duration, parse_spool_limit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,7 +132,7 @@ pub(crate) struct Serve {
     pub(crate) spool: Option<PathBuf>,
 
     /// Maximum bytes of events in the spool, such as 512MiB [default: 1 GiB or half of the free disk space]
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_spool_limit)]
     pub(crate) spool_limit: Option<u64>,
 
     /// Maximum age of events in the spool, such as 12h or 3d; older ones become dead letters

@@ -7,7 +7,7 @@ use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamStart};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::content::Content;
-use super::line::line;
+use super::line::{header, line};
 use super::plan::{Plan, Start};
 use super::reading::Reading;
 use super::{history, screen};
@@ -207,7 +207,9 @@ impl<'a> Follower<'a> {
         let content = Content::of(message);
         if self.plan.filter.passes(message, &content) {
             let look = screen::look(self.plan.json, environment);
-            if !output::print(&line(message, &content, look)) {
+            let header = header(look).filter(|_| self.shown == 0);
+            let text = line(message, &content, look);
+            if !header.is_none_or(|header| output::print(&header)) || !output::print(&text) {
                 return ControlFlow::Break(());
             }
             self.shown += 1;

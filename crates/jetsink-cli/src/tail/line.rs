@@ -40,6 +40,19 @@ pub(super) fn line(message: &StoredEvent, content: &Content, look: Look) -> Stri
     }
 }
 
+/// The line above the columns; on a terminal only.
+pub(super) fn header(look: Look) -> Option<String> {
+    let Look::Terminal { width, coloured } = look else {
+        return None;
+    };
+    let names = ["TIME", "TENANT", "TYPE", "SOURCE", "ID"].map(str::to_owned);
+    let header = on_terminal(&names, width, false);
+    Some(match coloured {
+        true => format!("\x1b[4m{header}\x1b[0m"),
+        false => header,
+    })
+}
+
 /// Time, tenant, type, source, id; for a message that is not an event, subject and beginning of the
 /// payload instead of source and id.
 fn columns(message: &StoredEvent, content: &Content) -> [String; 5] {
@@ -72,7 +85,9 @@ fn on_terminal(
     coloured: bool,
 ) -> String {
     let range = if width >= 110 { LONG_TIME } else { SHORT_TIME };
-    let time = time.get(range.clone()).unwrap_or(time).replace('T', " ");
+    let time = time
+        .get(range.clone())
+        .map_or_else(|| time.clone(), |time| time.replace('T', " "));
     // At 80: 14, 9, 29, 15, 9, and a space between them. Wider, the rest first makes the id whole.
     let room = width.saturating_sub(range.len() + 4);
     let of_tenant = (room / 7).clamp(6, 16);

@@ -20,3 +20,12 @@ fn sizes_are_as_people_write_them() {
         assert!(parse_bytes(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn limit_of_a_spool_has_room_for_an_event() {
+    assert_eq!(parse_spool_limit("4KiB"), Ok(4_096));
+    assert_eq!(parse_spool_limit("1073741824"), Ok(1 << 30));
+    for wrong in ["10", "512", "4KB", "x"] {
+        assert!(parse_spool_limit(wrong).is_err(), "{wrong}");
+    }
+}

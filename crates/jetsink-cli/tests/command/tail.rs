@@ -75,7 +75,7 @@ impl Running {
         self.child.wait().unwrap().code()
     }
 
-    /// Of one that might go on for ever.
+    /// The exit code of a command that might continue for ever.
     async fn code_soon(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
@@ -101,7 +101,7 @@ async fn consumers(server: &NatsServer) -> usize {
     stream.info().await.unwrap().state.consumer_count
 }
 
-/// Waits until somebody reads the stream.
+/// Waits until the stream has a consumer.
 async fn await_consumer(server: &NatsServer) {
     let start = Instant::now();
     while consumers(server).await == 0 {
@@ -125,7 +125,7 @@ fn of(id: &str, kind: &str, data: &str) -> String {
     format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"{kind}","data":{data}}}"#)
 }
 
-/// What was shown, by the events' ids.
+/// The ids of the shown events.
 fn ids(output: &Output) -> Vec<String> {
     let text = stdout(output);
     let lines = text.lines();
@@ -357,7 +357,7 @@ async fn both_modes_are_events_and_what_is_none_can_not_paint_the_terminal() {
     );
 }
 
-/// What a terminal of 80 columns gets.
+/// The output on a terminal of 80 columns.
 async fn on_a_terminal(server: &NatsServer, variables: &[(&str, &str)]) -> String {
     let size = nix::pty::Winsize {
         ws_row: 24,
@@ -372,7 +372,7 @@ async fn on_a_terminal(server: &NatsServer, variables: &[(&str, &str)]) -> Strin
     let mut child = command.stdout(pty.slave).spawn().unwrap();
     drop(command);
     let mut shown = Vec::new();
-    // Ends with an error, once nobody writes any more.
+    // Ends with an error once the last writer has closed it.
     let _ = std::fs::File::from(pty.master).read_to_end(&mut shown);
     assert!(child.wait().unwrap().success());
     String::from_utf8(shown).unwrap()
@@ -388,7 +388,10 @@ async fn a_terminal_of_80_columns_gets_lines_that_fit_in_colour_unless_it_wants_
     assert!(coloured.contains("\u{1b}[36m"), "{coloured:?}");
     let plain = on_a_terminal(&server, &[("NO_COLOR", "1")]).await;
     assert!(!plain.contains('\u{1b}'), "{plain:?}");
-    assert_eq!(plain.lines().count(), 103);
+    // A header and the events.
+    assert_eq!(plain.lines().count(), 104);
+    let header: Vec<&str> = plain.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["TIME", "TENANT", "TYPE", "SOURCE", "ID"]);
     for line in plain.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }

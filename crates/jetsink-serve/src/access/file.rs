@@ -15,7 +15,7 @@ use super::token::{self, Hash};
 /// Characters of a file's text in an error.
 const MAX_REASON: usize = 200;
 
-/// Why a file of credentials cannot be used.
+/// The error of a file of credentials that can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
@@ -216,7 +216,14 @@ pub(super) fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<()
     Ok(())
 }
 
+/// Bounds the text, and escapes line ends and control characters; quotes are kept.
 fn one_line(text: &str) -> String {
-    let text: String = text.chars().take(MAX_REASON).collect();
-    text.escape_debug().to_string()
+    let mut line = String::new();
+    for character in text.chars().take(MAX_REASON) {
+        match character {
+            '"' | '\'' | '\\' => line.push(character),
+            _ => line.extend(character.escape_debug()),
+        }
+    }
+    line
 }

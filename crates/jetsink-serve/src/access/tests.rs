@@ -172,3 +172,22 @@ fn credential_is_looked_up_by_token_certificate_and_user_and_a_wrong_token_is_fi
     access.reload().unwrap();
     assert_eq!(name(Some(&bearer), &nobody), Err(Kind::Unauthenticated));
 }
+
+#[test]
+fn error_of_an_entry_keeps_quotes_and_escapes_control_characters() {
+    let parse = |subject: &str| {
+        let hash = "0".repeat(64);
+        let text = format!("[[token]]\nname = \"n\"\nsha256 = \"{hash}\"\nsubjects = [{subject}]");
+        file::Table::parse(Path::new("f"), &text)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    for (subject, reason) in [
+        ("\"a b\"", "has ' ' at"),
+        ("\"a\\u0007b\"", "has '\\u{7}' at"),
+    ] {
+        let text = parse(subject).to_string();
+        assert!(text.contains(reason), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}

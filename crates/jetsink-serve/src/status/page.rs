@@ -79,7 +79,26 @@ pub(crate) fn html(snapshot: &Snapshot) -> String {
             }
         }
     };
-    page.into_string()
+    with_line_ends(&page.into_string())
+}
+
+/// Ends the lines of the source behind its blocks, for programs that show it as text. Texts in the page are escaped, so
+/// each tag is one of the page.
+fn with_line_ends(page: &str) -> String {
+    let mut lines = page.to_owned();
+    for end in [
+        "</h1>",
+        "</h2>",
+        "</p>",
+        "</dt>",
+        "</dd>",
+        "</tr>",
+        "</figcaption>",
+        "</title>",
+    ] {
+        lines = lines.replace(end, &format!("{end}\n"));
+    }
+    lines
 }
 
 fn headline(snapshot: &Snapshot) -> (Level, String) {

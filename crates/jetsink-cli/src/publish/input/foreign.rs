@@ -21,7 +21,7 @@ const BINARY: [(&[u8], &str); 8] = [
 ];
 
 /// Starts of lines of text formats.
-const TEXT: [(&[u8], &str); 7] = [
+const TEXT: [(&[u8], &str); 6] = [
     (
         b"data:",
         "server-sent events; `sed -n 's/^data: *//p'` keeps the data",
@@ -35,11 +35,42 @@ const TEXT: [(&[u8], &str); 7] = [
         b"<",
         "XML, or a line of syslog; cut off the part before the event",
     ),
-    (b"---", "YAML; convert it with `yq -o json`"),
-    (b"specversion:", "YAML; convert it with `yq -o json`"),
+    (b"---", YAML),
     (
         b"#",
         "a comment; remove it, for example with `grep -v '^#'`",
+    ),
+];
+
+const YAML: &str = "YAML; convert it with `yq -o json -I 0`, one event per line";
+
+/// Keys at the beginning of an event, or of a list of events, in YAML.
+const YAML_KEYS: [&[u8]; 10] = [
+    b"specversion",
+    b"id",
+    b"source",
+    b"type",
+    b"subject",
+    b"time",
+    b"datacontenttype",
+    b"dataschema",
+    b"data",
+    b"events",
+];
+
+/// Separators of tables, and the command that makes events of rows.
+const TABLES: [(u8, &str); 3] = [
+    (
+        b'\t',
+        "tab-separated values; convert each row to an event, for example with `mlr --itsv --ojsonl`",
+    ),
+    (
+        b';',
+        "values separated by semicolons; convert each row to an event, for example with `mlr --icsv --ifs ';' --ojsonl`",
+    ),
+    (
+        b',',
+        "comma-separated values; convert each row to an event, for example with `mlr --icsv --ojsonl`",
     ),
 ];
 
@@ -105,12 +136,41 @@ pub(super) fn hint(line: &[u8], is_first: bool) -> Option<String> {
     if text.contains(&0) || std::str::from_utf8(text).is_err() {
         return looks_like("binary data, or text that is not UTF-8");
     }
-    // A prefix before an event.
-    let at = memchr::memchr(b'{', text)?;
-    let event = CloudEvent::from_json_with(&text[at..], jetsink::Validation::Lenient);
-    event
-        .is_ok()
-        .then(|| "there is text before an event; `sed 's/^[^{]*//'` removes it".to_owned())
+    if let Some(at) = memchr::memchr(b'{', text)
+        && CloudEvent::from_json_with(&text[at..], jetsink::Validation::Lenient).is_ok()
+    {
+        return Some("there is text before an event; `sed 's/^[^{]*//'` removes it".to_owned());
+    }
+    if is_yaml(text) {
+        return looks_like(YAML);
+    }
+    let (_, format) = TABLES
+        .iter()
+        .find(|(separator, _)| is_table(text, *separator))?;
+    looks_like(format)
+}
+
+/// Whether the line has the name of an attribute, or of a list of events, as a key of YAML.
+fn is_yaml(text: &[u8]) -> bool {
+    let entry = text.strip_prefix(b"- ").unwrap_or(text).trim_ascii();
+    let colon = entry.iter().position(|byte| *byte == b':');
+    let Some((key, [_, value @ ..])) = colon.map(|colon| entry.split_at(colon)) else {
+        return false;
+    };
+    let ends_key = value.first().is_none_or(u8::is_ascii_whitespace);
+    ends_key && YAML_KEYS.contains(&key)
+}
+
+/// Whether the line has at least two fields between separators, as a row of a table. Separators in prose are followed by
+/// a space.
+fn is_table(text: &[u8], separator: u8) -> bool {
+    let fields = text.split(|byte| *byte == separator);
+    let begins_with_space = |field: &[u8]| separator != b'\t' && field.first() == Some(&b' ');
+    fields.clone().count() > 1
+        && fields
+            .clone()
+            .skip(1)
+            .all(|field| !begins_with_space(field))
 }
 
 /// Whether the line is a row of an audit trail, which leniency makes no event.

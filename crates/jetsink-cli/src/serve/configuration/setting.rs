@@ -146,7 +146,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Why a flag does not take a value, in one line.
+/// Returns the reason why a flag does not accept a value, in one line.
 pub(super) fn reason(error: &clap::Error, value: &str) -> String {
     if let Some(source) = error.source() {
         let reason = source.to_string();

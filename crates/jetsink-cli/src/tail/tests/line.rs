@@ -12,6 +12,29 @@ fn cells(kind: &str, id: &str) -> [String; 5] {
 }
 
 #[test]
+fn header_is_above_its_columns_on_a_terminal_only() {
+    let line = on_terminal(&cells("dev.type", "an-id"), 80, false);
+    let look = |coloured| Look::Terminal {
+        width: 80,
+        coloured,
+    };
+    let names = header(look(false)).unwrap();
+    for (name, value) in [
+        ("TIME", "11-27 21:57:40"),
+        ("TENANT", "acme"),
+        ("TYPE", "dev.type"),
+        ("SOURCE", "cellos-supervi…"),
+        ("ID", "an-id"),
+    ] {
+        let column = |text: &str, part| text[..text.find(part).unwrap()].chars().count();
+        assert_eq!(column(&names, name), column(&line, value), "{name}");
+    }
+    let coloured = header(look(true)).unwrap();
+    assert_eq!(console::strip_ansi_codes(&coloured), names);
+    assert_eq!((header(Look::Tabs), header(Look::Json)), (None, None));
+}
+
+#[test]
 fn a_line_fits_its_terminal_and_types_keep_their_ends() {
     let long = cells(
         "dev.cellos.events.cell.lifecycle.v1.destroyed",

@@ -163,3 +163,17 @@ fn charts_have_a_bar_per_minute_with_events() {
     assert!(page.contains("at most 20.0\u{a0}ms"));
     assert!(page.contains("7,200 events"));
 }
+
+#[test]
+fn source_has_a_line_per_entry() {
+    let page = html(&snapshot());
+    let ends_line = |text: &str| page.lines().any(|line| line.ends_with(text));
+    for text in [
+        "Ready</h1>",
+        "2.15.1</dd>",
+        "<dt>nats-server</dt>",
+        "Broker</h2>",
+    ] {
+        assert!(ends_line(text), "{text}: {page}");
+    }
+}

@@ -131,7 +131,7 @@ impl<F: Descriptor> History<F> {
 
     /// A file was created under the log's name, or moved there.
     pub(super) fn created(&mut self) {
-        // Until then nothing has to be counted: the first scan opens what it finds.
+        // The first scan opens all files, so earlier ones are not counted.
         self.unopened += i64::from(self.scans > 0);
     }
 
@@ -203,7 +203,7 @@ impl<F: Descriptor> History<F> {
         }
     }
 
-    /// All changes of the folder are known, and everything that is there was opened.
+    /// All changes of the folder are known, and all its files were opened.
     pub(super) fn is_quiet(&mut self) {
         let missed = std::mem::take(&mut self.unopened);
         if let Ok(files @ 1..) = u64::try_from(missed) {
@@ -286,7 +286,7 @@ impl<F: Descriptor> History<F> {
         self.generations.iter_mut().find(|g| g.number == number)
     }
 
-    /// The generation to read; `None` if there is none, or its content is not found yet.
+    /// The generation to read; `None` without one, or if its content is not found yet.
     pub(super) fn next(&mut self, now: Time) -> Option<Reading<F>> {
         if !self.is_ready || self.waits_for_files {
             return None;

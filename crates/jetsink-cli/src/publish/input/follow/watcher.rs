@@ -212,7 +212,7 @@ impl Watcher {
         }
         let mut notes = Vec::new();
         for log in folder.logs.iter().filter(|_| folder.was_scanned) {
-            // A run that is killed before its first line was sent: the next one knows what was here before.
+            // If this run is killed before its first line is sent, the next one knows the older files.
             let is_on_disk = std::mem::replace(&mut log.track.history().is_on_disk, true);
             if !is_on_disk && let Err(failure) = save(&log.track) {
                 notes.push(failure.to_string());

@@ -30,7 +30,16 @@ fn each_known_format_is_named_with_a_remedy() {
         (b"\xFF\xFE{\0", "`iconv -f utf-16"),
         (b"{'id': '1'}", "Python"),
         (b"<event/>", "XML"),
-        (b"specversion: 1.0", "`yq -o json`"),
+        (b"---", "`yq -o json"),
+        (b"specversion: 1.0", "`yq -o json"),
+        (b"- id: a", "`yq -o json"),
+        (b"  - specversion: '1.0'", "`yq -o json"),
+        (b"events:", "`yq -o json"),
+        (b"id,source,type", "`mlr --icsv"),
+        (b"\"id\",\"source\"", "`mlr --icsv"),
+        (b"1,/shop,{x}", "`mlr --icsv"),
+        (b"id;source;type", "--ifs ';'"),
+        (b"id\tsource\ttype", "`mlr --itsv"),
         (b"# comment", "`grep -v"),
         (b"{\"log\":\"x\",\"stream\":\"stdout\"}", "`jq -r .log`"),
         (b"{\"sequence\":1,\"event\":{}}", "`jq -c .event`"),
@@ -47,7 +56,15 @@ fn each_known_format_is_named_with_a_remedy() {
         let hint = hint(line, true).unwrap_or_default();
         assert!(hint.contains(expected), "{}: {hint}", line.escape_ascii());
     }
-    for line in [&b"just text"[..], b"{\"id\":\"1\"}", b"a,b,c", b"1"] {
+    for line in [
+        &b"just text"[..],
+        b"{\"id\":\"1\"}",
+        b"one, two, three",
+        b"id:x",
+        b"note: y",
+        b"http://host/path",
+        b"1",
+    ] {
         assert_eq!(hint(line, true), None, "{}", line.escape_ascii());
     }
 }

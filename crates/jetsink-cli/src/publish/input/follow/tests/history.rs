@@ -444,7 +444,7 @@ fn lines_of_content_that_was_truncated_unobserved_keep_their_copy() {
     model.create(BASE, "");
     model.step();
     let number = model.history.generations[0].number;
-    // The reader has read the first line, and nobody has observed it before the next content is there.
+    // The reader has read the first line, and no scan observes it before the next content.
     model.append(BASE, "a\nb\n");
     model.copy(BASE, "ev.jsonl.1");
     model.truncate(BASE);
