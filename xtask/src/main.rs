@@ -24,6 +24,10 @@ mod tools;
 mod trials;
 mod versions;
 
+#[cfg(test)]
+#[path = "tests/texts.rs"]
+mod texts;
+
 use std::process::ExitCode;
 
 /// Exit codes: 0, 1 after a failure, 2 for wrong usage.

@@ -30,14 +30,18 @@ impl Reloader {
     pub fn reload(&self) {
         if self.access.path().is_some() {
             match self.access.reload() {
-                Ok(()) => info!("credentials are reloaded"),
-                Err(error) => error!(%error, "credentials stay as they were"),
+                Ok(()) => info!("the credentials are reloaded"),
+                Err(error) => {
+                    error!(%error, "the credentials have an error: the earlier ones stay in use")
+                }
             }
         }
         if let Some(tls) = &self.tls {
             match tls.reload() {
                 Ok(()) => info!("the certificate is reloaded"),
-                Err(error) => error!(%error, "the certificate stays as it was"),
+                Err(error) => {
+                    error!(%error, "the certificate has an error: the earlier one stays in use")
+                }
             }
         }
     }

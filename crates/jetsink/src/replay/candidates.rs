@@ -141,7 +141,7 @@ impl Candidates {
     }
 
     /// Takes the events of these subjects out that are obsolete: the stream keeps `kept` messages per subject, and
-    /// at least so many later events of their subject are stored.
+    /// has at least that number of later events of their subject.
     pub(super) fn take_obsolete(&mut self, subjects: &HashSet<&Subject>, kept: u64) -> Vec<Place> {
         let mut stored: HashMap<&Subject, Vec<u64>> = HashMap::new();
         for place in &self.found {

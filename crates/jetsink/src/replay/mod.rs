@@ -6,9 +6,9 @@
 //! sends them (`in_flight`) at the speed that `pace` allows; `spool_side` removes an acknowledged event, or makes a
 //! refused one a dead letter.
 //!
-//! Subjects are served in turn, with one reading of the disk for many of them. A failing subject waits for its circuit and delays no other. A failure
-//! of the broker ends the run. Events that were sent and not answered are reconciled before they are
-//! sent again.
+//! Subjects are served in turn, with one reading of the disk for many of them. A failing subject waits for its
+//! circuit and delays no other. If the broker fails, the run ends. Events that were sent and not answered are reconciled
+//! before they are sent again.
 
 mod baselines;
 pub(crate) mod candidates;
@@ -77,7 +77,7 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
     loop {
         spool.filled().await;
         if let Err(error) = ready(direct, spool, &mut expiry).await {
-            warn!(%error, "replay rests: the spool fails");
+            warn!(%error, "replay pauses: the spool fails");
             sleep(DISK_REST).await;
             continue;
         }
@@ -86,13 +86,13 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
             Ok(()) => failed_lookups = 0,
             Err(ReconcileError::Lookup(reason)) => {
                 if failed_lookups == 0 {
-                    warn!(%reason, "what is in the spool can't be looked up in its stream yet");
+                    warn!(%reason, "spooled events can't be looked up in their stream yet");
                 }
                 rest(direct, wait_after(failed_lookups).min(MAX_REST)).await;
                 failed_lookups += 1;
             }
             Err(ReconcileError::Spool(error)) => {
-                warn!(%error, "replay rests: the spool fails");
+                warn!(%error, "replay pauses: the spool fails");
                 sleep(DISK_REST).await;
             }
         }

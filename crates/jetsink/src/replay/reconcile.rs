@@ -46,8 +46,7 @@ pub(crate) enum ReconcileError {
     Lookup(#[from] PublishError),
 }
 
-/// Removes events from the spool that are stored already, and schedules the next look-up of subjects
-/// whose stream could not be read.
+/// Removes stored events from the spool, and schedules the next look-up of subjects with an unreadable stream.
 pub(crate) struct Reconciler<'a, P> {
     direct: &'a Direct<P>,
     spool: &'a Spool,
@@ -155,7 +154,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             let events = twins.len();
             info!(
                 events,
-                "spooled events of which an earlier one has the message id"
+                "spooled events have the message id of an earlier one, and are removed"
             );
         }
         self.take_out(twins);
@@ -243,8 +242,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         waits
     }
 
-    /// Lets the setting decide about events that were sent, and of which no look-up can tell whether they are
-    /// stored.
+    /// Applies the setting to events that were sent and can't be looked up.
     fn choose(
         &self,
         subjects: &[Subject],
@@ -301,9 +299,9 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             .back_off(subject.clone(), Instant::now());
         if attempt == 0 {
             warn!(%subject, %error,
-                "what is spooled of the subject waits: its stream can't be read at the moment");
+                "spooled events of the subject wait: its stream can't be read at the moment");
         } else {
-            tracing::debug!(%subject, attempt, wait_ms = wait.as_millis() as u64, "the subject still waits");
+            tracing::debug!(%subject, attempt, wait_ms = wait.as_millis() as u64, "spooled events of the subject still wait");
         }
     }
 
@@ -344,7 +342,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         if !found.is_empty() {
             let events = found.len();
             self.spool.doubts.found(events as u64);
-            info!(events, "spooled events were stored before the outage");
+            info!(events, "spooled events were stored already");
         }
         self.take_out(found);
         Ok(looked_up)
@@ -358,7 +356,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     }
 }
 
-/// Why a look-up can't tell.
+/// The reason why a look-up has no result.
 struct Cause<'a>(&'a GapReason);
 
 impl std::fmt::Display for Cause<'_> {

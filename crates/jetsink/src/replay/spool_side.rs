@@ -165,7 +165,7 @@ impl<'a> SpoolSide<'a> {
     pub(super) fn report(&self, started: Instant) {
         if self.dead > 1 {
             let events = self.dead;
-            warn!(events, "in all, so many events went to the dead letters");
+            warn!(events, "events went to the dead letters");
         }
         if self.replayed > 0 {
             let waiting = self.spool.status().events;
