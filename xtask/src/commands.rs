@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and the help.
+//! The command line and its help.
 
 use std::path::PathBuf;
 

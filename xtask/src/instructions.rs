@@ -26,8 +26,8 @@ const WORKLOADS: [&str; 7] = [
     "nats-pipeline",
 ];
 
-/// The numbers of events of the two runs of a workload; both prepare the larger number. Random differences (seeds
-/// of hash tables, reads of a socket) then are less than a thousandth per event.
+/// The numbers of events of the two runs of a workload; both prepare the larger number. Random differences (hash
+/// seeds, reads from a socket) are then less than a thousandth per event.
 const FEW: u64 = 1_000;
 const MANY: u64 = 3_000;
 

@@ -52,7 +52,7 @@ pub(crate) fn nextest() -> Result<PathBuf> {
     Ok(folder.join("bin/cargo-nextest"))
 }
 
-/// A program of crates.io, compiled first unless it is there already.
+/// A program from crates.io, compiled unless it is installed.
 ///
 /// # Errors
 /// It does not build.

@@ -1,7 +1,7 @@
 //! Does one thing again and again, for `cargo xtask instructions` to count the instructions of.
 //!
-//! `instructions WORKLOAD PREPARED DONE` makes so many events ready and does so many of them. Two runs
-//! that differ in the last number alone differ by what those events cost.
+//! `instructions WORKLOAD PREPARED DONE` prepares the first number of events and processes the second. Two runs
+//! that differ in the last number only differ by the cost of those events.
 
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a benchmark fails

@@ -124,8 +124,8 @@ fn most_memory(process: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Plain async-nats, as its users write it, with the lines in memory, a message id each and the header
-/// that says what they are.
+/// Plain async-nats, as its users write it, with the lines in memory, a message id and a content type
+/// each.
 async fn raw(lines: &[Bytes], window: usize) -> Run {
     let server = server().await;
     let client = async_nats::connect(server.url()).await.unwrap();

@@ -101,7 +101,7 @@ impl Lines {
     }
 }
 
-/// Appends what one read returns to a buffer; 0 at the end of the source.
+/// Appends the bytes of one read to a buffer; returns 0 at the end of the source.
 pub(crate) fn fill(source: &mut dyn Read, buffer: &mut BytesMut) -> Result<usize> {
     let filled = buffer.len();
     buffer.resize(filled + BLOCK, 0);

@@ -2,8 +2,8 @@
 //! `kill -9`, while its broker is killed and frozen: each line of the file is stored once, in order.
 //!
 //! `JETSINK_TRIAL_COUNT=1000 cargo test --release -p jetsink-cli --features crash-points --test
-//! trial_crashes -- --nocapture` for the full count. With the feature every second end is at a named point
-//! of the code, else all are at random times. `JETSINK_SEED` repeats a run as far as the machine's
+//! trial_crashes -- --nocapture` for the full count. With the feature every second end is at a named
+//! point in the code, else all are at random times. `JETSINK_SEED` repeats a run as far as the machine's
 //! timing lets it.
 
 #![allow(missing_docs)]
@@ -41,7 +41,7 @@ enum End {
     AtRandom(Duration),
     /// SIGTERM after a time, and SIGKILL while it closes.
     Closing(Duration, Duration),
-    /// By itself, after so many passings of a named point; `closing`, if that is on the way out.
+    /// By itself, after a number of passings of a named point; `closing` if the point is in the closing.
     AtPoint {
         point: &'static str,
         after: u64,
@@ -55,7 +55,7 @@ impl End {
         if cfg!(feature = "crash-points") && round % 2 == 1 {
             let point = next_point(usize::try_from(round / 2).unwrap(), reached);
             let closing = point.starts_with("close.");
-            // What is on every life's way at most once, or once a second.
+            // Points that a run passes at most once, or once a second.
             let rare = ["close.", "position.", "settle.", "replay.removed"];
             let rare = rare.iter().any(|start| point.starts_with(start));
             let after = if rare { 0 } else { dice.below(5) };
@@ -122,7 +122,7 @@ fn signal(child: &Child, signal: Signal) {
     let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal);
 }
 
-/// Ends a life, and gives the named point that ended it.
+/// Ends a run, and returns the named point that ended it.
 async fn end(mut child: Child, end: End) -> Option<&'static str> {
     match end {
         End::AtRandom(life) => sleep(life).await,
@@ -156,7 +156,7 @@ async fn end(mut child: Child, end: End) -> Option<&'static str> {
     }
 }
 
-/// Writes lines until it is told to stop, and gives how many.
+/// Writes lines until `stop` is set, and returns their number.
 fn write_lines(path: PathBuf, stop: Arc<AtomicBool>) -> usize {
     let mut file = File::create(path).unwrap();
     let mut written = 0;
@@ -179,7 +179,7 @@ async fn trouble(server: &mut NatsServer, end: End, dice: &mut Dice) {
     if let End::AtPoint { point, .. } = end
         && point.starts_with("settle.")
     {
-        // What is in flight when it dies may be stored, and is looked up.
+        // Events in flight at the crash may be stored, and are looked up.
         server.freeze().unwrap();
         sleep(Duration::from_millis(100)).await;
         server.kill().unwrap();

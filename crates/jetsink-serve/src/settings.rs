@@ -11,7 +11,7 @@ use crate::intake::body::BodyLimits;
 /// Intermediaries must forward events of this size (CloudEvents 1.0.2, Size Limits).
 const MIN_BODY: usize = 64 << 10;
 
-/// Why settings of a gateway are invalid.
+/// An invalid setting of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {

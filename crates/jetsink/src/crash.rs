@@ -26,7 +26,7 @@ pub const POINTS: &[&str] = &[
     "position.renamed",
 ];
 
-/// Ends the process here, if that is what it was told: nothing is flushed, no destructor runs.
+/// Ends the process here if it is this point's turn: nothing is flushed, no destructor runs.
 #[inline]
 #[cfg_attr(
     not(any(feature = "crash-points", debug_assertions)),

@@ -91,7 +91,7 @@ struct QuickStart;
 #[cfg(test)]
 mod tests;
 
-/// The fuzzing counts what an input makes us allocate.
+/// The fuzzing counts the allocations per input.
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: alloc_tracker::Allocator<std::alloc::System> = alloc_tracker::Allocator::system();

@@ -47,7 +47,7 @@ async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
     jetstream_as(server, "app", "p").await
 }
 
-/// A duplicate window that ends before an event is sent again: a look-up has to find what is stored.
+/// A duplicate window that ends before an event is sent again: only a look-up finds the stored event.
 const SHORT_WINDOW: Duration = Duration::from_millis(100);
 
 /// The server's default. Without a spool only the window recognises an event whose acknowledgement was lost.

@@ -50,7 +50,7 @@ fn payload(number: u64, bytes: usize) -> Bytes {
     payload.into()
 }
 
-/// The number of an event, whose payload must be what was emitted.
+/// The number of an event, whose payload must be unaltered.
 fn number_of(found: &Bytes, bytes: usize) -> u64 {
     let number = u64::from_le_bytes(found[..8].try_into().unwrap());
     assert!(
@@ -161,8 +161,8 @@ impl Killed {
 }
 
 impl Opened {
-    /// Each missing event is counted, or the end of the spool is reported as torn or unreadable: nothing behind a cut
-    /// says how many events were there.
+    /// Each missing event is counted, or the end of the spool is reported as torn or unreadable: the records
+    /// before a cut do not have the number of events after it.
     fn assert_reported(&self, at_most: u64) {
         let loss = self.loss.as_ref();
         let has_lost_its_end =

@@ -1,5 +1,5 @@
-//! Events whose acknowledgements were lost, past the duplicate window: each is stored once, whatever the stream
-//! does meanwhile.
+//! Events whose acknowledgements were lost, past the duplicate window: each is stored once, although the stream
+//! changes meanwhile.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic is how a test fails
@@ -129,7 +129,7 @@ async fn stream_that_restricts_or_refuses_consumers_is_looked_up() {
     world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.read("EVENTS").await, LOST);
 
-    // What is consumed can't be found; what is not consumed can.
+    // A look-up finds unconsumed events only.
     let queue = Config {
         retention: RetentionPolicy::WorkQueue,
         ..forgetful("EVENTS", "events.>")

@@ -64,7 +64,7 @@ pub use server::NatsServer;
 pub use stored::{StoredMessage, stored, stored_after};
 pub use tls::TlsFiles;
 
-/// Why an operation on a local server failed.
+/// The error of an operation on a local server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NatsLocalError {
@@ -84,7 +84,7 @@ pub enum NatsLocalError {
     Io {
         /// The failed operation.
         what: String,
-        /// Why it failed.
+        /// The reason.
         source: std::io::Error,
     },
     /// A signal could not be sent.
@@ -92,7 +92,7 @@ pub enum NatsLocalError {
     Signal {
         /// The process.
         pid: i32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// An example could not be built.

@@ -415,7 +415,7 @@ impl Running {
         }
     }
 
-    /// Before its pipe closes, or it would kill whoever has the server's number by then.
+    /// Runs before its pipe closes: otherwise it would kill a later process with the server's number.
     fn dismiss_watchdog(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();

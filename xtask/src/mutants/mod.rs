@@ -22,7 +22,7 @@ const VERSION: &str = "27.1.0";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Go on with an interrupted run: leave out what it caught. Writes no page
+    /// Continue an interrupted run without the mutants that it caught; writes no page
     #[arg(long, conflicts_with = "excused")]
     iterate: bool,
 
@@ -142,7 +142,7 @@ impl Mutants {
         command
             // Each of its two copies of the tree has a build folder of its own.
             .env_remove("CARGO_TARGET_DIR")
-            // The copies are built several hundred times, and nobody reads a backtrace.
+            // The copies are built several hundred times, and no backtrace is read.
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             .env("NATS_SERVER_BIN", nats_local::nats_server_binary()?)
             // cargo-mutants calls `cargo nextest`.

@@ -1,4 +1,4 @@
-//! Teeth: planted bugs, kept as patches, each of which a trial must catch. They are applied to a copy of the tree, one
+//! Teeth: planted bugs, kept as patches. A trial must catch each. They are applied to a copy of the tree, one
 //! at a time.
 //!
 //! A patch in `tests/teeth` begins with lines of its own, before its first `diff`:

@@ -10,11 +10,11 @@ use crate::failure::Failure;
 /// A fault of `--faults`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum FaultKind {
-    /// The server is killed, and started again; of a cluster the leader
+    /// The server is killed, and started again; in a cluster the leader
     Kill,
-    /// The server's clock is stopped, its connections stay; of a cluster the leader's
+    /// The server is frozen, its connections stay; in a cluster the leader
     Freeze,
-    /// The server is stopped in good order and started again at once; of a cluster each in turn
+    /// The server is stopped in good order and started again at once; in a cluster each in turn
     Restart,
     /// The streams take no more messages
     Full,

@@ -67,7 +67,7 @@ async fn each_planted_fault_is_told_by_its_place() {
     let may = file_of(&folder, "may.jsonl", &[Bytes::from(event(77))]);
     let altered = Bytes::from(event(4).replace("acme", "evil"));
     let stranger = Bytes::from(event(99));
-    // 0 and 2, then 1 late, 3 twice, 4 altered, 5 lost, 99 nobody's, and one that may be there.
+    // 0 and 2, then 1 late, 3 twice, 4 altered, 5 lost, 99 unexpected, and one that may be stored.
     let stored = [
         &sent[0], &sent[2], &sent[1], &sent[3], &sent[3], &altered, &stranger,
     ];
@@ -202,7 +202,7 @@ async fn events_in_binary_mode_are_held_against_lines_by_what_they_mean() {
     assert_eq!(found["unexpected"]["listed"][0]["sequence"], 4);
     assert_eq!(found["duplicated"]["count"], 0);
 
-    // One that is there in both modes is there twice.
+    // An event that is stored in both modes is a duplicate.
     let structured = [&publish[..], &["--from-line", "4", file]].concat();
     assert_code(&run(&structured), 0);
     let output = audit(&server, &[file, "--json"]);
@@ -390,7 +390,7 @@ async fn a_stream_of_very_small_messages_is_read_to_its_end() {
     let client = server.client().await.unwrap();
     let jetstream = server.jetstream().await.unwrap();
     let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
-    // A server drops, without a word, what a stream has not stored yet past its 10,000th message.
+    // A server silently drops messages while 10,000 wait for a stream.
     const AT_ONCE: usize = 5_000;
     for sent in (AT_ONCE..=MESSAGES).step_by(AT_ONCE) {
         for _ in 0..AT_ONCE {

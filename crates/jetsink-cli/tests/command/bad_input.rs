@@ -331,7 +331,7 @@ async fn wrong_usage_is_one_clear_message_and_publishes_nothing() {
         "{}",
         stderr(&output)
     );
-    // What an interrupt at the very end tells one to do.
+    // The command that an interrupt at the very end prints.
     let output = run(&[&ok[..], &["--from-line", "103", SAMPLES]].concat());
     assert_code(&output, 0);
     assert!(there(&server).await.is_empty());

@@ -44,7 +44,7 @@ async fn a_server_that_is_behind_a_path_which_drops_everything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_answers_no_call() {
-    // Nobody accepts, and once its queue is full the system drops what else comes.
+    // No process accepts, and the system drops connections once the queue is full.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

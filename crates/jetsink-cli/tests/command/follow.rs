@@ -28,7 +28,7 @@ fn follow(server: &NatsServer, arguments: &[&str]) -> Child {
     )
 }
 
-/// What follows `events.jsonl` with its position and a spool.
+/// The flags that follow `events.jsonl` with a position and a spool.
 fn kept(folder: &TempDir) -> Vec<String> {
     let path = |name: &str| as_text(&folder.path().join(name)).to_owned();
     vec![
@@ -86,7 +86,7 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     append_bytes(&path, &lines[10][20..]);
     append_bytes(&path, b"\n");
     until_stored(&server, 11).await;
-    // Rotated by renaming: the new file is there at once, the writer hears of it much later.
+    // Rotated by renaming: the new file exists at once, the writer changes to it much later.
     let old = folder.path().join("events.jsonl.1");
     fs::rename(&path, &old).unwrap();
     File::create(&path).unwrap();
@@ -129,7 +129,7 @@ async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
         }
         kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
         child.wait_with_output().unwrap();
-        // Nobody reads meanwhile.
+        // No command reads meanwhile.
         append(&path, &lines[written..written + 250]);
         written += 250;
         match round {
@@ -158,7 +158,7 @@ async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
     assert!(!stderr(&output).contains("resume"), "{}", stderr(&output));
     let findings = findings(&lines[..written], &there(&server).await);
     assert!(findings.is_clean(), "{findings}");
-    // And nothing of it once more: one line more, and this one comes.
+    // No line is published again: only the next line is new.
     let child = follow(&server, &flags);
     append(&path, &lines[written..=written]);
     until_stored(&server, written + 1).await;
@@ -247,7 +247,7 @@ async fn a_bad_line_is_passed_over_once_and_never_told_again() {
             assert!(started.elapsed() < LONG);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Stored is all that was read; but not every line was.
+        // All lines that were read are stored, but not all lines were read.
         assert_code(&end(child, Signal::SIGTERM), 1 - run as i32);
         append(&path, &lines[3 + run..4 + run]);
     }

@@ -49,7 +49,7 @@ async fn logins_come_from_flags_and_variables_and_are_never_shown() {
     }
 }
 
-/// Who trusts an authority means TLS; a password must not go out without it.
+/// A trusted authority implies TLS: a password must not be sent without it.
 #[tokio::test]
 async fn with_root_certificates_nothing_is_said_to_a_server_without_tls() {
     let files = nats_local::TlsFiles::generate(false).unwrap();
@@ -86,7 +86,7 @@ async fn the_selected_context_counts_where_no_server_is_named() {
             .output()
             .unwrap()
     };
-    // No stream: who gets that far has logged in.
+    // The error of a missing stream comes after the login.
     let url = server.url();
     assert_code(&publish(&[]), 1);
     assert_code(&publish(&["--context", "prod"]), 1);

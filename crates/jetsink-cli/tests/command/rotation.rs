@@ -1,4 +1,4 @@
-//! `--follow` over rotations of every kind: each line once, in order, or a report of what could not be read.
+//! `--follow` over rotations of every kind: each line once, in order, or a report of the unread lines.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -153,7 +153,7 @@ async fn a_reader_that_an_outage_stalls_loses_nothing_under_any_kind_of_rotation
         let log = Log::new();
         let lines = lines(9_000);
         append(&log.path, &lines[..1_000]);
-        // The window and the batches that are read ahead are much smaller than what is written.
+        // The window and the batches that are read ahead have much less room than the lines need.
         let arguments = ["--max-outage=60s", "--window=64", as_text(&log.path)];
         let child = follow(&server.url(), &arguments);
         until_stored(&server, 1_000).await;

@@ -72,7 +72,7 @@ async fn what_is_published_without_a_broker_waits_can_be_looked_at_and_is_replay
     assert_code(&verify, 0);
     assert!(stdout(&verify).starts_with("102 events and 0 dead letters can be read"));
 
-    // What is exported is what was read, subject by subject.
+    // The export has the lines that were read, subject by subject.
     let export = spool(&["export", directory]);
     assert_code(&export, 0);
     let sample = std::fs::read_to_string(SAMPLES).unwrap();

@@ -33,7 +33,7 @@ const ADMIN_CONNECTIONS: usize = 32;
 /// The maximum time for the headers of an operator's request.
 const ADMIN_HEADER_TIME: Duration = Duration::from_secs(5);
 
-/// Why a listener cannot be used.
+/// The error of a listener that can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {

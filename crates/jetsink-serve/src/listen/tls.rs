@@ -13,7 +13,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::file_state::FileState;
 
-/// Why TLS cannot be served. It names the file.
+/// The error of a certificate or key that can't be used. It names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .path.display())]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// Why a header's value is not that of an attribute. `Display` names the remedy.
+/// The error of a header's value that is not the value of an attribute. `Display` names the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AttributeError {
     #[error("has a byte outside U+0020 to U+007E; percent-encode it as UTF-8")]

@@ -153,7 +153,7 @@ impl Slow {
         slow
     }
 
-    /// Those that waited for something.
+    /// Emits that waited for something.
     pub fn waited(&self) -> usize {
         self.in_flight
             + self.before_open

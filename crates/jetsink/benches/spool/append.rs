@@ -18,7 +18,7 @@ use crate::{
     Bound, Bounds, MANY_SUBJECTS, PAYLOAD_BYTES, envelope_of, settings, subject_of, subjects,
 };
 
-/// Both sides of a round run in turn, so many times, so that a slower or faster moment of the disk meets both.
+/// The number of turns of both sides in a round: slower and faster moments of the disk affect both.
 const SLICES: u32 = 6;
 
 const SLICE: Duration = Duration::from_millis(250);

@@ -197,7 +197,7 @@ impl Admin<'_> {
                 Err(error) if is_consumer_refused(&error) => None,
                 consumer => Some(consumer?),
             },
-            // A consumer would change what the stream keeps, or would be refused.
+            // A consumer would change the retention of the stream's messages, or would be refused.
             false => None,
         };
         let (first, last) = (info.state.first_seq, info.state.last_seq);

@@ -38,7 +38,7 @@ pub(super) struct SpoolSide<'a> {
     pub(super) held: HeldBack,
 }
 
-/// Where the spool side sends an entry.
+/// The destination of an entry of the spool side.
 pub(super) enum Route {
     /// To the broker: no event of its subject is in the spool or on its way there.
     Direct,

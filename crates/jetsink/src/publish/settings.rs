@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::envelope::{HeaderError, MessageId};
 
-/// Why settings of a sink don't hold.
+/// An invalid setting of a sink.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {

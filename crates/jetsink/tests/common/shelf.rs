@@ -78,7 +78,7 @@ impl Publisher for Shelf {
     }
 }
 
-/// A folder in memory if the system has one: for trials that ask nothing of the disk itself.
+/// A folder in memory if the system has one: for trials that do not test the disk.
 pub fn memory_folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {

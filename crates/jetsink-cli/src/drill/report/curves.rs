@@ -165,7 +165,7 @@ pub(super) struct Span {
     pub(super) until: f64,
 }
 
-/// A sample stands for the time since the one before it.
+/// A sample represents the time since the previous one.
 pub(super) fn spans(samples: &[Sample], time: &Linear) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut before = 0.0;

@@ -105,7 +105,7 @@ impl Logarithmic {
         self.from.ceil() as i32..=self.to.floor() as i32
     }
 
-    /// Those that are labelled: each, or else those where the unit changes (ns, µs, ms, s).
+    /// The labelled ticks: all, or those at which the unit changes (ns, µs, ms, s).
     pub(super) fn labelled(&self, max: usize) -> Vec<i32> {
         let each = if self.powers().count() <= max { 1 } else { 3 };
         self.powers().filter(|power| power % each == 0).collect()

@@ -14,7 +14,7 @@ use crate::drill::record::CircuitState;
 use crate::drill::recorder::Recorder;
 use crate::drill::view::{Frame, Row, View};
 
-/// The number of ticks of which the view shows rates and times.
+/// The number of ticks for the rates and times in the view.
 const WINDOW: usize = 10;
 
 impl DrillRun {

@@ -110,7 +110,7 @@ async fn a_closed_pipe_ends_it_at_once_and_is_no_failure() {
     let mut running = Running::start(tail_command(&server, &["--all"]));
     let mut line = String::new();
     running.lines.read_line(&mut line).unwrap();
-    // Nothing more is stored: it has to see that nobody reads.
+    // No more events are stored: the command has to notice the closed pipe.
     let (_, mut notes) = (
         std::mem::replace(&mut running.lines, no_lines()),
         String::new(),
