@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use common::*;
 use futures_util::StreamExt as _;
-use jetsink::{ConnectSettings, NatsPublisher, Scope, Sink, SinkSettings, SpoolSettings};
+use jetsink::{
+    ConnectSettings, EmitError, NatsPublisher, PublishError, Scope, Sink, SinkSettings,
+    SpoolSettings,
+};
 use nats_local::{NatsServer, stored};
 use tokio::time::{Instant, sleep};
 
@@ -37,7 +40,10 @@ async fn subject_without_a_stream_stops_no_other_in_an_account_without_jetstream
         let error = bad.unwrap_err();
         assert_eq!(error.scope(), Scope::Subject, "{error}");
         if number == 0 {
-            assert!(error.to_string().contains("import"), "{error}");
+            let EmitError::Failed(failed) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(failed.error, PublishError::NotImported);
         }
         let good = emit(&sink, "events.a", "good".into()).await.result;
         good.unwrap_or_else(|error| panic!("{number}: {error}"));

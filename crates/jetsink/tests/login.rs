@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use jetsink::{ConnectSettings, NatsPublisher};
+use jetsink::{ConnectCause, ConnectError, ConnectSettings, NatsPublisher};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use nats_local::{JwtAccount, NatsServer, TlsFiles};
 
@@ -72,9 +72,18 @@ async fn logins_work_or_fail_with_a_reason_and_no_secret_is_in_any_log_line_or_e
         plain,
     ] {
         texts.push(format!("{wrong:?}"));
-        let error = NatsPublisher::connect(wrong).await.unwrap_err().to_string();
-        assert!(error.contains("login"), "{error}");
-        texts.push(error);
+        let error = NatsPublisher::connect(wrong).await.unwrap_err();
+        let is_login = |cause| {
+            matches!(
+                cause,
+                ConnectCause::LoginRefused | ConnectCause::LoginUnusable
+            )
+        };
+        assert!(
+            matches!(error, ConnectError::Refused { cause, .. } if is_login(cause)),
+            "{error}"
+        );
+        texts.push(error.to_string());
     }
 
     let files = TlsFiles::generate(true).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::*;
 use jetsink::streams::StreamSpec;
-use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings};
+use jetsink::{ConnectCause, ConnectError, ConnectSettings, NatsPublisher, Sink, SinkSettings};
 use nats_local::{JwtAccount, NatsServer, ReservedPort, TlsFiles};
 use tokio::time::{Instant, sleep};
 
@@ -25,11 +25,8 @@ async fn logged_in(settings: ConnectSettings) -> NatsSink {
     sink
 }
 
-async fn refused(settings: ConnectSettings) -> String {
-    NatsPublisher::connect(settings)
-        .await
-        .unwrap_err()
-        .to_string()
+async fn refused(settings: ConnectSettings) -> ConnectError {
+    NatsPublisher::connect(settings).await.unwrap_err()
 }
 
 /// Emits until one is stored, by the connection that comes after a restart.
@@ -65,7 +62,16 @@ async fn by_nkey() {
     let server = NatsServer::builder().config(&config).start().await.unwrap();
     logged_in(to(&server).nkey_seed(&user.seed().unwrap())).await;
     let error = refused(to(&server).nkey_seed(&other.seed().unwrap())).await;
-    assert!(error.contains("login"), "{error}");
+    assert!(
+        matches!(
+            error,
+            ConnectError::Refused {
+                cause: ConnectCause::LoginRefused,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
