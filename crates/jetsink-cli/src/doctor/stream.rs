@@ -100,7 +100,9 @@ fn how_full(config: &Value, state: &Value) -> Vec<StreamFinding> {
     }
     let mut found = Vec::new();
     let kept = config["max_msgs_per_subject"].as_i64().unwrap_or(-1);
-    if kept > 0 {
+    let refuses_new = config["discard"].as_str() == Some("new")
+        && config["discard_new_per_subject"].as_bool() == Some(true);
+    if kept > 0 && !refuses_new {
         found.push(StreamFinding::PerSubjectLimit { kept });
     }
     let Some((part, limit)) = fullest else {

@@ -62,19 +62,24 @@ impl SubjectPattern {
     /// Returns whether a subject exists that both patterns match.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let (mut one, mut other) = (self.0.split('.'), other.0.split('.'));
-        loop {
-            match (one.next(), other.next()) {
-                (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
-                (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
-                _ => return false,
-            }
+        overlaps(&self.0, &other.0)
+    }
+}
+
+/// Whether a subject exists that both patterns match.
+pub(crate) fn overlaps(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
         }
     }
 }
 
 /// `narrow` is a subject, or a pattern whose wildcards only wildcards of `wide` match.
-fn covers(wide: &str, narrow: &str) -> bool {
+pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
     let mut tokens = narrow.split('.');
     for wanted in wide.split('.') {
         match (wanted, tokens.next()) {

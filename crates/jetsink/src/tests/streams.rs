@@ -135,6 +135,46 @@ fn impossible_change_is_an_obstacle() {
     assert!(StreamPlan::new(&memory, Some(as_made(&memory))).is_satisfied());
 }
 
+/// Columns: subjects of the stream, of the specification, and the stream's after an apply without and with force.
+#[test]
+fn subjects_that_the_stream_already_captures_are_not_added() {
+    let specified = |subjects: &[&str]| StreamSpec::new("EVENTS", subjects.to_vec()).unwrap();
+    type Subjects = &'static [&'static str];
+    let rows: [(Subjects, Subjects, Subjects, Subjects); 6] = [
+        (&["a.>"], &["a.b.>"], &["a.>"], &["a.b.>"]),
+        (&["a.>"], &["a.>", "b"], &["a.>", "b"], &["a.>", "b"]),
+        (&["a.b"], &["a.*"], &["a.*"], &["a.*"]),
+        (&["a.b", "c"], &["a.*"], &["a.*", "c"], &["a.*"]),
+        (
+            &["a.b", "a.c"],
+            &["a.c", "a.b"],
+            &["a.b", "a.c"],
+            &["a.b", "a.c"],
+        ),
+        (&["a.>"], &["a.b", "a.c"], &["a.>"], &["a.b", "a.c"]),
+    ];
+    for (there, wanted, after, forced) in rows {
+        let plan = StreamPlan::new(&specified(wanted), Some(with("subjects", json!(there))));
+        assert_eq!(plan.config(false)["subjects"], json!(after), "{plan}");
+        assert_eq!(plan.config(true)["subjects"], json!(forced), "{plan}");
+        assert_eq!(plan.is_satisfied(), there == after, "{plan}");
+    }
+    let overlapping = with("subjects", json!(["a.*.c"]));
+    let plan = StreamPlan::new(&specified(&["a.b.*"]), Some(overlapping));
+    let conflict = plan.conflict().unwrap();
+    assert!(conflict.contains("subjects that overlap"), "{conflict}");
+    assert!(!plan.is_satisfied());
+}
+
+#[test]
+fn limit_per_subject_that_refuses_new_events_stays() {
+    let mut config = with("max_msgs_per_subject", json!(10));
+    assert!(!StreamPlan::new(&spec(), Some(config.clone())).is_satisfied());
+    config.insert("discard_new_per_subject".to_owned(), json!(true));
+    config.insert("discard".to_owned(), json!("new"));
+    assert!(StreamPlan::new(&spec(), Some(config)).is_satisfied());
+}
+
 #[test]
 fn invalid_settings_are_refused() {
     for name in ["", "a.b", "a b", "a*", "a/b", "a>"] {
@@ -144,6 +184,7 @@ fn invalid_settings_are_refused() {
         assert!(StreamSpec::new("S", [subject]).is_err(), "{subject:?}");
     }
     assert!(StreamSpec::new("S", Vec::<String>::new()).is_err());
+    assert!(StreamSpec::new("S", ["a.*", "b", "*.b"]).is_err());
     assert!(spec().replicas(0).is_err());
     assert!(spec().replicas(6).is_err());
     assert!(spec().duplicate_window(Duration::from_millis(99)).is_err());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::spec::StreamSpec;
+use crate::message::pattern;
 use crate::nats::stream_name::StreamName;
 
 /// The effect of a change on stored and future events.
@@ -260,7 +261,8 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
         }
     }
     // Either would delete events before the retention floor.
-    if number("max_msgs_per_subject") > 0 {
+    let refuses_per_subject = is_set("discard_new_per_subject") && text("discard") == Some("new");
+    if number("max_msgs_per_subject") > 0 && !refuses_per_subject {
         differs("max_msgs_per_subject", json!(-1), ChangeKind::Safe);
     }
     let is_bounded = number("max_msgs") > 0 || number("max_bytes") > 0 || spec.max_bytes.is_some();
@@ -289,7 +291,9 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     found
 }
 
-/// Missing subjects are added. Subjects outside the specification are removed only by force.
+/// Adds subjects that the stream does not capture yet. Subjects outside the specification are removed only by force.
+///
+/// A server refuses subjects that overlap, so a new one replaces those that it covers.
 fn subjects(
     spec: &StreamSpec,
     config: &Map<String, Value>,
@@ -301,12 +305,31 @@ fn subjects(
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let wanted: BTreeSet<&str> = spec.subjects.iter().map(String::as_str).collect();
-    let all: Vec<&str> = current.union(&wanted).copied().collect();
-    if !wanted.is_subset(&current) {
-        differs("subjects", json!(all), ChangeKind::Safe);
+    let (captured, missing): (Vec<&str>, Vec<&str>) = spec
+        .subjects
+        .iter()
+        .map(String::as_str)
+        .partition(|wanted| current.iter().any(|there| pattern::covers(there, wanted)));
+    let (covered, kept): (Vec<&str>, Vec<&str>) = current
+        .iter()
+        .partition(|there| missing.iter().any(|wanted| pattern::covers(wanted, there)));
+    if !missing.is_empty() {
+        let collide = kept.iter().any(|there| {
+            missing
+                .iter()
+                .any(|wanted| pattern::overlaps(there, wanted))
+        });
+        let kind = if collide {
+            let reason = "the server refuses subjects that overlap; specify one that covers both, or other subjects";
+            ChangeKind::Impossible { reason }
+        } else {
+            ChangeKind::Safe
+        };
+        let all: BTreeSet<&str> = kept.iter().chain(&missing).copied().collect();
+        differs("subjects", json!(all), kind);
     }
-    if !current.is_subset(&wanted) {
+    let specified = |there: &&str| covered.contains(there) || captured.contains(there);
+    if !current.iter().all(specified) {
         differs("subjects", json!(spec.subjects), ChangeKind::Reduces);
     }
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use crate::message::pattern::SubjectPattern;
+use crate::message::pattern::{SubjectPattern, overlaps};
 use crate::nats::stream_name::StreamName;
 
 /// The default retention floor: 90 days.
@@ -76,7 +76,7 @@ impl StreamSpec {
     ///
     /// # Errors
     /// [`StreamSpecError`] for a text that is not a [`StreamName`](crate::StreamName), no subjects, and a
-    /// subject that is not a [`SubjectPattern`](crate::SubjectPattern).
+    /// subject that is not a [`SubjectPattern`](crate::SubjectPattern) or overlaps with another.
     pub fn new(
         name: impl Into<String>,
         subjects: impl IntoIterator<Item = impl Into<String>>,
@@ -92,11 +92,18 @@ impl StreamSpec {
         if spec.subjects.is_empty() {
             return Err(spec.error("subjects", "it needs at least one"));
         }
-        for subject in &spec.subjects {
-            SubjectPattern::new(subject.as_str()).map_err(|error| {
+        for (position, subject) in spec.subjects.iter().enumerate() {
+            let refused = |reason: &dyn std::fmt::Display| {
                 let shown: String = subject.chars().take(SHOWN).collect();
-                spec.error("subjects", &format!("{shown:?}: {error}"))
-            })?;
+                spec.error("subjects", &format!("{shown:?}: {reason}"))
+            };
+            SubjectPattern::new(subject.as_str()).map_err(|error| refused(&error))?;
+            let earlier = &spec.subjects[..position];
+            if earlier.iter().any(|other| overlaps(other, subject)) {
+                return Err(refused(
+                    &"it overlaps with an earlier one, which the server refuses",
+                ));
+            }
         }
         Ok(spec)
     }
