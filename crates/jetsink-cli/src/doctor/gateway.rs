@@ -68,6 +68,7 @@ struct Broker {
     version: Option<String>,
     circuit: String,
     since_seconds: u64,
+    failed_probes: u32,
     last_failure: Option<LastFailure>,
     failing_subjects: Vec<String>,
     failing_subject_count: u64,
@@ -167,10 +168,17 @@ fn broker_findings(broker: Broker, has_spool: bool) -> Vec<GatewayFinding> {
             seconds,
             server_version: broker.version,
         },
-        _ => GatewayFinding::CircuitOpen {
-            seconds,
-            error: error.clone(),
-            has_spool,
+        _ => match broker.version {
+            // Only an event closes the circuit.
+            Some(server_version) if broker.failed_probes == 0 => GatewayFinding::CircuitIdle {
+                seconds,
+                server_version,
+            },
+            _ => GatewayFinding::CircuitOpen {
+                seconds,
+                error: error.clone(),
+                has_spool,
+            },
         },
     };
     let mut findings = vec![circuit];

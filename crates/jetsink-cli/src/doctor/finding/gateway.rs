@@ -34,6 +34,11 @@ pub(in crate::doctor) enum GatewayFinding {
         seconds: u64,
         server_version: Option<String>,
     },
+    /// The broker is connected, and no event was sent since the failure that opened the circuit.
+    CircuitIdle {
+        seconds: u64,
+        server_version: String,
+    },
     CircuitOpen {
         seconds: u64,
         error: Option<String>,
@@ -141,6 +146,19 @@ impl From<GatewayFinding> for Finding {
                 Self::ok(
                     "gateway.circuit",
                     format!("its circuit has been closed for {since}; {server}"),
+                )
+            }
+            F::CircuitIdle {
+                seconds,
+                server_version,
+            } => {
+                let since = format_seconds(seconds);
+                Self::ok(
+                    "gateway.circuit",
+                    format!(
+                        "its circuit opened {since} ago; it is connected to nats-server {server_version}, \
+                         and the next event is the probe"
+                    ),
                 )
             }
             F::CircuitOpen {

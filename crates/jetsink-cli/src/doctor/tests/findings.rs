@@ -258,6 +258,10 @@ fn gateway() -> Vec<Finding> {
         },
         closed(Some("2.15.1".to_owned())),
         closed(None),
+        F::CircuitIdle {
+            seconds: 12,
+            server_version: "2.15.1".to_owned(),
+        },
         open(true),
         open(false),
         F::FailingSubjects {

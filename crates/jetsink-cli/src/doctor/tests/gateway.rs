@@ -12,6 +12,7 @@ fn status(change: impl FnOnce(&mut Status)) -> Vec<(Level, &'static str)> {
             version: Some("2.15.1".to_owned()),
             circuit: "connected".to_owned(),
             since_seconds: 90,
+            failed_probes: 0,
             last_failure: None,
             failing_subjects: Vec::new(),
             failing_subject_count: 0,
@@ -48,7 +49,17 @@ fn each_state_has_its_finding() {
         status(|status| status.gateway.ready = false),
         problem("gateway.not-ready")
     );
-    let away = |status: &mut Status| status.broker.circuit = "reconnecting".to_owned();
+    let idle = |status: &mut Status| status.broker.circuit = "reconnecting".to_owned();
+    assert_eq!(status(idle), []);
+    let refused = |status: &mut Status| {
+        idle(status);
+        status.broker.failed_probes = 1;
+    };
+    assert_eq!(status(refused), warning("gateway.circuit"));
+    let away = |status: &mut Status| {
+        idle(status);
+        status.broker.version = None;
+    };
     assert_eq!(status(away), warning("gateway.circuit"));
     let without_spool = status(|status| {
         away(status);
