@@ -9,6 +9,9 @@ fn times_are_as_people_write_them() {
     for wrong in ["", "5", "s", "-1s", "1y", "1.2.3s", "99999999999999999999h"] {
         assert!(parse_duration(wrong).is_err(), "{wrong}");
     }
+    // Longer times would overflow a clock.
+    assert!(parse_duration("36500d").is_ok());
+    assert!(parse_duration("36501d").unwrap_err().contains("100 years"));
 }
 
 #[test]

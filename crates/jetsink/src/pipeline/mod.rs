@@ -117,7 +117,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     /// Sets how long a failing broker is tried again, with the same message ids, before its failure
-    /// becomes the result. Default: zero.
+    /// becomes the result; [`Duration::MAX`] is for ever. Default: zero.
     ///
     /// Keep it below the stream's duplicate window (2 minutes by default): after that the broker no
     /// longer recognizes an envelope that it stored at the first attempt.

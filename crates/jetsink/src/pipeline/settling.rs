@@ -110,8 +110,8 @@ impl OutageLimit {
     /// The time to the next try of a failing broker; `None` once the maximum outage has passed.
     pub(super) fn next_try(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
         let failing_since = *self.failing_since.get_or_insert(now);
-        let patient_until = failing_since + self.limit;
-        (now < patient_until).then(|| wait.min(LOOK_AGAIN).min(patient_until - now))
+        let failed_for = now.saturating_duration_since(failing_since);
+        (failed_for < self.limit).then(|| wait.min(LOOK_AGAIN).min(self.limit - failed_for))
     }
 
     fn succeeded(&mut self) {

@@ -18,7 +18,7 @@ struct Claims {
 /// Returns the time at which the JWT of a credentials file expired; `None` if it is valid at `now` or can't be read.
 pub(super) async fn expired_at(path: &Path, now: SystemTime) -> Option<Timestamp> {
     let text = tokio::fs::read_to_string(path).await.ok()?;
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(expiry(&text)?);
+    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expiry(&text)?))?;
     (end <= now).then(|| Timestamp::try_from(end).ok())?
 }
 
@@ -47,6 +47,9 @@ mod tests {
         let expired = expired_at(&path, at(1_700_000_000)).await.unwrap();
         assert_eq!(expired.to_string(), "2023-11-14T22:13:20Z");
         assert_eq!(expired_at(&path, at(1_699_999_999)).await, None);
+        let for_ever = credentials(&format!(r#"{{"exp":{}}}"#, u64::MAX));
+        std::fs::write(&path, for_ever).unwrap();
+        assert_eq!(expired_at(&path, at(1_700_000_000)).await, None);
         assert_eq!(expiry(&credentials("{}")), None);
         assert_eq!(expiry("no JWT"), None);
     }

@@ -35,6 +35,9 @@ use target::is_ip;
 /// The client's queue: twice the widest window, so that a pipeline never waits for it and keeps its order.
 const CLIENT_QUEUE: usize = 2 * MAX_WINDOW;
 
+/// A longer one finds no silent failure. async-nats adds it to a clock.
+const MAX_PING_INTERVAL: Duration = Duration::from_secs(86_400);
+
 #[derive(Clone, Default)]
 enum Login {
     #[default]
@@ -212,12 +215,12 @@ impl ConnectSettings {
     /// failure of the broker is noticed within about 6 s.
     ///
     /// # Errors
-    /// [`ConnectError::Setting`] for zero.
+    /// [`ConnectError::Setting`] for zero and for more than a day.
     pub fn ping_interval(mut self, interval: Duration) -> Result<Self, ConnectError> {
-        if interval.is_zero() {
+        if interval.is_zero() || interval > MAX_PING_INTERVAL {
             return Err(ConnectError::Setting {
                 what: "ping interval",
-                reason: "it is zero".to_owned(),
+                reason: "it must be above zero and at most a day".to_owned(),
             });
         }
         self.ping_interval = interval;
@@ -520,6 +523,18 @@ mod tests {
             assert!(error.contains("server "), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn ping_interval_is_above_zero_and_at_most_a_day() {
+        let with = |interval| {
+            let settings = ConnectSettings::new(DEFAULT_SERVER).unwrap();
+            settings.ping_interval(interval).map(drop)
+        };
+        for wrong in [Duration::ZERO, Duration::MAX] {
+            assert!(matches!(with(wrong), Err(ConnectError::Setting { .. })));
+        }
+        assert!(with(Duration::from_secs(86_400)).is_ok());
     }
 
     #[tokio::test]
