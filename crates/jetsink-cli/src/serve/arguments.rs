@@ -195,7 +195,7 @@ pub(crate) struct Limits {
     #[arg(long, default_value_t = 1_024, value_name = "N")]
     pub(crate) max_requests: usize,
 
-    /// Connections
+    /// Connections; fewer if the limit of open files has no room for them
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_connections: u32,
 

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 mod check;
 pub(crate) mod configuration;
+mod file_limit;
 mod settings;
 mod start;
 mod token;
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
 
 async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
+    let connections = file_limit::connections(arguments.limits.max_connections);
     reload_on_change(Reloader::new(settings.access.clone(), settings.tls.clone()))?;
     let started = tokio::select! {
         started = start::take_over(arguments, &settings) => started?,
@@ -75,6 +77,7 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     let gateway = arguments.valid("route", Gateway::new(Arc::clone(&sink), routes, gateway))?;
     let addresses: Vec<_> = listeners.iter().filter_map(Listener::address).collect();
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = server.max_connections(connections);
     let server = arguments.valid("listen", Server::new(&gateway, listeners, server))?;
     for address in addresses {
         output::note(&format!("listening on {scheme}://{address}"));

@@ -230,7 +230,6 @@ fn bytes(number: u64) -> usize {
 fn server(arguments: &Serve) -> Result<ServerSettings, Failure> {
     let limits = &arguments.limits;
     let mut server = ServerSettings::default()
-        .max_connections(bytes(limits.max_connections.into()))
         .max_header_bytes(bytes(limits.max_headers))
         .and_then(|server| server.header_time(limits.header_time))
         .map_err(|error| wrong_limit(arguments, &error))?;

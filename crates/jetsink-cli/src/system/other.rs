@@ -55,7 +55,9 @@ pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Res
 }
 
 /// There is no such limit.
-pub(crate) fn raise_file_limit() {}
+pub(crate) fn raise_file_limit() -> Option<u64> {
+    None
+}
 
 /// Always an error: it can't be detected.
 pub(crate) async fn stdout_closed() -> io::Result<()> {

@@ -62,14 +62,16 @@ pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<
     file.read_at(bytes, offset)
 }
 
-/// Raises the limit of open files to the one that the system allows.
-pub(crate) fn raise_file_limit() {
+/// Raises the limit of open files to the one that the system allows. Returns the limit that holds then; `None` without
+/// one.
+pub(crate) fn raise_file_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        // Files that can't be opened are opened later.
+        // The limit in force is read back: the system may refuse.
         let _ = setrlimit(Resource::Nofile, limit);
     }
+    getrlimit(Resource::Nofile).current
 }
 
 /// Returns when the reader of standard output has closed it, even if nothing is being written; returns an error if

@@ -870,3 +870,41 @@ async fn access_log_has_one_in_so_many_accepted_requests_and_refusals_apart() {
         "{log}"
     );
 }
+
+// A reviewer's finding: 1,010 idle connections took all files, and the spool had none for its next segment.
+#[test]
+fn idle_connections_leave_files_for_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let away = format!("nats://{}", free_address());
+    let flags = gateway_flags(&away, &["--spool", spool.to_str().unwrap()]);
+    let mut limited = command_by_shell("ulimit -Sn 64 && ulimit -Hn 400", "serve");
+    limited.args(&flags);
+    let mut gateway = Gateway::of(limited);
+    let note = gateway.line("at most ");
+    assert!(
+        note.starts_with("272 connections, since the limit of open files is 400"),
+        "{note}"
+    );
+    let address = gateway.line("listening on http://");
+    let mut sender = TcpStream::connect(&address).unwrap();
+    let idle: Vec<TcpStream> = (0..400)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    // Opens the first segment of the spool.
+    let body = event(1);
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    sender.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    sender.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 202") && answer.contains("spooled"),
+        "{answer}"
+    );
+    drop(idle);
+}

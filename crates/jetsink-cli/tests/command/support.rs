@@ -19,8 +19,21 @@ pub(crate) fn jetsink(arguments: &[&str]) -> Command {
 }
 
 pub(crate) fn command(subcommand: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jetsink"));
-    command.arg(subcommand).args(arguments).stdin(Stdio::null());
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_jetsink")));
+    command.arg(subcommand).args(arguments);
+    command
+}
+
+/// The command in a shell that runs `before` first, such as a change of a limit. More arguments can be added.
+pub(crate) fn command_by_shell(before: &str, subcommand: &str) -> Command {
+    let mut shell = clean(Command::new("sh"));
+    shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]);
+    shell.args([env!("CARGO_BIN_EXE_jetsink"), subcommand]);
+    shell
+}
+
+fn clean(mut command: Command) -> Command {
+    command.stdin(Stdio::null());
     // Without the settings of the user that runs the tests.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();

@@ -12,8 +12,8 @@ use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
 
 use super::connection::{Connection, Open};
 use super::{Answer, Client, TlsSettings, unix};
@@ -23,6 +23,9 @@ use crate::settings::{GatewayError, Limit};
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The interval between two warnings about accepts that failed.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// The time that a start waits for the identities of the events in the spool.
 const RECALL_WAIT: Duration = Duration::from_secs(1);
@@ -370,6 +373,7 @@ impl<A: Answer> Connections<A> {
     /// Accepts connections; never returns.
     async fn accept(self, listener: Listener) {
         let bound = listener.address();
+        let mut warned: Option<Instant> = None;
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
                 return; // never closed
@@ -387,7 +391,10 @@ impl<A: Answer> Connections<A> {
                 }),
             };
             if let Err(error) = accepted {
-                debug!(%error, "a connection was not accepted");
+                if warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN) {
+                    warn!(%error, "connections are not accepted");
+                    warned = Some(Instant::now());
+                }
                 sleep(ACCEPT_AGAIN).await;
             }
         }

@@ -110,7 +110,7 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
         from_line: settings.from_line,
     };
     // Each unread file is open.
-    raise_file_limit();
+    let _ = raise_file_limit();
     let (notice_sender, notices) = mpsc::unbounded_channel();
     let (reader, batches) = Reader::new(settings);
     let (clock, tracks) = (Clock::start(), Tracks::default());
