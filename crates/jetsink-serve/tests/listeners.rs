@@ -15,6 +15,7 @@ use std::time::Duration;
 use common::*;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jetsink_serve::{
     Access, Gateway, GatewaySettings, ListenError, Listener, NewToken, Readiness, Reloader, Route,
@@ -24,6 +25,7 @@ use nats_local::{NatsServer, TlsFiles};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -590,4 +592,112 @@ async fn one_credential_has_half_of_the_places_and_the_stop_waits_for_requests_i
         assert_eq!(reply.await.unwrap().status, 202);
     }
     assert!(stopping.await.unwrap(), "all requests have ended");
+}
+
+async fn tls_server(settings: ServerSettings) -> (NatsServer, TlsFiles, Running) {
+    let broker = broker().await;
+    let files = TlsFiles::generate(false).unwrap();
+    let tls = TlsSettings::load(&files.server_certificate, &files.server_key, None).unwrap();
+    let file = access_file("");
+    let access = Access::from_file(file.path()).unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default().access(access)).await;
+    let running = serving(gateway, tcp(Some(tls)).await, settings);
+    (broker, files, running)
+}
+
+/// A client of HTTP/2 that takes this many bytes of each answer.
+async fn taking(
+    running: &Running,
+    files: &TlsFiles,
+    window: u32,
+) -> (SendRequest<Full<bytes::Bytes>>, JoinHandle<()>) {
+    let stream = tls_client(running.address, files, None, b"h2").await;
+    let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let ended = tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    (sender, ended)
+}
+
+fn of_method(method: &str) -> Request<Full<bytes::Bytes>> {
+    let request = Request::builder().method(method).uri("https://localhost/");
+    request.body(Full::default()).unwrap()
+}
+
+// A reviewer's finding: `nc HOST PORT` and silence held the stop until --stop-time, and the exit code was 1.
+#[tokio::test]
+async fn connections_without_a_request_do_not_hold_the_stop() {
+    let broker = broker().await;
+    let gateway = gateway_of(&broker, GatewaySettings::default()).await;
+    let plain = serving(gateway, tcp(None).await, ServerSettings::default());
+    let mut half = TcpStream::connect(plain.address).await.unwrap();
+    half.write_all(b"POST / HT").await.unwrap();
+
+    let (_broker, files, secure) = tls_server(ServerSettings::default()).await;
+    let _silent = TcpStream::connect(secure.address).await.unwrap();
+    let (mut sender, _ended) = taking(&secure, &files, 0).await;
+    let refused = sender.send_request(of_method("POST")).await.unwrap();
+    assert_eq!(refused.status(), 401);
+    sleep(Duration::from_millis(200)).await;
+
+    let started = Instant::now();
+    let (plain, secure) = tokio::join!(plain.stop(), secure.stop());
+    assert!(plain && secure, "no request was in flight");
+    assert!(started.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn stop_reports_a_request_that_it_cut_off() {
+    let broker = broker().await;
+    let gateway = gateway_of(&broker, GatewaySettings::default()).await;
+    let listener = tcp(None).await;
+    let address = listener.address().unwrap();
+    let server = Server::new(&gateway, vec![listener], ServerSettings::default()).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let stop = async {
+            let _ = stopped.await;
+        };
+        server
+            .serve(&gateway, stop, Duration::from_millis(300))
+            .await
+    });
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+                content-length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let idle = TcpStream::connect(address).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    stop.send(()).unwrap();
+    let all_ended = timeout(PATIENCE, serving).await.unwrap().unwrap();
+    assert!(!all_ended, "the request had no answer");
+    drop(idle);
+}
+
+// A reviewer's finding: answers that a client never took stayed for ever, without a credential.
+#[tokio::test]
+async fn http_2_client_that_takes_no_answer_is_disconnected() {
+    // With a window of a byte, the answer is in the buffers of h2.
+    for window in [0, 1] {
+        let settings = ServerSettings::default().header_time(Duration::from_millis(500));
+        let (_broker, files, running) = tls_server(settings).await;
+        let (mut sender, ended) = taking(&running, &files, window).await;
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            let answer = sender.send_request(of_method("POST")).await.unwrap();
+            assert_eq!(answer.status(), 401);
+            answers.push(answer);
+        }
+        let started = Instant::now();
+        while !ended.is_finished() {
+            assert!(started.elapsed() < PATIENCE, "window {window}: it stays");
+            let _ = sender.send_request(of_method("OPTIONS")).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(running.stop().await);
+    }
 }

@@ -1,6 +1,7 @@
 //! One connection: its handshake, its client, and its requests.
 
 use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,25 +10,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulConnection;
 use metrics::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::idle::Activity;
+use super::sent::AnswerBody;
 use super::server::ServerSettings;
+use super::stop::StopSignal;
 use super::tls::{TlsSettings, names};
 use super::{Answer, Client};
 
 /// Streams of one HTTP/2 connection.
-const MAX_STREAMS: u32 = 256;
+const MAX_STREAMS: u32 = 100;
 
 /// The time without an answer to a ping of HTTP/2, after which the connection is dead.
 const PONG: Duration = Duration::from_secs(20);
+
+/// The time that a connection without a request has at a stop, for headers and answers that are on their way.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The two versions of HTTP. HTTP/2 is chosen by ALPN only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +46,7 @@ enum Version {
 pub(crate) struct Connection<A> {
     pub(crate) answers: A,
     pub(crate) settings: ServerSettings,
-    pub(crate) watcher: Watcher,
+    pub(super) stop: StopSignal,
     pub(crate) client: Client,
     pub(crate) _open: Open,
 }
@@ -61,7 +67,7 @@ impl Drop for Open {
 struct Requests<A> {
     answers: A,
     client: Client,
-    activity: Activity,
+    activity: Arc<Activity>,
 }
 
 impl<A: Answer> Connection<A> {
@@ -73,7 +79,11 @@ impl<A: Answer> Connection<A> {
             return self.serve(stream, Version::Http1).await;
         };
         let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-        let stream = match timeout(self.settings.handshake_time, handshake).await {
+        let handshake = tokio::select! {
+            shaken = timeout(self.settings.handshake_time, handshake) => shaken,
+            () = self.stop.stopping() => return,
+        };
+        let stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
             Err(_) => return debug!("a TLS handshake took too long"),
@@ -101,32 +111,28 @@ impl<A: Answer> Connection<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let activity = Arc::new(Activity::new());
         let requests = Arc::new(Requests {
             answers: self.answers,
             client: self.client,
-            activity: Activity::new(),
+            activity: Arc::clone(&activity),
         });
-        let in_service = Arc::clone(&requests);
         let service = service_fn(move |request: Request<Incoming>| {
-            let requests = Arc::clone(&in_service);
+            let requests = Arc::clone(&requests);
             async move {
                 let _active = requests.activity.begin();
                 let answer = requests.answers.answer(&requests.client, request).await;
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, &requests.activity)))
             }
         });
-        let activity = &requests.activity;
         let stream = TokioIo::new(stream);
         let settings = self.settings;
-        let _ = match version {
+        match version {
             Version::Http1 => {
                 let connection = http1::Builder::new()
                     .max_buf_size(settings.max_header_bytes)
                     .serve_connection(stream, service);
-                tokio::select! {
-                    ended = self.watcher.watch(connection) => ended,
-                    () = activity.idle(settings.header_time) => Ok(()),
-                }
+                run(pin!(connection), &activity, settings.header_time, self.stop).await;
             }
             Version::Http2 => {
                 let list_size = u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX);
@@ -137,11 +143,33 @@ impl<A: Answer> Connection<A> {
                     .keep_alive_interval(settings.header_time)
                     .keep_alive_timeout(PONG)
                     .serve_connection(stream, service);
-                tokio::select! {
-                    ended = self.watcher.watch(connection) => ended,
-                    () = activity.idle(settings.header_time) => Ok(()),
-                }
+                run(pin!(connection), &activity, settings.header_time, self.stop).await;
             }
-        };
+        }
+    }
+}
+
+/// Runs a connection to its end, or until it is stalled. At a stop it ends once it has no request in flight.
+async fn run<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    activity: &Activity,
+    limit: Duration,
+    mut stop: StopSignal,
+) {
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = activity.stalled(limit) => return,
+        () = stop.stopping() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = activity.idle(Instant::now(), LINGER) => {}
+        () = stop.ended() => {
+            if activity.has_requests() {
+                stop.cut_off();
+            }
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 mod connection;
 mod idle;
+mod sent;
 mod server;
+mod stop;
 mod tls;
 mod unix;
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use jetsink::Publisher;
 use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::connection::{Connection, Open};
+use super::stop::Stop;
 use super::{Answer, Client, TlsSettings, unix};
 use crate::access::Access;
 use crate::gateway::Gateway;
@@ -289,8 +289,9 @@ impl Server {
     }
 
     /// [Recalls](Gateway::recall_spooled) the events in the spool, and waits at most 1 s for that; it goes on meanwhile
-    /// for a larger spool. Accepts connections until `stop` completes, then closes the listeners and waits at most `patience` for requests
-    /// in flight. Returns whether all of them have ended.
+    /// for a larger spool. Accepts connections until `stop` completes, then closes the listeners and waits at most
+    /// `patience` for requests in flight. A connection without one ends within a second, whatever its client does.
+    /// Returns whether all requests were answered.
     ///
     /// A drop of the future ends all connections at once; their events are still delivered.
     pub async fn serve<P: Publisher + 'static>(
@@ -299,14 +300,14 @@ impl Server {
         stop: impl Future<Output = ()>,
         patience: Duration,
     ) -> bool {
-        let graceful = Arc::new(GracefulShutdown::new());
+        let stopping = Arc::new(Stop::new());
         let mut accepting = JoinSet::new();
         let connections = Connections {
             answers: gateway.clone(),
             settings: self.settings,
             slots: Arc::new(Semaphore::new(self.settings.max_connections)),
             gauge: gateway.meters().connections.clone(),
-            graceful: Arc::clone(&graceful),
+            stop: Arc::clone(&stopping),
             // Without its token a web page can send nothing.
             loopback_needs_own_host: !gateway.access().is_required(),
         };
@@ -318,10 +319,7 @@ impl Server {
         stop.await;
         // This closes the listeners. Connections are tasks of their own.
         accepting.shutdown().await;
-        match Arc::into_inner(graceful) {
-            Some(graceful) => timeout(patience, graceful.shutdown()).await.is_ok(),
-            None => false, // no clone outlives the tasks above
-        }
+        stopping.end(patience).await
     }
 }
 
@@ -350,7 +348,7 @@ pub(crate) async fn serve_pages(pages: impl Answer, listener: Listener) {
         slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
         // The metric counts connections of senders.
         gauge: Gauge::noop(),
-        graceful: Arc::new(GracefulShutdown::new()),
+        stop: Arc::new(Stop::new()),
         loopback_needs_own_host: true,
     };
     connections.accept(listener).await;
@@ -364,7 +362,7 @@ struct Connections<A> {
     slots: Arc<Semaphore>,
     /// Counts open connections.
     gauge: Gauge,
-    graceful: Arc<GracefulShutdown>,
+    stop: Arc<Stop>,
     /// Whether requests that come in over loopback must name this host, also if the listener has all addresses.
     loopback_needs_own_host: bool,
 }
@@ -419,7 +417,7 @@ impl<A: Answer> Connections<A> {
         Connection {
             answers: self.answers.clone(),
             settings: self.settings,
-            watcher: self.graceful.watcher(),
+            stop: self.stop.signal(),
             client,
             _open: Open {
                 gauge: self.gauge.clone(),
