@@ -152,7 +152,7 @@ impl<P: Publisher + 'static> Gateway<P> {
         let inner = Arc::clone(&self.inner);
         router.fallback(move |request: Request<Body>| {
             let inner = Arc::clone(&inner);
-            async move { inner.no_route(&request) }
+            async move { inner.no_route(request) }
         })
     }
 
@@ -219,7 +219,7 @@ impl<P: Publisher + 'static> Answer for Gateway<P> {
         let route = self.inner.routes.iter().position(|r| r.path == path);
         match route {
             Some(route) => self.inner.handle(route, client, request).await,
-            None => self.inner.no_route(&request),
+            None => self.inner.no_route(request),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::answer::receipt;
 use crate::deliver::{self, Outcome, Ready, digest};
 use crate::gateway::{BoundRoute, Inner};
 use crate::identity;
+use crate::intake::unread::Unread;
 use crate::intake::{body, head};
 use crate::listen::Client;
 use crate::meters::Meters;
@@ -89,18 +90,20 @@ impl<P: Publisher + 'static> Inner<P> {
         request: Request<B>,
     ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     {
         let route = &self.routes[route];
         let mut answering = self.answering(&route.path);
         let (parts, body) = request.into_parts();
+        let mut body = Unread::new(body);
         let (started, seen) = (answering.started, &mut answering.seen);
-        let taken = self.take(route, client, &parts, body, started, seen);
+        let taken = self.take(route, client, &parts, &mut body, started, seen);
         let response = match taken.await {
             Ok(response) => response,
             Err(problem) => self.answer_problem(&problem, &[]),
         };
         answering.answer = Some(Answer::of(&response));
+        body.drain(&parts);
         response
     }
 
@@ -118,13 +121,18 @@ impl<P: Publisher + 'static> Inner<P> {
     }
 
     /// Answers a request to a path without a route. Its log line has no path: senders choose it.
-    pub(crate) fn no_route<B>(&self, request: &Request<B>) -> Response<Body> {
+    pub(crate) fn no_route<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    {
         let mut answering = self.answering(NO_ROUTE);
-        let trace = TraceContext::of(request.headers());
-        self.see(&mut answering.seen, request.method(), trace.as_ref());
+        let (parts, body) = request.into_parts();
+        let trace = TraceContext::of(&parts.headers);
+        self.see(&mut answering.seen, &parts.method, trace.as_ref());
         let problem = Problem::new(Kind::NotFound, "no route has this path");
         let response = self.answer_problem(&problem, &[]);
         answering.answer = Some(Answer::of(&response));
+        Unread::new(body).drain(&parts);
         response
     }
 
@@ -154,7 +162,7 @@ impl<P: Publisher + 'static> Inner<P> {
         route: &BoundRoute,
         client: &Client,
         parts: &Parts,
-        body: B,
+        body: &mut Unread<B>,
         started: Instant,
         seen: &mut access_log::Request,
     ) -> Result<Response<Body>, Problem>
@@ -194,9 +202,11 @@ impl<P: Publisher + 'static> Inner<P> {
         let mut held = self.budget.empty(caller.name());
         let deadline = started + limits.time;
         let headers = &parts.headers;
-        let body = body::read(body, headers, encoding, limits, deadline, &mut held).await?;
-        seen.bytes = body.len();
-        let events = self.events(route, &caller, mode, parts, body)?;
+        let unread = body.begin();
+        let bytes = body::read(unread, headers, encoding, limits, deadline, &mut held).await?;
+        body.end();
+        seen.bytes = bytes.len();
+        let events = self.events(route, &caller, mode, parts, bytes)?;
         seen.events = events.len();
         let events = match &trace {
             Some(trace) => events.with_trace_context(trace),

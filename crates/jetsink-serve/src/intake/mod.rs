@@ -3,3 +3,4 @@
 pub(crate) mod body;
 pub(crate) mod head;
 pub(crate) mod shares;
+pub(crate) mod unread;
