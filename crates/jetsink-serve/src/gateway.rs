@@ -62,7 +62,8 @@ pub(crate) struct Inner<P> {
 /// A route with a binding for each way in.
 pub(crate) struct BoundRoute {
     pub(crate) path: String,
-    pub(crate) has_tenant: bool,
+    /// The tenants that an event without one has on this route; empty if no tenant decides the subject.
+    pub(crate) tenant_defaults: Vec<String>,
     pub(crate) structured: Binding,
     pub(crate) binary: Binding,
 }
@@ -75,7 +76,9 @@ impl BoundRoute {
         let stored = |received| settings.mode.unwrap_or(received);
         Self {
             path: route.path,
-            has_tenant: route.template.has_tenant(),
+            tenant_defaults: (route.template.tenant_defaults())
+                .map(str::to_owned)
+                .collect(),
             structured: binding.clone().mode(stored(ContentMode::Structured)),
             binary: binding.mode(stored(ContentMode::Binary)),
         }

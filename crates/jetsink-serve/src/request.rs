@@ -321,7 +321,7 @@ fn checked(
 ) -> Result<Envelope, Problem> {
     let mut choice = TenantChoice {
         caller,
-        has_tenant: route.has_tenant,
+        defaults: &route.tenant_defaults,
         refusal: None,
     };
     let envelope = make(&mut choice);

@@ -795,3 +795,43 @@ async fn body_that_stops_after_its_refusal_does_not_hold_the_connection() {
     let _ = read.expect("the connection stays open");
     assert_eq!(parse(&answer).status, 405);
 }
+
+// A reviewer's finding: an event without a tenant was stored at events.shared by a credential without the tenant shared.
+#[tokio::test]
+async fn default_of_a_routes_tenant_is_checked_as_a_tenant_is() {
+    let broker = broker().await;
+    let (single, shared) = (NewToken::random().unwrap(), NewToken::random().unwrap());
+    let all = [">".to_owned()];
+    let tenants = |first: &str| [first.to_owned(), "b".to_owned()];
+    let text = single.entry("single", &all, &tenants("single"))
+        + &shared.entry("shared", &all, &tenants("shared"));
+    let file = access_file(&text);
+    let settings = GatewaySettings::default().access(Access::from_file(file.path()).unwrap());
+    let routes = [
+        ("/", "events.{tenantId|shared}"),
+        ("/plain", "events.plain"),
+    ];
+    let routes = routes.map(|(path, subject)| Route::new(path, subject.parse().unwrap()).unwrap());
+    let sink = sink(&broker, None).await;
+    let gateway = Gateway::new(sink, routes.to_vec(), settings).unwrap();
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    for (token, path, rest, status) in [
+        (&single, "/", "", 403),
+        (&shared, "/", "", 202),
+        (&shared, "/", r#","data":{"tenantId":"single"}"#, 403),
+        (&single, "/plain", "", 202),
+        (&single, "/plain", r#","data_base64":"aGk=""#, 202),
+    ] {
+        let authorization = bearer(token);
+        let headers = [STRUCTURED, ("authorization", authorization.as_str())];
+        let body = event(&format!("{status}{path}{rest}").replace('"', ""), rest);
+        let reply = running.send("POST", path, &headers, body).await;
+        assert_eq!(reply.status, status, "{path} {rest}");
+    }
+    let stored = messages(&broker).await;
+    let subjects: Vec<&str> = stored
+        .iter()
+        .map(|message| message.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["events.shared", "events.plain", "events.plain"]);
+}

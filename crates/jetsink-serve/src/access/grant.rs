@@ -20,8 +20,8 @@ pub(crate) struct Grant {
 /// Chooses the tenant of one event, and keeps the reason if the caller may not use it.
 pub(crate) struct TenantChoice<'a> {
     pub(crate) caller: &'a Caller,
-    /// Whether the route's subjects depend on the tenant.
-    pub(crate) has_tenant: bool,
+    /// The tenants that an event without one has on the route; empty if its subjects do not depend on the tenant.
+    pub(crate) defaults: &'a [String],
     pub(crate) refusal: Option<Problem>,
 }
 
@@ -52,10 +52,7 @@ impl TenantChoice<'_> {
             (EventTenant::Unreadable, _) => self.refuse_unreadable(),
             (EventTenant::Absent, []) => None,
             (EventTenant::Absent, allowed) => {
-                if !allowed
-                    .iter()
-                    .any(|tenant| tenant == jetsink::subject::TENANT_ID_DEFAULT_TOKEN)
-                {
+                if !self.defaults.iter().all(|tenant| allowed.contains(tenant)) {
                     let detail = format!(
                         "credential {:?} has several tenants and the event names none; set data.tenantId",
                         grant.name
@@ -69,7 +66,7 @@ impl TenantChoice<'_> {
 
     /// Data that cannot be read may belong to any tenant.
     fn refuse_unreadable<'t>(&mut self) -> Option<Cow<'t, str>> {
-        if self.has_tenant {
+        if !self.defaults.is_empty() {
             let detail = "the event's tenant cannot be read, since its data is not JSON; use a credential of one tenant";
             self.refusal = Some(Problem::new(Kind::EventRefused, detail));
         }

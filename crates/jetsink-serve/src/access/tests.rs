@@ -16,9 +16,19 @@ fn grant(subjects: &[&str], tenants: &[&str]) -> Caller {
 }
 
 fn choose(caller: &Caller, tenant: EventTenant<'static>) -> Result<Option<String>, Kind> {
+    choose_on(&["single"], caller, tenant)
+}
+
+/// On a route whose tenant placeholders have these defaults.
+fn choose_on(
+    defaults: &[&str],
+    caller: &Caller,
+    tenant: EventTenant<'static>,
+) -> Result<Option<String>, Kind> {
+    let defaults: Vec<String> = defaults.iter().map(|text| (*text).to_owned()).collect();
     let mut choice = grant::TenantChoice {
         caller,
-        has_tenant: true,
+        defaults: &defaults,
         refusal: None,
     };
     let chosen = choice.choose(tenant).map(Cow::into_owned);
@@ -46,6 +56,29 @@ fn tenant_of_a_credential_fills_in_and_another_is_forbidden() {
     assert_eq!(choose(&any, Named("x".into())), Ok(Some("x".to_owned())));
     assert_eq!(choose(&any, Absent), Ok(None));
     assert_eq!(choose(&any, Unreadable), Err(Kind::EventRefused));
+}
+
+// A reviewer's finding: the default of `{tenantId|shared}` was not checked, but `single` was.
+#[test]
+fn event_without_a_tenant_needs_the_right_to_each_default_of_its_route() {
+    use EventTenant::{Absent, Named, Unreadable};
+    let two = grant(&[">"], &["a", "shared"]);
+    assert_eq!(choose_on(&["shared"], &two, Absent), Ok(None));
+    assert_eq!(choose_on(&["single"], &two, Absent), Err(Kind::Forbidden));
+    let both = ["shared", "a"];
+    assert_eq!(choose_on(&both, &two, Absent), Ok(None));
+    let more = ["shared", "other"];
+    assert_eq!(choose_on(&more, &two, Absent), Err(Kind::Forbidden));
+    let single = grant(&[">"], &["single", "b"]);
+    assert_eq!(
+        choose_on(&["shared"], &single, Absent),
+        Err(Kind::Forbidden)
+    );
+    // Without a tenant in the subject.
+    assert_eq!(choose_on(&[], &two, Absent), Ok(None));
+    assert_eq!(choose_on(&[], &two, Unreadable), Ok(None));
+    let other = Named("other".into());
+    assert_eq!(choose_on(&[], &two, other), Err(Kind::Forbidden));
 }
 
 #[test]

@@ -61,6 +61,12 @@ struct Placeholder {
     default: Option<String>,
 }
 
+impl Placeholder {
+    fn tenant_default(&self) -> &str {
+        self.default.as_deref().unwrap_or(TENANT_ID_DEFAULT_TOKEN)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Value {
     Tenant,
@@ -121,6 +127,13 @@ impl SubjectTemplate {
     pub fn has_tenant(&self) -> bool {
         self.placeholders()
             .any(|placeholder| placeholder.value == Value::Tenant)
+    }
+
+    /// The token of each tenant placeholder for an event without a tenant. Empty unless the tenant decides the subject.
+    pub fn tenant_defaults(&self) -> impl Iterator<Item = &str> {
+        self.placeholders()
+            .filter(|placeholder| placeholder.value == Value::Tenant)
+            .map(Placeholder::tenant_default)
     }
 
     /// The attributes that decide the subject, each once.
@@ -219,7 +232,7 @@ impl SubjectTemplate {
             let default = placeholder.default.as_deref();
             match &placeholder.value {
                 Value::Tenant => {
-                    text.push_str(tenant.or(default).unwrap_or(TENANT_ID_DEFAULT_TOKEN));
+                    text.push_str(tenant.unwrap_or(placeholder.tenant_default()));
                 }
                 Value::Token(name) => match (attribute(name), default) {
                     (Some(value), _) => text.push_str(&encode_token(&value)),

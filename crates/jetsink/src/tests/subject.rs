@@ -209,6 +209,19 @@ fn an_absent_attribute_needs_a_default() {
 }
 
 #[test]
+fn a_template_reports_the_tenants_of_an_event_without_one() {
+    for (template, defaults) in [
+        ("e.{type}", &[][..]),
+        ("e.{tenantId}", &["single"]),
+        ("e.{tenantId|shared}.{type|none}", &["shared"]),
+        ("e.{tenantId|a}.{tenantId}", &["a", "single"]),
+    ] {
+        let template: SubjectTemplate = template.parse().unwrap();
+        assert!(template.tenant_defaults().eq(defaults.iter().copied()));
+    }
+}
+
+#[test]
 fn a_template_reports_its_attributes_and_its_filter() {
     for (template, attributes, filter) in [
         ("e", &[][..], "e"),
