@@ -70,13 +70,14 @@ pub use publisher::{Connection, PerMessageWindow, Publisher};
 
 // Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;
+pub use admin::offline_spool::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 pub use admin::query::{StreamContent, StreamQuery, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};
 #[doc(inline)]
 pub use admin::streams;
 pub use message::export::{ExportError, event_json};
 pub use nats::stream_name::{StreamName, StreamNameError};
-pub use spool::{DeadLetter, OfflineSpool, SpoolCheck, SpoolLoss, SpoolStatus, SpooledEvent};
+pub use spool::{SpoolLoss, SpoolStatus};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]

@@ -4,10 +4,11 @@
 //! passes here: [`Sink`](crate::Sink) never uses this folder. [`Admin`] uses the publisher's connection.
 //!
 //! `inspect` asks questions that change nothing, `reader`, `gets` and `query` read a stream, [`streams`] plans and
-//! applies changes of a stream.
+//! applies changes of a stream. `offline_spool` reads and clears a spool that no sink has open.
 
 mod gets;
 mod inspect;
+pub(crate) mod offline_spool;
 pub(crate) mod query;
 pub(crate) mod reader;
 pub mod streams;

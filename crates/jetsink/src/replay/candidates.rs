@@ -9,7 +9,7 @@ use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::publisher::look_up::StoredId;
 use crate::publisher::window::MAX_WINDOW;
-use crate::spool::{Chunk, Place, Spool, Unreconciled};
+use crate::spool::{Chunk, Place, Spool, Unread, Unreconciled};
 
 /// Replay waits for the disk with this many delivered events still on it.
 pub(crate) const MAX_DELIVERED: usize = 16_384;
@@ -48,6 +48,8 @@ pub(super) struct Candidates {
     others: HashMap<Subject, VecDeque<String>>,
     /// The oldest event of each subject, which a look-up may send again. Past [`MAX_PAYLOADS`] the payloads are empty.
     pub(super) oldest: Vec<Envelope>,
+    /// Subjects with events that could not be read.
+    pub(super) unread: Vec<Subject>,
 }
 
 impl Candidates {
@@ -62,10 +64,13 @@ impl Candidates {
         // By subject: the number of its events, and the oldest one that is a candidate.
         let mut read: Vec<(usize, Option<Envelope>)> = vec![(0, None); subjects.len()];
         let mut room = MAX_PAYLOADS;
-        let visit = |number: usize, chunk: Chunk| {
+        let mut visit = |number: usize, chunk: Chunk| {
             let subject = &subjects[number];
             let (read, first) = &mut read[number];
             let last_sent = unreconciled.last_sent(subject);
+            if chunk.failed.is_some() {
+                candidates.unread.push(subject.clone());
+            }
             for (index, bytes, record) in chunk.entries {
                 // A damaged event has no id; replay reports it.
                 let Ok(record) = record else { continue };
@@ -89,7 +94,8 @@ impl Candidates {
             }
             *read < MAX_SENT || chunk.next <= last_sent
         };
-        spool.read_each(subjects, CHUNK, visit).await?;
+        let mut unread = Unread::new(subjects, CHUNK);
+        while spool.read_next(&mut unread, &mut visit).await? {}
         candidates.oldest = read.into_iter().filter_map(|(_, first)| first).collect();
         Ok(candidates)
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::outcome::SpoolError;
-use crate::spool::{DeadRecord, Place, Record, Spool};
+use crate::spool::{Chunk, DeadRecord, Place, Record, Spool, Unread};
 
 /// Events read and moved at a time.
 const CHUNK: usize = 256;
@@ -58,33 +58,40 @@ impl Expiry {
             return Ok(());
         }
         self.next_round = now + (max_age / 10).clamp(MIN_ROUND, MAX_ROUND);
-        for subject in spool.subjects() {
-            let mut next = 0;
-            while !spool.is_unreconciled(&subject) {
-                let chunk = spool.read(&subject, next, CHUNK).await?;
-                let now = spool.now();
-                let read = chunk.entries.len();
-                let mut expired = Vec::new();
+        let subjects = spool.in_log_order(spool.subjects());
+        let mut unread = Unread::new(&subjects, CHUNK);
+        let mut has_more = !subjects.is_empty();
+        while has_more {
+            let now = spool.now();
+            let mut expired = Vec::new();
+            let visit = |number: usize, chunk: Chunk| {
+                let subject = &subjects[number];
+                if spool.is_unreconciled(subject) {
+                    return false;
+                }
+                let mut all_old = true;
                 for (index, bytes, record) in chunk.entries {
                     // Replay reports damaged events.
-                    let Ok(record) = record else { continue };
-                    if let Some(reason) = self.reason(&record, now) {
-                        let subject = subject.clone();
-                        let place = Place {
-                            subject,
-                            index,
-                            bytes,
-                        };
-                        expired.push((dead_letter(record, 0, reason), place));
-                    }
+                    let reason = record
+                        .as_ref()
+                        .ok()
+                        .and_then(|record| self.reason(record, now));
+                    let (Ok(record), Some(reason)) = (record, reason) else {
+                        all_old = false;
+                        continue;
+                    };
+                    let subject = subject.clone();
+                    let place = Place {
+                        subject,
+                        index,
+                        bytes,
+                    };
+                    expired.push((dead_letter(record, 0, reason), place));
                 }
-                let all_old = expired.len() == read;
-                move_to_dead_letters(spool, expired).await?;
-                if !chunk.more || !all_old {
-                    break;
-                }
-                next = chunk.next;
-            }
+                all_old
+            };
+            has_more = spool.read_next(&mut unread, visit).await?;
+            move_to_dead_letters(spool, expired).await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::DISK_REST;
 use super::expiry::{Expiry, dead_letter, move_to_dead_letters};
 use super::subject_queue::{SubjectQueue, Turn};
 use crate::message::subject::Subject;
@@ -264,6 +265,9 @@ impl<'a> SubjectQueues<'a> {
         queue.next = chunk.next;
         queue.has_more |= chunk.more;
         queue.turn = Turn::Idle;
+        if chunk.failed.is_some() {
+            queue.delayed_until = Some(Instant::now() + DISK_REST);
+        }
         let now = self.spool.now();
         for (index, bytes, record) in chunk.entries {
             let place = Place {
@@ -281,7 +285,7 @@ impl<'a> SubjectQueues<'a> {
                 },
                 Err(damage) => {
                     warn!(%subject, index, %damage, "a spooled event is damaged and lost");
-                    self.spool.damaged(place);
+                    self.spool.damaged(&place);
                 }
             }
         }

@@ -55,11 +55,10 @@ pub(crate) struct Reconciler<'a, P> {
     state: Mutex<State>,
 }
 
-/// The subjects of one look-up, with their unreconciled events and baselines.
+/// The subjects of one look-up, with their unreconciled events.
 pub(crate) struct Due {
     subjects: Vec<Subject>,
     unreconciled: Unreconciled,
-    baselines: Baselines,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +102,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     /// Returns what to look up next, of the subjects that are due and `ready`: all, or as many as fit into one
     /// look-up.
     pub(crate) fn next(&self, ready: impl Fn(&Subject) -> bool) -> Option<Due> {
-        let (unreconciled, baselines) = self.spool.unreconciled();
+        let unreconciled = self.spool.unreconciled();
         let mut subjects = self.due_subjects(&unreconciled);
         subjects.retain(|subject| ready(subject));
         if subjects.is_empty() {
@@ -119,7 +118,6 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         Some(Due {
             subjects,
             unreconciled,
-            baselines,
         })
     }
 
@@ -128,7 +126,6 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         let Due {
             subjects: due,
             unreconciled,
-            baselines,
         } = due;
         // The events take long to read, which is useless without a connection.
         if is_disconnected(self.direct) {
@@ -136,6 +133,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         }
         // An event is marked before it is written: marked events must be readable.
         self.spool.written().await?;
+        let baselines = self.spool.baselines();
         let mut candidates = Candidates::read(self.spool, &due, &unreconciled).await?;
         let looked_up = self.look_up(&baselines, &mut candidates).await;
         if looked_up.is_err() {
@@ -148,7 +146,12 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             StoredIds::Visited | StoredIds::Unsupported => Vec::new(),
             StoredIds::VisitedExcept(gaps) => gaps,
         };
-        let waits = self.decide(gaps, &mut candidates);
+        let mut waits = self.decide(gaps, &mut candidates);
+        for subject in std::mem::take(&mut candidates.unread) {
+            let schedule = &mut lock(&self.state).schedule;
+            schedule.back_off(subject.clone(), Instant::now());
+            waits.insert(subject);
+        }
         let twins = candidates.take_twins(|subject| !waits.contains(subject));
         if !twins.is_empty() {
             let events = twins.len();
@@ -351,7 +354,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     /// Takes events out of the spool. Replay removes them from the disk with its next removal: a look-up may be dropped.
     fn take_out(&self, places: Vec<Place>) {
         for place in places {
-            self.spool.delivered(place);
+            self.spool.delivered(&place);
         }
     }
 }

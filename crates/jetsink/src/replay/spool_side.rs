@@ -77,7 +77,7 @@ impl<'a> SpoolSide<'a> {
     /// An event was stored: it leaves the spool.
     pub(super) fn delivered(&mut self, place: Place) {
         self.delivered_bytes += place.bytes;
-        self.spool.delivered(place);
+        self.spool.delivered(&place);
         self.replayed += 1;
         self.meters.replayed.increment(1);
     }
@@ -107,7 +107,7 @@ impl<'a> SpoolSide<'a> {
             _ => {
                 warn!(subject = %place.subject, index = place.index, %error,
                     "an event that was refused for good is damaged and lost");
-                self.spool.damaged(place);
+                self.spool.damaged(&place);
                 Ok(())
             }
         }

@@ -140,8 +140,8 @@ async fn idle_subject_is_looked_up_if_a_new_event_may_be_stored() {
         index,
         bytes,
     };
-    spool.delivered(place);
-    spool.reconciled(&subject, &spool.unreconciled().0);
+    spool.delivered(&place);
+    spool.reconciled(&subject, &spool.unreconciled());
     append(&spool, "a", 2, Some(&sent)).await;
     queues.add_entered(|_| false);
     assert!(queues.next_event().await.unwrap().is_none());
@@ -150,7 +150,7 @@ async fn idle_subject_is_looked_up_if_a_new_event_may_be_stored() {
 
 /// The oldest events of these subjects.
 async fn oldest(spool: &Spool, subjects: &[Subject]) -> Vec<Envelope> {
-    let (unreconciled, _) = spool.unreconciled();
+    let unreconciled = spool.unreconciled();
     let candidates = Candidates::read(spool, subjects, &unreconciled).await;
     candidates.unwrap().oldest
 }

@@ -6,7 +6,7 @@ use super::Sink;
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
 use crate::publisher::Publisher;
-use crate::spool::Chunk;
+use crate::spool::{Chunk, Unread};
 
 /// Events of a subject read at a time.
 const CHUNK: usize = 1_000;
@@ -68,12 +68,16 @@ impl<P: Publisher> Sink<P> {
             return Ok(());
         };
         spool.scanned().await?;
-        let visit_chunk = |_, chunk: Chunk| {
+        let mut failed = None;
+        let mut visit_chunk = |_, chunk: Chunk| {
             let records = chunk.entries.iter().flat_map(|(_, _, record)| record);
             records.for_each(|record| visit(&record.envelope));
+            failed = chunk.failed.or(failed.take());
             true
         };
         let subjects = spool.in_log_order(spool.subjects());
-        spool.read_each(&subjects, CHUNK, visit_chunk).await
+        let mut unread = Unread::new(&subjects, CHUNK);
+        while spool.read_next(&mut unread, &mut visit_chunk).await? {}
+        failed.map_or(Ok(()), Err)
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::log::event::{NewRecord, size_of_event};
 use super::queue::Change;
+use super::state_change::StateChange;
 use super::{Baselines, Record, Spool};
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
@@ -99,13 +100,14 @@ impl Spool {
         let record = NewRecord::event(&room.record, None);
         let answer = {
             let mut appends = self.lock();
-            let subject = room.record.envelope.subject().clone();
-            let next_index = appends.next_index + 1;
-            let before = sent.map(|sent| appends.may_be_stored(&subject, next_index, sent));
-            let (before, state_number) = before.unzip();
+            if sent.is_some() {
+                let subject = room.record.envelope.subject().clone();
+                // Behind the state.
+                let index = appends.next_index + 1;
+                appends.unreconciled.insert(subject, index);
+            }
             appends.change(Change {
-                before,
-                state_number: state_number.unwrap_or(0),
+                state: sent.map(|sent| StateChange::Sent(sent.clone())),
                 records: vec![record],
                 _room: Some(place),
                 ..Change::default()
@@ -113,7 +115,7 @@ impl Spool {
         };
         drop((turn, room));
         match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result.map(|_| ()),
+            Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(SpoolError::TooSlow {
                 waited: started.elapsed(),

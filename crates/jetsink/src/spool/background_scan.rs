@@ -1,7 +1,7 @@
 //! Counts the backlog of an earlier process while new events are appended and replay begins at the oldest ones.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::error;
 
@@ -9,6 +9,7 @@ use super::append_queue::AppendQueue;
 use super::log::backlog::Backlog;
 use super::log::loss::SpoolLoss;
 use super::usage::Usage;
+use crate::sync::lock;
 
 /// A backlog of up to this many segments is scanned before the spool opens, so that its status is exact from the
 /// start. A thread scans a larger one.
@@ -17,7 +18,6 @@ pub(super) const MAX_SCANNED_AT_ONCE: usize = 2;
 /// Scans the segments that existed when the spool was opened.
 pub(super) struct Scan {
     pub(super) backlog: Backlog,
-    pub(super) uncounted: u64,
     /// Whether the events that are found may be stored: left by a process that sent, it is not known which.
     pub(super) may_be_stored: bool,
     pub(super) usage: Arc<Usage>,
@@ -29,19 +29,16 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.usage));
-        let mut counted_bytes = 0;
         let is_closed = &self.is_closed;
         while let Some(found) = self
             .backlog
             .scan_part(|| !is_closed.load(Ordering::Relaxed))
         {
-            counted_bytes += found.bytes();
-            self.usage.add(&found);
             let late = {
-                // Counted and marked before replay can read it.
-                let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+                // Marked before replay can read it.
+                let mut appends = lock(&self.appends);
                 if self.may_be_stored {
-                    for subject in found.subjects.keys() {
+                    for subject in &found {
                         appends.unreconciled.insert(subject.clone(), u64::MAX);
                     }
                 }
@@ -49,9 +46,9 @@ impl Scan {
             };
             if self.backlog.is_scanned() {
                 report(&self.backlog.loss, &self.loss);
-                self.usage.complete(counted_bytes, self.uncounted);
+                self.usage.complete();
             }
-            self.usage.entered(found.subjects.keys().chain(&late));
+            self.usage.entered(found.iter().chain(&late));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of a spool, in milliseconds. It begins as the system's, since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     started_at: u64,
     system: fn() -> SystemTime,
@@ -15,14 +15,14 @@ pub(super) struct Clock {
 
 /// The spool's clock and the system's at one moment, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClockReading {
-    pub(super) spool: u64,
-    pub(super) system: u64,
+pub(crate) struct ClockReading {
+    pub(crate) spool: u64,
+    pub(crate) system: u64,
 }
 
 impl Clock {
     /// Continues the clock that an earlier process read last.
-    pub(super) fn start(last: Option<ClockReading>, system: fn() -> SystemTime) -> Self {
+    pub(crate) fn start(last: Option<ClockReading>, system: fn() -> SystemTime) -> Self {
         let now = millis(system());
         let since = |last: ClockReading| last.spool.saturating_add(now.saturating_sub(last.system));
         Self {
@@ -32,16 +32,16 @@ impl Clock {
         }
     }
 
-    pub(super) fn millis(&self) -> u64 {
+    pub(crate) fn millis(&self) -> u64 {
         let elapsed = u64::try_from(self.started.elapsed().as_millis());
         self.started_at.saturating_add(elapsed.unwrap_or(u64::MAX))
     }
 
-    pub(super) fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         time(self.millis())
     }
 
-    pub(super) fn read(&self) -> ClockReading {
+    pub(crate) fn read(&self) -> ClockReading {
         ClockReading {
             spool: self.millis(),
             system: millis((self.system)()),
@@ -49,7 +49,7 @@ impl Clock {
     }
 
     /// The system's time at the moment when this clock showed `millis`, by the present reading of both.
-    pub(super) fn system_time(&self, millis: u64) -> SystemTime {
+    pub(crate) fn system_time(&self, millis: u64) -> SystemTime {
         let reading = self.read();
         time(
             reading
@@ -61,7 +61,7 @@ impl Clock {
 
 impl ClockReading {
     /// How far the system's clock was set between two readings.
-    pub(super) fn shift_since(&self, earlier: &Self) -> Duration {
+    pub(crate) fn shift_since(&self, earlier: &Self) -> Duration {
         let passed = |to: u64, from: u64| i128::from(to) - i128::from(from);
         let shift = passed(self.system, earlier.system) - passed(self.spool, earlier.spool);
         Duration::from_millis(u64::try_from(shift.unsigned_abs()).unwrap_or(u64::MAX))
@@ -74,7 +74,7 @@ fn millis(time: SystemTime) -> u64 {
 }
 
 /// A time in milliseconds since the Unix epoch.
-pub(super) fn time(millis: u64) -> SystemTime {
+pub(crate) fn time(millis: u64) -> SystemTime {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
     time.unwrap_or(UNIX_EPOCH)
 }

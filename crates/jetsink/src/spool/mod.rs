@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `lock` | locked from before the first read until after the last write; never deleted |
 //! | `<number>-<id>.log` | a segment; the random id is at the start of each of its records |
-//! | `<…>.next` | a segment that is being filled with zeros or rewritten; deleted at the next opening |
+//! | `<…>.next` | the copy of a segment that is being rewritten; deleted at the next opening |
 //! | `sealed` | the newest segment, and the index below which all records are synced |
 //! | `reserve` | space that is freed when the disk is full |
 //!
@@ -17,11 +17,12 @@
 //! record that it replaces, the time, the kind, the length, and checksums of body and head. Events, dead letters and
 //! states (the replay marker and the baselines) take an index each; indexes rise and are never used twice. A segment
 //! begins with two start records on different pages: the state at that moment, the index ranges of the older segments,
-//! and whether all marks for them are written. A mark lists indexes of its own segment that have left.
+//! and their indexes that had left without a mark. A mark lists indexes of its own segment that have left.
 //!
 //! # Operation
 //!
-//! Waiting events are appended as a group, with one write and one sync. A delivered event is marked in its segment.
+//! Waiting events are appended as a group, with one write and one sync, ahead of which the file is filled with zeros. A
+//! delivered event leaves at once in memory, and is marked in its segment together with others.
 //! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
 //! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest
 //! segment, and a thread scans the older ones, the oldest first. Replay begins with the first of them. Until the scan
@@ -45,62 +46,57 @@
 //! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal says that the log
 //!    is empty before the last one is removed.
 //! 8. A rewritten segment has the live records and the marks of its predecessor, and replaces it by its name.
-//! 9. Memory is bounded: a few bytes per event, 16 MiB of events in the append queue, 64 open segments.
+//! 9. Memory is bounded: a few bytes per event, and 16 MiB of events in the append queue.
 //!
 //! # Modules
 //!
 //! `log` knows no brokers and no callers. Its `format` and `event` are the bytes, `disk` the calls to the system,
-//! `active` and `writer` the appends, `marks`, `rewrite` and `prepared` the segments' lives, `contents`, `opening`
-//! and `backlog` the opening, `reader` the reads, `index` and `places` the memory. Here, `append`, `delivered` and
-//! `reading` are the calls of the engine, `append_queue` and `queue` lead to the writer's thread, `usage` counts, and
-//! `offline` is the operator's access while no sink has the spool open.
+//! `active` and `writer` the appends, `marks` and `rewrite` the segments' lives, `contents`, `opening` and `backlog` the
+//! opening, `reader` the reads, `index` and `places` the memory: what is pending, and what has left, is there and nowhere
+//! else. Here, `append`, `delivered` and `reading` are the calls of the engine, `append_queue` and `queue` lead to the
+//! writer's thread, and `usage` limits and wakes. The operator's access without a sink is in `admin/`.
 
 mod append;
 mod append_queue;
 mod background_scan;
-mod clock;
+pub(crate) mod clock;
 mod delivered;
 mod doubts;
-mod log;
+pub(crate) mod log;
 mod observer;
-mod offline;
 mod queue;
 mod reading;
 mod record;
 mod settings;
+mod state_change;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unreconciled;
 mod usage;
 mod waiting;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
 pub(crate) use append::Reservation;
-use append_queue::{AppendQueue, ReplayMarker};
+use append_queue::AppendQueue;
 use background_scan::{MAX_SCANNED_AT_ONCE, Scan};
 use clock::Clock;
-use delivered::Delivered;
 use doubts::Doubts;
 use log::backlog::Backlog;
-use log::disk::Disk as _;
 use log::folder::Folder;
 use log::index::Index;
 pub use log::loss::SpoolLoss;
-use log::opening::Access;
 pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub(crate) use observer::Observe;
-pub use offline::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
 use queue::{Dying, Writer};
-pub(crate) use reading::{MAX_READ, Reading};
+pub(crate) use reading::{MAX_READ, Reading, Unread};
 pub(crate) use record::{DeadRecord, Record};
 pub use settings::{SpoolSettings, WhenUnconfirmed};
 pub(crate) use unreconciled::Unreconciled;
@@ -111,12 +107,13 @@ use crate::outcome::SpoolError;
 #[cfg(test)]
 pub(crate) use crate::publisher::baseline::Baseline;
 pub(crate) use crate::publisher::baseline::Baselines;
+use crate::sync::lock;
 
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
 /// What a spool holds at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolStatus {
     /// Pending events, including those that a failed disk has written or not. Until a large
@@ -137,6 +134,23 @@ pub struct SpoolStatus {
     /// Subjects whose events are held because no look-up can tell whether they are stored
     /// ([`WhenUnconfirmed::Hold`]).
     pub held_subjects: u64,
+    /// Segments that could not be read the last time. Their events wait, with those behind them on their subjects, and
+    /// are read again each second.
+    pub unreadable_segments: u64,
+}
+
+impl SpoolStatus {
+    /// The contents of a log.
+    pub(crate) fn of(index: &Index) -> Self {
+        Self {
+            events: index.events.load(Ordering::Acquire),
+            subjects: index.subjects.len() as u64,
+            used_bytes: index.used_bytes,
+            dead_letters: index.dead_letters,
+            unreadable_segments: index.unreadable.len() as u64,
+            ..Self::default()
+        }
+    }
 }
 
 /// An open spool.
@@ -147,9 +161,8 @@ pub(crate) struct Spool {
     usage: Arc<Usage>,
     appends: Arc<Mutex<AppendQueue>>,
     loss: Arc<OnceLock<SpoolLoss>>,
-    /// By index: what has left and is still on the disk.
-    delivered: Mutex<HashMap<u64, Delivered>>,
     dying: Dying,
+    has_marker: Arc<AtomicBool>,
     /// Events that were found damaged after the scan.
     damaged: AtomicU64,
     /// Room in the queue of the writer, in bytes.
@@ -180,7 +193,7 @@ impl Spool {
         let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
         let own = disk.own_bytes().map_err(failed("reading its size"))?;
         let limit_bytes = settings.limit(disk.free_bytes(), own);
-        let (log, backlog) = log::opening::open(Arc::new(disk), access(limit_bytes))?;
+        let (log, backlog) = log::opening::open(disk, Some(segment_bytes(limit_bytes)))?;
         let scan = |scan: Scan| {
             if scan.backlog.segments() <= MAX_SCANNED_AT_ONCE {
                 scan.run();
@@ -200,32 +213,24 @@ impl Spool {
         writer: impl FnOnce(Log, Arc<Usage>) -> io::Result<Writer>,
         scan: impl FnOnce(Scan) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let uncounted = backlog.bytes();
-        let usage = Arc::new(Usage::new(limit_bytes, uncounted));
         let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
-        let (clock, may_be_stored) = (log.clock, log.state.replay_began);
+        let usage = Arc::new(Usage::new(limit_bytes, Arc::clone(&index)));
+        let (clock, may_be_stored) = (log.clock, lock(&index).state.replay_began);
         let appends = AppendQueue {
             next_index: log.next_index,
             unreconciled: Unreconciled::default(),
-            baselines: log.state.baselines.clone().into_iter().collect(),
-            states: 0,
-            awaited: None,
-            marker: if may_be_stored {
-                ReplayMarker::Written
-            } else {
-                ReplayMarker::Absent
-            },
             writer: writer(log, Arc::clone(&usage))?,
         };
         let dying = Arc::clone(&appends.writer.dying);
+        let has_marker = Arc::clone(&appends.writer.has_marker);
         let spool = Self {
             path,
             index,
             usage,
             appends: Arc::new(Mutex::new(appends)),
             loss: Arc::default(),
-            delivered: Mutex::default(),
             dying,
+            has_marker,
             damaged: AtomicU64::new(0),
             queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
@@ -235,7 +240,6 @@ impl Spool {
         };
         scan(Scan {
             backlog,
-            uncounted,
             may_be_stored,
             usage: Arc::clone(&spool.usage),
             appends: Arc::clone(&spool.appends),
@@ -256,17 +260,15 @@ impl Spool {
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {
-        let totals = self.usage.totals();
+        let status = SpoolStatus::of(&lock(&self.index));
         SpoolStatus {
-            events: totals.events.max(u64::from(!self.usage.is_complete())),
-            subjects: totals.subjects,
-            used_bytes: totals.used_bytes,
-            limit_bytes: totals.limit_bytes,
-            dead_letters: totals.dead_letters,
+            events: status.events.max(u64::from(!self.usage.is_complete())),
+            limit_bytes: self.usage.limit_bytes,
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
             possible_duplicates: self.doubts.possible_duplicates(),
             held_subjects: self.doubts.held_subjects(),
+            ..status
         }
     }
 
@@ -301,7 +303,7 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, AppendQueue> {
-        self.appends.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.appends)
     }
 }
 
@@ -312,10 +314,7 @@ impl Drop for Spool {
     }
 }
 
-/// How a spool with this limit is written.
-fn access(limit_bytes: u64) -> Access {
-    Access {
-        segment_bytes: Some((limit_bytes / 16).clamp(256 << 10, 16 << 20)),
-        has_threads: true,
-    }
+/// The size of the segments of a spool with this limit.
+fn segment_bytes(limit_bytes: u64) -> u64 {
+    (limit_bytes / 16).clamp(256 << 10, 16 << 20)
 }

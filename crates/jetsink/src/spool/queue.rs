@@ -1,24 +1,26 @@
 //! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
 //! write and one sync.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::Place;
 use super::log::event::NewRecord;
-use super::log::format::{Kind, State};
-use super::log::marks::{Marked, Removed};
+use super::log::format::Kind;
+use super::log::marks::Marked;
 use super::log::writer::Log;
 use super::observer::Observer;
+use super::state_change::StateChange;
 use super::usage::Usage;
+use super::{Baselines, Place};
 use crate::crash;
 use crate::outcome::SpoolError;
+use crate::sync::lock;
 
 /// The bytes and the changes that one sync is shared by, at most.
 const MAX_GROUP_BYTES: u64 = 8 << 20;
@@ -36,34 +38,22 @@ const CLOCK_CHECK: Duration = Duration::from_secs(60);
 /// How often records in doubt are written again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Sent when a change is made: whether it is on the disk.
-pub(super) type Done = oneshot::Sender<Result<Made, SpoolError>>;
-
-/// A change that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
-    OnDisk,
-    /// The disk is full: the marks of delivered events are in memory.
-    InMemory,
-}
-
-/// By index: events whose dead letters are on their way to the disk, or in doubt, and whether the event is
-/// counted out because it was found stored meanwhile.
-pub(super) type Dying = Arc<Mutex<HashMap<u64, bool>>>;
+/// The indexes of events whose dead letters are on their way to the disk, or in doubt.
+pub(super) type Dying = Arc<Mutex<HashSet<u64>>>;
 
 /// A change on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// The state from before the records.
-    pub(super) before: Option<State>,
-    /// The number of `before`, counted from 1; 0 without one.
-    pub(super) state_number: u64,
+    /// The change of the state, which is written before the records.
+    pub(super) state: Option<StateChange>,
     pub(super) records: Vec<NewRecord>,
-    /// Leaves once the records are synced.
-    pub(super) left: Vec<Place>,
-    /// The state once the marks of `left` are synced.
-    pub(super) after: Option<State>,
-    pub(super) done: Option<Done>,
+    /// The events of dead letters, which leave once the records are synced.
+    pub(super) replaced: Vec<Place>,
+    /// Whether to mark what has left.
+    pub(super) marks: bool,
+    /// The baselines once the marks are synced.
+    pub(super) acknowledged: Option<Baselines>,
+    pub(super) done: Option<oneshot::Sender<Result<(), SpoolError>>>,
     /// The room in the queue, until it is made.
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
@@ -75,8 +65,7 @@ struct Worker {
     usage: Arc<Usage>,
     /// Their records are in doubt.
     in_doubt: Vec<Change>,
-    /// The highest `state_number` that is synced.
-    written_state: Arc<AtomicU64>,
+    has_marker: Arc<AtomicBool>,
     dying: Dying,
     observer: Observer,
 }
@@ -98,7 +87,8 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    written_state: Arc<AtomicU64>,
+    /// Whether the replay marker is on the disk.
+    pub(super) has_marker: Arc<AtomicBool>,
     pub(super) dying: Dying,
     pub(super) observer: Observer,
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
@@ -107,29 +97,28 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
-        let queue = Arc::<Queue>::default();
-        let worker = Worker::new(log, Arc::clone(&usage));
-        let written_state = Arc::clone(&worker.written_state);
-        let dying = Arc::clone(&worker.dying);
-        let observer = worker.observer.clone();
-        let of_thread = Arc::clone(&queue);
-        let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
-        let _: JoinHandle<()> = thread.spawn(move || run(worker, &of_thread, &usage))?;
-        Ok(Self {
-            queue,
-            written_state,
-            dying,
-            observer,
-            at_once: None,
-        })
+        let mut writer = Self::at_once(log, Arc::clone(&usage))?;
+        let queue = Arc::clone(&writer.queue);
+        if let Some(worker) = writer.at_once.take() {
+            let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
+            let _: JoinHandle<()> = thread.spawn(move || run(worker, &queue, &usage))?;
+        }
+        Ok(writer)
     }
 
-    #[cfg(test)]
     pub(super) fn at_once(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
-        let worker = Worker::new(log, usage);
+        let has_marker = Arc::new(AtomicBool::new(lock(&log.index).state.replay_began));
+        let worker = Worker {
+            log,
+            usage,
+            in_doubt: Vec::new(),
+            has_marker,
+            dying: Dying::default(),
+            observer: Observer::default(),
+        };
         Ok(Self {
             queue: Arc::default(),
-            written_state: Arc::clone(&worker.written_state),
+            has_marker: Arc::clone(&worker.has_marker),
             dying: Arc::clone(&worker.dying),
             observer: worker.observer.clone(),
             at_once: Some(worker),
@@ -141,7 +130,7 @@ impl Writer {
         if let Some(worker) = &mut self.at_once {
             return worker.make(vec![change]);
         }
-        let mut waiting = self.queue.lock();
+        let mut waiting = lock(&self.queue.waiting);
         if !waiting.is_closed {
             // The thread waits for an empty queue only. A notification is a system call.
             let was_empty = waiting.changes.is_empty();
@@ -153,15 +142,10 @@ impl Writer {
         }
     }
 
-    /// The highest number of a state that is on the disk.
-    pub(super) fn written_state(&self) -> u64 {
-        self.written_state.load(Ordering::Acquire)
-    }
-
     /// Takes no more changes. Returns a wait, up to a time, until those that were taken are made and the
     /// folder is free.
     pub(super) fn stop(&mut self) -> impl FnOnce(Duration) -> bool + use<> {
-        let mut waiting = self.queue.lock();
+        let mut waiting = lock(&self.queue.waiting);
         waiting.is_closed = true;
         if let Some(worker) = self.at_once.take() {
             worker.log.close();
@@ -175,13 +159,9 @@ impl Writer {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn has_ended_within(&self, wait: Duration) -> bool {
         let started = Instant::now();
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         while !waiting.has_ended {
             let Some(left) = wait.checked_sub(started.elapsed()) else {
                 return false;
@@ -196,7 +176,7 @@ impl Queue {
 
     /// The next group; empty after `idle`, and `None` at the end.
     fn next(&self, idle: Duration) -> Option<Vec<Change>> {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         while waiting.changes.is_empty() {
             if waiting.is_closed {
                 return None;
@@ -212,8 +192,8 @@ impl Queue {
         let mut bytes = 0;
         while let Some(change) = waiting.changes.pop_front() {
             bytes += change.records.iter().map(NewRecord::size).sum::<u64>();
-            // A later state would be older than this one.
-            let is_last = change.after.is_some();
+            // The baselines are raised before a later change lowers them.
+            let is_last = change.acknowledged.is_some();
             group.push(change);
             if is_last || bytes >= MAX_GROUP_BYTES || group.len() >= MAX_GROUP {
                 break;
@@ -234,7 +214,7 @@ impl Drop for Ending<'_> {
         if std::thread::panicking() {
             self.usage.fail();
         }
-        let mut waiting = self.queue.lock();
+        let mut waiting = lock(&self.queue.waiting);
         (waiting.is_closed, waiting.has_ended) = (true, true);
         waiting.changes.clear();
         self.queue.changed.notify_all();
@@ -265,17 +245,6 @@ fn run(worker: Worker, queue: &Queue, usage: &Usage) {
 }
 
 impl Worker {
-    fn new(log: Log, usage: Arc<Usage>) -> Self {
-        Self {
-            log,
-            usage,
-            in_doubt: Vec::new(),
-            written_state: Arc::default(),
-            dying: Dying::default(),
-            observer: Observer::default(),
-        }
-    }
-
     /// With nothing else to do. Returns when to come again.
     fn rest(&mut self) -> Duration {
         if self.log.has_doubt() {
@@ -285,10 +254,9 @@ impl Worker {
         }
         // A failure shows in the next append.
         let _ = self.log.seal();
-        if self.log.rewrite() {
-            IDLE
-        } else {
-            CLOCK_CHECK
+        match self.log.rewrite() {
+            true => IDLE,
+            false => CLOCK_CHECK,
         }
     }
 
@@ -296,164 +264,115 @@ impl Worker {
     fn make(&mut self, mut group: Vec<Change>) {
         crash::point("spool.before-commit");
         for change in &mut group {
-            if let Some(state) = &change.before {
-                // Also in the segment that this may begin.
-                self.log.state.clone_from(state);
-                change.records.insert(0, NewRecord::state(state));
+            let mut index = lock(&self.log.index);
+            if let Some(state) = change.state.take()
+                && state.apply(&mut index.state)
+            {
+                change.records.insert(0, NewRecord::state(&index.state));
             }
         }
         let records: Vec<&NewRecord> = group.iter().flat_map(|change| &change.records).collect();
         let appended = match records.is_empty() {
-            true => {
-                // Who waits for records in doubt queues an empty change.
-                let _ = self.log.resolve_doubt();
-                Ok(())
-            }
+            // A caller that waits for records in doubt queues an empty change.
+            true => self.log.resolve_doubt().or(Ok(())),
             false => self.log.append(&records),
         };
         crash::point("spool.after-commit");
         self.decide();
-        if appended.is_ok() {
-            self.observe(&group);
-        }
-        let appended = appended.map_err(|failed| {
-            let path = self.log.disk.path().to_owned();
-            let reason = failed.error.to_string();
-            match failed.in_doubt {
-                true => SpoolError::HalfWritten { path, reason },
-                false => SpoolError::Io {
-                    path,
-                    doing: "writing events",
-                    reason,
-                },
-            }
+        let path = self.log.disk.path();
+        let appended = appended.map_err(|failed| match failed.in_doubt {
+            true => SpoolError::HalfWritten {
+                path: path.to_owned(),
+                reason: failed.error.to_string(),
+            },
+            false => SpoolError::io(path, "writing events", &failed.error),
         });
-        let is_written = |change: &Change| change.records.is_empty();
-        let made: Vec<&Change> = group
-            .iter()
-            .filter(|change| appended.is_ok() || is_written(change))
-            .collect();
-        let marked = self.leave(&made);
-        let after = made.iter().rev().find_map(|change| change.after.clone());
-        let marked = match (marked, after) {
-            (Ok(Marked::OnDisk), Some(after)) => Ok(self.log.set_state(after).is_ok()),
-            (marked, _) => marked.map(|marked| matches!(marked, Marked::OnDisk)),
-        };
-        let marked = match marked {
-            Ok(true) => Ok(Made::OnDisk),
-            Ok(false) => Ok(Made::InMemory),
-            Err(error) => Err(SpoolError::io(
-                self.log.disk.path(),
-                "marking what has left",
-                &error,
-            )),
-        };
+        match &appended {
+            Ok(()) => self.written(&group),
+            Err(error) if error.may_be_spooled() => {}
+            Err(_) => self.refused(&group),
+        }
+        let marked = self.mark(&group);
         self.log.drop_long();
-        let mut doubtful = Vec::new();
         for mut change in group {
-            let done = change.done.take();
-            let result = match (is_written(&change), &appended) {
-                (false, Err(error)) => Err(error.clone()),
+            let result = match change.records.is_empty() {
+                true => &marked,
                 // A dead letter counts from when it is written: its event needs no mark.
-                (false, Ok(())) => Ok(Made::OnDisk),
-                (true, _) => marked.clone(),
+                false => &appended,
             };
-            match (&result, &appended) {
-                (Err(error), Err(_)) if error.may_be_spooled() => doubtful.push(change),
-                (Err(_), Err(_)) => self.refused(&change),
-                _ => self.written(&change),
-            }
-            if let Some(done) = done {
+            if let Some(done) = change.done.take() {
                 // A caller that has gone away has given up on the answer, not on the event.
-                let _ = done.send(result);
+                let _ = done.send(result.clone());
+            }
+            if result.as_ref().is_err_and(SpoolError::may_be_spooled) {
+                self.in_doubt.push(change);
             }
         }
-        self.in_doubt.extend(doubtful);
         crash::point("spool.acknowledged");
-    }
-
-    /// Before their callers get an answer, and before a later change removes one of the events.
-    fn observe(&self, changes: &[Change]) {
-        let records = changes.iter().flat_map(|change| &change.records);
-        self.observer.synced(records);
     }
 
     /// Counts the changes whose records were in doubt, and are written by now.
     fn decide(&mut self) {
-        if self.log.has_doubt() || self.in_doubt.is_empty() {
-            return;
-        }
-        let changes = std::mem::take(&mut self.in_doubt);
-        self.observe(&changes);
-        let _ = self.leave(&changes.iter().collect::<Vec<_>>());
-        for change in &changes {
-            self.written(change);
+        if !self.log.has_doubt() {
+            let decided = std::mem::take(&mut self.in_doubt);
+            self.written(&decided);
         }
     }
 
-    /// Lets events leave whose marks or dead letters these changes are.
-    fn leave(&mut self, changes: &[&Change]) -> io::Result<Marked> {
-        // A letter counts before its event leaves: no status has neither.
+    /// The records of these changes are on the disk.
+    fn written(&self, changes: &[Change]) {
+        let records = || changes.iter().flat_map(|change| &change.records);
+        // Before their callers get an answer, and before a later change removes one of the events.
+        self.observer.synced(records());
+        if records().any(|record| record.kind() == Kind::State) {
+            self.has_marker.store(true, Ordering::Release);
+        }
+        for place in changes.iter().flat_map(|change| &change.replaced) {
+            self.usage.leave(place);
+            lock(&self.dying).remove(&place.index);
+        }
+        let subjects = records().filter_map(|record| record.subject.as_ref());
+        self.usage.entered(subjects);
+    }
+
+    /// The records of these changes are not on the disk.
+    fn refused(&self, changes: &[Change]) {
+        for place in changes.iter().flat_map(|change| &change.replaced) {
+            lock(&self.dying).remove(&place.index);
+        }
         for record in changes.iter().flat_map(|change| &change.records) {
-            if record.kind() == Kind::DeadLetter {
-                self.usage.add_letter(record.size());
-            }
-        }
-        let places = changes.iter().flat_map(|change| {
-            let is_burial = !change.records.is_empty();
-            change.left.iter().map(move |place| (place, is_burial))
-        });
-        let places: Vec<(&Place, bool)> = places.collect();
-        if places.is_empty() {
-            return Ok(Marked::OnDisk);
-        }
-        let removed = places.iter().map(|(place, _)| Removed {
-            subject: Some(place.subject.clone()),
-            index: place.index,
-            bytes: place.bytes,
-        });
-        let removed: Vec<Removed> = removed.collect();
-        let (usage, dying) = (&self.usage, &self.dying);
-        let marked = self.log.deliver(&removed, |at| {
-            let (place, is_burial) = places[at];
-            if is_burial && lock_dying(dying).remove(&place.index) != Some(true) {
-                usage.leave(&place.subject, place.bytes);
-            }
-            usage.free(place.bytes);
-        });
-        self.log.rewrite();
-        marked
-    }
-
-    fn written(&self, change: &Change) {
-        self.written_state
-            .fetch_max(change.state_number, Ordering::AcqRel);
-        self.decided(change);
-        for record in &change.records {
-            self.usage.entered(&record.subject);
-        }
-    }
-
-    /// Nothing of a burial is in doubt any more.
-    fn decided(&self, change: &Change) {
-        if !change.records.is_empty() && !change.left.is_empty() {
-            let mut dying = lock_dying(&self.dying);
-            for place in &change.left {
-                dying.remove(&place.index);
-            }
-        }
-    }
-
-    fn refused(&self, change: &Change) {
-        self.decided(change);
-        for record in &change.records {
             if let Some(subject) = &record.subject {
                 self.usage.release(subject, record.size());
             }
         }
     }
-}
 
-pub(super) fn lock_dying(dying: &Dying) -> MutexGuard<'_, HashMap<u64, bool>> {
-    dying.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Marks what has left, and then raises the baselines.
+    fn mark(&mut self, group: &[Change]) -> Result<(), SpoolError> {
+        if !group.iter().any(|change| change.marks) {
+            return Ok(());
+        }
+        let marked = self.log.mark_left();
+        let acknowledged = group.last().and_then(|change| change.acknowledged.as_ref());
+        if let (Ok(Marked::OnDisk), Some(acknowledged)) = (&marked, acknowledged) {
+            let before = lock(&self.log.index).state.clone();
+            let mut state = before.clone();
+            state.baselines.extend(acknowledged.clone());
+            // Nothing is here that may be stored.
+            state.replay_began &= !self.usage.is_empty();
+            if !state.replay_began {
+                self.has_marker.store(false, Ordering::Release);
+            }
+            if state != before {
+                // If this fails, the lower ones hold.
+                let _ = self.log.set_state(state);
+            }
+        }
+        self.log.rewrite();
+        let path = self.log.disk.path();
+        marked.map_or_else(
+            |error| Err(SpoolError::io(path, "marking what has left", &error)),
+            |_| Ok(()),
+        )
+    }
 }

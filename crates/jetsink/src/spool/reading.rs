@@ -6,16 +6,33 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::log::reader::{self, Chunk, Entry, Wanted};
-use super::{Record, Spool};
+use super::Spool;
+use super::log::reader::{self, Chunk, Wanted};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+use crate::sync::lock;
 
 /// The maximum number of subjects in one reading, and of the events in a reading of replay.
 pub(crate) const MAX_READ: usize = 1_024;
 
 /// Events on their way from the disk, a chunk per subject.
-pub(crate) type Reading = JoinHandle<Result<Vec<Chunk>, SpoolError>>;
+pub(crate) type Reading = JoinHandle<Vec<Chunk>>;
+
+/// The events of several subjects that are still to be read, each subject with its number.
+#[derive(Debug)]
+pub(crate) struct Unread(VecDeque<(usize, Wanted)>);
+
+impl Unread {
+    /// All events of these subjects, up to `limit` per chunk.
+    pub(crate) fn new(subjects: &[Subject], limit: usize) -> Self {
+        let first = |subject: &Subject| Wanted {
+            subject: subject.clone(),
+            from: 0,
+            limit,
+        };
+        Self(subjects.iter().map(first).enumerate().collect())
+    }
+}
 
 impl Spool {
     /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
@@ -33,67 +50,52 @@ impl Spool {
                 from,
                 limit,
             };
-            let chunks = self
-                .finish_reading(self.begin_reading(vec![wanted]))
-                .await?;
-            for chunk in chunks {
-                if !chunk.entries.is_empty() || !chunk.more {
-                    return Ok(chunk);
+            let reading = self.begin_reading(vec![wanted]);
+            for chunk in self.finish_reading(reading).await? {
+                match chunk.failed {
+                    _ if !chunk.entries.is_empty() => return Ok(chunk),
+                    Some(error) => return Err(error),
+                    None if !chunk.more => return Ok(chunk),
+                    None => from = chunk.next,
                 }
-                from = chunk.next;
             }
         }
     }
 
-    /// Visits the events of several subjects, each in its order, chunk by chunk with the number of the subject. `visit`
-    /// returns whether to read more of it.
-    pub(crate) async fn read_each(
+    /// Visits the next chunks of several subjects, each in its order, with the number of the subject. `visit` returns
+    /// whether to read more of it; events behind a failure are not read. Returns whether there may be more.
+    pub(crate) async fn read_next(
         &self,
-        subjects: &[Subject],
-        limit: usize,
+        unread: &mut Unread,
         mut visit: impl FnMut(usize, Chunk) -> bool,
-    ) -> Result<(), SpoolError> {
-        let first = |subject: &Subject| Wanted {
-            subject: subject.clone(),
-            from: 0,
-            limit,
-        };
-        let mut unread: VecDeque<(usize, Wanted)> =
-            subjects.iter().map(first).enumerate().collect();
-        while !unread.is_empty() {
-            let count = unread.len().min(MAX_READ);
-            let (numbers, wanted): (Vec<usize>, Vec<Wanted>) = unread.drain(..count).unzip();
-            let reading = self.begin_reading(wanted.clone());
-            let chunks = self.finish_reading(reading).await?.into_iter();
-            for ((number, wanted), chunk) in numbers.into_iter().zip(wanted).zip(chunks).rev() {
-                let (from, more) = (chunk.next, chunk.more);
-                if visit(number, chunk) && more {
-                    unread.push_front((number, Wanted { from, ..wanted }));
-                }
+    ) -> Result<bool, SpoolError> {
+        let count = unread.0.len().min(MAX_READ);
+        let (numbers, wanted): (Vec<usize>, Vec<Wanted>) = unread.0.drain(..count).unzip();
+        let chunks = self
+            .finish_reading(self.begin_reading(wanted.clone()))
+            .await?;
+        for ((number, wanted), chunk) in numbers.into_iter().zip(wanted).zip(chunks).rev() {
+            let (from, more) = (chunk.next, chunk.more && chunk.failed.is_none());
+            if visit(number, chunk) && more {
+                unread.0.push_front((number, Wanted { from, ..wanted }));
             }
         }
-        Ok(())
+        Ok(!unread.0.is_empty())
     }
 
     /// Begins to read the next events of several subjects, in few reads of the disk. Their bytes are bounded: the
     /// last subjects may get nothing yet.
     pub(crate) fn begin_reading(&self, wanted: Vec<Wanted>) -> Reading {
-        let (index, path) = (Arc::clone(&self.index), self.path.clone());
-        tokio::task::spawn_blocking(move || {
-            let events = reader::events_of_many(&index, &wanted);
-            events.map_err(|error| SpoolError::io(&path, "reading events", &error))
-        })
+        let index = Arc::clone(&self.index);
+        tokio::task::spawn_blocking(move || reader::events(&index, &wanted))
     }
 
     /// Returns the events that have not left by now.
     pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Vec<Chunk>, SpoolError> {
-        let mut chunks = reading.await.unwrap_or(Err(SpoolError::Closed))?;
-        let delivered = self.lock_delivered();
-        if !delivered.is_empty() {
-            let stays = |(index, ..): &Entry<Record>| !delivered.contains_key(index);
-            for chunk in &mut chunks {
-                chunk.entries.retain(stays);
-            }
+        let mut chunks = reading.await.map_err(|_| SpoolError::Closed)?;
+        let index = lock(&self.index);
+        for chunk in &mut chunks {
+            chunk.entries.retain(|(at, ..)| !index.is_gone(*at));
         }
         Ok(chunks)
     }
@@ -105,9 +107,7 @@ impl Spool {
 
     /// How long the oldest event has waited; blocking.
     pub(crate) fn oldest_age(&self) -> Result<Duration, SpoolError> {
-        let since = reader::oldest(&self.index);
-        let since =
-            since.map_err(|error| SpoolError::io(&self.path, "reading an event", &error))?;
+        let since = reader::oldest(&self.index)?;
         let waited = since.map_or(0, |since| self.clock.millis().saturating_sub(since));
         Ok(Duration::from_millis(waited))
     }

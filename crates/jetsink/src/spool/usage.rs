@@ -1,13 +1,14 @@
-//! The contents of the spool, counted in memory: by subject, in events and in bytes.
+//! Counts the contents of the spool, and wakes the tasks that wait for them to change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tracing::error;
 
-use super::log::backlog::{Count, Counted};
+use super::Place;
+use super::log::index::Index;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
@@ -17,17 +18,14 @@ const MAX_RECORD: u64 = u32::MAX as u64;
 
 #[derive(Debug)]
 pub(super) struct Usage {
-    limit_bytes: u64,
-    /// Bytes of everything: events and dead letters, those on their way to the disk among them.
-    used_bytes: AtomicU64,
-    /// Events that are not known to be stored; to keep the steady path off the lock.
-    events: AtomicU64,
+    pub(super) limit_bytes: u64,
+    index: Arc<Mutex<Index>>,
+    /// The index's count of pending events, which keeps the steady path off its lock.
+    events: Arc<AtomicU64>,
     /// Whether a thread of the spool has panicked.
     has_failed: AtomicBool,
     /// Whether the scan has ended. Before, each subject may have events.
     is_complete: AtomicBool,
-    subjects: Mutex<HashMap<Subject, Count>>,
-    dead: Mutex<Count>,
     /// Subjects that got an event since [`take_entered`](Self::take_entered).
     entered: Mutex<HashSet<Subject>>,
     /// Notified when an event comes in, or is found.
@@ -38,38 +36,22 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// `uncounted`: an upper bound for the bytes that the scan will count.
-    pub(super) fn new(limit_bytes: u64, uncounted: u64) -> Self {
+    pub(super) fn new(limit_bytes: u64, index: Arc<Mutex<Index>>) -> Self {
+        let events = Arc::clone(&lock(&index).events);
         Self {
             limit_bytes,
-            used_bytes: AtomicU64::new(uncounted),
-            events: AtomicU64::new(0),
+            index,
+            events,
             has_failed: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
-            subjects: Mutex::default(),
-            dead: Mutex::default(),
             entered: Mutex::default(),
             came_in: Notify::new(),
             drained: Notify::new(),
         }
     }
 
-    /// Adds contents that the scan found. Until it ends, `uncounted` has their bytes.
-    pub(super) fn add(&self, counted: &Counted) {
-        let mut subjects = self.lock_subjects();
-        for (subject, count) in &counted.subjects {
-            subjects.entry(subject.clone()).or_default().add(*count);
-            self.events.fetch_add(count.events, Ordering::AcqRel);
-        }
-        drop(subjects);
-        self.lock_dead().add(counted.letters);
-    }
-
     /// The scan has ended.
-    pub(super) fn complete(&self, counted_bytes: u64, uncounted: u64) {
-        // At once, or an event would be refused for bytes that are counted twice. It wraps.
-        let more = counted_bytes.wrapping_sub(uncounted);
-        self.used_bytes.fetch_add(more, Ordering::AcqRel);
+    pub(super) fn complete(&self) {
         self.is_complete.store(true, Ordering::Release);
         self.drained.notify_waiters();
     }
@@ -105,56 +87,36 @@ impl Usage {
         if bytes > MAX_RECORD {
             return Err(SpoolError::TooLarge { bytes });
         }
-        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit_bytes);
-        self.used_bytes
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
-            .map_err(|used_bytes| SpoolError::Full {
+        let mut index = lock(&self.index);
+        let used_bytes = index.used_bytes;
+        let fits = used_bytes
+            .checked_add(bytes)
+            .is_some_and(|used| used <= limit_bytes);
+        if !fits {
+            return Err(SpoolError::Full {
                 used_bytes,
                 limit_bytes,
-            })?;
-        let mut subjects = self.lock_subjects();
-        let one = Count { events: 1, bytes };
-        match subjects.get_mut(subject) {
-            Some(usage) => usage.add(one),
-            None => subjects.entry(subject.clone()).or_default().add(one),
+            });
         }
-        self.events.fetch_add(1, Ordering::AcqRel);
+        index.reserve(subject, bytes);
         Ok(())
     }
 
     /// Undoes [`reserve`](Self::reserve).
     pub(super) fn release(&self, subject: &Subject, bytes: u64) {
-        self.leave(subject, bytes);
-        self.free(bytes);
-    }
-
-    /// One event of this subject is stored, or a dead letter. Its bytes are free once that is on the disk.
-    pub(super) fn leave(&self, subject: &Subject, bytes: u64) {
-        let mut subjects = self.lock_subjects();
-        let Some(usage) = subjects.get_mut(subject) else {
-            return;
-        };
-        usage.subtract(Count { events: 1, bytes });
-        let empty = usage.events == 0;
-        if empty {
-            subjects.remove(subject);
-        }
-        self.events.fetch_sub(1, Ordering::AcqRel);
-        drop(subjects);
-        if empty {
+        if lock(&self.index).release(subject, bytes) {
             self.drained.notify_waiters();
         }
     }
 
-    /// The bytes of a record that has left the disk.
-    pub(super) fn free(&self, bytes: u64) {
-        self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    /// A dead letter is on the disk.
-    pub(super) fn add_letter(&self, bytes: u64) {
-        self.lock_dead().add(Count { events: 1, bytes });
-        self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+    /// An event is stored, or a dead letter.
+    pub(super) fn leave(&self, place: &Place) {
+        let mut index = lock(&self.index);
+        let is_drained = index.leave(Some(&place.subject), place.index, place.bytes);
+        drop(index);
+        if is_drained == Some(true) {
+            self.drained.notify_waiters();
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -174,9 +136,11 @@ impl Usage {
         if self.counts_none() {
             return 0;
         }
-        self.lock_subjects()
+        let index = lock(&self.index);
+        index
+            .subjects
             .get(subject)
-            .map_or(0, |usage| usage.events)
+            .map_or(0, |pending| pending.events)
     }
 
     /// Events of these subjects can be read.
@@ -205,99 +169,6 @@ impl Usage {
     }
 
     pub(super) fn subjects(&self) -> Vec<Subject> {
-        self.lock_subjects().keys().cloned().collect()
-    }
-
-    pub(super) fn totals(&self) -> Totals {
-        let dead = *self.lock_dead();
-        Totals {
-            events: self.events.load(Ordering::Acquire),
-            subjects: self.lock_subjects().len() as u64,
-            used_bytes: self.used_bytes.load(Ordering::Acquire),
-            limit_bytes: self.limit_bytes,
-            dead_letters: dead.events,
-        }
-    }
-
-    fn lock_subjects(&self) -> MutexGuard<'_, HashMap<Subject, Count>> {
-        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_dead(&self) -> MutexGuard<'_, Count> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The sums of all subjects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) events: u64,
-    pub(super) subjects: u64,
-    pub(super) used_bytes: u64,
-    pub(super) limit_bytes: u64,
-    pub(super) dead_letters: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn end_of_the_scan_never_counts_bytes_twice() {
-        const BYTES: u64 = 1_000;
-        let usage = Usage::new(u64::MAX, BYTES);
-        let has_ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..100_000 {
-                    usage.complete(BYTES, BYTES);
-                }
-                has_ended.store(true, Ordering::Relaxed);
-            });
-            while !has_ended.load(Ordering::Relaxed) {
-                assert_eq!(usage.used_bytes.load(Ordering::Relaxed), BYTES);
-            }
-        });
-        usage.complete(100, BYTES);
-        assert_eq!(usage.totals().used_bytes, 100);
-    }
-
-    #[test]
-    fn uncounted_contents_keep_every_subject_waiting_until_they_are_counted() {
-        let usage = Usage::new(10_000, 5_000);
-        let [old, new] = ["old", "new"].map(|text| Subject::new(text).unwrap());
-        assert_eq!(usage.waiting(&new), u64::MAX);
-        assert!(!usage.is_empty());
-        usage.reserve(&new, 5_000).unwrap();
-        assert!(matches!(
-            usage.reserve(&new, 1),
-            Err(SpoolError::Full { .. })
-        ));
-        let count = |events, bytes| Count { events, bytes };
-        let counted = Counted {
-            subjects: [(old.clone(), count(2, 600))].into(),
-            letters: count(1, 100),
-        };
-        usage.add(&counted);
-        assert_eq!((usage.waiting(&old), usage.counted(&old)), (u64::MAX, 2));
-        usage.complete(counted.bytes(), 5_000);
-        assert_eq!((usage.waiting(&old), usage.waiting(&new)), (2, 1));
-        let totals = usage.totals();
-        assert_eq!(
-            (totals.events, totals.dead_letters, totals.used_bytes),
-            (3, 1, 5_700)
-        );
-        usage.release(&new, 5_000);
-        let huge = Usage::new(u64::MAX, 0).reserve(&new, 1 << 32);
-        assert_eq!(huge, Err(SpoolError::TooLarge { bytes: 1 << 32 }));
-        usage.leave(&old, 300);
-        assert_eq!(usage.waiting(&old), 1);
-        usage.leave(&old, 300);
-        assert!(usage.is_empty());
-        assert_eq!(
-            usage.totals().used_bytes,
-            700,
-            "on the disk until it is marked"
-        );
+        lock(&self.index).subjects.keys().cloned().collect()
     }
 }

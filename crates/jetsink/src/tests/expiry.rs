@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::OfflineSpool;
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
 use crate::sink::Sink;
-use crate::spool::{OfflineSpool, SpoolSettings};
+use crate::spool::SpoolSettings;
 use crate::tests::simulated_broker::Simulated;
 use crate::{Envelope, Subject};
 

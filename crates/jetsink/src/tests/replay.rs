@@ -14,10 +14,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::OfflineSpool;
 use crate::outcome::{Delivery, EmitError, Known, SpoolError};
 use crate::publish::settings::SinkSettings;
 use crate::sink::Sink;
-use crate::spool::{OfflineSpool, SpoolSettings};
+use crate::spool::SpoolSettings;
 use crate::tests::simulated_broker::{Leader, POISON, Simulated};
 use crate::{Envelope, Scope, Subject};
 

@@ -63,7 +63,7 @@ async fn unknown_code_and_silence_are_final_after_ten_minutes() {
             let reconciler = Reconciler::new(&direct, &spool, &meters, choice);
             let started = Instant::now();
             let subject = Subject::new("a").unwrap();
-            let is_open = || spool.unreconciled().0.subjects().any(|s| *s == subject);
+            let is_open = || spool.unreconciled().subjects().any(|s| *s == subject);
             loop {
                 let due = reconciler.next(|_| true).expect("it is due");
                 reconciler.reconcile(due).await.unwrap();

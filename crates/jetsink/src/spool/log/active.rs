@@ -10,14 +10,20 @@ use super::event::NewRecord;
 use super::format::{HEAD, Head, Kind, Start, put_record};
 use super::index::Segment;
 use super::places::Place;
-use super::prepared::Prepared;
-use super::writer::{Log, lock, random, segment_name};
+use super::writer::{Log, random, segment_name};
+use crate::sync::lock;
 
 /// The start records of a segment begin on different pages.
 const PAGE: usize = 4_096;
 
 /// A payload up to this size is copied: that is faster than one more part of a vectored write.
 const COPIED: usize = 4_096;
+
+/// The zeros that are written ahead of the records at a time.
+const ZEROS: u64 = 1 << 20;
+
+/// A longer group gains nothing by them.
+const MAX_EXTENDED: u64 = 128 << 10;
 
 /// The parts of one vectored write (`IOV_MAX`).
 const MAX_PARTS: usize = 1_024;
@@ -29,8 +35,8 @@ pub(super) struct Active {
     pub(super) name: String,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) tail: u64,
-    /// The length of the file, if it is full of zeros.
-    pub(super) prepared_bytes: u64,
+    /// The end of the zeros behind the tail.
+    pub(super) zeros_end: u64,
 }
 
 /// The bytes of a group, with long payloads left where they are.
@@ -104,30 +110,24 @@ impl Log {
     pub(super) fn begin(&mut self) -> io::Result<(Active, Vec<u8>)> {
         let number = self.next_number;
         self.next_number += 1;
-        let (id, name, file, prepared_bytes) = match self.take_prepared() {
-            Some(Prepared { id, name, file }) => {
-                let log = segment_name(number, id);
-                self.disk.rename(&name, &log)?;
-                self.disk.sync()?;
-                (id, log, file, self.segment_bytes)
-            }
-            None => {
-                let id = random();
-                let name = segment_name(number, id);
-                let file = self.disk.create(&name)?;
-                (id, name, file, 0)
-            }
-        };
-        let older = {
+        let id = random();
+        let name = segment_name(number, id);
+        let file = self.disk.create(&name)?;
+        let start = {
             let index = lock(&self.index);
             let segments = index.segments.values();
-            segments.map(|s| (s.id, s.range())).collect()
-        };
-        let state = self.state.clone();
-        let start = Start {
-            state,
-            is_marked: self.is_marked,
-            older,
+            let mut left: Vec<u64> = segments
+                .clone()
+                .flat_map(|s| &s.unmarked)
+                .copied()
+                .collect();
+            left.sort_unstable();
+            left.dedup();
+            Start {
+                state: index.state.clone(),
+                older: segments.map(|s| (s.id, s.range())).collect(),
+                left,
+            }
         };
         let mut bytes = Vec::new();
         put_starts(&start, id, self.next_index, &[], &mut bytes);
@@ -137,9 +137,32 @@ impl Log {
             name,
             file,
             tail: 0,
-            prepared_bytes,
+            zeros_end: 0,
         };
         Ok((active, bytes))
+    }
+
+    /// Fills the file with zeros ahead of a short group that ends at `end`, if there is ample room: the syncs of the
+    /// groups behind it commit no new length.
+    pub(super) fn extend(&self, active: &mut Active, end: u64) {
+        let until = (active.tail + ZEROS).min(self.segment_bytes);
+        let has_room = || self.disk.free_bytes().is_none_or(|free| free >= 4 * ZEROS);
+        if end <= active.zeros_end
+            || end - active.tail > MAX_EXTENDED
+            || until <= end
+            || !has_room()
+        {
+            return;
+        }
+        let zeros = vec![0; (until - end) as usize];
+        // Without them the file grows by each group.
+        if active
+            .file
+            .write_at(end, &mut [IoSlice::new(&zeros)])
+            .is_ok()
+        {
+            active.zeros_end = until;
+        }
     }
 
     /// Adds a segment whose first records are synced to the index.
@@ -149,10 +172,10 @@ impl Log {
             end: active.first,
             bytes: 0,
         };
-        let mut segment = Segment::new(active.id, active.name.clone(), range);
+        let mut segment = Segment::new(active.id, &active.name, range);
         segment.is_active = true;
         segment.is_scanned = true;
-        lock(&self.index).segments.insert(active.first, segment);
+        lock(&self.index).add_segment(segment);
     }
 }
 

@@ -135,10 +135,12 @@ impl Contents {
         missing
     }
 
-    /// The indexes that records here replace.
-    pub(super) fn replaced(&self) -> impl Iterator<Item = u64> {
+    /// The indexes that records here replace, and those that the start says have left.
+    pub(super) fn left(&self) -> impl Iterator<Item = u64> {
         let replaced = self.entries.iter().map(|entry| entry.replaces);
-        replaced.filter(|index| *index != NONE)
+        let replaced = replaced.filter(|index| *index != NONE);
+        let start = self.start.iter().flat_map(|start| &start.left);
+        replaced.chain(start.copied())
     }
 
     /// The bytes of events and dead letters.

@@ -18,6 +18,8 @@ pub(crate) trait Disk: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// Free space for this process, if the system tells.
     fn free_bytes(&self) -> Option<u64>;
+    /// The bytes of its files.
+    fn own_bytes(&self) -> io::Result<u64>;
     fn path(&self) -> &Path;
     /// Lets another process open the folder. Nothing is written from now on.
     fn release(&self);

@@ -28,7 +28,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Opens and locks a folder. Makes it, with mode 0700, if `make` says so and it is missing.
-    pub(crate) fn open(path: &Path, make: bool) -> Result<Self, SpoolError> {
+    pub(crate) fn open(path: &Path, make: bool) -> Result<Arc<dyn Disk>, SpoolError> {
         let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
         if make {
             create_folder(path).map_err(failed("creating it"))?;
@@ -62,22 +62,11 @@ impl Folder {
                 return Err(SpoolError::io(path, doing, &error));
             }
         }
-        Ok(Self {
+        Ok(Arc::new(Self {
             path: path.to_owned(),
             folder,
             lock,
-        })
-    }
-}
-
-impl Folder {
-    /// The bytes of its files.
-    pub(crate) fn own_bytes(&self) -> io::Result<u64> {
-        let mut bytes = 0;
-        for entry in fs::read_dir(&self.path)? {
-            bytes += entry?.metadata()?.len();
-        }
-        Ok(bytes)
+        }))
     }
 }
 
@@ -140,7 +129,13 @@ impl Disk for Folder {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        free_bytes(&self.folder)
+        let about = rustix::fs::fstatvfs(&self.folder).ok()?;
+        about.f_bavail.checked_mul(about.f_frsize)
+    }
+
+    fn own_bytes(&self) -> io::Result<u64> {
+        let entries = fs::read_dir(&self.path)?;
+        entries.map(|entry| Ok(entry?.metadata()?.len())).sum()
     }
 
     fn path(&self) -> &Path {
@@ -151,12 +146,6 @@ impl Disk for Folder {
         // The system releases it when the file is closed, if not now.
         let _ = self.lock.unlock();
     }
-}
-
-/// Free space on the file system of an open file or folder.
-fn free_bytes(file: &File) -> Option<u64> {
-    let about = rustix::fs::fstatvfs(file).ok()?;
-    about.f_bavail.checked_mul(about.f_frsize)
 }
 
 impl DiskFile for File {

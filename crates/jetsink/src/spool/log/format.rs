@@ -17,7 +17,7 @@ use bytes::{Buf as _, BufMut as _};
 use crate::publisher::baseline::Baseline;
 
 /// The version of this layout, in each segment's start record.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The length of a record without its body.
 pub(crate) const HEAD: usize = 56;
@@ -195,10 +195,10 @@ impl State {
 pub(crate) struct Start {
     /// The state when the segment was begun.
     pub(crate) state: State,
-    /// Whether all older records that had left were marked at that moment.
-    pub(crate) is_marked: bool,
     /// The older segments of that moment, by id.
     pub(crate) older: BTreeMap<u64, Range>,
+    /// Their indexes that had left without a mark, in order.
+    pub(crate) left: Vec<u64>,
 }
 
 /// The indexes of a segment.
@@ -227,12 +227,13 @@ impl Start {
         let mut body = Vec::new();
         body.put_u32_le(VERSION);
         self.state.encode(&mut body);
-        body.put_u8(u8::from(self.is_marked));
+        body.put_u32_le(length(self.older.len()));
         for (id, range) in &self.older {
             for number in [*id, range.first, range.end, range.bytes] {
                 body.put_u64_le(number);
             }
         }
+        body.extend(encode_runs(&self.left));
         body
     }
 
@@ -240,29 +241,27 @@ impl Start {
     /// The version, if it is another.
     pub(crate) fn decode(mut rest: &[u8]) -> Result<Option<Self>, u32> {
         match rest.try_get_u32_le() {
-            Ok(VERSION) => {}
-            Ok(other) => return Err(other),
-            Err(_) => return Ok(None),
+            Ok(VERSION) => Ok(Self::decode_fields(&mut rest)),
+            Ok(other) => Err(other),
+            Err(_) => Ok(None),
         }
-        let (Some(state), Ok(is_marked)) = (State::decode(&mut rest), rest.try_get_u8()) else {
-            return Ok(None);
-        };
-        let is_marked = is_marked != 0;
-        let older = rest.chunks_exact(32).map(|mut entry| {
-            let id = entry.get_u64_le();
-            let range = Range {
-                first: entry.get_u64_le(),
-                end: entry.get_u64_le(),
-                bytes: entry.get_u64_le(),
-            };
-            (id, range)
-        });
-        let older = older.collect();
-        Ok(Some(Self {
+    }
+
+    fn decode_fields(rest: &mut &[u8]) -> Option<Self> {
+        let state = State::decode(rest)?;
+        let mut older = BTreeMap::new();
+        for _ in 0..rest.try_get_u32_le().ok()? {
+            let mut number = || rest.try_get_u64_le().ok();
+            let id = number()?;
+            let (first, end, bytes) = (number()?, number()?, number()?);
+            older.insert(id, Range { first, end, bytes });
+        }
+        let left = decode_runs(rest).flat_map(|(first, count)| first..first.saturating_add(count));
+        Some(Self {
             state,
-            is_marked,
             older,
-        }))
+            left: left.take(MAX_INDEXES as usize).collect(),
+        })
     }
 }
 

@@ -1,10 +1,13 @@
-//! The log's contents as kept in memory: its segments, and where each subject's events are.
+//! The log's contents as kept in memory: its segments, and each subject's events, counted and with their places.
+//!
+//! An event has left once its bit in its segment is set. Its mark follows: `unmarked` has the indexes without one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::files::Files;
-use super::format::{Kind, Range};
+use super::disk::Disk;
+use super::format::{Kind, Range, State};
 use super::places::{Place, Places};
 use crate::message::subject::Subject;
 
@@ -12,7 +15,7 @@ use crate::message::subject::Subject;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) id: u64,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) first: u64,
     /// Behind its last index.
     pub(crate) end: u64,
@@ -36,10 +39,10 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn new(id: u64, name: String, range: Range) -> Self {
+    pub(crate) fn new(id: u64, name: &str, range: Range) -> Self {
         Self {
             id,
-            name,
+            name: name.into(),
             first: range.first,
             end: range.end,
             tail: 0,
@@ -103,38 +106,60 @@ impl Segment {
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    pub(crate) files: Arc<Files>,
+    pub(super) disk: Arc<dyn Disk>,
     /// By first index.
     pub(crate) segments: BTreeMap<u64, Segment>,
-    pub(crate) subjects: HashMap<Subject, Places>,
+    pub(crate) subjects: HashMap<Subject, Pending>,
     pub(crate) letters: Places,
+    pub(crate) dead_letters: u64,
+    /// The sum of the pending events of all subjects, which can be read without the lock.
+    pub(crate) events: Arc<AtomicU64>,
+    /// Bytes of events and dead letters, and of reservations; of segments that are not scanned, an upper bound.
+    pub(crate) used_bytes: u64,
+    /// Records that have left since the writer last wrote marks.
+    pub(crate) left: usize,
+    /// The first indexes of segments that could not be read the last time.
+    pub(crate) unreadable: BTreeSet<u64>,
+    /// The latest state that is on the disk, or may be.
+    pub(crate) state: State,
     /// Records that were appended before the scan of older segments ended: they follow those.
     late: Vec<(Option<Subject>, Place)>,
     /// The end of the indexes that may be read. During the scan, the others are not counted yet.
     pub(super) visible_end: u64,
-    /// How often a segment was rewritten.
-    pub(super) rewrites: u64,
-    /// Whether the file of a segment is being replaced: its name and the offsets may disagree.
-    pub(super) is_replacing: bool,
+    /// Counts the beginnings and the ends of the replacement of a segment's file, so it is odd while the name and the
+    /// offsets may disagree.
+    pub(super) replacements: u64,
+}
+
+/// The events of one subject.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// The number of those that have not left, and of those on their way to the disk.
+    pub(crate) events: u64,
+    pub(crate) places: Places,
 }
 
 impl Index {
-    pub(super) fn new(files: Arc<Files>) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
         Self {
-            files,
+            disk,
             segments: BTreeMap::new(),
             subjects: HashMap::new(),
             letters: Places::default(),
+            dead_letters: 0,
+            events: Arc::default(),
+            used_bytes: 0,
+            left: 0,
+            unreadable: BTreeSet::new(),
+            state: State::default(),
             late: Vec::new(),
             visible_end: 0,
-            rewrites: 0,
-            is_replacing: false,
+            replacements: 0,
         }
     }
 
     pub(crate) fn segment_of(&self, index: u64) -> Option<&Segment> {
-        let (_, segment) = self.segments.range(..=index).next_back()?;
-        (index < segment.end).then_some(segment)
+        segment_of(&self.segments, index)
     }
 
     fn segment_of_mut(&mut self, index: u64) -> Option<&mut Segment> {
@@ -147,19 +172,52 @@ impl Index {
             .is_none_or(|segment| segment.is_gone(index))
     }
 
-    /// Adds a record of the active segment, which is synced.
-    pub(crate) fn append(&mut self, kind: Kind, subject: Option<Subject>, place: Place) {
-        if let Some(segment) = self.segment_of_mut(place.index) {
-            match kind {
-                Kind::Event | Kind::DeadLetter => {
-                    segment.live += 1;
-                    segment.live_bytes += place.size;
-                }
-                _ => {
-                    segment.set_gone(place.index);
-                    return;
-                }
+    pub(super) fn add_segment(&mut self, segment: Segment) {
+        self.used_bytes += segment.live_bytes;
+        self.segments.insert(segment.first, segment);
+    }
+
+    /// Counts an event that is to be appended.
+    pub(crate) fn reserve(&mut self, subject: &Subject, bytes: u64) {
+        self.used_bytes += bytes;
+        self.add(subject);
+    }
+
+    /// Undoes [`reserve`](Self::reserve). Returns whether the subject has no more events.
+    pub(crate) fn release(&mut self, subject: &Subject, bytes: u64) -> bool {
+        self.used_bytes = self.used_bytes.saturating_sub(bytes);
+        self.subtract(subject)
+    }
+
+    fn add(&mut self, subject: &Subject) {
+        self.events.fetch_add(1, Ordering::AcqRel);
+        match self.subjects.get_mut(subject) {
+            Some(pending) => pending.events += 1,
+            None => {
+                let pending = self.subjects.entry(subject.clone()).or_default();
+                pending.events = 1;
             }
+        }
+    }
+
+    /// Adds a record of the active segment, which is synced. The bytes of an event are reserved.
+    pub(crate) fn append(&mut self, kind: Kind, subject: Option<Subject>, place: Place) {
+        let Some(segment) = self.segment_of_mut(place.index) else {
+            return;
+        };
+        match kind {
+            Kind::Event | Kind::DeadLetter => {
+                segment.live += 1;
+                segment.live_bytes += place.size;
+            }
+            _ => {
+                segment.set_gone(place.index);
+                return;
+            }
+        }
+        if subject.is_none() {
+            self.used_bytes += place.size;
+            self.dead_letters += 1;
         }
         if self.is_complete() {
             self.insert(subject, place);
@@ -168,10 +226,23 @@ impl Index {
         }
     }
 
-    /// Adds an event, or a dead letter if there is no subject.
-    pub(crate) fn insert(&mut self, subject: Option<Subject>, place: Place) {
+    /// Adds an event that the scan found, or a dead letter if there is no subject.
+    pub(super) fn found(&mut self, subject: Option<Subject>, place: Place) {
+        match &subject {
+            Some(subject) => self.add(subject),
+            None => self.dead_letters += 1,
+        }
+        self.insert(subject, place);
+    }
+
+    fn insert(&mut self, subject: Option<Subject>, place: Place) {
         match subject {
-            Some(subject) => self.subjects.entry(subject).or_default().push(place),
+            // Its subject has at least this event.
+            Some(subject) => {
+                if let Some(pending) = self.subjects.get_mut(&subject) {
+                    pending.places.push(place);
+                }
+            }
             None => self.letters.push(place),
         }
     }
@@ -192,39 +263,55 @@ impl Index {
         subjects
     }
 
-    /// An event or dead letter of this size has left. Returns whether it was live.
-    pub(crate) fn leave(&mut self, index: u64, bytes: u64) -> bool {
-        let Some(segment) = self.segment_of_mut(index) else {
-            return false;
-        };
-        let was_there = segment.set_gone(index);
-        if was_there {
-            segment.live = segment.live.saturating_sub(1);
-            segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
-            segment.unmarked.push(index);
-        }
-        was_there
-    }
-
-    /// Frees the memory of places that are gone.
-    pub(crate) fn trim(&mut self, subject: Option<&Subject>) {
+    /// An event, or a dead letter if there is no subject, has left. Returns `None` if it had left before, and otherwise
+    /// whether the subject has no more events.
+    pub(crate) fn leave(
+        &mut self,
+        subject: Option<&Subject>,
+        index: u64,
+        bytes: u64,
+    ) -> Option<bool> {
+        let segment = self.segment_of_mut(index)?;
+        segment.set_gone(index).then_some(())?;
+        segment.live = segment.live.saturating_sub(1);
+        segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
+        segment.unmarked.push(index);
+        self.left += 1;
+        self.used_bytes = self.used_bytes.saturating_sub(bytes);
         let segments = &self.segments;
         let is_gone = |place: &Place| {
-            let segment = segments.range(..=place.index).next_back();
-            let segment = segment.filter(|(_, segment)| place.index < segment.end);
-            segment.is_none_or(|(_, segment)| segment.is_gone(place.index))
+            segment_of(segments, place.index).is_none_or(|segment| segment.is_gone(place.index))
         };
-        match subject {
-            None => self.letters.trim(is_gone),
-            Some(subject) => {
-                if let Some(places) = self.subjects.get_mut(subject) {
-                    places.trim(is_gone);
-                    if places.is_empty() {
-                        self.subjects.remove(subject);
-                    }
-                }
-            }
+        let Some(subject) = subject else {
+            self.dead_letters = self.dead_letters.saturating_sub(1);
+            self.letters.trim(is_gone);
+            return Some(false);
+        };
+        if let Some(pending) = self.subjects.get_mut(subject) {
+            pending.places.trim(is_gone);
         }
+        Some(self.subtract(subject))
+    }
+
+    /// Counts an event out. Returns whether the subject has no more.
+    fn subtract(&mut self, subject: &Subject) -> bool {
+        let Some(pending) = self.subjects.get_mut(subject) else {
+            return false;
+        };
+        self.events.fetch_sub(1, Ordering::AcqRel);
+        pending.events -= 1;
+        let is_drained = pending.events == 0;
+        if is_drained {
+            self.subjects.remove(subject);
+        }
+        is_drained
+    }
+
+    /// The bytes of a subject's events on the disk.
+    pub(crate) fn bytes(&self, pending: &Pending) -> u64 {
+        let places = pending.places.from(0);
+        let live = places.filter(|place| !self.is_gone(place.index));
+        live.map(|place| place.size).sum()
     }
 
     /// The first index of the newest segment.
@@ -232,14 +319,12 @@ impl Index {
         self.segments.keys().next_back().copied()
     }
 
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.segments
-            .values()
-            .map(|segment| segment.live_bytes)
-            .sum()
-    }
-
     pub(crate) fn live(&self) -> u64 {
         self.segments.values().map(|segment| segment.live).sum()
     }
+}
+
+fn segment_of(segments: &BTreeMap<u64, Segment>, index: u64) -> Option<&Segment> {
+    let (_, segment) = segments.range(..=index).next_back()?;
+    (index < segment.end).then_some(segment)
 }

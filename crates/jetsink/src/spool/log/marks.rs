@@ -12,26 +12,17 @@ use super::active::Active;
 use super::format::put_mark;
 use super::reserve::is_full;
 use super::seal::Seal;
-use super::writer::{Log, lock};
-use crate::message::subject::Subject;
+use super::writer::Log;
+use crate::sync::lock;
 
 /// A drained segment is written to again up to this length; a longer one is removed.
 const REUSED: u64 = 64 << 10;
-
-/// A record that leaves the log.
-#[derive(Debug, Clone)]
-pub(crate) struct Removed {
-    /// None of a dead letter.
-    pub(crate) subject: Option<Subject>,
-    pub(crate) index: u64,
-    pub(crate) bytes: u64,
-}
 
 /// A segment with indexes that have left without a mark.
 struct Unmarked {
     first: u64,
     id: u64,
-    name: String,
+    name: Arc<str>,
     tail: u64,
     indexes: Vec<u64>,
 }
@@ -45,37 +36,15 @@ pub(crate) enum Marked {
 }
 
 impl Log {
-    /// Marks records that leave, and removes drained segments. Calls `on_left` with each position in
-    /// `removed` of a record that was live.
-    pub(crate) fn deliver(
-        &mut self,
-        removed: &[Removed],
-        mut on_left: impl FnMut(usize),
-    ) -> io::Result<Marked> {
-        {
-            let mut index = lock(&self.index);
-            for (at, left) in removed.iter().enumerate() {
-                if index.leave(left.index, left.bytes) {
-                    on_left(at);
-                }
-            }
-            for left in removed
-                .chunk_by(|a, b| a.subject == b.subject)
-                .map(|run| &run[0])
-            {
-                index.trim(left.subject.as_ref());
-            }
-        }
-        self.is_marked = false;
+    /// Marks the records that have left, and removes drained segments.
+    pub(crate) fn mark_left(&mut self) -> io::Result<Marked> {
+        lock(&self.index).left = 0;
         loop {
             let failed = self.mark_all();
             let before = failed.as_ref().map(|(first, _)| *first);
             let removed = self.remove_drained(before)?;
             match failed {
-                None => {
-                    self.is_marked = lock(&self.index).is_complete();
-                    return Ok(Marked::OnDisk);
-                }
+                None => return Ok(Marked::OnDisk),
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
                 Some((_, error)) if is_full(&error) && self.reserve.release() => {}
@@ -93,57 +62,55 @@ impl Log {
     /// Writes the marks of all scanned segments that stay. Returns the first segment that took none.
     fn mark_all(&mut self) -> Option<(u64, io::Error)> {
         let unmarked: Vec<_> = {
-            let mut index = lock(&self.index);
+            let index = lock(&self.index);
             let newest = index.newest();
             // A drained segment is removed instead, unless it is the newest.
-            let segments = index.segments.values_mut().filter(|segment| {
+            let segments = index.segments.values().filter(|segment| {
                 let stays = !segment.is_drained() || Some(segment.first) == newest;
-                // The scan adds to `unmarked` beside the write of a mark.
                 segment.is_scanned && !segment.unmarked.is_empty() && stays
             });
-            let unmarked = segments.map(|segment| {
-                segment.unmarked.sort_unstable();
-                segment.unmarked.dedup();
-                Unmarked {
-                    first: segment.first,
-                    id: segment.id,
-                    name: segment.name.clone(),
-                    tail: segment.tail,
-                    indexes: segment.unmarked.clone(),
-                }
+            let unmarked = segments.map(|segment| Unmarked {
+                first: segment.first,
+                id: segment.id,
+                name: segment.name.clone(),
+                tail: segment.tail,
+                indexes: segment.unmarked.clone(),
             });
             unmarked.collect()
         };
         let mut failed = None;
-        for segment in unmarked {
-            if let Err(error) = self.mark(&segment) {
+        for mut segment in unmarked {
+            if let Err(error) = self.mark(&mut segment) {
                 failed.get_or_insert((segment.first, error));
             }
         }
         failed
     }
 
-    fn mark(&mut self, segment: &Unmarked) -> io::Result<()> {
+    fn mark(&mut self, segment: &mut Unmarked) -> io::Result<()> {
         let mut bytes = Vec::new();
         let Unmarked {
             first, id, tail, ..
         } = *segment;
+        let marked = segment.indexes.len();
+        segment.indexes.sort_unstable();
+        segment.indexes.dedup();
         put_mark(id, first, self.next_index, &segment.indexes, &mut bytes);
         // A rewritten file must be on the disk under its name.
         self.sync_folder()?;
         let active = self.active.as_ref().filter(|active| active.id == id);
         let file = match active.map(|active| Arc::clone(&active.file)) {
             Some(file) => file,
-            None => match self.files.get(id, &segment.name) {
+            None => match self.disk.open(&segment.name) {
                 // A file that was removed by others needs no mark.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 file => file?,
             },
         };
         let written = file.write_at(tail, &mut [IoSlice::new(&bytes)]);
-        let marked = written.and_then(|()| file.sync());
+        let synced = written.and_then(|()| file.sync());
         let active = self.active.as_mut().filter(|active| active.first == first);
-        match marked {
+        match synced {
             Ok(()) => {
                 let tail = tail + bytes.len() as u64;
                 if let Some(active) = active {
@@ -151,7 +118,8 @@ impl Log {
                 }
                 if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
                     segment.tail = tail;
-                    segment.unmarked.clear();
+                    // Others have left meanwhile.
+                    segment.unmarked.drain(..marked);
                 }
             }
             Err(_) if active.is_some() => self.finish(),
@@ -160,7 +128,7 @@ impl Log {
                 let _ = file.set_len(tail);
             }
         }
-        marked
+        synced
     }
 
     /// Removes drained segments with a first index below `before`; returns their number.
@@ -176,20 +144,19 @@ impl Log {
                 let is_late = before.is_some_and(|before| segment.first >= before);
                 segment.is_drained() && !is_needed && !is_late
             });
-            let drained = drained.map(|s| (s.first, s.id, s.name.clone()));
+            let drained = drained.map(|s| (s.first, s.name.clone()));
             (drained.collect::<Vec<_>>(), newest)
         };
         if !drained.is_empty() {
             self.remove_stale()?;
         }
-        for (first, id, name) in &drained {
+        for (first, name) in &drained {
             if Some(*first) == newest {
                 self.sync_folder()?;
                 self.seal_empty()?;
             }
             gone(self.disk.remove(name))?;
             self.is_folder_changed = true;
-            self.files.forget(*id);
             lock(&self.index).segments.remove(first);
         }
         self.sync_folder()?;
@@ -235,7 +202,7 @@ impl Log {
         if is_drained && self.active.as_ref().is_some_and(is_long) {
             self.finish();
             // Marks that had no room go with it.
-            let _ = self.deliver(&[], |_| {});
+            let _ = self.mark_left();
         }
     }
 

@@ -5,7 +5,6 @@ pub(crate) mod backlog;
 mod contents;
 pub(crate) mod disk;
 pub(crate) mod event;
-mod files;
 #[cfg_attr(not(unix), path = "no_folder.rs")]
 pub(crate) mod folder;
 pub(crate) mod format;
@@ -14,7 +13,6 @@ pub(crate) mod loss;
 pub(crate) mod marks;
 pub(crate) mod opening;
 pub(crate) mod places;
-mod prepared;
 pub(crate) mod reader;
 mod reserve;
 mod rewrite;

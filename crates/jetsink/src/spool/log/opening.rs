@@ -18,46 +18,34 @@ use super::disk::{Disk, DiskFile};
 use super::event::NewRecord;
 use super::format::{Range, State, VERSION, put_record};
 use super::index::Segment;
-use super::prepared::PREPARED;
 use super::reserve::{self, is_full};
+use super::rewrite::TEMPORARY;
 use super::scan::scan;
 use super::seal::{self, Seal};
-use super::writer::{Failed, Log, lock, parse_name};
+use super::writer::{Failed, Log, parse_name};
 use crate::outcome::SpoolError;
 use crate::spool::clock::Clock;
+use crate::sync::lock;
 
-/// The right to change the files.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Access {
-    /// The size of new segments; `None` to change nothing.
-    pub(crate) segment_bytes: Option<u64>,
-    /// Whether threads prepare and rewrite segments, or the caller does.
-    pub(crate) has_threads: bool,
-}
-
-impl Access {
-    pub(crate) const READ: Self = Self {
-        segment_bytes: None,
-        has_threads: false,
-    };
-}
-
-/// Opens the log in a folder that is locked.
+/// Opens the log in a folder that is locked. New segments get about `segment_bytes`; without it nothing is changed.
 ///
 /// # Errors
 /// [`SpoolError`]: another format, or the disk.
-pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog), SpoolError> {
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    segment_bytes: Option<u64>,
+) -> Result<(Log, Backlog), SpoolError> {
     let failed = |doing| failed(&*disk, doing);
     let names = disk.list().map_err(failed("listing its files"))?;
     if names.iter().any(|name| name == "spool.redb") {
         let path = disk.path().join("spool.redb");
         return Err(SpoolError::OldStore { path });
     }
-    let writes = access.segment_bytes.is_some();
-    let mut log = Log::new(Arc::clone(&disk), access);
+    let writes = segment_bytes.is_some();
+    let mut log = Log::new(Arc::clone(&disk), segment_bytes.unwrap_or(0));
     let mut segments = Vec::new();
     for name in names {
-        if name.ends_with(PREPARED) && writes {
+        if name.ends_with(TEMPORARY) && writes {
             let removed = disk.remove(&name);
             removed.map_err(failed("removing an unused segment"))?;
         } else if name == reserve::NAME {
@@ -81,13 +69,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, access: Access) -> Result<(Log, Backlog)
         ranges: HashMap::new(),
         newest: None,
         next: u64::MAX,
-        is_marked: None,
         is_lost: false,
         to_remove: Vec::new(),
         empty_newest: None,
     };
     for (_, id, name) in segments.into_iter().rev() {
-        opening.add(&log, id, name)?;
+        opening.add(id, name)?;
     }
     opening.finish(&mut log, next_number)?;
     Ok((log, opening.backlog))
@@ -109,8 +96,6 @@ struct Opening {
     newest: Option<Newest>,
     /// The first index of the next newer segment.
     next: u64,
-    /// The mark of the newest start record. Segments that it does not name are read.
-    is_marked: Option<bool>,
     /// Whether the newest segment is missing or unreadable.
     is_lost: bool,
     to_remove: Vec<String>,
@@ -138,13 +123,13 @@ impl Opening {
         failed(&*self.disk, doing)
     }
 
-    fn add(&mut self, log: &Log, id: u64, name: String) -> Result<(), SpoolError> {
+    fn add(&mut self, id: u64, name: String) -> Result<(), SpoolError> {
         // The newest segment that knows of another is right.
         if let Some(range) = self.ranges.remove(&id) {
             self.insert(id, name, range, None);
             return Ok(());
         }
-        let file = log.files.get(id, &name);
+        let file = self.disk.open(&name);
         let file = file.map_err(self.failed("opening a segment"))?;
         let contents = Contents::read(&*file, id);
         let contents = contents.map_err(self.failed("reading a segment"))?;
@@ -155,9 +140,8 @@ impl Opening {
                 expected: u64::from(VERSION),
             });
         }
-        self.backlog.replaced.extend(contents.replaced());
+        self.backlog.left.extend(contents.left());
         if let Some(start) = &contents.start {
-            self.is_marked.get_or_insert(start.is_marked);
             for (older, range) in &start.older {
                 self.ranges.entry(*older).or_insert(range.bounded());
             }
@@ -211,9 +195,9 @@ impl Opening {
         let Range { first, end, .. } = range;
         self.next = first;
         if first < end {
-            let mut segment = Segment::new(id, name, range);
+            let mut segment = Segment::new(id, &name, range);
             segment.tail = contents.as_ref().map_or(0, |contents| contents.tail.end);
-            lock(&self.backlog.index).segments.insert(first, segment);
+            lock(&self.backlog.index).add_segment(segment);
             self.backlog.unscanned.push(Unscanned { range, contents });
         } else if self.backlog.unscanned.is_empty() {
             self.empty_newest = Some(name);
@@ -250,9 +234,6 @@ impl Opening {
             _ => State::unknown(),
         };
         self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
-        self.backlog.knows_replaced = self.is_marked == Some(true);
-        log.is_marked = self.backlog.unscanned.is_empty()
-            || self.backlog.knows_replaced && self.backlog.replaced.is_empty();
         log.continue_at(next_number, end.max(sealed_below), state);
         if !self.writes {
             return Ok(());
@@ -283,7 +264,7 @@ fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) 
     let mut is_proven = true;
     if let Some(newest) = newest {
         is_proven = newest.end <= newest.durable;
-        let file = log.files.get(newest.id, &newest.name)?;
+        let file = log.disk.open(&newest.name)?;
         if !is_proven {
             let again = || write_again(&*file, newest.id, newest.proven_end);
             let written = again();
@@ -305,13 +286,13 @@ fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) 
                 name: newest.name,
                 file,
                 tail: newest.tail,
-                prepared_bytes: 0,
+                zeros_end: 0,
             });
         }
         holes = newest.ending.holes;
     }
     if !is_whole {
-        let state = NewRecord::state_with_gaps(&log.state, &holes);
+        let state = NewRecord::state_with_gaps(&lock(&log.index).state.clone(), &holes);
         log.append(&[&state])
             .map_err(|Failed { error, .. }| error)?;
         if let Some((id, file)) = torn

@@ -59,7 +59,7 @@ pub(crate) fn scan(
         if bytes.is_empty() {
             break;
         }
-        // The rest of a prepared segment.
+        // Zeros that were written ahead.
         let pages = bytes_of_zeros(window.rest(offset));
         if pages > 0 {
             offset += pages;

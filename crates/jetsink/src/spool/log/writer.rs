@@ -4,22 +4,19 @@
 //! show records that are not on the disk.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::active::Active;
 use super::disk::Disk;
 use super::event::NewRecord;
-use super::files::Files;
 use super::format::{Kind, State};
 use super::index::Index;
-use super::opening::Access;
 use super::places::Place;
-use super::prepared::Preparing;
 use super::reserve::{Reserve, is_full};
-use super::rewrite::Rewriting;
 use super::seal::{Seal, Seals};
 use crate::spool::clock::Clock;
+use crate::sync::lock;
 
 /// A failed append.
 #[derive(Debug)]
@@ -40,20 +37,13 @@ impl Failed {
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(super) files: Arc<Files>,
     pub(crate) index: Arc<Mutex<Index>>,
     pub(super) segment_bytes: u64,
     pub(super) active: Option<Active>,
     pub(super) next_number: u64,
     pub(crate) next_index: u64,
     pub(crate) clock: Clock,
-    pub(crate) state: State,
     in_doubt: Vec<NewRecord>,
-    pub(super) has_threads: bool,
-    pub(super) preparing: Option<Preparing>,
-    pub(super) rewriting: Option<Rewriting>,
-    /// Whether all records that have left are marked, or are in the newest segment, or a record there replaces them.
-    pub(super) is_marked: bool,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
@@ -64,25 +54,18 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(disk: Arc<dyn Disk>, access: Access) -> Self {
-        let files = Arc::new(Files::new(Arc::clone(&disk)));
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64) -> Self {
         Self {
-            index: Arc::new(Mutex::new(Index::new(Arc::clone(&files)))),
-            files,
+            index: Arc::new(Mutex::new(Index::new(Arc::clone(&disk)))),
             reserve: Reserve::new(Arc::clone(&disk)),
             seals: Seals::new(Arc::clone(&disk)),
             disk,
-            segment_bytes: access.segment_bytes.unwrap_or(0),
+            segment_bytes,
             active: None,
             next_number: 1,
             next_index: 0,
             clock: Clock::start(None, SystemTime::now),
-            state: State::default(),
             in_doubt: Vec::new(),
-            has_threads: access.has_threads,
-            preparing: None,
-            rewriting: None,
-            is_marked: true,
             is_folder_changed: false,
             stale: Vec::new(),
         }
@@ -92,7 +75,7 @@ impl Log {
     pub(super) fn continue_at(&mut self, number: u64, index: u64, state: State) {
         self.next_number = number;
         self.next_index = index;
-        self.state = state;
+        lock(&self.index).state = state;
     }
 
     /// After opening: continues in this segment, which is in the index.
@@ -155,7 +138,7 @@ impl Log {
     fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
         let size: u64 = records.iter().map(|record| record.size()).sum();
         if let Some(active) = &self.active
-            && active.tail + size > active.prepared_bytes.max(self.segment_bytes)
+            && active.tail + size > self.segment_bytes
             && active.first < self.next_index
         {
             self.finish();
@@ -168,6 +151,7 @@ impl Log {
             }
         };
         let tail = active.tail + start.len() as u64 + size;
+        self.extend(&mut active, tail);
         let written = active.write(start, records, self.next_index);
         let written = written.and_then(|places| {
             if is_new {
@@ -222,9 +206,6 @@ impl Log {
                 index.append(record.kind(), record.subject.clone(), *place);
             }
         }
-        if active.tail > active.prepared_bytes.max(self.segment_bytes) / 2 {
-            self.prepare();
-        }
         self.active = Some(active);
     }
 
@@ -266,22 +247,19 @@ impl Log {
 
     /// Writes a state, if there is anything that it matters for.
     pub(crate) fn set_state(&mut self, state: State) -> Result<(), Failed> {
-        if lock(&self.index).live() == 0 && !self.has_doubt() {
-            self.state = state;
-            return Ok(());
+        let is_empty = lock(&self.index).live() == 0 && !self.has_doubt();
+        if !is_empty {
+            self.append(&[&NewRecord::state(&state)])?;
         }
-        self.append(&[&NewRecord::state(&state)])?;
-        self.state = state;
+        lock(&self.index).state = state;
         Ok(())
     }
 
     /// Seals the log, removes drained and unused segments, and frees the folder.
     pub(crate) fn close(mut self) {
         let _ = self.resolve_doubt();
-        self.stop_rewriting();
-        self.stop_preparing();
         // So that damage is reported once.
-        let _ = self.deliver(&[], |_| {});
+        let _ = self.mark_left();
         let _ = self.seal();
         self.drop_drained(0);
         if lock(&self.index).segments.is_empty() && !self.is_folder_changed {
@@ -306,8 +284,4 @@ pub(super) fn parse_name(name: &str) -> Option<(u64, u64)> {
 pub(super) fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0).max(1)
-}
-
-pub(crate) fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
-    index.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,8 +8,9 @@ use crate::outcome::Delivery;
 use crate::sink::Sink;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
-use crate::spool::log::marks::{Marked, Removed};
-use crate::spool::log::opening::{self, Access};
+use crate::spool::log::marks::Marked;
+use crate::spool::log::opening;
+use crate::spool::log::tests::Removed;
 use crate::spool::log::writer::Log;
 use crate::spool::queue::Writer;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
@@ -19,10 +20,7 @@ use crate::tests::simulated_broker::Simulated;
 use crate::{SinkSettings, SpoolSettings};
 
 /// A segment for each event.
-const SMALL: Access = Access {
-    segment_bytes: Some(4_096),
-    has_threads: false,
-};
+const SMALL: Option<u64> = Some(4_096);
 
 const EVENTS: usize = 40;
 
@@ -44,7 +42,7 @@ fn record(number: usize) -> Record {
 
 fn append(log: &mut Log, number: usize) {
     let event = NewRecord::event(&record(number), None);
-    log.append(&[&event]).unwrap();
+    log.append_reserved(&[&event]).unwrap();
 }
 
 /// A log with events, and the indexes 0, 1, 2 and so on for them unless `state` takes one.
@@ -170,7 +168,7 @@ async fn event_with_a_dead_letter_is_not_sent_before_the_scan_finds_the_letter()
     let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
     let mut log = log_with_events(&disk, None);
     // The process ends before the event is marked.
-    log.append(&[&dead_letter(0)]).unwrap();
+    log.append_reserved(&[&dead_letter(0)]).unwrap();
     kill(&disk, log);
     hang_scan(&disk);
     let sink = open(&disk, &broker);
@@ -183,7 +181,7 @@ async fn event_with_a_dead_letter_is_not_sent_before_the_scan_finds_the_letter()
 async fn event_with_a_dead_letter_is_not_sent_if_the_disk_took_no_mark() {
     let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
     let mut log = log_with_events(&disk, None);
-    log.append(&[&dead_letter(0)]).unwrap();
+    log.append_reserved(&[&dead_letter(0)]).unwrap();
     let removed = Removed {
         subject: Some(subject("a")),
         index: 0,
@@ -194,7 +192,7 @@ async fn event_with_a_dead_letter_is_not_sent_if_the_disk_took_no_mark() {
         fault: Fault::Device,
         for_good: true,
     }));
-    let marked = log.deliver(&[removed], |_| {});
+    let marked = log.deliver(&[removed]);
     assert!(!matches!(marked, Ok(Marked::OnDisk)));
     disk.fail(None);
     // The letter is in an older segment than the newest.

@@ -59,12 +59,12 @@ async fn event_that_is_found_stored_while_its_dead_letter_is_in_doubt_is_counted
     for removed_first in [false, true] {
         let (disk, spool, _, place) = in_doubt().await;
         if removed_first {
-            spool.delivered(place.clone());
+            spool.delivered(&place);
             let _ = spool.remove_delivered(&Baselines::new()).await;
         }
         disk.fail(None);
         spool.written().await.unwrap();
-        spool.delivered(place);
+        spool.delivered(&place);
         spool.remove_delivered(&Baselines::new()).await.unwrap();
         assert_eq!(spool.waiting(&subject("a")), 1);
         assert_eq!(numbers(&spool, "a").await, [1]);

@@ -142,7 +142,7 @@ impl Driver {
             if self.ledger.note(number, Fate::Going) == Fate::Dying {
                 self.ledger.note(number, Fate::Either);
             }
-            spool.delivered(place);
+            spool.delivered(&place);
         }
         let removed = self
             .runtime

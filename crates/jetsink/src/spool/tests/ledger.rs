@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Subject;
 use crate::spool::log::reader;
+use crate::spool::log::tests::events_of;
 use crate::spool::{DeadRecord, Spool};
 
 /// What is known of one event from the answers alone.
@@ -58,10 +59,7 @@ impl Ledger {
             }
             assert!(there[before..].is_sorted(), "out of order: {there:?}");
         }
-        for (_, _, letter) in reader::letters(&spool.index, 0, usize::MAX)
-            .unwrap()
-            .entries
-        {
+        for (_, _, letter) in reader::letters(&spool.index, 0, usize::MAX).entries {
             let DeadRecord { record, .. } = letter.unwrap();
             dead.push(number_of(record.envelope.message_id().unwrap().as_str()));
         }
@@ -118,7 +116,7 @@ pub(super) fn payload(number: u64) -> bytes::Bytes {
 fn all_events(spool: &Spool, subject: &Subject) -> Vec<crate::spool::Record> {
     let (mut events, mut next) = (Vec::new(), 0);
     loop {
-        let chunk = reader::events(&spool.index, subject, next, 1_000).unwrap();
+        let chunk = events_of(&spool.index, subject, next, 1_000);
         events.extend(
             chunk
                 .entries

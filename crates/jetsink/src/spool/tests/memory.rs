@@ -47,6 +47,10 @@ impl Disk for HungDisk {
     fn free_bytes(&self) -> Option<u64> {
         None
     }
+    fn own_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
     fn path(&self) -> &Path {
         Path::new("a hung disk")
     }

@@ -80,8 +80,6 @@ struct State {
     openings: u64,
     capacity: Option<u64>,
     syncs_hang: bool,
-    /// Syncs of files that are prepared hang.
-    preparing_hangs: bool,
     /// A file whose opening hangs.
     opening_hangs: Option<String>,
     /// A page of a file that can't be read.
@@ -196,12 +194,6 @@ impl SimulatedDisk {
     /// Lets each sync wait until this is called again with false.
     pub(crate) fn hang_syncs(&self, hang: bool) {
         self.state().syncs_hang = hang;
-        self.0.released.notify_all();
-    }
-
-    /// Lets each sync of a file that is prepared wait until this is called again with false.
-    pub(crate) fn hang_preparing(&self, hang: bool) {
-        self.state().preparing_hangs = hang;
         self.0.released.notify_all();
     }
 
@@ -446,6 +438,10 @@ impl Disk for Opened {
         Ok(())
     }
 
+    fn own_bytes(&self) -> io::Result<u64> {
+        Ok(self.disk.state().used())
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         let state = self.disk.state();
         state
@@ -528,14 +524,7 @@ impl DiskFile for OpenFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let is_prepared = |state: &State| {
-            let mut names = state.names.iter();
-            names.any(|(name, inode)| *inode == self.inode && name.ends_with(".next"))
-        };
-        let mut state = self.opened.disk.state();
-        while state.preparing_hangs && is_prepared(&state) {
-            state = self.opened.disk.0.released.wait(state).unwrap();
-        }
+        let state = self.opened.disk.state();
         let takes = state.sync_takes;
         drop(state);
         std::thread::sleep(takes);

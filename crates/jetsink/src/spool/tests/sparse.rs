@@ -33,7 +33,7 @@ async fn thread_rewrites_segments_with_blocked_events_while_others_leave() {
     assert!(large() > 4, "{}", large());
     while spool.waiting(&subject("a")) > 0 {
         for place in places(&spool, "a", 512).await {
-            spool.delivered(place);
+            spool.delivered(&place);
         }
         spool.remove_delivered(&Baselines::new()).await.unwrap();
     }

@@ -1,11 +1,11 @@
 //! The spool's threads: a panic is an error of each later call, and none of them holds up an end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::outcome::SpoolError;
 use crate::spool::log::event::NewRecord;
-use crate::spool::log::opening::{self, Access};
+use crate::spool::log::opening;
 use crate::spool::queue::Writer;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, soon};
@@ -44,10 +44,7 @@ async fn panic_of_the_writer_is_an_error_of_the_waiting_and_of_each_later_event(
 #[tokio::test]
 async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     let disk = SimulatedDisk::default();
-    let small = Access {
-        segment_bytes: Some(4_096),
-        has_threads: false,
-    };
+    let small = Some(4_096);
     let (mut log, _) = opening::open(disk.open(), small).unwrap();
     for number in 0..40 {
         let record = Record {
@@ -56,7 +53,8 @@ async fn panic_of_the_scan_is_an_error_of_each_later_event() {
             may_be_stored: false,
             envelope: envelope("a", number),
         };
-        log.append(&[&NewRecord::event(&record, None)]).unwrap();
+        log.append_reserved(&[&NewRecord::event(&record, None)])
+            .unwrap();
     }
     log.close();
     let (log, backlog) = opening::open(disk.open(), small).unwrap();
@@ -71,29 +69,6 @@ async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     assert!(has_ended.recv().unwrap());
     disk.fail(None);
     assert_eq!(append(&spool, 41).await, Err(SpoolError::Failed));
-}
-
-#[tokio::test]
-async fn close_does_not_wait_for_a_segment_that_is_being_prepared() {
-    let disk = SimulatedDisk::default();
-    let spool = Spool::threaded(disk.open(), 4 << 20).unwrap();
-    disk.hang_preparing(true);
-    // Half of a segment, and more.
-    for number in 0..500 {
-        append(&spool, number).await.unwrap();
-    }
-    let is_prepared = || disk.files().keys().any(|name| name.ends_with(".next"));
-    while !is_prepared() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let started = Instant::now();
-    assert!(spool.close(Duration::from_secs(60)));
-    assert!(started.elapsed() < Duration::from_secs(10));
-    drop(spool);
-    let spool = Spool::threaded(disk.open(), 4 << 20).unwrap();
-    assert_eq!(spool.status().events, 500);
-    disk.hang_preparing(false);
-    append(&spool, 500).await.unwrap();
 }
 
 /// Counts what a queue keeps: the payload is the caller's.

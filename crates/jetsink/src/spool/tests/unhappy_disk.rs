@@ -11,17 +11,16 @@ use crate::outcome::SpoolError;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::{Head, Kind, NONE, Range, Start, State, encode_runs, put_record};
 use crate::spool::log::loss::SpoolLoss;
-use crate::spool::log::marks::{Marked, Removed};
-use crate::spool::log::opening::{self, Access};
+use crate::spool::log::marks::Marked;
+use crate::spool::log::opening;
 use crate::spool::log::reader;
+use crate::spool::log::tests::Removed;
+use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::{Log, segment_name};
 use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
 use crate::{Envelope, MessageId};
 
-const SMALL: Access = Access {
-    segment_bytes: Some(32 << 10),
-    has_threads: false,
-};
+const SMALL: Option<u64> = Some(32 << 10);
 
 fn at_once(disk: &SimulatedDisk) -> Spool {
     Spool::at_once(disk.open(), 1 << 30).unwrap()
@@ -101,7 +100,7 @@ async fn segment_that_is_gone_does_not_stop_replay() {
     let first = files.keys().find(|name| name.ends_with(".log"));
     opened.remove(first.unwrap()).unwrap();
     for place in places(&spool, "a", 400).await {
-        spool.delivered(place);
+        spool.delivered(&place);
     }
     spool.remove_delivered(&Baselines::new()).await.unwrap();
     assert_eq!(spool.delivered_events(), 0);
@@ -138,8 +137,8 @@ fn event(to: &str, number: usize) -> NewRecord {
 fn open(disk: &SimulatedDisk) -> (Log, SpoolLoss, u64) {
     let (log, mut backlog) = opening::open(disk.open(), SMALL).unwrap();
     backlog.scan();
-    let (_, letters) = reader::count(&log.index);
-    (log, backlog.loss, letters.events)
+    let letters = log.index.lock().unwrap().dead_letters;
+    (log, backlog.loss, letters)
 }
 
 fn removed(from: Option<&str>, index: u64) -> Removed {
@@ -153,11 +152,11 @@ fn removed(from: Option<&str>, index: u64) -> Removed {
 }
 
 fn is_marked(log: &mut Log, removed: &[Removed]) -> bool {
-    matches!(log.deliver(removed, |_| {}), Ok(Marked::OnDisk))
+    matches!(log.deliver(removed), Ok(Marked::OnDisk))
 }
 
 fn pending(log: &Log, to: &str) -> usize {
-    let chunk = reader::events(&log.index, &subject(to), 0, 1_000).unwrap();
+    let chunk = events_of(&log.index, &subject(to), 0, 1_000);
     chunk.entries.len()
 }
 
@@ -165,9 +164,10 @@ fn pending(log: &Log, to: &str) -> usize {
 fn refused_event_after_its_letter_was_deleted(marks_fail: bool, calls: u64) -> usize {
     let disk = SimulatedDisk::default();
     let (mut log, ..) = open(&disk);
-    log.append(&[&event("keep", 1), &event("dead", 2)]).unwrap();
+    log.append_reserved(&[&event("keep", 1), &event("dead", 2)])
+        .unwrap();
     log.finish();
-    let chunk = reader::events(&log.index, &subject("dead"), 0, 1).unwrap();
+    let chunk = events_of(&log.index, &subject("dead"), 0, 1);
     let record = chunk.entries.into_iter().next().unwrap().2.unwrap();
     let index = record.index;
     let letter = DeadRecord {
@@ -176,14 +176,15 @@ fn refused_event_after_its_letter_was_deleted(marks_fail: bool, calls: u64) -> u
         died_at: 1,
         reason: "r".into(),
     };
-    log.append(&[&NewRecord::dead_letter(&letter)]).unwrap();
+    log.append_reserved(&[&NewRecord::dead_letter(&letter)])
+        .unwrap();
     fail(&disk, Some(Fault::Full));
     let dead = removed(Some("dead"), index);
     assert!(!is_marked(&mut log, &[dead]), "the mark has no room");
     fail(&disk, None);
     log.finish();
-    log.append(&[&event("keep", 3)]).unwrap();
-    let letters = reader::letters(&log.index, 0, 10).unwrap().entries;
+    log.append_reserved(&[&event("keep", 3)]).unwrap();
+    let letters = reader::letters(&log.index, 0, 10).entries;
     if marks_fail {
         fail(&disk, Some(Fault::Full));
     } else {
@@ -211,7 +212,8 @@ fn shorter_mark_over_a_failed_longer_one_is_not_torn() {
     let disk = SimulatedDisk::default();
     let (mut log, ..) = open(&disk);
     let many: Vec<NewRecord> = (0..40).map(|number| event("a", number)).collect();
-    log.append(&many.iter().collect::<Vec<_>>()).unwrap();
+    log.append_reserved(&many.iter().collect::<Vec<_>>())
+        .unwrap();
     log.seal().unwrap();
     log.finish();
     disk.fail(Some(Failing {
@@ -261,8 +263,8 @@ fn impossible_records_cause_no_panic() {
     };
     let none = Start {
         state: State::default(),
-        is_marked: true,
         older: [].into(),
+        left: Vec::new(),
     };
     let mut run = encode_runs(&[u64::MAX]);
     run[8] = 9;
@@ -277,7 +279,6 @@ fn impossible_records_cause_no_panic() {
     // Two segments with overlapping indexes.
     let newer = Start {
         state: State::default(),
-        is_marked: true,
         older: [(
             0x55,
             Range {
@@ -287,6 +288,7 @@ fn impossible_records_cause_no_panic() {
             },
         )]
         .into(),
+        left: Vec::new(),
     };
     let older = segment(0x55, &none, 0, &[event_0, (Kind::Event, 30, 0, body(1))]);
     let newer = segment(0x66, &newer, 5, &[(Kind::Event, 5, 40, body(2))]);
@@ -309,7 +311,7 @@ async fn segment_that_takes_no_marks_does_not_stop_replay() {
         let delivered = places(&spool, "a", 20).await;
         fail(&disk, Some(fault));
         for place in delivered {
-            spool.delivered(place);
+            spool.delivered(&place);
         }
         spool.remove_delivered(&Baselines::new()).await.unwrap();
         fail(&disk, None);
@@ -344,7 +346,7 @@ async fn state_in_an_empty_newest_segment_survives_restarts() {
         assert!(spool.replay_began());
         // Of all events that replay sends, the first is acknowledged before the kill.
         let first = places(&spool, "a", 1).await.remove(0);
-        spool.delivered(first);
+        spool.delivered(&first);
         spool.remove_delivered(&Baselines::new()).await.unwrap();
         disk.process_is_killed();
         drop(spool);

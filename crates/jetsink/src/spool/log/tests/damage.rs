@@ -208,12 +208,14 @@ fn newest_segment_that_lost_its_records_or_vanished_is_reported() {
                 "{missing} {length:?}: {loss:?}"
             );
             // Anything may be stored by now.
-            assert!(log.state.replay_began && log.state.baselines.is_empty());
+            let state = log.index.lock().unwrap().state.clone();
+            assert!(state.replay_began && state.baselines.is_empty());
             log.close();
             let (log, loss) = open(&disk).unwrap();
             assert!(loss.is_none(), "{length:?}: {loss:?}");
             let holds_events = !read(&log).events.is_empty();
-            assert!(log.state.replay_began || !holds_events);
+            let state = log.index.lock().unwrap().state.clone();
+            assert!(state.replay_began || !holds_events);
         }
     }
 }

@@ -10,20 +10,20 @@ use crate::publisher::baseline::Baseline;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
 use crate::spool::log::loss::SpoolLoss;
-use crate::spool::log::marks::{Marked, Removed};
-use crate::spool::log::opening::{self, Access};
+use crate::spool::log::marks::Marked;
+use crate::spool::log::opening;
 use crate::spool::log::reader;
-use crate::spool::log::writer::{Log, lock};
+use crate::spool::log::tests::Removed;
+use crate::spool::log::tests::events_of;
+use crate::spool::log::writer::Log;
 use crate::spool::record::DeadRecord;
 use crate::spool::record::Record;
 use crate::spool::tests::simulated_disk::SimulatedDisk;
+use crate::sync::lock;
 use crate::{Envelope, MessageId, Subject};
 
 /// Small, so that a history has many segments.
-pub(super) const ACCESS: Access = Access {
-    segment_bytes: Some(32 << 10),
-    has_threads: false,
-};
+pub(super) const ACCESS: Option<u64> = Some(32 << 10);
 
 const SUBJECTS: [&str; 3] = ["a", "b", "c.d"];
 
@@ -84,19 +84,12 @@ fn number_of(record: &Record) -> u64 {
 /// Opens the log of a disk, and reads all of it.
 pub(super) fn open(disk: &SimulatedDisk) -> Result<(Log, SpoolLoss), SpoolError> {
     let (log, mut backlog) = opening::open(disk.open(), ACCESS)?;
-    let (mut events, mut letters) = (0, 0);
-    while let Some(found) = backlog.scan_part(|| true) {
-        events += found
-            .subjects
-            .values()
-            .map(|count| count.events)
-            .sum::<u64>();
-        letters += found.letters.events;
-        backlog.show();
-    }
+    backlog.scan();
     let found = read(&log);
-    assert_eq!(events, found.events.len() as u64);
-    assert_eq!(letters, found.letters.len() as u64);
+    let status = crate::SpoolStatus::of(&lock(&log.index));
+    let counted = (status.events, status.dead_letters);
+    let read = (found.events.len() as u64, found.letters.len() as u64);
+    assert_eq!(counted, read);
     Ok((log, backlog.loss))
 }
 
@@ -106,7 +99,7 @@ pub(super) fn read(log: &Log) -> Found {
     for subject in subjects {
         let mut next = 0;
         loop {
-            let chunk = reader::events(&log.index, &subject, next, 7).unwrap();
+            let chunk = events_of(&log.index, &subject, next, 7);
             for (index, _, record) in chunk.entries {
                 let Ok(record) = record else {
                     found.damaged += 1;
@@ -124,7 +117,7 @@ pub(super) fn read(log: &Log) -> Found {
             }
         }
     }
-    let chunk = reader::letters(&log.index, 0, usize::MAX).unwrap();
+    let chunk = reader::letters(&log.index, 0, usize::MAX);
     for (index, _, letter) in chunk.entries {
         let letter = letter.unwrap();
         assert_eq!(letter.reason, "too large");
@@ -182,7 +175,7 @@ impl Model {
             records.push(NewRecord::event(&record, None));
             numbers.push((number, to));
         }
-        let result = log.append(&records.iter().collect::<Vec<_>>());
+        let result = log.append_reserved(&records.iter().collect::<Vec<_>>());
         let fate = match &result {
             Ok(()) => Fate::Spooled,
             Err(failed) if failed.in_doubt || disk.is_dead() => Fate::Unknown,
@@ -195,9 +188,10 @@ impl Model {
     }
 
     pub(super) fn leave(&mut self, log: &mut Log, from: usize, count: usize) -> bool {
-        let Ok(chunk) = reader::events(&log.index, &subject(from), 0, count) else {
+        let chunk = events_of(&log.index, &subject(from), 0, count);
+        if chunk.failed.is_some() {
             return false;
-        };
+        }
         let mut left = Vec::new();
         for (index, bytes, record) in chunk.entries {
             let Ok(record) = record else { return false };
@@ -215,7 +209,7 @@ impl Model {
                 bytes,
             });
         }
-        let marked = matches!(log.deliver(&left, |_| {}), Ok(Marked::OnDisk));
+        let marked = matches!(log.deliver(&left), Ok(Marked::OnDisk));
         if marked {
             for (_, fate) in self.events.values_mut() {
                 if *fate == Fate::Going {
@@ -227,9 +221,10 @@ impl Model {
     }
 
     fn move_to_dead_letters(&mut self, log: &mut Log, disk: &SimulatedDisk, from: usize) -> bool {
-        let Ok(chunk) = reader::events(&log.index, &subject(from), 0, 1) else {
+        let chunk = events_of(&log.index, &subject(from), 0, 1);
+        if chunk.failed.is_some() {
             return false;
-        };
+        }
         let Some((index, bytes, Ok(record))) = chunk.entries.into_iter().next() else {
             return true;
         };
@@ -242,7 +237,7 @@ impl Model {
             died_at: 7,
             reason: "too large".to_owned(),
         };
-        let result = log.append(&[&NewRecord::dead_letter(&letter)]);
+        let result = log.append_reserved(&[&NewRecord::dead_letter(&letter)]);
         match result {
             Ok(()) => {
                 self.set(number, Fate::Dead);
@@ -252,7 +247,7 @@ impl Model {
                     index,
                     bytes,
                 };
-                log.deliver(&[event], |_| {}).is_ok()
+                log.deliver(&[event]).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {
@@ -264,16 +259,17 @@ impl Model {
     }
 
     fn revive(&mut self, log: &mut Log, disk: &SimulatedDisk) -> bool {
-        let Ok(chunk) = reader::letters(&log.index, 0, 1) else {
+        let chunk = reader::letters(&log.index, 0, 1);
+        if chunk.failed.is_some() {
             return false;
-        };
+        }
         let Some((index, bytes, Ok(letter))) = chunk.entries.into_iter().next() else {
             return true;
         };
         let number = number_of(&letter.record);
         let before = self.events[&number].1;
         self.set(number, Fate::Dying);
-        match log.append(&[&NewRecord::event(&letter.record, Some(index))]) {
+        match log.append_reserved(&[&NewRecord::event(&letter.record, Some(index))]) {
             Ok(()) => {
                 self.set(number, Fate::Spooled);
                 let letter = Removed {
@@ -281,7 +277,7 @@ impl Model {
                     index,
                     bytes,
                 };
-                log.deliver(&[letter], |_| {}).is_ok()
+                log.deliver(&[letter]).is_ok()
             }
             Err(failed) => {
                 if !failed.in_doubt && !disk.is_dead() {

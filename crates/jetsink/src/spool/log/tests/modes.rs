@@ -2,16 +2,15 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::model::ACCESS;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::folder::Folder;
-use crate::spool::log::marks::Removed;
 use crate::spool::log::opening;
-use crate::spool::log::writer::lock;
+use crate::spool::log::tests::Removed;
 use crate::spool::record::Record;
 use crate::spool::tests::{envelope, subject};
+use crate::sync::lock;
 
 /// Marks a child; its value is the folder to fill.
 const CHILD: &str = "JETSINK_MODES_CHILD";
@@ -54,7 +53,7 @@ fn the_child_rewrites_a_segment() {
         return;
     };
     let disk = Folder::open(Path::new(&folder), true).unwrap();
-    let (mut log, mut backlog) = opening::open(Arc::new(disk), ACCESS).unwrap();
+    let (mut log, mut backlog) = opening::open(disk, ACCESS).unwrap();
     backlog.scan();
     let mut removed = Vec::new();
     for index in 0..300 {
@@ -65,7 +64,7 @@ fn the_child_rewrites_a_segment() {
             envelope: envelope("a", 7),
         };
         let event = NewRecord::event(&record, None);
-        log.append(&[&event]).unwrap();
+        log.append_reserved(&[&event]).unwrap();
         if !index.is_multiple_of(20) {
             removed.push(Removed {
                 subject: Some(subject("a")),
@@ -74,8 +73,8 @@ fn the_child_rewrites_a_segment() {
             });
         }
     }
-    log.deliver(&removed, |_| {}).unwrap();
+    log.deliver(&removed).unwrap();
     log.rewrite();
-    assert!(lock(&log.index).rewrites > 0);
+    assert!(lock(&log.index).replacements > 0);
     log.seal().unwrap();
 }

@@ -10,9 +10,9 @@ use super::model::ACCESS;
 use crate::Subject;
 use crate::spool::Record;
 use crate::spool::log::event::NewRecord;
-use crate::spool::log::marks::Removed;
 use crate::spool::log::opening;
-use crate::spool::log::reader;
+use crate::spool::log::tests::Removed;
+use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
 use crate::spool::tests::envelope;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
@@ -46,13 +46,14 @@ fn append_segment(log: &mut Log, at: usize) {
             _ => event("a", number),
         })
         .collect();
-    log.append(&events.iter().collect::<Vec<_>>()).unwrap();
+    log.append_reserved(&events.iter().collect::<Vec<_>>())
+        .unwrap();
     log.finish();
 }
 
 /// Lets all events of `a` leave. Returns whether they are marked.
 fn deliver(log: &mut Log) -> bool {
-    let chunk = reader::events(&log.index, &subject("a"), 0, 1_000).unwrap();
+    let chunk = events_of(&log.index, &subject("a"), 0, 1_000);
     let removed = chunk.entries.into_iter().map(|(index, bytes, _)| Removed {
         subject: Some(subject("a")),
         index,
@@ -60,7 +61,7 @@ fn deliver(log: &mut Log) -> bool {
     });
     let removed: Vec<Removed> = removed.collect();
     matches!(
-        log.deliver(&removed, |_| {}),
+        log.deliver(&removed),
         Ok(crate::spool::log::marks::Marked::OnDisk)
     )
 }
@@ -69,7 +70,7 @@ fn deliver(log: &mut Log) -> bool {
 fn ids(log: &Log, of: &str) -> Vec<String> {
     let (mut ids, mut next) = (Vec::new(), 0);
     loop {
-        let chunk = reader::events(&log.index, &subject(of), next, 100).unwrap();
+        let chunk = events_of(&log.index, &subject(of), next, 100);
         for (_, _, record) in chunk.entries {
             let record = record.unwrap();
             ids.push(record.envelope.message_id().unwrap().as_str().to_owned());
@@ -93,7 +94,7 @@ fn a_thousand_segments_with_one_blocked_event_each_keep_few_files_open_and_littl
     for at in 0..SEGMENTS {
         append_segment(&mut log, at);
         assert!(deliver(&mut log));
-        log.rewrite();
+        while log.rewrite() {}
     }
     // The newest one is not rewritten.
     assert!(disk.used() < SEGMENTS as u64 * 6_000, "{}", disk.used());
@@ -106,7 +107,7 @@ fn a_thousand_segments_with_one_blocked_event_each_keep_few_files_open_and_littl
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
     assert!(ids(&log, "a").is_empty());
     assert!(disk.open_files() < 80, "{}", disk.open_files());
-    log.rewrite();
+    while log.rewrite() {}
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
 }
 
@@ -117,7 +118,7 @@ fn sparse() -> (SimulatedDisk, Log) {
     for at in 0..2 {
         append_segment(&mut log, at);
     }
-    log.append(&[&event("keep", 2)]).unwrap();
+    log.append_reserved(&[&event("keep", 2)]).unwrap();
     assert!(deliver(&mut log));
     (disk, log)
 }
@@ -127,7 +128,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
     let steps = {
         let (disk, mut log) = sparse();
         let (calls, used) = (disk.calls(), disk.used());
-        log.rewrite();
+        while log.rewrite() {}
         assert!(disk.used() + 40_000 < used, "{} of {used}", disk.used());
         disk.calls() - calls
     };
@@ -135,7 +136,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
         for seed in 0..6 {
             let (disk, mut log) = sparse();
             disk.dies_in(step);
-            log.rewrite();
+            while log.rewrite() {}
             drop(log);
             if seed == 0 {
                 // A kill: all writes are there.
@@ -154,7 +155,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
                 fault,
                 for_good: false,
             }));
-            log.rewrite();
+            while log.rewrite() {}
             disk.fail(None);
             assert_eq!(ids(&log, "blocked"), numbered(0..2), "step {step}");
             append_segment(&mut log, 2);
@@ -182,7 +183,7 @@ fn blocked_events_do_not_keep_a_full_disk_full() {
             let mut records: Vec<&NewRecord> = events.iter().collect();
             let first = event("blocked", blocked);
             records.push(&first);
-            if log.append(&records).is_err() {
+            if log.append_reserved(&records).is_err() {
                 break;
             }
             blocked += 1;
@@ -193,7 +194,7 @@ fn blocked_events_do_not_keep_a_full_disk_full() {
         before = segments;
         while !ids(&log, "a").is_empty() {
             deliver(&mut log);
-            log.rewrite();
+            while log.rewrite() {}
         }
     }
     assert_eq!(ids(&log, "blocked"), numbered(0..blocked));
@@ -208,7 +209,7 @@ fn events_are_read_while_their_segments_are_rewritten() {
     for at in 0..SEGMENTS {
         append_segment(&mut log, at);
     }
-    log.append(&[&event("keep", 0)]).unwrap();
+    log.append_reserved(&[&event("keep", 0)]).unwrap();
     while !ids(&log, "a").is_empty() {
         assert!(deliver(&mut log));
     }
@@ -219,7 +220,7 @@ fn events_are_read_while_their_segments_are_rewritten() {
     let reader = std::thread::spawn(move || {
         let mut reads = 0;
         while !ends.load(Ordering::Relaxed) {
-            let chunk = reader::events(&index, &subject("blocked"), 0, SEGMENTS).unwrap();
+            let chunk = events_of(&index, &subject("blocked"), 0, SEGMENTS);
             assert_eq!(chunk.entries.len(), SEGMENTS);
             let damaged = chunk.entries.iter().filter(|(.., record)| record.is_err());
             assert_eq!(damaged.count(), 0);
@@ -227,7 +228,7 @@ fn events_are_read_while_their_segments_are_rewritten() {
         }
         reads
     });
-    log.rewrite();
+    while log.rewrite() {}
     is_over.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 0);
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));

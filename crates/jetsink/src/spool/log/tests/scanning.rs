@@ -4,18 +4,17 @@ use crate::Subject;
 use crate::spool::Record;
 use crate::spool::log::backlog::Backlog;
 use crate::spool::log::event::NewRecord;
-use crate::spool::log::marks::{Marked, Removed};
-use crate::spool::log::opening::{self, Access};
+use crate::spool::log::marks::Marked;
+use crate::spool::log::opening;
 use crate::spool::log::reader;
+use crate::spool::log::tests::Removed;
+use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
 use crate::spool::tests::envelope;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 
 /// Segments of about 25 events.
-const ACCESS: Access = Access {
-    segment_bytes: Some(16 << 10),
-    has_threads: false,
-};
+const ACCESS: Option<u64> = Some(16 << 10);
 
 const EVENTS: usize = 60;
 
@@ -30,7 +29,8 @@ fn append(log: &mut Log, number: usize) {
         may_be_stored: false,
         envelope: envelope("a", number),
     };
-    log.append(&[&NewRecord::event(&record, None)]).unwrap();
+    log.append_reserved(&[&NewRecord::event(&record, None)])
+        .unwrap();
 }
 
 /// Opens a disk that a killed process left with events in several segments.
@@ -49,7 +49,7 @@ fn open_with_events(disk: &SimulatedDisk) -> (Log, Backlog) {
 
 /// The indexes, bytes and message ids of all events.
 fn events(log: &Log) -> Vec<(u64, u64, String)> {
-    let chunk = reader::events(&log.index, &subject(), 0, usize::MAX).unwrap();
+    let chunk = events_of(&log.index, &subject(), 0, usize::MAX);
     assert!(!chunk.more);
     let entries = chunk.entries.into_iter();
     let event = |(index, bytes, record): reader::Entry<Record>| {
@@ -65,7 +65,7 @@ fn deliver(log: &mut Log, event: &(u64, u64, String)) {
         index: event.0,
         bytes: event.1,
     };
-    let marked = log.deliver(&[removed], |_| {});
+    let marked = log.deliver(&[removed]);
     assert!(matches!(marked, Ok(Marked::OnDisk)));
 }
 
@@ -129,9 +129,9 @@ fn segment_is_marked_once_it_is_scanned() {
     let segment = index_of_log.segments.get_mut(&resumed).unwrap();
     segment.unmarked.push(resumed);
     drop(index_of_log);
-    let _ = log.deliver(&[], |_| {});
+    let _ = log.deliver(&[]);
     assert_eq!(unmarked(), [resumed]);
     backlog.scan();
-    let _ = log.deliver(&[], |_| {});
+    let _ = log.deliver(&[]);
     assert!(unmarked().is_empty());
 }

@@ -241,10 +241,7 @@ async fn what_is_deleted_is_gone_and_counted() {
 async fn dead_letters_are_revived_in_writes_of_bounded_size() {
     const LETTERS: usize = 20;
     let disk = SimulatedDisk::default();
-    let access = Access {
-        segment_bytes: Some(16 << 20),
-        has_threads: false,
-    };
+    let access = Some(16 << 20);
     let (mut log, mut backlog) = opening::open(disk.open(), access).unwrap();
     backlog.scan();
     for number in 0..LETTERS {
@@ -261,7 +258,8 @@ async fn dead_letters_are_revived_in_writes_of_bounded_size() {
             died_at: 1,
             reason: "refused".to_owned(),
         };
-        log.append(&[&NewRecord::dead_letter(&letter)]).unwrap();
+        log.append_reserved(&[&NewRecord::dead_letter(&letter)])
+            .unwrap();
     }
     log.close();
     let mut spool = OfflineSpool::over(disk.open(), access).unwrap();
@@ -286,10 +284,7 @@ async fn change_that_fails_names_the_reason() {
         spool.append_event(&event, None, soon()).await.unwrap();
     }
     drop(spool);
-    let access = Access {
-        segment_bytes: Some(64 << 10),
-        has_threads: false,
-    };
+    let access = Some(64 << 10);
     for (fault, reason) in [
         (Fault::Device, "input/output error"),
         (Fault::Full, "no storage space"),

@@ -1,25 +1,25 @@
-//! A spool's file for those who look after it: what is in it, and what is to become of it.
+//! A spool's files for an operator, while no sink has them open: its contents, and their removal.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::SpoolStatus;
-use super::clock::{Clock, time};
-use super::log::backlog::Count;
-use super::log::disk::Disk;
-use super::log::event::NewRecord;
-use super::log::folder::Folder;
-use super::log::loss::SpoolLoss;
-use super::log::marks::{Marked, Removed};
-use super::log::opening::{self, Access};
-use super::log::reader::{self, Chunk};
-use super::log::writer::Log;
-use super::record::{DeadRecord, Record};
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+use crate::spool::clock::{Clock, time};
+use crate::spool::log::disk::Disk;
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::folder::Folder;
+use crate::spool::log::marks::Marked;
+use crate::spool::log::opening;
+use crate::spool::log::reader::{self, Chunk, Wanted};
+use crate::spool::log::writer::Log;
+use crate::spool::{DeadRecord, Record, SpoolLoss, SpoolStatus};
+use crate::sync::lock;
 
 /// Events read at a time.
 const CHUNK: usize = 1_000;
@@ -83,8 +83,6 @@ pub struct SpoolCheck {
 pub struct OfflineSpool {
     /// `None` once it is closed.
     log: Option<Log>,
-    subjects: HashMap<Subject, Count>,
-    letters: Count,
     loss: SpoolLoss,
 }
 
@@ -95,14 +93,10 @@ impl OfflineSpool {
     /// # Errors
     /// [`SpoolError`]: there is none, a sink has it open, another format, or the disk.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
-        let access = Access {
-            segment_bytes: Some(SEGMENT_BYTES),
-            has_threads: false,
-        };
-        Self::open_for(directory, access)
+        Self::open_for(directory, Some(SEGMENT_BYTES))
     }
 
-    fn open_for(directory: &Path, access: Access) -> Result<Self, SpoolError> {
+    fn open_for(directory: &Path, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
         let is_spool = directory.join("lock").exists() || directory.join("spool.redb").exists();
         if !is_spool {
             return Err(SpoolError::Io {
@@ -111,17 +105,14 @@ impl OfflineSpool {
                 reason: "there is no spool".to_owned(),
             });
         }
-        Self::over(Arc::new(Folder::open(directory, false)?), access)
+        Self::over(Folder::open(directory, false)?, segment_bytes)
     }
 
-    fn over(disk: Arc<dyn Disk>, access: Access) -> Result<Self, SpoolError> {
-        let (log, mut backlog) = opening::open(disk, access)?;
+    fn over(disk: Arc<dyn Disk>, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
+        let (log, mut backlog) = opening::open(disk, segment_bytes)?;
         backlog.scan();
-        let (subjects, letters) = reader::count(&log.index);
         Ok(Self {
             log: Some(log),
-            subjects,
-            letters,
             loss: backlog.loss,
         })
     }
@@ -136,8 +127,7 @@ impl OfflineSpool {
     /// [`SpoolError`], if the disk fails.
     pub fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
         let log = self.log()?;
-        let oldest = reader::oldest(&log.index);
-        let oldest = oldest.map_err(|e| SpoolError::io(log.disk.path(), "reading an event", &e))?;
+        let oldest = reader::oldest(&log.index)?;
         Ok(oldest.map(|millis| log.clock.system_time(millis)))
     }
 
@@ -146,7 +136,7 @@ impl OfflineSpool {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn verify(directory: &Path) -> Result<SpoolCheck, SpoolError> {
-        let mut spool = Self::open_for(directory, Access::READ)?;
+        let mut spool = Self::open_for(directory, None)?;
         let check = spool.check();
         // Its end would be written.
         spool.log = None;
@@ -167,23 +157,18 @@ impl OfflineSpool {
     /// The contents. The limit is the sink's, and 0 here.
     #[must_use]
     pub fn status(&self) -> SpoolStatus {
-        let subjects = self.subjects.values();
+        let index = self.log.as_ref().map(|log| lock(&log.index));
         SpoolStatus {
-            events: subjects.clone().map(|count| count.events).sum(),
-            subjects: self.subjects.len() as u64,
-            used_bytes: subjects.map(|count| count.bytes).sum::<u64>() + self.letters.bytes,
-            limit_bytes: 0,
-            dead_letters: self.letters.events,
             damaged: self.loss.damaged,
-            possible_duplicates: 0,
-            held_subjects: 0,
+            ..index.map_or_else(SpoolStatus::default, |index| SpoolStatus::of(&index))
         }
     }
 
     /// Whether something in it may be stored in its stream already; replay looks that up.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
-        self.log.as_ref().is_some_and(|log| log.state.replay_began)
+        let log = self.log.as_ref();
+        log.is_some_and(|log| lock(&log.index).state.replay_began)
     }
 
     /// What opening it found damaged.
@@ -195,9 +180,13 @@ impl OfflineSpool {
     /// The subjects, in order, with their events and bytes.
     #[must_use]
     pub fn subjects(&self) -> Vec<(Subject, u64, u64)> {
-        let subjects = self.subjects.iter();
+        let Some(log) = &self.log else {
+            return Vec::new();
+        };
+        let index = lock(&log.index);
+        let subjects = index.subjects.iter();
         let mut subjects: Vec<_> = subjects
-            .map(|(subject, count)| (subject.clone(), count.events, count.bytes))
+            .map(|(subject, pending)| (subject.clone(), pending.events, index.bytes(pending)))
             .collect();
         subjects.sort();
         subjects
@@ -216,11 +205,14 @@ impl OfflineSpool {
         let log = self.log()?;
         let mut damaged = 0;
         for (subject, ..) in self.subjects() {
-            let mut next = 0;
+            let mut from = 0;
             loop {
-                let chunk = reader::events(&log.index, &subject, next, CHUNK);
-                let chunk =
-                    chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading events", &e))?;
+                let wanted = Wanted {
+                    subject: subject.clone(),
+                    from,
+                    limit: CHUNK,
+                };
+                let chunk = whole(reader::events(&log.index, &[wanted]).remove(0))?;
                 for (_, bytes, record) in chunk.entries {
                     match record {
                         Ok(record) => visit(bytes, event(record, &log.clock)),
@@ -230,7 +222,7 @@ impl OfflineSpool {
                 if !chunk.more {
                     break;
                 }
-                next = chunk.next;
+                from = chunk.next;
             }
         }
         Ok(damaged)
@@ -249,7 +241,7 @@ impl OfflineSpool {
         let mut damaged = 0;
         let mut next = 0;
         loop {
-            let chunk = self.letters(next)?;
+            let chunk = whole(reader::letters(&self.log()?.index, next, CHUNK))?;
             for (index, bytes, letter) in chunk.entries {
                 match letter {
                     Ok(letter) => visit(index, bytes, letter),
@@ -263,29 +255,16 @@ impl OfflineSpool {
         }
     }
 
-    /// Some dead letters, bounded in bytes, from this index on.
-    fn letters(&self, next: u64) -> Result<Chunk<DeadRecord>, SpoolError> {
-        let log = self.log()?;
-        let chunk = reader::letters(&log.index, next, CHUNK);
-        chunk.map_err(|e| SpoolError::io(log.disk.path(), "reading dead letters", &e))
-    }
-
     /// Puts dead letters back among the events that wait, behind those of their subjects, as if they
     /// were spooled now; returns how many.
     ///
     /// # Errors
     /// [`SpoolError`], if the disk fails; then each of them is a dead letter or waits.
     pub fn revive_dead_letters(&mut self) -> Result<u64, SpoolError> {
-        let revived = self.revive_all();
-        self.count()?;
-        revived
-    }
-
-    fn revive_all(&mut self) -> Result<u64, SpoolError> {
         let now = self.log()?.clock.millis();
         let (mut revived, mut next) = (0, 0);
         loop {
-            let chunk = self.letters(next)?;
+            let chunk = whole(reader::letters(&self.log()?.index, next, CHUNK))?;
             let (mut records, mut removed) = (Vec::new(), Vec::new());
             for (index, bytes, letter) in chunk.entries {
                 // A damaged one stays, as far as it can be read.
@@ -295,11 +274,7 @@ impl OfflineSpool {
                     ..letter.record
                 };
                 records.push(NewRecord::event(&record, Some(index)));
-                removed.push(Removed {
-                    subject: None,
-                    index,
-                    bytes,
-                });
+                removed.push((None, index, bytes));
             }
             revived += self.change(&records, &removed)?;
             if !chunk.more {
@@ -315,16 +290,8 @@ impl OfflineSpool {
     /// [`SpoolError`], if the disk fails; then some may be deleted.
     pub fn delete_dead_letters(&mut self) -> Result<u64, SpoolError> {
         let mut removed = Vec::new();
-        self.dead(|index, bytes, _| {
-            removed.push(Removed {
-                subject: None,
-                index,
-                bytes,
-            });
-        })?;
-        let changed = self.change(&[], &removed);
-        self.count()?;
-        changed
+        self.dead(|index, bytes, _| removed.push((None, index, bytes)))?;
+        self.change(&[], &removed)
     }
 
     /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
@@ -339,37 +306,44 @@ impl OfflineSpool {
         let mut removed = Vec::new();
         self.pending(|bytes, event| {
             if unwanted(&event) {
-                removed.push(Removed {
-                    subject: Some(event.envelope.subject().clone()),
-                    index: event.index,
-                    bytes,
-                });
+                let subject = event.envelope.subject().clone();
+                removed.push((Some(subject), event.index, bytes));
             }
         })?;
-        let changed = self.change(&[], &removed);
-        self.count()?;
-        changed
+        self.change(&[], &removed)
     }
 
-    fn count(&mut self) -> Result<(), SpoolError> {
-        (self.subjects, self.letters) = reader::count(&self.log()?.index);
-        Ok(())
-    }
-
-    /// Appends records, and then lets others leave; returns how many left.
-    fn change(&mut self, records: &[NewRecord], removed: &[Removed]) -> Result<u64, SpoolError> {
+    /// Appends events, and then lets other records leave; returns how many left.
+    fn change(&mut self, events: &[NewRecord], removed: &[Removed]) -> Result<u64, SpoolError> {
         let log = self.log.as_mut().ok_or(SpoolError::Closed)?;
         let path = log.disk.path().to_owned();
-        if !records.is_empty() {
-            let appended = log.append(&records.iter().collect::<Vec<_>>());
+        if !events.is_empty() {
+            for event in events {
+                if let Some(subject) = &event.subject {
+                    lock(&log.index).reserve(subject, event.size());
+                }
+            }
+            let appended = log.append(&events.iter().collect::<Vec<_>>());
             appended.map_err(|failed| SpoolError::io(&path, "writing", &failed.error))?;
         }
-        let marked = match log.deliver(removed, |_| {}) {
+        for (subject, index, bytes) in removed {
+            lock(&log.index).leave(subject.as_ref(), *index, *bytes);
+        }
+        match log.mark_left() {
             Ok(Marked::OnDisk) => Ok(removed.len() as u64),
-            Ok(Marked::InMemory(error)) | Err(error) => Err(error),
-        };
-        marked.map_err(|error| SpoolError::io(&path, "marking records as removed", &error))
+            Ok(Marked::InMemory(error)) | Err(error) => {
+                Err(SpoolError::io(&path, "marking records as removed", &error))
+            }
+        }
     }
+}
+
+/// The subject of an event, none of a dead letter; the index; the bytes.
+type Removed = (Option<Subject>, u64, u64);
+
+/// A chunk that could be read.
+fn whole<T>(chunk: Chunk<T>) -> Result<Chunk<T>, SpoolError> {
+    chunk.failed.clone().map_or(Ok(chunk), Err)
 }
 
 impl Drop for OfflineSpool {
@@ -397,7 +371,3 @@ fn dead_letter(letter: DeadRecord, clock: &Clock) -> DeadLetter {
         reason: letter.reason,
     }
 }
-
-#[cfg(test)]
-#[path = "tests/offline.rs"]
-mod tests;
