@@ -31,8 +31,8 @@ pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 
 // Make a sink, with a spool or without.
 pub use publish::settings::{SettingsError, SinkSettings};
+pub use replay::settings::{SpoolSettings, WhenUnconfirmed};
 pub use sink::{OpenSpool, Sink};
-pub use spool::{SpoolSettings, WhenUnconfirmed};
 
 // Turn an event into an envelope.
 #[doc(inline)]

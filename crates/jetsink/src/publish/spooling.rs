@@ -100,7 +100,6 @@ pub(crate) async fn spool_event<P: Publisher>(
 mod tests {
     use super::*;
     use crate::SinkSettings;
-    use crate::spool::SpoolSettings;
     use crate::tests::simulated_broker::Simulated;
     use crate::{Envelope, MessageId};
 
@@ -114,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn emit_waits_for_few_events_and_a_pipeline_for_any_number_while_connected() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+        let spool = Spool::open(folder.path(), None).unwrap();
         let direct = Direct::new(Simulated::new(), SinkSettings::default(), true);
         let subject = Subject::new("a").unwrap();
         let now = Instant::now();

@@ -18,6 +18,7 @@ mod in_flight;
 mod pace;
 mod queues;
 pub(crate) mod reconcile;
+pub(crate) mod settings;
 mod spool_side;
 mod subject_queue;
 #[cfg(test)]
@@ -39,7 +40,7 @@ use crate::observe::spans;
 use crate::outcome::{EmitError, Known, PublishError, Scope, SpoolError};
 use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
-use crate::spool::{Place, Spool, SpoolSettings};
+use crate::spool::{Place, Spool};
 use candidates::MAX_DELIVERED;
 use expiry::Expiry;
 use identify::identify_streams;
@@ -47,6 +48,7 @@ use in_flight::InFlightSet;
 use pace::Pace;
 use queues::SubjectQueues;
 use reconcile::{ReconcileError, Reconciler, rest};
+use settings::SpoolSettings;
 use spool_side::SpoolSide;
 
 /// The maximum pause after a failed look-up. No circuit says when a look-up is possible, so this bounds

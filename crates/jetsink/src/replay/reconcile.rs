@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
 use super::candidates::{Candidates, MAX_SENT};
+use super::settings::WhenUnconfirmed;
 use crate::crash;
 use crate::message::subject::Subject;
 use crate::observe::metrics::SpoolMeters;
@@ -25,7 +26,7 @@ use crate::publish::Direct;
 use crate::publish::schedule::{BackOff, Schedule};
 use crate::publisher::Publisher;
 use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
-use crate::spool::{Baselines, Place, Spool, Unreconciled, WhenUnconfirmed};
+use crate::spool::{Baselines, Place, Spool, Unreconciled};
 use crate::sync::lock;
 
 /// The number of subjects in the first look-up, which is soon done, and in later ones.

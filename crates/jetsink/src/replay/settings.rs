@@ -7,9 +7,6 @@ use std::time::Duration;
 use crate::outcome::SpoolError;
 use crate::publisher::window::MAX_WINDOW;
 
-/// The limit on a disk with ample room.
-const DEFAULT_LIMIT: u64 = 1 << 30;
-
 /// How a spool behaves. Defaults: at most 1 GiB, or half of the disk's free space if that is less, of any age, replay with 512 events in flight, no rate
 /// limit.
 ///
@@ -62,8 +59,8 @@ impl SpoolSettings {
 
     /// The most bytes of events and dead letters; past it, an emit fails at once. The default is 1 GiB,
     /// or half of the disk's free space plus the bytes of the spool's own files if that is less. Beside these
-    /// bytes, the files have at most two segments (a sixteenth of the limit each, 256 KiB to 16 MiB) that are
-    /// being filled or prepared, and up to three quarters of delivered events beside those that wait.
+    /// bytes, the files have at most one segment (a sixteenth of the limit, 256 KiB to 16 MiB) that is being filled, the
+    /// copy of another, and up to three quarters of delivered events beside those that wait.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0.
@@ -131,11 +128,8 @@ impl SpoolSettings {
         &self.directory
     }
 
-    /// The limit on a disk with this much free space, beside `own` bytes of the spool itself.
-    pub(crate) fn limit(&self, free: Option<u64>, own: u64) -> u64 {
-        let usual = free.map_or(u64::MAX, |free| free / 2 + own);
+    pub(crate) fn chosen_limit(&self) -> Option<u64> {
         self.limit_bytes
-            .unwrap_or(usual.clamp(1 << 20, DEFAULT_LIMIT))
     }
 
     pub(crate) fn age_limit(&self) -> Option<Duration> {
@@ -177,17 +171,9 @@ mod tests {
         let set = set.max_age(Duration::from_secs(9)).unwrap();
         let set = set.limit_bytes(5).unwrap();
         assert_eq!(
-            (set.replay_window().get(), set.limit(Some(0), 0)),
-            (MAX_WINDOW, 5)
+            (set.replay_window().get(), set.chosen_limit()),
+            (MAX_WINDOW, Some(5))
         );
-        let limits = [
-            (None, 0),
-            (Some(100 << 30), 0),
-            (Some(100 << 20), 7),
-            (Some(0), 0),
-        ];
-        let limits = limits.map(|(free, own)| usual.limit(free, own));
-        assert_eq!(limits, [1 << 30, 1 << 30, (50 << 20) + 7, 1 << 20]);
         assert_eq!(set.replay_rate(), Some(7));
         assert_eq!(set.age_limit(), Some(Duration::from_secs(9)));
         for (refused, what) in [

@@ -1,7 +1,8 @@
 //! A spool that is open before there is a sink on it.
 
 use crate::outcome::SpoolError;
-use crate::spool::{Spool, SpoolSettings};
+use crate::replay::settings::SpoolSettings;
+use crate::spool::Spool;
 
 /// An open spool, for [`Sink::with_open_spool`](crate::Sink::with_open_spool). No other process can open it until it, or the sink
 /// on it, is closed or dropped. A service that waits for the lock of another process opens the spool first and connects once it
@@ -33,7 +34,10 @@ impl OpenSpool {
     /// As [`Sink::with_spool`](crate::Sink::with_spool).
     pub async fn open(settings: SpoolSettings) -> Result<Self, SpoolError> {
         let opening = settings.clone();
-        let opened = tokio::task::spawn_blocking(move || Spool::open(&opening)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            Spool::open(opening.directory(), opening.chosen_limit())
+        })
+        .await;
         let spool = opened.unwrap_or(Err(SpoolError::Closed))?;
         Ok(Self { spool, settings })
     }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::log::event::{NewRecord, size_of_event};
 use super::queue::Change;
 use super::state_change::StateChange;
+use super::usage::MAX_RECORD;
 use super::{Baselines, Record, Spool};
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
@@ -61,7 +62,7 @@ impl Spool {
 
     /// Whether there would be room if the spool were empty.
     pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        !self.usage.is_too_large(size_of_event(envelope))
+        size_of_event(envelope) <= self.usage.limit_bytes.min(MAX_RECORD)
     }
 
     /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may

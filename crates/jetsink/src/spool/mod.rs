@@ -67,7 +67,6 @@ mod observer;
 mod queue;
 mod reading;
 mod record;
-mod settings;
 mod state_change;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -98,7 +97,6 @@ pub(crate) use observer::Observe;
 use queue::{Dying, Writer};
 pub(crate) use reading::{MAX_READ, Reading, Unread};
 pub(crate) use record::{DeadRecord, Record};
-pub use settings::{SpoolSettings, WhenUnconfirmed};
 pub(crate) use unreconciled::Unreconciled;
 use usage::Usage;
 
@@ -108,6 +106,9 @@ use crate::outcome::SpoolError;
 pub(crate) use crate::publisher::baseline::Baseline;
 pub(crate) use crate::publisher::baseline::Baselines;
 use crate::sync::lock;
+
+/// The limit on a disk with ample room.
+const DEFAULT_LIMIT: u64 = 1 << 30;
 
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
@@ -132,7 +133,7 @@ pub struct SpoolStatus {
     /// Events that were sent though they may have been stored before, since it was opened: no look-up could tell.
     pub possible_duplicates: u64,
     /// Subjects whose events are held because no look-up can tell whether they are stored
-    /// ([`WhenUnconfirmed::Hold`]).
+    /// ([`WhenUnconfirmed::Hold`](crate::WhenUnconfirmed::Hold)).
     pub held_subjects: u64,
     /// Segments that could not be read the last time. Their events wait, with those behind them on their subjects, and
     /// are read again each second.
@@ -183,16 +184,16 @@ pub(crate) struct Place {
 }
 
 impl Spool {
-    /// Opens the spool of `settings`, or makes it; blocking. A thread scans the segments of a large backlog.
+    /// Opens the spool in `path`, or makes it; blocking. A thread scans the segments of a large backlog. Without a limit
+    /// of the caller the disk's room decides.
     ///
     /// # Errors
     /// [`SpoolError`]: in use, another format, or the disk.
-    pub(crate) fn open(settings: &SpoolSettings) -> Result<Self, SpoolError> {
-        let path = settings.directory();
+    pub(crate) fn open(path: &Path, limit_bytes: Option<u64>) -> Result<Self, SpoolError> {
         let disk = Folder::open(path, true)?;
         let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
         let own = disk.own_bytes().map_err(failed("reading its size"))?;
-        let limit_bytes = settings.limit(disk.free_bytes(), own);
+        let limit_bytes = limit_bytes.unwrap_or_else(|| default_limit(disk.free_bytes(), own));
         let (log, backlog) = log::opening::open(disk, Some(segment_bytes(limit_bytes)))?;
         let scan = |scan: Scan| {
             if scan.backlog.segments() <= MAX_SCANNED_AT_ONCE {
@@ -312,6 +313,12 @@ impl Drop for Spool {
     fn drop(&mut self) {
         self.close(DROP_WAIT);
     }
+}
+
+/// The limit on a disk with this much free space, beside `own` bytes of the spool itself.
+fn default_limit(free: Option<u64>, own: u64) -> u64 {
+    let usual = free.map_or(u64::MAX, |free| free / 2 + own);
+    usual.clamp(1 << 20, DEFAULT_LIMIT)
 }
 
 /// The size of the segments of a spool with this limit.

@@ -14,7 +14,7 @@ use crate::outcome::SpoolError;
 use crate::sync::lock;
 
 /// The length of a record has 32 bits.
-const MAX_RECORD: u64 = u32::MAX as u64;
+pub(super) const MAX_RECORD: u64 = u32::MAX as u64;
 
 #[derive(Debug)]
 pub(super) struct Usage {
@@ -26,8 +26,8 @@ pub(super) struct Usage {
     has_failed: AtomicBool,
     /// Whether the scan has ended. Before, each subject may have events.
     is_complete: AtomicBool,
-    /// Subjects that got an event since [`take_entered`](Self::take_entered).
-    entered: Mutex<HashSet<Subject>>,
+    /// Subjects that got an event since they were last taken.
+    pub(super) entered: Mutex<HashSet<Subject>>,
     /// Notified when an event comes in, or is found.
     pub(super) came_in: Notify,
     /// Notified when the last event of a subject has left, when the count is complete, and when the spool is closed or
@@ -71,11 +71,6 @@ impl Usage {
 
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete.load(Ordering::Acquire)
-    }
-
-    /// Whether there will never be room for so much.
-    pub(super) fn is_too_large(&self, bytes: u64) -> bool {
-        bytes > self.limit_bytes.min(MAX_RECORD)
     }
 
     /// Makes room for one event.
@@ -123,26 +118,6 @@ impl Usage {
         self.is_complete() && self.counts_none()
     }
 
-    /// The number of pending events of a subject: any number, until the scan has ended.
-    pub(super) fn waiting(&self, subject: &Subject) -> u64 {
-        match self.is_complete() {
-            true => self.counted(subject),
-            false => u64::MAX,
-        }
-    }
-
-    /// The number of pending events of a subject, as far as they are counted.
-    pub(super) fn counted(&self, subject: &Subject) -> u64 {
-        if self.counts_none() {
-            return 0;
-        }
-        let index = lock(&self.index);
-        index
-            .subjects
-            .get(subject)
-            .map_or(0, |pending| pending.events)
-    }
-
     /// Events of these subjects can be read.
     pub(super) fn entered<'a>(&self, subjects: impl IntoIterator<Item = &'a Subject>) {
         let mut entered = lock(&self.entered);
@@ -158,17 +133,8 @@ impl Usage {
         }
     }
 
-    /// Takes the subjects that got an event since the last call.
-    pub(super) fn take_entered(&self) -> HashSet<Subject> {
-        std::mem::take(&mut lock(&self.entered))
-    }
-
     /// Whether no pending event is counted.
     pub(super) fn counts_none(&self) -> bool {
         self.events.load(Ordering::Acquire) == 0
-    }
-
-    pub(super) fn subjects(&self) -> Vec<Subject> {
-        lock(&self.index).subjects.keys().cloned().collect()
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Spool;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
+use crate::sync::lock;
 
 impl Spool {
     /// Whether no event waits here.
@@ -17,17 +18,27 @@ impl Spool {
 
     /// Whether events of `subject` wait here, so that new ones must queue behind them.
     pub(crate) fn holds(&self, subject: &Subject) -> bool {
-        self.usage.waiting(subject) > 0
+        self.waiting(subject) > 0
     }
 
     /// The number of pending events of `subject`, as far as they are counted.
     pub(crate) fn counted(&self, subject: &Subject) -> u64 {
-        self.usage.counted(subject)
+        if self.usage.counts_none() {
+            return 0;
+        }
+        let index = lock(&self.index);
+        index
+            .subjects
+            .get(subject)
+            .map_or(0, |pending| pending.events)
     }
 
     /// The number of pending events of `subject`: any number, until the scan has ended.
     pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
-        self.usage.waiting(subject)
+        match self.usage.is_complete() {
+            true => self.counted(subject),
+            false => u64::MAX,
+        }
     }
 
     /// Waits until the spool has no pending event of `subject`, at most until `deadline`.
@@ -87,11 +98,11 @@ impl Spool {
 
     /// Takes the subjects that got an event since the last call.
     pub(crate) fn take_entered(&self) -> HashSet<Subject> {
-        self.usage.take_entered()
+        std::mem::take(&mut lock(&self.usage.entered))
     }
 
     /// The subjects with pending events.
     pub(crate) fn subjects(&self) -> Vec<Subject> {
-        self.usage.subjects()
+        lock(&self.index).subjects.keys().cloned().collect()
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use crate::OfflineSpool;
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
+use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
-use crate::spool::SpoolSettings;
 use crate::tests::simulated_broker::Simulated;
 use crate::{Envelope, Subject};
 

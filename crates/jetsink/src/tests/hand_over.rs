@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
+use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
-use crate::spool::SpoolSettings;
 use crate::tests::simulated_broker::Simulated;
 use crate::{EmitError, Envelope, Subject};
 

@@ -12,8 +12,9 @@ use crate::publish::settings::SinkSettings;
 use crate::replay::candidates::MAX_SENT;
 use crate::replay::reconcile::{ReconcileError, Reconciler, rest};
 use crate::replay::replay;
+use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
 use crate::sink::Sink;
-use crate::spool::{Baselines, Spool, SpoolSettings, WhenUnconfirmed};
+use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::Simulated;
 use crate::{Envelope, MessageId, Subject};
 
@@ -41,7 +42,7 @@ async fn sent_event_is_looked_up_even_far_behind_newer_events() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let soon = Instant::now() + Duration::from_secs(60);
-    let spool = Spool::open(&settings).unwrap();
+    let spool = Spool::open(settings.directory(), settings.chosen_limit()).unwrap();
     for start in (1..=NEWER).step_by(5_000) {
         let events: Vec<_> = (start..start + 5_000).map(event).collect();
         let appends = events
@@ -80,7 +81,7 @@ async fn event_that_is_spooled_twice_with_one_id_is_stored_once() {
         let folder = tempfile::tempdir().unwrap();
         let settings = SpoolSettings::new(folder.path());
         let soon = Instant::now() + Duration::from_secs(60);
-        let spool = Spool::open(&settings).unwrap();
+        let spool = Spool::open(settings.directory(), settings.chosen_limit()).unwrap();
         let (sent, other) = (event(0), event(1));
         let above = Baselines::new();
         spool.append_event(&sent, Some(&above), soon).await.unwrap();
@@ -109,7 +110,7 @@ async fn id_in_another_stream_removes_nothing_from_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let soon = Instant::now() + Duration::from_secs(60);
-    let spool = Spool::open(&settings).unwrap();
+    let spool = Spool::open(settings.directory(), settings.chosen_limit()).unwrap();
     let id = MessageId::new("sink.0").unwrap();
     let elsewhere =
         Envelope::new(Subject::new("b").unwrap(), "elsewhere".into()).with_message_id(id);
@@ -148,7 +149,7 @@ async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_oth
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
     let settings = settings.events_per_second(1_000).unwrap();
-    let spool = Arc::new(Spool::open(&settings).unwrap());
+    let spool = Arc::new(Spool::open(settings.directory(), settings.chosen_limit()).unwrap());
     let soon = Instant::now() + Duration::from_secs(60);
     let events: Vec<_> = (0..BACKLOG).map(event).collect();
     let appends = events
@@ -178,7 +179,7 @@ async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_oth
 async fn replay_sends_the_events_of_many_subjects_in_the_order_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
-    let spool = Spool::open(&settings).unwrap();
+    let spool = Spool::open(settings.directory(), settings.chosen_limit()).unwrap();
     let soon = Instant::now() + Duration::from_secs(60);
     let mut expected = Vec::new();
     for number in 0..120 {
@@ -200,7 +201,7 @@ async fn replay_sends_the_events_of_many_subjects_in_the_order_of_the_log() {
 #[tokio::test]
 async fn nothing_is_read_from_the_disk_without_a_connection() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+    let spool = Spool::open(folder.path(), None).unwrap();
     let soon = Instant::now() + Duration::from_secs(60);
     let above = Baselines::new();
     spool

@@ -17,8 +17,8 @@ use tokio::time::sleep;
 use crate::OfflineSpool;
 use crate::outcome::{Delivery, EmitError, Known, SpoolError};
 use crate::publish::settings::SinkSettings;
+use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
-use crate::spool::SpoolSettings;
 use crate::tests::simulated_broker::{Leader, POISON, Simulated};
 use crate::{Envelope, Scope, Subject};
 

@@ -10,7 +10,8 @@ use crate::publish::Direct;
 use crate::publish::settings::SinkSettings;
 use crate::publisher::look_up::{Gap, GapReason, StoredIds};
 use crate::replay::reconcile::Reconciler;
-use crate::spool::{Baselines, Spool, SpoolSettings, WhenUnconfirmed};
+use crate::replay::settings::WhenUnconfirmed;
+use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::Simulated;
 use crate::{Envelope, MessageId, Subject};
 
@@ -36,7 +37,7 @@ async fn append(spool: &Spool, id: &str) {
 
 /// A spool with one event that was sent.
 async fn spool_of_one(folder: &std::path::Path) -> Spool {
-    let spool = Spool::open(&SpoolSettings::new(folder)).unwrap();
+    let spool = Spool::open(folder, None).unwrap();
     append(&spool, "sink.0").await;
     // From now on, time stands still unless it is advanced.
     pause();
@@ -117,7 +118,7 @@ async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
 #[tokio::test]
 async fn event_that_two_look_ups_leave_open_counts_as_one_possible_duplicate() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(&SpoolSettings::new(folder.path())).unwrap();
+    let spool = Spool::open(folder.path(), None).unwrap();
     let broker = Simulated::new();
     let gap = Gap::new(vec![Subject::new("a").unwrap()], GapReason::Removed);
     broker.with(|broker| broker.look_up = Some(Ok(StoredIds::VisitedExcept(vec![gap]))));

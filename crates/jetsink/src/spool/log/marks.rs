@@ -18,15 +18,6 @@ use crate::sync::lock;
 /// A drained segment is written to again up to this length; a longer one is removed.
 const REUSED: u64 = 64 << 10;
 
-/// A segment with indexes that have left without a mark.
-struct Unmarked {
-    first: u64,
-    id: u64,
-    name: Arc<str>,
-    tail: u64,
-    indexes: Vec<u64>,
-}
-
 /// The marks of records that have left.
 #[derive(Debug)]
 pub(crate) enum Marked {
@@ -61,47 +52,41 @@ impl Log {
 
     /// Writes the marks of all scanned segments that stay. Returns the first segment that took none.
     fn mark_all(&mut self) -> Option<(u64, io::Error)> {
-        let unmarked: Vec<_> = {
+        let unmarked: Vec<u64> = {
             let index = lock(&self.index);
             let newest = index.newest();
-            // A drained segment is removed instead, unless it is the newest.
             let segments = index.segments.values().filter(|segment| {
+                // A drained segment is removed instead, unless it is the newest.
                 let stays = !segment.is_drained() || Some(segment.first) == newest;
                 segment.is_scanned && !segment.unmarked.is_empty() && stays
             });
-            let unmarked = segments.map(|segment| Unmarked {
-                first: segment.first,
-                id: segment.id,
-                name: segment.name.clone(),
-                tail: segment.tail,
-                indexes: segment.unmarked.clone(),
-            });
-            unmarked.collect()
+            segments.map(|segment| segment.first).collect()
         };
         let mut failed = None;
-        for mut segment in unmarked {
-            if let Err(error) = self.mark(&mut segment) {
-                failed.get_or_insert((segment.first, error));
+        for first in unmarked {
+            if let Err(error) = self.mark(first) {
+                failed.get_or_insert((first, error));
             }
         }
         failed
     }
 
-    fn mark(&mut self, segment: &mut Unmarked) -> io::Result<()> {
+    fn mark(&mut self, first: u64) -> io::Result<()> {
+        let (id, name, tail, mut indexes) = match lock(&self.index).segments.get(&first) {
+            Some(s) => (s.id, Arc::clone(&s.name), s.tail, s.unmarked.clone()),
+            None => return Ok(()),
+        };
+        let marked = indexes.len();
+        indexes.sort_unstable();
+        indexes.dedup();
         let mut bytes = Vec::new();
-        let Unmarked {
-            first, id, tail, ..
-        } = *segment;
-        let marked = segment.indexes.len();
-        segment.indexes.sort_unstable();
-        segment.indexes.dedup();
-        put_mark(id, first, self.next_index, &segment.indexes, &mut bytes);
+        put_mark(id, first, self.next_index, &indexes, &mut bytes);
         // A rewritten file must be on the disk under its name.
         self.sync_folder()?;
-        let active = self.active.as_ref().filter(|active| active.id == id);
+        let active = self.active.as_ref().filter(|active| active.first == first);
         let file = match active.map(|active| Arc::clone(&active.file)) {
             Some(file) => file,
-            None => match self.disk.open(&segment.name) {
+            None => match self.disk.open(&name) {
                 // A file that was removed by others needs no mark.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 file => file?,

@@ -28,7 +28,7 @@ use crate::spool::log::disk::Disk;
 use crate::spool::log::opening;
 use crate::spool::log::reader;
 use crate::spool::queue::Writer;
-use crate::spool::{Baseline, Baselines, DeadRecord, Place, Spool, SpoolSettings, segment_bytes};
+use crate::spool::{Baseline, Baselines, DeadRecord, Place, Spool, default_limit, segment_bytes};
 use crate::{Envelope, MessageId, Subject};
 
 impl Spool {
@@ -109,13 +109,9 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn settings(folder: &Path) -> SpoolSettings {
-    SpoolSettings::new(folder)
-}
-
 /// Opens a spool, and waits until it is read.
 pub(crate) fn open(folder: &Path) -> Spool {
-    let spool = Spool::open(&settings(folder)).unwrap();
+    let spool = Spool::open(folder, None).unwrap();
     while !spool.usage.is_complete() {
         std::thread::yield_now();
     }
@@ -190,7 +186,7 @@ async fn what_was_appended_is_there_after_another_opening_in_order() {
 async fn a_second_owner_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let _spool = open(folder.path());
-    let error = Spool::open(&settings(folder.path())).unwrap_err();
+    let error = Spool::open(folder.path(), None).unwrap_err();
     assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
 }
 
@@ -209,8 +205,7 @@ async fn room_that_is_not_used_is_given_back() {
 #[tokio::test]
 async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
     let folder = tempfile::tempdir().unwrap();
-    let limited = settings(folder.path()).limit_bytes(1_000).unwrap();
-    let spool = Spool::open(&limited).unwrap();
+    let spool = Spool::open(folder.path(), Some(1_000)).unwrap();
     let of = |bytes: usize| Envelope::new(subject("a"), vec![b'x'; bytes].into());
     let around = spool.reserve(&of(0)).unwrap();
     let around_bytes = spool.status().used_bytes as usize;
@@ -225,8 +220,7 @@ async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
 #[tokio::test]
 async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path()).limit_bytes(1_000).unwrap();
-    let spool = Spool::open(&settings).unwrap();
+    let spool = Spool::open(folder.path(), Some(1_000)).unwrap();
     spool
         .append_event(&envelope("a", 0), None, soon())
         .await
@@ -437,7 +431,7 @@ async fn format_of_another_version_is_refused() {
     let head = crc32fast::hash(&bytes[..52]);
     bytes[52..56].copy_from_slice(&head.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
-    let error = Spool::open(&settings(folder.path())).unwrap_err();
+    let error = Spool::open(folder.path(), None).unwrap_err();
     let expected = matches!(
         error,
         SpoolError::Format {
@@ -453,7 +447,7 @@ async fn format_of_another_version_is_refused() {
 async fn folder_of_the_earlier_store_is_refused_with_the_way_to_drain_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("spool.redb"), "").unwrap();
-    let error = Spool::open(&settings(folder.path())).unwrap_err();
+    let error = Spool::open(folder.path(), None).unwrap_err();
     assert!(matches!(error, SpoolError::OldStore { .. }), "{error}");
     assert!(
         error.to_string().contains("jetsink spool replay"),
@@ -492,7 +486,7 @@ async fn link_in_the_place_of_a_file_is_refused() {
         let moved = elsewhere.path().join(file.file_name().unwrap());
         std::fs::rename(&file, &moved).unwrap();
         std::os::unix::fs::symlink(&moved, &file).unwrap();
-        let error = Spool::open(&settings(folder.path())).unwrap_err();
+        let error = Spool::open(folder.path(), None).unwrap_err();
         assert!(matches!(error, SpoolError::Io { .. }), "{error}");
         std::fs::remove_file(&file).unwrap();
         std::fs::rename(&moved, &file).unwrap();
@@ -593,4 +587,16 @@ async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
     assert_eq!(status.events, 14);
     drop(spool);
     assert_eq!(open(folder.path()).status().used_bytes, status.used_bytes);
+}
+
+#[test]
+fn default_limit_is_1_gib_or_half_of_the_free_space_beside_its_own_files() {
+    let disks = [
+        (None, 0),
+        (Some(100 << 30), 0),
+        (Some(100 << 20), 7),
+        (Some(0), 0),
+    ];
+    let limits = disks.map(|(free, own)| default_limit(free, own));
+    assert_eq!(limits, [1 << 30, 1 << 30, (50 << 20) + 7, 1 << 20]);
 }
