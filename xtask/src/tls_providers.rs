@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::checks::PRE;
 use crate::process::{cargo, cargo_tool, output, succeed, target};
@@ -50,12 +51,41 @@ pub(crate) fn run(build_fips: bool) -> Result<()> {
         };
         excludes(&pre, features, others)?;
     }
+    for manifest in ["Cargo.toml", PRE] {
+        bindgen_builds(manifest)?;
+    }
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let mut check = cargo(&["check", "--quiet", "--locked", "--no-default-features"]);
     succeed(check.args(["--features", "aws-lc-rs"]).args(packages))?;
     if build_fips {
         fips()?;
     }
+    Ok(())
+}
+
+/// Checks that a lock file has one syn for bindgen, which the FIPS module needs, and its prettyplease. Each accepts several major
+/// versions, and cargo may combine those that don't fit.
+fn bindgen_builds(manifest: &str) -> Result<()> {
+    let mut metadata = cargo(&["metadata", "--format-version", "1", "--locked"]);
+    metadata.args(["--all-features", "--manifest-path", manifest]);
+    let metadata: Value = serde_json::from_str(&output(&mut metadata)?)?;
+    let nodes = metadata["resolve"]["nodes"].as_array();
+    let syn_of = |package: &str| {
+        let is_its = |node: &&Value| {
+            let id = node["id"].as_str().unwrap_or_default();
+            id.contains(&format!("#{package}@"))
+        };
+        let node = nodes.into_iter().flatten().find(is_its)?;
+        let dependencies = node["deps"].as_array().into_iter().flatten();
+        let mut syn = dependencies.filter(|dependency| dependency["name"] == "syn");
+        Some(syn.next()?["pkg"].as_str()?.to_owned())
+    };
+    let (bindgen, prettyplease) = (syn_of("bindgen"), syn_of("prettyplease"));
+    ensure!(
+        bindgen.is_some() && bindgen == prettyplease,
+        "the lock file of {manifest} has {bindgen:?} for bindgen and {prettyplease:?} for its prettyplease; \
+         cargo update --package prettyplease --precise 0.2.37 fits syn 2, 0.3.0 fits syn 3"
+    );
     Ok(())
 }
 
