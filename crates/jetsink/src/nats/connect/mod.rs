@@ -1,39 +1,33 @@
 //! Settings of the connection: servers, login, TLS, expected stream. They are checked here; errors and
 //! `Debug` never contain a credential.
 //!
-//! `servers` parses the server URLs, `target` is one of them or of those that the broker reports, `tls` verifies
-//! the latter, `error` has the reasons of a failed connection, [`environment`] reads
-//! the variables and contexts of the `nats` command.
+//! `servers` parses the server URLs, `target` is one of them or of those that the broker reports, `options` makes the
+//! client's options for a target, `tls` verifies reported servers, `error` and `jwt` have the reasons of a failed
+//! connection, [`environment`] reads the variables and contexts of the `nats` command.
 
 pub mod environment;
 mod error;
 mod jwt;
+mod options;
 mod servers;
 mod target;
 mod tls;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::ServerAddr;
 
 use crate::message::subject::Subject;
 use crate::nats::stream_name::{StreamName, StreamNameError, check_name};
-use crate::nats::tls_provider::select_tls_provider;
-use crate::publisher::window::MAX_WINDOW;
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
-use error::{NO_ANSWER, cause, file_error, reason};
-use jwt::expired_at;
 pub use servers::DEFAULT_SERVER;
 use servers::parse_server;
 pub(crate) use servers::reconnect_delay;
 pub(crate) use target::Target;
 use target::is_ip;
-
-/// The client's queue: twice the widest window, so that a pipeline never waits for it and keeps its order.
-const CLIENT_QUEUE: usize = 2 * MAX_WINDOW;
 
 /// A longer one finds no silent failure. async-nats adds it to a clock.
 const MAX_PING_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -346,107 +340,9 @@ impl ConnectSettings {
         self.connect_timeout.saturating_add(Duration::from_secs(1))
     }
 
-    fn uses_tls(&self) -> bool {
-        self.tls_first || self.root_certificates.is_some() || self.client_certificate.is_some()
-    }
-
     /// The prefix of inboxes, without a dot at its end.
     pub(crate) fn inbox_prefix_text(&self) -> &str {
         self.inbox_prefix.as_deref().unwrap_or("_INBOX")
-    }
-
-    /// The options for one server.
-    pub(crate) async fn options_for(
-        &self,
-        target: &Target,
-        server_requires_tls: bool,
-    ) -> Result<ConnectOptions, ConnectError> {
-        let options = self.options().await?;
-        let uses_tls = server_requires_tls || self.uses_tls() || target.address.tls_required();
-        if target.names.is_empty() || !uses_tls {
-            return Ok(options);
-        }
-        let config = tls::client_config(self, &target.names).await?;
-        Ok(options.tls_client_config(config))
-    }
-
-    pub(crate) async fn options(&self) -> Result<ConnectOptions, ConnectError> {
-        // The client's own choice is a panic if the program contains several providers.
-        select_tls_provider();
-        let mut options = ConnectOptions::new()
-            .name(&self.name)
-            .connection_timeout(self.connect_timeout)
-            .ping_interval(self.ping_interval)
-            .client_capacity(CLIENT_QUEUE)
-            // One attempt tries each server once, without waits.
-            .reconnect_delay_callback(|_| Duration::ZERO);
-        options = match &self.login {
-            Login::None => options,
-            Login::UserPassword(user, password) => {
-                options.user_and_password(user.clone(), password.clone())
-            }
-            Login::Token(token) => options.token(token.clone()),
-            Login::NkeySeed(seed) => options.nkey(seed.clone()),
-            Login::CredentialsFile(path) => {
-                const WHAT: &str = "credentials file";
-                check_file(WHAT, path).await?;
-                // The library's own text may quote the file.
-                let invalid = "it holds no JWT and seed, as `nsc generate creds` writes them";
-                options
-                    .credentials_file(path)
-                    .await
-                    .map_err(|_| file_error(WHAT, path, &invalid))?
-            }
-        };
-        if let Some(path) = &self.root_certificates {
-            check_file("root certificates", path).await?;
-            options = options
-                .add_root_certificates(path.clone())
-                .require_tls(true);
-        }
-        if let Some((certificate, key)) = &self.client_certificate {
-            check_file("client certificate", certificate).await?;
-            check_file("client key", key).await?;
-            options = options
-                .add_client_certificate(certificate.clone(), key.clone())
-                .require_tls(true);
-        }
-        if self.tls_first {
-            options = options.tls_first();
-        }
-        if let Some(prefix) = &self.inbox_prefix {
-            options = options.custom_inbox_prefix(prefix);
-        }
-        Ok(options)
-    }
-
-    pub(crate) fn timed_out(&self) -> ConnectError {
-        self.refused(ConnectCause::TimedOut, NO_ANSWER.to_owned())
-    }
-
-    pub(crate) async fn failed(&self, error: &async_nats::ConnectError) -> ConnectError {
-        let (cause, mut reason) = (cause(error), reason(error));
-        if cause == ConnectCause::LoginRefused
-            && let Login::CredentialsFile(path) = &self.login
-            && let Some(expired) = expired_at(path, SystemTime::now()).await
-        {
-            let path = path.display();
-            reason = format!("{reason}: the JWT in {path} expired at {expired}; create a new one");
-        }
-        self.refused(cause, reason)
-    }
-
-    pub(crate) fn inbox_failed(&self, error: &async_nats::SubscribeError) -> ConnectError {
-        let reason = format!("no inbox for acknowledgements: {error}");
-        self.refused(ConnectCause::Other, reason)
-    }
-
-    fn refused(&self, cause: ConnectCause, reason: String) -> ConnectError {
-        ConnectError::Refused {
-            servers: self.server_list(),
-            cause,
-            reason,
-        }
     }
 
     fn server_list(&self) -> String {
@@ -485,64 +381,6 @@ fn bad_name(what: &'static str, error: StreamNameError) -> ConnectError {
     }
 }
 
-async fn check_file(what: &'static str, path: &Path) -> Result<(), ConnectError> {
-    tokio::fs::File::open(path)
-        .await
-        .map(drop)
-        .map_err(|error| file_error(what, path, &error))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_in_the_url_is_taken_out_of_it() {
-        let settings =
-            ConnectSettings::new("nats://us%40er:p%3Ass@127.0.0.1, tls://127.0.0.2:1").unwrap();
-        assert!(
-            matches!(&settings.login, Login::UserPassword(u, p) if u == "us@er" && p == "p:ss")
-        );
-        assert_eq!(settings.server_list(), "nats://127.0.0.1,tls://127.0.0.2:1");
-        let token = ConnectSettings::new("nats://t0ken@127.0.0.1").unwrap();
-        assert!(matches!(&token.login, Login::Token(t) if t == "t0ken"));
-        assert!(ConnectSettings::new("nats://a:b@h1,nats://c:d@h2").is_err());
-    }
-
-    #[test]
-    fn a_bad_url_is_named_by_its_place_and_never_shown() {
-        for bad in [
-            "",
-            "nats://ok,",
-            "http://u:hunter2@h",
-            "nats://u:hunter2@h:99999",
-            "nats://u:hunter2@",
-            "nats://",
-        ] {
-            let error = ConnectSettings::new(bad).unwrap_err().to_string();
-            assert!(error.contains("server "), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn ping_interval_is_above_zero_and_at_most_a_day() {
-        let with = |interval| {
-            let settings = ConnectSettings::new(DEFAULT_SERVER).unwrap();
-            settings.ping_interval(interval).map(drop)
-        };
-        for wrong in [Duration::ZERO, Duration::MAX] {
-            assert!(matches!(with(wrong), Err(ConnectError::Setting { .. })));
-        }
-        assert!(with(Duration::from_secs(86_400)).is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_missing_file_is_named() {
-        let settings = ConnectSettings::new(DEFAULT_SERVER)
-            .unwrap()
-            .credentials_file("/no/such.creds");
-        let error = settings.options().await.err().unwrap().to_string();
-        assert!(error.contains("credentials file /no/such.creds"), "{error}");
-    }
-}
+#[path = "../../tests/connect.rs"]
+mod tests;

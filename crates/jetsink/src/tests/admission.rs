@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use super::*;
+
+fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
+    let subject = subject(text);
+    let admission = scopes.admit(now, &subject).unwrap();
+    let error = match scope {
+        Scope::Broker => PublishError::NotConnected,
+        Scope::Subject => PublishError::NoStream,
+        Scope::Event => PublishError::TooLarge { bytes: 2, limit: 1 },
+    };
+    admission.settle(now, &subject, Some(&error));
+}
+
+#[test]
+fn a_dropped_admission_gives_both_probes_back() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now);
+    fail(&scopes, now, "a", Scope::Subject);
+    fail(&scopes, now, "b", Scope::Broker);
+    let later = now + Duration::from_millis(100);
+    let probe = scopes.admit(later, &subject("a")).unwrap();
+    assert!(probe.is_probe());
+    assert!(scopes.admit(later, &subject("a")).is_err());
+    drop(probe);
+    let again = scopes.admit(later, &subject("a")).unwrap();
+    assert!(again.is_probe());
+}
+
+#[test]
+fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now);
+    fail(&scopes, now, "a", Scope::Subject);
+    assert_eq!(
+        scopes.admit(now, &subject("a")).unwrap_err().scope,
+        Scope::Subject
+    );
+    assert!(!scopes.admit(now, &subject("b")).unwrap().is_probe());
+    let later = now + Duration::from_millis(100);
+    scopes
+        .admit(later, &subject("a"))
+        .unwrap()
+        .settle(later, &subject("a"), None);
+    assert_eq!(scopes.subject_state(&subject("a"), later), State::Connected);
+    assert_eq!(scopes.failing.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_failing_event_moves_nothing() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now);
+    fail(&scopes, now, "a", Scope::Event);
+    assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
+    assert_eq!(scopes.broker_state(now), State::Connected);
+}
+
+#[test]
+fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now);
+    fail(&scopes, now, "a", Scope::Subject);
+    let later = now + Duration::from_millis(50);
+    fail(&scopes, later, "b", Scope::Broker);
+    scopes.sign_of_life(later);
+    assert_eq!(
+        scopes.admit(later, &subject("a")).unwrap_err().scope,
+        Scope::Subject
+    );
+    assert!(scopes.admit(later, &subject("b")).unwrap().is_probe());
+}
+
+#[test]
+fn eviction_removes_an_old_subject_that_was_not_asked_for() {
+    let now = Instant::now();
+    let mut subjects = FailingSubjects::default();
+    for number in 0..100 {
+        subjects.insert(&subject(&format!("s.{number}")), now);
+    }
+    for asked in 0..CANDIDATES - 1 {
+        let asked = subject(&format!("s.{asked}"));
+        let failing = subjects.circuits.get_mut(&asked).unwrap();
+        failing.last_asked = now + Duration::from_millis(1);
+    }
+    subjects.evict();
+    let evicted = subject(&format!("s.{}", CANDIDATES - 1));
+    assert!(!subjects.circuits.contains_key(&evicted));
+    assert_eq!(subjects.circuits.len(), 99);
+    for _ in 0..99 {
+        subjects.evict();
+    }
+    assert!(subjects.circuits.is_empty());
+}
+
+#[test]
+fn status_lists_some_of_the_failing_subjects_and_counts_all() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now);
+    for number in 0..MAX_LISTED_SUBJECTS + 10 {
+        fail(&scopes, now, &format!("s.{number}"), Scope::Subject);
+    }
+    assert_eq!(scopes.failing_count(), MAX_LISTED_SUBJECTS + 10);
+    assert_eq!(scopes.failing_subjects(now).len(), MAX_LISTED_SUBJECTS);
+}
+
+#[test]
+fn names_of_failing_subjects_have_a_limit_of_their_own() {
+    let mut subjects = FailingSubjects::default();
+    let now = Instant::now();
+    let long = "x".repeat(2_000);
+    for number in 0..2 * MAX_NAME_BYTES / 2_000 {
+        if subjects.is_full() {
+            subjects.evict();
+        }
+        subjects.insert(&subject(&format!("{number}.{long}")), now);
+    }
+    let bytes = subjects.name_bytes;
+    assert!(bytes < MAX_NAME_BYTES + 5_000, "{bytes}");
+    let (ages, circuits) = (subjects.by_age.len(), subjects.circuits.len());
+    assert!(ages <= 2 * circuits + CANDIDATES, "{ages} {circuits}");
+}
+
+#[test]
+fn subjects_that_fail_and_recover_again_and_again_leave_no_entries() {
+    let mut subjects = FailingSubjects::default();
+    let now = Instant::now();
+    for number in 0..1_000 {
+        let name = subject(&format!("s.{}", number % 10));
+        subjects.insert(&name, now);
+        subjects.remove(&name);
+    }
+    assert_eq!((subjects.circuits.len(), subjects.name_bytes), (0, 0));
+    assert!(subjects.by_age.len() <= CANDIDATES + 2);
+}
