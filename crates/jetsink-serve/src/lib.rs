@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // Layers, from the top: admin and listen; status; gateway and request; deliver and identity, intake and access; protocol and
-// answer; meters, readiness, settings and file_state serve several.
+// answer; meters, readiness, settings, file_state and one_line serve several.
 mod access;
 mod access_log;
 mod admin;
@@ -13,6 +13,7 @@ mod identity;
 mod intake;
 mod listen;
 mod meters;
+mod one_line;
 mod protocol;
 mod readiness;
 mod reload;

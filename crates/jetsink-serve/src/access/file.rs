@@ -11,9 +11,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::grant::Grant;
 use super::token::{self, Hash};
-
-/// Characters of a file's text in an error.
-const MAX_REASON: usize = 200;
+use crate::one_line::{MAX_TEXT, one_line};
 
 /// The error of a file of credentials that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +121,7 @@ impl Table {
         let mut table = Self::default();
         let wrong = |name: &str, reason: &str| AccessError::Entry {
             path: path.to_owned(),
-            name: name.chars().take(MAX_REASON).collect(),
+            name: name.chars().take(MAX_TEXT).collect(),
             reason: one_line(reason),
         };
         let mut grant = |name: String, subjects: Vec<String>, tenants: Vec<String>| {
@@ -214,16 +212,4 @@ pub(super) fn check_mode(path: &Path, metadata: &std::fs::Metadata) -> Result<()
         });
     }
     Ok(())
-}
-
-/// Bounds the text, and escapes line ends and control characters; quotes are kept.
-fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for character in text.chars().take(MAX_REASON) {
-        match character {
-            '"' | '\'' | '\\' => line.push(character),
-            _ => line.extend(character.escape_debug()),
-        }
-    }
-    line
 }

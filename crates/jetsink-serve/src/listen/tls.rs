@@ -12,6 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::file_state::FileState;
+use crate::one_line::one_line;
 
 /// The error of a certificate or key that can't be used. It names the file.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +157,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn wrong(path: &Path, error: &dyn std::fmt::Display) -> TlsError {
     TlsError {
         path: path.to_owned(),
-        reason: error.to_string().escape_debug().to_string(),
+        reason: one_line(&error.to_string()),
     }
 }
 

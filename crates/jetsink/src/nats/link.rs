@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::answers::{Answers, Arrival};
 use super::suspects::Suspects;
 use super::wire::{Violation, broken_limit, violation};
+use crate::message::rules::OneLine;
 use crate::publisher::Connection;
 use crate::sync::{lock, read, write};
 
@@ -86,7 +87,7 @@ impl Link {
             Event::ServerError(ServerError::Other(text)) => match violation(text) {
                 Some((subject, Violation::Publish)) => self.answers.publish_denied(&subject),
                 Some((subject, Violation::Subscribe)) => self.answers.inbox_denied(&subject),
-                None => self.reported(text.escape_debug().to_string()),
+                None => self.reported(OneLine(text).to_string()),
             },
             Event::ServerError(error) => self.reported(error.to_string()),
             Event::LameDuckMode => info!("the broker is about to shut down (lame duck mode)"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::codes;
+use crate::message::rules::OneLine;
 
 /// The events that a failure concerns, and so the circuit that it changes. `Display` is one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +60,7 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The server's text may contain line breaks and control characters.
-        write!(f, "{} (code {})", self.text.escape_debug(), self.code)?;
+        write!(f, "{} (code {})", OneLine(&self.text), self.code)?;
         if self.code == codes::MESSAGE_TTL_DISABLED {
             f.write_str("; allow it (`allow_msg_ttl`), or send the event without an expiry")?;
         }

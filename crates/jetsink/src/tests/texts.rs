@@ -86,7 +86,10 @@ fn publish_errors() -> Vec<PublishError> {
         },
         E::Refused(refusal(10_077, "maximum messages exceeded")),
         E::Refused(refusal(10_166, "per-message ttl is disabled")),
-        E::Refused(refusal(10_002, "resource limits exceeded\r\nfor account")),
+        E::Refused(refusal(
+            10_002,
+            "resource \"limits\" exceeded\r\nfor account",
+        )),
         E::WrongStream {
             expected: stream,
             actual: "OTHER".to_owned(),

@@ -263,7 +263,7 @@ pub(crate) fn check_number(json: &str) -> Result<(), Rule> {
         .map_or(Err(Rule::IntegerRange), |_| Ok(()))
 }
 
-pub(crate) use text::Quoted;
+pub(crate) use text::{OneLine, Quoted};
 
 #[cfg(test)]
 #[path = "../../tests/message/rules.rs"]

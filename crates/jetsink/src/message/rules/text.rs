@@ -57,13 +57,28 @@ impl fmt::Display for Json<'_> {
     }
 }
 
+/// A text from outside in one line: line ends and control characters are escaped, quotes are not.
+pub(crate) struct OneLine<'a>(pub(crate) &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|character| write_printable(f, character))
+    }
+}
+
+fn write_printable(f: &mut fmt::Formatter<'_>, character: char) -> fmt::Result {
+    match character {
+        '"' | '\'' | '\\' => f.write_char(character),
+        _ => write!(f, "{}", character.escape_debug()),
+    }
+}
+
 fn write_bounded(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let mut characters = text.chars();
     for character in characters.by_ref().take(MAX_SHOWN) {
-        match character {
-            '"' | '\'' | '\\' => f.write_char(character)?,
-            _ => write!(f, "{}", character.escape_debug())?,
-        }
+        write_printable(f, character)?;
     }
     if characters.next().is_some() {
         f.write_char('…')?;
