@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::list::{TRIALS, Trial};
+use super::list::TRIALS;
 use super::teeth;
+use super::trial::Trial;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct Arguments {

@@ -7,6 +7,7 @@ mod report;
 mod run;
 mod table;
 mod teeth;
+mod trial;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +15,10 @@ use anyhow::{Result, bail};
 
 pub(crate) use arguments::Arguments;
 use arguments::Selected;
-use list::{Counts, TRIALS, Trial};
+use list::TRIALS;
 use run::{Part, Place, Run};
 use teeth::Bites;
+use trial::{Counts, Trial};
 
 use crate::page::{Tree, thousands};
 

@@ -1,6 +1,6 @@
 //! The outcome of a trial, read from the output of its test, and the bound that it supports.
 
-use super::list::Counts;
+use super::trial::Counts;
 use crate::page::thousands;
 
 /// The rule of three needs at least this many.

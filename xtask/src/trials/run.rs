@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 
-use super::list::{Counts, Test, Trial};
 use super::outcome::Outcome;
+use super::trial::{Counts, Test, Trial};
 use crate::process::{cargo, root, succeed, target};
 
 /// The release profile with the checks for overflow.

@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use serde::Serialize;
 
-use super::list::{TRIALS, Trial};
+use super::list::TRIALS;
 use super::run::{Build, Place};
+use super::trial::Trial;
 use crate::page::thousands;
 use crate::process::{git, root, succeed, target};
 
