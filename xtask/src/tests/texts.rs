@@ -87,7 +87,7 @@ fn log_line(level: usize, crate_name: &'static str, arguments: TokenStream) -> L
         match argument {
             [TokenTree::Literal(message)] => {
                 line.message = unescaped(&message.to_string());
-                break; // what follows are values of the message
+                break; // values of the message follow
             }
             [TokenTree::Ident(target), colon, ..] if target == "target" && is(colon, ':') => {}
             [sign, TokenTree::Ident(name)] if is(sign, '%') || is(sign, '?') => {

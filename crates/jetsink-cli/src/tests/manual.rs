@@ -49,7 +49,7 @@ fn variable(flag: &Arg) -> Option<String> {
     Some(rest.split_once(']')?.0.to_owned())
 }
 
-/// What the manual of one command lacks.
+/// Collects the flags and variables that the manual of one command lacks.
 fn missing(command: &Parser, text: &str, found: &mut Vec<String>) {
     let flags = command.get_arguments().filter(|flag| !flag.is_positional());
     for flag in flags.filter(|flag| !["help", "version"].contains(&flag.get_id().as_str())) {
@@ -110,7 +110,7 @@ fn settings_of_the_gateway_have_their_default_values() {
     for flag in own {
         let long = format!("`--{}", flag.get_long().unwrap());
         let Some(row) = text.lines().find(|line| names(line, &long)) else {
-            continue; // of the connection
+            continue; // the page of the connection has it
         };
         for value in flag.get_default_values() {
             let value = value.to_str().unwrap();
