@@ -8,6 +8,7 @@ mod common;
 
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::jetstream::{self, stream::Config};
 use common::lossy::*;
 use common::{client_as, event, jetstream_as};
@@ -218,24 +219,33 @@ async fn a_part_of_the_api() -> (NatsServer, NatsServer) {
     let from = async_nats::connect(front.url()).await.unwrap();
     let to = async_nats::connect(owner.url()).await.unwrap();
     let api = ["STREAM.INFO", "STREAM.MSG.GET"].map(|part| format!("$JS.API.{part}.EVENTS"));
-    for subject in api.into_iter().chain(["events.>".to_owned()]) {
-        let (from, to) = (from.clone(), to.clone());
-        let mut requests = from.subscribe(subject).await.unwrap();
-        tokio::spawn(async move {
-            while let Some(request) = requests.next().await {
-                let headers = request.headers.unwrap_or_default();
-                let forwarded = to.request_with_headers(request.subject, headers, request.payload);
-                let Ok(answer) = forwarded.await else {
-                    continue;
-                };
-                let (reply, headers) = (request.reply.unwrap(), answer.headers.unwrap_or_default());
-                let answered = from.publish_with_headers(reply, headers, answer.payload);
-                answered.await.unwrap();
-            }
-        });
+    for subject in api.iter().map(String::as_str).chain(["events.>"]) {
+        forward(&from, &to, subject, Duration::ZERO).await;
     }
-    from.flush().await.unwrap();
     (owner, front)
+}
+
+/// Passes the requests of one server's clients on to another server, except for those in the first part of the time.
+async fn forward(from: &Client, to: &Client, subject: &str, silence: Duration) {
+    let (from, to) = (from.clone(), to.clone());
+    let mut requests = from.subscribe(subject.to_owned()).await.unwrap();
+    from.flush().await.unwrap();
+    tokio::spawn(async move {
+        let mut first = None;
+        while let Some(request) = requests.next().await {
+            if first.get_or_insert_with(Instant::now).elapsed() < silence {
+                continue;
+            }
+            let headers = request.headers.unwrap_or_default();
+            let forwarded = to.request_with_headers(request.subject, headers, request.payload);
+            let Ok(answer) = forwarded.await else {
+                continue;
+            };
+            let (reply, headers) = (request.reply.unwrap(), answer.headers.unwrap_or_default());
+            let answered = from.publish_with_headers(reply, headers, answer.payload);
+            answered.await.unwrap();
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -261,14 +271,45 @@ async fn subject_without_a_stream_waits_alone_if_no_stream_can_be_named() {
     let baselines = Baselines::new();
     let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
     let subjects = vec![events[0].subject().clone()];
-    let gap = Gap::new(subjects, GapReason::Unanswered(PublishError::NoStream));
+    let gap = Gap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
     assert_eq!(found.unwrap(), StoredIds::VisitedExcept(vec![gap]));
 }
 
-/// Without `allow_direct`, nothing answers a direct get.
+/// A busy server, or one that is cut off from its leader, answers later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn direct_gets_that_are_not_answered_for_a_while_are_no_reason_to_send_twice() {
+    let owner = NatsServer::start().await.unwrap();
+    let jetstream = owner.jetstream().await.unwrap();
+    jetstream.create_stream(direct()).await.unwrap();
+    let front = NatsServer::builder()
+        .without_jetstream()
+        .config(MAY_GET_DIRECTLY);
+    let front = front.start().await.unwrap();
+    let from = client_as(&front, "admin", "admin").await;
+    let to = async_nats::connect(owner.url()).await.unwrap();
+    forward(&from, &to, "events.>", Duration::ZERO).await;
+    let silence = Duration::from_secs(15);
+    forward(&from, &to, "$JS.API.DIRECT.GET.EVENTS", silence).await;
+    let setup = Setup {
+        user: Some(("app", "app")),
+        ..Setup::default()
+    };
+    let world = World::of(front, setup).await;
+    world.lose_acknowledgements_and_drain().await;
+    assert_eq!(payloads(&jetstream, "EVENTS").await, LOST);
+    assert_eq!(world.spool().possible_duplicates, 0);
+}
+
+const MAY_GET_DIRECTLY_AND_KNOW_THE_STATE: &str = r#"authorization { users = [
+    { user: admin, password: admin },
+    { user: app, password: app, permissions: {
+        publish: ["events.>", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.INFO.>"],
+        subscribe: ["_INBOX.>"] } } ] }"#;
+
+/// Without `allow_direct`, nothing answers a direct get. Without the stream's state, a server before 2.11 leaves that open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_without_direct_gets_is_read_by_no_other_way() {
-    let server = NatsServer::builder().config(MAY_GET_DIRECTLY);
+    let server = NatsServer::builder().config(MAY_GET_DIRECTLY_AND_KNOW_THE_STATE);
     let server = server.start().await.unwrap();
     let admin = login(&server, "admin").await;
     admin
@@ -314,13 +355,39 @@ async fn subject_without_a_stream_does_not_wait_for_a_known_stream_that_answers(
     jetstream.delete_stream("EVENTS").await.unwrap();
     let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
     let subjects = vec![events[0].subject().clone()];
-    let gap = Gap::new(subjects, GapReason::Unanswered(PublishError::NoStream));
+    let gap = Gap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
     assert_eq!(found.unwrap(), StoredIds::VisitedExcept(vec![gap]));
 }
 
 const NO_API: &str = r#"authorization { users = [
     { user: admin, password: admin },
     { user: app, password: app, permissions: { publish: ["silent.>"], subscribe: ["_INBOX.>"] } } ] }"#;
+
+/// Only if JetStream answers something, its silence about a subject is one of the subject's stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_counts_as_silent_only_while_jetstream_answers_other_requests() {
+    for (config, user, is_away) in [(NO_API, "app", true), (NO_API, "admin", false)] {
+        let server = NatsServer::builder().config(config).start().await.unwrap();
+        let admin = client_as(&server, "admin", "admin").await;
+        let _silent = admin.subscribe("silent.>").await.unwrap();
+        admin.flush().await.unwrap();
+        let settings = ConnectSettings::new(&server.url()).unwrap();
+        let publisher = NatsPublisher::connect(settings.user_and_password(user, user));
+        let publisher = publisher.await.unwrap();
+        let events = [event("silent.a", "x")];
+        let baselines = Baselines::new();
+        let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
+        let StoredIds::VisitedExcept(gaps) = found.unwrap() else {
+            panic!("nothing can be found");
+        };
+        let reason = &gaps[0].reason;
+        let is_as_expected = match is_away {
+            true => matches!(reason, GapReason::Unreachable(_)),
+            false => matches!(reason, GapReason::Unanswered(_)),
+        };
+        assert!(is_as_expected, "{user}: {reason:?}");
+    }
+}
 
 /// A subscriber receives the probes and answers none. One after another, sixty-four at a time, they would take 32 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -347,7 +414,7 @@ async fn thousand_subjects_whose_streams_do_not_answer_are_left_for_later_look_u
         let gaps = gaps.iter().filter(|gap| is(&gap.reason));
         gaps.map(|gap| gap.subjects.len()).sum()
     };
-    let unanswered = of(|reason| matches!(reason, GapReason::Unanswered(_)));
+    let unanswered = of(|reason| matches!(reason, GapReason::Unreachable(_)));
     let unfinished = of(|reason| matches!(reason, GapReason::Unfinished));
     assert!(
         unanswered > 0 && unfinished > 0,

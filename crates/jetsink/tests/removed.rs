@@ -164,6 +164,100 @@ async fn message_that_was_deleted_or_purged_is_a_possible_duplicate() {
     );
 }
 
+/// In a keyed stream sequence numbers are missing anyway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_that_was_removed_from_a_keyed_stream_is_a_possible_duplicate() {
+    let deleted = async |world: &World| {
+        let last = last_sequence(world).await;
+        assert!(stream(world).await.delete_message(last).await.unwrap());
+        world.others("events.b", 1).await;
+    };
+    let purged = async |world: &World| {
+        let purge = stream(world).await;
+        purge.purge().filter("events.a").await.unwrap();
+        world.others("events.b", 3).await;
+    };
+    let rolled_up = async |world: &World| {
+        let jetstream = world.server.jetstream().await.unwrap();
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Rollup", "sub");
+        let publish = jetstream.publish_with_headers("events.a", headers, "other".into());
+        publish.await.unwrap().await.unwrap();
+    };
+    for kept in [1, 5] {
+        assert_eq!(possible_duplicates(keyed(kept), deleted).await, 1, "{kept}");
+        assert_eq!(possible_duplicates(keyed(kept), purged).await, 1, "{kept}");
+        let with_rollup = Config {
+            allow_rollup: true,
+            ..keyed(kept)
+        };
+        assert_eq!(
+            possible_duplicates(with_rollup, rolled_up).await,
+            1,
+            "{kept}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_whose_time_to_live_has_passed_in_a_keyed_stream_is_a_possible_duplicate() {
+    let config = Config {
+        allow_message_ttl: true,
+        ..keyed(1)
+    };
+    let world = World::with(config).await;
+    if !stream(&world).await.cached_info().config.allow_message_ttl {
+        return println!("this server has no time to live per message");
+    }
+    world.establish_a_baseline("events.a").await;
+    let mut headers = jetsink::Headers::default();
+    headers.push("Nats-TTL", "1s").unwrap();
+    let short = event("events.a", "a").with_headers(headers);
+    world.lose_acknowledgements_of([short]).await;
+    let give_up = Instant::now() + PATIENCE;
+    // The other message is that of another subject.
+    while stream(&world).await.cached_info().state.messages > 1 {
+        assert!(Instant::now() < give_up);
+        sleep(Duration::from_millis(100)).await;
+    }
+    world.drain().await;
+    assert_eq!(world.spool().possible_duplicates, 1);
+}
+
+/// The state before it is still stored, which a later one would have replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_that_never_reached_a_keyed_stream_is_stored_once_without_a_doubt() {
+    for kept in [1, 3] {
+        let world = World::with(keyed(kept)).await;
+        world.establish_a_baseline("events.a").await;
+        // The baseline passes the states of events.a.
+        world.establish_a_baseline("events.z").await;
+        world.lose_event(event("events.a", "a")).await;
+        world.others("events.b", 20).await;
+        world.drain().await;
+        assert_eq!(world.payloads("EVENTS").await, ["a"], "{kept}");
+        assert_eq!(world.spool().possible_duplicates, 0, "{kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_state_of_a_subject_is_doubtful_only_if_the_stream_allows_removals() {
+    for (denied, expected) in [(true, 0), (false, 1)] {
+        let config = Config {
+            deny_delete: denied,
+            deny_purge: denied,
+            ..keyed(1)
+        };
+        let world = World::with(config).await;
+        world.establish_a_baseline("events.z").await;
+        world.lose_event(event("events.a", "a")).await;
+        world.others("events.b", 20).await;
+        world.drain().await;
+        assert_eq!(world.payloads("EVENTS").await, ["a"], "{denied}");
+        assert_eq!(world.spool().possible_duplicates, expected, "{denied}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_that_a_work_queue_has_handed_out_is_a_possible_duplicate() {
     let queue = Config {

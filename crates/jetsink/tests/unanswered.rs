@@ -12,7 +12,7 @@ use async_nats::jetstream::stream::Config;
 use common::lossy::*;
 use common::*;
 use jetsink::{Delivery, WhenUnconfirmed};
-use nats_local::NatsServer;
+use nats_local::{Impairment, NatsServer};
 use tokio::time::sleep;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,6 +137,33 @@ async fn stream_that_restricts_or_refuses_consumers_is_looked_up() {
     let world = World::with(queue).await;
     world.lose_acknowledgements_and_drain().await;
     assert_eq!(world.read("EVENTS").await, LOST);
+}
+
+/// The answers to sixteen requests at once take longer than any of them may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_that_is_read_message_by_message_is_looked_up_over_a_slow_link() {
+    use async_nats::jetstream::stream::RetentionPolicy;
+    let queue = Config {
+        retention: RetentionPolicy::WorkQueue,
+        ..forgetful("EVENTS", "events.>")
+    };
+    let world = World::with(queue).await;
+    world.establish_a_baseline("events.a").await;
+    world.lose_acknowledgements("events.a", &LOST[..1]).await;
+    let jetstream = world.server.jetstream().await.unwrap();
+    for _ in 0..20 {
+        let large = format!("other {}", "x".repeat(100_000));
+        let ack = jetstream.publish("events.b", large.into()).await.unwrap();
+        ack.await.unwrap();
+    }
+    world
+        .proxy
+        .impair(Impairment::Slow(Duration::from_millis(150)));
+    world.until(|status| status.events == 0).await;
+    world.proxy.heal();
+    // If it was not found, it is stored twice.
+    assert_eq!(world.read("EVENTS").await, LOST[..1]);
+    assert_eq!(world.spool().possible_duplicates, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use super::query::StreamQuery;
 use crate::nats::api::cant_read;
+use crate::nats::failure::Failure;
 use crate::nats::read::catch_up::StreamInfo;
-use crate::nats::read::get::{Getter, Got, Place, is_no_direct_get};
+use crate::nats::read::get::{Got, Place};
+use crate::nats::read::getter::Getter;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
@@ -14,16 +16,19 @@ use crate::outcome::PublishError;
 pub(super) struct Gets {
     pub(super) query: StreamQuery,
     getter: Getter,
+    allows_direct: Option<bool>,
     /// The next sequence number.
     pub(super) from: u64,
     at_hand: VecDeque<Got>,
 }
 
 impl Gets {
-    pub(super) fn new(query: StreamQuery, from: u64) -> Self {
+    /// `allows_direct` is whether the stream answers direct gets, if that is known.
+    pub(super) fn new(query: StreamQuery, from: u64, allows_direct: Option<bool>) -> Self {
         Self {
             query,
             getter: Getter::default(),
+            allows_direct,
             from,
             at_hand: VecDeque::new(),
         }
@@ -43,7 +48,7 @@ impl Gets {
         stream: &StreamName,
         last: u64,
     ) -> Result<bool, PublishError> {
-        let place = place(shared, session, stream);
+        let place = place(shared, session, stream, self.allows_direct);
         let messages = self.getter.messages_from(place, self.from, last).await?;
         let Some(newest) = messages.last() else {
             if self.getter.is_direct() && self.from <= last {
@@ -67,9 +72,9 @@ pub(super) async fn by_last_message(
     stream: &StreamName,
     denied: PublishError,
 ) -> Result<StreamInfo, PublishError> {
-    let last = match place(shared, session, stream).last().await {
+    let last = match place(shared, session, stream, None).last().await {
         // No stream answers direct gets: the first refusal tells more.
-        Err(error) if is_no_direct_get(&error) => return Err(denied),
+        Err(error) if Failure::of(&error).allows_another_way() => return Err(denied),
         last => last?.map_or(0, |message| message.sequence),
     };
     let mut info = StreamInfo::up_to(last);
@@ -77,11 +82,17 @@ pub(super) async fn by_last_message(
     Ok(info)
 }
 
-fn place<'a>(shared: &'a Shared, session: &'a Session, stream: &'a StreamName) -> Place<'a> {
+fn place<'a>(
+    shared: &'a Shared,
+    session: &'a Session,
+    stream: &'a StreamName,
+    allows_direct: Option<bool>,
+) -> Place<'a> {
     Place {
         shared,
         session,
         domain: None,
         stream,
+        allows_direct,
     }
 }

@@ -15,12 +15,12 @@ use super::query::{StreamContent, StreamQuery};
 use crate::message::binding::ContentMode;
 use crate::message::export::{ExportError, content_mode, json_of_message};
 use crate::nats::api::{ask, cant_read};
+use crate::nats::failure::Failure;
 use crate::nats::question::Question;
 use crate::nats::read::catch_up::{CatchUp, StreamInfo};
 use crate::nats::read::consumer::{IDLE_AT_THE_END, Next, create, next};
 use crate::nats::read::get::Got;
 use crate::nats::read::message_info::MessageInfo;
-use crate::nats::read::{is_consumer_refused, is_state_denied};
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
@@ -187,14 +187,14 @@ impl Admin<'_> {
         let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let info = match ask(shared, &session, Question::StreamInfo(stream), &json!({})).await {
-            Err(denied) if is_state_denied(&denied) => {
+            Err(denied) if Failure::of(&denied).hides_state() => {
                 by_last_message(shared, &session, stream, denied).await?
             }
             info => info?,
         };
         let consumer = match info.config.allows_readers() {
             true => match consume(shared, &session, stream, &query, &info).await {
-                Err(error) if is_consumer_refused(&error) => None,
+                Err(error) if Failure::of(&error).allows_another_way() => None,
                 consumer => Some(consumer?),
             },
             // A consumer would change the retention of the stream's messages, or would be refused.
@@ -209,7 +209,7 @@ impl Admin<'_> {
             None => {
                 let from = query.first(last).max(first);
                 let stored = (last + 1).saturating_sub(from).min(info.state.messages);
-                let mut gets = Gets::new(query.clone(), from);
+                let mut gets = Gets::new(query.clone(), from, info.config.allows_direct());
                 // A user who may not ask for messages learns that now.
                 gets.fetch(shared, &session, stream, last).await?;
                 (Source::Gets(Box::new(gets)), stored, stored == 0)

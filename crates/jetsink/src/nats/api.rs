@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::failure::Failure;
 use super::question::Question;
 use super::session::Session;
 use super::shared::Shared;
@@ -15,7 +16,7 @@ use super::stream_name::StreamName;
 use super::wire::ApiError;
 use crate::outcome::{Known, PublishError, Scope};
 
-/// The time limit of one request.
+/// The usual time limit of one request.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Sends a request to the JetStream API and reads the answer.
@@ -36,19 +37,54 @@ pub(crate) async fn ask_in<T: DeserializeOwned>(
     question: Question<'_>,
     details: &Value,
 ) -> Result<T, PublishError> {
+    let request = Request {
+        question,
+        details,
+        time: ANSWER_TIME,
+    };
+    ask_within(shared, session, domain, request).await
+}
+
+/// A request to the JetStream API, and its time limit.
+pub(crate) struct Request<'a> {
+    pub(crate) question: Question<'a>,
+    pub(crate) details: &'a Value,
+    pub(crate) time: Duration,
+}
+
+/// As [`ask_in`], with another time limit.
+pub(crate) async fn ask_within<T: DeserializeOwned>(
+    shared: &Shared,
+    session: &Session,
+    domain: Option<&str>,
+    request: Request<'_>,
+) -> Result<T, PublishError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Answer<T> {
         Error { error: ApiError },
         Good(T),
     }
-    let answer = request_in(shared, session, domain, question, details).await?;
+    let question = request.question;
+    let answer = request_in(shared, session, domain, request).await?;
     match serde_json::from_slice(&answer.payload) {
         Ok(Answer::Good(good)) => {
             shared.api_answered();
+            shared.jetstream_answered();
             Ok(good)
         }
-        Ok(Answer::Error { error }) => Err(PublishError::Refused(error.into())),
+        Ok(Answer::Error { error }) => {
+            let error = PublishError::Refused(error.into());
+            match Failure::of(&error) {
+                // The account has lost it for a while: the server has disabled it, or it starts.
+                Failure::NoJetStream if shared.had_jetstream() => {
+                    return Err(PublishError::JetStreamUnavailable);
+                }
+                Failure::Other if error.scope() == Scope::Broker => {}
+                _ => shared.jetstream_answered(),
+            }
+            Err(error)
+        }
         Err(error) => Err(PublishError::Other {
             text: format!("an answer of {question} can't be read: {error}"),
             scope: Scope::Broker,
@@ -62,12 +98,11 @@ pub(crate) async fn request_in(
     shared: &Shared,
     session: &Session,
     domain: Option<&str>,
-    question: Question<'_>,
-    details: &Value,
+    request: Request<'_>,
 ) -> Result<Message, PublishError> {
-    let subject = shared.api_subject_in(domain, question)?;
-    let deadline = Instant::now() + ANSWER_TIME;
-    let details = details.to_string().into();
+    let subject = shared.api_subject_in(domain, request.question)?;
+    let deadline = Instant::now() + request.time;
+    let details = request.details.to_string().into();
     let answer = shared
         .request(session, subject.into(), HeaderMap::new(), details, deadline)
         .await?;

@@ -9,7 +9,8 @@
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
 //! cluster's servers. `suspects` and `given_up` track events for which a server may end connections. `connect/` has the
 //! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
-//! the JetStream API with names that `stream_name` has checked, `read/` the look-up before replay.
+//! the JetStream API with names that `stream_name` has checked, `failure` classifies their failures, and `read/` has the
+//! look-up before replay.
 
 mod answers;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod answers_trial;
 pub(crate) mod api;
 pub mod connect;
 mod dial;
+pub(crate) mod failure;
 mod given_up;
 mod link;
 mod members;

@@ -78,8 +78,8 @@ impl Shared {
     /// server has JetStream, or a stream has acknowledged an event, the account gets streams by imports, and
     /// each subject has its own. Otherwise JetStream is missing for all: also if the account had it before.
     fn without_jetstream(&self, server_has_it: bool) -> PublishError {
-        let had_it = self.api_has_answered.load(Ordering::Relaxed);
-        if !had_it && (server_has_it || self.has_acknowledged.load(Ordering::Relaxed)) {
+        if !self.had_jetstream() && (server_has_it || self.has_acknowledged.load(Ordering::Relaxed))
+        {
             PublishError::NotImported
         } else {
             PublishError::JetStreamUnavailable

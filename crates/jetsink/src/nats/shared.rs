@@ -1,6 +1,6 @@
 //! The state shared by publishing, reading and reconnecting: the link, the session, and how an envelope is sent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::SystemTime;
 
@@ -16,6 +16,7 @@ use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
 use super::no_responders::REASON_TIME;
 use super::question::Question;
+use super::read::progress::Progress;
 use super::session::Session;
 use super::stream_name::check_name;
 use super::suspects::{Caution, SentAlone};
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(super) has_acknowledged: AtomicBool,
     /// Whether the JetStream API has answered this account.
     pub(super) api_has_answered: AtomicBool,
+    /// The number of answers that show that JetStream is available, apart from acknowledgements.
+    jetstream_answers: AtomicU64,
+    /// The messages that unfinished look-ups have read.
+    pub(super) progress: Progress,
     /// Notified to end the session if another server is reachable.
     pub(crate) leave: Notify,
 }
@@ -53,6 +58,8 @@ impl Shared {
             connect_error: Mutex::default(),
             has_acknowledged: AtomicBool::new(false),
             api_has_answered: AtomicBool::new(false),
+            jetstream_answers: AtomicU64::new(0),
+            progress: Progress::default(),
             leave: Notify::new(),
         }
     }
@@ -176,6 +183,21 @@ impl Shared {
         self.api_has_answered.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the account had JetStream of its own.
+    pub(crate) fn had_jetstream(&self) -> bool {
+        self.api_has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Records that JetStream is available.
+    pub(crate) fn jetstream_answered(&self) {
+        self.jetstream_answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of answers that show that JetStream is available.
+    pub(crate) fn jetstream_answers(&self) -> u64 {
+        self.jetstream_answers.load(Ordering::Relaxed)
+    }
+
     /// Parses an answer, and remembers that a stream has acknowledged an event.
     pub(crate) fn acknowledgement(
         &self,
@@ -218,7 +240,11 @@ impl Shared {
             Err(PublishError::EndsConnection { .. }) => return Ok(None),
             answer => answer?,
         };
-        match wire::acknowledgement(&answer, None) {
+        let answered = wire::acknowledgement(&answer, None);
+        if matches!(&answered, Ok(_) | Err(PublishError::Refused(_))) {
+            self.jetstream_answered();
+        }
+        match answered {
             Ok(stored) => {
                 warn!(stream = %stored.stream, sequence = stored.sequence,
                     "the stream has stored a message that expected an impossible last sequence");

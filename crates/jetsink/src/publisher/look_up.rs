@@ -105,8 +105,12 @@ impl Gap {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapReason {
-    /// The stream does not answer at the moment; no event of these subjects may be sent yet.
+    /// The stream can't be read at the moment, though other requests are answered; no event of these subjects may be
+    /// sent yet. After 10 minutes of such look-ups the sink's setting decides.
     Unanswered(PublishError),
+    /// Nothing stores events of these subjects at the moment: their stream has no leader, or JetStream is away. None may
+    /// be sent before a later look-up, however long that lasts.
+    Unreachable(PublishError),
     /// The stream takes longer to read than the others of this look-up; no event of these subjects may be sent before
     /// a later look-up.
     Unfinished,

@@ -4,7 +4,7 @@
 //! the last acknowledged sequence number are read, and the events found there are done. All others may
 //! be sent: the publisher guarantees that no earlier attempt is still to be stored (decision 7).
 //!
-//! If the stream of a subject does not answer, the subject stays unreconciled and none of its events is
+//! If the stream of a subject can't be read at the moment, the subject stays unreconciled and none of its events is
 //! sent. If no look-up can tell whether an event is stored, a setting decides. Other subjects are not affected.
 
 use std::collections::{HashMap, HashSet};
@@ -36,7 +36,7 @@ const SUBJECTS_AT_ONCE: usize = 32_768;
 /// The maximum number of events in one look-up, unless one subject has more: their ids are in memory.
 const EVENTS_AT_ONCE: u64 = 65_536;
 
-/// A stream that does not answer for this long counts as one that never will.
+/// A stream that can't be read for this long, while JetStream answers other requests, counts as one that never can be.
 const MAX_SILENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +65,39 @@ pub(crate) struct Due {
 #[derive(Debug, Default)]
 struct State {
     schedule: Schedule<Subject>,
-    /// Since when the streams of these subjects have not answered.
-    silent_since: HashMap<Subject, Instant>,
+    /// The subjects whose stream can't be read at the moment.
+    silences: HashMap<Subject, Silence>,
+    /// The subjects that the last look-up left for a later one.
+    unfinished: HashSet<Subject>,
+    /// Whether the last look-up was one of unfinished subjects.
+    were_unfinished: bool,
     /// The highest index of each subject that counts as a possible duplicate, as long as the subject has events.
     counted: HashMap<Subject, u64>,
     /// Whether a look-up was made.
     has_begun: bool,
+}
+
+/// The time for which a stream could not be read, though events could be stored.
+#[derive(Debug, Default)]
+struct Silence {
+    total: Duration,
+    /// The last look-up, if it found the same.
+    last: Option<Instant>,
+}
+
+impl Silence {
+    /// A look-up found the stream silent. Returns the time so far.
+    fn goes_on(&mut self, now: Instant) -> Duration {
+        if let Some(last) = self.last.replace(now) {
+            self.total += now.saturating_duration_since(last);
+        }
+        self.total
+    }
+
+    /// The stream had no chance to answer: the time until the next look-up does not count.
+    fn pauses(&mut self) {
+        self.last = None;
+    }
 }
 
 impl<'a, P: Publisher> Reconciler<'a, P> {
@@ -109,6 +136,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         if subjects.is_empty() {
             return None;
         }
+        let mut subjects = self.in_turn(subjects);
         let most = match std::mem::replace(&mut lock(&self.state).has_begun, true) {
             false => FIRST_SUBJECTS,
             true => SUBJECTS_AT_ONCE,
@@ -120,6 +148,20 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             subjects,
             unreconciled,
         })
+    }
+
+    /// Returns either the subjects that a look-up has left for a later one or the others, by turns: a stream that is
+    /// read slowly would be left again and again beside faster ones.
+    fn in_turn(&self, subjects: Vec<Subject>) -> Vec<Subject> {
+        let mut state = lock(&self.state);
+        let is_unfinished = |subject: &Subject| state.unfinished.contains(subject);
+        let (unfinished, others): (Vec<_>, Vec<_>) = subjects.into_iter().partition(is_unfinished);
+        state.were_unfinished =
+            others.is_empty() || !unfinished.is_empty() && !state.were_unfinished;
+        match state.were_unfinished {
+            true => unfinished,
+            false => others,
+        }
     }
 
     /// Removes the stored events of these subjects from the spool. Returns the subjects.
@@ -139,10 +181,14 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         let looked_up = self.look_up(&baselines, &mut candidates).await;
         if looked_up.is_err() {
             // The broker failed, so the streams had no chance to answer.
-            lock(&self.state).silent_since.clear();
+            let silences = &mut lock(&self.state).silences;
+            silences.values_mut().for_each(Silence::pauses);
         }
         let looked_up = looked_up?;
         crash::point("reconcile.looked-up");
+        for subject in &due {
+            lock(&self.state).unfinished.remove(subject);
+        }
         let gaps = match looked_up {
             StoredIds::Visited | StoredIds::Unsupported => Vec::new(),
             StoredIds::VisitedExcept(gaps) => gaps,
@@ -187,7 +233,8 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     fn reconciled(&self, subject: &Subject, unreconciled: &Unreconciled) {
         let mut state = lock(&self.state);
         state.schedule.cancel(subject);
-        state.silent_since.remove(subject);
+        state.silences.remove(subject);
+        state.unfinished.remove(subject);
         drop(state);
         self.spool.doubts.released(subject);
         self.spool.reconciled(subject, unreconciled);
@@ -199,33 +246,49 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         lock(&self.state).counted.retain(holds);
         let mut waits = HashSet::new();
         for Gap { subjects, reason } in gaps {
-            if reason == GapReason::Unfinished {
-                for subject in subjects {
-                    let schedule = &mut lock(&self.state).schedule;
-                    schedule.back_off(subject.clone(), Instant::now());
-                    waits.insert(subject);
+            match &reason {
+                GapReason::Unfinished => {
+                    let mut state = lock(&self.state);
+                    for subject in subjects {
+                        state.schedule.back_off(subject.clone(), Instant::now());
+                        state.unfinished.insert(subject.clone());
+                        waits.insert(subject);
+                    }
+                    continue;
                 }
-                continue;
-            }
-            if let GapReason::Unanswered(error) = &reason {
-                self.direct.nothing_stored(Instant::now());
-                let now = Instant::now();
-                let mut late = Vec::new();
-                for subject in subjects {
-                    let is_late = {
+                GapReason::Unreachable(error) => {
+                    self.direct.nothing_stored(Instant::now());
+                    for subject in subjects {
                         let mut state = lock(&self.state);
-                        let since = *state.silent_since.entry(subject.clone()).or_insert(now);
-                        now.saturating_duration_since(since) >= MAX_SILENCE
-                    };
-                    if is_late {
-                        late.push(subject);
-                    } else {
+                        if let Some(silence) = state.silences.get_mut(&subject) {
+                            silence.pauses();
+                        }
+                        drop(state);
                         self.delay(&subject, error);
                         waits.insert(subject);
                     }
+                    continue;
                 }
-                self.choose(&late, &reason, candidates, &mut waits);
-                continue;
+                GapReason::Unanswered(error) => {
+                    self.direct.nothing_stored(Instant::now());
+                    let now = Instant::now();
+                    let mut late = Vec::new();
+                    for subject in subjects {
+                        let silence = {
+                            let silences = &mut lock(&self.state).silences;
+                            silences.entry(subject.clone()).or_default().goes_on(now)
+                        };
+                        if silence >= MAX_SILENCE {
+                            late.push(subject);
+                        } else {
+                            self.delay(&subject, error);
+                            waits.insert(subject);
+                        }
+                    }
+                    self.choose(&late, &reason, candidates, &mut waits);
+                    continue;
+                }
+                GapReason::Refused(_) | GapReason::Removed | GapReason::Newest(_) => {}
             }
             if let GapReason::Newest(kept) = reason {
                 let these = subjects.iter().collect();
@@ -368,8 +431,9 @@ impl std::fmt::Display for Cause<'_> {
         match self.0 {
             GapReason::Refused(error) => write!(f, "the stream can't be read: {error}"),
             GapReason::Unanswered(error) => {
-                write!(f, "the stream has not answered for 10 minutes: {error}")
+                write!(f, "the stream could not be read for 10 minutes: {error}")
             }
+            GapReason::Unreachable(error) => write!(f, "nothing stores the subject: {error}"),
             GapReason::Unfinished => f.write_str("the stream takes longer to read than others"),
             GapReason::Removed => f.write_str("the stream has removed messages since"),
             GapReason::Newest(kept) => {

@@ -227,7 +227,7 @@ impl Publisher for Simulated {
                 StoredIds::Visited
             } else {
                 let gone = gone.into_iter().cloned().collect();
-                let reason = GapReason::Unanswered(PublishError::NoLeader);
+                let reason = GapReason::Unreachable(PublishError::NoLeader);
                 StoredIds::VisitedExcept(vec![Gap::new(gone, reason)])
             })
         })

@@ -18,6 +18,10 @@ use crate::{Envelope, MessageId, Subject};
 /// A code of a later server.
 const UNKNOWN_CODE: u64 = 10_999;
 
+const SILENCE: PublishError = PublishError::AckTimeout {
+    broker_answers: true,
+};
+
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 fn unanswered(error: PublishError) -> StoredIds {
@@ -50,10 +54,9 @@ async fn unknown_code_and_silence_are_final_after_ten_minutes() {
         code: UNKNOWN_CODE,
         text: "new".to_owned(),
     });
-    let silence = PublishError::AckTimeout {
-        broker_answers: true,
-    };
-    for error in [unknown, silence, PublishError::NoLeader] {
+    let silence = SILENCE;
+    let unreadable = PublishError::JetStreamUnavailable;
+    for error in [unknown, silence, unreadable] {
         for choice in [WhenUnconfirmed::Deliver, WhenUnconfirmed::Hold] {
             let folder = tempfile::tempdir().unwrap();
             let spool = spool_of_one(folder.path()).await;
@@ -101,7 +104,7 @@ async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
     let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
     let meters = SpoolMeters::new();
     let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
-    let silent = || Some(Ok(unanswered(PublishError::NoLeader)));
+    let silent = || Some(Ok(unanswered(SILENCE)));
     for answer in [silent(), Some(Err(PublishError::ConnectionLost)), silent()] {
         broker.with(|broker| broker.look_up = answer);
         advance(TEN_MINUTES).await;
@@ -113,6 +116,85 @@ async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
     let due = reconciler.next(|_| true).expect("it is due");
     reconciler.reconcile(due).await.unwrap();
     assert_eq!(spool.status().possible_duplicates, 1);
+}
+
+/// Otherwise an outage of JetStream, or of a stream's replicas, would end in possible duplicates: nothing can be
+/// delivered meanwhile.
+#[tokio::test]
+async fn time_in_which_nothing_stores_the_subject_does_not_count_as_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool_of_one(folder.path()).await;
+    let broker = Simulated::new();
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    let meters = SpoolMeters::new();
+    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
+    let silent = || unanswered(SILENCE);
+    let unreachable = || {
+        let subjects = vec![Subject::new("a").unwrap()];
+        let reason = GapReason::Unreachable(PublishError::NoLeader);
+        StoredIds::VisitedExcept(vec![Gap::new(subjects, reason)])
+    };
+    let half = TEN_MINUTES / 2;
+    for (answer, since_the_last_one, duplicates) in [
+        (silent(), half, 0),
+        (unreachable(), 100 * TEN_MINUTES, 0),
+        (unreachable(), 100 * TEN_MINUTES, 0),
+        (silent(), TEN_MINUTES, 0),
+        // Both halves count.
+        (silent(), half, 0),
+        (unreachable(), TEN_MINUTES, 0),
+        (silent(), TEN_MINUTES, 0),
+        (silent(), half, 1),
+    ] {
+        broker.with(|broker| broker.look_up = Some(Ok(answer)));
+        advance(since_the_last_one).await;
+        let due = reconciler.next(|_| true).expect("it is due");
+        reconciler.reconcile(due).await.unwrap();
+        assert_eq!(spool.status().possible_duplicates, duplicates);
+    }
+}
+
+/// Spools an event of each of these subjects that was sent.
+async fn append_to(spool: &Spool, subjects: &[&str]) {
+    let soon = Instant::now() + Duration::from_secs(60);
+    for subject in subjects {
+        let event = Envelope::new(Subject::new(*subject).unwrap(), "0".into())
+            .with_message_id(MessageId::new(format!("sink.{subject}")).unwrap());
+        let above = Baselines::new();
+        spool
+            .append_event(&event, Some(&above), soon)
+            .await
+            .unwrap();
+    }
+}
+
+/// Beside a subject that is held and looked up again and again, a slow stream would never be read to its end.
+#[tokio::test]
+async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), None).unwrap();
+    append_to(&spool, &["fast", "slow"]).await;
+    pause();
+    let broker = Simulated::new();
+    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
+    let meters = SpoolMeters::new();
+    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Hold);
+    let gap = |subject: &str, reason| Gap::new(vec![Subject::new(subject).unwrap()], reason);
+    let mut looked_up = Vec::new();
+    for _ in 0..5 {
+        let gaps = vec![
+            gap("fast", GapReason::Removed),
+            gap("slow", GapReason::Unfinished),
+        ];
+        broker.with(|broker| broker.look_up = Some(Ok(StoredIds::VisitedExcept(gaps))));
+        let due = reconciler.next(|_| true).expect("it is due");
+        let subjects = reconciler.reconcile(due).await.unwrap();
+        let mut names: Vec<String> = subjects.iter().map(Subject::to_string).collect();
+        names.sort();
+        looked_up.push(names.join(" "));
+        advance(Duration::from_secs(300)).await;
+    }
+    assert_eq!(looked_up, ["fast slow", "slow", "fast", "slow", "fast"]);
 }
 
 #[tokio::test]

@@ -142,6 +142,13 @@ impl World {
         self.forget_and_cut().await;
     }
 
+    /// Emits an event of unknown outcome that never reaches the server.
+    pub async fn lose_event(&self, event: Envelope) {
+        self.proxy.impair(Impairment::OnlyToClients);
+        assert_eq!(self.sink.emit(event).await.unwrap(), Delivery::Spooled);
+        self.forget_and_cut().await;
+    }
+
     /// Sends all events before the first of their acknowledgements is lost.
     pub async fn lose_acknowledgements_in_flight(&self, events: Vec<Envelope>) {
         self.proxy.impair(Impairment::SwallowFromServer);

@@ -1,5 +1,7 @@
 //! Tracks whether a reader has seen every message that was stored when it began.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::config::StreamConfig;
@@ -37,6 +39,8 @@ pub(crate) struct StreamState {
     pub(crate) num_deleted: u64,
     /// Their sequence numbers, if they were asked for.
     pub(crate) deleted: Option<Vec<u64>>,
+    /// The number of messages of each subject that was asked for.
+    pub(crate) subjects: Option<HashMap<String, u64>>,
 }
 
 impl StreamInfo {

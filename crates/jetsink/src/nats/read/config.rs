@@ -25,6 +25,21 @@ pub(crate) struct StreamConfig {
     subject_transform: Option<SubjectTransform>,
     #[serde(default)]
     consumer_limits: ConsumerLimits,
+    allow_direct: Option<bool>,
+    #[serde(default)]
+    max_age: i64,
+    #[serde(default)]
+    max_msgs: i64,
+    #[serde(default)]
+    max_bytes: i64,
+    #[serde(default)]
+    deny_delete: bool,
+    #[serde(default)]
+    deny_purge: bool,
+    #[serde(default)]
+    allow_rollup_hdrs: bool,
+    #[serde(default)]
+    allow_msg_ttl: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -89,6 +104,23 @@ impl StreamConfig {
         kept.filter(|kept| removes && *kept > 0)
     }
 
+    /// Whether messages may be removed by something else than the limit per subject: another limit, a purge, a rollup,
+    /// a time to live or by hand.
+    pub(crate) fn has_other_removals(&self) -> bool {
+        let limits = [self.max_age, self.max_msgs, self.max_bytes];
+        !self.deny_delete
+            || !self.deny_purge
+            || self.allow_rollup_hdrs
+            || self.allow_msg_ttl
+            || !self.allows_readers()
+            || limits.iter().any(|limit| *limit > 0)
+    }
+
+    /// Whether it answers direct gets; `None` if that is unknown.
+    pub(crate) fn allows_direct(&self) -> Option<bool> {
+        self.allow_direct
+    }
+
     /// Returns the configuration of a reading consumer that the stream allows.
     pub(crate) fn consumer(&self, inbox: &str, above: u64) -> Value {
         let mut config = consumer(inbox, above);
@@ -139,6 +171,31 @@ mod tests {
         assert_eq!(newest(refuses), None);
         let unknown = json!({ "retention": "later", "discard": "later" });
         assert!(!config(unknown).allows_readers());
+    }
+
+    #[test]
+    fn stream_removes_only_by_its_limit_per_subject_if_all_else_is_denied() {
+        let append_only = json!({
+            "max_msgs_per_subject": 1, "deny_delete": true, "deny_purge": true, "allow_rollup_hdrs": false,
+            "allow_msg_ttl": false, "max_age": 0, "max_msgs": -1, "max_bytes": -1, "retention": "limits",
+        });
+        assert!(!config(append_only.clone()).has_other_removals());
+        for (name, value) in [
+            ("deny_delete", json!(false)),
+            ("deny_purge", json!(false)),
+            ("allow_rollup_hdrs", json!(true)),
+            ("allow_msg_ttl", json!(true)),
+            ("max_age", json!(1_000_000_000)),
+            ("max_msgs", json!(9)),
+            ("max_bytes", json!(9)),
+            ("retention", json!("workqueue")),
+        ] {
+            let mut other = append_only.clone();
+            other[name] = value;
+            assert!(config(other).has_other_removals(), "{name}");
+        }
+        assert!(StreamConfig::default().has_other_removals());
+        assert_eq!(StreamConfig::default().allows_direct(), None);
     }
 
     #[test]

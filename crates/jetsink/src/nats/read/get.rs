@@ -1,26 +1,26 @@
-//! Reads a stream message by message, without a consumer: for streams and users that allow none.
+//! Requests single messages of a stream, without a consumer: for streams and users that allow none.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, Message, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, request_in};
+use crate::message::subject::Subject;
+use crate::nats::api::{ANSWER_TIME, Request, ask_within, cant_read, request_in};
+use crate::nats::failure::Failure;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::{PublishError, codes};
 
-/// The number of concurrent requests. An answer has a message with its payload, which may be large.
-const CONCURRENT_REQUESTS: u64 = 16;
+/// The reason if a direct get is not answered. nats-server before 2.11 answers none for a stream that allows none.
+pub(super) const NO_DIRECT_GET: &str = "direct gets are not answered: the stream allows none (`allow_direct`), or its servers are busy";
 
 /// The pause before another replica is asked, since one is behind the leader.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -61,101 +61,41 @@ struct Raw {
     time: String,
 }
 
-/// Reads messages by requests: from the stream's leader, or by direct get (`allow_direct`) if the user may ask
-/// for that only.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Getter {
-    is_direct: bool,
-}
-
-/// The stream of a [`Getter`].
+/// A stream, and the way to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) session: &'a Session,
     pub(crate) domain: Option<&'a str>,
     pub(crate) stream: &'a StreamName,
-}
-
-impl Getter {
-    /// Returns the first messages with the sequence number `from` or a higher one, in their order. Empty at the
-    /// stream's end; `last` is its last sequence number, as far as it is known. If that is not reached, messages at
-    /// the end were removed, or the server that answers direct gets is far behind its leader.
-    pub(crate) async fn messages_from(
-        &mut self,
-        place: Place<'_>,
-        from: u64,
-        last: u64,
-    ) -> Result<Vec<Got>, PublishError> {
-        if !self.is_direct {
-            match messages(from, |sequence| place.message(sequence)).await {
-                Err(denied) if is_denied(&denied) => {
-                    let direct = place.all_direct(from, last).await;
-                    // No stream answers direct gets: the first refusal tells more.
-                    let direct = direct.map_err(|error| match is_no_direct_get(&error) {
-                        true => denied,
-                        false => error,
-                    })?;
-                    self.is_direct = true;
-                    return Ok(direct);
-                }
-                answer => return Ok(in_order(answer?)),
-            }
-        }
-        place.all_direct(from, last).await
-    }
-
-    /// Whether it reads from any replica.
-    pub(crate) fn is_direct(self) -> bool {
-        self.is_direct
-    }
-}
-
-/// Returns the answers to the requests from the sequence number `from` on.
-async fn messages<F: Future<Output = Result<Option<Got>, PublishError>>>(
-    from: u64,
-    message: impl Fn(u64) -> F,
-) -> Result<Vec<Option<Got>>, PublishError> {
-    let requests = (from..from.saturating_add(CONCURRENT_REQUESTS)).map(message);
-    try_join_all(requests).await
-}
-
-fn in_order(answers: Vec<Option<Got>>) -> Vec<Got> {
-    let found = answers.into_iter().flatten();
-    let found: BTreeMap<u64, Got> = found.map(|got| (got.sequence, got)).collect();
-    found.into_values().collect()
-}
-
-/// Whether one replica lacks messages that another one has. `answers` are those from the sequence number `from` on.
-fn lags(from: u64, answers: &[Option<Got>], last: u64) -> bool {
-    let newest = answers.iter().flatten().map(|got| got.sequence).max();
-    let mut asked = (from..=last).zip(answers);
-    newest.is_some_and(|newest| asked.any(|(sequence, got)| got.is_none() && sequence <= newest))
-}
-
-/// Whether the user or the account may not send such a request.
-fn is_denied(error: &PublishError) -> bool {
-    super::is_never_answered(error) || *error == PublishError::JetStreamUnavailable
-}
-
-/// Whether nothing serves direct gets. nats-server before 2.11 leaves them unanswered then.
-pub(crate) fn is_no_direct_get(error: &PublishError) -> bool {
-    let is_silent = matches!(
-        error,
-        PublishError::AckTimeout {
-            broker_answers: true
-        }
-    );
-    is_silent || is_denied(error)
+    /// Whether the stream answers direct gets; `None` if that is unknown.
+    pub(crate) allows_direct: Option<bool>,
 }
 
 impl Place<'_> {
     /// Returns the first message with this sequence number or a higher one, from the stream's leader.
-    async fn message(self, sequence: u64) -> Result<Option<Got>, PublishError> {
+    pub(super) async fn message(
+        self,
+        sequence: u64,
+        time: Duration,
+    ) -> Result<Option<Got>, PublishError> {
         let details = json!({ "seq": sequence, "next_by_subj": ">" });
-        let question = Question::MessageGet(self.stream);
-        let (shared, session) = (self.shared, self.session);
-        match ask_in::<Answer>(shared, session, self.domain, question, &details).await {
+        self.get(&details, time).await
+    }
+
+    /// Returns the last message of a subject, from the stream's leader.
+    pub(crate) async fn last_of(self, subject: &Subject) -> Result<Option<Got>, PublishError> {
+        let details = json!({ "last_by_subj": subject.as_str() });
+        self.get(&details, ANSWER_TIME).await
+    }
+
+    async fn get(self, details: &Value, time: Duration) -> Result<Option<Got>, PublishError> {
+        let request = Request {
+            question: Question::MessageGet(self.stream),
+            details,
+            time,
+        };
+        match ask_within::<Answer>(self.shared, self.session, self.domain, request).await {
             Ok(answer) => decoded(answer.message).map(Some),
             Err(PublishError::Refused(refusal)) if refusal.code == codes::NO_MESSAGE_FOUND => {
                 Ok(None)
@@ -164,21 +104,17 @@ impl Place<'_> {
         }
     }
 
-    /// Returns messages as [`Getter::messages_from`], from any replica.
-    async fn all_direct(self, from: u64, last: u64) -> Result<Vec<Got>, PublishError> {
-        let answers = messages(from, |sequence| self.direct(sequence, last)).await?;
-        if lags(from, &answers, last) {
-            return Err(cant_read("the server that reads it is behind its leader"));
-        }
-        Ok(in_order(answers))
-    }
-
     /// As [`message`](Self::message), from any replica. One that is behind its leader has time to catch up.
-    async fn direct(self, sequence: u64, last: u64) -> Result<Option<Got>, PublishError> {
+    pub(super) async fn direct(
+        self,
+        sequence: u64,
+        last: u64,
+        time: Duration,
+    ) -> Result<Option<Got>, PublishError> {
         let details = json!({ "seq": sequence, "next_by_subj": ">" });
         let give_up = Instant::now() + ANSWER_TIME;
         loop {
-            match self.direct_get(&details).await? {
+            match self.direct_get(&details, time).await? {
                 None if sequence <= last && Instant::now() < give_up => sleep(PAUSE).await,
                 got => return Ok(got),
             }
@@ -187,12 +123,25 @@ impl Place<'_> {
 
     /// Returns the last message, from any replica.
     pub(crate) async fn last(self) -> Result<Option<Got>, PublishError> {
-        self.direct_get(&json!({ "last_by_subj": ">" })).await
+        let details = json!({ "last_by_subj": ">" });
+        let last = self.direct_get(&details, ANSWER_TIME).await;
+        last.map_err(|error| match Failure::of(&error) {
+            Failure::Silence => cant_read(NO_DIRECT_GET),
+            _ => error,
+        })
     }
 
-    async fn direct_get(self, details: &Value) -> Result<Option<Got>, PublishError> {
-        let question = Question::DirectGet(self.stream);
-        let answer = request_in(self.shared, self.session, self.domain, question, details).await?;
+    async fn direct_get(
+        self,
+        details: &Value,
+        time: Duration,
+    ) -> Result<Option<Got>, PublishError> {
+        let request = Request {
+            question: Question::DirectGet(self.stream),
+            details,
+            time,
+        };
+        let answer = request_in(self.shared, self.session, self.domain, request).await?;
         match answer.status {
             None => direct_message(answer).map(Some),
             Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -299,25 +248,6 @@ mod tests {
         );
         assert_eq!(own.len(), 2);
         assert!(direct_message(answer(None)).is_err());
-    }
-
-    #[test]
-    fn replica_lags_if_it_lacks_a_message_before_one_of_another_replica() {
-        let got = |sequence| {
-            Some(Got {
-                sequence,
-                subject: "events.a".to_owned(),
-                headers: None,
-                payload: Bytes::new(),
-                time: String::new(),
-            })
-        };
-        let (tail_removed, lagging) = ([got(5), None, None], [got(5), None, got(7)]);
-        assert!(!lags(5, &tail_removed, 9));
-        assert!(lags(5, &lagging, 9));
-        // A message that was stored after the last one was asked for.
-        assert!(!lags(5, &lagging, 5));
-        assert!(!lags(5, &[None, None], 9));
     }
 
     #[test]

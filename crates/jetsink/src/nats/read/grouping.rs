@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::catch_up::StreamInfo;
-use super::concerns_all;
 use super::last_sequence::last_accepted;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::nats::api::{ANSWER_TIME, ask_in, cant_read, stream_names};
+use crate::nats::failure::Failure;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -240,7 +240,7 @@ impl<'a> Groups<'a> {
                     absent.push(unnamed);
                     continue;
                 }
-                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) if Failure::of(&error).concerns_all() => return Err(error),
                 Err(error) => Err(GapReason::Unanswered(error)),
             };
             match named {
@@ -288,7 +288,7 @@ impl<'a> Groups<'a> {
         let mut is_any_missing = false;
         for answer in join_all(answers).await {
             match answer {
-                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) if Failure::of(&error).concerns_all() => return Err(error),
                 answer => is_any_missing |= answer.is_err(),
             }
         }
@@ -323,11 +323,16 @@ async fn names_of(
     session: &Session,
     event: &Envelope,
 ) -> Result<Names, PublishError> {
-    match stream_names(shared, session, event.subject().as_str()).await {
-        Ok(names) => Ok(Names::Known(names)),
-        Err(error) if super::is_never_answered(&error) => Ok(Names::Denied),
-        Err(PublishError::JetStreamUnavailable) => Ok(Names::Silent),
-        Err(error) if concerns_all(&error) => Err(error),
-        Err(error) => Ok(Names::Failed(error)),
+    let error = match stream_names(shared, session, event.subject().as_str()).await {
+        Ok(names) => return Ok(Names::Known(names)),
+        Err(error) => error,
+    };
+    match Failure::of(&error) {
+        Failure::Denied | Failure::NoJetStream | Failure::NoStream | Failure::NoConsumer => {
+            Ok(Names::Denied)
+        }
+        Failure::NoResponder => Ok(Names::Silent),
+        Failure::Broker => Err(error),
+        Failure::Silence | Failure::Other => Ok(Names::Failed(error)),
     }
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::catch_up::StreamInfo;
 use crate::nats::api::ask_in;
+use crate::nats::failure::Failure;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::Shared;
@@ -27,7 +28,7 @@ pub(crate) async fn stream_created(
         let question = Question::StreamInfo(&stream);
         let info: StreamInfo = match ask_in(shared, session, api, question, &json!({})).await {
             Ok(info) => info,
-            Err(error) if super::is_never_answered(&error) => continue,
+            Err(error) if Failure::of(&error).is_final() => continue,
             Err(error) => return Err(error),
         };
         if info.domain.as_deref() == domain {

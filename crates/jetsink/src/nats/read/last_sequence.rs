@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::catch_up::StreamInfo;
 use super::grouping::StreamRef;
-use super::is_state_denied;
 use crate::message::envelope::Envelope;
 use crate::nats::api::{ANSWER_TIME, cant_read};
+use crate::nats::failure::Failure;
 use crate::nats::question::Question;
 use crate::nats::session::Session;
 use crate::nats::shared::{Accepted, Shared};
@@ -46,7 +46,7 @@ pub(crate) async fn stream_tail(
             )
             .await
         {
-            Err(denied) if is_state_denied(&denied) => {
+            Err(denied) if Failure::of(&denied).hides_state() => {
                 return accepted.map(StreamInfo::up_to).ok_or(denied);
             }
             answer => answer?,

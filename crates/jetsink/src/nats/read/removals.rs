@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::config::StreamConfig;
 use crate::message::subject::Subject;
-use crate::publisher::look_up::{Gap, GapReason, Moves};
+use crate::publisher::look_up::Moves;
 
 /// The maximum number of other subjects that are counted. With more, each of them may have reached the limit.
 const MAX_COUNTED: usize = 65_536;
@@ -38,8 +38,7 @@ impl<'a> Removals<'a> {
             kept,
             stores_elsewhere,
             counts: HashMap::new(),
-            // A stream that keeps the newest messages of each subject has gaps at any time.
-            contiguous: above.filter(|_| kept.is_none()),
+            contiguous: above,
             has_gap: false,
         }
     }
@@ -70,15 +69,16 @@ impl<'a> Removals<'a> {
         self.has_gap |= self.contiguous.is_some_and(|seen| seen < last);
     }
 
-    /// Whether each message above the baseline that was not visited is a gap, however it was removed.
-    pub(super) fn sees_every_gap(&self) -> bool {
-        self.contiguous.is_some()
+    /// Whether messages above the baseline are missing, however they were removed; `None` if not all were seen.
+    pub(super) fn are_some_missing(&self) -> Option<bool> {
+        let sees_all = self.contiguous.is_some();
+        (sees_all || self.has_gap).then_some(self.has_gap)
     }
 
-    /// Returns the subjects whose events may be removed, with the reason. `has_removed` if messages above the
-    /// baseline were removed by another limit, or by hand. `moves` has the stored subjects of events that were found
-    /// under another subject than their own.
-    pub(super) fn gaps(self, has_removed: bool, moves: &Moves) -> Vec<Gap> {
+    /// Divides the subjects: the limit per subject may have removed events of the first part, nothing but another
+    /// cause those of the second part. `moves` has the stored subjects of events that were found under another subject
+    /// than their own.
+    pub(super) fn by_limit(&self, moves: &Moves) -> (Vec<Subject>, Vec<Subject>) {
         let is_full = |subject: &Subject| {
             let Some(kept) = self.kept else { return false };
             let reached = |count: &u64| *count >= kept;
@@ -91,16 +91,7 @@ impl<'a> Removals<'a> {
                     || moves.any(subject, |name| !are_all_counted || is_full(name))
             }
         };
-        let all = self.subjects.iter().cloned();
-        let (full, others): (Vec<_>, Vec<_>) = all.partition(is_full);
-        let mut gaps = Vec::new();
-        if let Some(kept) = self.kept.filter(|_| !full.is_empty()) {
-            gaps.push(Gap::new(full, GapReason::Newest(kept)));
-        }
-        if (has_removed || self.has_gap) && !others.is_empty() {
-            gaps.push(Gap::new(others, GapReason::Removed));
-        }
-        gaps
+        self.subjects.iter().cloned().partition(is_full)
     }
 }
 
@@ -121,15 +112,14 @@ mod tests {
         serde_json::from_value(json!({ "max_msgs_per_subject": kept })).unwrap()
     }
 
-    /// The subjects of each gap, by its reason.
-    fn gaps(removals: Removals<'_>, has_removed: bool) -> Vec<(GapReason, Vec<String>)> {
-        let gaps = removals.gaps(has_removed, &Moves::default()).into_iter();
-        let sorted = gaps.map(|gap| {
-            let mut names: Vec<String> = gap.subjects.iter().map(Subject::to_string).collect();
+    /// The names of both parts.
+    fn by_limit(removals: &Removals<'_>) -> [Vec<String>; 2] {
+        let (full, others) = removals.by_limit(&Moves::default());
+        [full, others].map(|subjects| {
+            let mut names: Vec<String> = subjects.iter().map(Subject::to_string).collect();
             names.sort();
-            (gap.reason, names)
-        });
-        sorted.collect()
+            names
+        })
     }
 
     fn named(names: &[&str]) -> Vec<String> {
@@ -137,54 +127,49 @@ mod tests {
     }
 
     #[test]
-    fn subject_that_has_not_reached_the_limit_may_have_lost_events_by_another_one() {
+    fn subject_that_has_not_reached_the_limit_has_lost_no_event_by_it() {
         let subjects = subjects(&["a", "b"]);
-        let removals = || {
-            let mut removals = Removals::of(&subjects, &keeping(2), false, None);
-            for (subject, sequence) in [("a", 5), ("a", 6), ("b", 7), ("c", 8), ("c", 9)] {
-                removals.seen(subject, sequence);
-            }
-            removals
-        };
-        let full = (GapReason::Newest(2), named(&["a"]));
-        assert_eq!(gaps(removals(), false), std::slice::from_ref(&full));
-        let removed = (GapReason::Removed, named(&["b"]));
-        assert_eq!(gaps(removals(), true), [full, removed]);
+        let mut removals = Removals::of(&subjects, &keeping(2), false, None);
+        for (subject, sequence) in [("a", 5), ("a", 6), ("b", 7), ("c", 8), ("c", 9)] {
+            removals.seen(subject, sequence);
+        }
+        assert_eq!(by_limit(&removals), [named(&["a"]), named(&["b"])]);
+        assert_eq!(removals.are_some_missing(), None);
     }
 
     #[test]
     fn stored_subject_at_its_limit_concerns_every_subject_that_may_be_stored_there() {
         let subjects = subjects(&["a", "b"]);
-        let removals = |messages: &[(&str, u64)]| {
+        let by_limit = |messages: &[(&str, u64)]| {
             let mut removals = Removals::of(&subjects, &keeping(2), true, Some(4));
             for (subject, sequence) in messages {
                 removals.seen(subject, *sequence);
             }
-            removals
+            by_limit(&removals)
         };
-        assert!(gaps(removals(&[("x.a", 5), ("x.b", 6)]), false).is_empty());
-        let all = (GapReason::Newest(2), named(&["a", "b"]));
-        assert_eq!(gaps(removals(&[("x.a", 5), ("x.a", 7)]), false), [all]);
+        let all = named(&["a", "b"]);
+        assert_eq!(by_limit(&[("x.a", 5), ("x.b", 6)]), [vec![], all.clone()]);
+        assert_eq!(by_limit(&[("x.a", 5), ("x.a", 7)]), [all, vec![]]);
     }
 
     #[test]
-    fn missing_sequence_number_is_a_removed_message_unless_the_stream_keeps_the_newest() {
+    fn missing_sequence_number_is_a_removed_message() {
         let subjects = subjects(&["a"]);
-        let all = StreamConfig::default();
-        for (config, above, sequences, is_gap) in [
-            (&all, Some(4), &[5, 6][..], false),
-            (&all, Some(4), &[6], true),
-            (&all, Some(4), &[5, 7], true),
-            (&all, Some(4), &[], true),
-            (&all, None, &[9], false),
-            (&keeping(9), Some(4), &[9], false),
-        ] {
-            let mut removals = Removals::of(&subjects, config, false, above);
-            for sequence in sequences {
-                removals.seen("b", *sequence);
+        for config in [StreamConfig::default(), keeping(9)] {
+            for (above, sequences, are_missing) in [
+                (Some(4), &[5, 6][..], Some(false)),
+                (Some(4), &[6], Some(true)),
+                (Some(4), &[5, 7], Some(true)),
+                (Some(4), &[], Some(true)),
+                (None, &[9], None),
+            ] {
+                let mut removals = Removals::of(&subjects, &config, false, above);
+                for sequence in sequences {
+                    removals.seen("b", *sequence);
+                }
+                removals.ended(sequences.last().copied().unwrap_or(5));
+                assert_eq!(removals.are_some_missing(), are_missing, "{sequences:?}");
             }
-            removals.ended(sequences.last().copied().unwrap_or(5));
-            assert_eq!(!gaps(removals, false).is_empty(), is_gap, "{sequences:?}");
         }
     }
 }

@@ -340,7 +340,7 @@ impl Publisher for ScriptedBroker {
             return Ok(StoredIds::Visited);
         }
         let gone = gone.into_iter().cloned().collect();
-        let reason = GapReason::Unanswered(PublishError::NoLeader);
+        let reason = GapReason::Unreachable(PublishError::NoLeader);
         Ok(StoredIds::VisitedExcept(vec![Gap::new(gone, reason)]))
     }
 
