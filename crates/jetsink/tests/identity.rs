@@ -12,8 +12,8 @@ use std::time::Duration;
 use common::*;
 use jetsink::circuit::State;
 use jetsink::{
-    ConnectSettings, Delivery, EmitError, Envelope, Headers, NatsPublisher, PublishError, Scope,
-    Sink, SinkSettings, SpoolSettings, Subject,
+    ConnectSettings, Delivery, EmitError, Envelope, Headers, MessageId, NatsPublisher,
+    PublishError, Scope, Sink, SinkSettings, SpoolSettings, Subject,
 };
 use nats_local::{NatsServer, stored};
 
@@ -209,4 +209,24 @@ async fn batch_header_on_a_stream_with_batches_fails_its_event_alone() {
         other => panic!("{other:?}"),
     }
     emit(&sink, "events.a", "good".into()).await.result.unwrap();
+}
+
+/// The id says that it is the same event: a repeat by another process, or by a caller that did not know the outcome. The
+/// stream does not say which event it has.
+#[tokio::test]
+async fn repeat_of_a_callers_id_is_reported_as_a_duplicate_and_counted() {
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let with_id = |payload: &'static str| {
+        event("events.a", payload).with_message_id(MessageId::new("order.1").unwrap())
+    };
+    for (payload, expected) in [("one", false), ("one", true), ("another", true)] {
+        match sink.emit(with_id(payload)).await.unwrap() {
+            Delivery::Stored { duplicate, .. } => assert_eq!(duplicate, expected, "{payload}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(payloads(&server).await, ["one"]);
+    let receipt = sink.close(Duration::from_secs(1)).await;
+    assert_eq!((receipt.delivered, receipt.duplicates), (3, 2));
 }

@@ -11,7 +11,7 @@ pub(super) struct Counts {
     pub(super) read: u64,
     /// Events that a stream acknowledged, including duplicates.
     pub(super) stored: u64,
-    /// Stored events that the stream already contained.
+    /// Events, including those from the spool, whose message id the stream already contained.
     pub(super) duplicates: u64,
     /// Lines that are not events.
     pub(super) bad_lines: u64,
@@ -79,13 +79,10 @@ impl Counts {
             self.spooled += 1;
         }
         if let Delivery::Stored {
-            stream,
-            sequence,
-            duplicate,
+            stream, sequence, ..
         } = delivery
         {
             self.stored += 1;
-            self.duplicates += u64::from(*duplicate);
             match self.streams.get_mut(stream) {
                 Some(last) => *last = (*last).max(*sequence),
                 None => {
@@ -98,6 +95,7 @@ impl Counts {
     /// Adds the receipt of the closed sink; `dead_before` counts the dead letters of earlier runs.
     pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
         self.delivered_from_spool = receipt.delivered.saturating_sub(self.stored);
+        self.duplicates = receipt.duplicates;
         self.left_in_spool = receipt.spooled;
         self.dead_letters = receipt.dead_letters;
         self.found_stored = receipt.found_stored;

@@ -18,6 +18,7 @@ const EMITS: &str = "jetsink_emits_total";
 const EMIT_SECONDS: &str = "jetsink_emit_duration_seconds";
 const ACK_SECONDS: &str = "jetsink_ack_duration_seconds";
 const RETRIES: &str = "jetsink_retries_total";
+const DUPLICATES: &str = "jetsink_duplicates_total";
 const UNKNOWN: &str = "jetsink_unknown_outcomes_total";
 const CONNECTED: &str = "jetsink_connected";
 const CONNECTIONS: &str = "jetsink_connections_total";
@@ -49,6 +50,7 @@ pub(crate) struct EmitMeters {
     ack_seconds: Histogram,
     unknown_outcomes: Counter,
     pub(crate) retries: Counter,
+    pub(crate) duplicates: Counter,
 }
 
 impl EmitMeters {
@@ -66,6 +68,10 @@ impl EmitMeters {
             "Publishes, including those of replay, that were sent and not answered."
         );
         describe_counter!(
+            DUPLICATES,
+            "Events, including those of replay, that a stream acknowledged without storing them: it had their message id."
+        );
+        describe_counter!(
             LENIENT,
             "Events that break a rule of CloudEvents and were read leniently, by the first rule."
         );
@@ -80,6 +86,7 @@ impl EmitMeters {
             ack_seconds: histogram!(ACK_SECONDS),
             unknown_outcomes: counter!(UNKNOWN),
             retries: counter!(RETRIES),
+            duplicates: counter!(DUPLICATES),
         }
     }
 

@@ -37,6 +37,9 @@ impl From<Acknowledgement> for Delivery {
 pub struct Receipt {
     /// Events that a stream acknowledged during this sink's life, including replayed ones.
     pub delivered: u64,
+    /// Those of them whose message id the stream had already, so that it stored nothing: an earlier attempt was
+    /// stored, or the caller gave the id to another event, too.
+    pub duplicates: u64,
     /// Events pending in the spool, for the next sink that opens it.
     pub spooled: u64,
     /// Emits after which it is unknown whether the event is stored or spooled.

@@ -109,6 +109,10 @@ impl<P: Publisher> Direct<P> {
         sent_at: Instant,
     ) -> Delivery {
         self.delivered.fetch_add(1, Ordering::Relaxed);
+        if ack.duplicate {
+            self.duplicates.fetch_add(1, Ordering::Relaxed);
+            self.meters.duplicates.increment(1);
+        }
         let now = Instant::now();
         self.failover.stored();
         self.meters.acknowledged_after(now - sent_at);

@@ -54,6 +54,8 @@ pub(crate) struct Direct<P> {
     ids: MessageIds,
     scopes: Arc<Scopes>,
     delivered: AtomicU64,
+    /// Those that were acknowledged as duplicates.
+    duplicates: AtomicU64,
     /// Present only with a spool, which needs it.
     high_water: Option<HighWater>,
     meters: EmitMeters,
@@ -73,6 +75,7 @@ impl<P: Publisher> Direct<P> {
             settings,
             scopes: Arc::new(Scopes::new(now)),
             delivered: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
             high_water,
             meters: EmitMeters::new(),
             failover: Failover::new(random_byte()),
@@ -83,6 +86,11 @@ impl<P: Publisher> Direct<P> {
     /// The number of events that a stream has acknowledged.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// The number of them that a stream acknowledged as duplicates.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.duplicates.load(Ordering::Relaxed)
     }
 
     pub(crate) fn scopes(&self) -> &Scopes {

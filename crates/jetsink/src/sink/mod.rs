@@ -166,6 +166,7 @@ impl<P: Publisher> Sink<P> {
         let status = self.spool_status();
         Receipt {
             delivered: self.direct.delivered(),
+            duplicates: self.direct.duplicates(),
             spooled: status.map_or(0, |status| status.events),
             unknown: self.in_flight.unknown(),
             dead_letters: status.map_or(0, |status| status.dead_letters),
