@@ -289,6 +289,37 @@ async fn event_for_which_the_server_ends_the_connection_becomes_the_only_dead_le
     assert_eq!(payloads(&jetstream, "EVENTS").await, expected);
 }
 
+/// The request for a consumer is larger than any event: messages are read one by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_is_stored_once_if_requests_are_over_the_accounts_payload_limit() {
+    let limit = r#"accounts: { APP: { jetstream: enabled, limits: { max_payload: 250 },
+                                      users: [{ user: app, password: p }] } }"#;
+    let server = NatsServer::builder().config(limit).start().await.unwrap();
+    let jetstream = jetstream_as(&server, "app", "p").await;
+    // A short request.
+    let create = r#"{"name":"EVENTS","subjects":["events.>"],"duplicate_window":100000000,"num_replicas":1,"storage":"memory","retention":"limits"}"#;
+    let client = client_as(&server, "app", "p").await;
+    let created = client.request("$JS.API.STREAM.CREATE.EVENTS", create.into());
+    let created = created.await.unwrap();
+    assert!(!String::from_utf8_lossy(&created.payload).contains("err_code"));
+    let setup = Setup {
+        user: Some(("app", "p")),
+        ..Setup::default()
+    };
+    let world = World::of(server, setup).await;
+    world.lose_acknowledgements_and_drain().await;
+    assert_eq!(world.spool().possible_duplicates, 0);
+    let mut last = 0;
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let mut there = Vec::new();
+    while let Ok(message) = stream.get_raw_message(last + 1).await {
+        last = message.sequence;
+        there.push(String::from_utf8(message.payload.to_vec()).unwrap());
+    }
+    there.retain(|payload| LOST.contains(&payload.as_str()));
+    assert_eq!(there, LOST);
+}
+
 const MAY_NOT_ASK_FOR_NAMES: &str = r#"authorization { users = [
     { user: admin, password: p },
     { user: app, password: p, permissions: {

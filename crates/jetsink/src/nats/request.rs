@@ -30,6 +30,7 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Message, PublishError> {
         let (bytes, company) = (payload.len(), Company::Any);
+        self.link.suspects.check_request(bytes, Instant::now())?;
         self.request_in_company(session, subject, bytes, company, headers, payload, deadline)
             .await
     }

@@ -61,6 +61,9 @@ pub(crate) struct SentAlone {
     pub(crate) server: Option<Arc<str>>,
 }
 
+/// Stands for a request among the events that test a limit.
+const REQUEST: u64 = 0;
+
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
     /// The number of suspects and learned limits; keeps the steady path off the lock.
@@ -191,6 +194,26 @@ impl Suspects {
         })
     }
 
+    /// Checks a request that is no event.
+    ///
+    /// # Errors
+    /// [`PublishError::EndsConnection`] if it would end the connection.
+    pub(crate) fn check_request(&self, bytes: usize, now: Instant) -> Result<(), PublishError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.lock();
+        let learned = table.payload.as_mut();
+        let Some(learned) = learned.filter(|learned| bytes >= learned.refused) else {
+            return Ok(());
+        };
+        if learned.refuses(REQUEST, now) {
+            return Err(ends_connection(bytes, Limit::Payload.into()));
+        }
+        learned.tested_by(REQUEST, now);
+        Ok(())
+    }
+
     /// Records that the server answered an event: it does not end connections.
     pub(crate) fn answered(&self, envelope: &Envelope, bytes: usize) {
         if self.is_empty() {
@@ -318,6 +341,21 @@ mod tests {
 
     fn event(payload: &'static str) -> Envelope {
         Envelope::new(Subject::new("a").unwrap(), payload.into())
+    }
+
+    #[test]
+    fn request_over_a_learned_limit_is_sent_only_to_test_it() {
+        let (suspects, now) = (Suspects::default(), Instant::now());
+        assert!(suspects.check_request(400, now).is_ok());
+        suspects.learned(Limit::Payload, 400, "server".into(), now);
+        assert!(suspects.check_request(400, now).is_err());
+        assert!(suspects.check_request(399, now).is_ok());
+        let later = now + MIN_TRUST;
+        assert!(suspects.check_request(400, later).is_ok());
+        suspects.learned(Limit::Payload, 400, "server".into(), later);
+        assert!(suspects.check_request(400, later + MIN_TRUST).is_err());
+        suspects.connected("another");
+        assert!(suspects.check_request(400, later).is_ok());
     }
 
     /// Sends an event alone, and the connection ends.
