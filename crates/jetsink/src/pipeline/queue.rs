@@ -147,6 +147,11 @@ impl<'a> Queue<'a> {
         }
     }
 
+    /// Whether the events behind a failed one of their subject are held.
+    pub(super) fn holds_failed_subjects(&self) -> bool {
+        self.failed_subjects.is_some()
+    }
+
     /// Whether an earlier event of this subject has failed, and events behind it are held.
     #[inline]
     pub(super) fn has_failed(&self, subject: &Subject) -> bool {

@@ -78,6 +78,8 @@ impl<P: Publisher> Pipeline<'_, P> {
             EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
                 self.outage_limit.next_try(now, LOOK_AGAIN)
             }
+            // The sender sends it again: a wait would delay the other subjects.
+            EmitError::Failed(_) if self.queue.holds_failed_subjects() => None,
             EmitError::Failed(failed) => {
                 let failures = self.queue.entry(number).failures;
                 self.direct.retries().wait_after(failures, &failed.error)

@@ -15,7 +15,7 @@ use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
 use crate::sink::Sink;
 use crate::spool::{Baselines, Spool};
-use crate::tests::simulated_broker::Simulated;
+use crate::tests::simulated_broker::{Leader, Simulated};
 use crate::{Envelope, MessageId, Subject};
 
 fn event(number: usize) -> Envelope {
@@ -173,6 +173,40 @@ async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_oth
     assert_eq!(stored.len(), BACKLOG + 1);
     let at = stored.iter().position(|(subject, ..)| subject == "b");
     assert!(at.unwrap() < BACKLOG - 1, "behind {at:?} events");
+}
+
+/// Each failure of a subject paused the sending of all subjects, for 100 ms and for 400 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subject_behind_many_that_have_no_stream_is_delivered_at_once() {
+    const FAILING: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings::new(folder.path());
+    let settings = settings.window(1).unwrap();
+    let spool = Arc::new(Spool::open(settings.directory(), settings.chosen_limit()).unwrap());
+    let soon = Instant::now() + Duration::from_secs(60);
+    let broker = Simulated::new();
+    let of = |subject: String| {
+        Envelope::new(Subject::new(subject.clone()).unwrap(), "x".into())
+            .with_message_id(MessageId::new(subject).unwrap())
+    };
+    for number in 0..FAILING {
+        let event = of(format!("nowhere.{number}"));
+        broker.with(|broker| broker.lead(event.subject().as_str(), Leader::NoStream));
+        spool.append_event(&event, None, soon).await.unwrap();
+    }
+    let good = of("good".to_owned());
+    spool.append_event(&good, None, soon).await.unwrap();
+    let direct = Arc::new(Direct::new(broker.clone(), SinkSettings::default(), true));
+    let replay = tokio::spawn(replay(direct, Arc::clone(&spool), settings));
+    let started = Instant::now();
+    while broker.with(|broker| broker.stream.is_empty()) {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "a pause for each"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    replay.abort();
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub(crate) enum Leader {
     There,
     /// No stream subscribes to the subject: the server answers so at once.
     GoneAndTold,
+    /// No stream captures the subject.
+    NoStream,
     /// The message is accepted, and never stored or answered.
     GoneSilently,
     /// The message is accepted, and stored once there is a leader again.
@@ -134,6 +136,7 @@ impl Simulated {
             match broker.leader(subject) {
                 Leader::There => {}
                 _ if broker.silent.is_some() => return None,
+                Leader::NoStream => return Some(Err(PublishError::NoStream)),
                 Leader::GoneAndTold => return Some(Err(PublishError::NoLeader)),
                 Leader::GoneSilently => return None,
                 Leader::GoneForNow => {
