@@ -112,13 +112,21 @@ impl<'a> Entry<'a> {
         self.settle_failed(EmitError::Failed(Box::new(not_sent)));
     }
 
-    /// Settles it with its last error, unless an earlier one left it unknown whether it is stored. If the last
-    /// error is the event's own fault, it explains the earlier one.
+    /// Settles it with its last error, unless an earlier one left it unknown whether it is stored. Then the last one
+    /// is the result only if it concerns the event or its subject: the broker has answered since.
     pub(super) fn settle_failed(&mut self, last: EmitError) {
         let error = match (self.unknown.take(), last) {
-            (Some(_), EmitError::Failed(mut failed)) if failed.error.scope() == Scope::Event => {
+            (Some(_), EmitError::Failed(mut failed)) if failed.error.scope() != Scope::Broker => {
                 failed.known = Known::OutcomeUnknown;
                 EmitError::Failed(failed)
+            }
+            (Some(mut unknown), EmitError::CircuitOpen(open)) if open.scope == Scope::Subject => {
+                unknown.error = PublishError::Other {
+                    text: format!("{}, and now its subject fails", unknown.error),
+                    scope: Scope::Subject,
+                    known: Known::OutcomeUnknown,
+                };
+                EmitError::Failed(unknown)
             }
             (Some(unknown), last) if last.known() != Known::OutcomeUnknown => {
                 EmitError::Failed(unknown)
@@ -126,5 +134,64 @@ impl<'a> Entry<'a> {
             (_, last) => last,
         };
         self.state = State::Settled(Err(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Subject;
+    use crate::outcome::CircuitOpen;
+
+    /// The result of an event that was in flight when the connection ended, and then failed otherwise.
+    fn settled(last: EmitError) -> EmitError {
+        let subject = Subject::new("a").unwrap();
+        let mut entry = Entry::new(Envelope::new(subject.clone(), "x".into()));
+        entry.note_unknown(&EmitError::Failed(Box::new(FailedEmit {
+            subject,
+            message_id: None,
+            attempts: 1,
+            error: PublishError::ConnectionLost,
+            known: Known::OutcomeUnknown,
+        })));
+        entry.settle_failed(last);
+        match entry.state {
+            State::Settled(Err(error)) => error,
+            _ => panic!("it is settled"),
+        }
+    }
+
+    fn open(scope: Scope) -> EmitError {
+        EmitError::CircuitOpen(CircuitOpen {
+            scope,
+            attempt: 1,
+            retry_after: std::time::Duration::ZERO,
+            probing: false,
+        })
+    }
+
+    fn failed(error: PublishError) -> EmitError {
+        EmitError::Failed(Box::new(FailedEmit {
+            subject: Subject::new("a").unwrap(),
+            message_id: None,
+            attempts: 2,
+            known: error.known(),
+            error,
+        }))
+    }
+
+    #[test]
+    fn failing_subject_after_a_lost_connection_is_no_failure_of_the_broker() {
+        for (last, scope) in [
+            (failed(PublishError::NoStream), Scope::Subject),
+            (failed(PublishError::Expired), Scope::Event),
+            (failed(PublishError::NotConnected), Scope::Broker),
+            (open(Scope::Subject), Scope::Subject),
+            (open(Scope::Broker), Scope::Broker),
+        ] {
+            let error = settled(last);
+            assert_eq!(error.scope(), scope, "{error}");
+            assert_eq!(error.known(), Known::OutcomeUnknown, "{error}");
+        }
     }
 }

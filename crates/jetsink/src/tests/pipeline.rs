@@ -237,6 +237,22 @@ async fn refusal_affects_its_own_event_only() {
     );
 }
 
+/// Otherwise a caller that stops when the broker is away stops because of one subject.
+#[tokio::test(start_paused = true)]
+async fn subject_that_fails_after_a_lost_connection_is_no_failure_of_the_broker() {
+    let lost = Fate::EndsConnection {
+        stored: false,
+        news_after: 1,
+    };
+    let broker = Simulated::with([lost, Fate::Refused { transient: false }]);
+    let results = send(&sink(&broker), 1, 1).await;
+    let error = results[0].clone().unwrap_err();
+    assert_eq!(
+        (error.scope(), error.known()),
+        (Scope::Subject, Known::OutcomeUnknown)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn transient_refusal_is_retried() {
     let momentary = Fate::Refused { transient: true };
