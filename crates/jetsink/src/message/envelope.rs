@@ -26,6 +26,12 @@ pub enum HeaderError {
         /// The header's name in backticks, as it was written.
         name: String,
     },
+    /// `Nats-Trace-Only`: the server traces such a message, and neither stores nor answers it.
+    #[error("the header {name} keeps the server from storing the event; leave it out")]
+    NotStored {
+        /// The header's name in backticks, as it was written.
+        name: String,
+    },
     /// A value with a line break or another control character would end the header.
     #[error("the value of header {name} has a control character at byte {position}")]
     Value {
@@ -44,8 +50,8 @@ impl Headers {
     /// Adds a header.
     ///
     /// # Errors
-    /// [`HeaderError`] for a name or value that would not survive the wire, and for `Nats-Msg-Id` in any case of
-    /// letters; nothing is added.
+    /// [`HeaderError`] for a name or value that would not survive the wire, and for `Nats-Msg-Id` and
+    /// `Nats-Trace-Only` in any case of letters; nothing is added.
     pub fn push(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -59,6 +65,10 @@ impl Headers {
         if name.eq_ignore_ascii_case("Nats-Msg-Id") {
             let name = Quoted(&name).to_string();
             return Err(HeaderError::MessageId { name });
+        }
+        if name.eq_ignore_ascii_case("Nats-Trace-Only") {
+            let name = Quoted(&name).to_string();
+            return Err(HeaderError::NotStored { name });
         }
         if let Some(position) = value.find(char::is_control) {
             let name = Quoted(&name).to_string();
@@ -310,6 +320,7 @@ mod tests {
             ("a\n", "x"),
             ("Nats-Msg-Id", "x"),
             ("nats-msg-id", "x"),
+            ("Nats-Trace-Only", "true"),
         ] {
             assert!(headers.push(name, value).is_err(), "{name:?} {value:?}");
         }

@@ -273,6 +273,9 @@ fn names_and_templates_have_these_errors() {
         HeaderError::MessageId {
             name: "`nats-msg-id`".to_owned(),
         },
+        HeaderError::NotStored {
+            name: "`nats-trace-only`".to_owned(),
+        },
         HeaderError::Value {
             name: "`x`".to_owned(),
             position: 3,
