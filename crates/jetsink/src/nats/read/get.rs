@@ -19,7 +19,7 @@ use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::{PublishError, codes};
 
-/// The reason if a direct get is not answered. nats-server before 2.11 answers none for a stream that allows none.
+/// The reason if a direct get is not answered.
 pub(super) const NO_DIRECT_GET: &str = "direct gets are not answered: the stream allows none (`allow_direct`), or its servers are busy";
 
 /// The pause before another replica is asked, since one is behind the leader.
@@ -73,6 +73,12 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Whether silence may mean that the stream allows no direct gets: so nats-server before 2.11.
+    pub(super) fn leaves_direct_gets_open(self) -> bool {
+        let version = self.session.client.server_info().version;
+        self.allows_direct.is_none() && is_before_2_11(&version)
+    }
+
     /// Returns the first message with this sequence number or a higher one, from the stream's leader.
     pub(super) async fn message(
         self,
@@ -150,6 +156,14 @@ impl Place<'_> {
     }
 }
 
+fn is_before_2_11(version: &str) -> bool {
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (2, 11),
+        _ => false,
+    }
+}
+
 /// Reads the answer to a direct get: the stored message, with headers about its place behind its own.
 fn direct_message(answer: Message) -> Result<Got, PublishError> {
     let added = answer.headers.unwrap_or_default();
@@ -214,6 +228,21 @@ fn parsed(block: &[u8]) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, is_before) in [
+            ("2.10.25", true),
+            ("2.9.0", true),
+            ("2.11.0", false),
+            ("2.11.0-RC.1", false),
+            ("2.15.1", false),
+            ("3.0.0", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(is_before_2_11(version), is_before, "{version}");
+        }
+    }
 
     #[test]
     fn direct_get_adds_its_headers_behind_those_of_the_message() {

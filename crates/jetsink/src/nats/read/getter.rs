@@ -45,6 +45,12 @@ impl Getter {
                     if place.allows_direct == Some(false) {
                         return Err(denied);
                     }
+                    if place.leaves_direct_gets_open()
+                        && let Err(error) = place.direct(from, last, ANSWER_TIME).await
+                        && Failure::of(&error) == Failure::Silence
+                    {
+                        return Err(denied);
+                    }
                     let direct = self.all_direct(place, from, last).await;
                     // No stream answers direct gets: the first refusal tells more.
                     let direct =

@@ -76,8 +76,8 @@ pub(super) struct Groups<'a> {
 #[derive(Debug)]
 struct Unnamed<'a> {
     event: &'a Envelope,
-    /// Whether the API gave no answer at all.
-    is_silent: bool,
+    /// Whether the API says that no stream captures the subject.
+    is_uncaptured: bool,
 }
 
 /// The answer to the question which streams capture a subject.
@@ -151,8 +151,11 @@ impl<'a> Groups<'a> {
         let names = match names {
             Names::Known(names) if !names.is_empty() => names,
             Names::Known(_) | Names::Denied | Names::Silent => {
-                let is_silent = matches!(names, Names::Silent);
-                self.unnamed.push(Unnamed { event, is_silent });
+                let is_uncaptured = matches!(names, Names::Known(_));
+                self.unnamed.push(Unnamed {
+                    event,
+                    is_uncaptured,
+                });
                 return;
             }
             Names::Failed(error) => {
@@ -295,11 +298,11 @@ impl<'a> Groups<'a> {
         Ok(is_any_missing)
     }
 
-    /// Decides about subjects that no stream receives at the moment.
+    /// Decides about subjects that nothing receives at the moment: their stream may have no leader.
     fn judge_absent(&mut self, absent: &[Unnamed<'_>], is_any_missing: bool) {
         let doubtful = absent
             .iter()
-            .filter(|unnamed| is_any_missing || unnamed.is_silent);
+            .filter(|unnamed| is_any_missing || !unnamed.is_uncaptured);
         let subjects = subjects(doubtful.map(|unnamed| unnamed.event));
         if !subjects.is_empty() {
             let reason = GapReason::Unanswered(PublishError::NoStream);
