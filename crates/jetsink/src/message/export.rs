@@ -35,8 +35,8 @@ pub enum ExportError {
 /// Returns the event in an envelope as one line of JSON, without a line end.
 ///
 /// A structured event's bytes stay as they are, unless they have line breaks. Integers and booleans of a binary
-/// event become strings, because headers have only text; its payload becomes `data` if the content type is
-/// JSON or the payload is text, else `data_base64`.
+/// event become strings, because headers have only text. Its payload becomes `data` if its declared type is JSON, or text
+/// in UTF-8 or ASCII such as `text/plain` or `application/xml`; else `data_base64`.
 ///
 /// ```
 /// use jetsink::{Binding, ContentMode, event_json};
@@ -148,11 +148,34 @@ fn header_text(value: &str) -> Option<String> {
     text.ok().map(Cow::into_owned)
 }
 
+/// Whether data of a declared type is text that is the same in UTF-8. Other data is binary, which JSON has as Base64 (JSON
+/// format, section 3.1.1).
+fn is_text(declared: &str) -> bool {
+    let mut parts = declared.split(';');
+    let media_type = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (top, subtype) = media_type.split_once('/').unwrap_or_default();
+    let format = subtype.rsplit('+').next().unwrap_or_default();
+    let is_text = top == "text"
+        || matches!(
+            format,
+            "xml" | "yaml" | "javascript" | "x-www-form-urlencoded"
+        );
+    is_text
+        && parts.all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = value.trim().trim_matches('"');
+            !name.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "utf8", "us-ascii"]
+                    .iter()
+                    .any(|charset| charset.eq_ignore_ascii_case(value))
+        })
+}
+
 /// Without a declared type, binary data is not assumed to be JSON (JSON format 1.0.3-wip, section 3.1).
 fn json_with_payload(mut event: Map<String, Value>, payload: &[u8]) -> Vec<u8> {
     let declared = event.get("datacontenttype").and_then(Value::as_str);
     let is_json = declared.is_some() && is_json(declared);
-    let is_text = declared.is_some() && !is_json;
+    let is_text = declared.is_some_and(is_text) && !is_json;
     if payload.is_empty() {
         return Value::Object(event).to_string().into_bytes();
     }

@@ -47,6 +47,50 @@ fn binary_data_without_a_type_is_not_taken_for_json() {
     assert_eq!(event.get("datacontenttype"), None);
 }
 
+// A reviewer's finding: application/octet-stream became a string of control characters, and UTF-16 became other text.
+#[test]
+fn data_is_a_string_only_if_its_type_is_text_in_utf_8() {
+    for declared in [
+        "text/plain",
+        "TEXT/HTML; Charset=UTF-8",
+        "text/csv;header=present;charset=\"us-ascii\"",
+        "application/xml",
+        "application/soap+xml; charset=utf-8; action=x",
+        "image/svg+xml",
+        "application/yaml",
+        "application/x-www-form-urlencoded",
+    ] {
+        let event = event_of(declared, b"a b");
+        assert_eq!(event["data"], "a b", "{declared}");
+        assert_eq!(event.get("data_base64"), None, "{declared}");
+    }
+    for (declared, payload) in [
+        ("application/octet-stream", &b"\0\x01\x02"[..]),
+        ("application/protobuf", b"a b"),
+        ("application/cbor", b"a"),
+        ("image/png", b"a"),
+        ("application/vnd.x+protobuf", b"a"),
+        ("text/plain;charset=utf-16le", b"a\0b\0"),
+        ("text/plain; charset=iso-8859-1", b"\xc3\xa9"),
+        ("application/xml; charset=\"UTF-16\"", b"<\0"),
+        ("text/plain; charset=", b"a"),
+        ("nonsense", b"a"),
+        ("", b"a"),
+    ] {
+        let event = event_of(declared, payload);
+        let encoded = event["data_base64"].as_str().unwrap();
+        use base64::Engine as _;
+        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+        assert_eq!(decoded.unwrap(), payload, "{declared}");
+        assert_eq!(event.get("data"), None, "{declared}");
+    }
+}
+
+fn event_of(declared: &str, payload: &[u8]) -> Value {
+    let headers = [BINARY[0], ("ce-datacontenttype", declared)];
+    serde_json::from_slice(&json_of_message(&headers, payload).unwrap()).unwrap()
+}
+
 #[test]
 fn header_values_are_unquoted_and_percent_decoded_once() {
     for (value, text) in [
