@@ -188,10 +188,9 @@ impl<P: Publisher + 'static> Inner<P> {
         if self.access_log.is_on() {
             seen.credential = caller.name().cloned();
         }
-        let mut place = self.places.empty(caller.name());
+        let mut place = self.places.empty(caller.share());
         if !place.add(1) {
-            let detail =
-                "all places for requests in flight, or this credential's half of them, are taken";
+            let detail = "all places for requests in flight are taken, or the half of them that one credential, or all senders without one, can have";
             return Err(Problem::new(Kind::TooManyRequests, detail));
         }
         let _in_flight = InFlight::new(&self.meters);
@@ -199,7 +198,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let encoding = Encoding::of(&parts.headers)?;
         let preferences = Preferences::of(&parts.headers)?;
         let limits = self.settings.body;
-        let mut held = self.budget.empty(caller.name());
+        let mut held = self.budget.empty(caller.share());
         let deadline = started + limits.time;
         let headers = &parts.headers;
         let unread = body.begin();

@@ -835,3 +835,33 @@ async fn default_of_a_routes_tenant_is_checked_as_a_tenant_is() {
         .collect();
     assert_eq!(subjects, ["events.shared", "events.plain", "events.plain"]);
 }
+
+// A reviewer's finding: senders without a credential took all places, and those with a token got 429.
+#[tokio::test]
+async fn senders_without_a_credential_leave_half_of_the_places_to_others() {
+    let broker = broker().await;
+    let token = NewToken::random().unwrap();
+    let file = access_file(&token.entry("one", &[">".to_owned()], &[]));
+    let access = Access::from_file(file.path()).unwrap().allow_anonymous();
+    let settings = GatewaySettings::default()
+        .access(access)
+        .max_requests(4)
+        .unwrap();
+    let gateway = gateway_of(&broker, settings).await;
+    let running = serving(gateway, tcp(None).await, ServerSettings::default());
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+                content-length: 100\r\n\r\n{";
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    sleep(Duration::from_millis(200)).await;
+    let refused = running.post(&[STRUCTURED], event("1", "")).await;
+    assert_eq!(refused.problem(), "too-many-requests");
+    let authorization = bearer(&token);
+    let headers = [STRUCTURED, ("authorization", authorization.as_str())];
+    assert_eq!(running.post(&headers, event("1", "")).await.status, 202);
+    drop(slow);
+}

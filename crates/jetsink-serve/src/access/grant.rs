@@ -28,8 +28,8 @@ pub(crate) struct TenantChoice<'a> {
 impl TenantChoice<'_> {
     pub(crate) fn choose<'t>(&mut self, tenant: EventTenant<'t>) -> Option<Cow<'t, str>> {
         let grant = match self.caller {
-            Caller::Anonymous { among_others } => {
-                if *among_others && tenant == EventTenant::Unreadable {
+            Caller::Anonymous { share } => {
+                if share.is_some() && tenant == EventTenant::Unreadable {
                     return self.refuse_unreadable();
                 }
                 return tenant.named();
@@ -97,7 +97,15 @@ impl Caller {
         }
     }
 
-    /// The name by which places are counted; `None` for senders without a credential.
+    /// The name by which places and bytes are counted; `None` if no sender has a credential.
+    pub(crate) fn share(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Anonymous { share } => share.as_ref(),
+            Self::Known(grant) => Some(&grant.name),
+        }
+    }
+
+    /// The credential's name.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous { .. } => None,

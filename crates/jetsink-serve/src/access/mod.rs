@@ -32,6 +32,8 @@ pub struct Access {
 /// A file of credentials, as it was read last.
 struct AccessFile {
     path: PathBuf,
+    /// Counts all senders without a credential together. No credential has an empty name.
+    anonymous: Arc<str>,
     table: RwLock<Arc<Table>>,
     /// Taken before that read.
     state: Mutex<Option<FileState>>,
@@ -40,8 +42,8 @@ struct AccessFile {
 /// The sender of one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
-    /// No credential, and none is needed. `among_others` if other senders have credentials.
-    Anonymous { among_others: bool },
+    /// No credential, and none is needed. If other senders have credentials, all senders without one have one share.
+    Anonymous { share: Option<Arc<str>> },
     /// A credential.
     Known(Arc<Grant>),
 }
@@ -66,6 +68,7 @@ impl Access {
         let table = Table::read(&path)?;
         let file = AccessFile {
             path,
+            anonymous: "".into(),
             table: RwLock::new(Arc::new(table)),
             state: Mutex::new(state),
         };
@@ -118,9 +121,7 @@ impl Access {
     /// connection has another credential.
     pub(crate) fn caller(&self, headers: &HeaderMap, client: &Client) -> Result<Caller, Problem> {
         let Some(file) = &self.file else {
-            return Ok(Caller::Anonymous {
-                among_others: false,
-            });
+            return Ok(Caller::Anonymous { share: None });
         };
         let table = Arc::clone(&file.table.read().unwrap_or_else(PoisonError::into_inner));
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -138,7 +139,9 @@ impl Access {
             .or_else(|| client.uid.and_then(|uid| table.by_user(uid)));
         match by_connection {
             Some(grant) => Ok(Caller::Known(grant)),
-            None if self.anonymous => Ok(Caller::Anonymous { among_others: true }),
+            None if self.anonymous => Ok(Caller::Anonymous {
+                share: Some(Arc::clone(&file.anonymous)),
+            }),
             None => Err(Problem::new(
                 Kind::Unauthenticated,
                 "send a token as `Authorization: Bearer`, or a client certificate",

@@ -83,9 +83,9 @@ fn event_without_a_tenant_needs_the_right_to_each_default_of_its_route() {
 
 #[test]
 fn unreadable_data_is_never_filed_under_single_while_credentials_are_in_use() {
-    let of = |among_others| choose(&Caller::Anonymous { among_others }, EventTenant::Unreadable);
-    assert_eq!(of(false), Ok(None));
-    assert_eq!(of(true), Err(Kind::EventRefused));
+    let of = |share| choose(&Caller::Anonymous { share }, EventTenant::Unreadable);
+    assert_eq!(of(None), Ok(None));
+    assert_eq!(of(Some("".into())), Err(Kind::EventRefused));
 }
 
 #[test]

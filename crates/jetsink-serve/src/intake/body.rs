@@ -28,7 +28,7 @@ fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
     if held.add(bytes) {
         return Ok(());
     }
-    let detail = "the bodies in flight have reached the gateway's budget of bytes, or this credential's half of it";
+    let detail = "the bodies in flight have reached the gateway's budget of bytes, or the half of it that one credential, or all senders without one, can have";
     Err(Problem::new(Kind::TooManyRequests, detail))
 }
 

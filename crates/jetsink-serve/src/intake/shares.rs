@@ -1,4 +1,5 @@
-//! A limit that all requests share: places, or bytes. One credential has at most half of it.
+//! A limit that all requests share: places, or bytes. One credential has at most half of it; so have all senders without a
+//! credential together, if others have one.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ pub(crate) struct Shares {
 #[derive(Debug)]
 pub(crate) struct Share {
     shares: Arc<Shares>,
-    /// The credential; `None` for a sender without one.
+    /// The sender's name in `by_name`; `None` if all senders are alike.
     name: Option<Arc<str>>,
     amount: usize,
 }
