@@ -63,7 +63,7 @@ impl Share {
         if let Some(name) = &self.name {
             let mut by_name = shares.by_name();
             let taken = by_name.entry(Arc::clone(name)).or_default();
-            if *taken + more > shares.max.div_ceil(2) {
+            if *taken + more > shares.max / 2 {
                 let is_unused = *taken == 0;
                 if is_unused {
                     by_name.remove(name);
@@ -117,6 +117,17 @@ mod tests {
         assert!(take(&shares, Some(&other), 1).is_none(), "all are taken");
         drop(first);
         assert!(take(&shares, Some(&one), 1).is_some());
+    }
+
+    // A reviewer's finding: half of an odd limit was rounded up.
+    #[test]
+    fn half_of_an_odd_limit_is_rounded_down() {
+        let shares = Shares::new(3);
+        let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
+        let _first = take(&shares, Some(&one), 1).unwrap();
+        assert!(take(&shares, Some(&one), 1).is_none());
+        let _second = take(&shares, Some(&other), 1).unwrap();
+        assert!(take(&shares, None, 1).is_some());
     }
 
     #[test]
