@@ -197,7 +197,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let mode = Mode::of(&parts.headers)?;
         let encoding = Encoding::of(&parts.headers)?;
         let preferences = Preferences::of(&parts.headers)?;
-        let limits = self.settings.body;
+        let limits = self.settings.body.within(preferences.deadline);
         let mut held = self.budget.empty(caller.share());
         let deadline = started + limits.time;
         let headers = &parts.headers;
@@ -213,10 +213,13 @@ impl<P: Publisher + 'static> Inner<P> {
         };
         // An emit may outlive its request, and its payload with it.
         let held = (place, held);
-        let wait = self.settings.deadline;
-        let wait = preferences
-            .deadline
-            .map_or(wait, |shorter| wait.min(shorter));
+        let wait = match preferences.deadline {
+            None => self.settings.deadline,
+            Some(by_client) => {
+                let left = by_client.saturating_sub(started.elapsed());
+                left.min(self.settings.deadline)
+            }
+        };
         match events {
             Events::One(event) => {
                 let outcome = deliver::one(&self.once, event, wait, held).await;

@@ -218,7 +218,8 @@ impl GatewaySettings {
     }
 
     /// The maximum time from a read body to its answer. Keep it above the sink's deadline: otherwise the answer is
-    /// `outcome-unknown` where the sink's own result would come a moment later. A client can shorten it.
+    /// `outcome-unknown` where the sink's own result would come a moment later. A client can set a shorter time, which counts
+    /// from its headers.
     ///
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.

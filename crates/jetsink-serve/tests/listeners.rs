@@ -836,6 +836,49 @@ async fn default_of_a_routes_tenant_is_checked_as_a_tenant_is() {
     assert_eq!(subjects, ["events.shared", "events.plain", "events.plain"]);
 }
 
+// A reviewer's finding: a client's deadline began after the body, and a body that stalled was refused after 10 s.
+#[tokio::test]
+async fn deadline_of_a_client_includes_its_body() {
+    let broker = broker().await;
+    let running = without_spool(&broker, "events.all").await;
+    for header in ["request-timeout: 0.3", "prefer: wait=1"] {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+             connection: close\r\n{header}\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap();
+        let answer = parse(&answer);
+        assert_eq!(answer.problem(), "slow-body");
+        let detail = answer.json()["detail"].to_string();
+        let time = if header.contains("0.3") {
+            "300ms"
+        } else {
+            "1s"
+        };
+        assert!(detail.contains(time), "{detail}");
+    }
+    broker.freeze().unwrap();
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let body = event("1", "");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+         connection: close\r\nrequest-timeout: 1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(parse(&answer).problem(), "outcome-unknown");
+    broker.thaw().unwrap();
+}
+
 // A reviewer's finding: senders without a credential took all places, and those with a token got 429.
 #[tokio::test]
 async fn senders_without_a_credential_leave_half_of_the_places_to_others() {

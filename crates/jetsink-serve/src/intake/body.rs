@@ -23,6 +23,16 @@ pub(crate) struct BodyLimits {
     pub(crate) time: Duration,
 }
 
+impl BodyLimits {
+    /// The limits for a client that does not wait longer than `deadline`.
+    pub(crate) fn within(self, deadline: Option<Duration>) -> Self {
+        Self {
+            time: deadline.map_or(self.time, |deadline| deadline.min(self.time)),
+            ..self
+        }
+    }
+}
+
 /// Takes bytes as they arrive: a length that a client announces takes none.
 fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
     if held.add(bytes) {

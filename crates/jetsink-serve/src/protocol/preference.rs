@@ -16,7 +16,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(crate) struct Preferences {
     /// `Prefer: return=representation`.
     pub(crate) wants_receipt: bool,
-    /// The shorter of `Prefer: wait=SECONDS` (RFC 7240) and `Request-Timeout: SECONDS`.
+    /// The shorter of `Prefer: wait=SECONDS` (RFC 7240) and `Request-Timeout: SECONDS`, from the receipt of the headers.
     pub(crate) deadline: Option<Duration>,
 }
 
