@@ -5,6 +5,8 @@
 //! 3. Its events, each with an envelope; one invalid event refuses all.
 //! 4. Their delivery, and the answer.
 
+use std::error::Error;
+
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Request, Response};
@@ -21,6 +23,7 @@ use crate::answer::receipt;
 use crate::deliver::{self, Outcome, Ready, digest};
 use crate::gateway::{BoundRoute, Inner};
 use crate::identity;
+use crate::intake::body::BodyError;
 use crate::intake::unread::Unread;
 use crate::intake::{body, head};
 use crate::listen::Client;
@@ -90,7 +93,7 @@ impl<P: Publisher + 'static> Inner<P> {
         request: Request<B>,
     ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes, Error: Error + 'static> + Send + Unpin + 'static,
     {
         let route = &self.routes[route];
         let mut answering = self.answering(&route.path);
@@ -100,7 +103,11 @@ impl<P: Publisher + 'static> Inner<P> {
         let taken = self.take(route, client, &parts, &mut body, started, seen);
         let response = match taken.await {
             Ok(response) => response,
-            Err(problem) => self.answer_problem(&problem, &[]),
+            Err(BodyError::Problem(problem)) => self.answer_problem(&problem, &[]),
+            // Counted as abandoned, since `answering` has no answer.
+            Err(BodyError::ClientGone) => {
+                return Problem::new(Kind::Malformed, "the body ended early").response(&[]);
+            }
         };
         answering.answer = Some(Answer::of(&response));
         body.drain(&parts);
@@ -165,9 +172,9 @@ impl<P: Publisher + 'static> Inner<P> {
         body: &mut Unread<B>,
         started: Instant,
         seen: &mut access_log::Request,
-    ) -> Result<Response<Body>, Problem>
+    ) -> Result<Response<Body>, BodyError>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
+        B: HttpBody<Data = Bytes, Error: Error + 'static> + Unpin,
     {
         let trace = TraceContext::of(&parts.headers);
         self.see(seen, &parts.method, trace.as_ref());
@@ -182,7 +189,7 @@ impl<P: Publisher + 'static> Inner<P> {
             return Ok(webhook::options(&parts.headers));
         }
         if parts.method != Method::POST {
-            return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST"));
+            return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST").into());
         }
         let caller = self.settings.access.caller(&parts.headers, client)?;
         if self.access_log.is_on() {
@@ -191,7 +198,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let mut place = self.places.empty(caller.share());
         if !place.add(1) {
             let detail = "all places for requests in flight are taken, or the half of them that one credential, or all senders without one, can have";
-            return Err(Problem::new(Kind::TooManyRequests, detail));
+            return Err(Problem::new(Kind::TooManyRequests, detail).into());
         }
         let _in_flight = InFlight::new(&self.meters);
         let mode = Mode::of(&parts.headers)?;

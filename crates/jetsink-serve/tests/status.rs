@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::*;
 use jetsink_serve::{AdminPages, GatewaySettings, Listener};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -113,5 +114,41 @@ async fn status_shows_an_outage_with_the_age_of_the_oldest_spooled_event() {
     let json = timeout(Duration::from_secs(20), wait).await.unwrap();
     assert!(json["spool"]["oldest_seconds"].is_null());
     assert_eq!(json["broker"]["circuit"], "connected");
+    serving.abort();
+}
+
+// A reviewer's finding: a client that went away counted as one that had sent a malformed request.
+#[tokio::test]
+async fn client_that_goes_away_within_its_body_is_abandoned_and_wrong_chunks_are_malformed() {
+    let broker = broker().await;
+    let running = without_spool(&broker, "events.all").await;
+    let (address, serving) = admin(&running).await;
+    let head =
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n";
+    let send = async |rest: &str, read: bool| {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let request = format!("{head}{rest}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        let mut answer = Vec::new();
+        if read {
+            let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        }
+        answer
+    };
+    send("content-length: 100\r\n\r\n{", false).await;
+    send("transfer-encoding: chunked\r\n\r\n64\r\n{", false).await;
+    send("transfer-encoding: chunked\r\n\r\n1\r\n{\r\n6", false).await;
+    let wrong = send("transfer-encoding: chunked\r\n\r\nno\r\n", true).await;
+    assert_eq!(parse(&wrong).problem(), "malformed-request");
+    let hour = || async { get(address, "/status.json", &[]).await.json()["last_hour"].clone() };
+    let counted = async {
+        while hour().await["abandoned"] != 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let counted = timeout(Duration::from_secs(20), counted).await;
+    assert!(counted.is_ok(), "{}", hour().await);
+    assert_eq!(hour().await["refused"], 1, "the wrong chunks");
     serving.abort();
 }

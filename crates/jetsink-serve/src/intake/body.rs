@@ -1,6 +1,7 @@
 //! Reads a body within its limits, its time, and the budget of bytes that all requests share.
 
-use std::io::Read as _;
+use std::error::Error;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -33,6 +34,20 @@ impl BodyLimits {
     }
 }
 
+/// Why a body was not read.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    Problem(Problem),
+    /// The client closed or reset its connection or stream.
+    ClientGone,
+}
+
+impl From<Problem> for BodyError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
 /// Takes bytes as they arrive: a length that a client announces takes none.
 fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
     if held.add(bytes) {
@@ -50,9 +65,9 @@ pub(crate) async fn read<B>(
     limits: BodyLimits,
     deadline: Instant,
     held: &mut Share,
-) -> Result<Bytes, Problem>
+) -> Result<Bytes, BodyError>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: Error + 'static> + Unpin,
 {
     if let Some(announced) = content_length(headers) {
         check_length(announced, limits.bytes, "body")?;
@@ -62,10 +77,10 @@ where
     while !body.is_end_stream() {
         let Ok(frame) = timeout_at(deadline, body.frame()).await else {
             let detail = format!("the body did not arrive within {:?}", limits.time);
-            return Err(Problem::new(Kind::SlowBody, detail));
+            return Err(Problem::new(Kind::SlowBody, detail).into());
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Problem::new(Kind::Malformed, "the body ended early"))?;
+        let frame = frame.map_err(|error| of_transfer(&error))?;
         let Ok(data) = frame.into_data() else {
             continue;
         }; // trailers
@@ -87,7 +102,23 @@ where
     }
     match encoding {
         Encoding::Identity => Ok(read),
-        Encoding::Gzip => decompress(&read, limits.decompressed, held),
+        Encoding::Gzip => Ok(decompress(&read, limits.decompressed, held)?),
+    }
+}
+
+/// Only a wrong transfer coding is the request's fault. hyper reports it as invalid input or data.
+fn of_transfer(error: &(dyn Error + 'static)) -> BodyError {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let is_invalid = causes.any(|cause| {
+        let kind = cause.downcast_ref().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        )
+    });
+    match is_invalid {
+        true => Problem::new(Kind::Malformed, "the body's transfer coding is invalid").into(),
+        false => BodyError::ClientGone,
     }
 }
 
@@ -149,6 +180,13 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn kind_of(error: BodyError) -> Kind {
+        match error {
+            BodyError::Problem(problem) => problem.kind(),
+            BodyError::ClientGone => panic!("the client is there"),
+        }
+    }
+
     async fn take(
         body: impl Into<Body>,
         encoding: Encoding,
@@ -164,7 +202,7 @@ mod tests {
             &mut held,
         )
         .await;
-        read.map_err(|problem| problem.kind())
+        read.map_err(kind_of)
     }
 
     fn chunks(count: usize, bytes: usize) -> Body {
@@ -202,7 +240,7 @@ mod tests {
             &mut held,
         )
         .await;
-        assert_eq!(result.unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(kind_of(result.unwrap_err()), Kind::TooLarge);
     }
 
     #[tokio::test]
@@ -276,7 +314,7 @@ mod tests {
         };
         let (slow, others) = tokio::join!(slow, others);
         assert_eq!(others.unwrap().len(), 60_000);
-        assert_eq!(slow.unwrap_err().kind(), Kind::SlowBody);
+        assert_eq!(kind_of(slow.unwrap_err()), Kind::SlowBody);
     }
 
     #[tokio::test(start_paused = true)]
