@@ -10,6 +10,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use super::grant::Grant;
+use super::san;
 use super::token::{self, Hash};
 use crate::one_line::{MAX_TEXT, one_line};
 
@@ -136,22 +137,19 @@ impl Table {
             let hash = token::parse_hash(&entry.sha256);
             let hash =
                 hash.ok_or_else(|| wrong(&entry.name, "sha256 must be 64 hexadecimal digits"))?;
+            if table.tokens.iter().any(|(other, _)| *other == hash) {
+                return Err(wrong(&entry.name, "the token appears twice"));
+            }
             let grant = grant(entry.name, entry.subjects, entry.tenants)?;
             table.tokens.push((hash, grant));
         }
         for entry in file.certificate {
-            let is_named = ["dns:", "uri:", "email:", "ip:"].iter().any(|kind| {
-                entry
-                    .san
-                    .strip_prefix(kind)
-                    .is_some_and(|name| !name.is_empty())
-            });
-            if !is_named || table.certificates.contains_key(&entry.san) {
-                let reason = "san must be unique, and begin with dns:, uri:, email: or ip:";
-                return Err(wrong(&entry.name, reason));
+            let san = san::parse(&entry.san).map_err(|reason| wrong(&entry.name, reason))?;
+            if table.certificates.contains_key(&san) {
+                return Err(wrong(&entry.name, "the san appears twice"));
             }
             let grant = grant(entry.name, entry.subjects, entry.tenants)?;
-            table.certificates.insert(entry.san, grant);
+            table.certificates.insert(san, grant);
         }
         for entry in file.user {
             if table.users.contains_key(&entry.uid) {

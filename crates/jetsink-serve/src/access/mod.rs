@@ -4,6 +4,7 @@ mod append;
 pub(crate) mod file;
 mod grant;
 pub(crate) mod host;
+pub(crate) mod san;
 pub(crate) mod token;
 
 use std::path::{Path, PathBuf};

@@ -133,11 +133,51 @@ fn invalid_entries_are_refused_by_name() {
         ("[[certificate]]\nname = \"n\"\nsan = \"host\"\nsubjects = [\">\"]".to_owned(), "dns:"),
         ("[[user]]\nname = \"n\"\nuid = 1\nsubjects = [\">\"]\n[[user]]\nname = \"m\"\nuid = 1\nsubjects = [\">\"]".to_owned(), "twice"),
         ("[[user]]\nname = \"n\"\nuid = 1\nsubjects = [\">\"]\n[[user]]\nname = \"n\"\nuid = 2\nsubjects = [\">\"]".to_owned(), "twice"),
+        (["n", "m"].map(|name| format!("[[token]]\nname = \"{name}\"\nsha256 = \"{hash}\"\nsubjects = [\">\"]\n")).concat(), "token appears twice"),
+        ("[[certificate]]\nname = \"n\"\nsan = \"dns:A\"\nsubjects = [\">\"]\n[[certificate]]\nname = \"m\"\nsan = \"dns:a\"\nsubjects = [\">\"]".to_owned(), "san appears twice"),
         ("nonsense".to_owned(), "access.toml"),
     ] {
         let error = parse(&text).err().unwrap().to_string();
         assert!(error.contains(part), "{text}: {error}");
         assert!(!error.contains('\n') && !error.contains(&hash), "{error}");
+    }
+}
+
+// A reviewer's finding: entries that could never match, or of which one hid the other, were accepted.
+#[test]
+fn certificate_is_found_however_its_name_is_written() {
+    let table = |san: &str| {
+        parse(&format!(
+            "[[certificate]]\nname = \"c\"\nsan = \"{san}\"\nsubjects = [\">\"]\n"
+        ))
+    };
+    for (written, name) in [
+        ("ip:2001:DB8:0::1", san::ip("2001:db8::1".parse().unwrap())),
+        ("ip:::ffff:10.0.0.1", san::ip("10.0.0.1".parse().unwrap())),
+        ("dns:Billing.Example.COM", san::dns("billing.example.com")),
+        ("dns:billing.example.com.", san::dns("BILLING.example.com")),
+        ("email:Ann@Example.com", san::email("Ann@eXample.com")),
+        ("uri:spiffe://a/B", san::uri("spiffe://a/B")),
+    ] {
+        let table = table(written).unwrap();
+        assert!(table.by_certificate(&name).is_some(), "{written}");
+    }
+    let email = table("email:ann@example.com").unwrap();
+    assert!(
+        email
+            .by_certificate(&san::email("Ann@example.com"))
+            .is_none()
+    );
+    for wrong in [
+        "ip:10.0.0",
+        "ip:10.0.0.0/8",
+        "ip:",
+        "dns:bücher.example",
+        "dns:a b",
+        "cn:a",
+        "a",
+    ] {
+        assert!(table(wrong).is_err(), "{wrong}");
     }
 }
 

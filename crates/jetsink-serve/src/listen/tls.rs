@@ -11,6 +11,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::access::san;
 use crate::file_state::FileState;
 use crate::one_line::one_line;
 
@@ -172,10 +173,10 @@ pub(crate) fn names(certificate: &[u8]) -> Vec<String> {
     let names = names.value.general_names.iter();
     names
         .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(format!("dns:{name}")),
-            GeneralName::URI(name) => Some(format!("uri:{name}")),
-            GeneralName::RFC822Name(name) => Some(format!("email:{name}")),
-            GeneralName::IPAddress(bytes) => address(bytes).map(|address| format!("ip:{address}")),
+            GeneralName::DNSName(name) => Some(san::dns(name)),
+            GeneralName::URI(name) => Some(san::uri(name)),
+            GeneralName::RFC822Name(name) => Some(san::email(name)),
+            GeneralName::IPAddress(bytes) => address(bytes).map(san::ip),
             _ => None,
         })
         .collect()
