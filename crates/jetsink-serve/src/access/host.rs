@@ -1,10 +1,11 @@
 //! The host that a request names, on a loopback address.
 //!
 //! A web page can send requests to its reader's loopback by a name that resolves to 127.0.0.1 (DNS rebinding). Such a
-//! request names the page's host.
+//! request names the page's host. Before HTTP/1.1 a request may name none; no browser sends such a request.
 
 use std::net::IpAddr;
 
+use axum::http::Version;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 
@@ -16,7 +17,8 @@ pub(crate) fn check(request: &Parts, others: &[String]) -> Result<(), Problem> {
     let header = headers.next().map(|value| value.to_str().unwrap_or("?"));
     let named = request.uri.authority().map(|authority| authority.as_str());
     let is_ours = |authority: &str| is_local(host_of(authority), others);
-    if headers.next().is_none() && named.into_iter().chain(header).all(is_ours) {
+    let has_name = header.is_some() || named.is_some() || request.version <= Version::HTTP_10;
+    if has_name && headers.next().is_none() && named.into_iter().chain(header).all(is_ours) {
         return Ok(());
     }
     let detail =
@@ -49,7 +51,11 @@ mod tests {
     use axum::http::Request;
 
     fn is_accepted(uri: &str, hosts: &[&str]) -> bool {
-        let mut request = Request::builder().uri(uri);
+        is_accepted_by(Version::HTTP_11, uri, hosts)
+    }
+
+    fn is_accepted_by(version: Version, uri: &str, hosts: &[&str]) -> bool {
+        let mut request = Request::builder().uri(uri).version(version);
         for host in hosts {
             request = request.header(HOST, *host);
         }
@@ -81,7 +87,15 @@ mod tests {
         ] {
             assert!(!is_accepted("/", &[host]), "{host}");
         }
-        assert!(is_accepted("/", &[]), "HTTP/1.0, which no browser sends");
+        for (version, accepted) in [
+            (Version::HTTP_09, true),
+            (Version::HTTP_10, true),
+            (Version::HTTP_11, false),
+            (Version::HTTP_2, false),
+        ] {
+            assert_eq!(is_accepted_by(version, "/", &[]), accepted, "{version:?}");
+        }
+        assert!(is_accepted_by(Version::HTTP_2, "https://localhost/", &[]));
         assert!(!is_accepted("/", &["localhost", "evil.example"]));
         assert!(!is_accepted("http://evil.example/", &["localhost"]));
         assert!(!is_accepted("http://localhost/", &["evil.example"]));
