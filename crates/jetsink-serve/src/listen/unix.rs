@@ -1,22 +1,28 @@
 //! A Unix socket whose file never has a wider mode than asked.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
+/// The socket's name in its private folder.
+const INNER: &str = "s";
+
 /// Binds the socket in a folder that only this user can enter, sets its mode there, and moves it to `path`. Replaces a
 /// socket without a listening process.
 pub(crate) async fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    check_length(path)?;
     remove_stale(path).await?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let folder = private_folder(parent)?;
-    let inner = folder.join("s");
-    let bound = bind_in(&inner, path, mode);
+    let inner = folder.join(INNER);
+    let bound = bind_in(&folder, &inner, path, mode);
     // Empty after the move.
     let _ = std::fs::remove_file(&inner);
     let removed = std::fs::remove_dir(&folder);
@@ -39,11 +45,40 @@ fn private_folder(parent: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn bind_in(inner: &Path, path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind(inner)?;
+/// Refuses a path that no client could connect to.
+fn check_length(path: &Path) -> io::Result<()> {
+    const MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+    let length = path.as_os_str().len();
+    if length <= MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "the path has {length} bytes, but that of a Unix socket at most {MAX}; choose a shorter one"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+fn bind_in(folder: &Path, inner: &Path, path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let listener = bind_by_short_name(folder, inner)?;
     std::fs::set_permissions(inner, std::fs::Permissions::from_mode(mode))?;
     std::fs::rename(inner, path)?;
     Ok(listener)
+}
+
+/// The path in the private folder may be too long for a socket although `path` is not. Linux has a short name for an open
+/// folder.
+fn bind_by_short_name(folder: &Path, inner: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(inner) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let folder = File::open(folder)?;
+            let short = format!("/proc/self/fd/{}/{INNER}", folder.as_raw_fd());
+            UnixListener::bind(short).map_err(|_| {
+                let text = "the path has no room for a temporary name beside it; choose one that is 20 bytes shorter";
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })
+        }
+        bound => bound,
+    }
 }
 
 /// Removes a socket that refuses connections; anything else at the path is an error.
@@ -91,6 +126,30 @@ mod tests {
         drop(listener);
         let _again = bind(&path, 0o600).await.unwrap();
         assert_eq!(mode(&path), 0o600);
+    }
+
+    // A reviewer's finding: the temporary path was too long where the socket's own was not.
+    #[tokio::test]
+    async fn each_path_that_a_client_can_connect_to_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().as_os_str().len() + 1;
+        for length in base + 1..=120 {
+            let path = folder.path().join("s".repeat(length - base));
+            match UnixListener::bind(&path) {
+                Ok(plain) => {
+                    drop(plain);
+                    let _listener = bind(&path, 0o660).await.unwrap();
+                    assert_eq!(mode(&path), 0o660);
+                    UnixStream::connect(&path).await.unwrap();
+                    std::fs::remove_file(&path).unwrap();
+                }
+                Err(_) => {
+                    let error = bind(&path, 0o660).await.unwrap_err().to_string();
+                    assert!(error.contains("at most"), "{error}");
+                }
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     // A reviewer's finding: the folder had the process id in its name, which is 1 in each container.
