@@ -225,4 +225,8 @@ impl<P: Publisher + 'static> Answer for Gateway<P> {
             None => self.inner.no_route(request),
         }
     }
+
+    fn unreadable(&self) {
+        self.inner.meters.unreadable();
+    }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Meters {
     accepted: Counter,
     problems: Vec<Counter>,
     abandoned: Counter,
+    unreadable: Counter,
     options: Counter,
     seconds: Histogram,
     pub(crate) in_flight: Gauge,
@@ -62,6 +63,7 @@ impl Meters {
                 .map(|kind| counter!(REQUESTS, "answer" => kind.name()))
                 .collect(),
             abandoned: counter!(REQUESTS, "answer" => "abandoned"),
+            unreadable: counter!(REQUESTS, "answer" => "unreadable"),
             options: counter!(REQUESTS, "answer" => "options"),
             seconds: histogram!(SECONDS),
             in_flight: gauge!(IN_FLIGHT),
@@ -90,6 +92,10 @@ impl Meters {
     pub(crate) fn abandoned(&self) {
         self.abandoned.increment(1);
         self.history.abandoned();
+    }
+
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.increment(1);
     }
 
     pub(crate) fn options(&self) {

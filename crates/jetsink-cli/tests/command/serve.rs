@@ -908,3 +908,32 @@ fn idle_connections_leave_files_for_the_spool() {
     );
     drop(idle);
 }
+
+// A reviewer's finding: requests that the parser refuses were in no metric.
+#[test]
+fn requests_that_cannot_be_parsed_are_counted() {
+    let away = format!("nats://{}", free_address());
+    let flags = gateway_flags(&away, &["--admin-listen", "127.0.0.1:0"]);
+    let mut gateway = Gateway::start(&flags);
+    let address = gateway.line("listening on http://");
+    let metrics = gateway.line("metrics at http://");
+    let metrics = metrics.strip_suffix("/metrics").unwrap();
+    let many = "POST / HTTP/1.1".to_owned() + &"\r\nx: y".repeat(101);
+    for (head, status) in [
+        ("POST / NOTHING/1.1", 400),
+        ("PO ST", 400),
+        (many.as_str(), 431),
+    ] {
+        assert_eq!(request(&address, head, "").0, status, "{head}");
+    }
+    let counted = "jetsink_serve_requests_total{answer=\"unreadable\"} 3";
+    let started = Instant::now();
+    loop {
+        let (_, page) = request(metrics, "GET /metrics HTTP/1.1", "");
+        if page.contains(counted) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{page}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -117,8 +117,9 @@ impl<A: Answer> Connection<A> {
             client: self.client,
             activity: Arc::clone(&activity),
         });
+        let in_service = Arc::clone(&requests);
         let service = service_fn(move |request: Request<Incoming>| {
-            let requests = Arc::clone(&requests);
+            let requests = Arc::clone(&in_service);
             async move {
                 let _active = requests.activity.begin();
                 let answer = requests.answers.answer(&requests.client, request).await;
@@ -127,12 +128,12 @@ impl<A: Answer> Connection<A> {
         });
         let stream = TokioIo::new(stream);
         let settings = self.settings;
-        match version {
+        let ended = match version {
             Version::Http1 => {
                 let connection = http1::Builder::new()
                     .max_buf_size(settings.max_header_bytes)
                     .serve_connection(stream, service);
-                run(pin!(connection), &activity, settings.header_time, self.stop).await;
+                run(pin!(connection), &activity, settings.header_time, self.stop).await
             }
             Version::Http2 => {
                 let list_size = u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX);
@@ -143,33 +144,40 @@ impl<A: Answer> Connection<A> {
                     .keep_alive_interval(settings.header_time)
                     .keep_alive_timeout(PONG)
                     .serve_connection(stream, service);
-                run(pin!(connection), &activity, settings.header_time, self.stop).await;
+                run(pin!(connection), &activity, settings.header_time, self.stop).await
             }
+        };
+        if let Err(error) = ended
+            && error.is_parse()
+        {
+            debug!(%error, "the head of a request cannot be parsed");
+            requests.answers.unreadable();
         }
     }
 }
 
 /// Runs a connection to its end, or until it is stalled. At a stop it ends once it has no request in flight.
-async fn run<C: GracefulConnection>(
+async fn run<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
     limit: Duration,
     mut stop: StopSignal,
-) {
+) -> hyper::Result<()> {
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
-        () = activity.stalled(limit) => return,
+        ended = connection.as_mut() => return ended,
+        () = activity.stalled(limit) => return Ok(()),
         () = stop.stopping() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;
-        _ = connection => {}
-        () = activity.idle(Instant::now(), LINGER) => {}
+        ended = connection => ended,
+        () = activity.idle(Instant::now(), LINGER) => Ok(()),
         () = stop.ended() => {
             if activity.has_requests() {
                 stop.cut_off();
             }
+            Ok(())
         }
     }
 }

@@ -25,6 +25,9 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
         client: &Client,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Counts a request whose head cannot be parsed. hyper has answered it.
+    fn unreadable(&self) {}
 }
 
 /// The other end of a connection, as far as the connection shows it.
