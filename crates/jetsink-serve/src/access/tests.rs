@@ -143,7 +143,7 @@ fn invalid_entries_are_refused_by_name() {
     }
 }
 
-// A reviewer's finding: entries that could never match, or of which one hid the other, were accepted.
+// A reviewer's finding: entries that could never match, and a second entry for one token, were accepted.
 #[test]
 fn certificate_is_found_however_its_name_is_written() {
     let table = |san: &str| {
