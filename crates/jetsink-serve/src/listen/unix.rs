@@ -132,24 +132,29 @@ mod tests {
     #[tokio::test]
     async fn each_path_that_a_client_can_connect_to_is_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().as_os_str().len() + 1;
-        for length in base + 1..=120 {
-            let path = folder.path().join("s".repeat(length - base));
-            match UnixListener::bind(&path) {
-                Ok(plain) => {
-                    drop(plain);
-                    let _listener = bind(&path, 0o660).await.unwrap();
+        // A slash before each of the two names.
+        let base = folder.path().as_os_str().len() + 2;
+        for length in 80..=110 {
+            let parent = folder.path().join("p".repeat(length - base - 1));
+            std::fs::create_dir(&parent).unwrap();
+            let path = parent.join("s");
+            assert_eq!(path.as_os_str().len(), length);
+            let can_be_bound = UnixListener::bind(&path).is_ok();
+            let _ = std::fs::remove_file(&path);
+            match bind(&path, 0o660).await {
+                Ok(_listener) => {
+                    assert!(can_be_bound, "{length}");
                     assert_eq!(mode(&path), 0o660);
                     UnixStream::connect(&path).await.unwrap();
-                    std::fs::remove_file(&path).unwrap();
+                    assert_eq!(std::fs::read_dir(&parent).unwrap().count(), 1);
                 }
-                Err(_) => {
-                    let error = bind(&path, 0o660).await.unwrap_err().to_string();
-                    assert!(error.contains("at most"), "{error}");
+                Err(error) => {
+                    assert!(!can_be_bound, "{length}: {error}");
+                    assert!(error.to_string().contains("at most"), "{error}");
+                    assert_eq!(std::fs::read_dir(&parent).unwrap().count(), 0);
                 }
             }
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     // A reviewer's finding: the folder had the process id in its name, which is 1 in each container.
