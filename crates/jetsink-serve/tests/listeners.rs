@@ -10,11 +10,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::*;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::Request;
+use hyper::body::Frame;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jetsink_serve::{
@@ -278,6 +281,42 @@ async fn sender_is_refused_before_its_body_is_read() {
         &start, b"HTTP/1.1 401",
         "no 100 Continue, and no wait for the body"
     );
+}
+
+// A user's finding: curl reported an error of the stream instead of the answer, and httpx waited for its timeout.
+#[tokio::test]
+async fn early_answer_over_http_2_lets_the_client_send_its_body() {
+    const FRAMES: usize = 64;
+    let broker = broker().await;
+    let files = TlsFiles::generate(false).unwrap();
+    let tls = TlsSettings::load(&files.server_certificate, &files.server_key, None).unwrap();
+    let gateway = gateway_of(&broker, GatewaySettings::default()).await;
+    let running = serving(gateway, tcp(Some(tls)).await, ServerSettings::default());
+    let stream = tls_client(running.address, &files, None, b"h2").await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let frames = (0..FRAMES).map(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(vec![b'x'; 64 << 10])))
+    });
+    let request = Request::post("https://localhost/")
+        .header("content-type", "application/cloudevents+json")
+        .body(StreamBody::new(futures_util::stream::iter(frames)))
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 413);
+    let all_sent = async {
+        while sent.load(Ordering::Relaxed) < FRAMES {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = timeout(PATIENCE, all_sent).await;
+    in_time.expect("the stream was reset while its body was sent");
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! The body of a request that may be answered before it is read.
 //!
 //! A client that sends its whole body before it reads the answer would lose the answer: the system resets a connection
-//! that is closed with unread bytes. So the rest of the body is read and dropped.
+//! that is closed with unread bytes, and a stream of HTTP/2 is reset at once. So the rest of the body is read and dropped.
 
 use std::time::Duration;
 
-use axum::http::Version;
 use axum::http::header::EXPECT;
 use axum::http::request::Parts;
 use bytes::Bytes;
@@ -54,7 +53,7 @@ impl<B: Body<Data = Bytes> + Unpin> Unread<B> {
     }
 
     /// Reads the rest in a task of its own, while the answer is sent: at most [`MAX_DRAIN`] bytes, within
-    /// [`DRAIN_TIME`]. A connection has at most one such task.
+    /// [`DRAIN_TIME`]. A request has at most one such task.
     pub(crate) fn drain(self, request: &Parts)
     where
         B: Send + 'static,
@@ -65,9 +64,7 @@ impl<B: Body<Data = Bytes> + Unpin> Unread<B> {
             // Reading would ask for a body that its client holds back.
             State::Untouched => !request.headers.contains_key(EXPECT),
         };
-        // HTTP/2 ends a stream without a reset of its connection.
-        let is_http_1 = request.version <= Version::HTTP_11;
-        if must_drain && is_http_1 && !self.body.is_end_stream() {
+        if must_drain && !self.body.is_end_stream() {
             tokio::spawn(timeout(DRAIN_TIME, drain(self.body)));
         }
     }

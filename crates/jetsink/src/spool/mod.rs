@@ -54,7 +54,8 @@
 //! `active` and `writer` the appends, `marks` and `rewrite` the segments' lives, `contents`, `opening` and `backlog` the
 //! opening, `reader` the reads, `index` and `places` the memory: what is pending, and what has left, is there and nowhere
 //! else. Here, `append`, `delivered` and `reading` are the calls of the engine, `append_queue` and `queue` lead to the
-//! writer's thread, and `usage` limits and wakes. The operator's access without a sink is in `admin/`.
+//! writer's thread, `observer` passes the ids of synced events on, and `usage` limits and wakes. The operator's access
+//! without a sink is in `admin/`.
 
 mod append;
 mod append_queue;
