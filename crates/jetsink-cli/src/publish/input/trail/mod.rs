@@ -1,4 +1,4 @@
-//! `--format cellos-audit-trail`: the file of `cellos-sink-spool`, whose rows contain events and form a [`chain`] of hashes.
+//! `--format cellos-audit-trail`: the file of `cellos-sink-spool`. Its rows contain events and form a [`chain`] of hashes.
 //!
 //! Every row is verified from the first one, also those that are not published again. The format is known from the
 //! documentation and the output of version 0.6.0-pre.
@@ -133,7 +133,7 @@ fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -
     converted
 }
 
-/// Reads the saved hash of the last row. `None` if there is none, or if it belongs to another file: the path may lead to
+/// Reads the saved hash of the last row. `None` if no hash is saved, or if it belongs to another file: the path may lead to
 /// a new trail by now.
 fn head_beside(path: &Path, file: &File) -> Option<blake3::Hash> {
     if path.extension()? != "jsonl" {

@@ -224,10 +224,10 @@ fn the_saved_hash_is_read_beside_the_file_it_belongs_to() {
     let path = folder.path().join("audit-trail.jsonl");
     fs::write(&path, RECORDED).unwrap();
     let file = File::open(&path).unwrap();
-    assert_eq!(head_beside(&path, &file), None, "there is none");
+    assert_eq!(head_beside(&path, &file), None, "no hash is saved");
     fs::write(path.with_extension("head"), RECORDED_HEAD).unwrap();
     assert_eq!(head_beside(&path, &file), recorded_head());
-    // A new trail has begun: its hash says nothing of the old file.
+    // A new trail has begun, and the saved hash belongs to it.
     fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
     fs::write(&path, b"").unwrap();
     assert_eq!(head_beside(&path, &file), None);
