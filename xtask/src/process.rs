@@ -15,7 +15,11 @@ pub(crate) fn root() -> PathBuf {
 
 /// The folder of everything that is built or fetched.
 pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    // Programs run in other folders than this one.
+    let variable = std::env::var_os("CARGO_TARGET_DIR").map(std::path::absolute);
+    variable
+        .and_then(Result::ok)
+        .unwrap_or_else(|| root().join("target"))
 }
 
 /// Cargo, in the root of the workspace.
@@ -27,6 +31,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 pub(crate) fn cargo_tool(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    if std::env::var_os("CARGO_TARGET_DIR").is_some() {
+        command.env("CARGO_TARGET_DIR", target());
+    }
     // The variables of the package xtask: a build script that reads one of them would run again, and its
     // dependents would be compiled again.
     for (variable, _) in std::env::vars_os() {
@@ -58,6 +65,23 @@ pub(crate) fn empty(folder: &Path) -> Result<()> {
         fs::remove_dir_all(folder)?;
     }
     Ok(fs::create_dir_all(folder)?)
+}
+
+/// Copies a file, or a folder with everything in it. A link is copied as the file that it leads to.
+///
+/// # Errors
+/// Something can't be read or written.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        fs::copy(from, to)?;
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Git, in a folder.

@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde_json::Value;
 
 use super::lock_file;
-use crate::process::{cargo, output, root, target};
+use crate::process::{cargo, copy, output, root, target};
 
 /// The version of all of them.
 pub(crate) const VERSION: &str = "0.6.0-pre";
@@ -108,26 +108,12 @@ fn published(name: &str, folder: &Path) -> Result<PathBuf> {
     if source.is_dir() {
         fs::remove_dir_all(&source)?;
     }
-    copy_folder(cached, &source)?;
+    copy(cached, &source)?;
     // The folder lies in our workspace, to which it does not belong.
     let manifest = source.join("Cargo.toml");
     let text = fs::read_to_string(&manifest)?;
     fs::write(&manifest, format!("{text}\n[workspace]\n"))?;
     Ok(source)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let copy = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &copy)?;
-        } else {
-            fs::copy(entry.path(), &copy)?;
-        }
-    }
-    Ok(())
 }
 
 /// Builds in our target folder, so that dependencies in common with other builds are compiled once, with the log in

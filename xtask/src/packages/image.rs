@@ -42,9 +42,9 @@ pub(super) fn build() -> Result<PathBuf> {
     let layout = folder().join("image");
     empty(&layout)?;
     fs::create_dir_all(layout.join("blobs/sha256"))?;
-    let layer = layout.join("layer.tar");
-    pack(&root, &layer)?;
-    let layer = Blob::add(&layout, &fs::read(&layer)?, Some(&layer))?;
+    let new = layout.join("new");
+    pack(&root, &new)?;
+    let layer = Blob::add(&layout, &new)?;
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
@@ -60,14 +60,16 @@ pub(super) fn build() -> Result<PathBuf> {
         "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
         "history": [{"created_by": "cargo xtask packages"}],
     });
-    let config = Blob::add(&layout, config.to_string().as_bytes(), None)?;
+    fs::write(&new, config.to_string())?;
+    let config = Blob::add(&layout, &new)?;
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": config.descriptor("application/vnd.oci.image.config.v1+json"),
         "layers": [layer.descriptor("application/vnd.oci.image.layer.v1.tar")],
     });
-    let manifest = Blob::add(&layout, manifest.to_string().as_bytes(), None)?;
+    fs::write(&new, manifest.to_string())?;
+    let manifest = Blob::add(&layout, &new)?;
     let mut descriptor = manifest.descriptor("application/vnd.oci.image.manifest.v1+json");
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": "jetsink"});
     let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
@@ -130,23 +132,20 @@ pub(super) async fn try_out(image: &Path) -> Result<()> {
 
 struct Blob {
     digest: String,
-    size: usize,
+    /// In bytes.
+    size: u64,
 }
 
 impl Blob {
-    /// Adds content to the layout under its digest; `file` has it already, and is moved.
-    fn add(layout: &Path, content: &[u8], file: Option<&Path>) -> Result<Self> {
-        let new = layout.join("new");
-        match file {
-            Some(file) => fs::rename(file, &new)?,
-            None => fs::write(&new, content)?,
-        }
-        let sum = output(Command::new("sha256sum").arg(&new))?;
+    /// Moves a file to its digest in the layout.
+    fn add(layout: &Path, file: &Path) -> Result<Self> {
+        let sum = output(Command::new("sha256sum").arg(file))?;
         let sum = sum.split(' ').next().unwrap_or_default();
-        fs::rename(&new, layout.join("blobs/sha256").join(sum))?;
+        let size = fs::metadata(file)?.len();
+        fs::rename(file, layout.join("blobs/sha256").join(sum))?;
         Ok(Self {
             digest: format!("sha256:{sum}"),
-            size: content.len(),
+            size,
         })
     }
 

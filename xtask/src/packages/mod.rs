@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fs_err as fs;
 
-use crate::process::target;
+use crate::process::root;
 
-/// The folder of the packages. `crates/jetsink-cli/Cargo.toml` names it, too.
+/// The folder of the packages, wherever cargo builds: `crates/jetsink-cli/Cargo.toml` names it, too.
 fn folder() -> PathBuf {
-    target().join("packages")
+    root().join("target/packages")
 }
 
 /// A part that can be built alone.
