@@ -9,7 +9,7 @@ use fs_err as fs;
 use nats_local::NatsServer;
 
 use super::gateway::{Sender, send, send_by_rust};
-use crate::process::{jetsink_command, output, root, succeed, target};
+use crate::process::{empty, jetsink_command, output, root, succeed, target};
 use crate::tools;
 
 /// One stream per mode, so that a reader finds only events of the mode in its arguments.
@@ -89,21 +89,36 @@ fn read(
     Ok(())
 }
 
-/// A virtual environment in the target folder, with the pinned packages.
+/// The interpreter of a virtual environment in the target folder, with the pinned packages. The machine's pip installs
+/// them: Debian has the one that an environment gets in another package, python3-venv.
 pub(crate) fn python() -> Result<PathBuf> {
     let folder = target().join("clients/python");
     let python = folder.join("bin/python");
-    if !python.is_file() {
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    }
-    let install = ["-m", "pip", "install", "--quiet", "--require-hashes"];
     let requirements = root().join("tests/clients/python/requirements.txt");
-    succeed(
-        Command::new(&python)
-            .args(install)
-            .args(["--disable-pip-version-check", "--requirement"])
-            .arg(requirements),
-    )?;
+    let installed = folder.join("requirements.txt");
+    let wanted = fs::read(&requirements)?;
+    if fs::read(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    empty(&folder)?;
+    let environment = ["-m", "venv", "--without-pip"];
+    succeed(Command::new("python3").args(environment).arg(&folder))?;
+    let modules = [
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ];
+    let modules = output(Command::new(&python).args(modules))?;
+    let mut install = Command::new("python3");
+    install
+        .args(["-m", "pip", "install", "--quiet", "--require-hashes"])
+        .args(["--disable-pip-version-check", "--root-user-action=ignore"])
+        // Packages of the machine play no part here.
+        .arg("--no-warn-conflicts")
+        .args(["--target", &modules, "--requirement"])
+        .arg(&requirements);
+    succeed(&mut install)?;
+    // Last: an interrupted installation is begun again.
+    fs::write(&installed, wanted)?;
     Ok(python)
 }
 
