@@ -303,12 +303,17 @@ impl<'a> Run<'a> {
             None => self.advance(line.checkpoint),
         }
         let stops = line.event.map_or_else(|bad| bad.stops, |_| Stops::Nothing);
-        if self.settings.stop_at_bad_line || stops == Stops::Command {
+        let is_end = match stops {
+            Stops::Choice | Stops::FileByChoice => self.settings.stop_at_bad_line,
+            Stops::Nothing => false,
+            Stops::Command => true,
+        };
+        if is_end {
             self.ending = Ending::Failed;
             // The line would be bad again: resume behind it, unless nothing behind it can be read before it is corrected.
             self.resume = Some(match stops {
-                Stops::Nothing => line.location.next(),
-                Stops::File | Stops::Command => line.location,
+                Stops::Choice | Stops::Nothing => line.location.next(),
+                Stops::FileByChoice | Stops::Command => line.location,
             });
         }
         Ok(())

@@ -120,11 +120,7 @@ async fn nothing_behind_an_altered_row_is_stored_unless_the_operator_says_so() {
     assert_stored(&there(&server).await, &rows()[..6]);
 
     let rejected = folder.path().join("rejected");
-    let flags = [
-        "--on-broken-chain=continue",
-        "--on-bad-line=skip",
-        "--rejected",
-    ];
+    let flags = ["--on-broken-chain=continue", "--rejected"];
     let output = publish(
         &server,
         &[&flags[..], &[as_text(&rejected), as_text(&path)]].concat(),
@@ -156,14 +152,7 @@ async fn a_removed_row_is_reported_with_the_hashes_on_both_sides() {
     );
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
     assert_stored(&there(&server).await, &rows()[..4]);
-    let output = publish(
-        &server,
-        &[
-            "--on-broken-chain=continue",
-            "--on-bad-line=skip",
-            as_text(&path),
-        ],
-    );
+    let output = publish(&server, &["--on-broken-chain=continue", as_text(&path)]);
     assert_code(&output, 1);
     assert_stored(&there(&server).await, &left);
 }
@@ -307,7 +296,7 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
     assert_code(&output, 1);
     assert_stored(&there(&server).await, &rows[..5]);
     // The operator has looked into it.
-    let continued = ["--on-bad-line=skip", "--on-broken-chain=continue"];
+    let continued = ["--on-broken-chain=continue"];
     let child = follow(&server, &folder, &continued);
     until_stored(&server, 7).await;
     let output = end(child, Signal::SIGTERM);

@@ -74,10 +74,12 @@ pub(super) struct BadLine {
 /// The input that a bad line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stops {
-    /// None: the next line can be read.
+    /// That of `--on-bad-line`; the next line can be read.
+    Choice,
+    /// That of `--on-bad-line`, and its file: nothing behind it can be read.
+    FileByChoice,
+    /// None, whatever `--on-bad-line` is.
     Nothing,
-    /// Its file: nothing behind it can be read.
-    File,
     /// All files, whatever `--on-bad-line` is.
     Command,
 }

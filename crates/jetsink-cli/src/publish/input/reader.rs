@@ -225,7 +225,7 @@ fn check(raw: Bytes, location: LineLocation, binding: &Binding) -> Option<Line> 
                     line: location.line,
                     column: MAX_LINE + 1,
                     message: format!("the line is longer than {MAX_LINE} bytes"),
-                    stops: Stops::Nothing,
+                    stops: Stops::Choice,
                 }),
                 location,
                 checkpoint: None,
@@ -256,9 +256,9 @@ fn check_value(value: Value, location: LineLocation, binding: &Binding) -> Line 
                     column: value.start.column,
                     message: with_hint(problem, hint),
                     stops: if value.ends_input {
-                        Stops::File
+                        Stops::FileByChoice
                     } else {
-                        Stops::Nothing
+                        Stops::Choice
                     },
                 }),
                 location,
@@ -301,7 +301,7 @@ fn exportable(envelope: Envelope, raw: &[u8], start: Position) -> Result<Envelop
                  send it in structured mode",
                 line.len()
             ),
-            stops: Stops::Nothing,
+            stops: Stops::Choice,
         }),
         _ => Ok(envelope),
     }
@@ -318,7 +318,7 @@ fn bad_line(
             line: start.line,
             column: start.column,
             message: error.to_string(),
-            stops: Stops::Nothing,
+            stops: Stops::Choice,
         };
     };
     let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
@@ -334,7 +334,7 @@ fn bad_line(
             _ => error.column,
         },
         message: with_hint(format!("not a CloudEvent: {}", error.message), hint),
-        stops: Stops::Nothing,
+        stops: Stops::Choice,
     }
 }
 
