@@ -1,5 +1,5 @@
-//! The texts of the source, in `snapshots/`: every log line with its level, crate and fields, every error, and every note of
-//! the command. The manual lists the warnings and errors of the log, and all fields.
+//! The texts of the source, in `snapshots/`: every log line with its level, crate and fields, every error, every
+//! problem of the gateway, and every note of the command. The manual lists the warnings and errors of the log, and all fields.
 //!
 //! After a change: `INSTA_UPDATE=always cargo test -p xtask texts`, and read the difference.
 
@@ -134,15 +134,16 @@ fn log_lines() -> BTreeSet<LogLine> {
     found
 }
 
-/// The first text in some tokens, and in the groups within them.
-fn first_text(tokens: TokenStream) -> Option<String> {
-    tokens.into_iter().find_map(|token| match token {
+/// The texts in some tokens, and in the groups within them.
+fn texts_in(tokens: TokenStream) -> Vec<String> {
+    let texts = tokens.into_iter().map(|token| match token {
         TokenTree::Literal(literal) if literal.to_string().starts_with('"') => {
-            Some(unescaped(&literal.to_string()))
+            vec![unescaped(&literal.to_string())]
         }
-        TokenTree::Group(group) => first_text(group.stream()),
-        _ => None,
-    })
+        TokenTree::Group(group) => texts_in(group.stream()),
+        _ => Vec::new(),
+    });
+    texts.flatten().collect()
 }
 
 /// The texts of `NAME(…)` for each of the names: directly in brackets, as attributes are, or in any place.
@@ -155,17 +156,53 @@ fn texts_of(names: &[&str], only_in: Option<Delimiter>, tokens: TokenStream) -> 
             if let TokenTree::Group(group) = &token {
                 let is_one = (only_in.is_none() || around == only_in)
                     && before.is_some_and(|name: String| names.contains(&name.as_str()));
-                match first_text(group.stream()).filter(|_| is_one) {
-                    Some(text) => {
+                match texts_in(group.stream()).into_iter().next() {
+                    Some(text) if is_one => {
                         found.insert(text);
                     }
-                    None => groups.push((Some(group.delimiter()), group.stream())),
+                    _ => groups.push((Some(group.delimiter()), group.stream())),
                 }
             }
             before = match token {
                 TokenTree::Ident(name) => Some(name.to_string()),
                 _ => None,
             };
+        }
+    }
+    found
+}
+
+/// The details of a gateway's problems: in `Problem::new(…)`, or assigned to `detail`.
+fn problems(tokens: TokenStream) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut groups = vec![tokens];
+    while let Some(tokens) = groups.pop() {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let is = |token: &TokenTree, sign: char| matches!(token, TokenTree::Punct(p) if p.as_char() == sign);
+        for (index, token) in tokens.iter().enumerate() {
+            if let TokenTree::Group(group) = token {
+                groups.push(group.stream());
+            }
+            let of = match &tokens[index..] {
+                [
+                    TokenTree::Ident(name),
+                    a,
+                    b,
+                    TokenTree::Ident(new),
+                    arguments,
+                    ..,
+                ] if name == "Problem" && is(a, ':') && is(b, ':') && new == "new" => {
+                    std::slice::from_ref(arguments)
+                }
+                [TokenTree::Ident(name), equals, value @ ..]
+                    if name == "detail" && is(equals, '=') =>
+                {
+                    let end = value.iter().position(|token| is(token, ';'));
+                    &value[..end.unwrap_or(value.len())]
+                }
+                _ => continue,
+            };
+            found.extend(texts_in(of.iter().cloned().collect()));
         }
     }
     found
@@ -192,7 +229,7 @@ fn log_lines_have_these_messages_and_fields() {
 }
 
 #[test]
-fn errors_and_notes_have_these_texts() {
+fn errors_problems_and_notes_have_these_texts() {
     for name in CRATES {
         let mut errors = BTreeSet::new();
         let mut notes = BTreeSet::new();
@@ -203,6 +240,12 @@ fn errors_and_notes_have_these_texts() {
         }
         if !errors.is_empty() {
             assert_texts(&format!("errors-of-{name}"), errors);
+        }
+        if name == "jetsink-serve" {
+            let tokens = source_tokens().into_iter().filter(|(of, _)| *of == name);
+            let problems: BTreeSet<String> =
+                tokens.flat_map(|(_, tokens)| problems(tokens)).collect();
+            assert_texts("problems", problems);
         }
         if name == "jetsink-cli" {
             assert_texts("notes", notes);
