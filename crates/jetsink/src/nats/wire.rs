@@ -114,7 +114,7 @@ fn refused(name: &str, reason: &dyn std::fmt::Display) -> PublishError {
     }
 }
 
-/// Parses an answer. `NoStream` stands for every "no responders" answer: the caller must find the reason.
+/// Parses an answer. `NoStream` is returned for every "no responders" answer: the caller must find the reason.
 pub(crate) fn acknowledgement(
     message: &Message,
     expected_stream: Option<&str>,

@@ -170,8 +170,8 @@ fn lasting(round_trip: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// A broker that answers after `round_trip` and takes `capacity` a second at the most, give or take
-    /// some percent, from a fixed sequence.
+    /// A broker that answers after `round_trip` and takes at most `capacity` events per second, varied by some percent
+    /// in a fixed sequence.
     struct Broker {
         round_trip: f64,
         capacity: f64,
@@ -192,7 +192,7 @@ mod tests {
             rate * (1.0 + self.noise * (2.0 * random - 1.0))
         }
 
-        /// The widths over so many seconds, one a measurement.
+        /// The widths over this number of seconds, one per measurement.
         fn run(&mut self, window: &mut AdaptiveWindow, seconds: f64) -> Vec<usize> {
             let end = self.now + Duration::from_secs_f64(seconds);
             let mut widths = Vec::new();
@@ -246,7 +246,7 @@ mod tests {
         for (capacity, fewest, most) in [
             (100_000.0, 3_000, 6_000),
             (5_000.0, 150, 300),
-            // Of 1 MB each, say.
+            // As with events of 1 MB.
             (300.0, 16, 48),
         ] {
             let mut near = broker(0.000_2, capacity, 0.2);

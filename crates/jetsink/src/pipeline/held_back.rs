@@ -80,7 +80,7 @@ impl HeldBack {
     }
 
     /// Whether an entry of this subject waits for the hand-over, which would end at `until` if it began
-    /// now; `None` if there is none. The first entry that asks begins it, and it ends with its time.
+    /// now; `None` without a hand-over. The first entry that asks begins it, and it ends with its time.
     pub(super) fn waits_for_hand_over(
         &mut self,
         subject: &Subject,

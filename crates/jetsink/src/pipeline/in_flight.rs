@@ -103,7 +103,7 @@ impl<'a> InFlightSet<'a> {
         self.subjects.get_or_insert_with(count).contains(subject)
     }
 
-    /// Stops counting subjects: nobody asks while the spool is empty.
+    /// Stops counting subjects: the counts are not read while the spool is empty.
     pub(super) fn forget_subjects(&mut self) {
         self.subjects = None;
     }

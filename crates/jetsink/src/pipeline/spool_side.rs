@@ -33,7 +33,7 @@ pub(super) struct SpoolSide<'a> {
     pub(super) spool: &'a Spool,
     writes: FuturesUnordered<Write<'a>>,
     subjects: Counts,
-    /// Subjects of which an entry goes to the spool in this round.
+    /// Subjects with an entry that goes to the spool in this round.
     in_round: HashSet<Subject>,
     pub(super) held: HeldBack,
 }

@@ -84,7 +84,7 @@ impl SinkSettings {
     /// random part is another one for each sink, so several sinks and runs may share the id.
     ///
     /// # Errors
-    /// [`SettingsError::SinkId`] where it can't stand in a header.
+    /// [`SettingsError::SinkId`] if it can't be a part of a header.
     pub fn sink_id(mut self, id: impl Into<String>) -> Result<Self, SettingsError> {
         self.sink_id = Some(MessageId::new(id)?.as_str().to_owned());
         Ok(self)

@@ -33,7 +33,7 @@ impl<P: Publisher> Sink<P> {
     /// - [`Spool`](EmitError::Spool): neither sent nor spooled; only with a spool.
     /// - [`Closed`](EmitError::Closed): after [`close`](Self::close).
     ///
-    /// Each error has a [scope](EmitError::scope) and says [what is known](EmitError::known) of the event.
+    /// Each error has a [scope](EmitError::scope) and the [state of the event](EmitError::known).
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
         let admission = self.admit_before_begin(envelope.subject(), started)?;
