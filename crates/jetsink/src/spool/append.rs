@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::log::event::{NewRecord, size_of_event};
 use super::queue::Change;
+use super::shared::MAX_RECORD;
 use super::state_change::StateChange;
-use super::usage::MAX_RECORD;
 use super::{Baselines, Record, Spool};
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
@@ -35,7 +35,7 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.is_taken {
             let subject = self.record.envelope.subject();
-            self.spool.usage.release(subject, self.bytes);
+            self.spool.shared.release(subject, self.bytes);
         }
     }
 }
@@ -51,7 +51,7 @@ impl Spool {
             envelope: envelope.clone(),
         };
         let bytes = size_of_event(envelope);
-        self.usage.reserve(envelope.subject(), bytes)?;
+        self.shared.reserve(envelope.subject(), bytes)?;
         Ok(Reservation {
             spool: self,
             record,
@@ -62,7 +62,7 @@ impl Spool {
 
     /// Whether there would be room if the spool were empty.
     pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        size_of_event(envelope) <= self.usage.limit_bytes.min(MAX_RECORD)
+        size_of_event(envelope) <= self.shared.limit_bytes.min(MAX_RECORD)
     }
 
     /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may

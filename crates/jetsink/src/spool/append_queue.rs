@@ -39,7 +39,7 @@ impl AppendQueue {
 impl Spool {
     /// Whether the disk says that something in it may be stored.
     pub(crate) fn replay_began(&self) -> bool {
-        self.has_marker.load(Ordering::Acquire)
+        self.shared.has_marker.load(Ordering::Acquire)
     }
 
     /// Before replay sends: from now on what is here may be stored, above these sequence numbers.

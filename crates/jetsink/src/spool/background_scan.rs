@@ -1,14 +1,13 @@
 //! Counts the backlog of an earlier process while new events are appended and replay begins at the oldest ones.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use tracing::error;
 
 use super::append_queue::AppendQueue;
 use super::log::backlog::Backlog;
-use super::log::loss::SpoolLoss;
-use super::usage::Usage;
+use super::shared::Shared;
 use crate::sync::lock;
 
 /// A backlog of up to this many segments is scanned before the spool opens, so that its status is exact from the
@@ -20,20 +19,15 @@ pub(super) struct Scan {
     pub(super) backlog: Backlog,
     /// Whether the events that are found may be stored: left by a process that sent, it is not known which.
     pub(super) may_be_stored: bool,
-    pub(super) usage: Arc<Usage>,
+    pub(super) shared: Arc<Shared>,
     pub(super) appends: Arc<Mutex<AppendQueue>>,
-    pub(super) loss: Arc<OnceLock<SpoolLoss>>,
-    pub(super) is_closed: Arc<AtomicBool>,
 }
 
 impl Scan {
     pub(super) fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.usage));
-        let is_closed = &self.is_closed;
-        while let Some(found) = self
-            .backlog
-            .scan_part(|| !is_closed.load(Ordering::Relaxed))
-        {
+        let _ending = Ending(Arc::clone(&self.shared));
+        let continues = || !self.shared.is_closed.load(Ordering::Relaxed);
+        while let Some(found) = self.backlog.scan_part(continues) {
             let late = {
                 // Marked before replay can read it.
                 let mut appends = lock(&self.appends);
@@ -45,28 +39,25 @@ impl Scan {
                 self.backlog.show()
             };
             if self.backlog.is_scanned() {
-                report(&self.backlog.loss, &self.loss);
-                self.usage.complete();
+                let loss = &self.backlog.loss;
+                if !loss.is_none() {
+                    error!("{loss}");
+                    let _ = self.shared.loss.set(loss.clone());
+                }
+                self.shared.complete();
             }
-            self.usage.entered(found.iter().chain(&late));
+            self.shared.entered(found.iter().chain(&late));
         }
     }
 }
 
 /// Subjects count as pending for ever if the scan panics, so no more events are taken.
-struct Ending(Arc<Usage>);
+struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail();
         }
-    }
-}
-
-fn report(found: &SpoolLoss, loss: &OnceLock<SpoolLoss>) {
-    if !found.is_none() {
-        error!("{found}");
-        let _ = loss.set(found.clone());
     }
 }

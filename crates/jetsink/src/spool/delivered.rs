@@ -14,7 +14,7 @@ impl Spool {
     /// An event is stored: others of its subject need not queue behind it any more. It stays on the
     /// disk until [`remove_delivered`](Self::remove_delivered).
     pub(crate) fn delivered(&self, place: &Place) {
-        self.usage.leave(place);
+        self.shared.leave(place);
     }
 
     /// The number of events that have left, and that the writer has not tried to mark.
@@ -37,7 +37,7 @@ impl Spool {
     ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
         let answer = (self.delivered_events() > 0).then(|| {
             let mut appends = self.lock();
-            let is_reconciled = self.usage.is_complete() && appends.unreconciled.is_empty();
+            let is_reconciled = self.shared.is_complete() && appends.unreconciled.is_empty();
             appends.change(Change {
                 marks: true,
                 acknowledged: is_reconciled.then(|| acknowledged.clone()),
@@ -69,7 +69,7 @@ impl Spool {
             };
             for (letter, place) in letters {
                 // Once, also if an earlier dead letter is in doubt.
-                if lock(&self.dying).insert(place.index) {
+                if lock(&self.shared.dying).insert(place.index) {
                     change.records.push(NewRecord::dead_letter(&letter));
                     change.replaced.push(place);
                 }
@@ -77,7 +77,7 @@ impl Spool {
             appends.change(change)
         };
         answer.await.unwrap_or_else(|_| Err(self.ended()))?;
-        if !lock(&self.dying).is_disjoint(&indexes) {
+        if !lock(&self.shared.dying).is_disjoint(&indexes) {
             return Err(SpoolError::HalfWritten {
                 path: self.path.clone(),
                 reason: "an earlier dead letter is still not written".to_owned(),

@@ -54,8 +54,8 @@
 //! `active` and `writer` the appends, `marks` and `rewrite` the segments' lives, `contents`, `opening` and `backlog` the
 //! opening, `reader` the reads, `index` and `places` the memory: what is pending, and what has left, is there and nowhere
 //! else. Here, `append`, `delivered` and `reading` are the calls of the engine, `append_queue` and `queue` lead to the
-//! writer's thread, `observer` passes the ids of synced events on, and `usage` limits and wakes. The operator's access
-//! without a sink is in `admin/`.
+//! writer's thread, `observer` passes the ids of synced events on, and `shared` limits, wakes and reports. The operator's
+//! access without a sink is in `admin/`.
 
 mod append;
 mod append_queue;
@@ -68,17 +68,17 @@ mod observer;
 mod queue;
 mod reading;
 mod record;
+mod shared;
 mod state_change;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unreconciled;
-mod usage;
 mod waiting;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
@@ -95,11 +95,11 @@ pub use log::loss::SpoolLoss;
 pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub(crate) use observer::Observe;
-use queue::{Dying, Writer};
+use queue::Writer;
 pub(crate) use reading::{MAX_READ, Reading, Unread};
 pub(crate) use record::{DeadRecord, Record};
+use shared::Shared;
 pub(crate) use unreconciled::Unreconciled;
-use usage::Usage;
 
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
@@ -160,18 +160,14 @@ impl SpoolStatus {
 pub(crate) struct Spool {
     path: PathBuf,
     index: Arc<Mutex<Index>>,
-    usage: Arc<Usage>,
+    shared: Arc<Shared>,
     appends: Arc<Mutex<AppendQueue>>,
-    loss: Arc<OnceLock<SpoolLoss>>,
-    dying: Dying,
-    has_marker: Arc<AtomicBool>,
     /// Events that were found damaged after the scan.
     damaged: AtomicU64,
     /// Room in the queue of the writer, in bytes.
     queue: Arc<Semaphore>,
     /// Held from the wait for that room until the event is queued: its waiters come in the order of their calls.
     line: tokio::sync::Mutex<()>,
-    is_closed: Arc<AtomicBool>,
     pub(crate) doubts: Doubts,
     clock: Clock,
 }
@@ -212,41 +208,33 @@ impl Spool {
         log: Log,
         backlog: Backlog,
         limit_bytes: u64,
-        writer: impl FnOnce(Log, Arc<Usage>) -> io::Result<Writer>,
+        writer: impl FnOnce(Log, Arc<Shared>) -> io::Result<Writer>,
         scan: impl FnOnce(Scan) -> io::Result<()>,
     ) -> io::Result<Self> {
         let (path, index) = (log.disk.path().to_owned(), Arc::clone(&log.index));
-        let usage = Arc::new(Usage::new(limit_bytes, Arc::clone(&index)));
+        let shared = Arc::new(Shared::new(limit_bytes, Arc::clone(&index)));
         let (clock, may_be_stored) = (log.clock, lock(&index).state.replay_began);
         let appends = AppendQueue {
             next_index: log.next_index,
             unreconciled: Unreconciled::default(),
-            writer: writer(log, Arc::clone(&usage))?,
+            writer: writer(log, Arc::clone(&shared))?,
         };
-        let dying = Arc::clone(&appends.writer.dying);
-        let has_marker = Arc::clone(&appends.writer.has_marker);
         let spool = Self {
             path,
             index,
-            usage,
+            shared,
             appends: Arc::new(Mutex::new(appends)),
-            loss: Arc::default(),
-            dying,
-            has_marker,
             damaged: AtomicU64::new(0),
             queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
-            is_closed: Arc::default(),
             doubts: Doubts::default(),
             clock,
         };
         scan(Scan {
             backlog,
             may_be_stored,
-            usage: Arc::clone(&spool.usage),
+            shared: Arc::clone(&spool.shared),
             appends: Arc::clone(&spool.appends),
-            loss: Arc::clone(&spool.loss),
-            is_closed: Arc::clone(&spool.is_closed),
         })?;
         Ok(spool)
     }
@@ -254,9 +242,9 @@ impl Spool {
     /// Accepts no more changes, and waits up to `wait` until all accepted ones are on the disk and the folder
     /// is unlocked; blocking. Returns whether that happened in time.
     pub(crate) fn close(&self, wait: Duration) -> bool {
-        self.is_closed.store(true, Ordering::Relaxed);
+        self.shared.is_closed.store(true, Ordering::Relaxed);
         self.queue.close();
-        self.usage.drained.notify_waiters();
+        self.shared.drained.notify_waiters();
         let ended = self.lock().writer.stop();
         ended(wait)
     }
@@ -264,8 +252,8 @@ impl Spool {
     pub(crate) fn status(&self) -> SpoolStatus {
         let status = SpoolStatus::of(&lock(&self.index));
         SpoolStatus {
-            events: status.events.max(u64::from(!self.usage.is_complete())),
-            limit_bytes: self.usage.limit_bytes,
+            events: status.events.max(u64::from(!self.shared.is_complete())),
+            limit_bytes: self.shared.limit_bytes,
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
             possible_duplicates: self.doubts.possible_duplicates(),
@@ -276,7 +264,7 @@ impl Spool {
 
     /// Passes the message ids of spooled events to `observe`, on the writer's thread; the first function stays.
     pub(crate) fn observe(&self, observe: Observe) {
-        self.lock().writer.observer.set(observe);
+        self.shared.observer.set(observe);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -286,8 +274,8 @@ impl Spool {
     /// The error of a change that gets no answer.
     fn ended(&self) -> SpoolError {
         // The caller may be faster than the thread that fails.
-        let is_closed = self.is_closed.load(Ordering::Relaxed);
-        if !is_closed || self.usage.has_failed() {
+        let is_closed = self.shared.is_closed.load(Ordering::Relaxed);
+        if !is_closed || self.shared.has_failed() {
             SpoolError::Failed
         } else {
             SpoolError::Closed
@@ -296,7 +284,7 @@ impl Spool {
 
     /// The damage that the scan found; `None` until the scan has ended.
     pub(crate) fn loss(&self) -> Option<&SpoolLoss> {
-        self.loss.get()
+        self.shared.loss.get()
     }
 
     /// The time for the age of events: a clock of the system that is set does not change it.

@@ -1,7 +1,7 @@
 //! A function that learns which events were spooled.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::log::event::{NewRecord, id_in};
 use super::log::format::Kind;
@@ -10,8 +10,8 @@ use super::log::format::Kind;
 pub(crate) type Observe = Box<dyn Fn(&mut dyn Iterator<Item = &str>) + Send + Sync>;
 
 /// The place of the function; it may come later than the first event.
-#[derive(Clone, Default)]
-pub(super) struct Observer(Arc<OnceLock<Observe>>);
+#[derive(Default)]
+pub(super) struct Observer(OnceLock<Observe>);
 
 impl Observer {
     /// The first function stays.

@@ -1,9 +1,9 @@
 //! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
 //! write and one sync.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,9 +14,8 @@ use super::log::event::NewRecord;
 use super::log::format::Kind;
 use super::log::marks::Marked;
 use super::log::writer::Log;
-use super::observer::Observer;
+use super::shared::Shared;
 use super::state_change::StateChange;
-use super::usage::Usage;
 use super::{Baselines, Place};
 use crate::crash;
 use crate::outcome::SpoolError;
@@ -27,19 +26,16 @@ const MAX_GROUP_BYTES: u64 = 8 << 20;
 const MAX_GROUP: usize = 16_384;
 
 /// After so long without a change the log is sealed.
-const IDLE: Duration = Duration::from_millis(20);
+pub(super) const IDLE: Duration = Duration::from_millis(20);
 
 /// The interval of the seals under a steady load.
-const MAX_UNSEALED: Duration = Duration::from_secs(1);
+pub(super) const MAX_UNSEALED: Duration = Duration::from_secs(1);
 
 /// How often the seal is compared with the system's clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// How often records in doubt are written again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// The indexes of events whose dead letters are on their way to the disk, or in doubt.
-pub(super) type Dying = Arc<Mutex<HashSet<u64>>>;
 
 /// A change on its way to the disk.
 #[derive(Debug, Default)]
@@ -60,14 +56,13 @@ pub(super) struct Change {
 
 /// The log and its counters.
 #[derive(Debug)]
-struct Worker {
+pub(super) struct Worker {
     log: Log,
-    usage: Arc<Usage>,
+    shared: Arc<Shared>,
     /// Their records are in doubt.
     in_doubt: Vec<Change>,
-    has_marker: Arc<AtomicBool>,
-    dying: Dying,
-    observer: Observer,
+    /// When the log was last sealed under load.
+    sealed: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -87,41 +82,30 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    /// Whether the replay marker is on the disk.
-    pub(super) has_marker: Arc<AtomicBool>,
-    pub(super) dying: Dying,
-    pub(super) observer: Observer,
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
-    at_once: Option<Worker>,
+    pub(super) at_once: Option<Worker>,
 }
 
 impl Writer {
-    pub(super) fn start(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
-        let mut writer = Self::at_once(log, Arc::clone(&usage))?;
+    pub(super) fn start(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
+        let mut writer = Self::at_once(log, shared)?;
         let queue = Arc::clone(&writer.queue);
         if let Some(worker) = writer.at_once.take() {
             let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
-            let _: JoinHandle<()> = thread.spawn(move || run(worker, &queue, &usage))?;
+            let _: JoinHandle<()> = thread.spawn(move || run(worker, &queue))?;
         }
         Ok(writer)
     }
 
-    pub(super) fn at_once(log: Log, usage: Arc<Usage>) -> io::Result<Self> {
-        let has_marker = Arc::new(AtomicBool::new(lock(&log.index).state.replay_began));
-        let worker = Worker {
-            log,
-            usage,
-            in_doubt: Vec::new(),
-            has_marker,
-            dying: Dying::default(),
-            observer: Observer::default(),
-        };
+    pub(super) fn at_once(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
         Ok(Self {
             queue: Arc::default(),
-            has_marker: Arc::clone(&worker.has_marker),
-            dying: Arc::clone(&worker.dying),
-            observer: worker.observer.clone(),
-            at_once: Some(worker),
+            at_once: Some(Worker {
+                log,
+                shared,
+                in_doubt: Vec::new(),
+                sealed: Instant::now(),
+            }),
         })
     }
 
@@ -206,13 +190,13 @@ impl Queue {
 /// Ends the queue with its thread, also after a panic: its callers get no answer.
 struct Ending<'a> {
     queue: &'a Queue,
-    usage: &'a Usage,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.usage.fail();
+            self.shared.fail();
         }
         let mut waiting = lock(&self.queue.waiting);
         (waiting.is_closed, waiting.has_ended) = (true, true);
@@ -221,30 +205,34 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn run(worker: Worker, queue: &Queue, usage: &Usage) {
-    let _ending = Ending { queue, usage };
+fn run(worker: Worker, queue: &Queue) {
+    let shared = Arc::clone(&worker.shared);
+    let _ending = Ending { queue, shared };
     // Dropped before that.
     let mut worker = worker;
     let mut idle = CLOCK_CHECK;
-    let mut sealed = Instant::now();
     while let Some(group) = queue.next(idle) {
-        if group.is_empty() {
-            idle = worker.rest();
-        } else {
-            worker.make(group);
-            idle = IDLE;
-            if sealed.elapsed() >= MAX_UNSEALED {
-                // A failure shows in the next append.
-                let _ = worker.log.seal();
-                sealed = Instant::now();
-            }
-        }
+        idle = worker.step(group, Instant::now());
     }
     // The folder is free before the end is known.
     worker.log.close();
 }
 
 impl Worker {
+    /// Makes a group of changes, or rests if it is empty. Returns when to come again at the latest.
+    pub(super) fn step(&mut self, group: Vec<Change>, now: Instant) -> Duration {
+        if group.is_empty() {
+            return self.rest();
+        }
+        self.make(group);
+        if now.saturating_duration_since(self.sealed) >= MAX_UNSEALED {
+            // A failure shows in the next append.
+            let _ = self.log.seal();
+            self.sealed = now;
+        }
+        IDLE
+    }
+
     /// With nothing else to do. Returns when to come again.
     fn rest(&mut self) -> Duration {
         if self.log.has_doubt() {
@@ -323,26 +311,26 @@ impl Worker {
     fn written(&self, changes: &[Change]) {
         let records = || changes.iter().flat_map(|change| &change.records);
         // Before their callers get an answer, and before a later change removes one of the events.
-        self.observer.synced(records());
+        self.shared.observer.synced(records());
         if records().any(|record| record.kind() == Kind::State) {
-            self.has_marker.store(true, Ordering::Release);
+            self.shared.has_marker.store(true, Ordering::Release);
         }
         for place in changes.iter().flat_map(|change| &change.replaced) {
-            self.usage.leave(place);
-            lock(&self.dying).remove(&place.index);
+            self.shared.leave(place);
+            lock(&self.shared.dying).remove(&place.index);
         }
         let subjects = records().filter_map(|record| record.subject.as_ref());
-        self.usage.entered(subjects);
+        self.shared.entered(subjects);
     }
 
     /// The records of these changes are not on the disk.
     fn refused(&self, changes: &[Change]) {
         for place in changes.iter().flat_map(|change| &change.replaced) {
-            lock(&self.dying).remove(&place.index);
+            lock(&self.shared.dying).remove(&place.index);
         }
         for record in changes.iter().flat_map(|change| &change.records) {
             if let Some(subject) = &record.subject {
-                self.usage.release(subject, record.size());
+                self.shared.release(subject, record.size());
             }
         }
     }
@@ -359,9 +347,9 @@ impl Worker {
             let mut state = before.clone();
             state.baselines.extend(acknowledged.clone());
             // Nothing is here that may be stored.
-            state.replay_began &= !self.usage.is_empty();
+            state.replay_began &= !self.shared.is_empty();
             if !state.replay_began {
-                self.has_marker.store(false, Ordering::Release);
+                self.shared.has_marker.store(false, Ordering::Release);
             }
             if state != before {
                 // If this fails, the lower ones hold.

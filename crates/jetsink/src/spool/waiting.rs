@@ -13,7 +13,7 @@ use crate::sync::lock;
 impl Spool {
     /// Whether no event waits here.
     pub(crate) fn is_empty(&self) -> bool {
-        self.usage.is_empty()
+        self.shared.is_empty()
     }
 
     /// Whether events of `subject` wait here, so that new ones must queue behind them.
@@ -23,7 +23,7 @@ impl Spool {
 
     /// The number of pending events of `subject`, as far as they are counted.
     pub(crate) fn counted(&self, subject: &Subject) -> u64 {
-        if self.usage.counts_none() {
+        if self.shared.counts_none() {
             return 0;
         }
         let index = lock(&self.index);
@@ -35,7 +35,7 @@ impl Spool {
 
     /// The number of pending events of `subject`: any number, until the scan has ended.
     pub(crate) fn waiting(&self, subject: &Subject) -> u64 {
-        match self.usage.is_complete() {
+        match self.shared.is_complete() {
             true => self.counted(subject),
             false => u64::MAX,
         }
@@ -59,9 +59,9 @@ impl Spool {
     /// [`SpoolError::Closed`] or [`SpoolError::Failed`] if it does not end.
     pub(crate) async fn scanned(&self) -> Result<(), SpoolError> {
         let check = || {
-            if self.usage.is_complete() {
+            if self.shared.is_complete() {
                 Some(Ok(()))
-            } else if self.usage.has_failed() || self.is_closed.load(Ordering::Relaxed) {
+            } else if self.shared.has_failed() || self.shared.is_closed.load(Ordering::Relaxed) {
                 Some(Err(self.ended()))
             } else {
                 None
@@ -74,7 +74,7 @@ impl Spool {
     /// ends.
     async fn when_drained<T>(&self, check: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut drained = std::pin::pin!(self.usage.drained.notified());
+            let mut drained = std::pin::pin!(self.shared.drained.notified());
             drained.as_mut().enable();
             if let Some(result) = check() {
                 return result;
@@ -86,19 +86,19 @@ impl Spool {
     /// Waits until a pending event is counted. It may not be readable yet: it is on its way to the disk, or behind the
     /// part of the log that is scanned.
     pub(crate) async fn filled(&self) {
-        while self.usage.counts_none() {
-            self.usage.came_in.notified().await;
+        while self.shared.counts_none() {
+            self.shared.came_in.notified().await;
         }
     }
 
     /// Waits until an event comes in.
     pub(crate) async fn came_in(&self) {
-        self.usage.came_in.notified().await;
+        self.shared.came_in.notified().await;
     }
 
     /// Takes the subjects that got an event since the last call.
     pub(crate) fn take_entered(&self) -> HashSet<Subject> {
-        std::mem::take(&mut lock(&self.usage.entered))
+        std::mem::take(&mut lock(&self.shared.entered))
     }
 
     /// The subjects with pending events.

@@ -11,6 +11,8 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::error;
+
 use super::active::Active;
 use super::backlog::{Backlog, Unscanned};
 use super::contents::{Contents, Ending};
@@ -234,6 +236,10 @@ impl Opening {
             _ => State::unknown(),
         };
         self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
+        if !self.backlog.loss.is_none() {
+            // At once: what is repaired here is no damage at the next opening, also if this process is killed now.
+            error!("at the opening: {}", self.backlog.loss);
+        }
         log.continue_at(next_number, end.max(sealed_below), state);
         if !self.writes {
             return Ok(());

@@ -120,6 +120,7 @@ impl Places {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }

@@ -112,7 +112,7 @@ pub(crate) fn soon() -> Instant {
 /// Opens a spool, and waits until it is read.
 pub(crate) fn open(folder: &Path) -> Spool {
     let spool = Spool::open(folder, None).unwrap();
-    while !spool.usage.is_complete() {
+    while !spool.shared.is_complete() {
         std::thread::yield_now();
     }
     spool

@@ -82,6 +82,8 @@ struct State {
     syncs_hang: bool,
     /// A file whose opening hangs.
     opening_hangs: Option<String>,
+    /// The opening of this file fails.
+    opening_fails: Option<String>,
     /// A page of a file that can't be read.
     unreadable: Option<(u64, u64)>,
     open_files: usize,
@@ -201,6 +203,11 @@ impl SimulatedDisk {
     pub(crate) fn hang_opening_of(&self, name: Option<&str>) {
         self.state().opening_hangs = name.map(str::to_owned);
         self.0.released.notify_all();
+    }
+
+    /// Lets the opening of a file fail until this is called again without it.
+    pub(crate) fn fail_opening_of(&self, name: Option<&str>) {
+        self.state().opening_fails = name.map(str::to_owned);
     }
 
     /// The files by name, as a reader sees them.
@@ -407,6 +414,9 @@ impl Disk for Opened {
         let mut state = self.state(Call::Read)?;
         while state.opening_hangs.as_deref() == Some(name) {
             state = self.disk.0.released.wait(state).unwrap();
+        }
+        if state.opening_fails.as_deref() == Some(name) {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
         let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         drop(state);

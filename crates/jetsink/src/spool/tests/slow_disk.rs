@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
 use crate::sink::Sink;
 use crate::spool::Spool;
+use crate::spool::log::event::NewRecord;
+use crate::spool::queue::{Change, IDLE, MAX_UNSEALED};
 use crate::spool::tests::simulated_disk::SimulatedDisk;
 use crate::spool::tests::{envelope, soon};
+use crate::sync::lock;
 use crate::tests::simulated_broker::Simulated;
 use crate::{SinkSettings, SpoolSettings};
 
@@ -49,35 +51,34 @@ async fn replay_removes_everything_once_though_each_sync_is_slow() {
     assert!(next.is_empty() && next.loss().is_none());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn log_is_sealed_under_a_load_without_a_pause() {
+#[test]
+fn log_is_sealed_each_second_under_a_load_without_a_pause() {
     let disk = SimulatedDisk::default();
-    let spool = Spool::threaded(disk.open(), 1 << 30).unwrap();
-    // Each group waits for the sync of the one before: the queue is never empty.
-    disk.slow_syncs(Duration::from_millis(5));
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    let mut appends = spool.lock();
+    let worker = appends.writer.at_once.as_mut().unwrap();
     let started = std::time::Instant::now();
-    let mut number = 0;
-    let mut waiting = std::collections::VecDeque::new();
-    while !disk.files().contains_key("sealed") {
-        assert!(started.elapsed() < Duration::from_secs(60), "no seal");
-        for _ in waiting.len()..4 {
-            let event = envelope("a", number);
-            number += 1;
-            let spool = &spool;
-            let mut append =
-                Box::pin(async move { spool.append_event(&event, None, soon()).await });
-            match append.as_mut().now_or_never() {
-                // The thread of the test was not run for longer than a sync.
-                Some(appended) => appended.unwrap(),
-                None => waiting.push_back(append),
-            }
-        }
-        let oldest: Option<std::pin::Pin<Box<_>>> = waiting.pop_front();
-        if let Some(oldest) = oldest {
-            oldest.await.unwrap();
-        }
-    }
-    assert!(started.elapsed() > Duration::from_millis(20), "it was idle");
+    let mut step = |after: Duration| {
+        let record = crate::spool::Record {
+            index: 0,
+            spooled_at: 1,
+            may_be_stored: false,
+            envelope: envelope("a", 0),
+        };
+        let event = NewRecord::event(&record, None);
+        lock(&spool.index).reserve(record.envelope.subject(), event.size());
+        let change = Change {
+            records: vec![event],
+            ..Change::default()
+        };
+        assert_eq!(worker.step(vec![change], started + after), IDLE);
+        disk.files().get("sealed").cloned()
+    };
+    assert_eq!(step(Duration::ZERO), None);
+    let first = step(MAX_UNSEALED * 2);
+    assert!(first.is_some());
+    assert_eq!(step(MAX_UNSEALED * 2 + MAX_UNSEALED / 2), first);
+    assert_ne!(step(MAX_UNSEALED * 3), first);
 }
 
 #[tokio::test]
@@ -110,4 +111,53 @@ async fn one_reading_covers_the_next_events_of_many_subjects() {
             (1, format!("sink.{number}").as_str())
         );
     }
+}
+
+#[tokio::test]
+async fn segment_that_can_not_be_opened_delays_only_its_own_subjects() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    for number in 0..400 {
+        let subject = if number < 3 { "early" } else { "late" };
+        let event = envelope(subject, number);
+        spool.append_event(&event, None, soon()).await.unwrap();
+    }
+    // An event behind the others of its subject, in a segment that can be read.
+    let event = envelope("early", 400);
+    spool.append_event(&event, None, soon()).await.unwrap();
+    let files = disk.files();
+    let mut segments = files.keys().filter(|name| name.ends_with(".log"));
+    let first = segments.next().unwrap();
+    assert!(segments.next().is_some());
+    // All events of "late" in the first segment are delivered already.
+    let end = lock(&spool.index).segments.values().next().unwrap().end;
+    for place in crate::spool::tests::places(&spool, "late", 400).await {
+        if place.index < end {
+            spool.delivered(&place);
+        }
+    }
+    let left = spool.status().events;
+    disk.fail_opening_of(Some(first));
+    let settings = SpoolSettings::new("in memory");
+    let sink = Sink::over(broker.clone(), SinkSettings::default(), spool, settings);
+    let status = || sink.spool_status().unwrap();
+    let until_events = async |events| {
+        while status().events > events {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), until_events(4))
+        .await
+        .unwrap();
+    assert_eq!((status().events, status().unreadable_segments), (4, 1));
+    disk.fail_opening_of(None);
+    timeout(Duration::from_secs(60), until_events(0))
+        .await
+        .unwrap();
+    assert_eq!((status().damaged, status().unreadable_segments), (0, 0));
+    let stored = broker.with(|broker| broker.stream.clone());
+    assert_eq!(stored.len() as u64, left);
+    let ids = stored.into_iter().map(|(_, id, _)| id);
+    let early: Vec<String> = ids.skip(left as usize - 4).collect();
+    assert_eq!(early, ["sink.0", "sink.1", "sink.2", "sink.400"]);
 }

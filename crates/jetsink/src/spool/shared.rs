@@ -1,14 +1,16 @@
-//! Counts the contents of the spool, and wakes the tasks that wait for them to change.
+//! The state that the engine's tasks share with the threads of the spool.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 use tracing::error;
 
 use super::Place;
 use super::log::index::Index;
+use super::log::loss::SpoolLoss;
+use super::observer::Observer;
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
@@ -17,11 +19,19 @@ use crate::sync::lock;
 pub(super) const MAX_RECORD: u64 = u32::MAX as u64;
 
 #[derive(Debug)]
-pub(super) struct Usage {
+pub(super) struct Shared {
     pub(super) limit_bytes: u64,
     index: Arc<Mutex<Index>>,
     /// The index's count of pending events, which keeps the steady path off its lock.
     events: Arc<AtomicU64>,
+    /// Whether the replay marker is on the disk.
+    pub(super) has_marker: AtomicBool,
+    /// The indexes of events whose dead letters are on their way to the disk, or in doubt.
+    pub(super) dying: Mutex<HashSet<u64>>,
+    /// The damage that the scan found, once it has ended.
+    pub(super) loss: OnceLock<SpoolLoss>,
+    pub(super) observer: Observer,
+    pub(super) is_closed: AtomicBool,
     /// Whether a thread of the spool has panicked.
     has_failed: AtomicBool,
     /// Whether the scan has ended. Before, each subject may have events.
@@ -35,13 +45,21 @@ pub(super) struct Usage {
     pub(super) drained: Notify,
 }
 
-impl Usage {
+impl Shared {
     pub(super) fn new(limit_bytes: u64, index: Arc<Mutex<Index>>) -> Self {
-        let events = Arc::clone(&lock(&index).events);
+        let (events, has_marker) = {
+            let index = lock(&index);
+            (Arc::clone(&index.events), index.state.replay_began)
+        };
         Self {
             limit_bytes,
             index,
             events,
+            has_marker: AtomicBool::new(has_marker),
+            dying: Mutex::default(),
+            loss: OnceLock::new(),
+            observer: Observer::default(),
+            is_closed: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
             entered: Mutex::default(),
