@@ -112,6 +112,25 @@ fn cancelled_probe_lets_another_caller_probe() {
 }
 
 #[test]
+fn one_of_three_callers_takes_over_a_lapsed_probe() {
+    loom::model(|| {
+        let start = Instant::now();
+        let circuit = Circuit::opened(start).with_max_probe(Duration::from_secs(3));
+        let circuit = Arc::new(circuit);
+        let lapsed = circuit.admit(start + Duration::from_millis(100)).unwrap();
+        let now = start + Duration::from_secs(4);
+        let others = [(); 2].map(|()| caller(&circuit, move |c| c.admit(now).is_ok()));
+        let closed = circuit.settle(now, lapsed, Outcome::Success).is_some();
+        let admitted = others
+            .into_iter()
+            .filter_map(|c| c.join().unwrap().then_some(()));
+        let admitted = admitted.count();
+        // Either its success closed the circuit first, or one caller took its place.
+        assert_eq!(admitted, if closed { 2 } else { 1 });
+    });
+}
+
+#[test]
 fn a_late_success_does_not_close_and_a_late_failure_does_not_open() {
     loom::model(|| {
         let start = Instant::now();

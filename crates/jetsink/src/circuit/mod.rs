@@ -9,6 +9,8 @@
 //!      ▲                                                │ now ≥ next_after: one caller probes
 //!      │                     success                    ▼
 //!      └──────────────────────────────────────────── probing ──► failure: attempt + 1, longer wait
+//!                                                       │
+//!                                                       └──► lapsed: the next caller probes instead
 //! ```
 //!
 //! Invariants, cited by the tests:
@@ -16,10 +18,11 @@
 //! 1. [`State::Connected`] admits every caller, and admission writes nothing.
 //! 2. [`State::Reconnecting`] rejects every caller while `now < next_after`.
 //! 3. From `next_after` on, exactly one caller is admitted, as the probe. All others are rejected
-//!    until it is settled or released.
+//!    until it is settled or released, or until it lapses.
 //! 4. Only an outcome of the current epoch changes the state: a late success does not close a
 //!    circuit that opened meanwhile, and a late failure does not open one that closed meanwhile.
-//! 5. After a released (cancelled) probe, the next caller may probe at once.
+//! 5. After a released (cancelled) or lapsed probe, the next caller may probe at once. The outcome of a lapsed
+//!    probe counts until then.
 //!
 //! `state.rs` has the public values, `word.rs` the packing and the compare-and-swap loop,
 //! [`backoff`] the waits.
@@ -64,6 +67,8 @@ use word::{Packed, Phase, Word};
 #[derive(Debug)]
 pub struct Circuit {
     word: Word,
+    /// The time after which a probe lapses.
+    max_probe: Duration,
 }
 
 impl Circuit {
@@ -72,7 +77,29 @@ impl Circuit {
     pub fn new(now: Instant) -> Self {
         Self {
             word: Word::connected(now),
+            max_probe: Duration::MAX,
         }
+    }
+
+    /// Sets the time after which an unsettled probe lapses: the next caller may probe then, and an outcome of the
+    /// lapsed probe is ignored. Default: never. Keep it above the time limit of a publish.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jetsink::circuit::Circuit;
+    /// use tokio::time::Instant;
+    ///
+    /// let now = Instant::now();
+    /// let circuit = Circuit::opened(now).with_max_probe(Duration::from_secs(3));
+    /// let due = now + Duration::from_millis(100);
+    /// let _forgotten = circuit.admit(due).expect("the wait has elapsed");
+    /// assert!(circuit.admit(due + Duration::from_secs(2)).is_err());
+    /// assert!(circuit.admit(due + Duration::from_secs(4)).is_ok());
+    /// ```
+    #[must_use]
+    pub fn with_max_probe(mut self, max_probe: Duration) -> Self {
+        self.max_probe = max_probe;
+        self
     }
 
     /// Returns a circuit whose first failure has just happened: reconnecting at attempt 0.
@@ -93,10 +120,10 @@ impl Circuit {
                 next_after: due,
                 probing: false,
             },
-            Phase::Probing { attempt, .. } => State::Reconnecting {
+            Phase::Probing { attempt, epoch } => State::Reconnecting {
                 attempt,
                 next_after: now,
-                probing: true,
+                probing: !self.has_lapsed(epoch, now),
             },
         }
     }
@@ -104,7 +131,7 @@ impl Circuit {
     /// Returns the rejection that [`admit`](Self::admit) would return at `now`. Never starts a probe.
     #[must_use]
     pub fn rejection(&self, now: Instant) -> Option<Rejected> {
-        reject(self.word.phase(), now)
+        self.reject(self.word.phase(), now)
     }
 
     /// Asks to publish at `now`.
@@ -115,13 +142,19 @@ impl Circuit {
         let probe = self.word.update(|phase| match phase {
             Phase::Waiting { attempt, due } if now >= due => Some(Phase::Probing {
                 attempt,
-                epoch: self.word.next_epoch(),
+                epoch: self.word.next_epoch(now),
             }),
+            Phase::Probing { attempt, epoch } if self.has_lapsed(epoch, now) => {
+                Some(Phase::Probing {
+                    attempt,
+                    epoch: self.word.next_epoch(now),
+                })
+            }
             Phase::Connected { .. } | Phase::Waiting { .. } | Phase::Probing { .. } => None,
         });
         match probe {
             Ok(found) => Ok(Admission { word: found.word }),
-            Err(found) => match reject(found.phase, now) {
+            Err(found) => match self.reject(found.phase, now) {
                 Some(rejected) => Err(rejected),
                 None => Ok(Admission { word: found.word }),
             },
@@ -140,7 +173,7 @@ impl Circuit {
             (Phase::Connected { .. }, Outcome::Success) => None,
             (Phase::Connected { .. }, Outcome::Failure) => self.open(admission.word, now),
             (Phase::Probing { epoch, .. }, Outcome::Success) => {
-                let epoch_after = self.word.next_epoch();
+                let epoch_after = self.word.next_epoch(now);
                 let ended = self.end_probe(epoch, |_| Phase::Connected { epoch: epoch_after });
                 ended.map(|_| Transition::Closed)
             }
@@ -215,21 +248,27 @@ impl Circuit {
         let due = now.max(self.word.at_once()) + wait_after(attempt);
         Phase::Waiting { attempt, due }
     }
-}
+    /// Whether the probe of `epoch` has lapsed: an epoch contains the time when it began.
+    fn has_lapsed(&self, epoch: u64, now: Instant) -> bool {
+        now.saturating_duration_since(self.word.began(epoch)) > self.max_probe
+    }
 
-/// Returns `None` if the phase lets a caller publish or probe at `now`.
-fn reject(phase: Phase, now: Instant) -> Option<Rejected> {
-    match phase {
-        Phase::Connected { .. } => None,
-        Phase::Waiting { attempt, due } => (now < due).then(|| Rejected {
-            attempt,
-            retry_after: due - now,
-            probing: false,
-        }),
-        Phase::Probing { attempt, .. } => Some(Rejected {
-            attempt,
-            retry_after: Duration::ZERO,
-            probing: true,
-        }),
+    /// Returns `None` if the phase lets a caller publish or probe at `now`.
+    fn reject(&self, phase: Phase, now: Instant) -> Option<Rejected> {
+        match phase {
+            Phase::Connected { .. } => None,
+            Phase::Waiting { attempt, due } => (now < due).then(|| Rejected {
+                attempt,
+                retry_after: due - now,
+                probing: false,
+            }),
+            Phase::Probing { attempt, epoch } => {
+                (!self.has_lapsed(epoch, now)).then_some(Rejected {
+                    attempt,
+                    retry_after: Duration::ZERO,
+                    probing: true,
+                })
+            }
+        }
     }
 }

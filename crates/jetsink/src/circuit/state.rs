@@ -37,7 +37,7 @@ pub struct Rejected {
 /// The right to publish once. Pass it to [`Circuit::settle`](super::Circuit::settle) or
 /// [`Circuit::release`](super::Circuit::release).
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "an admission that is neither settled nor released may block the next probe for ever"]
+#[must_use = "an admission that is neither settled nor released may block the next probe"]
 pub struct Admission {
     pub(super) word: Packed,
 }

@@ -6,9 +6,9 @@
 //! | waiting | 1 | attempt | due time, in ticks of 10 µs |
 //! | probing | 2 | attempt | epoch |
 //!
-//! Epochs come from a counter that never goes back. An admission carries the word it was granted
-//! under, so it is current only as long as nothing has changed since. A waiting word has no epoch,
-//! since no admission carries one.
+//! Epochs come from a counter that never repeats and follows the clock, in ticks of 10 µs: so a probe's epoch
+//! contains the time when it began. An admission carries the word it was granted under, so it is current only as
+//! long as nothing has changed since. A waiting word has no epoch, since no admission carries one.
 
 use std::time::Duration;
 
@@ -79,9 +79,17 @@ impl Word {
         self.unpack(self.load())
     }
 
-    /// Never returns the same epoch twice.
-    pub(super) fn next_epoch(&self) -> u64 {
+    /// Returns the epoch of a change at `now`: its ticks, or later ones if those are taken. Never returns the same
+    /// epoch twice.
+    pub(super) fn next_epoch(&self, now: Instant) -> u64 {
+        self.next_epoch
+            .fetch_max(self.ticks(now), Ordering::Relaxed);
         self.next_epoch.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns the time when `epoch` began.
+    pub(super) fn began(&self, epoch: u64) -> Instant {
+        self.at(epoch)
     }
 
     /// Replaces `seen` by `next`, unless another caller has changed the word since.
@@ -121,7 +129,7 @@ impl Word {
             0 => Phase::Connected { epoch: word.0 },
             1 => Phase::Waiting {
                 attempt,
-                due: self.started + Duration::from_nanos(low.saturating_mul(TICK_NANOS)),
+                due: self.at(low),
             },
             _ => Phase::Probing {
                 attempt,
@@ -137,6 +145,10 @@ impl Word {
             Phase::Probing { attempt, epoch } => (2, attempt, epoch & LOW_MASK),
         };
         Packed(number << PHASE_SHIFT | u64::from(attempt) << ATTEMPT_SHIFT | low)
+    }
+
+    fn at(&self, ticks: u64) -> Instant {
+        self.started + Duration::from_nanos(ticks.saturating_mul(TICK_NANOS))
     }
 
     /// Rounds up, so that a probe is never early; at most 22 years.

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -25,12 +26,17 @@ pub const MAX_LISTED_SUBJECTS: usize = 1_024;
 /// The maximum bytes of the names of failing subjects.
 const MAX_NAME_BYTES: usize = 32 << 20;
 
+/// The time from the deadline of a probe until it lapses. A pipeline that is not polled settles no probe.
+const PROBE_SLACK: Duration = Duration::from_secs(1);
+
 /// The number of subjects among which the one to evict is chosen.
 const CANDIDATES: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Scopes {
     broker: Circuit,
+    /// The time after which a probe lapses.
+    max_probe: Duration,
     subjects: Mutex<FailingSubjects>,
     /// The size of `subjects`; keeps the steady path off its lock.
     failing: AtomicUsize,
@@ -55,9 +61,9 @@ struct FailingSubject {
 }
 
 impl FailingSubjects {
-    fn insert(&mut self, subject: &Subject, now: Instant) {
+    fn insert(&mut self, subject: &Subject, now: Instant, max_probe: Duration) {
         let failing = FailingSubject {
-            circuit: Arc::new(Circuit::opened(now)),
+            circuit: Arc::new(Circuit::opened(now).with_max_probe(max_probe)),
             last_asked: now,
         };
         self.name_bytes += subject.as_str().len();
@@ -101,9 +107,12 @@ impl FailingSubjects {
 }
 
 impl Scopes {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// `deadline` is the time limit of each publish.
+    pub(crate) fn new(now: Instant, deadline: Duration) -> Self {
+        let max_probe = deadline + PROBE_SLACK;
         Self {
-            broker: Circuit::new(now),
+            broker: Circuit::new(now).with_max_probe(max_probe),
+            max_probe,
             subjects: Mutex::default(),
             failing: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
@@ -217,7 +226,7 @@ impl Scopes {
             subjects.evict();
             self.history.meters.forgotten(Scope::Subject, 1);
         }
-        subjects.insert(subject, now);
+        subjects.insert(subject, now, self.max_probe);
         let failing = subjects.circuits.len();
         self.failing.store(failing, Ordering::Release);
         drop(subjects);

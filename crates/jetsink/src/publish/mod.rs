@@ -72,8 +72,8 @@ impl<P: Publisher> Direct<P> {
             publisher,
             // Made here and not in the settings, which may be cloned for another sink.
             ids: MessageIds::new(settings.sink_id.clone()),
+            scopes: Arc::new(Scopes::new(now, settings.deadline)),
             settings,
-            scopes: Arc::new(Scopes::new(now)),
             delivered: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             high_water,

@@ -1,6 +1,6 @@
-use std::time::Duration;
-
 use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(2);
 
 fn subject(text: &str) -> Subject {
     Subject::new(text).unwrap()
@@ -20,7 +20,7 @@ fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
 #[test]
 fn a_dropped_admission_gives_both_probes_back() {
     let now = Instant::now();
-    let scopes = Scopes::new(now);
+    let scopes = Scopes::new(now, DEADLINE);
     fail(&scopes, now, "a", Scope::Subject);
     fail(&scopes, now, "b", Scope::Broker);
     let later = now + Duration::from_millis(100);
@@ -33,9 +33,33 @@ fn a_dropped_admission_gives_both_probes_back() {
 }
 
 #[test]
+fn lapsed_probes_of_both_circuits_let_the_next_caller_probe() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now, DEADLINE);
+    fail(&scopes, now, "a", Scope::Subject);
+    fail(&scopes, now, "b", Scope::Broker);
+    let due = now + Duration::from_millis(100);
+    let held = scopes.admit(due, &subject("a")).unwrap();
+    let lapses = due + DEADLINE + PROBE_SLACK;
+    for caller in ["a", "b"] {
+        let rejected = scopes.admit(lapses, &subject(caller)).unwrap_err();
+        assert!(rejected.probing, "{rejected}");
+    }
+    let later = lapses + Duration::from_millis(1);
+    let probe = scopes.admit(later, &subject("a")).unwrap();
+    assert!(probe.is_probe());
+    // The outcome of the lapsed probe changes nothing.
+    held.settle(later, &subject("a"), None);
+    assert!(scopes.admit(later, &subject("a")).is_err());
+    assert!(scopes.admit(later, &subject("b")).is_err());
+    probe.settle(later, &subject("a"), None);
+    assert!(scopes.admit(later, &subject("a")).is_ok());
+}
+
+#[test]
 fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
     let now = Instant::now();
-    let scopes = Scopes::new(now);
+    let scopes = Scopes::new(now, DEADLINE);
     fail(&scopes, now, "a", Scope::Subject);
     assert_eq!(
         scopes.admit(now, &subject("a")).unwrap_err().scope,
@@ -54,7 +78,7 @@ fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
 #[test]
 fn a_failing_event_moves_nothing() {
     let now = Instant::now();
-    let scopes = Scopes::new(now);
+    let scopes = Scopes::new(now, DEADLINE);
     fail(&scopes, now, "a", Scope::Event);
     assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
     assert_eq!(scopes.broker_state(now), State::Connected);
@@ -63,7 +87,7 @@ fn a_failing_event_moves_nothing() {
 #[test]
 fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
     let now = Instant::now();
-    let scopes = Scopes::new(now);
+    let scopes = Scopes::new(now, DEADLINE);
     fail(&scopes, now, "a", Scope::Subject);
     let later = now + Duration::from_millis(50);
     fail(&scopes, later, "b", Scope::Broker);
@@ -80,7 +104,7 @@ fn eviction_removes_an_old_subject_that_was_not_asked_for() {
     let now = Instant::now();
     let mut subjects = FailingSubjects::default();
     for number in 0..100 {
-        subjects.insert(&subject(&format!("s.{number}")), now);
+        subjects.insert(&subject(&format!("s.{number}")), now, DEADLINE);
     }
     for asked in 0..CANDIDATES - 1 {
         let asked = subject(&format!("s.{asked}"));
@@ -100,7 +124,7 @@ fn eviction_removes_an_old_subject_that_was_not_asked_for() {
 #[test]
 fn status_lists_some_of_the_failing_subjects_and_counts_all() {
     let now = Instant::now();
-    let scopes = Scopes::new(now);
+    let scopes = Scopes::new(now, DEADLINE);
     for number in 0..MAX_LISTED_SUBJECTS + 10 {
         fail(&scopes, now, &format!("s.{number}"), Scope::Subject);
     }
@@ -117,7 +141,7 @@ fn names_of_failing_subjects_have_a_limit_of_their_own() {
         if subjects.is_full() {
             subjects.evict();
         }
-        subjects.insert(&subject(&format!("{number}.{long}")), now);
+        subjects.insert(&subject(&format!("{number}.{long}")), now, DEADLINE);
     }
     let bytes = subjects.name_bytes;
     assert!(bytes < MAX_NAME_BYTES + 5_000, "{bytes}");
@@ -131,7 +155,7 @@ fn subjects_that_fail_and_recover_again_and_again_leave_no_entries() {
     let now = Instant::now();
     for number in 0..1_000 {
         let name = subject(&format!("s.{}", number % 10));
-        subjects.insert(&name, now);
+        subjects.insert(&name, now, DEADLINE);
         subjects.remove(&name);
     }
     assert_eq!((subjects.circuits.len(), subjects.name_bytes), (0, 0));

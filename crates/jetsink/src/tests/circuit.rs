@@ -180,3 +180,41 @@ fn attempt_stays_at_its_maximum() {
         Some(MAX_ATTEMPT)
     );
 }
+
+#[test]
+fn lapsed_probe_lets_one_caller_probe_and_its_outcome_is_ignored() {
+    let start = Instant::now();
+    let circuit = Circuit::opened(start).with_max_probe(3_000 * MS);
+    let due = start + 100 * MS;
+    let lapsed = circuit.admit(due).unwrap();
+    let last = due + 3_000 * MS;
+    let rejected = circuit.admit(last).unwrap_err();
+    assert!(rejected.probing);
+    let now = last + MS;
+    assert_eq!(circuit.rejection(now), None);
+    assert!(matches!(
+        circuit.state(now),
+        State::Reconnecting { probing: false, .. }
+    ));
+    let probe = circuit.admit(now).unwrap();
+    assert!(probe.is_probe());
+    assert!(circuit.admit(now).is_err(), "invariant 3");
+    assert_eq!(circuit.settle(now, lapsed, Outcome::Success), None);
+    assert!(circuit.admit(now).is_err(), "invariant 4");
+    assert_eq!(
+        circuit.settle(now, probe, Outcome::Success),
+        Some(Transition::Closed)
+    );
+}
+
+#[test]
+fn outcome_of_a_lapsed_probe_counts_until_another_one_begins() {
+    let start = Instant::now();
+    let circuit = Circuit::opened(start).with_max_probe(3_000 * MS);
+    let late = circuit.admit(start + 100 * MS).unwrap();
+    let now = start + 60_000 * MS;
+    assert_eq!(
+        circuit.settle(now, late, Outcome::Success),
+        Some(Transition::Closed)
+    );
+}

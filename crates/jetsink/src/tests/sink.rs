@@ -226,3 +226,24 @@ async fn close_waits_for_the_events_in_flight_of_a_pipeline() {
     assert_eq!(closed_after, sink.deadline());
     assert_eq!(sink.status().in_flight, 0);
 }
+
+/// A pipeline that is not polled held the probe of the broker for ever.
+#[tokio::test(start_paused = true)]
+async fn probe_of_a_pipeline_that_is_not_polled_lapses() {
+    let (_, sink) = sink(&[Step::Fails(|| PublishError::NotConnected), Step::NeverEnds]);
+    sink.emit(envelope()).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    pipeline.push(envelope()).unwrap();
+    let polled_once = futures_util::FutureExt::now_or_never(pipeline.next());
+    assert!(polled_once.is_none(), "it has its answer already");
+    tokio::time::sleep(sink.deadline()).await;
+    let rejected = sink.emit(envelope()).await.unwrap_err();
+    assert!(matches!(rejected, EmitError::CircuitOpen(open) if open.probing));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    sink.emit(envelope()).await.unwrap();
+    assert_eq!(sink.state(), State::Connected);
+    // Its late failure changes nothing.
+    pipeline.next().await.unwrap().unwrap_err();
+    assert_eq!(sink.state(), State::Connected);
+}

@@ -11,6 +11,9 @@ const WAITS_IN_MS: [u64; 12] = [
     100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 180_000,
 ];
 
+/// The ticks for which a probe is waited for.
+pub(super) const MAX_PROBE: u64 = 3_000 * MILLISECOND;
+
 pub(super) fn wait(attempt: u32) -> u64 {
     let row = (attempt as usize).min(WAITS_IN_MS.len() - 1);
     WAITS_IN_MS[row] * MILLISECOND
@@ -27,6 +30,8 @@ pub(super) enum Phase {
     },
     Probing {
         attempt: u32,
+        /// The last tick before it lapses.
+        until: u64,
     },
 }
 
@@ -73,10 +78,11 @@ impl PlainCircuit {
     pub(super) fn ask(&mut self, now: u64) -> Result<Ticket, (u32, u64, bool)> {
         match self.phase {
             Phase::Connected => Ok(self.ticket(false)),
-            Phase::Probing { attempt } => Err((attempt, 0, true)),
+            Phase::Probing { attempt, until } if now <= until => Err((attempt, 0, true)),
             Phase::Waiting { attempt, due, .. } if now < due => Err((attempt, due - now, false)),
-            Phase::Waiting { attempt, .. } => {
-                self.becomes(Phase::Probing { attempt });
+            Phase::Waiting { attempt, .. } | Phase::Probing { attempt, .. } => {
+                let until = now + MAX_PROBE;
+                self.becomes(Phase::Probing { attempt, until });
                 Ok(self.ticket(true))
             }
         }
@@ -93,13 +99,13 @@ impl PlainCircuit {
                 self.becomes(Phase::Connected);
                 Some(Change::Closed)
             }
-            (Phase::Probing { attempt }, Came::ToNothing) => {
+            (Phase::Probing { attempt, .. }, Came::ToNothing) => {
                 let attempt = attempt + 1;
                 self.waits(now, attempt);
                 let wait = wait(attempt);
                 Some(Change::Failed { attempt, wait })
             }
-            (Phase::Probing { attempt }, Came::Back) => {
+            (Phase::Probing { attempt, .. }, Came::Back) => {
                 self.becomes(Phase::Waiting {
                     attempt,
                     due: now,
@@ -122,7 +128,7 @@ impl PlainCircuit {
     pub(super) fn sign_of_life(&mut self, now: u64) -> Option<Change> {
         match &mut self.phase {
             Phase::Connected => None,
-            Phase::Probing { attempt } => (std::mem::take(attempt) > 0).then_some(Change::Due),
+            Phase::Probing { attempt, .. } => (std::mem::take(attempt) > 0).then_some(Change::Due),
             Phase::Waiting {
                 attempt: 0,
                 at_once: true,

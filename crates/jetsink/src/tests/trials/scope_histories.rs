@@ -10,6 +10,11 @@ use crate::Subject;
 use crate::outcome::PublishError;
 use crate::publish::admission::{ScopedAdmission, Scopes};
 
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// No probe lapses sooner.
+const MAX_PROBE: Duration = Duration::from_secs(3);
+
 /// No circuit waits for longer.
 const MAX_WAIT: Duration = Duration::from_secs(180);
 
@@ -20,19 +25,17 @@ const ERRORS: [PublishError; 4] = [
     PublishError::TooLarge { bytes: 2, limit: 1 },
 ];
 
+/// An admission with its time and its subject.
+type Admitted<'a> = (Instant, usize, ScopedAdmission<'a>);
+
 struct World {
     now: Instant,
     subjects: [Subject; 3],
 }
 
 impl World {
-    fn step<'a>(
-        &mut self,
-        dice: &mut Dice,
-        scopes: &'a Scopes,
-        out: &mut Vec<(usize, ScopedAdmission<'a>)>,
-    ) {
-        let taken = |dice: &mut Dice, out: &mut Vec<(usize, ScopedAdmission<'a>)>| {
+    fn step<'a>(&mut self, dice: &mut Dice, scopes: &'a Scopes, out: &mut Vec<Admitted<'a>>) {
+        let taken = |dice: &mut Dice, out: &mut Vec<Admitted<'a>>| {
             let which = dice.index(out.len().max(1));
             (!out.is_empty()).then(|| out.swap_remove(which))
         };
@@ -40,16 +43,16 @@ impl World {
             0 => {
                 let subject = dice.index(self.subjects.len());
                 if let Ok(admission) = scopes.admit(self.now, &self.subjects[subject]) {
-                    out.push((subject, admission));
+                    out.push((self.now, subject, admission));
                 }
             }
             1 => {
-                if let Some((subject, admission)) = taken(dice, out) {
+                if let Some((_, subject, admission)) = taken(dice, out) {
                     admission.settle(self.now, &self.subjects[subject], None);
                 }
             }
             2 => {
-                if let Some((subject, admission)) = taken(dice, out) {
+                if let Some((_, subject, admission)) = taken(dice, out) {
                     let error = dice.one_of(&ERRORS);
                     admission.settle(self.now, &self.subjects[subject], Some(error));
                 }
@@ -70,11 +73,12 @@ fn history(dice: &mut Dice) {
         now: Instant::now(),
         subjects: ["a", "b", "c"].map(|name| Subject::new(name).unwrap()),
     };
-    let scopes = Scopes::new(world.now);
+    let scopes = Scopes::new(world.now, DEADLINE);
     let mut out = Vec::new();
     for _ in 0..dice.below(201) {
         world.step(dice, &scopes, &mut out);
-        let probes = out.iter().filter(|(_, a)| a.probes_broker()).count();
+        let current = out.iter().filter(|(at, ..)| world.now - *at <= MAX_PROBE);
+        let probes = current.filter(|(.., a)| a.probes_broker()).count();
         assert!(probes <= 1, "{probes} probes of the broker at once");
     }
     // Everybody goes away without a word.
