@@ -75,8 +75,9 @@ impl fmt::Display for Refusal {
 /// | [`NotConnected`](Self::NotConnected), [`ClientBusy`](Self::ClientBusy), [`Stopped`](Self::Stopped) | broker | not sent | no |
 /// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
 /// | [`AckTimeout`](Self::AckTimeout) | broker; subject if `broker_answers` | unknown | no |
-/// | [`NoLeader`](Self::NoLeader), [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
-/// | [`NoStream`](Self::NoStream), [`NotImported`](Self::NotImported) | subject | refused | yes |
+/// | [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
+/// | [`NoStream`](Self::NoStream), [`NoLeader`](Self::NoLeader), [`NotImported`](Self::NotImported) | subject | refused | yes |
+/// | [`HeldBack`](Self::HeldBack) | subject, but changes no circuit | not sent | yes |
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
 /// | [`TooLarge`](Self::TooLarge), [`HeadersTooLarge`](Self::HeadersTooLarge) | event | not sent | no |
@@ -111,11 +112,19 @@ pub enum PublishError {
     /// No stream captures the subject.
     #[error("no stream captures the subject; create one, or correct the subject")]
     NoStream,
-    /// The stream that captures the subject has no leader at the moment.
+    /// A stream captures the subject, but none received the event: the stream has no leader at the moment, or it is
+    /// in another account or domain than the events of this connection.
     #[error(
-        "the subject's stream has no leader at the moment; if that lasts, a majority of its replicas is down"
+        "the subject's stream has no leader at the moment; if that lasts, a majority of its replicas is down, or the \
+         stream is in an account or domain that receives nothing from this connection"
     )]
     NoLeader,
+    /// Another event had to be sent alone, since it may be the reason why the broker ended connections. Changes no
+    /// circuit.
+    #[error(
+        "the event was not sent before its deadline, because another one had to be sent alone; emit it again"
+    )]
+    HeldBack,
     /// The JetStream API does not answer: it is not enabled, or the cluster is electing a leader.
     #[error(
         "JetStream is not available on this broker or account: it is not enabled, or the server has disabled it, for \
@@ -197,10 +206,10 @@ pub enum PublishError {
     ///   last sequence or id than expected (10070, 10071, 10163, 10164, 10193), and other `Nats-` headers: rollup
     ///   (10111), TTL (10165, 10166), counter (10168, 10170, 10171), batch (10174 to 10177, 10179, 10199), schedule
     ///   (10188 to 10192);
-    /// - broker: limits of account, server, memory or storage (10002, 10023, 10028, 10047), a full ingest queue
-    ///   (10167), unavailable, not leader, offline (10008, 10009, 10118, 10194), JetStream not enabled (10039,
-    ///   10076);
-    /// - subject: any other, such as a full (10077) or sealed stream (10109).
+    /// - broker: limits of account, server, memory or storage (10002, 10023, 10028, 10047), no metadata leader
+    ///   (10008, 10009), JetStream not enabled (10039, 10076);
+    /// - subject: any other, such as a stream that is full (10077), sealed (10109), offline (10118, 10194) or
+    ///   overloaded (10167).
     ///
     /// 10158 means that an earlier publish with the same message id is being stored.
     #[error("{0}")]
@@ -287,13 +296,14 @@ impl PublishError {
             | Self::AckTimeout {
                 broker_answers: false,
             }
-            | Self::NoLeader
             | Self::JetStreamUnavailable
             | Self::InboxDenied { .. } => Scope::Broker,
             Self::AckTimeout {
                 broker_answers: true,
             }
             | Self::NoStream
+            | Self::NoLeader
+            | Self::HeldBack
             | Self::NotImported
             | Self::PermissionDenied
             | Self::FlowControlDenied
@@ -316,6 +326,7 @@ impl PublishError {
         match self {
             Self::NotConnected
             | Self::ClientBusy
+            | Self::HeldBack
             | Self::Stopped
             | Self::TooLarge { .. }
             | Self::HeadersTooLarge { .. }
@@ -358,9 +369,11 @@ impl PublishError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoStream | Self::NotImported | Self::NoLeader | Self::JetStreamUnavailable => {
-                true
-            }
+            Self::NoStream
+            | Self::NotImported
+            | Self::NoLeader
+            | Self::HeldBack
+            | Self::JetStreamUnavailable => true,
             Self::Refused(refusal) => matches!(
                 refusal.code,
                 codes::STREAM_DUPLICATE_MESSAGE_CONFLICT
@@ -406,11 +419,8 @@ fn scope_of(refusal: &Refusal) -> Scope {
         | codes::INSUFFICIENT_RESOURCES
         | codes::MEMORY_RESOURCES_EXCEEDED
         | codes::STORAGE_RESOURCES_EXCEEDED
-        | codes::STREAM_TOO_MANY_REQUESTS
         | codes::CLUSTER_NOT_AVAILABLE
         | codes::CLUSTER_NOT_LEADER
-        | codes::STREAM_OFFLINE
-        | codes::STREAM_OFFLINE_REASON
         | codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
         | codes::JETSTREAM_NOT_ENABLED => Scope::Broker,
         _ => Scope::Subject,
@@ -448,7 +458,13 @@ mod tests {
             "a counter stream"
         );
         assert_eq!(refused(10060, "").scope(), Scope::Subject);
-        assert_eq!(refused(10047, "").scope(), Scope::Broker);
+        for broker in [10002, 10008, 10009, 10023, 10028, 10039, 10047, 10076] {
+            assert_eq!(refused(broker, "").scope(), Scope::Broker, "{broker}");
+        }
+        for stream in [10118, 10167, 10194] {
+            assert_eq!(refused(stream, "").scope(), Scope::Subject, "{stream}");
+            assert!(refused(stream, "").is_transient(), "{stream}");
+        }
         assert_eq!(
             refused(99999, "").scope(),
             Scope::Subject,

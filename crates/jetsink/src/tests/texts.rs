@@ -36,6 +36,7 @@ fn publish_errors() -> Vec<PublishError> {
     use PublishError as E;
     let name = |error: &PublishError| match error {
         E::NotConnected | E::ConnectionLost | E::ClientBusy | E::AckTimeout { .. } => "connection",
+        E::HeldBack => "connection",
         E::NoStream | E::NoLeader | E::JetStreamUnavailable | E::NotImported => "stream",
         E::PermissionDenied | E::FlowControlDenied | E::InboxDenied { .. } => "permission",
         E::TooLarge { .. } | E::HeadersTooLarge { .. } | E::Expired => "event",
@@ -60,6 +61,7 @@ fn publish_errors() -> Vec<PublishError> {
         },
         E::NoStream,
         E::NoLeader,
+        E::HeldBack,
         E::JetStreamUnavailable,
         E::NotImported,
         E::PermissionDenied,
