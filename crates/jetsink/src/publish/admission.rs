@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::recoveries::Recoveries;
 use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
 use crate::message::subject::Subject;
 use crate::observe::history::History;
@@ -35,23 +36,24 @@ const CANDIDATES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Scopes {
     broker: Circuit,
-    /// The time after which a probe lapses.
-    max_probe: Duration,
     subjects: Mutex<FailingSubjects>,
     /// The size of `subjects`; keeps the steady path off its lock.
     failing: AtomicUsize,
-    /// The number of recoveries: the epoch that identifies a late failure.
+    /// The number of recoveries of all subjects: numbers them, and admissions.
     recoveries: AtomicU64,
     history: History,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FailingSubjects {
+    /// The time after which a probe lapses.
+    max_probe: Duration,
     circuits: HashMap<Subject, FailingSubject>,
     /// The subjects in the order of their first failure, and some that have recovered.
     by_age: VecDeque<Subject>,
     /// The bytes of the names in `circuits`.
     name_bytes: usize,
+    recovered: Recoveries,
 }
 
 #[derive(Debug)]
@@ -61,9 +63,19 @@ struct FailingSubject {
 }
 
 impl FailingSubjects {
-    fn insert(&mut self, subject: &Subject, now: Instant, max_probe: Duration) {
+    fn new(max_probe: Duration) -> Self {
+        Self {
+            max_probe,
+            circuits: HashMap::new(),
+            by_age: VecDeque::new(),
+            name_bytes: 0,
+            recovered: Recoveries::new(max_probe),
+        }
+    }
+
+    fn insert(&mut self, subject: &Subject, now: Instant) {
         let failing = FailingSubject {
-            circuit: Arc::new(Circuit::opened(now).with_max_probe(max_probe)),
+            circuit: Arc::new(Circuit::opened(now).with_max_probe(self.max_probe)),
             last_asked: now,
         };
         self.name_bytes += subject.as_str().len();
@@ -83,12 +95,22 @@ impl FailingSubjects {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.circuits.len() >= MAX_FAILING_SUBJECTS || self.name_bytes >= MAX_NAME_BYTES
+    /// Makes room for another subject. Returns the number of evicted ones.
+    fn make_room(&mut self, subject: &Subject) -> usize {
+        let mut evicted = 0;
+        while self.is_full_for(subject) && self.evict() {
+            evicted += 1;
+        }
+        evicted
     }
 
-    /// Removes, of the oldest subjects, the one that was asked for longest ago.
-    fn evict(&mut self) {
+    fn is_full_for(&self, subject: &Subject) -> bool {
+        let name_bytes = self.name_bytes + subject.as_str().len();
+        self.circuits.len() >= MAX_FAILING_SUBJECTS || name_bytes > MAX_NAME_BYTES
+    }
+
+    /// Removes, of the oldest subjects, the one that was asked for longest ago. Returns whether there was one.
+    fn evict(&mut self) -> bool {
         let mut candidates = Vec::with_capacity(CANDIDATES);
         while candidates.len() < CANDIDATES
             && let Some(subject) = self.by_age.pop_front()
@@ -99,10 +121,12 @@ impl FailingSubjects {
         }
         candidates.sort_by_key(|(last_asked, _)| *last_asked);
         let mut candidates = candidates.into_iter().map(|(_, subject)| subject);
-        if let Some(subject) = candidates.next() {
-            self.remove(&subject);
+        let evicted = candidates.next();
+        if let Some(subject) = &evicted {
+            self.remove(subject);
         }
         self.by_age.extend(candidates);
+        evicted.is_some()
     }
 }
 
@@ -112,8 +136,7 @@ impl Scopes {
         let max_probe = deadline + PROBE_SLACK;
         Self {
             broker: Circuit::new(now).with_max_probe(max_probe),
-            max_probe,
-            subjects: Mutex::default(),
+            subjects: Mutex::new(FailingSubjects::new(max_probe)),
             failing: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
             history: History::new(now),
@@ -215,18 +238,18 @@ impl Scopes {
         error: Option<&PublishError>,
     ) {
         let mut subjects = self.lock();
-        // Another failure opened it in the meantime, or a subject recovered while this publish was in
-        // flight, perhaps this one: the next failure opens it.
+        // Another failure opened it in the meantime, or the subject recovered while this publish was in flight:
+        // the next failure opens it.
         if subjects.circuits.contains_key(subject)
-            || self.recoveries.load(Ordering::Acquire) != recoveries_at_admission
+            || subjects
+                .recovered
+                .recovered_since(subject, recoveries_at_admission)
         {
             return;
         }
-        if subjects.is_full() {
-            subjects.evict();
-            self.history.meters.forgotten(Scope::Subject, 1);
-        }
-        subjects.insert(subject, now, self.max_probe);
+        let evicted = subjects.make_room(subject);
+        self.history.meters.forgotten(Scope::Subject, evicted);
+        subjects.insert(subject, now);
         let failing = subjects.circuits.len();
         self.failing.store(failing, Ordering::Release);
         drop(subjects);
@@ -236,13 +259,14 @@ impl Scopes {
     }
 
     /// Removes the circuit of a recovered subject; returns whether it was still this one.
-    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>) -> bool {
+    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>, now: Instant) -> bool {
         let mut subjects = self.lock();
         let failing = subjects.circuits.get(subject);
         let its_own = failing.is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit));
         if its_own {
             subjects.remove(subject);
-            self.recoveries.fetch_add(1, Ordering::AcqRel);
+            let number = self.recoveries.fetch_add(1, Ordering::AcqRel) + 1;
+            subjects.recovered.add(subject, number, now);
             let failing = subjects.circuits.len();
             self.failing.store(failing, Ordering::Release);
         }
@@ -294,6 +318,9 @@ impl ScopedAdmission<'_> {
         let scopes = self.scopes;
         if let Some(error) = failure {
             scopes.history.failed(now, error, Some(subject));
+            if let PublishError::HeldBack = error {
+                return; // it was not sent: no evidence
+            }
         }
         let failed = failure.map(PublishError::scope);
         let broker = match failed {
@@ -314,7 +341,7 @@ impl ScopedAdmission<'_> {
             (None, Some((circuit, admission))) => {
                 let transition = circuit.settle(now, admission, Outcome::Success);
                 if transition == Some(Transition::Closed)
-                    && !scopes.subject_recovered(subject, &circuit)
+                    && !scopes.subject_recovered(subject, &circuit, now)
                 {
                     return; // it was evicted
                 }

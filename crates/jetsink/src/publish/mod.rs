@@ -3,7 +3,7 @@
 //! The path of one envelope is `Direct::identified`, `Direct::admit` (`admission`), then either
 //! `Direct::publish` (`attempts`: one emit with its retries) or `Direct::settle` (one result of a
 //! window). `failover` decides when to leave a server that stores nothing, `high_water` remembers
-//! acknowledged sequence numbers for the look-up before replay, `message_ids` mints ids, `in_flight` counts emits, `spooling`
+//! acknowledged sequence numbers for the look-up before replay, `recoveries` recognises late failures, `message_ids` mints ids, `in_flight` counts emits, `spooling`
 //! has the hand-over policy and appends events to the spool, and `follow` turns news of the connection
 //! into moves of the broker's circuit.
 
@@ -14,6 +14,7 @@ mod follow;
 pub(crate) mod high_water;
 pub(crate) mod in_flight;
 mod message_ids;
+mod recoveries;
 pub mod retry;
 pub(crate) mod schedule;
 pub(crate) mod settings;

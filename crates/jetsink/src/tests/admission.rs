@@ -85,6 +85,19 @@ fn a_failing_event_moves_nothing() {
 }
 
 #[test]
+fn event_that_was_held_back_moves_nothing() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now, DEADLINE);
+    fail(&scopes, now, "a", Scope::Broker);
+    let later = now + Duration::from_millis(100);
+    let probe = scopes.admit(later, &subject("a")).unwrap();
+    probe.settle(later, &subject("a"), Some(&PublishError::HeldBack));
+    let again = scopes.admit(later, &subject("a")).unwrap();
+    assert!(again.is_probe(), "the broker's probe was given back");
+    assert_eq!(scopes.subject_state(&subject("a"), later), State::Connected);
+}
+
+#[test]
 fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
     let now = Instant::now();
     let scopes = Scopes::new(now, DEADLINE);
@@ -102,9 +115,9 @@ fn a_rejection_by_the_subject_leaves_the_brokers_probe_to_others() {
 #[test]
 fn eviction_removes_an_old_subject_that_was_not_asked_for() {
     let now = Instant::now();
-    let mut subjects = FailingSubjects::default();
+    let mut subjects = FailingSubjects::new(DEADLINE);
     for number in 0..100 {
-        subjects.insert(&subject(&format!("s.{number}")), now, DEADLINE);
+        subjects.insert(&subject(&format!("s.{number}")), now);
     }
     for asked in 0..CANDIDATES - 1 {
         let asked = subject(&format!("s.{asked}"));
@@ -134,28 +147,78 @@ fn status_lists_some_of_the_failing_subjects_and_counts_all() {
 
 #[test]
 fn names_of_failing_subjects_have_a_limit_of_their_own() {
-    let mut subjects = FailingSubjects::default();
+    let mut subjects = FailingSubjects::new(DEADLINE);
     let now = Instant::now();
     let long = "x".repeat(2_000);
     for number in 0..2 * MAX_NAME_BYTES / 2_000 {
-        if subjects.is_full() {
-            subjects.evict();
-        }
-        subjects.insert(&subject(&format!("{number}.{long}")), now, DEADLINE);
+        let subject = subject(&format!("{number}.{long}"));
+        subjects.make_room(&subject);
+        subjects.insert(&subject, now);
     }
-    let bytes = subjects.name_bytes;
-    assert!(bytes < MAX_NAME_BYTES + 5_000, "{bytes}");
+    assert!(subjects.name_bytes <= MAX_NAME_BYTES);
     let (ages, circuits) = (subjects.by_age.len(), subjects.circuits.len());
     assert!(ages <= 2 * circuits + CANDIDATES, "{ages} {circuits}");
 }
 
+/// One short name was evicted for each long one, and the limit grew without end.
+#[test]
+fn long_names_after_short_ones_keep_the_limit() {
+    let mut subjects = FailingSubjects::new(DEADLINE);
+    let now = Instant::now();
+    let short = "x".repeat(200);
+    while subjects.name_bytes < MAX_NAME_BYTES - 1_000 {
+        let number = subjects.circuits.len();
+        subjects.insert(&subject(&format!("{number}.{short}")), now);
+    }
+    let long = "y".repeat(2_000);
+    let mut evicted = 0;
+    for number in 0..100 {
+        let subject = subject(&format!("{number}.{long}"));
+        evicted += subjects.make_room(&subject);
+        subjects.insert(&subject, now);
+        assert!(subjects.name_bytes <= MAX_NAME_BYTES);
+    }
+    assert!(evicted > 500, "{evicted}");
+}
+
+#[test]
+fn recovery_of_a_subject_keeps_no_other_circuit_from_opening() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now, DEADLINE);
+    let (a, b) = (subject("a"), subject("b"));
+    fail(&scopes, now, "b", Scope::Subject);
+    let [failing, late] = [&a, &b].map(|subject| {
+        let later = now + Duration::from_millis(100);
+        scopes.admit(later, subject).unwrap()
+    });
+    assert!(late.is_probe());
+    late.settle(now, &b, None);
+    failing.settle(now, &a, Some(&PublishError::NoStream));
+    assert_ne!(scopes.subject_state(&a, now), State::Connected);
+}
+
+#[test]
+fn late_failure_does_not_open_the_circuit_of_its_recovered_subject() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now, DEADLINE);
+    let a = subject("a");
+    let late = scopes.admit(now, &a).unwrap();
+    fail(&scopes, now, "a", Scope::Subject);
+    let due = now + Duration::from_millis(100);
+    scopes.admit(due, &a).unwrap().settle(due, &a, None);
+    late.settle(due, &a, Some(&PublishError::NoStream));
+    assert_eq!(scopes.subject_state(&a, due), State::Connected);
+    fail(&scopes, due, "a", Scope::Subject);
+    assert_ne!(scopes.subject_state(&a, due), State::Connected);
+}
+
 #[test]
 fn subjects_that_fail_and_recover_again_and_again_leave_no_entries() {
-    let mut subjects = FailingSubjects::default();
+    let mut subjects = FailingSubjects::new(DEADLINE);
     let now = Instant::now();
     for number in 0..1_000 {
         let name = subject(&format!("s.{}", number % 10));
-        subjects.insert(&name, now, DEADLINE);
+        subjects.insert(&name, now);
         subjects.remove(&name);
     }
     assert_eq!((subjects.circuits.len(), subjects.name_bytes), (0, 0));
