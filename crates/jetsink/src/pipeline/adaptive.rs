@@ -87,7 +87,7 @@ impl AdaptiveWindow {
         self.width
     }
 
-    /// An envelope failed or was spooled: the measurement is void.
+    /// The broker failed, or sending paused: the measurement is void.
     pub(super) fn disturbed(&mut self) {
         self.measurement = Measurement::after(0);
     }

@@ -13,6 +13,8 @@ pub(super) struct Entry<'a> {
     pub(super) envelope: Arc<Envelope>,
     pub(super) state: State<'a>,
     pub(super) failures: u32,
+    /// Whether its first attempt was a probe, which is not retried.
+    pub(super) is_probe: bool,
     /// The time of the first attempt.
     pub(super) sent_at: Option<Instant>,
     /// Whether another event had its first message id.
@@ -44,6 +46,7 @@ impl<'a> Entry<'a> {
             envelope: Arc::new(envelope),
             state: State::Queued,
             failures: 0,
+            is_probe: false,
             sent_at: None,
             id_was_taken: false,
             unknown: None,

@@ -264,6 +264,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             };
             if let Some((admission, sent_at)) = entry.take_flight() {
                 budget.made_progress();
+                if result.is_err() && entry.failures == 0 {
+                    entry.is_probe = admission.is_probe();
+                }
                 self.in_flight.landed(entry.envelope.subject());
                 let (direct, envelope) = (self.direct, &entry.envelope);
                 let is_first = entry.is_first_attempt();

@@ -9,14 +9,15 @@ use super::entry::State;
 use super::{LOOK_AGAIN, Phase, Pipeline};
 use crate::message::envelope::Envelope;
 use crate::outcome::{Delivery, EmitError, PublishError, Scope};
+use crate::publish::retry::Retries;
 use crate::publish::spooling::may_be_spooled;
 use crate::publisher::Publisher;
 
 impl<P: Publisher> Pipeline<'_, P> {
     pub(super) fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
-        self.width.settled(&result);
         match result {
             Ok(delivery) => {
+                self.width.settled(&delivery);
                 self.outage_limit.succeeded();
                 self.queue.entry_mut(number).state = State::Settled(Ok(delivery));
             }
@@ -26,6 +27,9 @@ impl<P: Publisher> Pipeline<'_, P> {
 
     fn failed(&mut self, number: u64, error: EmitError) {
         let now = Instant::now();
+        if error.scope() == Scope::Broker {
+            self.width.disturbed();
+        }
         if let EmitError::Failed(failed) = &error
             && let PublishError::MessageIdTaken { stream, sequence } = &failed.error
             && !self.stopped
@@ -81,8 +85,14 @@ impl<P: Publisher> Pipeline<'_, P> {
             // The sender sends it again: a wait would delay the other subjects.
             EmitError::Failed(_) if self.queue.holds_failed_subjects() => None,
             EmitError::Failed(failed) => {
-                let failures = self.queue.entry(number).failures;
-                self.direct.retries().wait_after(failures, &failed.error)
+                let entry = self.queue.entry(number);
+                // As in an emit: the retry of a probe would stop all subjects for a failing one.
+                let retries = if entry.is_probe {
+                    Retries::none()
+                } else {
+                    self.direct.retries()
+                };
+                retries.wait_after(entry.failures, &failed.error)
             }
             EmitError::CircuitOpen(_) | EmitError::Spool(_) | EmitError::Closed => None,
         }
@@ -90,6 +100,7 @@ impl<P: Publisher> Pipeline<'_, P> {
 
     /// Ends the window: sending resumes at this time or later, once everything in flight has settled.
     fn end_window(&mut self, now: Instant, resume_at: Instant) {
+        self.width.disturbed();
         let earliest = match self.phase {
             Phase::Sending => now,
             Phase::Settling { resume_at } => resume_at,

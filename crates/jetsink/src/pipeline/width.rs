@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::adaptive::AdaptiveWindow;
-use crate::outcome::{Delivery, EmitError};
+use crate::outcome::Delivery;
 
 #[derive(Debug)]
 pub(super) enum Width {
@@ -35,13 +35,23 @@ impl Width {
         }
     }
 
+    /// An envelope was stored or spooled.
     #[inline]
-    pub(super) fn settled(&mut self, result: &Result<Delivery, EmitError>) {
+    pub(super) fn settled(&mut self, delivery: &Delivery) {
         if let Self::Adaptive(window) = self {
-            match result {
-                Ok(Delivery::Stored { .. }) => window.stored(Instant::now),
-                Ok(Delivery::Spooled) | Err(_) => window.disturbed(),
+            match delivery {
+                Delivery::Stored { .. } => window.stored(Instant::now),
+                // Not sent: no sign of the broker's rate.
+                Delivery::Spooled => {}
             }
+        }
+    }
+
+    /// The broker failed, or sending pauses before a retry. A failure of one subject disturbs nothing: a failing
+    /// tenant would keep the window narrow for all.
+    pub(super) fn disturbed(&mut self) {
+        if let Self::Adaptive(window) = self {
+            window.disturbed();
         }
     }
 }

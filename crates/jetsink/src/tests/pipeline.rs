@@ -35,6 +35,9 @@ enum Fate {
     },
 }
 
+/// The subject of which every message is refused.
+const REFUSED: &str = "refused";
+
 struct Broker {
     fates: VecDeque<Fate>,
     ids: HashSet<String>,
@@ -73,6 +76,9 @@ impl Simulated {
         let current = *broker.connection.borrow();
         if !current.up || current.number != connection {
             return (0, Err(PublishError::NotConnected));
+        }
+        if envelope.subject().as_str() == REFUSED {
+            return (0, Err(PublishError::PermissionDenied));
         }
         let fate = broker.fates.pop_front();
         let mut store = || {
@@ -325,4 +331,47 @@ async fn events_after_a_failure_of_their_subject_are_held_back_for_retries() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     pipeline.push(envelope(2)).unwrap();
     assert!(pipeline.next().await.unwrap().is_ok());
+}
+
+/// The retries of a probe stopped all subjects for 500 ms, again at each probe.
+#[tokio::test(start_paused = true)]
+async fn failed_probe_of_a_subject_is_not_retried_and_delays_no_other_event() {
+    let refused = Fate::Refused { transient: true };
+    let broker = Simulated::with([refused; 4]);
+    let sink = sink(&broker);
+    sink.emit(envelope(0)).await.unwrap_err();
+    sleep(Duration::from_millis(100)).await;
+    let started = Instant::now();
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    pipeline.push(envelope(1)).unwrap();
+    let other = Subject::new("b").unwrap();
+    pipeline.push(Envelope::new(other, "2".into())).unwrap();
+    let probe = pipeline.next().await.unwrap().unwrap_err();
+    assert_eq!(probe.scope(), Scope::Subject);
+    pipeline.next().await.unwrap().unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(broker.stream(), ["2"]);
+}
+
+/// Each failure of one tenant voided the measurement, so the window stayed at 16 for all.
+#[tokio::test(start_paused = true)]
+async fn window_becomes_wide_beside_a_failing_subject() {
+    let broker = Simulated::with(std::iter::repeat_n(Fate::Acknowledged { after: 1 }, 20_000));
+    let sink = sink(&broker);
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(1_024).unwrap());
+    pipeline = pipeline.adaptive();
+    let mut widest = 0;
+    for number in 0..10_000 {
+        while !pipeline.has_room() {
+            let _ = pipeline.next().await.unwrap();
+        }
+        widest = widest.max(pipeline.window());
+        let next = if number % 10 == 0 {
+            Envelope::new(Subject::new(REFUSED).unwrap(), "x".into())
+        } else {
+            envelope(number)
+        };
+        pipeline.push(next).unwrap();
+    }
+    assert!(widest > 200, "{widest}");
 }
