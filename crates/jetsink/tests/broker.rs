@@ -14,7 +14,8 @@ use common::*;
 use futures_util::StreamExt as _;
 use jetsink::circuit::State;
 use jetsink::{
-    ConnectSettings, Delivery, EmitError, Known, MessageId, PublishError, Scope, Subject,
+    ConnectSettings, Delivery, EmitError, Known, MessageId, PublishError, Scope, StreamContent,
+    StreamName, Subject,
 };
 use nats_local::{NatsServer, stored};
 use tokio::task::JoinSet;
@@ -300,6 +301,54 @@ async fn user_without_an_inbox_gets_an_error() {
         failure(emit(&sink, "events.a", "x".into()).await.result),
         PublishError::NoStream
     );
+}
+
+/// Readers had an inbox of two tokens: their subscription was refused, and all publishes failed.
+#[tokio::test]
+async fn user_with_inboxes_of_three_tokens_publishes_and_reads() {
+    let (server, settings) = server_with_inboxes(r#"["_INBOX.*.*"]"#).await;
+    let sink = sink_with(settings).await;
+    emit(&sink, "events.a", "x".into()).await.result.unwrap();
+    let admin = sink.publisher().admin();
+    let stream: StreamName = "EVENTS".parse().unwrap();
+    let mut reader = admin
+        .read_stream(&stream, StreamContent::Full)
+        .await
+        .unwrap();
+    assert!(reader.next().await.unwrap().is_some());
+    drop(server);
+}
+
+/// A refused subscription of a reader failed all publishes.
+#[tokio::test]
+async fn refused_subscription_of_a_reader_fails_the_reader_only() {
+    let (_server, settings) =
+        server_with_inboxes(r#"{ allow: [">"], deny: ["_INBOX.*.r"] }"#).await;
+    let sink = sink_with(settings).await;
+    emit(&sink, "events.a", "x".into()).await.result.unwrap();
+    let admin = sink.publisher().admin();
+    let stream: StreamName = "EVENTS".parse().unwrap();
+    let _ = admin.read_stream(&stream, StreamContent::Full).await;
+    for _ in 0..3 {
+        emit(&sink, "events.a", "x".into()).await.result.unwrap();
+    }
+}
+
+async fn server_with_inboxes(subscribe: &str) -> (NatsServer, ConnectSettings) {
+    let config = r#"authorization { users: [
+        { user: admin, password: a }
+        { user: app, password: p, permissions: { publish: [">"], subscribe: INBOXES } } ] }"#;
+    let config = config.replace("INBOXES", subscribe);
+    let server = NatsServer::builder().config(&config).start().await.unwrap();
+    let jetstream = jetstream_as(&server, "admin", "a").await;
+    let stream = Config {
+        name: "EVENTS".to_owned(),
+        subjects: vec!["events.>".to_owned()],
+        ..Config::default()
+    };
+    jetstream.create_stream(stream).await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    (server, settings.user_and_password("app", "p"))
 }
 
 #[tokio::test]

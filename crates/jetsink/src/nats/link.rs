@@ -50,7 +50,14 @@ struct Errors {
     of_session: Option<String>,
     /// The last one in the log.
     logged: Option<String>,
+    /// The session whose subscription to its answers was refused before it was the current one.
+    denied_early: Option<(u64, String)>,
+    /// Refused subscriptions of readers over the current session.
+    denied_readers: Vec<String>,
 }
+
+/// The maximum number of refused subscriptions that are remembered.
+const MAX_DENIED: usize = 64;
 
 impl Link {
     pub(crate) fn new() -> Arc<Self> {
@@ -77,8 +84,13 @@ impl Link {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Handles an event of a session's client.
-    pub(crate) fn on_event(&self, session: u64, event: &Event) {
+    /// Handles an event of a session's client. `answers` is its subscription to answers.
+    pub(crate) fn on_event(&self, session: u64, answers: &str, event: &Event) {
+        if let Event::ServerError(ServerError::Other(text)) = event
+            && let Some((subject, Violation::Subscribe)) = violation(text)
+        {
+            return self.subscription_denied(session, &subject, subject == answers);
+        }
         if session != self.session.load(Ordering::Acquire) {
             return;
         }
@@ -86,7 +98,7 @@ impl Link {
             Event::Disconnected | Event::Closed => self.down(),
             Event::ServerError(ServerError::Other(text)) => match violation(text) {
                 Some((subject, Violation::Publish)) => self.answers.publish_denied(&subject),
-                Some((subject, Violation::Subscribe)) => self.answers.inbox_denied(&subject),
+                Some((_, Violation::Subscribe)) => {} // handled above
                 None => self.reported(OneLine(text).to_string()),
             },
             Event::ServerError(error) => self.reported(error.to_string()),
@@ -96,13 +108,49 @@ impl Link {
         }
     }
 
+    /// Records a refused subscription: to the answers of all publishes, which fail, or of one reader. A session that
+    /// is not the current one yet may become it.
+    fn subscription_denied(&self, session: u64, subject: &str, to_answers: bool) {
+        let mut errors = lock(&self.errors);
+        let is_current = session == self.session.load(Ordering::Acquire);
+        match (to_answers, is_current) {
+            (true, true) => {
+                drop(errors);
+                self.answers.inbox_denied(subject);
+            }
+            (true, false) => errors.denied_early = Some((session, subject.to_owned())),
+            (false, true) if errors.denied_readers.len() < MAX_DENIED => {
+                errors.denied_readers.push(subject.to_owned());
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Whether the server refused a reader's subscription over the current session.
+    pub(crate) fn is_reader_denied(&self, inbox: &str) -> bool {
+        let errors = lock(&self.errors);
+        errors.denied_readers.iter().any(|denied| denied == inbox)
+    }
+
     /// Makes a ready session the current one.
     pub(crate) fn up(&self, session: u64, server: Arc<str>) {
         self.suspects.connected(&server);
         *write(&self.server) = server;
-        lock(&self.errors).of_session = None;
-        self.session.store(session, Ordering::Release);
-        self.answers.up(session);
+        let denied = {
+            // A refused subscription arrives before this or after it.
+            let mut errors = lock(&self.errors);
+            errors.of_session = None;
+            errors.denied_readers.clear();
+            self.session.store(session, Ordering::Release);
+            self.answers.up(session);
+            let early = errors
+                .denied_early
+                .take_if(|(denied, _)| *denied <= session);
+            early.filter(|(denied, _)| *denied == session)
+        };
+        if let Some((_, inbox)) = denied {
+            self.answers.inbox_denied(&inbox);
+        }
         self.connection.send_modify(|connection| {
             connection.up = true;
             connection.number = session;

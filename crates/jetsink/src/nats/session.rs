@@ -49,6 +49,10 @@ impl Session {
     ) -> Result<Arc<Self>, ConnectError> {
         let number = link.number_session();
         let on_event = Arc::clone(link);
+        let inbox_prefix = settings.inbox_prefix_text().to_owned();
+        let inbox = format!("{inbox_prefix}.{}.", random_id());
+        let all_answers = format!("{inbox}*");
+        let ours = all_answers.clone();
         let nowhere = nowhere(settings)?;
         let servers = vec![nowhere.clone(), target.address.clone()];
         // The client chooses the server of the first connection. A reconnect must not succeed: its attempts
@@ -73,7 +77,7 @@ impl Session {
             .max_reconnects(servers.len())
             .reconnect_to_server_callback(select)
             .event_callback(move |event| {
-                on_event.on_event(number, &event);
+                on_event.on_event(number, &ours, &event);
                 std::future::ready(())
             });
         let connecting = timeout(settings.time_to_connect(), options.connect(servers));
@@ -85,10 +89,8 @@ impl Session {
         if client.server_info().tls_required {
             link.requires_tls.store(true, Ordering::Relaxed);
         }
-        let inbox_prefix = settings.inbox_prefix_text().to_owned();
-        let inbox = format!("{inbox_prefix}.{}.", random_id());
         let mut answers = client
-            .subscribe(format!("{inbox}*"))
+            .subscribe(all_answers)
             .await
             .map_err(|error| settings.inbox_failed(&error))?;
         let (prefix, answered) = (inbox.clone(), Arc::clone(link));
@@ -110,9 +112,10 @@ impl Session {
         }))
     }
 
-    /// Returns an inbox of its own. The client's inboxes continue a state that processes share after a fork.
+    /// Returns an inbox of its own. The client's inboxes continue a state that processes share after a fork. It has
+    /// as many tokens as the inbox of acknowledgements: a user may be allowed to subscribe to `_INBOX.*.*` only.
     pub(crate) fn new_inbox(&self) -> String {
-        format!("{}.{}", self.inbox_prefix, random_id())
+        format!("{}.{}.r", self.inbox_prefix, random_id())
     }
 
     /// Returns the reply subject of `token`, with the exact capacity: the client would copy it otherwise.

@@ -1,4 +1,4 @@
-//! The last recoveries of subjects, to recognise a late failure: of a publish that was admitted before its subject
+//! The last recoveries of subjects, to recognise a late failure: its publish was admitted before its subject
 //! recovered.
 
 use std::collections::{HashMap, VecDeque};

@@ -35,7 +35,7 @@ enum Fate {
     },
 }
 
-/// The subject of which every message is refused.
+/// The subject whose messages are all refused.
 const REFUSED: &str = "refused";
 
 struct Broker {

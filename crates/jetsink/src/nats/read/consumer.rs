@@ -76,6 +76,10 @@ pub(crate) async fn create(
     let details = json!({ "stream_name": stream.as_str(), "config": config(&inbox) });
     let question = Question::ConsumerCreate(stream);
     let created = ask_in(shared, session, domain, question, &details).await?;
+    // The server has answered the subscription before.
+    if shared.link.is_reader_denied(&inbox) {
+        return Err(PublishError::InboxDenied { inbox });
+    }
     Ok((messages, created))
 }
 
