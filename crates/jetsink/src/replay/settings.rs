@@ -27,7 +27,7 @@ pub struct SpoolSettings {
 }
 
 /// The treatment of an event that may be stored already, if no look-up in its stream can tell: the stream can't be
-/// read, has not answered for 10 minutes, or has removed messages since.
+/// read, could not be read for 10 minutes while JetStream answered other requests, or has removed messages since.
 ///
 /// Only events whose acknowledgement is missing are concerned, and those behind them on their subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
