@@ -268,6 +268,22 @@ async fn transient_refusal_is_retried() {
     assert_eq!(broker.stream(), ["0"]);
 }
 
+/// The waits of its retries would delay all other subjects, again and again.
+#[tokio::test(start_paused = true)]
+async fn probe_of_a_failing_subject_is_not_retried() {
+    let broker = Simulated::with([Fate::Refused { transient: true }; 4]);
+    let sink = sink(&broker);
+    let started = Instant::now();
+    assert!(send(&sink, 1, 1).await[0].is_err());
+    assert_eq!(started.elapsed(), Duration::from_millis(100 + 400));
+    sleep(Duration::from_secs(10)).await;
+    let started = Instant::now();
+    assert!(send(&sink, 1, 1).await[0].is_err());
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    sleep(Duration::from_secs(10)).await;
+    assert!(send(&sink, 1, 1).await[0].is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn first_failure_is_the_result_without_patience() {
     let broker = Simulated::with([Fate::EndsConnection {
