@@ -275,9 +275,11 @@ impl<'a, P: Publisher> Run<'a, P> {
                 self.queues.delivered(&subject);
                 self.spool_side.delivered(place);
             }
-            Err(error) => self.failed(place, &error).await?,
+            Err(error) => {
+                self.failed(place, &error).await?;
+                self.queues.resume(&subject);
+            }
         }
-        self.queues.resume(&subject);
         if self.broker_failed {
             self.in_flight.stop();
         }

@@ -150,15 +150,16 @@ impl<'a> SubjectQueues<'a> {
 
     /// Returns the queue of an event that was read in `epoch`, if the event may still be sent.
     fn sendable(&mut self, epoch: u64, subject: &Subject) -> Option<&mut SubjectQueue> {
-        let queue = self.queues.get(subject);
-        queue.filter(|queue| queue.epoch == epoch)?;
         // Checked behind the reading: an event that may be stored is marked before it can be read.
         if self.spool.is_unreconciled(subject) {
+            let queue = self.queues.get(subject);
+            queue.filter(|queue| queue.epoch == epoch)?;
             self.change(subject, SubjectQueue::start_over);
             self.resume(subject);
             return None;
         }
-        self.queues.get_mut(subject)
+        let queue = self.queues.get_mut(subject);
+        queue.filter(|queue| queue.epoch == epoch)
     }
 
     /// Moves the events that have expired since they were read to the dead letters, with one sync.
@@ -192,7 +193,7 @@ impl<'a> SubjectQueues<'a> {
     fn begin_reading(&mut self) -> Option<Ahead> {
         let now = Instant::now();
         self.schedule.wake(now);
-        let mut subjects = Vec::new();
+        let (mut subjects, mut wanted) = (Vec::new(), Vec::new());
         // Ready subjects may turn out to have to wait.
         for _ in 0..self.schedule.ready() {
             if subjects.len() == self.max_read {
@@ -211,20 +212,20 @@ impl<'a> SubjectQueues<'a> {
                 queue.turn = Turn::Scheduled;
                 self.schedule.delay_until(subject, until);
             } else if !queue.waits_for_results() {
+                let (from, limit) = queue.begin_reading();
+                wanted.push(Wanted {
+                    subject: subject.clone(),
+                    from,
+                    limit,
+                });
                 subjects.push((subject, queue.epoch));
             }
         }
         let share = self.max_read.checked_div(subjects.len())?;
-        let wanted = subjects.iter().filter_map(|(subject, _)| {
-            let (from, limit) = self.queues.get_mut(subject)?.begin_reading(share);
-            let subject = subject.clone();
-            Some(Wanted {
-                subject,
-                from,
-                limit,
-            })
-        });
-        let reading = self.spool.begin_reading(wanted.collect());
+        for wanted in &mut wanted {
+            wanted.limit = wanted.limit.min(share);
+        }
+        let reading = self.spool.begin_reading(wanted);
         Some(Ahead { reading, subjects })
     }
 
@@ -246,7 +247,8 @@ impl<'a> SubjectQueues<'a> {
             }
         }
         let read = self.read.make_contiguous();
-        read.sort_unstable_by_key(|(_, place, _)| place.index);
+        // The entries are large: their keys are sorted, and each entry is moved once.
+        read.sort_by_cached_key(|(_, place, _)| place.index);
         move_to_dead_letters(self.spool, expired).await
     }
 
@@ -291,10 +293,15 @@ impl<'a> SubjectQueues<'a> {
         }
     }
 
-    /// An event of this subject was stored.
+    /// An event of this subject was stored: it may be ready again.
     pub(super) fn delivered(&mut self, subject: &Subject) {
-        if let Some(queue) = self.queues.get_mut(subject) {
-            queue.delivered();
+        let Some(queue) = self.queues.get_mut(subject) else {
+            return;
+        };
+        queue.delivered();
+        // Most subjects have been read ahead, or have more in flight.
+        if queue.turn == Turn::Idle {
+            self.resume(subject);
         }
     }
 

@@ -63,12 +63,12 @@ impl SubjectQueue {
         !self.has_more && self.read + self.in_flight == 0
     }
 
-    /// Begins to read; returns the index to read from, and the number of events if the caller would read `share`.
-    pub(super) fn begin_reading(&mut self, share: usize) -> (u64, usize) {
+    /// Begins to read; returns the index to read from, and the maximum number of events.
+    pub(super) fn begin_reading(&mut self) -> (u64, usize) {
         self.turn = Turn::Reading;
         self.restarts = false;
         self.has_more = false;
-        (self.next, if self.probing { 1 } else { share })
+        (self.next, if self.probing { 1 } else { usize::MAX })
     }
 
     pub(super) fn sent(&mut self) {
