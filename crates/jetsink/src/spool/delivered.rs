@@ -35,7 +35,9 @@ impl Spool {
         &self,
         acknowledged: &Baselines,
     ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<'_> {
-        let answer = (self.delivered_events() > 0).then(|| {
+        // A dead letter's change may have marked the last events.
+        let is_over = self.is_empty() && self.replay_began();
+        let answer = (self.delivered_events() > 0 || is_over).then(|| {
             let mut appends = self.lock();
             let is_reconciled = self.shared.is_complete() && appends.unreconciled.is_empty();
             appends.change(Change {

@@ -108,6 +108,30 @@ async fn removal_makes_the_marks_of_another_that_failed() {
     assert_eq!(baselines(spool, disk).await, [above(9), above(9)]);
 }
 
+#[tokio::test]
+async fn marker_goes_with_the_last_event_though_a_dead_letter_marked_it() {
+    let (spool, _disk) = one_sent_above_5().await;
+    append_sent(&spool, 1, None).await.unwrap();
+    oldest_is_found(&spool).await;
+    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let (_, _, record) = chunk.entries.into_iter().next().unwrap();
+    let letter = crate::spool::DeadRecord {
+        record: record.unwrap(),
+        code: 1,
+        died_at: 1,
+        reason: "refused".to_owned(),
+    };
+    let place = places(&spool, "a", 1).await.remove(0);
+    spool
+        .move_to_dead_letters(vec![(letter, place)])
+        .await
+        .unwrap();
+    assert_eq!(spool.delivered_events(), 0);
+    assert!(spool.replay_began());
+    spool.remove_delivered(&above(9)).await.unwrap();
+    assert!(!spool.replay_began());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marker_of_an_append_that_is_cancelled_counts_once_it_is_written_and_not_if_that_fails() {
     for fails in [false, true] {
