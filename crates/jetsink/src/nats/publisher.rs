@@ -105,7 +105,9 @@ impl NatsPublisher {
     /// Returns the version of the connected server; `None` without a connection.
     #[must_use]
     pub fn server_version(&self) -> Option<String> {
-        let session = self.shared.session()?;
+        // A session outlasts its connection for a moment.
+        let is_up = self.shared.link.subscribe().borrow().up;
+        let session = self.shared.session().filter(|_| is_up)?;
         Some(session.client.server_info().version)
     }
 
