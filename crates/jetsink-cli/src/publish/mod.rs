@@ -34,10 +34,10 @@ pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::resolve(arguments, environment)?);
     output::start_log(settings.verbose, settings.show_progress || settings.quiet);
     let runtime = runtime()?;
-    let code = runtime.block_on(publish(&settings))?;
+    let ended = runtime.block_on(publish(&settings));
     // A thread may block in opening or reading the input. It needs no cleanup.
     runtime.shutdown_background();
-    Ok(code)
+    ended
 }
 
 /// Publishes the input and returns the exit code.

@@ -62,6 +62,16 @@ fn signal_ends_a_command_that_waits_for_the_writer_of_a_fifo() {
             assert_code(&ended_by(jetsink(&arguments), signal), code);
         }
     }
+    // An error at the end does not wait for the writer either.
+    let nowhere = folder.path().join("nowhere/rejected");
+    let arguments = [
+        "--subject",
+        "e.a",
+        as_text(&path),
+        "--rejected",
+        as_text(&nowhere),
+    ];
+    assert_code(&ended_by(jetsink(&arguments), Signal::SIGTERM), 2);
 }
 
 #[test]
