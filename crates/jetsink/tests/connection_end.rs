@@ -7,6 +7,7 @@ mod common;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -14,6 +15,7 @@ use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::ending_proxy::{EndingProxy, Ends};
 use common::*;
+use jetsink::circuit::State;
 use jetsink::{
     ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher, PublishError,
     Publisher as _, Scope, Sink, SinkSettings, SpoolSettings,
@@ -325,4 +327,87 @@ async fn await_result(sink: &NatsSink, payload: Bytes, is_stored: bool) {
         assert!(Instant::now() < give_up, "{result:?}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A subject whose messages nothing acknowledges.
+const SILENT: &str = "silent.a";
+
+/// A server with a stream and a plain subscriber to [`SILENT`], behind a proxy; and a sink with one task that emits an
+/// event there again and again. The task returns the errors once the proxy has ended this many connections.
+async fn silent_behind_proxy(connections: usize, until: usize) -> (Silent, NatsServer) {
+    let server = NatsServer::start().await.unwrap();
+    create_stream(&server.jetstream().await.unwrap(), LONG_WINDOW).await;
+    let client = server.client().await.unwrap();
+    let subscriber = client.subscribe(SILENT).await.unwrap();
+    client.flush().await.unwrap();
+    let proxy = EndingProxy::to(server.port(), Ends::AfterTime { connections }).await;
+    let settings = ConnectSettings::new(&proxy.url()).unwrap();
+    let sink = Arc::new(sink_with(settings).await);
+    let emitting = Arc::clone(&sink);
+    let proxy = Arc::new(proxy);
+    let ending = Arc::clone(&proxy);
+    let errors = tokio::spawn(async move {
+        let _subscriber = subscriber;
+        let mut errors = Vec::new();
+        while ending.endings() < until {
+            errors.extend(emitting.emit(event(SILENT, "x")).await.err());
+            sleep(Duration::from_millis(2)).await;
+        }
+        errors
+    });
+    let silent = Silent {
+        sink,
+        proxy,
+        errors,
+    };
+    (silent, server)
+}
+
+struct Silent {
+    sink: Arc<NatsSink>,
+    proxy: Arc<EndingProxy>,
+    errors: tokio::task::JoinHandle<Vec<EmitError>>,
+}
+
+/// A load balancer that cut connections turned an event that was never acknowledged into one that ends connections.
+#[tokio::test]
+async fn network_that_cuts_connections_condemns_no_event_that_is_never_acknowledged() {
+    let (silent, _server) = silent_behind_proxy(usize::MAX, 15).await;
+    let mut stored = 0;
+    while !silent.errors.is_finished() {
+        let good = event("events.a", stored.to_string());
+        stored += usize::from(silent.sink.emit(good).await.is_ok());
+        sleep(Duration::from_millis(5)).await;
+    }
+    let errors = silent.errors.await.unwrap();
+    assert!(stored > 0 && !errors.is_empty());
+    for error in errors {
+        assert_ne!(error.scope(), Scope::Event, "{error}");
+    }
+}
+
+/// It was alone in flight until its deadline. Other events found no place, and the broker's circuit opened.
+#[tokio::test]
+async fn suspect_that_is_never_acknowledged_holds_back_no_other_event_for_long() {
+    let (silent, _server) = silent_behind_proxy(3, usize::MAX).await;
+    let give_up = Instant::now() + PATIENCE;
+    while silent.proxy.endings() < 3 || silent.sink.state() != State::Connected {
+        assert!(Instant::now() < give_up, "{}", silent.sink.status());
+        let _ = silent.sink.emit(event("events.a", "x")).await;
+        sleep(Duration::from_millis(5)).await;
+    }
+    let end = Instant::now() + Duration::from_secs(6);
+    let mut number = 0;
+    while Instant::now() < end {
+        let started = Instant::now();
+        let good = silent
+            .sink
+            .emit(event("events.a", number.to_string()))
+            .await;
+        good.unwrap_or_else(|error| panic!("{number} after {:?}: {error}", started.elapsed()));
+        number += 1;
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(silent.sink.state(), State::Connected);
+    silent.errors.abort();
 }

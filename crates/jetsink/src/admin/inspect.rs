@@ -71,9 +71,9 @@ impl Admin<'_> {
             Err(PublishError::Refused(Refusal { code, .. })) if code == codes::STREAM_NOT_MATCH => {
                 Ok(())
             }
-            Err(PublishError::NoStream) => Err(shared
-                .why_no_responders(&session, subject.as_str(), deadline)
-                .await),
+            Err(PublishError::NoStream) => {
+                Err(shared.why_no_responders(&session, subject, deadline).await)
+            }
             Err(error) => Err(error),
             Ok(ack) => Err(PublishError::WrongStream {
                 expected: NO_STREAM.to_owned(),

@@ -103,6 +103,10 @@ struct Table {
     alone: Option<u64>,
     /// A publish is waiting to be alone: until this time no other is registered.
     reserved_until: Option<Instant>,
+    /// Whether a publish found no place since the last one was alone.
+    others_wait: bool,
+    /// Until this time no publish gets its place alone: those that found none go first.
+    others_first_until: Option<Instant>,
     /// Publishes of the current session that were given up.
     given_up: GivenUp,
 }
@@ -111,7 +115,10 @@ struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Company {
     Any,
+    /// With no other message in flight that the server may not have processed.
     Alone,
+    /// A check of the server, also beside a publish that must be alone.
+    Check,
 }
 
 /// A publish to register.
@@ -125,29 +132,53 @@ pub(crate) struct Pending {
 
 /// The time for which a publish that must be alone keeps others away while it waits for those in flight. It
 /// renews this each time it tries.
-const RESERVATION: Duration = Duration::from_millis(50);
+const RESERVATION: Duration = Duration::from_millis(500);
+
+/// The time for which others go first after a publish was alone. They try once per millisecond.
+const OTHERS_FIRST: Duration = Duration::from_millis(10);
 
 impl Table {
     /// Whether a publish may be registered now.
     #[inline]
     fn has_place(&mut self, company: Company) -> bool {
-        if self.alone.is_some() {
-            return false;
-        }
         match company {
-            Company::Any => self.reserved_until.is_none() || self.reservation_has_expired(),
-            Company::Alone if self.waiting.is_empty() => true,
-            Company::Alone => {
-                self.reserved_until = Some(Instant::now() + RESERVATION);
-                false
-            }
+            Company::Any if self.alone.is_none() && self.reserved_until.is_none() => true,
+            Company::Any => self.reservation_has_expired(),
+            Company::Alone => self.has_place_alone(),
+            Company::Check => true,
         }
     }
 
     #[cold]
     fn reservation_has_expired(&mut self) -> bool {
         let now = Instant::now();
-        self.reserved_until.take_if(|until| *until <= now).is_some()
+        let expired = |until: &mut Instant| *until <= now;
+        let has_place = self.alone.is_none() && self.reserved_until.take_if(expired).is_some();
+        self.others_wait |= !has_place;
+        has_place
+    }
+
+    #[cold]
+    fn has_place_alone(&mut self) -> bool {
+        let now = Instant::now();
+        if self.alone.is_some() || self.others_first_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        // Messages that the server has processed without an answer are no reason for an end (invariant 3).
+        let processed = self.highest_answered;
+        if self.waiting.keys().all(|token| *token < processed) {
+            return true;
+        }
+        self.reserved_until = Some(now + RESERVATION);
+        false
+    }
+
+    #[cold]
+    fn end_alone(&mut self) {
+        (self.alone, self.reserved_until) = (None, None);
+        if std::mem::take(&mut self.others_wait) {
+            self.others_first_until = Some(Instant::now() + OTHERS_FIRST);
+        }
     }
 
     /// Refuses the largest publish, by the length that `limit` concerns. Returns that length.
@@ -169,8 +200,8 @@ impl Table {
 
     fn take(&mut self, token: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&token)?;
-        if self.alone.is_some() {
-            self.alone.take_if(|alone| *alone == token);
+        if self.alone == Some(token) {
+            self.end_alone();
         }
         Some(waiting)
     }
@@ -272,6 +303,22 @@ impl Answers {
         }
     }
 
+    /// Lets others be in flight beside `token`: the server has processed it, or it was alone for long enough.
+    pub(crate) fn end_alone(&self, token: u64) {
+        let mut table = self.lock();
+        if table.alone == Some(token) {
+            table.end_alone();
+        }
+    }
+
+    /// Gives up waiting for a place alone. Another publish that waits for one reserves it again.
+    pub(crate) fn end_reservation(&self) {
+        let mut table = self.lock();
+        if table.reserved_until.is_some() && table.alone.is_none() {
+            table.end_alone();
+        }
+    }
+
     /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
     pub(crate) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
         let mut table = self.lock();
@@ -321,6 +368,7 @@ impl Answers {
         table.session = None;
         table.check = None;
         (table.alone, table.reserved_until) = (None, None);
+        (table.others_wait, table.others_first_until) = (false, None);
         let refused = broken.and_then(|limit| table.refuse_largest(limit));
         table.given_up.clear();
         for (_, waiting) in table.waiting.drain() {
@@ -342,6 +390,9 @@ impl Answers {
             .filter(|(_, waiting)| &*waiting.subject == subject)
             .map(|(token, _)| *token)
             .collect();
+        // It answers the oldest of them at least.
+        let oldest = denied.iter().copied().min().unwrap_or(0);
+        table.highest_answered = table.highest_answered.max(oldest);
         for token in denied {
             if let Some(waiting) = table.take(token) {
                 waiting.to.answer(Err(PublishError::PermissionDenied));

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::answers::{Answers, Arrival};
 use super::suspects::Suspects;
-use super::wire::{Violation, broken_limit, violation};
+use super::wire::{Violation, broken_limit, may_be_about_a_message, violation};
 use crate::message::rules::OneLine;
 use crate::publisher::Connection;
 use crate::sync::{lock, read, write};
@@ -50,6 +50,8 @@ struct Errors {
     of_session: Option<String>,
     /// The last one in the log.
     logged: Option<String>,
+    /// Whether the server named a reason for the last end that is not a message.
+    explained: bool,
     /// The session whose subscription to its answers was refused before it was the current one.
     denied_early: Option<(u64, String)>,
     /// Refused subscriptions of readers over the current session.
@@ -132,9 +134,14 @@ impl Link {
         errors.denied_readers.iter().any(|denied| denied == inbox)
     }
 
+    /// Whether the server named a reason for the last end of a connection that is not a message.
+    pub(crate) fn end_is_explained(&self) -> bool {
+        lock(&self.errors).explained
+    }
+
     /// Makes a ready session the current one.
     pub(crate) fn up(&self, session: u64, server: Arc<str>) {
-        self.suspects.connected(&server);
+        self.suspects.connected(&server, Instant::now());
         *write(&self.server) = server;
         let denied = {
             // A refused subscription arrives before this or after it.
@@ -163,7 +170,14 @@ impl Link {
         // Before the answers fail: a caller whose publish fails must find the connection down.
         self.connection
             .send_modify(|connection| connection.up = false);
-        let limit = self.last_error().as_deref().and_then(broken_limit);
+        let limit = {
+            let mut errors = lock(&self.errors);
+            let error = errors.of_session.as_deref();
+            let explained = error.is_some_and(|error| !may_be_about_a_message(error));
+            let limit = error.and_then(broken_limit);
+            errors.explained = explained;
+            limit
+        };
         if let (Some(limit), Some(length)) = (limit, self.answers.down(limit)) {
             let server = read(&self.server).clone();
             self.suspects.learned(limit, length, server, Instant::now());

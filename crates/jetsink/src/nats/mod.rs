@@ -7,11 +7,12 @@
 //! receives a subject.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
-//! cluster's servers. `suspects` and `given_up` track events for which a server may end connections. `connect/` has the
+//! cluster's servers. `suspects` and `given_up` track events for which a server may end connections, `alone` sends such an event. `connect/` has the
 //! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
 //! the JetStream API with names that `stream_name` has checked, `failure` classifies their failures, and `read/` has the
 //! look-up before replay.
 
+mod alone;
 mod answers;
 #[cfg(test)]
 #[path = "../tests/answers_trial.rs"]

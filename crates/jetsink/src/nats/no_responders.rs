@@ -11,18 +11,19 @@ use super::question::Question;
 use super::session::Session;
 use super::shared::Shared;
 use super::wire;
+use crate::message::subject::Subject;
 use crate::outcome::{PublishError, codes};
 
 /// The time limit of the request for the reason.
 pub(super) const REASON_TIME: Duration = Duration::from_millis(500);
 
 impl Shared {
-    /// Finds the reason for a "no responders" answer: no stream captures the subject, its stream has no
+    /// Returns the reason for a "no responders" answer: no stream captures the subject, its stream has no
     /// leader, or JetStream is not available.
     pub(crate) async fn why_no_responders(
         &self,
         session: &Session,
-        subject: &str,
+        subject: &Subject,
         deadline: Instant,
     ) -> PublishError {
         #[derive(Deserialize)]
@@ -31,7 +32,7 @@ impl Shared {
             error: Option<wire::ApiError>,
         }
         let deadline = deadline.min(Instant::now() + REASON_TIME);
-        let question = serde_json::json!({ "subject": subject }).to_string();
+        let question = serde_json::json!({ "subject": subject.as_str() }).to_string();
         let names = self.api_subject(Question::StreamNames);
         let answer = self
             .request(

@@ -59,7 +59,7 @@ impl Shared {
             };
             match PendingAnswer::register(&self.link, session, publish)? {
                 Some(waiter) => break waiter,
-                None if Instant::now() >= deadline => return Err(PublishError::ClientBusy),
+                None if Instant::now() >= deadline => return Err(PublishError::HeldBack),
                 // Rare: boxed, so that the future of every publish stays small.
                 None => Box::pin(sleep(TRY_AGAIN)).await,
             }
@@ -115,14 +115,15 @@ impl Shared {
 }
 
 /// An entry in the table of answers, removed when dropped.
-struct PendingAnswer<'a> {
+pub(super) struct PendingAnswer<'a> {
     link: &'a Link,
-    token: u64,
-    answer: Receiver<Answer>,
+    pub(super) token: u64,
+    pub(super) answer: Receiver<Answer>,
 }
 
 impl<'a> PendingAnswer<'a> {
-    fn register(
+    /// `None` if it must wait, as of [`Answers::register`](super::answers::Answers::register).
+    pub(super) fn register(
         link: &'a Link,
         session: &Session,
         publish: Pending,
@@ -143,7 +144,7 @@ impl Drop for PendingAnswer<'_> {
     }
 }
 
-fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
+pub(super) fn received<E>(answer: Result<Answer, E>) -> Result<Message, PublishError> {
     // The table drops a sender only after it has sent the answer.
     answer.unwrap_or(Err(PublishError::ConnectionLost))
 }

@@ -10,16 +10,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::alone::AfterAlone;
 use super::answers::Company;
 use super::api::cant_read;
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
-use super::no_responders::REASON_TIME;
 use super::question::Question;
 use super::read::progress::Progress;
 use super::session::Session;
 use super::stream_name::check_name;
-use super::suspects::{Caution, SentAlone};
+use super::suspects::Caution;
 use super::wire;
 use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, PublishError, Scope};
@@ -126,28 +126,30 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Message, PublishError> {
         let suspects = &self.link.suspects;
-        let OutMessage { headers, bytes } = message;
-        let (company, alone) = match self.caution(envelope, bytes)? {
-            Caution::None => (Company::Any, None),
-            Caution::Alone { checked } => {
-                // Rare: boxed, so that the future of every other publish stays small.
-                let answers = checked && Box::pin(self.answers_now(session, deadline)).await;
-                let sent = SentAlone {
-                    at: Instant::now(),
-                    server: answers.then(|| session.server_id()),
+        match self.caution(envelope, message.bytes)? {
+            Caution::None => {}
+            // Rare: boxed, so that the future of every other publish stays small.
+            Caution::Alone => {
+                let sent = Box::pin(self.send_alone(session, envelope, message, deadline));
+                return match sent.await? {
+                    AfterAlone::Answered(answer) => answer,
+                    AfterAlone::InFlight(sent) => Box::pin(sent.answer(envelope, deadline)).await,
                 };
-                (Company::Alone, Some(sent))
             }
-        };
+        }
+        let OutMessage { headers, bytes } = message;
         let (subject, payload) = (envelope.subject().to_shared(), envelope.payload().clone());
+        let company = Company::Any;
         let answer = self
             .request_in_company(session, subject, bytes, company, headers, payload, deadline)
             .await;
         match &answer {
             Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, bytes),
-            Err(PublishError::ConnectionLost) => {
-                suspects.ended(envelope, alone.as_ref(), Instant::now());
-            }
+            // The server answered a later message: it has processed this one.
+            Err(PublishError::AckTimeout {
+                broker_answers: true,
+            }) => suspects.answered(envelope, bytes),
+            Err(PublishError::ConnectionLost) => suspects.ended(envelope, None, Instant::now()),
             Err(_) => {}
         }
         answer
@@ -169,13 +171,14 @@ impl Shared {
         suspects.caution(envelope, bytes, Instant::now())
     }
 
-    /// Whether the server answers a request over this connection.
-    async fn answers_now(&self, session: &Session, deadline: Instant) -> bool {
+    /// Whether the server answers a check over this connection.
+    pub(super) async fn answers_now(&self, session: &Session, deadline: Instant) -> bool {
         let subject = self.api_subject(Question::AccountInfo).into();
-        let deadline = deadline.min(Instant::now() + REASON_TIME);
-        let headers = HeaderMap::new();
-        let answer = self.request(session, subject, headers, Bytes::new(), deadline);
-        matches!(answer.await, Ok(_) | Err(PublishError::PermissionDenied))
+        let (headers, payload, company) = (HeaderMap::new(), Bytes::new(), Company::Check);
+        let answer = self
+            .request_in_company(session, subject, 0, company, headers, payload, deadline)
+            .await;
+        matches!(answer, Ok(_) | Err(PublishError::PermissionDenied))
     }
 
     /// Records that the account has JetStream of its own.
@@ -275,16 +278,26 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
         let message = self.message(session, envelope)?;
-        let subject = envelope.subject();
         let answer = self.send(session, envelope, message, deadline).await?;
         match self.acknowledgement(&answer) {
-            Err(PublishError::NoStream) => {
-                let reason = self.why_no_responders(session, subject.as_str(), deadline);
-                Err(Box::pin(reason).await)
-            }
-            Err(error) => Err(wire::blame_headers(error, envelope)),
+            Err(error) => Err(Box::pin(self.explained(session, envelope, error, deadline)).await),
             acknowledged => acknowledged,
         }
+    }
+
+    /// Returns the error of a publish, with the reason if nothing received its subject.
+    pub(super) async fn explained(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        error: PublishError,
+        deadline: Instant,
+    ) -> PublishError {
+        if error == PublishError::NoStream {
+            let subject = envelope.subject();
+            return self.why_no_responders(session, subject, deadline).await;
+        }
+        wire::blame_headers(error, envelope)
     }
 }
 

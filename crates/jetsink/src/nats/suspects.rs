@@ -3,9 +3,11 @@
 //! A server ends a connection that sends a message it can't accept, such as one over `max_payload`. It often
 //! names the limit; then the largest event in flight breaks it, and events of that size are refused here from
 //! then on. If the reason is lost, the events that were in flight at two endings are sent alone
-//! ([`Caution::Alone`]). An event is refused after [`MAX_ENDINGS`] connections that ended right after it was sent
-//! alone. Only endings count that can't have another cause: the connection had just answered a request, and the
-//! next connection is to the same server process. So a restarted broker condemns no event.
+//! ([`Caution::Alone`], `alone`). An event is refused after [`MAX_ENDINGS`] connections that ended right after it was
+//! sent alone. Only endings count that can't have another cause: the server had just answered a request over the
+//! connection, answered none after the event, and named no other reason; and the same server process answers a
+//! request over the next connection ([`Suspects::confirm`]). Any later answer clears the event. So neither a restarted
+//! broker nor a network that cuts connections condemns an event.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -27,7 +29,7 @@ const MAX_ENDINGS: u32 = 3;
 const ENDINGS_BEFORE_ALONE: u32 = 2;
 
 /// A server ends the connection at once. An ending that comes later has another cause.
-const MAX_TIME_TO_END: Duration = Duration::from_secs(1);
+pub(super) const MAX_TIME_TO_END: Duration = Duration::from_secs(1);
 
 /// The time for which an event stays a suspect after an ending.
 const SUSPICION: Duration = Duration::from_secs(60);
@@ -46,11 +48,8 @@ const MAX_TRUST: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caution {
     None,
-    /// With no other message in flight.
-    Alone {
-        /// After a request that the server answers, so that the end of the connection counts.
-        checked: bool,
-    },
+    /// With no other unprocessed message in flight.
+    Alone,
 }
 
 /// The state of the connection before an event was sent alone.
@@ -74,6 +73,8 @@ pub(crate) struct Suspects {
 
 #[derive(Debug, Default)]
 struct Table {
+    /// No suspect or limit expires sooner.
+    next_expiry: Option<Instant>,
     events: HashMap<u64, Suspect>,
     payload: Option<LearnedLimit>,
     control_line: Option<LearnedLimit>,
@@ -85,7 +86,7 @@ struct Suspect {
     endings: u32,
     /// Endings that no other cause explains.
     counted: u32,
-    /// The server process whose connection ended; it counts if that process is found running.
+    /// The server process whose connection ended; it counts if that process answers over another one.
     unconfirmed: Option<Arc<str>>,
     last: Instant,
 }
@@ -104,6 +105,11 @@ struct LearnedLimit {
 }
 
 impl LearnedLimit {
+    /// The time when it is forgotten: no event has tested it.
+    fn expires(&self) -> Instant {
+        self.until + self.trust
+    }
+
     fn refuses(&self, event: u64, now: Instant) -> bool {
         now < self.until && self.tester != Some(event)
     }
@@ -151,6 +157,9 @@ impl Suspects {
         now: Instant,
     ) -> Result<Caution, PublishError> {
         let mut table = self.lock();
+        if table.expire(now) {
+            self.count(&table);
+        }
         let lengths = [
             (Limit::Payload, bytes),
             (Limit::ControlLine, envelope.subject().as_str().len()),
@@ -188,9 +197,7 @@ impl Suspects {
         Ok(if suspect.endings < ENDINGS_BEFORE_ALONE {
             Caution::None
         } else {
-            Caution::Alone {
-                checked: suspect.endings > ENDINGS_BEFORE_ALONE,
-            }
+            Caution::Alone
         })
     }
 
@@ -203,6 +210,9 @@ impl Suspects {
             return Ok(());
         }
         let mut table = self.lock();
+        if table.expire(now) {
+            self.count(&table);
+        }
         let learned = table.payload.as_mut();
         let Some(learned) = learned.filter(|learned| bytes >= learned.refused) else {
             return Ok(());
@@ -211,6 +221,30 @@ impl Suspects {
             return Err(ends_connection(bytes, Limit::Payload.into()));
         }
         learned.tested_by(REQUEST, now);
+        Ok(())
+    }
+
+    /// Counts the last ending of a suspect: this server process has just answered over another connection.
+    ///
+    /// # Errors
+    /// [`PublishError::EndsConnection`] after [`MAX_ENDINGS`].
+    pub(crate) fn confirm(
+        &self,
+        envelope: &Envelope,
+        bytes: usize,
+        server: &str,
+    ) -> Result<(), PublishError> {
+        let key = self.key(envelope);
+        let mut table = self.lock();
+        let Some(suspect) = table.events.get_mut(&key) else {
+            return Ok(());
+        };
+        if suspect.unconfirmed.take().as_deref() == Some(server) {
+            suspect.counted += 1;
+        }
+        if suspect.is_condemned() {
+            return Err(ends_connection(bytes, ConnectionEnd::Unexplained));
+        }
         Ok(())
     }
 
@@ -256,6 +290,8 @@ impl Suspects {
         suspect.unconfirmed = alone
             .filter(|sent| now - sent.at <= MAX_TIME_TO_END)
             .and_then(|sent| sent.server.clone());
+        let expires = suspect.expires();
+        table.expires(expires);
         self.count(&table);
     }
 
@@ -265,28 +301,25 @@ impl Suspects {
         let known = table.limit(limit);
         let refused = known.as_ref().map_or(length, |l| l.refused.min(length));
         let trust = known.as_ref().map_or(MIN_TRUST, |l| l.trust);
-        *known = Some(LearnedLimit {
+        let known = known.insert(LearnedLimit {
             server,
             refused,
             until: now + trust,
             trust,
             tester: None,
         });
+        let expires = known.expires();
+        table.expires(expires);
         self.count(&table);
     }
 
-    /// Records a new connection to this server process: its earlier endings were not its own end. Another process
-    /// may have other limits.
-    pub(crate) fn connected(&self, server: &str) {
+    /// Records a new connection to this server process. Another process may have other limits.
+    pub(crate) fn connected(&self, server: &str, now: Instant) {
         if self.is_empty() {
             return;
         }
         let mut table = self.lock();
-        for suspect in table.events.values_mut() {
-            if suspect.unconfirmed.take().as_deref() == Some(server) {
-                suspect.counted += 1;
-            }
-        }
+        table.expire(now);
         table.payload.take_if(|learned| *learned.server != *server);
         table
             .control_line
@@ -313,6 +346,30 @@ impl Suspects {
 }
 
 impl Table {
+    /// Records the expiry of a suspect or a limit.
+    fn expires(&mut self, at: Instant) {
+        self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
+    }
+
+    /// Forgets expired suspects and limits. Returns whether it looked at them.
+    fn expire(&mut self, now: Instant) -> bool {
+        if self.next_expiry.is_none_or(|next| now < next) {
+            return false;
+        }
+        self.events.retain(|_, suspect| suspect.expires() > now);
+        let mut limits = [&mut self.payload, &mut self.control_line];
+        for limit in &mut limits {
+            limit.take_if(|learned| learned.expires() <= now);
+        }
+        let limits = limits
+            .into_iter()
+            .flatten()
+            .map(|learned| learned.expires());
+        let events = self.events.values().map(Suspect::expires);
+        self.next_expiry = limits.chain(events).min();
+        true
+    }
+
     fn limit(&mut self, limit: Limit) -> &mut Option<LearnedLimit> {
         match limit {
             Limit::Payload => &mut self.payload,
@@ -354,7 +411,7 @@ mod tests {
         assert!(suspects.check_request(400, later).is_ok());
         suspects.learned(Limit::Payload, 400, "server".into(), later);
         assert!(suspects.check_request(400, later + MIN_TRUST).is_err());
-        suspects.connected("another");
+        suspects.connected("another", later);
         assert!(suspects.check_request(400, later).is_ok());
     }
 
@@ -377,18 +434,17 @@ mod tests {
             assert_eq!(suspects.caution(&bad, 3, now), Ok(Caution::None));
             suspects.ended(&bad, None, now);
         }
-        let alone = |checked| Ok(Caution::Alone { checked });
-        assert_eq!(suspects.caution(&bad, 3, now), alone(false));
-        suspects.ended(&bad, None, now);
-        for _ in 0..MAX_ENDINGS {
-            assert_eq!(suspects.caution(&bad, 3, now), alone(true));
+        let condemned = Err(ends_connection(3, ConnectionEnd::Unexplained));
+        for ending in 1..=MAX_ENDINGS {
+            assert_eq!(suspects.caution(&bad, 3, now), Ok(Caution::Alone));
             end_alone(&suspects, &bad, "server", now);
-            suspects.connected("server");
+            suspects.connected("server", now);
+            let confirmed = suspects.confirm(&bad, 3, "server");
+            assert_eq!(confirmed.is_err(), ending == MAX_ENDINGS, "{ending}");
+            // One ending counts once.
+            assert_eq!(suspects.confirm(&bad, 3, "server"), confirmed);
         }
-        assert_eq!(
-            suspects.caution(&bad, 3, now),
-            Err(ends_connection(3, ConnectionEnd::Unexplained))
-        );
+        assert_eq!(suspects.caution(&bad, 3, now).map(drop), condemned);
         assert_eq!(suspects.caution(&good, 4, now), Ok(Caution::None));
         let later = now + SENTENCE;
         assert_eq!(suspects.caution(&bad, 3, later), Ok(Caution::None));
@@ -403,7 +459,8 @@ mod tests {
         for number in 0..20 {
             // The server was started again.
             end_alone(&suspects, &healthy, &format!("server {number}"), now);
-            suspects.connected(&format!("server {}", number + 1));
+            let next = format!("server {}", number + 1);
+            assert_eq!(suspects.confirm(&healthy, 7, &next), Ok(()));
             // The end came late.
             let sent = SentAlone {
                 at: now,
@@ -411,7 +468,10 @@ mod tests {
             };
             let late = now + MAX_TIME_TO_END + Duration::from_millis(1);
             suspects.ended(&healthy, Some(&sent), late);
-            suspects.connected("same");
+            assert_eq!(suspects.confirm(&healthy, 7, "same"), Ok(()));
+            // No check was answered over the next connection.
+            end_alone(&suspects, &healthy, "same", now);
+            suspects.connected("same", now);
             // The server had not just answered, or other events were in flight.
             let sent = SentAlone {
                 at: now,
@@ -419,7 +479,7 @@ mod tests {
             };
             suspects.ended(&healthy, Some(&sent), now);
             suspects.ended(&healthy, None, now);
-            suspects.connected("same");
+            assert_eq!(suspects.confirm(&healthy, 7, "same"), Ok(()));
         }
         assert!(suspects.caution(&healthy, 7, now).is_ok());
         suspects.answered(&healthy, 7);
@@ -434,7 +494,7 @@ mod tests {
         let event = event("x");
         suspects.learned(Limit::Payload, 5_000, "server".into(), now);
         suspects.learned(Limit::Payload, 4_500, "server".into(), now);
-        suspects.connected("server");
+        suspects.connected("server", now);
         let refused = Err(ends_connection(4_500, ConnectionEnd::MaxPayload));
         assert_eq!(suspects.caution(&event, 4_500, now), refused);
         assert_eq!(suspects.caution(&event, 4_499, now), Ok(Caution::None));
@@ -452,7 +512,7 @@ mod tests {
         suspects.answered(&event, 4_500);
         assert_eq!(suspects.caution(&other, 9_000, later), Ok(Caution::None));
         suspects.learned(Limit::Payload, 4_500, "server".into(), later);
-        suspects.connected("server after a restart");
+        suspects.connected("server after a restart", later);
         assert_eq!(suspects.caution(&event, 4_500, later), Ok(Caution::None));
         assert_eq!(suspects.known.load(Ordering::Relaxed), 0);
     }
@@ -468,5 +528,29 @@ mod tests {
         assert_eq!(suspects.known.load(Ordering::Relaxed), MAX_SUSPECTS);
         suspects.ended(&event("x"), None, now + SUSPICION);
         assert_eq!(suspects.known.load(Ordering::Relaxed), 1);
+    }
+
+    /// Publishes took the slow path for the life of the process.
+    #[test]
+    fn suspects_and_limits_are_forgotten_when_they_expire_though_they_are_never_sent_again() {
+        let now = Instant::now();
+        let suspects = Suspects::default();
+        suspects.ended(&event("lost"), None, now);
+        suspects.ended(&event("later"), None, now + Duration::from_secs(30));
+        let other = event("other");
+        assert_eq!(
+            suspects.caution(&other, 5, now + SUSPICION),
+            Ok(Caution::None)
+        );
+        assert_eq!(suspects.known.load(Ordering::Relaxed), 1);
+        let later = now + SUSPICION + Duration::from_secs(30);
+        assert_eq!(suspects.caution(&other, 5, later), Ok(Caution::None));
+        assert!(suspects.is_empty());
+
+        suspects.learned(Limit::Payload, 5_000, "server".into(), now);
+        suspects.connected("server", now + MIN_TRUST);
+        assert!(!suspects.is_empty());
+        suspects.connected("server", now + 2 * MIN_TRUST);
+        assert!(suspects.is_empty());
     }
 }

@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use super::alone::AfterAlone;
 use super::answers::{Answer, Arrivals};
 use super::request::{TRY_AGAIN, not_taken};
 use super::session::Session;
@@ -23,6 +24,9 @@ use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
 use crate::publisher::window::{Sent, Window};
+
+/// A publish from its sending on, until it has its result.
+type Settling<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
 
@@ -39,12 +43,14 @@ pub(crate) struct NatsWindow<'a> {
     /// Set while the client's queue is full: the publish that waits for it; later ones are in `unsent`.
     sending: Option<(u64, Sending)>,
     unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
-    /// A publish that must be alone in flight; later ones are in `unsent`.
-    alone: Option<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
+    /// A publish that must be alone in flight, until others may be in flight beside it; later ones are in `unsent`.
+    alone: Option<Pin<Box<dyn Future<Output = Settling<'a>> + Send + 'a>>>,
     /// Set while the first of `unsent` waits for a publish elsewhere that must be alone in flight.
     held: Option<Pin<Box<Sleep>>>,
-    /// Publishes without responders, until the reason is known.
-    unclaimed: FuturesUnordered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>,
+    /// Whether the first of `unsent` waited for a publish that had to be alone, and not for the client's queue.
+    was_held_back: bool,
+    /// Publishes without responders until the reason is known, and those that were alone.
+    settling: FuturesUnordered<Settling<'a>>,
     results: VecDeque<Sent>,
     /// The last subject in the client's form: the next publish often has the same.
     last_subject: Option<(Subject, async_nats::Subject)>,
@@ -80,7 +86,8 @@ impl<'a> NatsWindow<'a> {
             unsent: VecDeque::new(),
             alone: None,
             held: None,
-            unclaimed: FuturesUnordered::new(),
+            was_held_back: false,
+            settling: FuturesUnordered::new(),
             results: VecDeque::new(),
             last_subject: None,
             taken: Vec::new(),
@@ -117,21 +124,24 @@ impl<'a> NatsWindow<'a> {
             .ok_or(PublishError::NotConnected)?;
         let now = Instant::now();
         if deadline <= now {
-            return Err(PublishError::ClientBusy);
+            return Err(if self.was_held_back {
+                PublishError::HeldBack
+            } else {
+                PublishError::ClientBusy
+            });
         }
-        let OutMessage { headers, bytes } = self.shared.message(session, envelope)?;
-        match self.shared.caution(envelope, bytes)? {
+        let message = self.shared.message(session, envelope)?;
+        match self.shared.caution(envelope, message.bytes)? {
             Caution::None => {}
-            Caution::Alone { .. } => {
-                let (shared, session) = (self.shared, Arc::clone(session));
-                let envelope = Arc::clone(envelope);
-                self.alone = Some(Box::pin(async move {
-                    let result = shared.publish_in(&session, &envelope, deadline);
-                    (number, result.await)
-                }));
+            Caution::Alone => {
+                let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
+                let alone =
+                    publish_alone(self.shared, session, number, envelope, message, deadline);
+                self.alone = Some(Box::pin(alone));
                 return Ok(HandedOver::Yes);
             }
         }
+        let OutMessage { headers, bytes } = message;
         let link = &self.shared.link;
         let place = self.first_place + self.places.len() as u64;
         let subject = envelope.subject();
@@ -195,17 +205,19 @@ impl<'a> NatsWindow<'a> {
     fn poll_sending(&mut self, context: &mut Context<'_>) {
         loop {
             if let Some(alone) = &mut self.alone {
-                let Poll::Ready(result) = alone.as_mut().poll(context) else {
+                let Poll::Ready(settling) = alone.as_mut().poll(context) else {
                     return;
                 };
                 self.alone = None;
-                self.results.push_back(result);
+                self.was_held_back = true;
+                self.settling.push(settling);
             }
             if let Some(held) = &mut self.held {
                 if held.as_mut().poll(context).is_pending() {
                     return;
                 }
                 self.held = None;
+                self.was_held_back = true;
             }
             if let Some((place, sending)) = &mut self.sending {
                 let Poll::Ready(result) = pin!(unconstrained(sending)).poll(context) else {
@@ -213,6 +225,7 @@ impl<'a> NatsWindow<'a> {
                 };
                 let place = *place;
                 self.sending = None;
+                self.was_held_back = false;
                 if let Err(error) = result
                     && let Some(in_flight) = self.take(place)
                 {
@@ -255,8 +268,8 @@ impl<'a> NatsWindow<'a> {
         match (result, &self.session) {
             (Err(PublishError::NoStream), Some(session)) => {
                 let (shared, session) = (self.shared, Arc::clone(session));
-                self.unclaimed.push(Box::pin(async move {
-                    let subject = in_flight.envelope.subject().as_str();
+                self.settling.push(Box::pin(async move {
+                    let subject = in_flight.envelope.subject();
                     let reason = shared.why_no_responders(&session, subject, in_flight.deadline);
                     (number, Err(reason.await))
                 }));
@@ -353,12 +366,42 @@ impl<'a> NatsWindow<'a> {
         answers.forget(in_flight.token);
         let error = match self.sending.take_if(|(of, _)| *of == place) {
             Some(_) => PublishError::ClientBusy,
-            None => PublishError::AckTimeout {
-                broker_answers: answers.answered_since(in_flight.token),
-            },
+            None => {
+                let broker_answers = answers.answered_since(in_flight.token);
+                if broker_answers && !self.shared.link.suspects.is_empty() {
+                    // It has processed this message.
+                    self.was_answered(&in_flight.envelope);
+                }
+                PublishError::AckTimeout { broker_answers }
+            }
         };
         self.results.push_back((in_flight.number, Err(error)));
     }
+}
+
+/// Sends a publish alone. Returns its further course once others may be in flight beside it.
+async fn publish_alone<'a>(
+    shared: &'a Shared,
+    session: Arc<Session>,
+    number: u64,
+    envelope: Arc<Envelope>,
+    message: OutMessage,
+    deadline: Instant,
+) -> Settling<'a> {
+    let sent = shared.send_alone(&session, &envelope, message, deadline);
+    let sent = sent.await;
+    Box::pin(async move {
+        let answer = match sent {
+            Ok(AfterAlone::Answered(answer)) => answer,
+            Ok(AfterAlone::InFlight(sent)) => sent.answer(&envelope, deadline).await,
+            Err(error) => Err(error),
+        };
+        let result = match answer.and_then(|message| shared.acknowledgement(&message)) {
+            Ok(acknowledged) => Ok(acknowledged),
+            Err(error) => Err(shared.explained(&session, &envelope, error, deadline).await),
+        };
+        (number, result)
+    })
 }
 
 impl Window for NatsWindow<'_> {
@@ -377,7 +420,7 @@ impl Window for NatsWindow<'_> {
                 return Poll::Ready(result);
             }
             self.poll_sending(context);
-            if let Poll::Ready(Some(result)) = self.unclaimed.poll_next_unpin(context) {
+            if let Poll::Ready(Some(result)) = self.settling.poll_next_unpin(context) {
                 return Poll::Ready(result);
             }
             let mut taken = std::mem::take(&mut self.taken);

@@ -303,6 +303,20 @@ pub(crate) fn broken_limit(text: &str) -> Option<Limit> {
     limits.find_map(|(words, limit)| text.contains(words).then_some(limit))
 }
 
+/// Whether a message may be the reason for an error after which the server ends the connection. Others are a stale
+/// connection, an expired login, or the server's own end.
+pub(crate) fn may_be_about_a_message(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let words = [
+        "maximum payload",
+        "control line",
+        "protocol",
+        "header",
+        "subject",
+    ];
+    words.into_iter().any(|word| text.contains(word))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     Publish,

@@ -214,3 +214,54 @@ async fn publish_that_must_be_alone_waits_for_others_and_keeps_them_away() {
     assert!(other().is_some());
     assert_eq!(answers.arrived(token, message()), Arrival::Expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn processed_publish_without_an_answer_does_not_keep_another_from_being_alone() {
+    let answers = connected();
+    let (_silent, _receiver) = publish(&answers, 1, "a").unwrap();
+    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
+    assert!(register(Company::Alone).is_none());
+    let (check, _receiver) = register(Company::Check).unwrap();
+    assert_eq!(answers.arrived(check, message()), Arrival::Expected);
+    assert!(register(Company::Alone).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_that_found_no_place_go_before_the_next_one_that_must_be_alone() {
+    let answers = connected();
+    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
+    let (alone, _receiver) = register(Company::Alone).unwrap();
+    assert!(register(Company::Any).is_none());
+    answers.end_alone(alone);
+    assert!(register(Company::Alone).is_none());
+    let (other, _receiver) = register(Company::Any).unwrap();
+    assert_eq!(answers.arrived(other, message()), Arrival::Expected);
+    assert_eq!(answers.arrived(alone, message()), Arrival::Expected);
+    tokio::time::advance(OTHERS_FIRST).await;
+    let (alone, _receiver) = register(Company::Alone).unwrap();
+    // No other waits: the next one goes at once.
+    answers.end_alone(alone);
+    assert_eq!(answers.arrived(alone, message()), Arrival::Expected);
+    assert!(register(Company::Alone).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ended_reservation_lets_others_in_at_once() {
+    let answers = connected();
+    let (_first, _receiver) = publish(&answers, 1, "a").unwrap();
+    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
+    assert!(register(Company::Alone).is_none());
+    assert!(register(Company::Any).is_none());
+    answers.end_reservation();
+    assert!(register(Company::Any).is_some());
+}
+
+#[test]
+fn refused_check_is_an_answer() {
+    let answers = connected();
+    let (event, _receiver) = publish(&answers, 1, "a").unwrap();
+    let (_, _check) = publish(&answers, 1, "check").unwrap();
+    assert!(!answers.answered_since(event));
+    answers.publish_denied("check");
+    assert!(answers.answered_since(event));
+}

@@ -175,3 +175,23 @@ fn broken_limit_is_read_from_the_servers_words() {
     );
     assert_eq!(broken_limit("Stale Connection"), None);
 }
+
+#[test]
+fn error_of_the_connection_is_not_about_a_message() {
+    for about_a_message in [
+        "Maximum Payload Violation",
+        "maximum control line exceeded",
+        "Unknown Protocol Operation",
+    ] {
+        assert!(may_be_about_a_message(about_a_message), "{about_a_message}");
+    }
+    for other in [
+        "Stale Connection",
+        "User Authentication Expired",
+        "User Authentication Revoked",
+        "Server Shutdown",
+        "Slow Consumer",
+    ] {
+        assert!(!may_be_about_a_message(other), "{other}");
+    }
+}

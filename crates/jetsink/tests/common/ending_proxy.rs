@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// When a connection ends.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +16,11 @@ pub enum Ends {
     Before(&'static str),
     /// After the server got these bytes; no byte of the server comes back from then on.
     After(&'static str),
+    /// After 500 to 1,000 ms.
+    AfterTime {
+        /// The number of connections that end. Later ones last.
+        connections: usize,
+    },
 }
 
 pub struct EndingProxy {
@@ -33,11 +40,22 @@ impl EndingProxy {
         let acceptor = tokio::spawn(async move {
             let (connections, endings) = accepted;
             while let Ok((near, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::Relaxed);
+                let number = connections.fetch_add(1, Ordering::Relaxed);
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else {
                     continue;
                 };
-                tokio::spawn(pass(near, far, ends, Arc::clone(&endings)));
+                let endings = Arc::clone(&endings);
+                tokio::spawn(async move {
+                    match ends {
+                        Ends::AfterTime { connections } if number < connections => {
+                            let millis = 500 + number as u64 * 137 % 500;
+                            let time = Duration::from_millis(millis);
+                            let _ = timeout(time, pass(near, far, ends, &endings)).await;
+                            endings.fetch_add(1, Ordering::Relaxed);
+                        }
+                        _ => pass(near, far, ends, &endings).await,
+                    }
+                });
             }
         });
         Self {
@@ -68,7 +86,7 @@ impl Drop for EndingProxy {
     }
 }
 
-async fn pass(mut near: TcpStream, mut far: TcpStream, ends: Ends, endings: Arc<AtomicUsize>) {
+async fn pass(mut near: TcpStream, mut far: TcpStream, ends: Ends, endings: &AtomicUsize) {
     let (mut from_client, mut from_server) = (vec![0; 1 << 20], vec![0; 1 << 16]);
     let mut sent = Vec::new();
     loop {
@@ -76,15 +94,20 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, ends: Ends, endings: Arc<
             read = near.read(&mut from_client) => {
                 let Ok(read @ 1..) = read else { return };
                 let bytes = &from_client[..read];
+                let (Ends::Before(text) | Ends::After(text)) = ends else {
+                    if far.write_all(bytes).await.is_err() {
+                        return;
+                    }
+                    continue;
+                };
                 sent.extend_from_slice(bytes);
-                let (Ends::Before(text) | Ends::After(text)) = ends;
                 let found = sent.windows(text.len()).any(|part| part == text.as_bytes());
                 match ends {
                     Ends::Before(_) if found => {
                         endings.fetch_add(1, Ordering::Relaxed);
                         return;
                     }
-                    Ends::Before(_) | Ends::After(_) => {
+                    Ends::Before(_) | Ends::After(_) | Ends::AfterTime { .. } => {
                         if far.write_all(bytes).await.is_err() {
                             return;
                         }
@@ -93,8 +116,8 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, ends: Ends, endings: Arc<
                 if found {
                     endings.fetch_add(1, Ordering::Relaxed);
                     // The server gets the rest of the message and handles it.
-                    let rest = tokio::time::timeout(
-                        std::time::Duration::from_millis(50),
+                    let rest = timeout(
+                        Duration::from_millis(50),
                         tokio::io::copy(&mut near, &mut far),
                     );
                     let _ = rest.await;

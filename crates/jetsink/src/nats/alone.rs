@@ -1,0 +1,165 @@
+//! Sends an event that may be the reason why the server ended connections (`suspects`) with no other unprocessed
+//! message in flight.
+//!
+//! A check that the server answers just before shows that the connection is well. Another check follows the event.
+//! Its answer shows that the server has processed the event without ending the connection: the event is cleared, and
+//! others are sent again beside it. So an event that is never acknowledged keeps others away for a round trip, and at
+//! most for [`MAX_TIME_TO_END`].
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::answers::{Answer, Answers, Company, Pending};
+use super::request::{PendingAnswer, TRY_AGAIN, not_taken, received};
+use super::session::Session;
+use super::shared::{OutMessage, Shared};
+use super::suspects::{MAX_TIME_TO_END, SentAlone};
+use crate::message::envelope::Envelope;
+use crate::outcome::PublishError;
+
+/// An event after its time alone.
+pub(super) enum AfterAlone<'a> {
+    Answered(Answer),
+    InFlight(InFlight<'a>),
+}
+
+/// An event in flight beside others.
+pub(super) struct InFlight<'a> {
+    shared: &'a Shared,
+    waiter: PendingAnswer<'a>,
+    bytes: usize,
+    sent: SentAlone,
+}
+
+impl Shared {
+    /// Sends an event alone. Returns once others may be in flight beside it.
+    ///
+    /// # Errors
+    /// [`PublishError::HeldBack`] if others are in flight for too long; [`PublishError::EndsConnection`] if the
+    /// check before shows that the event ended the last connections.
+    pub(super) async fn send_alone(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        message: OutMessage,
+        deadline: Instant,
+    ) -> Result<AfterAlone<'_>, PublishError> {
+        let OutMessage { headers, bytes } = message;
+        let (mut waiter, sent) = self.place_alone(session, envelope, bytes, deadline).await?;
+        let (to, payload) = (envelope.subject().as_str().to_owned(), envelope.payload());
+        let reply = session.reply(waiter.token);
+        let client = &session.client;
+        let send = client.publish_with_reply_and_headers(to, reply, headers, payload.clone());
+        tokio::select! {
+            biased;
+            // The client does not have the message yet: a dropped send sends nothing.
+            _ = &mut waiter.answer => return Err(PublishError::NotConnected),
+            sent = timeout_at(deadline, send) => match sent {
+                Err(_) => return Err(PublishError::ClientBusy),
+                Ok(Err(error)) => return Err(not_taken(&error)),
+                Ok(Ok(())) => {}
+            },
+        }
+        let check = self.answers_now(session, deadline.min(sent.at + MAX_TIME_TO_END));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut waiter.answer => Some(received(answer)),
+            _ = check => None,
+        };
+        self.link.answers.end_alone(waiter.token);
+        let in_flight = InFlight {
+            shared: self,
+            waiter,
+            bytes,
+            sent,
+        };
+        Ok(match answer {
+            Some(answer) => {
+                in_flight.judge(envelope, &answer);
+                AfterAlone::Answered(answer)
+            }
+            None => {
+                in_flight.clear_if_processed(envelope);
+                AfterAlone::InFlight(in_flight)
+            }
+        })
+    }
+
+    /// Waits until no other unprocessed message is in flight, for at most [`MAX_TIME_TO_END`].
+    async fn place_alone(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(PendingAnswer<'_>, SentAlone), PublishError> {
+        let give_up = deadline.min(Instant::now() + MAX_TIME_TO_END);
+        let _reservation = Reservation(&self.link.answers);
+        loop {
+            let answers = self.answers_now(session, give_up).await;
+            let server = answers.then(|| session.server_id());
+            if let Some(server) = &server {
+                self.link.suspects.confirm(envelope, bytes, server)?;
+            }
+            let publish = Pending {
+                subject: envelope.subject().to_shared(),
+                bytes,
+                company: Company::Alone,
+            };
+            let at = Instant::now();
+            match PendingAnswer::register(&self.link, session, publish)? {
+                Some(waiter) => return Ok((waiter, SentAlone { at, server })),
+                None if at >= give_up => return Err(PublishError::HeldBack),
+                None => sleep(TRY_AGAIN).await,
+            }
+        }
+    }
+}
+
+impl InFlight<'_> {
+    /// Waits for the answer.
+    pub(super) async fn answer(mut self, envelope: &Envelope, deadline: Instant) -> Answer {
+        let answer = match timeout_at(deadline, &mut self.waiter.answer).await {
+            Ok(answer) => received(answer),
+            Err(_) => Err(PublishError::AckTimeout {
+                broker_answers: self.was_processed(),
+            }),
+        };
+        self.judge(envelope, &answer);
+        answer
+    }
+
+    fn judge(&self, envelope: &Envelope, answer: &Answer) {
+        let suspects = &self.shared.link.suspects;
+        match answer {
+            Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, self.bytes),
+            Err(PublishError::ConnectionLost) if !self.was_processed() => {
+                // The server named another reason.
+                let explained = self.shared.link.end_is_explained();
+                let sent = (!explained).then_some(&self.sent);
+                suspects.ended(envelope, sent, Instant::now());
+            }
+            Err(_) => self.clear_if_processed(envelope),
+        }
+    }
+
+    fn clear_if_processed(&self, envelope: &Envelope) {
+        if self.was_processed() {
+            self.shared.link.suspects.answered(envelope, self.bytes);
+        }
+    }
+
+    /// Whether the server answered a later message.
+    fn was_processed(&self) -> bool {
+        let answers = &self.shared.link.answers;
+        answers.answered_since(self.waiter.token)
+    }
+}
+
+/// Ends the reservation of a place when dropped.
+struct Reservation<'a>(&'a Answers);
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.0.end_reservation();
+    }
+}
