@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use jetsink::{
     ConnectSettings, EmitError, NatsPublisher, PublishError, Scope, Sink, SinkSettings,
     SpoolSettings,
 };
-use nats_local::{NatsServer, stored};
+use nats_local::{NatsCluster, NatsServer, stored};
 use tokio::time::{Instant, sleep};
 
 const IMPORTS: &str = r#"accounts: {
@@ -51,30 +53,115 @@ async fn subject_without_a_stream_stops_no_other_in_an_account_without_jetstream
     assert_eq!(stored(&jetstream, "EVENTS").await.unwrap().len(), 30);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_subjects_without_a_stream_back_off() {
-    const SUBJECTS: usize = 5_000;
-    let server = server_with_stream().await;
+/// Counts the requests for the names of streams.
+async fn requests_for_names(server: &NatsServer) -> Arc<AtomicU64> {
     let client = server.client().await.unwrap();
     let mut requests = client.subscribe("$JS.API.STREAM.NAMES").await.unwrap();
     client.flush().await.unwrap();
-    let count = std::sync::Arc::new(AtomicU64::new(0));
-    let counted = std::sync::Arc::clone(&count);
-    let _counting = tokio::spawn(async move {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
         while requests.next().await.is_some() {
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let folder = tempfile::tempdir().unwrap();
-    let settings = ConnectSettings::new(&server.url()).unwrap();
-    let publisher = NatsPublisher::connect(settings).await.unwrap();
-    let spool = SpoolSettings::new(folder.path());
-    let settings = SinkSettings::default().max_attempts(1).unwrap();
-    let sink = Sink::with_spool(publisher, settings, spool).await.unwrap();
-    for number in 0..SUBJECTS {
-        let subject = format!("nowhere.{number}");
-        sink.emit(event(&subject, "x")).await.unwrap();
+    count
+}
+
+/// Each of them asked for the names of the streams.
+#[tokio::test]
+async fn window_in_flight_to_a_deleted_stream_asks_once_for_the_reason() {
+    const EVENTS: usize = 1_000;
+    let server = server_with_stream().await;
+    let sink = sink_to(&server).await;
+    let jetstream = server.jetstream().await.unwrap();
+    jetstream.delete_stream("EVENTS").await.unwrap();
+    let count = requests_for_names(&server).await;
+    let mut pipeline = sink.pipeline(NonZeroUsize::new(EVENTS).unwrap());
+    for number in 0..EVENTS {
+        let event = event("events.a", number.to_string());
+        pipeline.push(event).unwrap();
     }
+    for _ in 0..EVENTS {
+        let error = pipeline.next().await.unwrap().unwrap_err();
+        assert_eq!(error.scope(), Scope::Subject, "{error}");
+    }
+    let requests = count.load(Ordering::Relaxed);
+    println!("{requests} requests for {EVENTS} events");
+    // Once, and once more for each retry of some.
+    assert!((1..=5).contains(&requests), "{requests}");
+}
+
+/// It opened the circuit of the broker.
+#[tokio::test]
+async fn stream_without_a_leader_stops_no_other_subject() {
+    let mut cluster = NatsCluster::start().await.unwrap();
+    let create = async |name: String| {
+        let config = async_nats::jetstream::stream::Config {
+            subjects: vec![format!("{name}.>")],
+            name,
+            ..Default::default()
+        };
+        cluster.create_stream_with(config).await.unwrap();
+    };
+    create("lost".to_owned()).await;
+    let gone = cluster.leader("lost").await.unwrap();
+    let mut kept = None;
+    for number in 0..50 {
+        let name = format!("kept{number}");
+        create(name.clone()).await;
+        if cluster.leader(&name).await.unwrap() != gone {
+            kept = Some(format!("{name}.a"));
+            break;
+        }
+    }
+    let kept = kept.expect("a stream on another server");
+    let alive = (gone + 1) % 3;
+    let settings = ConnectSettings::new(&cluster.url(alive)).unwrap();
+    let sink = sink_with(settings).await;
+    cluster.server(gone).kill().unwrap();
+    // The other two may elect a leader of the metadata.
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let mut without_a_leader = 0;
+    while without_a_leader < 5 {
+        assert!(Instant::now() < give_up, "{}", sink.status());
+        let lost = emit(&sink, "lost.a", "x".into()).await.result.unwrap_err();
+        if let EmitError::Failed(failed) = &lost
+            && failed.error == PublishError::NoLeader
+        {
+            without_a_leader += 1;
+            emit(&sink, &kept, "x".into()).await.result.unwrap();
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_subjects_without_a_stream_back_off() {
+    back_off(SinkSettings::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_subjects_without_a_stream_back_off_after_one_attempt() {
+    back_off(SinkSettings::default().max_attempts(1).unwrap()).await;
+}
+
+async fn back_off(settings: SinkSettings) {
+    const SUBJECTS: usize = 5_000;
+    let server = server_with_stream().await;
+    let count = requests_for_names(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let connection = ConnectSettings::new(&server.url()).unwrap();
+    let publisher = NatsPublisher::connect(connection).await.unwrap();
+    let spool = SpoolSettings::new(folder.path());
+    let sink = Sink::with_spool(publisher, settings, spool).await.unwrap();
+    // Many at a time: by default an emit takes 500 ms for its three attempts.
+    futures_util::stream::iter(0..SUBJECTS)
+        .for_each_concurrent(500, |number| {
+            let event = event(&format!("nowhere.{number}"), "x");
+            async { drop(sink.emit(event).await.unwrap()) }
+        })
+        .await;
     let give_up = Instant::now() + Duration::from_secs(60);
     while sink.status().failing_subject_count < SUBJECTS {
         assert!(Instant::now() < give_up, "{}", sink.status());

@@ -4,7 +4,7 @@
 //! envelope: `shared` checks its size, and `request` registers a token in `answers` and sends the message over the
 //! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
 //! `wire` parses it. `window` does the same for many messages in flight. `no_responders` finds the reason if nothing
-//! receives a subject.
+//! receives a subject, and `reasons` shares it among the publishes of that subject.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
 //! cluster's servers. `suspects` and `given_up` track events for which a server may end connections, `alone` sends such an event. `connect/` has the
@@ -28,6 +28,7 @@ mod no_responders;
 pub(crate) mod publisher;
 pub(crate) mod question;
 pub(crate) mod read;
+mod reasons;
 mod reconnect;
 mod request;
 pub(crate) mod session;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::question::Question;
 use super::session::Session;
@@ -19,20 +19,27 @@ pub(super) const REASON_TIME: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Returns the reason for a "no responders" answer: no stream captures the subject, its stream has no
-    /// leader, or JetStream is not available.
+    /// leader, or JetStream is not available. All publishes of a subject share the request for it.
     pub(crate) async fn why_no_responders(
         &self,
         session: &Session,
         subject: &Subject,
         deadline: Instant,
     ) -> PublishError {
+        let deadline = deadline.min(Instant::now() + REASON_TIME);
+        let ask = async || self.ask_for_the_reason(session, subject.as_str()).await;
+        let reason = timeout_at(deadline, session.reasons.of(subject, ask)).await;
+        reason.unwrap_or(PublishError::NoStream)
+    }
+
+    async fn ask_for_the_reason(&self, session: &Session, subject: &str) -> PublishError {
         #[derive(Deserialize)]
         struct Names {
             streams: Option<Vec<String>>,
             error: Option<wire::ApiError>,
         }
-        let deadline = deadline.min(Instant::now() + REASON_TIME);
-        let question = serde_json::json!({ "subject": subject.as_str() }).to_string();
+        let deadline = Instant::now() + REASON_TIME;
+        let question = serde_json::json!({ "subject": subject }).to_string();
         let names = self.api_subject(Question::StreamNames);
         let answer = self
             .request(

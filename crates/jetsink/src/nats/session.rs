@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::connect::{ConnectError, ConnectSettings, Target};
 use super::link::Link;
+use super::reasons::Reasons;
 use crate::random::random_id;
 
 /// The time limit for passing the request to end to a client.
@@ -37,6 +38,7 @@ pub(crate) struct Session {
     inbox_prefix: String,
     /// The prefix of reply subjects, with the dot at its end.
     inbox: String,
+    pub(super) reasons: Reasons,
     reader: AbortHandle,
 }
 
@@ -108,6 +110,7 @@ impl Session {
             address: target.address.clone(),
             inbox_prefix,
             inbox,
+            reasons: Reasons::default(),
             reader: reader.abort_handle(),
         }))
     }

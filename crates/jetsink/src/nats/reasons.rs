@@ -1,0 +1,182 @@
+//! The reasons why subjects have no responder, over one session: one request at a time per subject, shared by all its
+//! publishes. Thousands of publishes in flight to a deleted stream would otherwise ask at once; a server drops its
+//! whole queue of API requests, of other accounts too, once that is too long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
+
+use crate::message::subject::Subject;
+use crate::outcome::PublishError;
+use crate::sync::lock;
+
+/// The time for which a reason is used again.
+const KEPT_FOR: Duration = Duration::from_millis(500);
+
+/// The maximum number of pending requests. A subject that waits for longer than its publishes wait is one without a
+/// stream.
+const MAX_REQUESTS: usize = 32;
+
+/// The number of reasons at which outdated ones are removed.
+const PRUNE_AT: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) struct Reasons {
+    known: Mutex<Known>,
+    requests: Semaphore,
+}
+
+#[derive(Debug)]
+struct Known {
+    by_subject: HashMap<Subject, Arc<Reason>>,
+    prune_at: usize,
+}
+
+/// The reason, and when it was learned; empty while it is asked for.
+#[derive(Debug, Default)]
+struct Reason(OnceCell<(Instant, PublishError)>);
+
+impl Reason {
+    fn is_outdated(&self, now: Instant) -> bool {
+        let learned = self.0.get();
+        learned.is_some_and(|(at, _)| now - *at >= KEPT_FOR)
+    }
+}
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self {
+            known: Mutex::new(Known {
+                by_subject: HashMap::new(),
+                prune_at: PRUNE_AT,
+            }),
+            requests: Semaphore::new(MAX_REQUESTS),
+        }
+    }
+}
+
+impl Reasons {
+    /// Returns the reason, by `ask` unless another publish asks or has just asked. If that one is dropped, the next
+    /// one asks.
+    pub(super) async fn of<F>(&self, subject: &Subject, ask: impl FnOnce() -> F) -> PublishError
+    where
+        F: Future<Output = PublishError>,
+    {
+        let reason = self.current(subject, Instant::now());
+        let ask = async || {
+            // The semaphore is never closed.
+            let _permit = self.requests.acquire().await;
+            let reason = ask().await;
+            (Instant::now(), reason)
+        };
+        let (_, reason) = reason.0.get_or_init(ask).await;
+        reason.clone()
+    }
+
+    fn current(&self, subject: &Subject, now: Instant) -> Arc<Reason> {
+        let mut known = lock(&self.known);
+        if known.by_subject.len() >= known.prune_at {
+            known
+                .by_subject
+                .retain(|_, reason| !reason.is_outdated(now));
+            known.prune_at = PRUNE_AT.max(2 * known.by_subject.len());
+        }
+        let reason = known.by_subject.entry(subject.clone()).or_default();
+        if reason.is_outdated(now) {
+            *reason = Arc::default();
+        }
+        Arc::clone(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const ANSWER: Duration = Duration::from_millis(10);
+
+    /// Counts requests, and how many are pending.
+    #[derive(Default)]
+    struct Broker {
+        pending: AtomicUsize,
+        most_pending: AtomicUsize,
+        requests: AtomicUsize,
+    }
+
+    impl Broker {
+        async fn ask(&self) -> PublishError {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let pending = self.pending.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most_pending.fetch_max(pending, Ordering::Relaxed);
+            sleep(ANSWER).await;
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            PublishError::NoLeader
+        }
+
+        fn requests(&self) -> usize {
+            self.requests.load(Ordering::Relaxed)
+        }
+    }
+
+    fn subject(text: &str) -> Subject {
+        Subject::new(text).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishes_of_a_subject_share_one_request_for_half_a_second() {
+        let (reasons, broker, a) = (Reasons::default(), Broker::default(), subject("a"));
+        for requests in 1..=2 {
+            let all = (0..4_096).map(|_| reasons.of(&a, || broker.ask()));
+            let answers = join_all(all).await;
+            assert!(
+                answers
+                    .iter()
+                    .all(|reason| *reason == PublishError::NoLeader)
+            );
+            assert_eq!(broker.requests(), requests);
+            sleep(KEPT_FOR - Duration::from_millis(1)).await;
+            reasons.of(&a, || broker.ask()).await;
+            assert_eq!(broker.requests(), requests);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_for_many_subjects_are_bounded_and_their_reasons_are_removed() {
+        let (reasons, broker) = (Reasons::default(), Broker::default());
+        let subjects: Vec<Subject> = (0..3_000).map(|n| subject(&n.to_string())).collect();
+        join_all(
+            subjects
+                .iter()
+                .map(|subject| reasons.of(subject, || broker.ask())),
+        )
+        .await;
+        assert_eq!(broker.requests(), 3_000);
+        assert_eq!(broker.most_pending.load(Ordering::Relaxed), MAX_REQUESTS);
+        sleep(KEPT_FOR).await;
+        for number in 3_000..7_000 {
+            reasons.current(&subject(&number.to_string()), Instant::now());
+        }
+        let known = lock(&reasons.known).by_subject.len();
+        assert!(known <= 4_000, "{known}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn next_publish_asks_if_the_asking_one_is_dropped() {
+        let (reasons, broker, a) = (Reasons::default(), Broker::default(), subject("a"));
+        let first = timeout(ANSWER / 2, reasons.of(&a, || broker.ask()));
+        let second = reasons.of(&a, || broker.ask());
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_err());
+        assert_eq!(second, PublishError::NoLeader);
+        assert_eq!(broker.requests(), 2);
+    }
+}
