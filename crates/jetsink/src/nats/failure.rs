@@ -29,6 +29,7 @@ impl Failure {
             PublishError::NotConnected
             | PublishError::ConnectionLost
             | PublishError::ClientBusy
+            | PublishError::HeldBack
             | PublishError::InboxDenied { .. }
             | PublishError::AckTimeout {
                 broker_answers: false,
