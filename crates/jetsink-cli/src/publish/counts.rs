@@ -79,10 +79,13 @@ impl Counts {
             self.spooled += 1;
         }
         if let Delivery::Stored {
-            stream, sequence, ..
+            stream,
+            sequence,
+            duplicate,
         } = delivery
         {
             self.stored += 1;
+            self.duplicates += u64::from(*duplicate);
             match self.streams.get_mut(stream) {
                 Some(last) => *last = (*last).max(*sequence),
                 None => {
@@ -95,6 +98,7 @@ impl Counts {
     /// Adds the receipt of the closed sink; `dead_before` counts the dead letters of earlier runs.
     pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
         self.delivered_from_spool = receipt.delivered.saturating_sub(self.stored);
+        // With those from the spool.
         self.duplicates = receipt.duplicates;
         self.left_in_spool = receipt.spooled;
         self.dead_letters = receipt.dead_letters;
