@@ -189,6 +189,15 @@ async fn each_line_that_is_taken_is_exported_as_a_line_that_is_taken() {
         text.contains("-:1:1: in binary mode the event takes 83"),
         "{text}"
     );
+    // Base64 adds a third.
+    let start = start.replacen("\"num\":7", "\"datacontenttype\":\"application/x\"", 1);
+    let other = format!("{start}{}\"}}", "x".repeat(7 << 20));
+    let output = check("binary", &other);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("the event takes 97"), "{text}");
+    let text = other.replacen("application/x", "text/plain", 1);
+    assert_code(&check("binary", &text), 0);
     let shorter = line.replacen(
         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
         "",

@@ -19,7 +19,8 @@ use crate::publish::settings::Settings;
 /// A batch is sent when it contains this many bytes, or when the next read would block.
 pub(super) const BATCH_BYTES: usize = 128 << 10;
 
-/// The most bytes by which a line grows in binary mode and back: a stream stores no more bytes of headers than these.
+/// The most bytes by which a line's attributes grow in binary mode and back: a stream stores no more bytes of headers than
+/// these.
 const MAX_GROWTH: usize = 64 << 10;
 
 /// The capacity of the channel, in batches.
@@ -287,9 +288,10 @@ pub(super) fn checked(
 }
 
 /// Refuses an event that `spool export` would write as a longer line than `publish` takes. Binary mode writes numbers as
-/// text, and attributes that the line only implies.
+/// text, and attributes that the line only implies; data that is neither JSON nor text comes back as Base64.
 fn exportable(envelope: Envelope, raw: &[u8], start: Position) -> Result<Envelope, BadLine> {
-    if raw.len() <= MAX_LINE - MAX_GROWTH || envelope.payload().len() >= raw.len() {
+    let payload = envelope.payload().len();
+    if raw.len() + payload / 3 <= MAX_LINE - MAX_GROWTH || payload >= raw.len() {
         return Ok(envelope);
     }
     match jetsink::event_json(&envelope) {
