@@ -17,6 +17,8 @@ const COMMAND: &str = "jetsink-cli";
 const PROFILE: &str = "\
 [profile.release]
 opt-level = \"s\"
+lto = true
+codegen-units = 1
 strip = true
 ";
 
