@@ -6,9 +6,10 @@
 //! | waiting | 1 | attempt | due time, in ticks of 10 µs |
 //! | probing | 2 | attempt | epoch |
 //!
-//! Epochs come from a counter that never repeats and follows the clock, in ticks of 10 µs: so a probe's epoch
-//! contains the time when it began. An admission carries the word it was granted under, so it is current only as
-//! long as nothing has changed since. A waiting word has no epoch, since no admission carries one.
+//! An epoch is the time of a change in ticks of 10 µs, with a count of changes as its low 14 bits. So it contains the
+//! time when a probe began, and it repeats only after 16,384 changes within 0.16 s. An admission carries the word it was
+//! granted under, so it is current only as long as nothing has changed since. A waiting word has no epoch, since no
+//! admission carries one.
 
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const ATTEMPT_SHIFT: u32 = 46;
 const LOW_MASK: u64 = (1 << ATTEMPT_SHIFT) - 1;
 const ATTEMPT_MASK: u64 = (1 << (PHASE_SHIFT - ATTEMPT_SHIFT)) - 1;
 const TICK_NANOS: u64 = 10_000;
+
+/// The bits of an epoch that count changes.
+const COUNT_MASK: u64 = (1 << 14) - 1;
 
 /// The maximum attempt that a circuit counts, after 136 days of failing probes.
 pub const MAX_ATTEMPT: u32 = ATTEMPT_MASK as u32;
@@ -52,8 +56,8 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) struct Word {
     word: AtomicU64,
-    next_epoch: AtomicU64,
-    /// Due times count from here.
+    changes: AtomicU64,
+    /// Due times and epochs count from here.
     started: Instant,
 }
 
@@ -61,7 +65,7 @@ impl Word {
     pub(super) fn connected(started: Instant) -> Self {
         Self {
             word: AtomicU64::new(0),
-            next_epoch: AtomicU64::new(1),
+            changes: AtomicU64::new(1),
             started,
         }
     }
@@ -79,17 +83,15 @@ impl Word {
         self.unpack(self.load())
     }
 
-    /// Returns the epoch of a change at `now`: its ticks, or later ones if those are taken. Never returns the same
-    /// epoch twice.
+    /// Returns the epoch of a change at `now`.
     pub(super) fn next_epoch(&self, now: Instant) -> u64 {
-        self.next_epoch
-            .fetch_max(self.ticks(now), Ordering::Relaxed);
-        self.next_epoch.fetch_add(1, Ordering::Relaxed)
+        let count = self.changes.fetch_add(1, Ordering::Relaxed);
+        self.ticks(now) & !COUNT_MASK | count & COUNT_MASK
     }
 
-    /// Returns the time when `epoch` began.
+    /// Returns the time when `epoch` began, or up to 0.16 s later.
     pub(super) fn began(&self, epoch: u64) -> Instant {
-        self.at(epoch)
+        self.at(epoch | COUNT_MASK)
     }
 
     /// Replaces `seen` by `next`, unless another caller has changed the word since.
