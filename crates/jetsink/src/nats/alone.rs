@@ -8,7 +8,8 @@
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::answers::{Answer, Answers, Company, Pending};
+use super::answers::{Answer, Answers, Pending};
+use super::company::Company;
 use super::request::{PendingAnswer, TRY_AGAIN, not_taken, received};
 use super::session::Session;
 use super::shared::{OutMessage, Shared};

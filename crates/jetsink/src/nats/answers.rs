@@ -13,14 +13,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
-use std::time::Duration;
 
 use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
+use super::company::{Company, Places};
 use super::given_up::{GivenUp, Lengths};
 use super::suspects::ends_connection;
 use super::wire::Limit;
@@ -99,26 +98,9 @@ struct Table {
     check: Option<u64>,
     /// Set while the broker refuses the subscription to the inbox: no answer can arrive.
     inbox_denied: Option<String>,
-    /// The publish that must be alone in flight: no other is registered before it has its answer.
-    alone: Option<u64>,
-    /// A publish is waiting to be alone: until this time no other is registered.
-    reserved_until: Option<Instant>,
-    /// Whether a publish found no place since the last one was alone.
-    others_wait: bool,
-    /// Until this time no publish gets its place alone: those that found none go first.
-    others_first_until: Option<Instant>,
+    places: Places,
     /// Publishes of the current session that were given up.
     given_up: GivenUp,
-}
-
-/// Whether a publish may be in flight together with others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Company {
-    Any,
-    /// With no other message in flight that the server may not have processed.
-    Alone,
-    /// A check of the server, also beside a publish that must be alone.
-    Check,
 }
 
 /// A publish to register.
@@ -130,55 +112,14 @@ pub(crate) struct Pending {
     pub(crate) company: Company,
 }
 
-/// The time for which a publish that must be alone keeps others away while it waits for those in flight. It
-/// renews this each time it tries.
-const RESERVATION: Duration = Duration::from_millis(500);
-
-/// The time for which others go first after a publish was alone. They try once per millisecond.
-const OTHERS_FIRST: Duration = Duration::from_millis(10);
-
 impl Table {
     /// Whether a publish may be registered now.
     #[inline]
     fn has_place(&mut self, company: Company) -> bool {
-        match company {
-            Company::Any if self.alone.is_none() && self.reserved_until.is_none() => true,
-            Company::Any => self.reservation_has_expired(),
-            Company::Alone => self.has_place_alone(),
-            Company::Check => true,
-        }
-    }
-
-    #[cold]
-    fn reservation_has_expired(&mut self) -> bool {
-        let now = Instant::now();
-        let expired = |until: &mut Instant| *until <= now;
-        let has_place = self.alone.is_none() && self.reserved_until.take_if(expired).is_some();
-        self.others_wait |= !has_place;
-        has_place
-    }
-
-    #[cold]
-    fn has_place_alone(&mut self) -> bool {
-        let now = Instant::now();
-        if self.alone.is_some() || self.others_first_until.is_some_and(|until| now < until) {
-            return false;
-        }
         // Messages that the server has processed without an answer are no reason for an end (invariant 3).
-        let processed = self.highest_answered;
-        if self.waiting.keys().all(|token| *token < processed) {
-            return true;
-        }
-        self.reserved_until = Some(now + RESERVATION);
-        false
-    }
-
-    #[cold]
-    fn end_alone(&mut self) {
-        (self.alone, self.reserved_until) = (None, None);
-        if std::mem::take(&mut self.others_wait) {
-            self.others_first_until = Some(Instant::now() + OTHERS_FIRST);
-        }
+        let (waiting, processed) = (&self.waiting, self.highest_answered);
+        let all_processed = || waiting.keys().all(|token| *token < processed);
+        self.places.has_place(company, all_processed)
     }
 
     /// Refuses the largest publish, by the length that `limit` concerns. Returns that length.
@@ -200,9 +141,7 @@ impl Table {
 
     fn take(&mut self, token: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&token)?;
-        if self.alone == Some(token) {
-            self.end_alone();
-        }
+        self.places.end_alone(token);
         Some(waiting)
     }
 }
@@ -287,7 +226,7 @@ impl Answers {
         table.next_token += 1;
         let token = table.next_token;
         if publish.company == Company::Alone {
-            (table.alone, table.reserved_until) = (Some(token), None);
+            table.places.begin_alone(token);
         }
         let Pending { subject, bytes, .. } = publish;
         table.waiting.insert(token, Waiting { subject, bytes, to });
@@ -305,18 +244,12 @@ impl Answers {
 
     /// Lets others be in flight beside `token`: the server has processed it, or it was alone for long enough.
     pub(crate) fn end_alone(&self, token: u64) {
-        let mut table = self.lock();
-        if table.alone == Some(token) {
-            table.end_alone();
-        }
+        self.lock().places.end_alone(token);
     }
 
     /// Gives up waiting for a place alone. Another publish that waits for one reserves it again.
     pub(crate) fn end_reservation(&self) {
-        let mut table = self.lock();
-        if table.reserved_until.is_some() && table.alone.is_none() {
-            table.end_alone();
-        }
+        self.lock().places.end_reservation();
     }
 
     /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
@@ -367,8 +300,7 @@ impl Answers {
         let mut table = self.lock();
         table.session = None;
         table.check = None;
-        (table.alone, table.reserved_until) = (None, None);
-        (table.others_wait, table.others_first_until) = (false, None);
+        table.places = Places::default();
         let refused = broken.and_then(|limit| table.refuse_largest(limit));
         table.given_up.clear();
         for (_, waiting) in table.waiting.drain() {
@@ -404,7 +336,7 @@ impl Answers {
     pub(crate) fn inbox_denied(&self, inbox: &str) {
         let mut table = self.lock();
         table.inbox_denied = Some(inbox.to_owned());
-        table.alone = None;
+        table.places = Places::default();
         let answered = table.highest_answered;
         for (token, waiting) in std::mem::take(&mut table.waiting) {
             table.given_up.add(token, waiting.lengths(), answered);

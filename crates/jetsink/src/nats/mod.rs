@@ -7,7 +7,8 @@
 //! receives a subject, and `reasons` shares it among the publishes of that subject.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
-//! cluster's servers. `suspects` and `given_up` track events for which a server may end connections, `alone` sends such an event. `connect/` has the
+//! cluster's servers. `suspects` and `given_up` track events for which a server may end connections, `alone` sends such an event, and `company` keeps
+//! others away from it. `connect/` has the
 //! settings and their errors, `tls_provider` selects the process's provider of TLS, `api` and `question` the requests to
 //! the JetStream API with names that `stream_name` has checked, `failure` classifies their failures, and `read/` has the
 //! look-up before replay.
@@ -18,6 +19,7 @@ mod answers;
 #[path = "../tests/answers_trial.rs"]
 mod answers_trial;
 pub(crate) mod api;
+mod company;
 pub mod connect;
 mod dial;
 pub(crate) mod failure;

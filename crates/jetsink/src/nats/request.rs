@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::answers::{Answer, Company, Pending};
+use super::answers::{Answer, Pending};
+use super::company::Company;
 use super::link::Link;
 use super::question::Question;
 use super::session::Session;

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::alone::AfterAlone;
-use super::answers::Company;
 use super::api::cant_read;
+use super::company::Company;
 use super::connect::{ConnectError, ConnectSettings};
 use super::link::Link;
 use super::question::Question;

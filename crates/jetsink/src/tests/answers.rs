@@ -1,6 +1,7 @@
 //! The table of pending answers.
 
 use super::*;
+use crate::nats::company::{OTHERS_FIRST, RESERVATION};
 
 fn message() -> Message {
     Message {

@@ -8,7 +8,8 @@ use async_nats::Message;
 use tokio::sync::oneshot::Receiver;
 use trial::{Dice, Trial};
 
-use crate::nats::answers::{Answer, Answers, Arrival, Company, Pending};
+use crate::nats::answers::{Answer, Answers, Arrival, Pending};
+use crate::nats::company::Company;
 use crate::outcome::PublishError;
 
 const SUBJECTS: [&str; 2] = ["a", "b"];
