@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// 100 years: a time that can be added to any clock.
-const MAX_SECONDS: f64 = 36_500.0 * 86_400.0;
+/// 1,000 years: a time that can be added to any clock.
+const MAX_SECONDS: f64 = 365_000.0 * 86_400.0;
 
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it like 500ms, 2s, 1m, 1h or 3d");
@@ -20,7 +20,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     if seconds > MAX_SECONDS {
-        return Err(format!("{text:?} is over 100 years (36500d)"));
+        return Err(format!("{text:?} is over 1,000 years (365000d)"));
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }

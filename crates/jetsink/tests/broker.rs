@@ -94,7 +94,13 @@ async fn event_without_a_stream_fails_and_affects_no_other() {
             assert_eq!(error.known(), Known::Refused);
             assert_eq!(failure(Err(error)), PublishError::NoStream);
         } else {
-            assert!(matches!(error, EmitError::CircuitOpen(_)), "{error}");
+            // On a busy machine the next probe may be due.
+            let is_probe =
+                matches!(&error, EmitError::Failed(probe) if probe.error == PublishError::NoStream);
+            assert!(
+                is_probe || matches!(error, EmitError::CircuitOpen(_)),
+                "{error}"
+            );
         }
         emit(&sink, "events.a", "good".into()).await.result.unwrap();
     }
