@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 use common::*;
+use jetsink::OfflineSpool;
 use jetsink_serve::GatewaySettings;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -221,6 +222,35 @@ async fn spooled_event_is_answered_once_synced_and_its_repeat_is_a_duplicate() {
         ["\"0\"", "\"1\"", "\"2\"", "\"3\"", "\"4\""],
         "once, and in order"
     );
+}
+
+// A reviewer's finding: the repeat was answered 202 and stored nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeat_of_a_discarded_event_is_stored() {
+    let mut broker = broker().await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = sink(&broker, Some(folder.path())).await;
+    let gateway = running(first.clone(), "events.a", GatewaySettings::default()).await;
+    broker.kill().unwrap();
+    let one = event("1", "");
+    let spooled = gateway.post(&[STRUCTURED], &one).await;
+    assert_eq!(spooled.header("jetsink-outcome"), "spooled");
+    assert!(gateway.stop().await);
+    first.close(Duration::ZERO).await;
+    drop(first);
+    let mut spool = OfflineSpool::open(folder.path()).unwrap();
+    assert_eq!(spool.discard(|_| true), Ok(1));
+    drop(spool);
+    broker.restart().await.unwrap();
+    let second = sink(&broker, Some(folder.path())).await;
+    let gateway = running(second, "events.a", GatewaySettings::default()).await;
+    gateway.gateway.recall_spooled().await.unwrap();
+    let again = gateway.post(&[STRUCTURED], &one).await;
+    assert_eq!(
+        (again.status, again.header("jetsink-duplicate")),
+        (202, "false")
+    );
+    assert_eq!(messages(&broker).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

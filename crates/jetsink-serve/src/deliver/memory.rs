@@ -104,7 +104,9 @@ impl Memory {
         let recall = |envelope: &Envelope| {
             if let Some(id) = envelope.message_id() {
                 let key = identity::key(id.as_str());
-                self.recalled(key, digest(envelope), now, now);
+                let digest = digest(envelope);
+                let early = self.with(|identities| identities.recall_waiting(key, digest, now));
+                self.meters.forgotten_early(early);
             }
         };
         sink.visit_spooled(recall).await
@@ -120,14 +122,10 @@ impl Memory {
                 let now = Instant::now();
                 for Kept { key, digest, age } in kept {
                     let since = now.checked_sub(age).unwrap_or(now);
-                    self.recalled(key, digest, since, now);
+                    let early = self.with(|identities| identities.recall(key, digest, since, now));
+                    self.meters.forgotten_early(early);
                 }
             }
         }
-    }
-
-    fn recalled(&self, key: Key, digest: Digest, since: Instant, now: Instant) {
-        let early = self.with(|identities| identities.recall(key, digest, since, now));
-        self.meters.forgotten_early(early);
     }
 }

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jetsink::OfflineSpool;
 use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Key};
 
 /// The name of the file in the spool's folder.
-const NAME: &str = "identities";
+const NAME: &str = OfflineSpool::IDENTITY_FILE;
 
 /// The name of a file that is about to replace it.
 const NEW_NAME: &str = "identities.new";

@@ -44,12 +44,12 @@ enum State {
     },
     /// Sent, and perhaps stored. Remembered for its content only.
     Unknown,
-    Spooled,
-    /// Without memory of its own: an entry lives for minutes among allocations that live for microseconds.
-    Stored {
-        stream: Arc<str>,
-        sequence: u64,
+    Spooled {
+        /// It may still be in the spool, so that it is remembered beyond the window.
+        may_wait: bool,
     },
+    /// Without memory of its own: an entry lives for minutes among allocations that live for microseconds.
+    Stored { stream: Arc<str>, sequence: u64 },
 }
 
 impl State {
@@ -116,7 +116,7 @@ impl Identities {
             return Begin::Conflict;
         }
         match &mut entry.state {
-            State::Spooled => Begin::Repeat(Delivery::Spooled),
+            State::Spooled { .. } => Begin::Repeat(Delivery::Spooled),
             State::Stored { stream, sequence } => {
                 Begin::Repeat(Acknowledgement::new(&**stream, *sequence).into())
             }
@@ -170,7 +170,7 @@ impl Identities {
         } = delivery
         else {
             // A later kind of delivery is durable as well.
-            return State::Spooled;
+            return State::Spooled { may_wait: true };
         };
         let shared = self.streams.iter().find(|shared| ***shared == **stream);
         let stream = shared.cloned().unwrap_or_else(|| {
@@ -186,14 +186,36 @@ impl Identities {
         }
     }
 
-    /// Remembers a spooled event of an earlier process, unless its identity is known. It was spooled at `since`; one that is
-    /// still in the spool counts from `now`. Returns the number of identities that were forgotten early, as
+    /// Remembers an event that an earlier process spooled at `since`, unless its identity is known. It may have left the
+    /// spool, so that it is forgotten after the window. Returns the number of identities that were forgotten early, as
     /// [`settle`](Self::settle) does.
     pub(crate) fn recall(&mut self, key: Key, digest: Digest, since: Instant, now: Instant) -> u64 {
+        self.recall_as(State::Spooled { may_wait: false }, key, digest, since, now)
+    }
+
+    /// Remembers an event that is in the spool, as [`recall`](Self::recall) does, and for as long as the spool is in use.
+    pub(crate) fn recall_waiting(&mut self, key: Key, digest: Digest, now: Instant) -> u64 {
+        if let Some(entry) = self.entries.get_mut(&key)
+            && entry.digest == digest
+            && let State::Spooled { may_wait } = &mut entry.state
+        {
+            *may_wait = true;
+        }
+        self.recall_as(State::Spooled { may_wait: true }, key, digest, now, now)
+    }
+
+    fn recall_as(
+        &mut self,
+        state: State,
+        key: Key,
+        digest: Digest,
+        since: Instant,
+        now: Instant,
+    ) -> u64 {
         if self.entries.contains_key(&key) {
             return 0;
         }
-        self.insert(key, digest, State::Spooled);
+        self.insert(key, digest, state);
         self.order.push_back((since, key, self.next_number));
         self.forget(now, || true)
     }
@@ -246,14 +268,15 @@ impl Identities {
                 .entries
                 .get(&key)
                 .filter(|entry| entry.number == number);
-            let is_spooled = current.is_some_and(|entry| matches!(entry.state, State::Spooled));
+            let may_wait = current
+                .is_some_and(|entry| matches!(entry.state, State::Spooled { may_wait: true }));
             let is_over = now.saturating_duration_since(since) >= self.window;
             let is_full = self.order.len() > self.max;
             if current.is_some() && !is_full {
                 if !is_over {
                     break;
                 }
-                if is_spooled && *may_be_spooled.get_or_insert_with(&spool_in_use) {
+                if may_wait && *may_be_spooled.get_or_insert_with(&spool_in_use) {
                     if extended == MAX_EXTENDED {
                         break; // later calls go on
                     }

@@ -122,7 +122,7 @@ fn call_asks_for_the_spool_once_and_extends_a_bounded_number() {
     let count = 3 * MAX_EXTENDED;
     let mut identities = Identities::new(2 * count, WINDOW);
     for number in 0..count {
-        identities.recall(id(&number.to_string()), 1, start, start);
+        identities.recall_waiting(id(&number.to_string()), 1, start);
     }
     let extended = |identities: &Identities| {
         let later = |(since, ..): &&(Instant, Key, u64)| *since > start;
@@ -142,6 +142,29 @@ fn call_asks_for_the_spool_once_and_extends_a_bounded_number() {
         assert_eq!(extended(&identities), expected);
     }
     assert!(matches!(identities.begin(id("0"), 1), Begin::Repeat(_)));
+}
+
+// A reviewer's finding: repeats of events that an operator had deleted were answered from the file, for as long as the spool had
+// others.
+#[test]
+fn recalled_event_outlives_its_window_only_if_it_is_in_the_spool() {
+    let start = Instant::now();
+    let mut identities = Identities::new(100, WINDOW);
+    for name in ["gone", "waiting"] {
+        identities.recall(id(name), 1, start, start);
+    }
+    identities.recall_waiting(id("waiting"), 1, start);
+    identities.recall_waiting(id("waiting for long"), 1, start);
+    let is_repeat = |identities: &mut Identities, name| {
+        let begun = identities.begin(id(name), 1);
+        matches!(begun, Begin::Repeat(result) if result == Delivery::Spooled)
+    };
+    assert!(is_repeat(&mut identities, "gone"));
+    identities.begin(id("another"), 1);
+    identities.settle(id("another"), &stored(), at(start, 600), || true);
+    assert!(!is_repeat(&mut identities, "gone"));
+    assert!(is_repeat(&mut identities, "waiting"));
+    assert!(is_repeat(&mut identities, "waiting for long"));
 }
 
 #[test]

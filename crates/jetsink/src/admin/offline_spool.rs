@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -87,6 +88,12 @@ pub struct OfflineSpool {
 }
 
 impl OfflineSpool {
+    /// The name of the file in the spool's folder in which a gateway keeps the identities of spooled events.
+    ///
+    /// [`discard`](Self::discard) and [`delete_dead_letters`](Self::delete_dead_letters) remove it: a gateway that still knew a
+    /// deleted event would answer its repeat as a duplicate, and store it nowhere.
+    pub const IDENTITY_FILE: &'static str = "identities";
+
     /// Opens the spool in `directory`. As a sink does, this repairs a torn end and damage;
     /// [`loss`](Self::loss) reports it.
     ///
@@ -284,18 +291,20 @@ impl OfflineSpool {
         }
     }
 
-    /// Deletes the dead letters for good; returns how many.
+    /// Deletes the dead letters for good; returns how many. Removes the file of
+    /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors
     /// [`SpoolError`], if the disk fails; then some may be deleted.
     pub fn delete_dead_letters(&mut self) -> Result<u64, SpoolError> {
         let mut removed = Vec::new();
         self.dead(|index, bytes, _| removed.push((None, index, bytes)))?;
-        self.change(&[], &removed)
+        self.delete(&removed)
     }
 
     /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
-    /// never have a stream, for instance. Returns how many.
+    /// never have a stream, for instance. Returns how many. Removes the file of
+    /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors
     /// [`SpoolError`], if the disk fails; then some may be deleted.
@@ -310,7 +319,23 @@ impl OfflineSpool {
                 removed.push((Some(subject), event.index, bytes));
             }
         })?;
-        self.change(&[], &removed)
+        self.delete(&removed)
+    }
+
+    /// Lets records leave that nothing sends later. The identities go first: without them a repeat may be stored twice, but a
+    /// deleted event whose identity is known would never be stored.
+    fn delete(&mut self, removed: &[Removed]) -> Result<u64, SpoolError> {
+        if !removed.is_empty() {
+            let disk = &self.log()?.disk;
+            let forgotten = match disk.remove(Self::IDENTITY_FILE) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed.and_then(|()| disk.sync()),
+            };
+            forgotten.map_err(|error| {
+                SpoolError::io(disk.path(), "removing its file of identities", &error)
+            })?;
+        }
+        self.change(&[], removed)
     }
 
     /// Appends events, and then lets other records leave; returns how many left.

@@ -237,6 +237,27 @@ async fn what_is_deleted_is_gone_and_counted() {
     );
 }
 
+// A reviewer's finding: a gateway knew deleted events from the file, and answered their repeats as duplicates.
+#[tokio::test]
+async fn identities_are_forgotten_once_something_is_deleted() {
+    let folder = kept().await;
+    let path = folder.path().join(OfflineSpool::IDENTITY_FILE);
+    let mut spool = opened(folder.path());
+    let is_kept_after = |spool: &mut OfflineSpool, delete: fn(&mut OfflineSpool) -> u64| {
+        std::fs::write(&path, "identities").unwrap();
+        let deleted = delete(spool);
+        (deleted, path.exists())
+    };
+    let none = is_kept_after(&mut spool, |spool| spool.discard(|_| false).unwrap());
+    assert_eq!(none, (0, true));
+    let letters = is_kept_after(&mut spool, |spool| spool.delete_dead_letters().unwrap());
+    assert_eq!(letters, (2, false));
+    let none = is_kept_after(&mut spool, |spool| spool.delete_dead_letters().unwrap());
+    assert_eq!(none, (0, true));
+    let events = is_kept_after(&mut spool, |spool| spool.discard(|_| true).unwrap());
+    assert_eq!(events, (7, false));
+}
+
 #[tokio::test]
 async fn dead_letters_are_revived_in_writes_of_bounded_size() {
     const LETTERS: usize = 20;
