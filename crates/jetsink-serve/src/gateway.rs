@@ -15,6 +15,7 @@ use crate::access_log::AccessLog;
 use crate::deliver::{Memory, Once};
 use crate::identity::{Identities, IdentityFile};
 use crate::intake::shares::Shares;
+use crate::intake::unread::Drains;
 use crate::listen::{Answer, Client};
 use crate::meters::Meters;
 use crate::readiness::Readiness;
@@ -54,6 +55,8 @@ pub(crate) struct Inner<P> {
     pub(crate) places: Arc<Shares>,
     /// Bytes of their bodies.
     pub(crate) budget: Arc<Shares>,
+    /// Bodies that are read after their answers.
+    pub(crate) drains: Drains,
     pub(crate) meters: Arc<Meters>,
     pub(crate) access_log: AccessLog,
     pub(crate) is_stopping: AtomicBool,
@@ -127,6 +130,7 @@ impl<P: Publisher + 'static> Gateway<P> {
             routes: bound.collect(),
             places: Shares::new(settings.max_requests),
             budget: Shares::new(settings.budget),
+            drains: Drains::of_gateway(),
             meters,
             access_log: AccessLog::new(settings.access_log),
             is_stopping: AtomicBool::new(false),
@@ -155,7 +159,7 @@ impl<P: Publisher + 'static> Gateway<P> {
         let inner = Arc::clone(&self.inner);
         router.fallback(move |request: Request<Body>| {
             let inner = Arc::clone(&inner);
-            async move { inner.no_route(request) }
+            async move { inner.no_route(&Client::default(), request) }
         })
     }
 
@@ -222,7 +226,7 @@ impl<P: Publisher + 'static> Answer for Gateway<P> {
         let route = self.inner.routes.iter().position(|r| r.path == path);
         match route {
             Some(route) => self.inner.handle(route, client, request).await,
-            None => self.inner.no_route(request),
+            None => self.inner.no_route(client, request),
         }
     }
 

@@ -98,7 +98,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let route = &self.routes[route];
         let mut answering = self.answering(&route.path);
         let (parts, body) = request.into_parts();
-        let mut body = Unread::new(body);
+        let mut body = Unread::new(body, self.settings.body.bytes);
         let (started, seen) = (answering.started, &mut answering.seen);
         let taken = self.take(route, client, &parts, &mut body, started, seen);
         let response = match taken.await {
@@ -110,7 +110,7 @@ impl<P: Publisher + 'static> Inner<P> {
             }
         };
         answering.answer = Some(Answer::of(&response));
-        body.drain(&parts);
+        body.drain(&parts, [&client.drains, &self.drains]);
         response
     }
 
@@ -128,7 +128,7 @@ impl<P: Publisher + 'static> Inner<P> {
     }
 
     /// Answers a request to a path without a route. Its log line has no path: senders choose it.
-    pub(crate) fn no_route<B>(&self, request: Request<B>) -> Response<Body>
+    pub(crate) fn no_route<B>(&self, client: &Client, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -139,7 +139,8 @@ impl<P: Publisher + 'static> Inner<P> {
         let problem = Problem::new(Kind::NotFound, "no route has this path");
         let response = self.answer_problem(&problem, &[]);
         answering.answer = Some(Answer::of(&response));
-        Unread::new(body).drain(&parts);
+        let body = Unread::new(body, self.settings.body.bytes);
+        body.drain(&parts, [&client.drains, &self.drains]);
         response
     }
 
@@ -192,6 +193,7 @@ impl<P: Publisher + 'static> Inner<P> {
             return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST").into());
         }
         let caller = self.settings.access.caller(&parts.headers, client)?;
+        body.accept();
         if self.access_log.is_on() {
             seen.credential = caller.name().cloned();
         }

@@ -14,6 +14,8 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::intake::unread::Drains;
+
 pub(crate) use server::serve_pages;
 pub use server::{ListenError, Listener, Server, ServerSettings};
 pub use tls::{TlsError, TlsSettings};
@@ -41,4 +43,6 @@ pub(crate) struct Client {
     pub(crate) names: Arc<[String]>,
     /// The user at the other end of a Unix socket.
     pub(crate) uid: Option<u32>,
+    /// The bodies of the connection that are read after their answers.
+    pub(crate) drains: Drains,
 }
