@@ -80,7 +80,7 @@ impl Activity {
         loop {
             let now = Instant::now();
             if now >= period_end {
-                if self.unsent[self.begin_period()].load(Ordering::Relaxed) > 0 {
+                if !self.begin_period() {
                     return;
                 }
                 period_end = now + limit;
@@ -101,9 +101,15 @@ impl Activity {
         self.opened + Duration::from_millis(self.ended.load(Ordering::Relaxed))
     }
 
-    /// Begins a period, and returns the index of the one before the last. Its answers are unsent for a whole period.
-    fn begin_period(&self) -> usize {
-        1 - self.period.fetch_xor(1, Ordering::Relaxed)
+    /// Begins a period, unless an answer was unsent for the whole of the last one. Returns whether it did.
+    fn begin_period(&self) -> bool {
+        let next = 1 - self.period.load(Ordering::Relaxed);
+        // Before the switch: an answer of the new period counts at the same index.
+        if self.unsent[next].load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        self.period.store(next, Ordering::Relaxed);
+        true
     }
 }
 
