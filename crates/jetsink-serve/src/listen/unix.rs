@@ -81,7 +81,8 @@ fn bind_by_short_name(folder: &Path, inner: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Removes a socket that refuses connections; anything else at the path is an error.
+/// Removes a socket that refuses connections; anything else at the path is an error. The process that listens may be ending,
+/// and remove its socket meanwhile.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -93,16 +94,28 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
             "a file that is not a socket is in the way; remove it, or choose another path",
         ));
     }
-    match UnixStream::connect(path).await {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process listens on it; stop it, or choose another path",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
-        Err(error) => Err(error),
+    remove_unless_used(path, UnixStream::connect(path).await.map(drop))
+}
+
+fn remove_unless_used(path: &Path, connected: io::Result<()>) -> io::Result<()> {
+    let Err(error) = connected else {
+        return Err(in_use());
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        io::ErrorKind::ConnectionRefused => match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
+        // More connections wait to be accepted than there is room for.
+        io::ErrorKind::WouldBlock => Err(in_use()),
+        _ => Err(error),
     }
+}
+
+fn in_use() -> io::Error {
+    let text = "another process listens on it; stop it, or choose another path";
+    io::Error::new(io::ErrorKind::AddrInUse, text)
 }
 
 #[cfg(test)]
@@ -168,6 +181,37 @@ mod tests {
         for bound in futures_util::future::join_all(binds).await {
             bound.unwrap();
         }
+    }
+
+    // A reviewer's finding: a start failed instead of waiting while its predecessor removed the socket.
+    #[test]
+    fn socket_that_its_process_removes_meanwhile_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.sock");
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused] {
+            remove_unless_used(&path, Err(kind.into())).unwrap();
+        }
+        let denied = io::ErrorKind::PermissionDenied;
+        let error = remove_unless_used(&path, Err(denied.into())).unwrap_err();
+        assert_eq!(error.kind(), denied);
+    }
+
+    // A reviewer's finding: the same for a predecessor that accepts no connection at the moment.
+    #[tokio::test]
+    async fn socket_whose_queue_is_full_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.sock");
+        let socket = tokio::net::UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        let _listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+            assert!(waiting.len() < 100, "the queue has no bound");
+        }
+        let error = bind(&path, 0o600).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
     }
 
     #[tokio::test]
