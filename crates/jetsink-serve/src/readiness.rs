@@ -20,6 +20,8 @@ pub enum Readiness {
     SpoolFull,
     /// Its spool's disk failed within the last 10 s.
     DiskFailed,
+    /// Its spool has failed until the process is restarted.
+    SpoolFailed,
 }
 
 impl std::fmt::Display for Readiness {
@@ -29,6 +31,7 @@ impl std::fmt::Display for Readiness {
             Self::Stopping => "stopping",
             Self::SpoolFull => "the spool is full",
             Self::DiskFailed => "the spool's disk failed less than 10 s ago",
+            Self::SpoolFailed => "the spool has failed; restart the process",
         })
     }
 }
@@ -37,6 +40,7 @@ impl Readiness {
     /// The readiness of a gateway that is not stopping, with these bytes in its spool and this limit.
     pub(crate) fn of(failure: Option<SpoolFailure>, used: u64, limit: u64, now: Instant) -> Self {
         match failure {
+            Some(SpoolFailure::ForGood) => Self::SpoolFailed,
             Some(SpoolFailure::Disk { at }) if now.saturating_duration_since(at) < DISK_FAILURE => {
                 Self::DiskFailed
             }
@@ -55,20 +59,35 @@ pub(crate) enum SpoolFailure {
     Full { used_bytes: u64 },
     /// The disk failed, or was too slow.
     Disk { at: Instant },
+    /// A thread of the spool has ended: no later event will be spooled.
+    ForGood,
 }
 
 impl SpoolFailure {
-    /// The failure after an emit with this result; `None` if the result says nothing about the spool.
-    pub(crate) fn after(
+    /// Records the result of an emit, if it says something about the spool.
+    pub(crate) fn note(
+        failure: &mut Option<Self>,
         result: &Result<Delivery, EmitError>,
         now: Instant,
-    ) -> Option<Option<Self>> {
+    ) {
+        // Results of events that were spooled before come later.
+        if *failure == Some(Self::ForGood) {
+            return;
+        }
+        if let Some(noted) = Self::after(result, now) {
+            *failure = noted;
+        }
+    }
+
+    /// The failure after an emit with this result; `None` if the result says nothing about the spool.
+    fn after(result: &Result<Delivery, EmitError>, now: Instant) -> Option<Option<Self>> {
         match result {
             Err(EmitError::Spool(failed)) => match &failed.error {
                 SpoolError::Closed | SpoolError::TooLarge { .. } => None,
                 SpoolError::Full { used_bytes, .. } => Some(Some(Self::Full {
                     used_bytes: *used_bytes,
                 })),
+                SpoolError::Failed => Some(Some(Self::ForGood)),
                 _ => Some(Some(Self::Disk { at: now })),
             },
             Ok(Delivery::Spooled) => Some(None),
@@ -120,6 +139,25 @@ mod tests {
             (after(9), after(10)),
             (Readiness::DiskFailed, Readiness::Ready)
         );
+    }
+
+    // A reviewer's finding: a gateway whose spool had failed for good was ready again after 10 s.
+    #[test]
+    fn spool_that_failed_for_good_stays_failed() {
+        let start = Instant::now();
+        let mut failure = None;
+        for result in [
+            failed(SpoolError::Failed),
+            Ok(Delivery::Spooled),
+            failed(SpoolError::TooSlow {
+                waited: Duration::ZERO,
+            }),
+        ] {
+            SpoolFailure::note(&mut failure, &result, start);
+            let later = start + Duration::from_secs(3_600);
+            let readiness = Readiness::of(failure, 0, 100, later);
+            assert_eq!(readiness, Readiness::SpoolFailed);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jetsink::{Envelope, Known, Publisher, Sink, SpoolError};
+use jetsink::{Delivery, Envelope, Known, Publisher, Sink, SpoolError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -54,8 +54,9 @@ impl<P: Publisher> Once<P> {
     }
 
     fn note_spool(&self, result: &Emitted, now: Instant) {
-        if let Some(failure) = SpoolFailure::after(result, now) {
-            *self.lock_spool_failure() = failure;
+        // Not the lock for each event that is stored.
+        if !matches!(result, Ok(Delivery::Stored { .. })) {
+            SpoolFailure::note(&mut self.lock_spool_failure(), result, now);
         }
     }
 
