@@ -210,8 +210,10 @@ impl<P: Publisher + 'static> Inner<P> {
         let mut held = self.budget.empty(caller.share());
         let deadline = started + limits.time;
         let headers = &parts.headers;
+        // Before the body is begun, since its client may wait for `100 Continue`.
+        body::check_announced(headers, limits)?;
         let unread = body.begin();
-        let bytes = body::read(unread, headers, encoding, limits, deadline, &mut held).await?;
+        let bytes = body::read(unread, encoding, limits, deadline, &mut held).await?;
         body.end();
         seen.bytes = bytes.len();
         let events = self.events(route, &caller, mode, parts, bytes)?;

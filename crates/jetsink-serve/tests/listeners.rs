@@ -283,6 +283,23 @@ async fn sender_is_refused_before_its_body_is_read() {
     );
 }
 
+// A reviewer's finding: the gateway asked for the body that it had refused.
+#[tokio::test]
+async fn too_large_body_that_its_client_holds_back_is_not_asked_for() {
+    let broker = broker().await;
+    let running = without_spool(&broker, "events.all").await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+                expect: 100-continue\r\ncontent-length: 100000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    read.expect("the connection stays open").unwrap();
+    assert_eq!(parse(&answer).status, 413);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(!text.contains("100 Continue"), "{text}");
+}
+
 // A user's finding: curl reported an error of the stream instead of the answer, and httpx waited for its timeout.
 #[tokio::test]
 async fn early_answer_over_http_2_lets_the_client_send_its_body() {
