@@ -2,17 +2,18 @@
 //! has left the spool by then.
 //!
 //! The file is a ring of slots; the record with number `n` is in slot `n % slots`, so that the file is bounded. A record has a
-//! checksum: a slot that was never written, or was cut off by the end of the process, counts as empty. Nothing is synced.
+//! checksum: a slot that was never written, or was cut off by the end of the process, counts as empty. Appended records are not synced.
 //! The end of the process loses nothing; a power cut may lose the last seconds, which the stream's duplicate window covers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jetsink::OfflineSpool;
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Key};
@@ -81,8 +82,17 @@ impl IdentityFile {
     /// The identities within the window, the oldest first.
     pub(crate) fn read(&self, now: SystemTime) -> io::Result<Vec<Kept>> {
         let mut open = self.lock();
-        let open = self.opened(&mut open, now)?;
-        let fresh = self.fresh(&Slots::read(&open.file)?, now);
+        // Read once: the thread that writes the spool waits meanwhile.
+        let found = match &*open {
+            Some(open) => Slots::read(&open.file)?,
+            None => {
+                let (opened, found) = self.open(now)?;
+                *open = Some(opened);
+                found
+            }
+        };
+        drop(open);
+        let fresh = self.fresh(&found, now);
         let kept = |record: Record| Kept {
             key: record.key,
             digest: record.digest,
@@ -94,7 +104,10 @@ impl IdentityFile {
     /// Adds identities, in the place of the oldest ones if the file is full.
     pub(crate) fn append(&self, identities: &[(Key, Digest)], now: SystemTime) -> io::Result<()> {
         let mut open = self.lock();
-        let open = self.opened(&mut open, now)?;
+        let open = match &mut *open {
+            Some(open) => open,
+            none => none.insert(self.open(now)?.0),
+        };
         let time = millis(now);
         // More than the file has would only overwrite each other.
         let skipped = identities.len().saturating_sub(self.slots as usize);
@@ -122,33 +135,35 @@ impl IdentityFile {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened<'a>(&self, open: &'a mut Option<Open>, now: SystemTime) -> io::Result<&'a mut Open> {
-        match open {
-            Some(open) => Ok(open),
-            none => Ok(none.insert(self.open(now)?)),
-        }
-    }
-
-    fn open(&self, now: SystemTime) -> io::Result<Open> {
+    /// Opens the file, and returns its records, which may be in other slots than they were found in.
+    fn open(&self, now: SystemTime) -> io::Result<(Open, Slots)> {
         let path = self.folder.join(NAME);
         let file = private().create(true).truncate(false).open(&path)?;
+        set_mode(&file)?;
         let found = Slots::read(&file)?;
         let next_number = found.records.last().map_or(0, |last| last.number + 1);
         if found.is_ring_of(self.slots) {
-            return Ok(Open { file, next_number });
+            return Ok((Open { file, next_number }, found));
         }
         // The number of slots was changed, or the file is damaged.
         let fresh = self.fresh(&found, now);
         let new_path = self.folder.join(NEW_NAME);
-        let file = private().create(true).truncate(true).open(&new_path)?;
+        match std::fs::remove_file(&new_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        let file = private().create_new(true).open(&new_path)?;
+        set_mode(&file)?;
         for record in fresh {
             let mut bytes = Vec::with_capacity(RECORD);
             record.encode(&mut bytes);
             let slot = record.number % self.slots;
             file.write_all_at(&bytes, slot * RECORD as u64)?;
         }
+        // Otherwise a power cut may leave an empty file in the place of the old one.
+        file.sync_all()?;
         std::fs::rename(&new_path, &path)?;
-        Ok(Open { file, next_number })
+        Ok((Open { file, next_number }, found))
     }
 
     /// The newest records within the window, as many as there are slots.
@@ -166,7 +181,14 @@ impl IdentityFile {
 fn private() -> OpenOptions {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
+    // A link would lead to a file of another owner or folder.
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options
+}
+
+/// The umask may have taken away even the owner's rights; an operator may have given others some.
+fn set_mode(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 fn millis(time: SystemTime) -> u64 {
@@ -266,7 +288,7 @@ fn checksum(fields: &[u8]) -> [u8; RECORD - CHECKSUM] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::symlink;
 
     const WINDOW: Duration = Duration::from_secs(600);
 
@@ -335,6 +357,32 @@ mod tests {
         larger.append(&[identity(13)], at(0)).unwrap();
         assert_eq!(digests(&larger, at(0)), [9, 10, 11, 12, 13]);
         assert!(!folder.path().join(NEW_NAME).exists());
+    }
+
+    // A reviewer's finding: the gateway wrote to the files that links in the spool's folder led to.
+    #[test]
+    fn links_are_not_followed_and_the_mode_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(other.path(), "precious").unwrap();
+        let path = folder.path().join(NAME);
+        symlink(other.path(), &path).unwrap();
+        let file = open(folder.path(), 4);
+        file.append(&[identity(1)], at(0)).unwrap_err();
+        file.read(at(0)).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        file.append(&[identity(1)], at(0)).unwrap();
+        let wide = Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, wide).unwrap();
+        // Another number of slots, so that the file is replaced.
+        symlink(other.path(), folder.path().join(NEW_NAME)).unwrap();
+        let batch = [2, 3, 4, 5, 6].map(identity);
+        open(folder.path(), 4).append(&batch, at(0)).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(digests(&open(folder.path(), 3), at(0)), [4, 5, 6]);
+        assert_eq!(std::fs::read(other.path()).unwrap(), b"precious");
+        assert!(path.symlink_metadata().unwrap().is_file());
     }
 
     #[test]
