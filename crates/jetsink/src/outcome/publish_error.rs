@@ -405,6 +405,23 @@ impl PublishError {
     }
 }
 
+impl PublishError {
+    /// Whether the subject's stream takes no message for now: it has no leader, is offline, or its queue is full. Such
+    /// a failure ends by itself, as one of the broker.
+    pub(crate) fn is_stream_outage(&self) -> bool {
+        match self {
+            Self::NoLeader => true,
+            Self::Refused(refusal) => matches!(
+                refusal.code,
+                codes::STREAM_OFFLINE
+                    | codes::STREAM_OFFLINE_REASON
+                    | codes::STREAM_TOO_MANY_REQUESTS
+            ),
+            _ => false,
+        }
+    }
+}
+
 fn scope_of(refusal: &Refusal) -> Scope {
     match refusal.code {
         // The text names the limit; only the message size is the event's own.

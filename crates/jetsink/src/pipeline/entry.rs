@@ -13,6 +13,8 @@ pub(super) struct Entry<'a> {
     pub(super) envelope: Arc<Envelope>,
     pub(super) state: State<'a>,
     pub(super) failures: u32,
+    /// Those of the failures that its subject caused, apart from outages.
+    pub(super) subject_failures: u32,
     /// Whether its first attempt was a probe, which is not retried.
     pub(super) is_probe: bool,
     /// The time of the first attempt.
@@ -46,6 +48,7 @@ impl<'a> Entry<'a> {
             envelope: Arc::new(envelope),
             state: State::Queued,
             failures: 0,
+            subject_failures: 0,
             is_probe: false,
             sent_at: None,
             id_was_taken: false,
@@ -93,6 +96,13 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(super) fn is_first_attempt(&self) -> bool {
         self.failures == 0 && self.unknown.is_none()
+    }
+
+    pub(super) fn count_failure(&mut self, error: &PublishError) {
+        self.failures += 1;
+        if error.scope() != Scope::Broker && !error.is_stream_outage() {
+            self.subject_failures += 1;
+        }
     }
 
     pub(super) fn note_unknown(&mut self, error: &EmitError) {

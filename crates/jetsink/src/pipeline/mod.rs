@@ -17,6 +17,7 @@ mod adaptive;
 mod entry;
 mod held_back;
 mod in_flight;
+mod outage_limit;
 mod queue;
 mod sending;
 mod settling;
@@ -41,8 +42,9 @@ use crate::publisher::Publisher;
 pub use crate::publisher::window::MAX_WINDOW;
 use crate::spool::Spool;
 use in_flight::InFlightSet;
+use outage_limit::OutageLimit;
 use queue::Queue;
-use settling::OutageLimit;
+
 use spool_side::SpoolSide;
 use width::Width;
 
@@ -116,8 +118,9 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         self
     }
 
-    /// Sets how long a failing broker is tried again, with the same message ids, before its failure
-    /// becomes the result; [`Duration::MAX`] is for ever. Default: zero.
+    /// Sets how long a failing broker, or a stream without a leader, is tried again, with the same message ids,
+    /// before the failure becomes the result; [`Duration::MAX`] is for ever. Default: zero. The time of a stream
+    /// counts per subject, until an event of the subject is acknowledged.
     ///
     /// Keep it below the stream's duplicate window (2 minutes by default): after that the broker no
     /// longer recognizes an envelope that it stored at the first attempt.

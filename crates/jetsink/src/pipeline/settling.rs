@@ -18,8 +18,9 @@ impl<P: Publisher> Pipeline<'_, P> {
         match result {
             Ok(delivery) => {
                 self.width.settled(&delivery);
-                self.outage_limit.succeeded();
-                self.queue.entry_mut(number).state = State::Settled(Ok(delivery));
+                let entry = self.queue.entry_mut(number);
+                self.outage_limit.succeeded(entry.envelope.subject());
+                entry.state = State::Settled(Ok(delivery));
             }
             Err(error) => self.failed(number, error),
         }
@@ -52,8 +53,8 @@ impl<P: Publisher> Pipeline<'_, P> {
         }
         let wait = self.wait_before_retry(number, now, &error);
         let entry = self.queue.entry_mut(number);
-        if let EmitError::Failed(_) = &error {
-            entry.failures += 1;
+        if let EmitError::Failed(failed) = &error {
+            entry.count_failure(&failed.error);
         }
         entry.note_unknown(&error);
         match wait {
@@ -83,7 +84,25 @@ impl<P: Publisher> Pipeline<'_, P> {
                 self.outage_limit.next_try(now, LOOK_AGAIN)
             }
             // The sender sends it again: a wait would delay the other subjects.
-            EmitError::Failed(_) if self.queue.holds_failed_subjects() => None,
+            EmitError::Failed(_) | EmitError::CircuitOpen(_)
+                if self.queue.holds_failed_subjects() =>
+            {
+                None
+            }
+            EmitError::Failed(failed) if failed.error.is_stream_outage() => {
+                let subject = self.queue.entry(number).envelope.subject();
+                self.outage_limit.next_try_of(subject, now, LOOK_AGAIN)
+            }
+            // The same outage opened the circuit.
+            EmitError::CircuitOpen(open) => {
+                let subject = self.queue.entry(number).envelope.subject();
+                let limit = &mut self.outage_limit;
+                if limit.is_failing(subject) {
+                    limit.next_try_of(subject, now, open.retry_after)
+                } else {
+                    None
+                }
+            }
             EmitError::Failed(failed) => {
                 let entry = self.queue.entry(number);
                 // As in an emit: the retry of a probe would stop all subjects for a failing one.
@@ -92,9 +111,9 @@ impl<P: Publisher> Pipeline<'_, P> {
                 } else {
                     self.direct.retries()
                 };
-                retries.wait_after(entry.failures, &failed.error)
+                retries.wait_after(entry.subject_failures, &failed.error)
             }
-            EmitError::CircuitOpen(_) | EmitError::Spool(_) | EmitError::Closed => None,
+            EmitError::Spool(_) | EmitError::Closed => None,
         }
     }
 
@@ -108,26 +127,5 @@ impl<P: Publisher> Pipeline<'_, P> {
         self.phase = Phase::Settling {
             resume_at: earliest.max(resume_at),
         };
-    }
-}
-
-/// How long a failing broker is tried again before its failure becomes the result.
-#[derive(Debug, Default)]
-pub(super) struct OutageLimit {
-    pub(super) limit: Duration,
-    /// The first failure since the last success.
-    failing_since: Option<Instant>,
-}
-
-impl OutageLimit {
-    /// The time to the next try of a failing broker; `None` once the maximum outage has passed.
-    pub(super) fn next_try(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
-        let failing_since = *self.failing_since.get_or_insert(now);
-        let failed_for = now.saturating_duration_since(failing_since);
-        (failed_for < self.limit).then(|| wait.min(LOOK_AGAIN).min(self.limit - failed_for))
-    }
-
-    fn succeeded(&mut self) {
-        self.failing_since = None;
     }
 }

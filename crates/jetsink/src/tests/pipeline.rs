@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::outcome::{Acknowledgement, EmitError, Known, PublishError};
+use crate::outcome::{Acknowledgement, EmitError, Known, PublishError, Refusal};
 use crate::publish::settings::SinkSettings;
 use crate::publisher::window::Window;
 use crate::publisher::{Connection, PerMessageWindow, Publisher};
@@ -43,6 +43,8 @@ struct Broker {
     ids: HashSet<String>,
     stream: Vec<String>,
     connection: watch::Sender<Connection>,
+    /// Until this time the subject `a` has no stream that takes a message; each fails with this error.
+    outage: Option<(Instant, PublishError)>,
 }
 
 #[derive(Clone)]
@@ -59,6 +61,7 @@ impl Simulated {
             ids: HashSet::new(),
             stream: Vec::new(),
             connection: watch::Sender::new(up),
+            outage: None,
         })))
     }
 
@@ -79,6 +82,12 @@ impl Simulated {
         }
         if envelope.subject().as_str() == REFUSED {
             return (0, Err(PublishError::PermissionDenied));
+        }
+        if let Some((until, error)) = &broker.outage
+            && Instant::now() < *until
+            && envelope.subject().as_str() == "a"
+        {
+            return (0, Err(error.clone()));
         }
         let fate = broker.fates.pop_front();
         let mut store = || {
@@ -166,14 +175,23 @@ fn envelope(number: usize) -> Envelope {
 }
 
 async fn send(sink: &Sink<Simulated>, count: usize, window: usize) -> Vec<Result<(), EmitError>> {
+    send_all(sink, (0..count).map(envelope), window, Duration::MAX).await
+}
+
+async fn send_all(
+    sink: &Sink<Simulated>,
+    mut events: impl Iterator<Item = Envelope>,
+    window: usize,
+    max_outage: Duration,
+) -> Vec<Result<(), EmitError>> {
     let window = NonZeroUsize::new(window).unwrap();
-    let mut pipeline = sink.pipeline(window).max_outage(Duration::MAX);
-    let mut next = 0;
+    let mut pipeline = sink.pipeline(window).max_outage(max_outage);
     let mut results = Vec::new();
     loop {
-        while next < count && pipeline.has_room() {
-            pipeline.push(envelope(next)).unwrap();
-            next += 1;
+        while pipeline.has_room()
+            && let Some(event) = events.next()
+        {
+            pipeline.push(event).unwrap();
         }
         match pipeline.next().await {
             Some(result) => results.push(result.map(drop)),
@@ -390,4 +408,60 @@ async fn window_becomes_wide_beside_a_failing_subject() {
         pipeline.push(next).unwrap();
     }
     assert!(widest > 200, "{widest}");
+}
+
+/// The failures of a stream that end by themselves: an election, an offline stream, a full queue.
+fn stream_outages() -> Vec<PublishError> {
+    let refused = |code| {
+        PublishError::Refused(Refusal {
+            code,
+            text: String::new(),
+        })
+    };
+    let codes = [10_118, 10_167, 10_194].into_iter().map(refused);
+    codes.chain([PublishError::NoLeader]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_a_leader_for_seconds_loses_no_event_of_a_pipeline() {
+    for error in stream_outages() {
+        let broker = Simulated::with([]);
+        let until = Instant::now() + Duration::from_secs(9);
+        broker.0.lock().unwrap().outage = Some((until, error.clone()));
+        let events = (0..40).map(envelope);
+        let results = send_all(&sink(&broker), events, 8, Duration::from_secs(30)).await;
+        assert!(results.iter().all(Result::is_ok), "{error}: {results:?}");
+        assert_eq!(broker.stream(), in_order(40), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_that_stays_away_costs_one_maximum_outage_and_no_event_of_another_subject() {
+    let max_outage = Duration::from_secs(30);
+    let broker = Simulated::with([]);
+    let started = Instant::now();
+    let away = started + Duration::from_secs(3_600);
+    broker.0.lock().unwrap().outage = Some((away, PublishError::NoLeader));
+    let of = |number: usize| {
+        let subject = Subject::new(["a", "b"][number % 2]).unwrap();
+        Envelope::new(subject, number.to_string().into())
+    };
+    let results = send_all(&sink(&broker), (0..200).map(of), 8, max_outage).await;
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(result.is_ok(), number % 2 == 1, "{number}: {result:?}");
+    }
+    let took = started.elapsed();
+    assert!(took >= max_outage && took < max_outage * 3 / 2, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_the_broker_use_up_no_retry_of_a_subject() {
+    let lost = Fate::EndsConnection {
+        stored: false,
+        news_after: 0,
+    };
+    let missing = Fate::Refused { transient: true };
+    let broker = Simulated::with([lost, lost, lost, missing]);
+    let results = send(&sink(&broker), 1, 1).await;
+    assert!(results[0].is_ok(), "{results:?}");
 }
