@@ -53,7 +53,9 @@ impl<P: Publisher> Pipeline<'_, P> {
         }
         let wait = self.wait_before_retry(number, now, &error);
         let entry = self.queue.entry_mut(number);
-        if let EmitError::Failed(failed) = &error {
+        if let EmitError::Failed(failed) = &error
+            && failed.error != PublishError::HeldBack
+        {
             entry.count_failure(&failed.error);
         }
         entry.note_unknown(&error);
@@ -83,6 +85,8 @@ impl<P: Publisher> Pipeline<'_, P> {
             EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
                 self.outage_limit.next_try(now, LOOK_AGAIN)
             }
+            // It was not sent, and others were: its turn comes. So it is no failure of the event or its subject.
+            EmitError::Failed(failed) if failed.error == PublishError::HeldBack => Some(LOOK_AGAIN),
             // The sender sends it again: a wait would delay the other subjects.
             EmitError::Failed(_) | EmitError::CircuitOpen(_)
                 if self.queue.holds_failed_subjects() =>

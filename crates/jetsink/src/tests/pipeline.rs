@@ -33,6 +33,8 @@ enum Fate {
     Refused {
         transient: bool,
     },
+    /// It is not sent: another message has to be alone in flight.
+    HeldBack,
 }
 
 /// The subject whose messages are all refused.
@@ -118,6 +120,7 @@ impl Simulated {
                 });
                 (news_after, Err(PublishError::ConnectionLost))
             }
+            Fate::HeldBack => (0, Err(PublishError::HeldBack)),
             Fate::Refused { transient: true } => (0, Err(PublishError::NoStream)),
             Fate::Refused { transient: false } => (0, Err(PublishError::PermissionDenied)),
         }
@@ -464,4 +467,13 @@ async fn failures_of_the_broker_use_up_no_retry_of_a_subject() {
     let broker = Simulated::with([lost, lost, lost, missing]);
     let results = send(&sink(&broker), 1, 1).await;
     assert!(results[0].is_ok(), "{results:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_that_is_held_back_again_and_again_is_sent_in_its_order() {
+    let broker = Simulated::with([Fate::HeldBack; 8 * 20]);
+    let events = (0..40).map(envelope);
+    let results = send_all(&sink(&broker), events, 8, Duration::ZERO).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(broker.stream(), in_order(40));
 }
