@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +16,15 @@ use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use common::ending_proxy::{EndingProxy, Ends};
 use common::*;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jetsink::circuit::State;
 use jetsink::{
-    ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher, PublishError,
-    Publisher as _, Scope, Sink, SinkSettings, SpoolSettings,
+    Acknowledgement, ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher,
+    PublishError, Publisher as _, Scope, Sink, SinkSettings, SpoolSettings, Window,
 };
 use nats_local::{JwtAccount, NatsServer, stored};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// "A few": the connections until an event is identified.
 const FEW_CONNECTIONS: u64 = 10;
@@ -410,4 +413,97 @@ async fn suspect_that_is_never_acknowledged_holds_back_no_other_event_for_long()
     }
     assert_eq!(silent.sink.state(), State::Connected);
     silent.errors.abort();
+}
+
+/// Ends two connections with these events in flight: from then on each is sent alone.
+async fn suspect(publisher: &NatsPublisher, events: &[Envelope]) {
+    for round in 0..2 {
+        let deadline = Instant::now() + PATIENCE;
+        let mut in_flight: FuturesUnordered<_> = events
+            .iter()
+            .map(|event| publisher.publish(event, deadline))
+            .collect();
+        let poison = event("events.a", format!("poison {round}"));
+        let ended = async {
+            while publisher.in_flight() < events.len() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            publisher.publish(&poison, deadline).await
+        };
+        let (lost, ended) = tokio::join!(
+            async {
+                let mut lost = Vec::new();
+                while let Some(result) = in_flight.next().await {
+                    lost.push(result);
+                }
+                lost
+            },
+            ended
+        );
+        for result in lost.into_iter().chain([ended]) {
+            assert_eq!(result.unwrap_err(), PublishError::ConnectionLost);
+        }
+        let mut connection = publisher.connection().unwrap();
+        connection
+            .wait_for(|connection| connection.up && connection.number > round + 1)
+            .await
+            .unwrap();
+    }
+}
+
+async fn next_result(window: &mut dyn Window) -> (u64, Result<Acknowledgement, PublishError>) {
+    let result = poll_fn(|context| window.poll_result(context));
+    timeout(PATIENCE, result).await.unwrap()
+}
+
+/// The failure of a publish that found no turn was not the failure of those behind it: they were stored before it.
+#[tokio::test]
+async fn publish_that_is_held_back_in_a_window_holds_back_those_behind_it() {
+    let server = NatsServer::start().await.unwrap();
+    create_stream(&server.jetstream().await.unwrap(), LONG_WINDOW).await;
+    let client = server.client().await.unwrap();
+    let _silent = client.subscribe(SILENT).await.unwrap();
+    client.flush().await.unwrap();
+    let proxy = EndingProxy::to(server.port(), Ends::Before("poison")).await;
+    let settings = ConnectSettings::new(&proxy.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let suspected = ["suspect 0", "suspect 1"].map(|text| event(SILENT, text));
+    suspect(&publisher, &suspected).await;
+    let [first, second] = suspected.map(Arc::new);
+    let good = |text: &str| Arc::new(event("events.a", text.to_owned()));
+
+    // A publish that must be alone finds no turn: the server has not processed the one before it.
+    let mut window = publisher.window(None);
+    server.freeze().unwrap();
+    let (soon, later) = (Duration::from_millis(200), Duration::from_secs(20));
+    window.send(0, &good("0"), Instant::now() + later);
+    window.send(1, &first, Instant::now() + soon);
+    window.send(2, &good("2"), Instant::now() + later);
+    let held_back = Err(PublishError::HeldBack);
+    let mut results = [
+        next_result(&mut *window).await,
+        next_result(&mut *window).await,
+    ];
+    results.sort_by_key(|(number, _)| *number);
+    assert_eq!(results, [(1, held_back.clone()), (2, held_back.clone())]);
+    server.thaw().unwrap();
+    let (number, result) = next_result(&mut *window).await;
+    assert!(number == 0 && result.is_ok(), "{result:?}");
+
+    // A publish expires behind one that is alone. Those behind it are held back until all have their results.
+    window.send(3, &second, Instant::now() + Duration::from_secs(1));
+    window.send(4, &good("4"), Instant::now());
+    window.send(5, &good("5"), Instant::now() + PATIENCE);
+    assert_eq!(next_result(&mut *window).await, (4, held_back.clone()));
+    window.send(6, &good("6"), Instant::now() + PATIENCE);
+    assert_eq!(next_result(&mut *window).await, (5, held_back.clone()));
+    assert_eq!(next_result(&mut *window).await, (6, held_back));
+    let unanswered = PublishError::AckTimeout {
+        broker_answers: true,
+    };
+    assert_eq!(next_result(&mut *window).await, (3, Err(unanswered)));
+
+    window.send(7, &good("7"), Instant::now() + PATIENCE);
+    let (number, result) = next_result(&mut *window).await;
+    assert!(number == 7 && result.is_ok(), "{result:?}");
 }

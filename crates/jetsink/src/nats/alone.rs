@@ -6,6 +6,9 @@
 //! others are sent again beside it. So an event that is never acknowledged keeps others away for a round trip, and at
 //! most for [`MAX_TIME_TO_END`].
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answers::{Answer, Answers, Pending};
@@ -15,10 +18,21 @@ use super::session::Session;
 use super::shared::{OutMessage, Shared};
 use super::suspects::{MAX_TIME_TO_END, SentAlone};
 use crate::message::envelope::Envelope;
-use crate::outcome::PublishError;
+use crate::outcome::{PublishError, Scope};
+use crate::publisher::window::Sent;
+
+/// A publish of a window from its sending on, until it has its result.
+pub(super) type Settling<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
+
+/// A publish of a window after its time alone.
+pub(super) struct AfterAlone<'a> {
+    pub(super) settling: Settling<'a>,
+    /// Whether it was not sent and will be tried again: those behind it must not overtake it.
+    pub(super) is_gap: bool,
+}
 
 /// An event after its time alone.
-pub(super) enum AfterAlone<'a> {
+pub(super) enum SentEvent<'a> {
     Answered(Answer),
     InFlight(InFlight<'a>),
 }
@@ -32,6 +46,33 @@ pub(super) struct InFlight<'a> {
 }
 
 impl Shared {
+    /// Sends a publish of a window alone. Returns its further course once others may be in flight beside it.
+    pub(super) async fn publish_alone(
+        &self,
+        session: Arc<Session>,
+        number: u64,
+        envelope: Arc<Envelope>,
+        message: OutMessage,
+        deadline: Instant,
+    ) -> AfterAlone<'_> {
+        let sent = self.send_alone(&session, &envelope, message, deadline);
+        let sent = sent.await;
+        let is_gap = matches!(&sent, Err(error) if error.scope() != Scope::Event);
+        let settling = Box::pin(async move {
+            let answer = match sent {
+                Ok(SentEvent::Answered(answer)) => answer,
+                Ok(SentEvent::InFlight(sent)) => sent.answer(&envelope, deadline).await,
+                Err(error) => Err(error),
+            };
+            let result = match answer.and_then(|message| self.acknowledgement(&message)) {
+                Ok(acknowledged) => Ok(acknowledged),
+                Err(error) => Err(self.explained(&session, &envelope, error, deadline).await),
+            };
+            (number, result)
+        });
+        AfterAlone { settling, is_gap }
+    }
+
     /// Sends an event alone. Returns once others may be in flight beside it.
     ///
     /// # Errors
@@ -43,7 +84,7 @@ impl Shared {
         envelope: &Envelope,
         message: OutMessage,
         deadline: Instant,
-    ) -> Result<AfterAlone<'_>, PublishError> {
+    ) -> Result<SentEvent<'_>, PublishError> {
         let OutMessage { headers, bytes } = message;
         let (mut waiter, sent) = self.place_alone(session, envelope, bytes, deadline).await?;
         let (to, payload) = (envelope.subject().as_str().to_owned(), envelope.payload());
@@ -76,11 +117,11 @@ impl Shared {
         Ok(match answer {
             Some(answer) => {
                 in_flight.judge(envelope, &answer);
-                AfterAlone::Answered(answer)
+                SentEvent::Answered(answer)
             }
             None => {
                 in_flight.clear_if_processed(envelope);
-                AfterAlone::InFlight(in_flight)
+                SentEvent::InFlight(in_flight)
             }
         })
     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::alone::AfterAlone;
+use super::alone::SentEvent;
 use super::api::cant_read;
 use super::company::Company;
 use super::connect::{ConnectError, ConnectSettings};
@@ -132,8 +132,8 @@ impl Shared {
             Caution::Alone => {
                 let sent = Box::pin(self.send_alone(session, envelope, message, deadline));
                 return match sent.await? {
-                    AfterAlone::Answered(answer) => answer,
-                    AfterAlone::InFlight(sent) => Box::pin(sent.answer(envelope, deadline)).await,
+                    SentEvent::Answered(answer) => answer,
+                    SentEvent::InFlight(sent) => Box::pin(sent.answer(envelope, deadline)).await,
                 };
             }
         }

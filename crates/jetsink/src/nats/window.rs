@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::alone::AfterAlone;
+use super::alone::{AfterAlone, Settling};
 use super::answers::{Answer, Arrivals};
 use super::request::{TRY_AGAIN, not_taken};
 use super::session::Session;
@@ -24,9 +24,6 @@ use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
 use crate::publisher::window::{Sent, Window};
-
-/// A publish from its sending on, until it has its result.
-type Settling<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
 
@@ -44,11 +41,14 @@ pub(crate) struct NatsWindow<'a> {
     sending: Option<(u64, Sending)>,
     unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
     /// A publish that must be alone in flight, until others may be in flight beside it; later ones are in `unsent`.
-    alone: Option<Pin<Box<dyn Future<Output = Settling<'a>> + Send + 'a>>>,
+    alone: Option<Pin<Box<dyn Future<Output = AfterAlone<'a>> + Send + 'a>>>,
     /// Set while the first of `unsent` waits for a publish elsewhere that must be alone in flight.
     held: Option<Pin<Box<Sleep>>>,
     /// Whether the first of `unsent` waited for a publish that had to be alone, and not for the client's queue.
     was_held_back: bool,
+    /// Set once a publish was left out that later ones must not overtake. They are held back until the caller has all
+    /// results.
+    has_gap: bool,
     /// Publishes without responders until the reason is known, and those that were alone.
     settling: FuturesUnordered<Settling<'a>>,
     results: VecDeque<Sent>,
@@ -68,6 +68,8 @@ struct InFlight {
     number: u64,
     token: u64,
     envelope: Arc<Envelope>,
+    /// Payload and headers.
+    bytes: usize,
     /// The time of the liveness check.
     late_at: Instant,
     deadline: Instant,
@@ -87,6 +89,7 @@ impl<'a> NatsWindow<'a> {
             alone: None,
             held: None,
             was_held_back: false,
+            has_gap: false,
             settling: FuturesUnordered::new(),
             results: VecDeque::new(),
             last_subject: None,
@@ -103,8 +106,30 @@ impl<'a> NatsWindow<'a> {
                 self.unsent.push_front((number, envelope, deadline));
                 self.held = Some(Box::pin(sleep(TRY_AGAIN)));
             }
-            Err(error) => self.results.push_back((number, Err(error))),
+            Err(error) => {
+                // After another error no later publish is sent over this session, or this one never is.
+                let was_late = matches!(error, PublishError::HeldBack | PublishError::ClientBusy);
+                self.results.push_back((number, Err(error)));
+                if was_late {
+                    self.hold_back_rest();
+                }
+            }
         }
+    }
+
+    /// Fails the publishes behind one that was left out: sent now, they would be stored before it.
+    fn hold_back_rest(&mut self) {
+        self.has_gap = true;
+        let rest = self.unsent.drain(..);
+        let held_back = rest.map(|(number, ..)| (number, Err(PublishError::HeldBack)));
+        self.results.extend(held_back);
+    }
+
+    /// Whether a publish was left out, and the caller does not have all results yet.
+    fn holds_back(&mut self) -> bool {
+        let is_idle = self.results.is_empty() && self.settling.is_empty() && self.places.is_empty();
+        self.has_gap &= !is_idle;
+        self.has_gap
     }
 
     /// Whether later publishes must wait in `unsent`.
@@ -135,8 +160,8 @@ impl<'a> NatsWindow<'a> {
             Caution::None => {}
             Caution::Alone => {
                 let (session, envelope) = (Arc::clone(session), Arc::clone(envelope));
-                let alone =
-                    publish_alone(self.shared, session, number, envelope, message, deadline);
+                let shared = self.shared;
+                let alone = shared.publish_alone(session, number, envelope, message, deadline);
                 self.alone = Some(Box::pin(alone));
                 return Ok(HandedOver::Yes);
             }
@@ -195,6 +220,7 @@ impl<'a> NatsWindow<'a> {
             number,
             token,
             envelope: Arc::clone(envelope),
+            bytes,
             late_at: now + (deadline - now) / 2,
             deadline,
         }));
@@ -205,12 +231,16 @@ impl<'a> NatsWindow<'a> {
     fn poll_sending(&mut self, context: &mut Context<'_>) {
         loop {
             if let Some(alone) = &mut self.alone {
-                let Poll::Ready(settling) = alone.as_mut().poll(context) else {
+                let Poll::Ready(AfterAlone { settling, is_gap }) = alone.as_mut().poll(context)
+                else {
                     return;
                 };
                 self.alone = None;
                 self.was_held_back = true;
                 self.settling.push(settling);
+                if is_gap {
+                    self.hold_back_rest();
+                }
             }
             if let Some(held) = &mut self.held {
                 if held.as_mut().poll(context).is_pending() {
@@ -251,13 +281,14 @@ impl<'a> NatsWindow<'a> {
             self.sending = None;
             let result = Err(PublishError::NotConnected);
             self.results.push_back((number, result));
+            self.hold_back_rest();
             return;
         }
         let suspects = &self.shared.link.suspects;
         match &answer {
             Ok(_) if suspects.is_empty() => {}
             Ok(_) | Err(PublishError::PermissionDenied) => {
-                self.was_answered(&in_flight.envelope);
+                suspects.answered(&in_flight.envelope, in_flight.bytes);
             }
             Err(PublishError::ConnectionLost) => {
                 suspects.ended(&in_flight.envelope, None, Instant::now());
@@ -278,16 +309,6 @@ impl<'a> NatsWindow<'a> {
                 let blame = |error| wire::blame_headers(error, &in_flight.envelope);
                 self.results.push_back((number, result.map_err(blame)));
             }
-        }
-    }
-
-    #[cold]
-    fn was_answered(&self, envelope: &Envelope) {
-        let message = self.session.as_ref();
-        let message = message.map(|session| self.shared.message(session, envelope));
-        if let Some(Ok(message)) = message {
-            let suspects = &self.shared.link.suspects;
-            suspects.answered(envelope, message.bytes);
         }
     }
 
@@ -362,51 +383,29 @@ impl<'a> NatsWindow<'a> {
         let Some(in_flight) = self.take(place) else {
             return;
         };
-        let answers = &self.shared.link.answers;
+        let (answers, suspects) = (&self.shared.link.answers, &self.shared.link.suspects);
         answers.forget(in_flight.token);
-        let error = match self.sending.take_if(|(of, _)| *of == place) {
-            Some(_) => PublishError::ClientBusy,
-            None => {
-                let broker_answers = answers.answered_since(in_flight.token);
-                if broker_answers && !self.shared.link.suspects.is_empty() {
-                    // It has processed this message.
-                    self.was_answered(&in_flight.envelope);
-                }
-                PublishError::AckTimeout { broker_answers }
-            }
-        };
-        self.results.push_back((in_flight.number, Err(error)));
+        if self.sending.take_if(|(of, _)| *of == place).is_some() {
+            let result = Err(PublishError::ClientBusy);
+            self.results.push_back((in_flight.number, result));
+            return self.hold_back_rest();
+        }
+        let broker_answers = answers.answered_since(in_flight.token);
+        if broker_answers && !suspects.is_empty() {
+            // It has processed this message.
+            suspects.answered(&in_flight.envelope, in_flight.bytes);
+        }
+        let result = Err(PublishError::AckTimeout { broker_answers });
+        self.results.push_back((in_flight.number, result));
     }
-}
-
-/// Sends a publish alone. Returns its further course once others may be in flight beside it.
-async fn publish_alone<'a>(
-    shared: &'a Shared,
-    session: Arc<Session>,
-    number: u64,
-    envelope: Arc<Envelope>,
-    message: OutMessage,
-    deadline: Instant,
-) -> Settling<'a> {
-    let sent = shared.send_alone(&session, &envelope, message, deadline);
-    let sent = sent.await;
-    Box::pin(async move {
-        let answer = match sent {
-            Ok(AfterAlone::Answered(answer)) => answer,
-            Ok(AfterAlone::InFlight(sent)) => sent.answer(&envelope, deadline).await,
-            Err(error) => Err(error),
-        };
-        let result = match answer.and_then(|message| shared.acknowledgement(&message)) {
-            Ok(acknowledged) => Ok(acknowledged),
-            Err(error) => Err(shared.explained(&session, &envelope, error, deadline).await),
-        };
-        (number, result)
-    })
 }
 
 impl Window for NatsWindow<'_> {
     fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: Instant) {
-        if self.is_blocked() {
+        if self.holds_back() {
+            let result = Err(PublishError::HeldBack);
+            self.results.push_back((number, result));
+        } else if self.is_blocked() {
             let envelope = Arc::clone(envelope);
             self.unsent.push_back((number, envelope, deadline));
         } else {
