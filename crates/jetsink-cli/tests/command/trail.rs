@@ -316,3 +316,88 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
         stderr(&output)
     );
 }
+
+/// Changes a trail in place, or as `sed -i` does: a new file takes the name.
+fn rewrite(path: &Path, rows: &[String], in_place: bool) {
+    let text = rows.join("\n") + "\n";
+    let new = path.with_extension("new");
+    if in_place {
+        fs::write(path, text).unwrap();
+    } else {
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn rows_that_were_appended_to_a_changed_trail_are_stored_and_its_break_is_reported() {
+    for (removed, in_place) in [(2..3, true), (2..3, false), (2..4, true), (2..4, false)] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows();
+        let path = trail(&folder, &rows[..10]);
+        let continued = ["--on-broken-chain=continue"];
+        let child = follow(&server, &folder, &continued);
+        until_stored(&server, 10).await;
+        assert_code(&end(child, Signal::SIGTERM), 0);
+        let before = fs::metadata(&path).unwrap().len();
+
+        // Row 11 ends before the saved position.
+        let mut left = rows[..11].to_vec();
+        left.drain(removed.clone());
+        rewrite(&path, &left, in_place);
+        if removed.len() == 2 {
+            assert!(fs::metadata(&path).unwrap().len() < before);
+        }
+        let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("audit-trail.jsonl:3:1: "));
+        assert_eq!(count(&server).await, 10, "{removed:?}, {in_place}");
+        let child = follow(&server, &folder, &continued);
+        until_stored(&server, 11).await;
+        let output = end(child, Signal::SIGTERM);
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        assert!(text.contains("audit-trail.jsonl:3:1: "), "{text}");
+        assert_stored(&there(&server).await, &rows[..11]);
+        // It was reported, and the position is behind it.
+        append(&path, &rows[11..12]);
+        let child = follow(&server, &folder, &continued);
+        until_stored(&server, 12).await;
+        let output = end(child, Signal::SIGTERM);
+        assert_code(&output, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_lost_at_the_saved_position_is_a_break() {
+    for in_place in [true, false] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows();
+        let path = trail(&folder, &rows[..10]);
+        let child = follow(&server, &folder, &[]);
+        until_stored(&server, 10).await;
+        assert_code(&end(child, Signal::SIGTERM), 0);
+        // Row 10 is replaced by others.
+        let left = [&rows[..9], &rows[10..13]].concat();
+        rewrite(&path, &left, in_place);
+        let hash = serde_json::from_str::<Row>(&rows[9]).unwrap().row_hash;
+        for _ in 0..2 {
+            let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+            assert_code(&output, 1);
+            let text = stderr(&output);
+            assert!(text.contains("audit-trail.jsonl:10:1: "), "{text}");
+            let expected = format!("has the hash {hash}, which is the hash of no row");
+            assert!(text.contains(&expected), "{text}");
+            assert_eq!(count(&server).await, 10);
+        }
+        let child = follow(&server, &folder, &["--on-broken-chain=continue"]);
+        until_stored(&server, 13).await;
+        let output = end(child, Signal::SIGTERM);
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        assert!(text.contains(&hash), "{text}");
+        assert_stored(&there(&server).await, &rows[..13]);
+    }
+}

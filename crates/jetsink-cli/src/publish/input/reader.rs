@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use blake3::Hash;
 use bytes::Bytes;
 use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
@@ -200,17 +201,28 @@ impl LineFormat {
         }
     }
 
+    /// The report of a break before the first line; `location` is the position of the run before.
+    pub(super) fn start(&mut self, location: &LineLocation) -> Option<Line> {
+        match self {
+            Self::Events => None,
+            Self::Trail(trail) => trail.start(location),
+        }
+    }
+
+    /// The hash of the last row of a chain.
+    pub(super) fn last_row(&self) -> Option<Hash> {
+        match self {
+            Self::Events => None,
+            Self::Trail(trail) => trail.last_row(),
+        }
+    }
+
     /// Checks the end of the source; `location` is its last line.
     pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
         match self {
             Self::Events => None,
             Self::Trail(trail) => trail.end(location),
         }
-    }
-
-    /// Whether a line can be converted only behind all others.
-    pub(super) fn is_chained(&self) -> bool {
-        matches!(self, Self::Trail(_))
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blake3::Hash;
+
 use super::identity::{FileId, Head};
 use super::names::Stamp;
 use crate::publish::input::decode::Form;
@@ -94,6 +96,10 @@ pub(super) struct Generation<F> {
     pub(super) sent: u64,
     /// The end of the lines that have results.
     pub(super) settled: (u64, u64),
+    /// The hash of the last row that was sent, in a chain of rows.
+    pub(super) row: Option<Hash>,
+    /// The hash of the last row that has a result.
+    pub(super) settled_row: Option<Hash>,
     pub(super) is_finished: bool,
     pub(super) is_compressed: bool,
 }
@@ -120,6 +126,8 @@ impl<F> Generation<F> {
             line: 0,
             sent: 0,
             settled: (0, 0),
+            row: None,
+            settled_row: None,
             is_finished: false,
             is_compressed: false,
         }
@@ -168,6 +176,8 @@ pub(super) struct Reading<F> {
     pub(super) source: Readable<F>,
     pub(super) offset: u64,
     pub(super) line: u64,
+    /// The hash of the last row before the offset, if it is known.
+    pub(super) row: Option<Hash>,
 }
 
 #[derive(Debug)]

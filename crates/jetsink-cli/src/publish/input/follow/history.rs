@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
+use blake3::Hash;
+
 use super::generation::{
     AtEnd, Descriptor, Generation, Loss, LossReason, Place, Readable, Reading, Source, Time,
 };
@@ -338,6 +340,7 @@ impl<F: Descriptor> History<F> {
                 source,
                 offset: generation.offset,
                 line: generation.line,
+                row: generation.row,
             });
         }
     }
@@ -349,6 +352,13 @@ impl<F: Descriptor> History<F> {
             if sent {
                 generation.sent = offset;
             }
+        }
+    }
+
+    /// The last row of the lines that were sent.
+    pub(super) fn read_row(&mut self, number: u64, row: Option<Hash>) {
+        if let Some(generation) = self.by_number(number) {
+            generation.row = row.or(generation.row);
         }
     }
 
@@ -427,6 +437,13 @@ impl<F: Descriptor> History<F> {
     pub(super) fn settle(&mut self, number: u64, offset: u64, line: u64) {
         if let Some(generation) = self.by_number(number) {
             generation.settled = (offset, line);
+        }
+    }
+
+    /// The last row of the lines that have results.
+    pub(super) fn settle_row(&mut self, number: u64, row: Option<Hash>) {
+        if let Some(generation) = self.by_number(number) {
+            generation.settled_row = row.or(generation.settled_row);
         }
     }
 }

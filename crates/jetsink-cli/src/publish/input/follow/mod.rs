@@ -29,7 +29,6 @@ use std::sync::Arc;
 use glob::Pattern;
 use tokio::sync::mpsc;
 
-use super::decode::Form;
 use super::reader::Reader;
 use super::{Input, check_file};
 use crate::failure::Failure;

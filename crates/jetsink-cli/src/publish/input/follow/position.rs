@@ -12,6 +12,7 @@ use super::history::{History, Other};
 use super::identity::{FileId, HEAD, Head, HeadDigest};
 use super::track::{Checkpoint, Track};
 use crate::failure::Failure;
+use crate::publish::input::trail::hash_of;
 
 const VERSION: u32 = 2;
 
@@ -45,6 +46,9 @@ struct SavedGeneration {
     line: u64,
     is_finished: bool,
     is_compressed: bool,
+    /// The hash of the last row of an audit trail: the rows before it may be changed between two runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    row_hash: Option<String>,
 }
 
 /// A position of version 1: one file.
@@ -82,6 +86,7 @@ impl From<SavedPosition> for SavedTrack {
                 line: position.line,
                 is_finished: false,
                 is_compressed: false,
+                row_hash: None,
             }],
             others: Vec::new(),
             read_before: Some(read_before),
@@ -120,6 +125,10 @@ impl SavedTrack {
         if heads.max().is_some_and(|bytes| bytes > HEAD) {
             return Err(io::Error::other("head_bytes is too large"));
         }
+        let hashes = saved.generations.iter().filter_map(|g| g.row_hash.as_ref());
+        if hashes.into_iter().any(|hash| hash_of(hash).is_none()) {
+            return Err(io::Error::other("row_hash is not 64 hexadecimal digits"));
+        }
         Ok(saved)
     }
 
@@ -143,6 +152,7 @@ impl SavedTrack {
                 line,
                 is_finished,
                 is_compressed: g.is_compressed,
+                row_hash: g.settled_row.map(|hash| hash.to_hex().to_string()),
             }
         };
         let other = |other: &Other| SavedFile {
@@ -181,6 +191,8 @@ impl SavedTrack {
             generation.settled = (saved.offset, saved.line);
             generation.is_finished = saved.is_finished;
             generation.is_compressed = saved.is_compressed;
+            generation.settled_row = saved.row_hash.as_deref().and_then(hash_of);
+            generation.row = generation.settled_row;
             history.generations.push_back(generation);
         }
         history.others = self.others.into_iter().map(Other::from).collect();
@@ -249,6 +261,7 @@ impl Checkpoint {
     fn settle(&self) {
         let mut history = self.track.history();
         history.settle(self.number, self.offset, self.line);
+        history.settle_row(self.number, self.row);
     }
 }
 

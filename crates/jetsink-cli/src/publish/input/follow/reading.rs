@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use blake3::Hash;
+
 use super::generation::{AtEnd, Readable, Reading, Time};
 use super::live::{FixedFile, LiveFile, LiveState};
 use super::track::{Checkpoint, Clock, Track, Tracks, identify};
 use crate::lines::Lines;
+use crate::publish::input::decode::Form;
 use crate::publish::input::reader::{BATCH_BYTES, Converted, LineFormat, Reader, Stopped};
+use crate::publish::input::trail::end_of_row;
 use crate::publish::input::{Batch, Line, LineLocation, Stops};
 
 /// The wait between two looks at files without new lines: after new lines, and after a second without any.
@@ -26,13 +30,23 @@ struct Current {
     name: Arc<str>,
     lines: Lines,
     format: LineFormat,
-    /// The lines before this offset, and their number, were read by an earlier run. A chain is verified from its start.
-    start: (u64, u64),
+    /// The position at which it was opened.
+    start: Start,
+    /// The lines before this offset were read before. A chain is verified from its first line.
+    wanted_from: u64,
     location: LineLocation,
     offset: u64,
     state: LiveState,
     /// Whether its beginning was sent.
     is_opened: bool,
+}
+
+/// The position behind the lines that were read before a generation was opened.
+#[derive(Clone, Copy)]
+struct Start {
+    offset: u64,
+    line: u64,
+    row: Option<Hash>,
 }
 
 pub(super) struct LogReader {
@@ -99,6 +113,18 @@ impl LogReader {
     }
 }
 
+impl Readable<Arc<File>> {
+    /// Its content from the first byte.
+    fn from_start(&self) -> Box<dyn io::Read + Send> {
+        let (file, form) = match self {
+            Self::File(file, _) => (file, Form::Plain),
+            Self::Fixed(file, form) => (file, *form),
+        };
+        let file = Arc::clone(file);
+        form.decode(FixedFile { file, offset: 0 })
+    }
+}
+
 impl Current {
     fn open(
         track: &Arc<Track>,
@@ -108,19 +134,34 @@ impl Current {
         let number = reading.number;
         let failed = |error| (number, error);
         let state = LiveState::default();
-        let format = reader.line_format(match &reading.source {
+        let mut format = reader.line_format(match &reading.source {
             Readable::File(file, _) => Some((&*reading.path, &**file)),
             Readable::Fixed(..) => None,
         });
-        let (offset, line) = match format.is_chained() {
-            true => (0, 0),
-            false => (reading.offset, reading.line),
+        let start = Start {
+            offset: reading.offset,
+            line: reading.line,
+            row: reading.row,
         };
+        let (mut offset, mut line, mut wanted_from) = (start.offset, start.line, start.offset);
+        if let LineFormat::Trail(trail) = &mut format {
+            (offset, line) = (0, 0);
+            if let Some(row) = start.row {
+                // Offsets mean nothing if the file was changed since.
+                let end = end_of_row(reading.source.from_start(), &row).map_err(failed)?;
+                match end {
+                    Some(end) if end == start.offset => {}
+                    Some(_) => trail.change(),
+                    None => trail.lose(row),
+                }
+                wanted_from = end.unwrap_or(0);
+            }
+        }
         let lines = match reading.source {
             Readable::File(file, head) => {
                 Lines::new(LiveFile::new(file, offset, head, state.clone()).map_err(failed)?)
             }
-            Readable::Fixed(file, form @ super::Form::Plain) => {
+            Readable::Fixed(file, form @ Form::Plain) => {
                 Lines::new(form.decode(FixedFile { file, offset }))
             }
             Readable::Fixed(file, form) => {
@@ -136,7 +177,8 @@ impl Current {
             name: reading.name,
             lines,
             format,
-            start: (reading.offset, reading.line),
+            start,
+            wanted_from,
             location: LineLocation {
                 file: reading.path,
                 index: track.index,
@@ -152,7 +194,11 @@ impl Current {
     /// Reads a batch. Returns whether there may be more at once.
     fn read(&mut self, track: &Arc<Track>, reader: &Reader, now: Time) -> Result<bool, Stopped> {
         let opening = self.checkpoint(track);
-        let mut batch = Vec::new();
+        let before = LineLocation {
+            line: self.start.line,
+            ..self.location.clone()
+        };
+        let mut batch: Vec<Line> = self.format.start(&before).into_iter().collect();
         let mut bytes = 0;
         let mut at_end = false;
         while bytes < BATCH_BYTES {
@@ -216,7 +262,7 @@ impl Current {
         self.offset += length;
         self.location.line += 1;
         let is_skipped = self.number == 1 && self.location.line < track.from_line;
-        let wanted = !is_skipped && self.offset > self.start.0;
+        let wanted = !is_skipped && self.offset > self.wanted_from;
         let (location, binding) = (&self.location, &reader.binding);
         let [broken, line] = self.format.convert(raw, location, binding, wanted);
         // The position stays before a row until that has a result, and before a break that ends the run.
@@ -240,15 +286,21 @@ impl Current {
 
     /// The position behind the lines that were read by this run or an earlier one.
     fn checkpoint(&self, track: &Arc<Track>) -> Checkpoint {
-        let (offset, line) = match self.offset < self.start.0 {
-            true => self.start,
-            false => (self.offset, self.location.line),
+        let Start { offset, line, row } = if self.offset <= self.wanted_from {
+            self.start
+        } else {
+            Start {
+                offset: self.offset,
+                line: self.location.line,
+                row: self.format.last_row(),
+            }
         };
         Checkpoint {
             track: Arc::clone(track),
             number: self.number,
             offset,
             line,
+            row,
         }
     }
 
@@ -260,10 +312,11 @@ impl Current {
         batch: Vec<Line>,
         now: Time,
     ) -> Result<(), Stopped> {
-        let Checkpoint { offset, line, .. } = self.checkpoint(track);
-        track
-            .history()
-            .read(self.number, offset, line, !batch.is_empty());
+        let passed = self.checkpoint(track);
+        let mut history = track.history();
+        history.read(self.number, passed.offset, passed.line, !batch.is_empty());
+        history.read_row(self.number, passed.row);
+        drop(history);
         if batch.is_empty() {
             return Ok(());
         }

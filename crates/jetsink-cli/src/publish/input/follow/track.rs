@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use blake3::Hash;
 use jetsink::{Envelope, MessageId};
 use tokio::sync::mpsc;
 
@@ -103,6 +104,8 @@ pub(in crate::publish) struct Checkpoint {
     pub(super) offset: u64,
     /// The number of the line before it.
     pub(super) line: u64,
+    /// The hash of the last row before it, in a chain of rows.
+    pub(super) row: Option<Hash>,
 }
 
 impl Checkpoint {

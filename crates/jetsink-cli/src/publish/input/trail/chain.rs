@@ -47,6 +47,10 @@ pub(super) enum Broken {
         "rows were removed from the end: the .head file has {expected}, which is the hash of no row; the last row has {found}"
     )]
     Short { expected: Hash, found: Hash },
+    #[error(
+        "rows were removed, or the file was replaced: the row at the saved position has the hash {0}, which is the hash of no row"
+    )]
+    Lost(Hash),
 }
 
 /// The state behind the rows that were read.
@@ -89,6 +93,11 @@ impl Chain {
         let found = previous;
         let moved = (expected != found).then_some(Broken::Moved { expected, found });
         (Some(row), moved)
+    }
+
+    /// The hash in the last row; `None` before the first one.
+    pub(super) fn last(&self) -> Option<Hash> {
+        (self.last != START).then_some(self.last)
     }
 
     /// Checks that the last row is not missing. Call it at the end of the rows.
@@ -162,7 +171,7 @@ fn parse_hash(value: &RawValue) -> Option<Hash> {
 }
 
 /// Reads 64 lower-case hexadecimal digits.
-pub(super) fn hash_of(text: &str) -> Option<Hash> {
+pub(in crate::publish::input) fn hash_of(text: &str) -> Option<Hash> {
     let hash = Hash::from_hex(text).ok()?;
     (hash.to_hex().as_str() == text).then_some(hash)
 }

@@ -6,18 +6,21 @@
 mod chain;
 
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
+use blake3::Hash;
 use bytes::Bytes;
 use jetsink::{Binding, MessageId};
 
 use super::reader::{Converted, checked};
 use super::values::Position;
 use super::{BadLine, Line, LineLocation, Stops};
-use crate::lines::{LineContent, content};
+use crate::lines::{LineContent, Lines, content};
 use crate::publish::arguments::OnBrokenChain;
 use crate::system::file_number;
-use chain::{Broken, Chain, Row, hash_of};
+pub(super) use chain::hash_of;
+use chain::{Broken, Chain, Row};
 
 /// Converts the rows of one file.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub(super) struct Trail {
     on_broken: OnBrokenChain,
     /// Whether a break has ended it.
     is_ended: bool,
+    /// The last row that was published before, if the file does not have it.
+    lost: Option<Hash>,
+    /// Whether the rows that were published before are not where they were: their breaks are new.
+    has_changed: bool,
 }
 
 impl Trail {
@@ -35,6 +42,8 @@ impl Trail {
             chain: Chain::new(None),
             on_broken,
             is_ended: false,
+            lost: None,
+            has_changed: false,
         }
     }
 
@@ -45,6 +54,28 @@ impl Trail {
             chain: Chain::new(head_beside(path, file)),
             ..Self::new(on_broken)
         }
+    }
+
+    /// Rows before this run were published up to a row that the file no longer has. Call it before the first row.
+    pub(super) fn lose(&mut self, row: Hash) {
+        self.lost = Some(row);
+        self.has_changed = true;
+    }
+
+    /// The file was changed before the last row that was published. Call it before the first row.
+    pub(super) fn change(&mut self) {
+        self.has_changed = true;
+    }
+
+    /// The report of a lost row, once.
+    pub(super) fn start(&mut self, location: &LineLocation) -> Option<Line> {
+        let lost = self.lost.take()?;
+        Some(self.broken(&Broken::Lost(lost), Bytes::new(), location))
+    }
+
+    /// The hash in the last row; `None` before the first one.
+    pub(super) fn last_row(&self) -> Option<Hash> {
+        self.chain.last()
     }
 
     /// Converts the next row. A row that is not `wanted` is verified only.
@@ -67,7 +98,7 @@ impl Trail {
             }
         };
         // An earlier run has reported the others.
-        let is_reported = wanted || self.on_broken == OnBrokenChain::Stop;
+        let is_reported = wanted || self.has_changed || self.on_broken == OnBrokenChain::Stop;
         let broken = broken.filter(|_| is_reported).map(|broken| {
             // The row behind a gap is a line of its own.
             let raw = match row {
@@ -133,9 +164,43 @@ fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -
     converted
 }
 
+/// Searches a trail for the first row with this hash; returns the end of its line, in bytes.
+pub(super) fn end_of_row(
+    source: impl Read + Send + 'static,
+    hash: &Hash,
+) -> io::Result<Option<u64>> {
+    let hex = hash.to_hex();
+    let finder = memchr::memmem::Finder::new(hex.as_bytes());
+    let mut lines = Lines::new(source);
+    let (mut offset, mut number) = (0, 0);
+    while let Some((line, length)) = lines.next()? {
+        offset += length;
+        number += 1;
+        // The next row has the hash, too, and an event may.
+        if finder.find(&line).is_some()
+            && let LineContent::Text(line) = content(line, number)
+            && row_hash(&line).as_deref() == Some(hex.as_str())
+        {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}
+
+/// The `row_hash` of a line.
+fn row_hash(line: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Hashed {
+        row_hash: String,
+    }
+    serde_json::from_slice(line)
+        .ok()
+        .map(|row: Hashed| row.row_hash)
+}
+
 /// Reads the saved hash of the last row. `None` if no hash is saved, or if it belongs to another file: the path may lead to
 /// a new trail by now.
-fn head_beside(path: &Path, file: &File) -> Option<blake3::Hash> {
+fn head_beside(path: &Path, file: &File) -> Option<Hash> {
     if path.extension()? != "jsonl" {
         return None;
     }

@@ -36,3 +36,17 @@ fn an_unknown_version_and_a_broken_file_are_errors() {
         assert!(SavedTrack::parse(text).is_err());
     }
 }
+
+#[test]
+fn the_hash_of_the_last_row_is_saved_and_checked() {
+    let hash = "8c".repeat(32);
+    let text = |hash: &str| {
+        format!(
+            r#"{{"version":2,"path":"p","generations":[{{"device":1,"inode":2,"born":3,"head_bytes":0,"head":"","length":9,"name":"n","offset":9,"line":1,"is_finished":false,"is_compressed":false,"row_hash":"{hash}"}}],"others":[]}}"#
+        )
+    };
+    let saved = SavedTrack::parse(text(&hash).as_bytes()).unwrap();
+    let again = serde_json::to_string(&saved).unwrap();
+    assert_eq!(again, text(&hash));
+    assert!(SavedTrack::parse(text("8c").as_bytes()).is_err());
+}
