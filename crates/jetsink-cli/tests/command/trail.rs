@@ -401,3 +401,31 @@ async fn a_row_that_is_lost_at_the_saved_position_is_a_break() {
         assert_stored(&there(&server).await, &rows[..13]);
     }
 }
+
+#[tokio::test]
+async fn an_incomplete_row_that_is_removed_while_the_trail_is_followed_repeats_no_row() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..5]);
+    let whole = fs::metadata(&path).unwrap().len();
+    let flags = ["--json", "--rotate-wait=1s"];
+    let child = follow(&server, &folder, &flags);
+    until_stored(&server, 5).await;
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&rows[5].as_bytes()[..200]).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    file.set_len(whole).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    append(&path, &rows[5..7]);
+    until_stored(&server, 7).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_eq!(json(&output)["duplicates"], 0, "{}", stderr(&output));
+    append(&path, &rows[7..9]);
+    let child = follow(&server, &folder, &flags);
+    until_stored(&server, 9).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 0);
+    assert_eq!(json(&output)["duplicates"], 0, "{}", stderr(&output));
+    assert_stored(&there(&server).await, &rows[..9]);
+}

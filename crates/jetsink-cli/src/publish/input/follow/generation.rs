@@ -178,6 +178,8 @@ pub(super) struct Reading<F> {
     pub(super) line: u64,
     /// The hash of the last row before the offset, if it is known.
     pub(super) row: Option<Hash>,
+    /// That of the last generation before it.
+    pub(super) row_before: Option<Hash>,
 }
 
 #[derive(Debug)]

@@ -332,15 +332,20 @@ impl<F: Descriptor> History<F> {
                     continue;
                 }
             };
+            let (number, row) = (generation.number, generation.row);
+            let others = self.generations.iter().rev().filter(|g| g.number < number);
+            let row_before = others.filter_map(|g| g.row).next();
+            let generation = self.generations.iter().find(|g| g.number == number)?;
             return Some(Reading {
-                number: generation.number,
+                number,
                 version: generation.version,
                 name: Arc::clone(&generation.name),
                 path: Arc::clone(&generation.path),
                 source,
                 offset: generation.offset,
                 line: generation.line,
-                row: generation.row,
+                row,
+                row_before,
             });
         }
     }

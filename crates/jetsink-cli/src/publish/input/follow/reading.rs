@@ -146,15 +146,22 @@ impl Current {
         let (mut offset, mut line, mut wanted_from) = (start.offset, start.line, start.offset);
         if let LineFormat::Trail(trail) = &mut format {
             (offset, line) = (0, 0);
+            let find = |row: &Hash| end_of_row(reading.source.from_start(), row).map_err(failed);
+            // Offsets mean nothing if the file was changed since.
             if let Some(row) = start.row {
-                // Offsets mean nothing if the file was changed since.
-                let end = end_of_row(reading.source.from_start(), &row).map_err(failed)?;
+                let end = find(&row)?;
                 match end {
                     Some(end) if end == start.offset => {}
                     Some(_) => trail.change(),
                     None => trail.lose(row),
                 }
                 wanted_from = end.unwrap_or(0);
+            } else if let (Some(row), 0) = (reading.row_before, start.offset)
+                && let Some(end) = find(&row)?
+            {
+                // The file was truncated behind its first rows, or replaced by a copy: no new chain.
+                trail.change();
+                wanted_from = end;
             }
         }
         let lines = match reading.source {
