@@ -246,8 +246,8 @@ pub(crate) enum Format {
     Lines,
     /// JSON values one after another: pretty-printed or concatenated events, arrays of events
     Json,
-    /// the file audit-trail.jsonl of CellOS' cellos-sink-spool: its chain of hashes is verified, the hash of a row
-    /// is the message id of its event
+    /// the file audit-trail.jsonl of CellOS' cellos-sink-spool: its chain of hashes is verified; message ids are of
+    /// the subject and the hash of the row
     CellosAuditTrail,
 }
 

@@ -56,7 +56,7 @@ impl Settings {
         }
         let is_trail = arguments.format == Format::CellosAuditTrail;
         if is_trail && arguments.id != IdRule::Emit {
-            let reason = "--format cellos-audit-trail takes the hash of each row as message id; leave --id out";
+            let reason = "--format cellos-audit-trail derives message ids from the subject and the hash of each row; leave --id out";
             return Err(Failure::Usage(reason.to_owned()));
         }
         if !is_trail && arguments.on_broken_chain != OnBrokenChain::Stop {

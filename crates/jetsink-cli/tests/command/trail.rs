@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nats_local::{NatsServer, StoredMessage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -52,7 +55,17 @@ fn append(path: &Path, rows: &[String]) {
     file.write_all((rows.join("\n") + "\n").as_bytes()).unwrap();
 }
 
-/// Checks that the stream has the events of these rows, each once, with the hash as message id.
+/// The documented message id.
+fn message_id(row: &Row) -> String {
+    let mut parts = Vec::new();
+    for part in ["events.a", &row.row_hash] {
+        parts.extend((part.len() as u64).to_be_bytes());
+        parts.extend(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(Sha256::digest(parts))
+}
+
+/// Checks that the stream has the events of these rows, each once, with a message id of subject and hash.
 #[track_caller]
 fn assert_stored(there: &[StoredMessage], rows: &[String]) {
     let stored: Vec<_> = there
@@ -68,9 +81,11 @@ fn assert_stored(there: &[StoredMessage], rows: &[String]) {
         .iter()
         .map(|row| serde_json::from_str(row).unwrap())
         .collect();
+    let ids: Vec<_> = rows.iter().map(message_id).collect();
     let expected: Vec<_> = rows
         .iter()
-        .map(|row| (row.body.get().as_bytes(), row.row_hash.as_str()))
+        .zip(&ids)
+        .map(|(row, id)| (row.body.get().as_bytes(), id.as_str()))
         .collect();
     assert!(stored == expected, "{} of {}", stored.len(), expected.len());
 }
@@ -81,7 +96,7 @@ fn publish(server: &NatsServer, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn each_row_is_stored_once_with_its_hash_as_id() {
+async fn each_row_is_stored_once_with_an_id_of_its_subject_and_hash() {
     let server = server().await;
     let path = format!("{RECORDED}/audit-trail.jsonl");
     assert_code(&publish(&server, &[&path]), 0);
@@ -207,7 +222,7 @@ fn flags_that_have_no_effect_are_refused() {
         ),
         (
             &["--format=cellos-audit-trail", "--id=content"],
-            "the hash of each row as message id",
+            "message ids from the subject and the hash of each row",
         ),
     ] {
         let output = run(&[&["--subject", "e", "--dry-run"], flags].concat());

@@ -9,9 +9,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use blake3::Hash;
 use bytes::Bytes;
-use jetsink::{Binding, MessageId};
+use jetsink::{Binding, HeaderError, MessageId};
+use sha2::{Digest as _, Sha256};
 
 use super::reader::{Converted, checked};
 use super::values::Position;
@@ -146,7 +149,18 @@ impl Trail {
     }
 }
 
-/// The event of a row; its message id is the row's hash, as that of CellOS' own forwarder.
+/// A message id of subject and row hash, as `--id source-id` makes one. The stream compares ids without subjects, and CellOS' own
+/// forwarder publishes the bare hash under another subject.
+fn message_id(subject: &str, row: &Hash) -> Result<MessageId, HeaderError> {
+    let mut digest = Sha256::new();
+    for part in [subject, row.to_hex().as_str()] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    MessageId::new(URL_SAFE_NO_PAD.encode(digest.finalize()))
+}
+
+/// The event of a row.
 fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -> Line {
     let start = Position {
         line: location.line,
@@ -154,8 +168,8 @@ fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -
     };
     let mut converted = checked(row.event, location.clone(), start, binding, |_| None);
     converted.event = converted.event.map(|event| {
-        // A hash is a valid id.
-        match MessageId::new(row.hash.to_hex().as_str()) {
+        // A digest as Base64 is a valid id.
+        match message_id(event.subject().as_str(), &row.hash) {
             Ok(id) => event.with_message_id(id),
             Err(_) => event,
         }

@@ -94,11 +94,14 @@ fn assert_noticed(text: &[u8]) {
 }
 
 #[test]
-fn the_recorded_trail_holds_and_its_ids_are_the_hashes() {
+fn the_recorded_trail_holds_and_its_ids_are_of_subject_and_hash() {
     let found = found(RECORDED, recorded_head(), OnBrokenChain::Stop);
     assert_eq!(found.reports, [""; 0]);
     assert_eq!((found.events.len(), found.ids.len()), (19, 19));
-    assert_eq!(found.ids.last().map(String::as_str), Some(RECORDED_HEAD));
+    let last = message_id("events.all", &recorded_head().unwrap()).unwrap();
+    assert_eq!(found.ids.last(), Some(&last.to_string()));
+    let elsewhere = message_id("events.other", &recorded_head().unwrap()).unwrap();
+    assert_ne!(elsewhere, last, "the stream compares ids only");
     for (event, row) in found.events.iter().zip(recorded_rows()) {
         assert!(
             row.windows(event.len()).any(|part| part == event),
