@@ -15,6 +15,8 @@ pub(super) struct Counts {
     pub(super) duplicates: u64,
     /// Lines that are not events.
     pub(super) bad_lines: u64,
+    /// Bad lines that end the command: they stay in their file.
+    pub(super) breaks: u64,
     /// With `--lenient`: events that were read although they break a rule.
     pub(super) lenient: u64,
     /// These by the first rule that each breaks.
@@ -116,6 +118,6 @@ impl Counts {
 
     /// Lines that `--rejected` keeps.
     pub(super) fn rejected(&self) -> u64 {
-        self.bad_lines + self.failed
+        self.bad_lines + self.failed - self.breaks
     }
 }

@@ -9,7 +9,7 @@ use jetsink::circuit::State;
 use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink};
 
 use super::counts::Counts;
-use super::input::{BadLine, LineLocation, Loss};
+use super::input::{BadLine, LineLocation, Loss, Stops};
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
 use crate::output::{counted, to_stderr, why_left};
@@ -80,6 +80,7 @@ impl Report {
     pub(super) fn bad_line(&mut self, location: &LineLocation, bad: &BadLine, bytes: usize) {
         self.not_stored(location);
         self.counts.bad_lines += 1;
+        self.counts.breaks += u64::from(bad.stops == Stops::Command);
         self.done += bytes as u64 + 1;
         let file = location.file.display();
         self.line(&format!(

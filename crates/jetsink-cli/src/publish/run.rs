@@ -293,8 +293,9 @@ impl<'a> Run<'a> {
         if let Err(bad) = &line.event {
             self.report.bad_line(&line.location, bad, line.raw.len());
         }
-        // The content of a line that was too long is not kept.
-        if !line.raw.is_empty() {
+        // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
+        let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);
+        if !line.raw.is_empty() && !ends_command {
             self.reject(&line.raw)?;
         }
         // The position passes the line together with the last line before it.

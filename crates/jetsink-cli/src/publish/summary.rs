@@ -58,6 +58,7 @@ impl Summary<'_> {
         }
         if let Some(location) = self.first_not_stored
             && !settings.dry_run
+            && self.counts.rejected() > 0
         {
             let lines = counted(self.counts.rejected(), "line");
             let kept = match &settings.rejected {

@@ -306,9 +306,17 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 1);
     assert!(stderr(&output).contains("audit-trail.jsonl:6:1: "));
-    let output = follow(&server, &folder, &["--on-bad-line=skip"]);
-    let output = output.wait_with_output().unwrap();
-    assert_code(&output, 1);
+    let rejected = folder.path().join("rejected");
+    for broken in [&rows[6..8], &["no row".to_owned()]] {
+        trail(&folder, &[&rows[..5], broken].concat());
+        let flags = ["--on-bad-line=skip", "--rejected", as_text(&rejected)];
+        let output = follow(&server, &folder, &flags);
+        let output = output.wait_with_output().unwrap();
+        assert_code(&output, 1);
+        assert!(!stderr(&output).contains("they are in"));
+        assert_eq!(fs::read_to_string(&rejected).unwrap(), "");
+    }
+    trail(&folder, &[&rows[..5], &rows[6..8]].concat());
     assert_stored(&there(&server).await, &rows[..5]);
     // The operator has looked into it.
     let continued = ["--on-broken-chain=continue"];
