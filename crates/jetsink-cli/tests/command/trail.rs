@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nats_local::{NatsServer, StoredMessage};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -450,5 +451,27 @@ async fn an_incomplete_row_that_is_removed_while_the_trail_is_followed_repeats_n
     let output = end(child, Signal::SIGTERM);
     assert_code(&output, 0);
     assert_eq!(json(&output)["duplicates"], 0, "{}", stderr(&output));
+    assert_stored(&there(&server).await, &rows[..9]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chain_in_a_fifo_continues_with_the_next_writer() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trail.fifo");
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let rows = rows();
+    let url = server.url();
+    let own = ["-s", &url, "--follow", as_text(&path)];
+    let child = spawn(&[&own, &FORMAT[..]].concat());
+    for (written, some) in rows[..9].chunks(3).enumerate() {
+        let (path, some) = (path.clone(), some.to_vec());
+        let writing = tokio::task::spawn_blocking(move || append(&path, &some));
+        writing.await.unwrap();
+        until_stored(&server, 3 * (written + 1)).await;
+        // The reader observes the end of the writer.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_code(&end(child, Signal::SIGTERM), 0);
     assert_stored(&there(&server).await, &rows[..9]);
 }

@@ -71,13 +71,13 @@ impl Reader {
     pub(super) fn read(
         &self,
         source: Box<dyn Read + Send>,
-        format: LineFormat,
+        mut format: LineFormat,
         mut location: LineLocation,
         from_line: u64,
     ) -> Result<(), Stopped> {
         let last = match self.format {
             Format::Lines | Format::CellosAuditTrail => {
-                self.read_open_ended(Lines::new(source), format, location.clone(), from_line)?
+                self.read_open_ended(Lines::new(source), &mut format, location.clone(), from_line)?
             }
             Format::Json => self.read_values(Values::new(source), location.clone(), from_line)?,
         };
@@ -135,7 +135,7 @@ impl Reader {
     pub(super) fn read_open_ended(
         &self,
         mut source: Lines,
-        mut format: LineFormat,
+        format: &mut LineFormat,
         mut location: LineLocation,
         from_line: u64,
     ) -> Result<u64, Stopped> {

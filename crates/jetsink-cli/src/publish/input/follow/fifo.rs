@@ -36,16 +36,13 @@ fn read(
 ) -> Result<(), Option<io::Error>> {
     // Opening waits for a writer.
     let fifo = File::open(path)?;
+    // A chain continues with the next writer.
+    let mut format = reader.line_format(None);
     while !reader.sender.is_closed() {
         // It stays open for the next writer: closing it would lose bytes that are already in it.
         let source = Lines::new(fifo.try_clone()?);
         location.line = reader
-            .read_open_ended(
-                source,
-                reader.line_format(None),
-                location.clone(),
-                from_line,
-            )
+            .read_open_ended(source, &mut format, location.clone(), from_line)
             .map_err(|Stopped| None)?;
         sleep(POLL);
     }
