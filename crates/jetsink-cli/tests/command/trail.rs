@@ -475,3 +475,29 @@ async fn the_chain_in_a_fifo_continues_with_the_next_writer() {
     assert_code(&end(child, Signal::SIGTERM), 0);
     assert_stored(&there(&server).await, &rows[..9]);
 }
+
+#[tokio::test]
+async fn a_break_before_an_unterminated_row_at_the_end_of_a_copy_is_reported() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..3]);
+    let continued = ["--on-broken-chain=continue"];
+    let child = follow(&server, &folder, &continued);
+    until_stored(&server, 3).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    // Row 4 is missing; then the file is copied and truncated.
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(rows[4].as_bytes()).unwrap();
+    fs::copy(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
+    let new = first_row(&event(0));
+    trail(&folder, std::slice::from_ref(&new));
+    let child = follow(&server, &folder, &continued);
+    until_stored(&server, 5).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl.1:4:1: "), "{text}");
+    let expected = [&rows[..3], &rows[4..5], &[new]].concat();
+    assert_stored(&there(&server).await, &expected);
+}

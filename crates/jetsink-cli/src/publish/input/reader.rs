@@ -201,6 +201,14 @@ impl LineFormat {
         }
     }
 
+    /// Whether the last line is one of this format, and no part of one.
+    pub(super) fn is_line(&self, converted: &Converted) -> bool {
+        match self {
+            Self::Events => converted.iter().flatten().all(|line| line.event.is_ok()),
+            Self::Trail(trail) => trail.is_row,
+        }
+    }
+
     /// The report of a break before the first line; `location` is the position of the run before.
     pub(super) fn start(&mut self, location: &LineLocation) -> Option<Line> {
         match self {

@@ -250,7 +250,7 @@ impl Current {
         };
         let (offset, location) = (self.offset, self.location.clone());
         let converted = self.line(track, reader, raw, length);
-        if verdict == AtEnd::FinishCopy && converted.iter().flatten().any(|l| l.event.is_err()) {
+        if verdict == AtEnd::FinishCopy && !self.format.is_line(&converted) {
             // The copy ends within a line.
             (self.offset, self.location) = (offset, location);
             return Converted::default();

@@ -32,6 +32,8 @@ pub(super) struct Trail {
     on_broken: OnBrokenChain,
     /// Whether a break has ended it.
     is_ended: bool,
+    /// Whether the last line is a row, also an altered one.
+    pub(super) is_row: bool,
     /// The last row that was published before, if the file does not have it.
     lost: Option<Hash>,
     /// Whether the rows that were published before are not where they were: their breaks are new.
@@ -45,6 +47,7 @@ impl Trail {
             chain: Chain::new(None),
             on_broken,
             is_ended: false,
+            is_row: false,
             lost: None,
             has_changed: false,
         }
@@ -100,6 +103,8 @@ impl Trail {
                 (line, next)
             }
         };
+        let no_row = matches!(broken, Some(Broken::NoRow(_) | Broken::TooLong));
+        self.is_row = !no_row;
         // An earlier run has reported the others.
         let is_reported = wanted || self.has_changed || self.on_broken == OnBrokenChain::Stop;
         let broken = broken.filter(|_| is_reported).map(|broken| {

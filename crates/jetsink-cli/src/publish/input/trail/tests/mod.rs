@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lines::Lines;
+use crate::publish::input::reader::LineFormat;
 
 /// Written by the published supervisor; see the README beside it.
 const RECORDED: &[u8] = include_bytes!("../../../../../tests/audit-trail/audit-trail.jsonl");
@@ -200,6 +201,32 @@ fn rows_that_were_published_before_count_in_the_chain() {
     // A row is missing among those that were published.
     assert!(matches!(next(rows[3], false), [Some(_), None]));
     assert!(matches!(next(rows[4], true), [None, None]), "it has ended");
+}
+
+#[test]
+fn a_break_before_an_unterminated_row_is_no_part_of_a_row() {
+    let rows = recorded_rows();
+    let binding = Binding::new("events.all".parse().unwrap());
+    let location = LineLocation {
+        file: Path::new("f").into(),
+        index: 0,
+        line: 2,
+        event: None,
+    };
+    let whole = &rows[2][..rows[2].len() - 1];
+    let altered = String::from_utf8(whole.to_vec()).unwrap();
+    let altered = altered.replace(r#""specversion":"1.0""#, r#""specversion":"1.1""#);
+    for (end, is_row) in [
+        (whole, true),
+        (altered.as_bytes(), true),
+        (&whole[..200], false),
+    ] {
+        let mut format = LineFormat::Trail(Trail::new(OnBrokenChain::Continue));
+        format.convert(Bytes::from_static(rows[0]), &location, &binding, true);
+        let converted = format.convert(Bytes::copy_from_slice(end), &location, &binding, true);
+        assert!(matches!(&converted[0], Some(line) if line.event.is_err()));
+        assert_eq!(format.is_line(&converted), is_row);
+    }
 }
 
 #[test]
