@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jetsink::{
@@ -15,6 +15,7 @@ use super::arguments::{
 };
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
+use crate::system::is_same_file;
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -63,6 +64,16 @@ impl Settings {
             let reason =
                 "--on-broken-chain is for --format cellos-audit-trail; other files have no chain";
             return Err(Failure::Usage(reason.to_owned()));
+        }
+        if is_trail
+            && let Some(spool) = &arguments.spool
+            && let Some(file) = arguments.files.iter().find(|file| is_in(file, spool))
+        {
+            return Err(Failure::Usage(format!(
+                "--spool: {} is the folder of the audit trail {}, which belongs to CellOS; use another folder",
+                spool.display(),
+                file.display()
+            )));
         }
         let mut connect =
             resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
@@ -139,4 +150,16 @@ impl Settings {
             metrics_listen: arguments.metrics_listen,
         })
     }
+}
+
+/// Whether a file is in this folder, also by a link, or is the folder. Neither needs to exist.
+fn is_in(file: &Path, folder: &Path) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (file, folder) = (absolute(file), absolute(folder));
+    let target = file.canonicalize().unwrap_or_else(|_| file.clone());
+    [&file, &target]
+        .into_iter()
+        .flat_map(|path| [Some(path.as_path()), path.parent()])
+        .flatten()
+        .any(|path| path == folder || is_same_file(path, &folder))
 }

@@ -501,3 +501,35 @@ async fn a_break_before_an_unterminated_row_at_the_end_of_a_copy_is_reported() {
     let expected = [&rows[..3], &rows[4..5], &[new]].concat();
     assert_stored(&there(&server).await, &expected);
 }
+
+#[test]
+fn the_folder_of_the_trail_is_refused_as_spool_whatever_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = trail(&folder, &rows()[..1]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let linked = |name: &str, target: &Path| {
+        let link = elsewhere.path().join(name);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        link
+    };
+    let file_link = linked("trail.jsonl", &path);
+    let folder_link = linked("folder", folder.path());
+    let dotted = folder.path().join(".");
+    let later = folder.path().join("later.jsonl");
+    for (file, spool) in [
+        (&path, folder.path()),
+        (&path, &dotted),
+        (&path, &folder_link),
+        (&file_link, folder.path()),
+        (&later, folder.path()),
+    ] {
+        for follow in [&["--follow"][..], &[]] {
+            let own = ["--spool", as_text(spool), as_text(file)];
+            let output = run(&[&own, &FORMAT[..], follow].concat());
+            assert_code(&output, 2);
+            let text = stderr(&output);
+            assert!(text.contains("is the folder of the audit trail"), "{text}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
