@@ -92,8 +92,8 @@ impl<B: Body<Data = Bytes> + Unpin> Unread<B> {
         self.state = State::Read;
     }
 
-    /// Reads the rest in a task of its own, while the answer is sent: at most the limit of a body, or [`MAX_DRAIN`] bytes
-    /// of an accepted sender's, within [`DRAIN_TIME`]. Drops it if one of `drains` has no room.
+    /// Reads the rest within [`DRAIN_TIME`], in a task of its own, while the answer is sent. Reads at most the limit of a
+    /// body, and [`MAX_DRAIN`] bytes if the sender was accepted. Drops the body if one of `drains` has no room.
     pub(crate) fn drain<'a>(self, request: &Parts, drains: impl IntoIterator<Item = &'a Drains>)
     where
         B: Send + 'static,
