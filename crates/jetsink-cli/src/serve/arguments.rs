@@ -139,7 +139,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) spool_max_age: Option<Duration>,
 
-    /// Time to wait at the start for a process that still has the spool
+    /// Time to wait at the start for a process that still has the spool, an address or a socket
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
     pub(crate) spool_wait: Duration,
 
