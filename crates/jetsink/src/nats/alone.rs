@@ -137,22 +137,27 @@ impl Shared {
         let give_up = deadline.min(Instant::now() + MAX_TIME_TO_END);
         let _reservation = Reservation(&self.link.answers);
         loop {
-            let answers = self.answers_now(session, give_up).await;
-            let server = answers.then(|| session.server_id());
-            if let Some(server) = &server {
-                self.link.suspects.confirm(envelope, bytes, server)?;
+            // A check for each turn beside another message that is alone would load the server for nothing.
+            if self.link.answers.may_be_alone() {
+                let answers = self.answers_now(session, give_up).await;
+                let server = answers.then(|| session.server_id());
+                if let Some(server) = &server {
+                    self.link.suspects.confirm(envelope, bytes, server)?;
+                }
+                let publish = Pending {
+                    subject: envelope.subject().to_shared(),
+                    bytes,
+                    company: Company::Alone,
+                };
+                let at = Instant::now();
+                if let Some(waiter) = PendingAnswer::register(&self.link, session, publish)? {
+                    return Ok((waiter, SentAlone { at, server }));
+                }
             }
-            let publish = Pending {
-                subject: envelope.subject().to_shared(),
-                bytes,
-                company: Company::Alone,
-            };
-            let at = Instant::now();
-            match PendingAnswer::register(&self.link, session, publish)? {
-                Some(waiter) => return Ok((waiter, SentAlone { at, server })),
-                None if at >= give_up => return Err(PublishError::HeldBack),
-                None => sleep(TRY_AGAIN).await,
+            if Instant::now() >= give_up {
+                return Err(PublishError::HeldBack);
             }
+            sleep(TRY_AGAIN).await;
         }
     }
 }

@@ -18,6 +18,7 @@ use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::company::{Company, Places};
 use super::given_up::{GivenUp, Lengths};
@@ -35,6 +36,7 @@ struct Waiting {
     subject: Arc<str>,
     /// Payload and headers.
     bytes: usize,
+    company: Company,
     to: Waiter,
 }
 
@@ -116,9 +118,13 @@ impl Table {
     /// Whether a publish may be registered now.
     #[inline]
     fn has_place(&mut self, company: Company) -> bool {
-        // Messages that the server has processed without an answer are no reason for an end (invariant 3).
+        // Messages that the server has processed without an answer are no reason for an end (invariant 3), and
+        // neither are checks: those of two messages that wait would keep both from their places.
         let (waiting, processed) = (&self.waiting, self.highest_answered);
-        let all_processed = || waiting.keys().all(|token| *token < processed);
+        let all_processed = || {
+            let mut waiting = waiting.iter();
+            waiting.all(|(token, of)| *token < processed || of.company == Company::Check)
+        };
         self.places.has_place(company, all_processed)
     }
 
@@ -228,8 +234,18 @@ impl Answers {
         if publish.company == Company::Alone {
             table.places.begin_alone(token);
         }
-        let Pending { subject, bytes, .. } = publish;
-        table.waiting.insert(token, Waiting { subject, bytes, to });
+        let Pending {
+            subject,
+            bytes,
+            company,
+        } = publish;
+        let waiting = Waiting {
+            subject,
+            bytes,
+            company,
+            to,
+        };
+        table.waiting.insert(token, waiting);
         Ok(Some(token))
     }
 
@@ -245,6 +261,11 @@ impl Answers {
     /// Lets others be in flight beside `token`: the server has processed it, or it was alone for long enough.
     pub(crate) fn end_alone(&self, token: u64) {
         self.lock().places.end_alone(token);
+    }
+
+    /// Whether a message could be alone now, once the server has processed those in flight.
+    pub(crate) fn may_be_alone(&self) -> bool {
+        self.lock().places.may_be_alone(Instant::now())
     }
 
     /// Gives up waiting for a place alone. Another publish that waits for one reserves it again.

@@ -63,7 +63,7 @@ impl Places {
     #[cold]
     fn has_place_alone(&mut self, all_processed: impl FnOnce() -> bool) -> bool {
         let now = Instant::now();
-        if self.alone.is_some() || self.others_first_until.is_some_and(|until| now < until) {
+        if !self.may_be_alone(now) {
             return false;
         }
         let has_place = all_processed();
@@ -71,6 +71,11 @@ impl Places {
             self.reserved_until = Some(now + RESERVATION);
         }
         has_place
+    }
+
+    /// Whether no message is alone, and others do not go first.
+    pub(super) fn may_be_alone(&self, now: Instant) -> bool {
+        self.alone.is_none() && self.others_first_until.is_none_or(|until| until <= now)
     }
 
     /// A message that has its place alone is sent.

@@ -266,3 +266,20 @@ fn refused_check_is_an_answer() {
     answers.publish_denied("check");
     assert!(answers.answered_since(event));
 }
+
+/// Each waited for the other's check, and both kept all other publishes away until they gave up.
+#[tokio::test(start_paused = true)]
+async fn checks_of_two_publishes_that_must_be_alone_keep_neither_from_its_place() {
+    let answers = connected();
+    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
+    let (first_check, _receiver) = register(Company::Check).unwrap();
+    let (_second_check, _receiver) = register(Company::Check).unwrap();
+    assert_eq!(answers.arrived(first_check, message()), Arrival::Expected);
+    assert!(answers.may_be_alone());
+    let (first, _receiver) = register(Company::Alone).unwrap();
+    assert!(!answers.may_be_alone());
+    answers.end_alone(first);
+    assert_eq!(answers.arrived(first, message()), Arrival::Expected);
+    assert!(answers.may_be_alone());
+    assert!(register(Company::Alone).is_some());
+}
