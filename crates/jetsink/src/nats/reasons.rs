@@ -44,6 +44,11 @@ impl Reason {
         let learned = self.0.get();
         learned.is_some_and(|(at, _)| now - *at >= KEPT_FOR)
     }
+
+    /// Whether it is known and may be used again.
+    fn is_current(&self, now: Instant) -> bool {
+        self.0.get().is_some() && !self.is_outdated(now)
+    }
 }
 
 impl Default for Reasons {
@@ -79,9 +84,10 @@ impl Reasons {
     fn current(&self, subject: &Subject, now: Instant) -> Arc<Reason> {
         let mut known = lock(&self.known);
         if known.by_subject.len() >= known.prune_at {
+            // An empty one without a publish was given up.
             known
                 .by_subject
-                .retain(|_, reason| !reason.is_outdated(now));
+                .retain(|_, reason| Arc::strong_count(reason) > 1 || reason.is_current(now));
             known.prune_at = PRUNE_AT.max(2 * known.by_subject.len());
         }
         let reason = known.by_subject.entry(subject.clone()).or_default();
@@ -162,11 +168,17 @@ mod tests {
         assert_eq!(broker.requests(), 3_000);
         assert_eq!(broker.most_pending.load(Ordering::Relaxed), MAX_REQUESTS);
         sleep(KEPT_FOR).await;
-        for number in 3_000..7_000 {
-            reasons.current(&subject(&number.to_string()), Instant::now());
+        let given_up = (3_000..7_000).map(|number| subject(&number.to_string()));
+        for subject in given_up {
+            reasons.current(&subject, Instant::now());
         }
         let known = lock(&reasons.known).by_subject.len();
-        assert!(known <= 4_000, "{known}");
+        assert!(known <= PRUNE_AT, "{known}");
+        let asking: Vec<_> = (7_000..9_000)
+            .map(|number| reasons.current(&subject(&number.to_string()), Instant::now()))
+            .collect();
+        let known = lock(&reasons.known).by_subject.len();
+        assert!(known >= asking.len(), "{known}");
     }
 
     #[tokio::test(start_paused = true)]
