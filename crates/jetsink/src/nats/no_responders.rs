@@ -28,7 +28,7 @@ impl Shared {
     ) -> PublishError {
         let deadline = deadline.min(Instant::now() + REASON_TIME);
         let ask = async || self.ask_for_the_reason(session, subject.as_str()).await;
-        let reason = timeout_at(deadline, session.reasons.of(subject, ask)).await;
+        let reason = timeout_at(deadline, session.reasons.of(subject, deadline, ask)).await;
         reason.unwrap_or(PublishError::NoStream)
     }
 

@@ -65,8 +65,13 @@ impl Default for Reasons {
 
 impl Reasons {
     /// Returns the reason, by `ask` unless another publish asks or has just asked. If that one is dropped, the next
-    /// one asks.
-    pub(super) async fn of<F>(&self, subject: &Subject, ask: impl FnOnce() -> F) -> PublishError
+    /// one asks, unless its deadline has passed: thousands of publishes may have waited for the same request.
+    pub(super) async fn of<F>(
+        &self,
+        subject: &Subject,
+        deadline: Instant,
+        ask: impl FnOnce() -> F,
+    ) -> PublishError
     where
         F: Future<Output = PublishError>,
     {
@@ -74,11 +79,16 @@ impl Reasons {
         let ask = async || {
             // The semaphore is never closed.
             let _permit = self.requests.acquire().await;
+            if deadline <= Instant::now() {
+                return Err(PublishError::NoStream);
+            }
             let reason = ask().await;
-            (Instant::now(), reason)
+            Ok((Instant::now(), reason))
         };
-        let (_, reason) = reason.0.get_or_init(ask).await;
-        reason.clone()
+        match reason.0.get_or_try_init(ask).await {
+            Ok((_, reason)) => reason.clone(),
+            Err(late) => late,
+        }
     }
 
     fn current(&self, subject: &Subject, now: Instant) -> Arc<Reason> {
@@ -103,7 +113,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::{sleep, timeout, timeout_at};
 
     use super::*;
 
@@ -132,6 +142,10 @@ mod tests {
         }
     }
 
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn subject(text: &str) -> Subject {
         Subject::new(text).unwrap()
     }
@@ -140,7 +154,7 @@ mod tests {
     async fn publishes_of_a_subject_share_one_request_for_half_a_second() {
         let (reasons, broker, a) = (Reasons::default(), Broker::default(), subject("a"));
         for requests in 1..=2 {
-            let all = (0..4_096).map(|_| reasons.of(&a, || broker.ask()));
+            let all = (0..4_096).map(|_| reasons.of(&a, later(), || broker.ask()));
             let answers = join_all(all).await;
             assert!(
                 answers
@@ -149,7 +163,7 @@ mod tests {
             );
             assert_eq!(broker.requests(), requests);
             sleep(KEPT_FOR - Duration::from_millis(1)).await;
-            reasons.of(&a, || broker.ask()).await;
+            reasons.of(&a, later(), || broker.ask()).await;
             assert_eq!(broker.requests(), requests);
             sleep(Duration::from_millis(1)).await;
         }
@@ -162,7 +176,7 @@ mod tests {
         join_all(
             subjects
                 .iter()
-                .map(|subject| reasons.of(subject, || broker.ask())),
+                .map(|subject| reasons.of(subject, later(), || broker.ask())),
         )
         .await;
         assert_eq!(broker.requests(), 3_000);
@@ -184,11 +198,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn next_publish_asks_if_the_asking_one_is_dropped() {
         let (reasons, broker, a) = (Reasons::default(), Broker::default(), subject("a"));
-        let first = timeout(ANSWER / 2, reasons.of(&a, || broker.ask()));
-        let second = reasons.of(&a, || broker.ask());
+        let first = timeout(ANSWER / 2, reasons.of(&a, later(), || broker.ask()));
+        let second = reasons.of(&a, later(), || broker.ask());
         let (first, second) = tokio::join!(first, second);
         assert!(first.is_err());
         assert_eq!(second, PublishError::NoLeader);
+        assert_eq!(broker.requests(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishes_that_gave_up_with_the_asking_one_send_no_request() {
+        let (reasons, broker, a) = (Reasons::default(), Broker::default(), subject("a"));
+        let deadline = Instant::now() + ANSWER / 2;
+        let late = |_| timeout_at(deadline, reasons.of(&a, deadline, || broker.ask()));
+        let patient = reasons.of(&a, later(), || broker.ask());
+        let (late, patient) = tokio::join!(join_all((0..100).map(late)), patient);
+        for reason in late {
+            assert!(matches!(reason, Err(_) | Ok(PublishError::NoStream)));
+        }
+        // The refusal to ask is no reason for a publish that has time.
+        assert_eq!(patient, PublishError::NoLeader);
         assert_eq!(broker.requests(), 2);
     }
 }
