@@ -330,9 +330,12 @@ impl Answers {
         refused
     }
 
-    /// Fails the publishes to `subject`, which the broker refused.
-    pub(crate) fn publish_denied(&self, subject: &str) {
+    /// Fails the publishes to `subject`, which the broker refused over `session`.
+    pub(crate) fn publish_denied(&self, session: u64, subject: &str) {
         let mut table = self.lock();
+        if table.session != Some(session) {
+            return;
+        }
         // The refusal is an answer without a token: it also answers a refused liveness check.
         if let Some(check) = table.check.take() {
             table.highest_answered = table.highest_answered.max(check);
@@ -353,9 +356,12 @@ impl Answers {
         }
     }
 
-    /// Fails all publishes until the next connection: the broker refused the subscription to the inbox.
-    pub(crate) fn inbox_denied(&self, inbox: &str) {
+    /// Fails all publishes until the next connection: the broker refused the subscription to the inbox over `session`.
+    pub(crate) fn inbox_denied(&self, session: u64, inbox: &str) {
         let mut table = self.lock();
+        if table.session != Some(session) {
+            return;
+        }
         table.inbox_denied = Some(inbox.to_owned());
         table.places = Places::default();
         let answered = table.highest_answered;

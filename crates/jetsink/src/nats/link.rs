@@ -52,13 +52,14 @@ struct Errors {
     logged: Option<String>,
     /// Whether the server named a reason for the last end that is not a message.
     explained: bool,
-    /// The session whose subscription to its answers was refused before it was the current one.
-    denied_early: Option<(u64, String)>,
+    /// The sessions whose subscription to their answers was refused before they were the current one; the last
+    /// refusal first. Several servers are dialled at a time.
+    denied_early: Vec<(u64, String)>,
     /// Refused subscriptions of readers over the current session.
     denied_readers: Vec<String>,
 }
 
-/// The maximum number of refused subscriptions that are remembered.
+/// The maximum number of refused subscriptions that are remembered, of readers and of sessions.
 const MAX_DENIED: usize = 64;
 
 impl Link {
@@ -99,7 +100,9 @@ impl Link {
         match event {
             Event::Disconnected | Event::Closed => self.down(),
             Event::ServerError(ServerError::Other(text)) => match violation(text) {
-                Some((subject, Violation::Publish)) => self.answers.publish_denied(&subject),
+                Some((subject, Violation::Publish)) => {
+                    self.answers.publish_denied(session, &subject)
+                }
                 Some((_, Violation::Subscribe)) => {} // handled above
                 None => self.reported(OneLine(text).to_string()),
             },
@@ -118,9 +121,14 @@ impl Link {
         match (to_answers, is_current) {
             (true, true) => {
                 drop(errors);
-                self.answers.inbox_denied(subject);
+                // If another session is the current one by now, this has no effect.
+                self.answers.inbox_denied(session, subject);
             }
-            (true, false) => errors.denied_early = Some((session, subject.to_owned())),
+            (true, false) => {
+                let early = &mut errors.denied_early;
+                early.truncate(MAX_DENIED - 1);
+                early.insert(0, (session, subject.to_owned()));
+            }
             (false, true) if errors.denied_readers.len() < MAX_DENIED => {
                 errors.denied_readers.push(subject.to_owned());
             }
@@ -150,13 +158,13 @@ impl Link {
             errors.denied_readers.clear();
             self.session.store(session, Ordering::Release);
             self.answers.up(session);
-            let early = errors
-                .denied_early
-                .take_if(|(denied, _)| *denied <= session);
-            early.filter(|(denied, _)| *denied == session)
+            let mut early = errors.denied_early.iter();
+            let denied = early.find(|(of, _)| *of == session).cloned();
+            errors.denied_early.retain(|(of, _)| *of > session);
+            denied
         };
         if let Some((_, inbox)) = denied {
-            self.answers.inbox_denied(&inbox);
+            self.answers.inbox_denied(session, &inbox);
         }
         self.connection.send_modify(|connection| {
             connection.up = true;
@@ -247,5 +255,40 @@ impl Link {
             _ = connection.wait_for(|connection| !connection.up) => {}
         }
         self.parked.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answers::Pending;
+    use super::super::company::Company;
+    use super::*;
+    use crate::outcome::PublishError;
+
+    #[test]
+    fn refusals_over_several_sessions_that_are_dialled_are_remembered() {
+        let link = Link::new();
+        for session in 1..=3 {
+            let inbox = format!("inbox.{session}.*");
+            let text = format!("Permissions Violation for Subscription to \"{inbox}\"");
+            let event = Event::ServerError(ServerError::Other(text));
+            link.on_event(session, &inbox, &event);
+        }
+        let register = |session| {
+            let publish = Pending {
+                subject: "a".into(),
+                bytes: 1,
+                company: Company::Any,
+            };
+            link.answers.register(session, publish).map(drop)
+        };
+        for session in [1, 3] {
+            link.up(session, "server".into());
+            let inbox = format!("inbox.{session}.*");
+            assert_eq!(register(session), Err(PublishError::InboxDenied { inbox }));
+        }
+        assert!(lock(&link.errors).denied_early.is_empty());
+        link.up(4, "server".into());
+        assert_eq!(register(4), Ok(()));
     }
 }

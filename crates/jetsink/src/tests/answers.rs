@@ -97,7 +97,7 @@ fn denied_subject_fails_its_own_publishes_only() {
     let answers = connected();
     let (_, mut denied) = publish(&answers, 1, "a").unwrap();
     let (_, mut other) = publish(&answers, 1, "b").unwrap();
-    answers.publish_denied("a");
+    answers.publish_denied(1, "a");
     assert!(matches!(
         denied.try_recv(),
         Ok(Err(PublishError::PermissionDenied))
@@ -263,7 +263,7 @@ fn refused_check_is_an_answer() {
     let (event, _receiver) = publish(&answers, 1, "a").unwrap();
     let (_, _check) = publish(&answers, 1, "check").unwrap();
     assert!(!answers.answered_since(event));
-    answers.publish_denied("check");
+    answers.publish_denied(1, "check");
     assert!(answers.answered_since(event));
 }
 
@@ -282,4 +282,18 @@ async fn checks_of_two_publishes_that_must_be_alone_keep_neither_from_its_place(
     assert_eq!(answers.arrived(first, message()), Arrival::Expected);
     assert!(answers.may_be_alone());
     assert!(register(Company::Alone).is_some());
+}
+
+#[test]
+fn refusal_over_an_earlier_session_fails_no_publish_of_this_one() {
+    let answers = connected();
+    answers.down(None);
+    answers.up(2);
+    let (_, mut pending) = publish(&answers, 2, "a").unwrap();
+    answers.inbox_denied(1, "inbox");
+    answers.publish_denied(1, "a");
+    assert!(pending.try_recv().is_err());
+    assert!(publish(&answers, 2, "a").is_ok());
+    answers.inbox_denied(2, "inbox");
+    assert!(publish(&answers, 2, "a").is_err());
 }

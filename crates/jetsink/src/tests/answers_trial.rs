@@ -124,12 +124,12 @@ fn history(dice: &mut Dice) {
             5 => {
                 let subject = *dice.one_of(&SUBJECTS);
                 plain.end(|of| of == subject, &Err(PublishError::PermissionDenied));
-                answers.publish_denied(subject);
+                answers.publish_denied(sessions, subject);
             }
             _ => {
                 plain.denied = true;
                 plain.end(|_| true, &Err(inbox.clone()));
-                answers.inbox_denied("inbox");
+                answers.inbox_denied(sessions, "inbox");
             }
         }
         assert_eq!(answers.in_flight(), plain.waiting.len());
