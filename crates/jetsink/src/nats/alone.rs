@@ -3,8 +3,12 @@
 //!
 //! A check that the server answers just before shows that the connection is well. Another check follows the event.
 //! Its answer shows that the server has processed the event without ending the connection: the event is cleared, and
-//! others are sent again beside it. So an event that is never acknowledged keeps others away for a round trip, and at
-//! most for [`MAX_TIME_TO_END`].
+//! others are sent again beside it. So an event that is never acknowledged keeps others away for two round trips: until
+//! the server has processed those in flight, and then the event; each takes at most [`MAX_TIME_TO_END`].
+//!
+//! Checks may be in flight beside it: they end no connection. Suspects that wait at the same time take turns. One without
+//! a turn fails with [`PublishError::HeldBack`], and so do those behind it in a window, so that none overtakes it. It was
+//! not sent, so a pipeline queues it again, and this is no failed attempt.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //! ([`Caution::Alone`], `alone`). An event is refused after [`MAX_ENDINGS`] connections that ended right after it was
 //! sent alone. Only endings count that can't have another cause: the server had just answered a request over the
 //! connection, answered none after the event, and named no other reason; and the same server process answers a
-//! request over the next connection ([`Suspects::confirm`]). Any later answer clears the event. So neither a restarted
-//! broker nor a network that cuts connections condemns an event.
+//! request over the next connection ([`Suspects::confirm`]). Any later answer clears the event. So a restarted broker
+//! condemns no event, and a network that cuts connections only if it does so three times within a round trip of the event.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
