@@ -1,6 +1,6 @@
 //! The contents of an earlier process, scanned while new events are appended.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use tracing::error;
@@ -19,8 +19,6 @@ pub(crate) struct Backlog {
     /// The newest segment first.
     pub(super) unscanned: Vec<Unscanned>,
     pub(crate) loss: SpoolLoss,
-    /// Indexes that have left without a mark in their segment: a newer segment says so.
-    pub(super) left: BTreeSet<u64>,
     scanned: usize,
     scanned_end: u64,
 }
@@ -39,7 +37,6 @@ impl Backlog {
             index,
             unscanned: Vec::new(),
             loss: SpoolLoss::default(),
-            left: BTreeSet::new(),
             scanned: 0,
             scanned_end: 0,
         }
@@ -114,14 +111,15 @@ impl Backlog {
 
     fn add(&mut self, range: Range, mut contents: Contents, found: &mut HashSet<Subject>) {
         let Range { first, end, bytes } = range;
-        let left = self.left.range(first..end).copied();
-        contents.gone.extend(left.clone().map(|index| (index, 1)));
-        let missing = contents.missing(first, end);
-        self.loss.damaged += missing.len() as u64;
         let mut index = lock(&self.index);
         let Some(segment) = index.segments.get_mut(&first) else {
             return;
         };
+        // What the opening knows to have left.
+        let left = segment.unmarked.iter().map(|index| (*index, 1));
+        contents.gone.extend(left);
+        let missing = contents.missing(first, end);
+        self.loss.damaged += missing.len() as u64;
         let indexes = |runs: Vec<(u64, u64)>| {
             let run = move |(index, count): (u64, u64)| {
                 index.max(first)..index.saturating_add(count).min(end)
@@ -134,7 +132,6 @@ impl Backlog {
         for index in indexes(contents.gone).chain(missing.iter().copied()) {
             segment.set_gone(index);
         }
-        segment.unmarked.extend(left);
         // So that they are counted once; pages may be readable again.
         if !contents.tail.is_unreadable {
             segment.unmarked.extend(&missing);

@@ -177,6 +177,15 @@ impl Index {
         self.segments.insert(segment.first, segment);
     }
 
+    /// These had left before the opening, and have no mark in their segments.
+    pub(super) fn have_left(&mut self, left: &[u64]) {
+        for index in left {
+            if let Some(segment) = self.segment_of_mut(*index) {
+                segment.unmarked.push(*index);
+            }
+        }
+    }
+
     /// Counts an event that is to be appended.
     pub(crate) fn reserve(&mut self, subject: &Subject, bytes: u64) {
         self.used_bytes += bytes;

@@ -69,6 +69,7 @@ pub(crate) fn open(
         sealed: log.seals.last(),
         writes,
         ranges: HashMap::new(),
+        left: Vec::new(),
         newest: None,
         next: u64::MAX,
         is_lost: false,
@@ -95,6 +96,8 @@ struct Opening {
     writes: bool,
     /// The ranges of older segments, by id.
     ranges: HashMap<u64, Range>,
+    /// Indexes that have left without a mark in their segment: a newer segment says so.
+    left: Vec<u64>,
     newest: Option<Newest>,
     /// The first index of the next newer segment.
     next: u64,
@@ -142,7 +145,7 @@ impl Opening {
                 expected: u64::from(VERSION),
             });
         }
-        self.backlog.left.extend(contents.left());
+        self.left.extend(contents.left());
         if let Some(start) = &contents.start {
             for (older, range) in &start.older {
                 self.ranges.entry(*older).or_insert(range.bounded());
@@ -240,6 +243,8 @@ impl Opening {
             // At once: what is repaired here is no damage at the next opening, also if this process is killed now.
             error!("at the opening: {}", self.backlog.loss);
         }
+        // Before a segment is begun, whose start has them: it may be the only one that the next opening reads.
+        lock(&log.index).have_left(&self.left);
         log.continue_at(next_number, end.max(sealed_below), state);
         if !self.writes {
             return Ok(());
@@ -281,7 +286,7 @@ fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) 
             }
         }
         if let Some(segment) = lock(&log.index).segments.get_mut(&newest.first) {
-            segment.unmarked.clone_from(&newest.ending.holes);
+            segment.unmarked.extend(&newest.ending.holes);
         }
         // The indexes of a lost segment belong to none.
         if newest.continues && !is_lost {

@@ -1,7 +1,6 @@
 //! Appends and marks while the segments of an earlier process are scanned.
 
 use crate::Subject;
-use crate::spool::Record;
 use crate::spool::log::backlog::Backlog;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::marks::Marked;
@@ -12,6 +11,7 @@ use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
 use crate::spool::tests::envelope;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::spool::{DeadRecord, Record};
 
 /// Segments of about 25 events.
 const ACCESS: Option<u64> = Some(16 << 10);
@@ -22,15 +22,18 @@ fn subject() -> Subject {
     Subject::new("a").unwrap()
 }
 
-fn append(log: &mut Log, number: usize) {
-    let record = Record {
-        index: 0,
+fn record(index: u64) -> Record {
+    Record {
+        index,
         spooled_at: 1,
         may_be_stored: false,
-        envelope: envelope("a", number),
-    };
-    log.append_reserved(&[&NewRecord::event(&record, None)])
-        .unwrap();
+        envelope: envelope("a", index as usize),
+    }
+}
+
+fn append(log: &mut Log, number: usize) {
+    let event = NewRecord::event(&record(number as u64), None);
+    log.append_reserved(&[&event]).unwrap();
 }
 
 /// Opens a disk that a killed process left with events in several segments.
@@ -115,6 +118,39 @@ fn events_survive_the_marks_of_a_segment_whose_write_failed_during_the_scan() {
     assert_ne!(log.index.lock().unwrap().newest(), Some(resumed));
     backlog.scan();
     check_delivery_of_resumed_segment(&disk, log, resumed, EVENTS + 2);
+}
+
+#[test]
+fn event_with_a_dead_letter_stays_away_after_two_kills_before_its_segment_is_scanned() {
+    let disk = SimulatedDisk::default();
+    let (mut log, mut backlog) = open_with_events(&disk);
+    backlog.scan();
+    let mut expected = events(&log);
+    let dead = expected.remove(0);
+    // The process ends before the event is marked.
+    let letter = NewRecord::dead_letter(&DeadRecord {
+        record: record(dead.0),
+        code: 1,
+        died_at: 1,
+        reason: "refused".to_owned(),
+    });
+    log.append_reserved(&[&letter]).unwrap();
+    disk.process_is_killed();
+    drop(log);
+    let (mut log, _) = opening::open(disk.open(), ACCESS).unwrap();
+    let resumed = log.index.lock().unwrap().newest();
+    let mut number = EVENTS;
+    while log.index.lock().unwrap().newest() == resumed {
+        append(&mut log, number);
+        number += 1;
+    }
+    disk.process_is_killed();
+    drop(log);
+    let (log, mut backlog) = opening::open(disk.open(), ACCESS).unwrap();
+    backlog.scan();
+    let found = events(&log);
+    assert_eq!(found[..expected.len()], expected);
+    assert_eq!(found.len(), number - 1);
 }
 
 #[test]
