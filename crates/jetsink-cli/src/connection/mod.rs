@@ -36,6 +36,7 @@ pub(crate) fn variable(flag: &str) -> Option<&'static str> {
 
 /// Replaces the login of each server: `nats://user:password@host` becomes `***@host`. Everything before
 /// the last `@` may be part of a login.
+#[cfg(unix)] // for drill and serve
 pub(crate) fn without_login(servers: &str) -> String {
     let server = |server: &str| match server.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),

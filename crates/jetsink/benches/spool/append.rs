@@ -85,7 +85,9 @@ pub async fn beside_a_bare_log(rounds: u64, bounds: &mut Bounds) {
         println!("{callers} callers");
         ours.print("spool");
         bare.print("write+fdatasync");
-        let what = format!("append, {callers} callers, beside `write` + `fdatasync`, events/s");
+        let plural = if callers == 1 { "" } else { "s" };
+        let what =
+            format!("append, {callers} caller{plural}, beside `write` + `fdatasync`, events/s");
         bounds.compare(&what, &ours.rates, &bare.rates, Bound::AtLeast(0.90));
     }
 }

@@ -47,10 +47,11 @@ async fn beside_raw(
     bounds: &mut Bounds,
 ) {
     let subjects = subjects(subject_count);
-    let title = format!(
-        "window {window}, subjects: {}",
-        figure(subject_count as f64)
-    );
+    let count = match subject_count {
+        1 => "1 subject".to_owned(),
+        many => format!("{} subjects", figure(many as f64)),
+    };
+    let title = format!("window {}, {count}", figure(window as f64));
     println!(
         "replay of {} events of {PAYLOAD_BYTES} bytes, {title}; medians of {rounds} rounds (spread)\n",
         figure(events as f64)
