@@ -8,9 +8,11 @@
 
 mod common;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::*;
 use jetsink::circuit::State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
@@ -274,4 +276,45 @@ async fn the_quorum_is_lost_and_comes_back() {
         Instant::now()
     };
     drill.run("quorum lost", fault).await;
+}
+
+/// An election used up the three attempts of an event, and then the circuit of the subject rejected all behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipeline_without_a_spool_waits_for_the_election_of_a_leader() {
+    let mut cluster = NatsCluster::start().await.unwrap();
+    cluster
+        .create_stream("EVENTS", &["events.>"])
+        .await
+        .unwrap();
+    let leader = cluster.leader("EVENTS").await.unwrap();
+    let settings = ConnectSettings::new(&cluster.url((leader + 1) % NatsCluster::SIZE)).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let sink = Sink::new(publisher, SinkSettings::default());
+    let window = NonZeroUsize::new(64).unwrap();
+    let mut pipeline = sink.pipeline(window).max_outage(TIME_TO_RECOVER);
+    let all: Vec<_> = (0..500)
+        .map(|number| Bytes::from(number.to_string()))
+        .collect();
+    let (before, during) = all.split_at(100);
+    for (part, fault) in [(before, false), (during, true)] {
+        if fault {
+            // Nothing is in flight: an event that the leader took with it has no answer.
+            cluster.server(leader).kill().unwrap();
+        }
+        let mut unsent = part.iter();
+        loop {
+            while pipeline.has_room()
+                && let Some(payload) = unsent.next()
+            {
+                pipeline.push(event("events.a", payload.clone())).unwrap();
+            }
+            match pipeline.next().await {
+                Some(result) => drop(result.unwrap()),
+                None => break,
+            }
+        }
+    }
+    let jetstream = cluster.jetstream().await.unwrap();
+    let there = nats_local::stored(&jetstream, "EVENTS").await.unwrap();
+    assert_stored_once_in_order(&all, &there);
 }

@@ -53,6 +53,24 @@ async fn subject_without_a_stream_stops_no_other_in_an_account_without_jetstream
     assert_eq!(stored(&jetstream, "EVENTS").await.unwrap().len(), 30);
 }
 
+/// As while a cluster elects the leader of its API: the stream may have lost its leader with the same server.
+#[tokio::test]
+async fn unanswered_question_for_the_stream_is_no_sign_that_it_is_missing() {
+    let server = NatsServer::builder().config(IMPORTS).start().await.unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password("app".into(), "p".into());
+    let client = options.connect(server.url()).await.unwrap();
+    let _silent = client.subscribe("$JS.hub.API.STREAM.NAMES").await.unwrap();
+    client.flush().await.unwrap();
+    let settings = ConnectSettings::new(&server.url()).unwrap();
+    let settings = settings.jetstream_domain("hub").unwrap();
+    let sink = sink_with(settings.user_and_password("app", "p")).await;
+    let error = emit(&sink, "nowhere.a", "x".into()).await.result;
+    let Err(EmitError::Failed(failed)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(failed.error, PublishError::NoLeader);
+}
+
 /// Counts the requests for the names of streams.
 async fn requests_for_names(server: &NatsServer) -> Arc<AtomicU64> {
     let client = server.client().await.unwrap();

@@ -20,6 +20,9 @@ pub(super) const REASON_TIME: Duration = Duration::from_millis(500);
 impl Shared {
     /// Returns the reason for a "no responders" answer: no stream captures the subject, its stream has no
     /// leader, or JetStream is not available. All publishes of a subject share the request for it.
+    ///
+    /// An API that does not answer in time has no leader itself, as while the cluster elects one. The stream may have
+    /// lost its leader with the same server, so the failure may pass: [`PublishError::NoLeader`].
     pub(crate) async fn why_no_responders(
         &self,
         session: &Session,
@@ -29,7 +32,7 @@ impl Shared {
         let deadline = deadline.min(Instant::now() + REASON_TIME);
         let ask = async || self.ask_for_the_reason(session, subject.as_str()).await;
         let reason = timeout_at(deadline, session.reasons.of(subject, deadline, ask)).await;
-        reason.unwrap_or(PublishError::NoStream)
+        reason.unwrap_or(PublishError::NoLeader)
     }
 
     async fn ask_for_the_reason(&self, session: &Session, subject: &str) -> PublishError {
@@ -50,8 +53,13 @@ impl Shared {
                 deadline,
             )
             .await;
-        let Ok(message) = answer else {
-            return PublishError::NoStream;
+        let message = match answer {
+            Ok(message) => message,
+            // The request itself is refused, each time.
+            Err(PublishError::PermissionDenied | PublishError::EndsConnection { .. }) => {
+                return PublishError::NoStream;
+            }
+            Err(_) => return PublishError::NoLeader,
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.without_jetstream(session.client.server_info().jetstream);
@@ -61,6 +69,7 @@ impl Shared {
                 codes::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => self.without_jetstream(true),
                 codes::JETSTREAM_NOT_ENABLED => self.without_jetstream(false),
                 codes::CLUSTER_NOT_AVAILABLE => PublishError::JetStreamUnavailable,
+                codes::CLUSTER_NOT_LEADER => PublishError::NoLeader,
                 _ => PublishError::NoStream,
             },
             Ok(Names {

@@ -17,7 +17,7 @@ use crate::sync::lock;
 const KEPT_FOR: Duration = Duration::from_millis(500);
 
 /// The maximum number of pending requests. A subject that waits for longer than its publishes wait is one without a
-/// stream.
+/// leader.
 const MAX_REQUESTS: usize = 32;
 
 /// The number of reasons at which outdated ones are removed.
@@ -80,7 +80,7 @@ impl Reasons {
             // The semaphore is never closed.
             let _permit = self.requests.acquire().await;
             if deadline <= Instant::now() {
-                return Err(PublishError::NoStream);
+                return Err(PublishError::NoLeader);
             }
             let reason = ask().await;
             Ok((Instant::now(), reason))
@@ -214,7 +214,7 @@ mod tests {
         let patient = reasons.of(&a, later(), || broker.ask());
         let (late, patient) = tokio::join!(join_all((0..100).map(late)), patient);
         for reason in late {
-            assert!(matches!(reason, Err(_) | Ok(PublishError::NoStream)));
+            assert!(matches!(reason, Err(_) | Ok(PublishError::NoLeader)));
         }
         // The refusal to ask is no reason for a publish that has time.
         assert_eq!(patient, PublishError::NoLeader);

@@ -113,7 +113,8 @@ pub enum PublishError {
     #[error("no stream captures the subject; create one, or correct the subject")]
     NoStream,
     /// A stream captures the subject, but none received the event: the stream has no leader at the moment, or it is
-    /// in another account or domain than the events of this connection.
+    /// in another account or domain than the events of this connection. Also if the reason is unknown, because the
+    /// JetStream API does not answer, as while the cluster elects a leader.
     #[error(
         "the subject's stream has no leader at the moment; if that lasts, a majority of its replicas is down, or the \
          stream is in an account or domain that receives nothing from this connection"
