@@ -115,7 +115,7 @@ impl LogReader {
 
 impl Readable<Arc<File>> {
     /// Its content from the first byte.
-    fn from_start(&self) -> Box<dyn io::Read + Send> {
+    fn whole(&self) -> Box<dyn io::Read + Send> {
         let (file, form) = match self {
             Self::File(file, _) => (file, Form::Plain),
             Self::Fixed(file, form) => (file, *form),
@@ -146,7 +146,7 @@ impl Current {
         let (mut offset, mut line, mut wanted_from) = (start.offset, start.line, start.offset);
         if let LineFormat::Trail(trail) = &mut format {
             (offset, line) = (0, 0);
-            let find = |row: &Hash| end_of_row(reading.source.from_start(), row).map_err(failed);
+            let find = |row: &Hash| end_of_row(reading.source.whole(), row).map_err(failed);
             // Offsets mean nothing if the file was changed since.
             if let Some(row) = start.row {
                 let end = find(&row)?;
