@@ -137,7 +137,8 @@ pub struct SpoolStatus {
     /// ([`WhenUnconfirmed::Hold`](crate::WhenUnconfirmed::Hold)).
     pub held_subjects: u64,
     /// Segments that could not be read the last time. Their events wait, with those behind them on their subjects, and
-    /// are read again each second.
+    /// are read again each second; those of a segment that the scan of a backlog could not read are read at the next
+    /// opening.
     pub unreadable_segments: u64,
 }
 

@@ -342,8 +342,13 @@ impl Worker {
         }
         let marked = self.log.mark_left();
         let acknowledged = group.last().and_then(|change| change.acknowledged.as_ref());
+        let (before, has_all) = {
+            let index = lock(&self.log.index);
+            (index.state.clone(), index.has_scanned_all())
+        };
+        // A segment that the scan could not read may have events that were sent.
+        let acknowledged = acknowledged.filter(|_| has_all);
         if let (Ok(Marked::OnDisk), Some(acknowledged)) = (&marked, acknowledged) {
-            let before = lock(&self.log.index).state.clone();
             let mut state = before.clone();
             state.baselines.extend(acknowledged.clone());
             // Nothing is here that may be stored.

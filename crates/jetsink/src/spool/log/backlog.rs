@@ -73,6 +73,7 @@ impl Backlog {
                 Err(error) => {
                     error!(%error, "a segment of the spool can't be read");
                     self.loss.unreadable_files += 1;
+                    lock(&self.index).unreadable.insert(range.first);
                 }
             }
             self.scanned += 1;

@@ -323,6 +323,11 @@ impl Index {
         live.map(|place| place.size).sum()
     }
 
+    /// Whether the records of all segments are here.
+    pub(crate) fn has_scanned_all(&self) -> bool {
+        self.segments.values().all(|segment| segment.is_scanned)
+    }
+
     /// The first index of the newest segment.
     pub(crate) fn newest(&self) -> Option<u64> {
         self.segments.keys().next_back().copied()

@@ -121,8 +121,7 @@ impl Log {
         let (drained, newest) = {
             let index = lock(&self.index);
             let newest = index.newest();
-            let is_empty = index.is_complete() && index.live() == 0;
-            let is_empty = is_empty && index.segments.values().all(|segment| segment.is_scanned);
+            let is_empty = index.is_complete() && index.live() == 0 && index.has_scanned_all();
             let drained = index.segments.values().filter(|segment| {
                 // The newest has the state that holds for the others: it goes last.
                 let is_needed = Some(segment.first) == newest && !is_empty;

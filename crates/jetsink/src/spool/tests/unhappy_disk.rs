@@ -17,6 +17,7 @@ use crate::spool::log::reader;
 use crate::spool::log::tests::Removed;
 use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::{Log, segment_name};
+use crate::spool::queue::Writer;
 use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
 use crate::{Envelope, MessageId};
 
@@ -32,6 +33,16 @@ fn fail(disk: &SimulatedDisk, fault: Option<Fault>) {
         fault,
         for_good: true,
     }));
+}
+
+/// A segment for each event.
+fn with_small_segments(disk: &SimulatedDisk) -> Spool {
+    let (log, backlog) = opening::open(disk.open(), Some(4_096)).unwrap();
+    let spool = Spool::over(log, backlog, 1 << 30, Writer::at_once, |scan| {
+        scan.run();
+        Ok(())
+    });
+    spool.unwrap()
 }
 
 async fn append(spool: &Spool, to: &str, number: usize) -> Result<(), SpoolError> {
@@ -357,4 +368,35 @@ async fn state_in_an_empty_newest_segment_survives_restarts() {
             drop(spool);
         }
     }
+}
+
+#[tokio::test]
+async fn segment_that_the_scan_cant_read_keeps_the_marker_and_the_baselines() {
+    let above = |sequence| Baselines::from([("S".to_owned(), Baseline::new(sequence))]);
+    let disk = SimulatedDisk::default();
+    let spool = with_small_segments(&disk);
+    for number in 0..3 {
+        let event = envelope("a", number);
+        let sent = above(5);
+        let appended = spool.append_event(&event, Some(&sent), soon()).await;
+        appended.unwrap();
+    }
+    drop(spool);
+    let files = disk.files();
+    let oldest = files.keys().find(|name| name.ends_with(".log"));
+    disk.fail_opening_of(oldest.map(String::as_str));
+    let spool = with_small_segments(&disk);
+    assert_eq!(spool.status().unreadable_segments, 1);
+    spool.reconciled(&subject("a"), &spool.unreconciled());
+    for place in places(&spool, "a", 3).await {
+        spool.delivered(&place);
+    }
+    spool.remove_delivered(&above(9)).await.unwrap();
+    assert!(spool.is_empty() && spool.replay_began());
+    disk.fail_opening_of(None);
+    drop(spool);
+    let spool = with_small_segments(&disk);
+    assert_eq!(spool.status().events, 1);
+    assert!(spool.replay_began());
+    assert_eq!(spool.baselines(), above(5));
 }
