@@ -116,7 +116,7 @@ pub(crate) struct Index {
     pub(crate) events: Arc<AtomicU64>,
     /// Bytes of events and dead letters, and of reservations; of segments that are not scanned, an upper bound.
     pub(crate) used_bytes: u64,
-    /// Records that have left since the writer last wrote marks.
+    /// Records that have left, and that the writer has not tried to mark.
     pub(crate) left: usize,
     /// The first indexes of segments that could not be read the last time.
     pub(crate) unreadable: BTreeSet<u64>,

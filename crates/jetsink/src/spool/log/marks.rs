@@ -29,7 +29,14 @@ pub(crate) enum Marked {
 impl Log {
     /// Marks the records that have left, and removes drained segments.
     pub(crate) fn mark_left(&mut self) -> io::Result<Marked> {
-        lock(&self.index).left = 0;
+        let left = lock(&self.index).left;
+        // If this fails, they are removed with the next ones.
+        let marked = self.mark_and_remove()?;
+        lock(&self.index).left -= left;
+        Ok(marked)
+    }
+
+    fn mark_and_remove(&mut self) -> io::Result<Marked> {
         loop {
             let failed = self.mark_all();
             let before = failed.as_ref().map(|(first, _)| *first);

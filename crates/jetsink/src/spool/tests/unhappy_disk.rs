@@ -84,6 +84,22 @@ async fn replay_begins_on_a_full_disk() {
 }
 
 #[tokio::test]
+async fn what_has_left_is_counted_until_its_removal_succeeds() {
+    let disk = SimulatedDisk::default();
+    let spool = with_small_segments(&disk);
+    for number in 0..2 {
+        append(&spool, "a", number).await.unwrap();
+    }
+    spool.delivered(&places(&spool, "a", 1).await[0]);
+    fail(&disk, Some(Fault::Device));
+    assert!(spool.remove_delivered(&Baselines::new()).await.is_err());
+    assert_eq!(spool.delivered_events(), 1);
+    fail(&disk, None);
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.delivered_events(), 0);
+}
+
+#[tokio::test]
 async fn spool_opens_on_a_full_disk_after_a_kill_and_after_a_close() {
     for is_killed in [true, false] {
         let disk = small_disk();
