@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::log::event::NewRecord;
 use super::log::format::Kind;
 use super::log::marks::Marked;
-use super::log::writer::Log;
+use super::log::writer::{Failed, Log};
 use super::shared::Shared;
 use super::state_change::StateChange;
 use super::{Baselines, Place};
@@ -52,6 +52,14 @@ pub(super) struct Change {
     pub(super) done: Option<oneshot::Sender<Result<(), SpoolError>>>,
     /// The room in the queue, until it is made.
     pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Change {
+    fn has_event(&self) -> bool {
+        self.records
+            .iter()
+            .any(|record| record.kind() == Kind::Event)
+    }
 }
 
 /// The log and its counters.
@@ -248,7 +256,7 @@ impl Worker {
         }
     }
 
-    /// Makes a group of changes, and answers each.
+    /// Makes a group of changes.
     fn make(&mut self, mut group: Vec<Change>) {
         crash::point("spool.before-commit");
         for change in &mut group {
@@ -259,6 +267,11 @@ impl Worker {
                 change.records.insert(0, NewRecord::state(&index.state));
             }
         }
+        self.commit(group);
+    }
+
+    /// Writes a group, and answers each change.
+    fn commit(&mut self, mut group: Vec<Change>) {
         let records: Vec<&NewRecord> = group.iter().flat_map(|change| &change.records).collect();
         let appended = match records.is_empty() {
             // A caller that waits for records in doubt queues an empty change.
@@ -267,6 +280,16 @@ impl Worker {
         };
         crash::point("spool.after-commit");
         self.decide();
+        if appended.as_ref().is_err_and(Failed::is_for_lack_of_room) {
+            // The reserve is for what replay writes, which must not fail with the events beside it.
+            let (events, others) = group.into_iter().partition(Change::has_event);
+            group = events;
+            if !group.is_empty() && !others.is_empty() {
+                self.commit(others);
+            } else {
+                group.extend(others);
+            }
+        }
         let path = self.log.disk.path();
         let appended = appended.map_err(|failed| match failed.in_doubt {
             true => SpoolError::HalfWritten {

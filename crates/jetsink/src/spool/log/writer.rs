@@ -32,6 +32,11 @@ impl Failed {
         let in_doubt = false;
         Self { error, in_doubt }
     }
+
+    /// Whether nothing is written because the disk is full.
+    pub(crate) fn is_for_lack_of_room(&self) -> bool {
+        !self.in_doubt && is_full(&self.error)
+    }
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use trial::Dice;
 
 use super::simulated_disk::{Failing, Fault, SimulatedDisk};
@@ -17,8 +18,10 @@ use crate::spool::log::reader;
 use crate::spool::log::tests::Removed;
 use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::{Log, segment_name};
-use crate::spool::queue::Writer;
+use crate::spool::queue::{Change, Writer};
+use crate::spool::state_change::StateChange;
 use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
+use crate::sync::lock;
 use crate::{Envelope, MessageId};
 
 const SMALL: Option<u64> = Some(32 << 10);
@@ -80,6 +83,43 @@ async fn replay_begins_on_a_full_disk() {
     let spool = at_once(&small_disk());
     assert!(fill_up(&spool).await > 100);
     spool.replay_begins(&Baselines::new()).await.unwrap();
+    assert!(spool.replay_began());
+}
+
+#[tokio::test]
+async fn replay_begins_on_a_full_disk_beside_an_event_that_finds_no_room() {
+    let spool = at_once(&small_disk());
+    fill_up(&spool).await;
+    let event = NewRecord::event(
+        &Record {
+            index: 0,
+            spooled_at: 1,
+            may_be_stored: false,
+            envelope: envelope("a", 0),
+        },
+        None,
+    );
+    lock(&spool.index).reserve(&subject("a"), event.size());
+    let (events, mut event_done) = oneshot::channel();
+    let (begins, mut begins_done) = oneshot::channel();
+    let group = vec![
+        Change {
+            records: vec![event],
+            done: Some(events),
+            ..Change::default()
+        },
+        Change {
+            state: Some(StateChange::ReplayBegins(Baselines::new())),
+            done: Some(begins),
+            ..Change::default()
+        },
+    ];
+    let mut appends = spool.lock();
+    let worker = appends.writer.at_once.as_mut().unwrap();
+    worker.step(group, std::time::Instant::now());
+    drop(appends);
+    assert!(event_done.try_recv().unwrap().is_err());
+    begins_done.try_recv().unwrap().unwrap();
     assert!(spool.replay_began());
 }
 
