@@ -27,13 +27,14 @@ const SPARE: u64 = 16 << 10;
 const CHUNK: usize = 1 << 20;
 
 /// A segment to rewrite.
-struct Sparse {
+pub(super) struct Sparse {
     first: u64,
     id: u64,
     name: Arc<str>,
     /// Its indexes, in order.
     live: Vec<u64>,
     gone: Vec<u64>,
+    live_bytes: u64,
     needed: u64,
 }
 
@@ -41,34 +42,39 @@ struct Sparse {
 type Copied = (u64, Vec<(u64, u64)>);
 
 impl Log {
-    /// Rewrites one segment, if that is worth it. Returns whether one was tried.
+    /// Rewrites one segment, if that is worth it. Returns whether one was tried: without room it waits.
     pub(crate) fn rewrite(&mut self) -> bool {
         let Some(sparse) = self.next_sparse() else {
             return false;
         };
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
         let fits_reserve = sparse.needed <= super::reserve::BYTES as u64;
-        if free >= sparse.needed || fits_reserve && self.reserve.release() {
-            let temporary = format!("{:016x}{TEMPORARY}", random());
-            if self.replace(&sparse, &temporary).is_err() {
-                let _ = self.disk.remove(&temporary);
-            }
-            self.reserve.make();
+        if free < sparse.needed && !(fits_reserve && self.reserve.release()) {
+            return false;
         }
+        let temporary = format!("{:016x}{TEMPORARY}", random());
+        if self.replace(&sparse, &temporary).is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        if let Some(segment) = lock(&self.index).segments.get_mut(&sparse.first) {
+            segment.rewritten_at = sparse.live_bytes;
+        }
+        self.reserve.make();
         true
     }
 
-    /// The next segment that is worth it. Each is tried again once half of its live bytes have left.
-    fn next_sparse(&mut self) -> Option<Sparse> {
-        let mut index = lock(&self.index);
+    /// The segment with the fewest live bytes that is worth it. Each is tried again once half of them have left.
+    pub(super) fn next_sparse(&self) -> Option<Sparse> {
+        let index = lock(&self.index);
         let newest = index.newest();
-        let segment = index.segments.values_mut().find(|s| {
+        let worth_it = index.segments.values().filter(|s| {
             // The newest has the state.
             let is_finished = s.is_scanned && s.live > 0 && Some(s.first) != newest;
             let is_sparse = s.tail > MIN_BYTES && s.live_bytes * 4 < s.tail;
             is_finished && is_sparse && s.live_bytes <= s.rewritten_at / 2
-        })?;
-        segment.rewritten_at = segment.live_bytes;
+        });
+        // If there is no room for that one, there is none for others.
+        let segment = worth_it.min_by_key(|segment| segment.live_bytes)?;
         let is_live = |index: &u64| !segment.is_gone(*index);
         let (live, gone) = (segment.first..segment.end).partition(is_live);
         Some(Sparse {
@@ -77,11 +83,12 @@ impl Log {
             name: segment.name.clone(),
             live,
             gone,
+            live_bytes: segment.live_bytes,
             needed: segment.live_bytes + SPARE,
         })
     }
 
-    fn replace(&mut self, sparse: &Sparse, temporary: &str) -> io::Result<()> {
+    pub(super) fn replace(&mut self, sparse: &Sparse, temporary: &str) -> io::Result<()> {
         let from = self.disk.open(&sparse.name)?;
         let file = self.disk.create(temporary)?;
         let (tail, moved) = sparse.copy(&*from, &*file, self.next_index)?;

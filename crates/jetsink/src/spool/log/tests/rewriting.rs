@@ -171,6 +171,23 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn rewrite_that_found_no_room_is_made_once_there_is_room() {
+    let (disk, mut log) = sparse();
+    log.reserve.release();
+    disk.set_capacity(Some(disk.used()));
+    let used = disk.used();
+    assert!(!log.rewrite());
+    disk.set_capacity(None);
+    while log.rewrite() {}
+    assert!(
+        disk.used() + 40_000 < used + (128 << 10),
+        "{} of {used}",
+        disk.used()
+    );
+    assert_eq!(ids(&log, "blocked"), numbered(0..2));
+}
+
+#[test]
 fn blocked_events_do_not_keep_a_full_disk_full() {
     let disk = SimulatedDisk::default();
     disk.set_capacity(Some(2 << 20));
