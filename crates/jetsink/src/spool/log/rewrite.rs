@@ -100,7 +100,7 @@ impl Log {
         renamed?;
         if let Some(segment) = index.segments.get_mut(&sparse.first) {
             // The copy lists the others. These have left meanwhile.
-            let is_listed = |index: &u64| moved.binary_search_by_key(index, |(at, _)| *at).is_err();
+            let is_listed = |index: &u64| sparse.gone.binary_search(index).is_ok();
             segment.unmarked.retain(|index| !is_listed(index));
             segment.tail = tail;
             segment.moved = Some(moved);

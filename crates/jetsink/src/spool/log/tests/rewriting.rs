@@ -188,6 +188,32 @@ fn rewrite_that_found_no_room_is_made_once_there_is_room() {
 }
 
 #[test]
+fn damage_that_is_found_during_a_rewrite_is_counted_once() {
+    let (disk, mut log) = sparse();
+    let place = {
+        let index = log.index.lock().unwrap();
+        let mut places = index.subjects[&subject("blocked")].places.from(0);
+        places.next().unwrap()
+    };
+    let sparse = log.next_sparse().unwrap();
+    let name = log.index.lock().unwrap().segments[&0].name.clone();
+    let file = log.disk.open(&name).unwrap();
+    let zeros = vec![0; place.size as usize];
+    let mut zeros = [std::io::IoSlice::new(&zeros)];
+    file.write_at(place.offset, &mut zeros).unwrap();
+    drop(file);
+    // A reader finds it.
+    let mut index = log.index.lock().unwrap();
+    index.leave(Some(&subject("blocked")), place.index, place.size);
+    drop(index);
+    log.replace(&sparse, "0123456789abcdef.next").unwrap();
+    log.mark_left().unwrap();
+    disk.process_is_killed();
+    drop(log);
+    assert_eq!(ids(&open(&disk), "blocked"), numbered(1..2));
+}
+
+#[test]
 fn blocked_events_do_not_keep_a_full_disk_full() {
     let disk = SimulatedDisk::default();
     disk.set_capacity(Some(2 << 20));
