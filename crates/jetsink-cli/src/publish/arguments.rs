@@ -93,8 +93,8 @@ pub(crate) struct Publish {
     )]
     pub(crate) when_unconfirmed: WhenUnconfirmed,
 
-    /// Longest time to retry while the broker is unreachable, with the same message ids; with --spool,
-    /// longest time to wait at the end for the spool to empty
+    /// Longest time to retry while the broker is unreachable or a stream has no leader, with the same
+    /// message ids; with --spool, longest time to wait at the end for the spool to empty
     ///
     /// Keep it below the stream's duplicate window, 2m by default: after that an event that was stored
     /// just before the outage could be stored twice.
