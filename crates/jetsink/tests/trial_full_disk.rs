@@ -12,7 +12,7 @@
 #[path = "common/shelf.rs"]
 mod shelf;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -110,6 +110,7 @@ struct Outage {
 
 /// One sink for all outages.
 struct Trialled {
+    folder: PathBuf,
     shelf: Shelf,
     sink: Sink<Shelf>,
     next: u64,
@@ -123,6 +124,7 @@ impl Trialled {
         let settings = SpoolSettings::new(folder).limit_bytes(limit).unwrap();
         let sink = Sink::with_spool(shelf.clone(), SinkSettings::default(), settings);
         Self {
+            folder: folder.to_owned(),
             shelf,
             sink: sink.await.unwrap(),
             next: 0,
@@ -178,7 +180,7 @@ impl Trialled {
         }
     }
 
-    /// The broker is back until the spool is empty.
+    /// The broker is back until the spool is empty, and the writer has had time to remove its files.
     async fn deliver(&self) {
         self.shelf.take(u64::MAX);
         let started = Instant::now();
@@ -187,6 +189,10 @@ impl Trialled {
                 started.elapsed() < Duration::from_secs(120),
                 "not delivered"
             );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let drained = Instant::now();
+        while has_segments(&self.folder) && drained.elapsed() < Duration::from_secs(5) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -209,6 +215,18 @@ impl Trialled {
             );
         }
     }
+}
+
+/// A delivered event counts out at once, and leaves the disk a moment later.
+fn has_segments(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).unwrap();
+    entries.any(|entry| {
+        entry
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "log")
+    })
 }
 
 /// Runs `count` outages; returns the first.
