@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,8 +14,6 @@ use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 
 use crate::support::*;
-
-const LONG: Duration = Duration::from_secs(30);
 
 fn follow(server: &NatsServer, arguments: &[&str]) -> Child {
     let url = server.url();
@@ -50,23 +48,6 @@ fn append(path: &Path, lines: &[Bytes]) {
 fn append_bytes(path: &Path, bytes: &[u8]) {
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.unwrap().write_all(bytes).unwrap();
-}
-
-async fn until_stored(server: &NatsServer, expected: usize) {
-    let started = Instant::now();
-    loop {
-        let stored = count(server).await;
-        if stored >= expected {
-            return;
-        }
-        assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn end(child: Child, signal: Signal) -> Output {
-    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-    child.wait_with_output().unwrap()
 }
 
 #[tokio::test]

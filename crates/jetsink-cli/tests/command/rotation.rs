@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -16,8 +16,6 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tempfile::TempDir;
 
 use crate::support::*;
-
-const LONG: Duration = Duration::from_secs(30);
 
 fn follow(url: &str, arguments: &[&str]) -> Child {
     spawn(&[&["-s", url, "--subject", "events.a", "--follow"], arguments].concat())
@@ -31,18 +29,6 @@ fn append(path: &Path, lines: &[Bytes]) {
     }
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.unwrap().write_all(&text).unwrap();
-}
-
-async fn until_stored(server: &NatsServer, expected: usize) {
-    let started = Instant::now();
-    loop {
-        let stored = count(server).await;
-        if stored >= expected {
-            return;
-        }
-        assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn signal(child: &Child, signal: Signal) {

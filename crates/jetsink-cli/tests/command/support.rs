@@ -3,11 +3,17 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use delivery_audit::{Event, Findings};
 use nats_local::{NatsServer, StoredMessage, stored};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
+
+/// Only a command that stalls takes longer.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) const SAMPLES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -91,6 +97,24 @@ pub(crate) async fn count(server: &NatsServer) -> usize {
     let jetstream = server.jetstream().await.unwrap();
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     usize::try_from(stream.cached_info().state.messages).unwrap()
+}
+
+pub(crate) async fn until_stored(server: &NatsServer, expected: usize) {
+    let started = Instant::now();
+    loop {
+        let stored = count(server).await;
+        if stored >= expected {
+            return;
+        }
+        assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sends the signal, and waits for the end.
+pub(crate) fn end(child: Child, signal: Signal) -> Output {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// Compares lines that must all be stored, in their order, with the messages of a stream.

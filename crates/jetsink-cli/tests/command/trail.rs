@@ -4,14 +4,14 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nats_local::{NatsServer, StoredMessage};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::mkfifo;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -20,8 +20,6 @@ use crate::support::*;
 
 const FORMAT: [&str; 4] = ["--subject", "events.a", "--format", "cellos-audit-trail"];
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/audit-trail");
-const LONG: Duration = Duration::from_secs(30);
-
 /// A row of the recorded trail.
 #[derive(serde::Deserialize)]
 struct Row {
@@ -240,23 +238,6 @@ fn follow(server: &NatsServer, folder: &TempDir, more: &[&str]) -> Child {
     let file = path("audit-trail.jsonl");
     let own = ["-s", &url, "--follow", &position, &spool, &file];
     spawn(&[&own, &FORMAT[..], more].concat())
-}
-
-async fn until_stored(server: &NatsServer, expected: usize) {
-    let started = Instant::now();
-    loop {
-        let stored = count(server).await;
-        if stored >= expected {
-            return;
-        }
-        assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn end(child: Child, signal: Signal) -> Output {
-    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-    child.wait_with_output().unwrap()
 }
 
 #[tokio::test]
