@@ -407,7 +407,7 @@ impl PublishError {
 }
 
 impl PublishError {
-    /// Whether the subject's stream takes no message for now: it has no leader, is offline, or its queue is full. Such
+    /// Whether the subject's stream takes no message at the moment: it has no leader, is offline, or its queue is full. Such
     /// a failure ends by itself, as one of the broker.
     pub(crate) fn is_stream_outage(&self) -> bool {
         match self {

@@ -24,8 +24,8 @@ fn time_to_live_is_the_rest_when_sent_in_whole_seconds() {
         let written = format!("NATS/1.0\r\nNats-TTL: {ttl}\r\n\r\n");
         assert_eq!(size, written.len());
     }
-    for now in [10_000, 20_000] {
-        let error = headers(&envelope, None, || at(now)).unwrap_err();
+    for time in [10_000, 20_000] {
+        let error = headers(&envelope, None, || at(time)).unwrap_err();
         assert_eq!(error, PublishError::Expired);
     }
 }
