@@ -1,7 +1,10 @@
 //! Counts the backlog of an earlier process while new events are appended and replay begins at the oldest ones.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -12,7 +15,14 @@ use crate::sync::lock;
 
 /// A backlog of up to this many segments is scanned before the spool opens, so that its status is exact from the
 /// start. A thread scans a larger one.
-pub(super) const MAX_SCANNED_AT_ONCE: usize = 2;
+const MAX_SCANNED_AT_ONCE: usize = 2;
+
+/// The pause before a segment that can't be read is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The maximum number of reads of such a segment, in about ten minutes. Then it is left to the next opening, and later
+/// events of its subjects are sent before its own.
+const MAX_FAILURES: u32 = 600;
 
 /// Scans the segments that existed when the spool was opened.
 pub(super) struct Scan {
@@ -24,10 +34,31 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn run(mut self) {
+    /// Scans a small backlog at once. A thread scans a large one, and the rest behind a segment that can't be read.
+    pub(super) fn start(mut self) -> io::Result<()> {
+        if self.backlog.segments() <= MAX_SCANNED_AT_ONCE && self.advance() {
+            return Ok(());
+        }
+        let thread = std::thread::Builder::new().name("jetsink-spool-scan".to_owned());
+        thread.spawn(|| self.run(|| sleep(PAUSE))).map(|_| ())
+    }
+
+    /// Scans the backlog, with a pause before a segment is read again.
+    pub(super) fn run(mut self, pause: impl Fn()) {
+        while !self.advance() {
+            pause();
+        }
+    }
+
+    /// Scans up to a segment that can't be read. Returns whether nothing is left to do.
+    fn advance(&mut self) -> bool {
         let _ending = Ending(Arc::clone(&self.shared));
-        let continues = || !self.shared.is_closed.load(Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let continues = || !shared.is_closed.load(Ordering::Relaxed);
         while let Some(found) = self.backlog.scan_part(continues) {
+            if self.backlog.failures() == MAX_FAILURES {
+                self.backlog.skip();
+            }
             let late = {
                 // Marked before replay can read it.
                 let mut appends = lock(&self.appends);
@@ -47,7 +78,11 @@ impl Scan {
                 self.shared.complete();
             }
             self.shared.entered(found.iter().chain(&late));
+            if self.backlog.failures() > 0 {
+                return false;
+            }
         }
+        true
     }
 }
 

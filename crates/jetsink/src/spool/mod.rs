@@ -26,7 +26,8 @@
 //! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
 //! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest
 //! segment, and a thread scans the older ones, the oldest first. Replay begins with the first of them. Until the scan
-//! ends each subject counts as pending, so that new events follow the old ones.
+//! ends each subject counts as pending, so that new events follow the old ones. It stops before a segment that can't be
+//! read, for ten minutes at most.
 //!
 //! # Invariants
 //!
@@ -85,7 +86,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use append::Reservation;
 use append_queue::AppendQueue;
-use background_scan::{MAX_SCANNED_AT_ONCE, Scan};
+use background_scan::Scan;
 use clock::Clock;
 use doubts::Doubts;
 use log::backlog::Backlog;
@@ -137,8 +138,8 @@ pub struct SpoolStatus {
     /// ([`WhenUnconfirmed::Hold`](crate::WhenUnconfirmed::Hold)).
     pub held_subjects: u64,
     /// Segments that could not be read the last time. Their events wait, with those behind them on their subjects, and
-    /// are read again each second; those of a segment that the scan of a backlog could not read are read at the next
-    /// opening.
+    /// are read again each second. While the backlog of an earlier process is scanned, any subject may have events in
+    /// such a segment, so all later events wait; after ten minutes it is left to the next opening, and they are sent.
     pub unreadable_segments: u64,
 }
 
@@ -193,15 +194,7 @@ impl Spool {
         let own = disk.own_bytes().map_err(failed("reading its size"))?;
         let limit_bytes = limit_bytes.unwrap_or_else(|| default_limit(disk.free_bytes(), own));
         let (log, backlog) = log::opening::open(disk, Some(segment_bytes(limit_bytes)))?;
-        let scan = |scan: Scan| {
-            if scan.backlog.segments() <= MAX_SCANNED_AT_ONCE {
-                scan.run();
-                return Ok(());
-            }
-            let thread = std::thread::Builder::new().name("jetsink-spool-scan".to_owned());
-            thread.spawn(move || scan.run()).map(|_| ())
-        };
-        let spool = Self::over(log, backlog, limit_bytes, Writer::start, scan);
+        let spool = Self::over(log, backlog, limit_bytes, Writer::start, Scan::start);
         spool.map_err(failed("starting its threads"))
     }
 

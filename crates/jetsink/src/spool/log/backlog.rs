@@ -1,6 +1,7 @@
 //! The contents of an earlier process, scanned while new events are appended.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use tracing::error;
@@ -21,6 +22,8 @@ pub(crate) struct Backlog {
     pub(crate) loss: SpoolLoss,
     scanned: usize,
     scanned_end: u64,
+    /// How often the next segment could not be read.
+    failures: u32,
 }
 
 /// A segment as it was at the opening.
@@ -39,6 +42,7 @@ impl Backlog {
             loss: SpoolLoss::default(),
             scanned: 0,
             scanned_end: 0,
+            failures: 0,
         }
     }
 
@@ -47,42 +51,73 @@ impl Backlog {
         self.unscanned.len()
     }
 
-    /// Scans everything at once.
+    /// Scans everything at once, but for segments that can't be read.
     pub(crate) fn scan(&mut self) {
         while self.scan_part(|| true).is_some() {
+            if self.failures() > 0 {
+                self.skip();
+            }
             self.show();
         }
     }
 
     /// Scans the next segments, the oldest first, and returns the subjects of their events: of 1 segment, then 1, 2, 4
-    /// and so on, so that the first events are found soon, and the parts are few. `None` if everything is scanned, or
-    /// if `continues` ended it.
+    /// and so on, so that the first events are found soon, and the parts are few. A part ends before a segment that
+    /// can't be read, which is the next one again. `None` if everything is scanned, or if `continues` ended it.
     pub(crate) fn scan_part(&mut self, continues: impl Fn() -> bool) -> Option<HashSet<Subject>> {
         if self.is_scanned() && lock(&self.index).is_complete() {
             return None;
         }
         let mut found = HashSet::new();
-        while let Some(unscanned) = self.unscanned.pop() {
+        while let Some(mut next) = self.unscanned.pop() {
             if !continues() {
                 return None;
             }
-            let Unscanned { range, contents } = unscanned;
-            match contents.map_or_else(|| self.read(range.first), Ok) {
+            let range = next.range;
+            match next.contents.take().map_or_else(|| self.read(range), Ok) {
                 Ok(contents) => self.add(range, contents, &mut found),
-                // It stays as it is, for the next opening.
                 Err(error) => {
-                    error!(%error, "a segment of the spool can't be read");
-                    self.loss.unreadable_files += 1;
-                    lock(&self.index).unreadable.insert(range.first);
+                    lock(&self.index).note(range.first, Some(&error));
+                    self.failures += 1;
+                    self.unscanned.push(next);
+                    break;
                 }
             }
-            self.scanned += 1;
-            self.scanned_end = range.end;
-            if self.scanned.is_power_of_two() {
+            if self.passed(range) {
                 break;
             }
         }
         Some(found)
+    }
+
+    /// How often the next segment could not be read.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Leaves the next segment, which can't be read, to the next opening.
+    pub(crate) fn skip(&mut self) {
+        let Some(Unscanned { range, .. }) = self.unscanned.pop() else {
+            return;
+        };
+        let index = lock(&self.index);
+        let segment = index.segments.get(&range.first);
+        let segment = segment.map(|segment| &*segment.name);
+        error!(
+            segment,
+            "a segment of the spool can't be read: it is left to the next opening"
+        );
+        drop(index);
+        self.loss.unreadable_files += 1;
+        self.passed(range);
+    }
+
+    /// The scan goes on behind this segment. Returns whether a part ends here.
+    fn passed(&mut self, range: Range) -> bool {
+        self.failures = 0;
+        self.scanned += 1;
+        self.scanned_end = range.end;
+        self.scanned.is_power_of_two()
     }
 
     /// Lets the scanned events be read. Returns the subjects of events that were appended during the scan, which
@@ -100,19 +135,27 @@ impl Backlog {
         self.unscanned.is_empty()
     }
 
-    fn read(&self, first: u64) -> std::io::Result<Contents> {
+    fn read(&mut self, range: Range) -> io::Result<Contents> {
         let found = {
             let index = lock(&self.index);
-            let segment = index.segments.get(&first);
+            let segment = index.segments.get(&range.first);
             segment.map(|segment| (segment.id, segment.name.clone(), Arc::clone(&index.disk)))
         };
-        let (id, name, disk) = found.ok_or(std::io::ErrorKind::NotFound)?;
-        Contents::read(&*disk.open(&name)?, id)
+        let (id, name, disk) = found.ok_or(io::ErrorKind::NotFound)?;
+        match disk.open(&name) {
+            // Removed by others since the opening: its events are lost.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.loss.unreadable_files += 1;
+                Ok(Contents::default())
+            }
+            file => Contents::read(&*file?, id),
+        }
     }
 
     fn add(&mut self, range: Range, mut contents: Contents, found: &mut HashSet<Subject>) {
         let Range { first, end, bytes } = range;
         let mut index = lock(&self.index);
+        index.note(first, None);
         let Some(segment) = index.segments.get_mut(&first) else {
             return;
         };

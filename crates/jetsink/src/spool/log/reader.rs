@@ -268,7 +268,7 @@ fn read<T>(
                     Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
                 if has_unreadable || read.is_err() {
-                    lock(index).note(run, read.as_ref().err());
+                    lock(index).note(run.segment, read.as_ref().err());
                 }
                 for (at, (number, place)) in run.places.iter().enumerate() {
                     let chunk = &mut chunks[*number];
@@ -312,14 +312,15 @@ impl Index {
         indexes.find(|index| *index < self.visible_end && !self.is_gone(*index))
     }
 
-    /// Notes whether the segment of a run can be read.
-    fn note(&mut self, run: &Run, error: Option<&io::Error>) {
+    /// Notes whether a segment can be read.
+    pub(super) fn note(&mut self, first: u64, error: Option<&io::Error>) {
         let Some(error) = error else {
-            self.unreadable.remove(&run.segment);
+            self.unreadable.remove(&first);
             return;
         };
-        if self.unreadable.insert(run.segment) {
-            warn!(segment = %run.name, %error, "a segment of the spool can't be read: its events wait");
+        if self.unreadable.insert(first) {
+            let segment = self.segments.get(&first).map(|segment| &*segment.name);
+            warn!(segment, %error, "a segment of the spool can't be read: its events wait");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Replay while the backlog of an earlier process is scanned, on a disk so slow that the scan stands still.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use crate::outcome::Delivery;
 use crate::sink::Sink;
+use crate::spool::background_scan::Scan;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
 use crate::spool::log::marks::Marked;
@@ -26,6 +28,9 @@ const EVENTS: usize = 40;
 
 /// The events that are found before the scan gets to the segment that hangs.
 const FOUND: usize = 16;
+
+/// The pause of the scan before a segment that can't be read.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn subject_of(number: usize) -> &'static str {
     ["a", "b", "c"][number % 3]
@@ -63,19 +68,32 @@ fn kill(disk: &SimulatedDisk, log: Log) {
     drop(log);
 }
 
+/// The segment behind the first ones.
+fn segment_behind(disk: &SimulatedDisk, others: usize) -> Option<String> {
+    let files = disk.files().into_keys();
+    let mut segments = files.filter(|name| name.ends_with(".log"));
+    segments.nth(others)
+}
+
 /// Hangs the scan behind the first segments.
 fn hang_scan(disk: &SimulatedDisk) {
-    let files = disk.files();
-    let mut segments = files.keys().filter(|name| name.ends_with(".log"));
-    disk.hang_opening_of(segments.nth(FOUND).map(String::as_str));
+    disk.hang_opening_of(segment_behind(disk, FOUND).as_deref());
 }
 
 fn open(disk: &SimulatedDisk, broker: &Simulated) -> Sink<Simulated> {
-    let (log, backlog) = opening::open(disk.open(), SMALL).unwrap();
-    let spool = Spool::over(log, backlog, 1 << 30, Writer::start, |scan| {
-        std::thread::spawn(move || scan.run());
+    open_and_scan(disk, broker, |scan| {
+        std::thread::spawn(move || scan.run(|| std::thread::sleep(PAUSE)));
         Ok(())
-    });
+    })
+}
+
+fn open_and_scan(
+    disk: &SimulatedDisk,
+    broker: &Simulated,
+    scan: impl FnOnce(Scan) -> io::Result<()>,
+) -> Sink<Simulated> {
+    let (log, backlog) = opening::open(disk.open(), SMALL).unwrap();
+    let spool = Spool::over(log, backlog, 1 << 30, Writer::start, scan);
     let settings = SpoolSettings::new("in memory").window(4).unwrap();
     let sink_settings = SinkSettings::default();
     Sink::over(broker.clone(), sink_settings, spool.unwrap(), settings)
@@ -233,4 +251,73 @@ async fn visit_that_waits_for_the_scan_ends_when_the_sink_is_closed() {
     let (visited, _) = timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(visited, Err(crate::SpoolError::Closed));
     disk.hang_opening_of(None);
+}
+
+fn unreadable_segments(sink: &Sink<Simulated>) -> u64 {
+    sink.spool_status().unwrap().unreadable_segments
+}
+
+#[tokio::test]
+async fn events_of_each_subject_wait_behind_a_segment_that_the_scan_cant_read() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    disk.fail_opening_of(segment_behind(&disk, FOUND).as_deref());
+    let sink = open(&disk, &broker);
+    until("the segment is counted", || unreadable_segments(&sink) == 1).await;
+    until("what is found is sent", || stored(&broker) == FOUND).await;
+    let late = sink.emit(envelope(subject_of(EVENTS), EVENTS)).await;
+    assert_eq!(late.unwrap(), Delivery::Spooled);
+    sleep(10 * PAUSE).await;
+    assert_eq!((stored(&broker), unreadable_segments(&sink)), (FOUND, 1));
+    disk.fail_opening_of(None);
+    ends_with(&disk, &broker, &sink, (0..=EVENTS).collect()).await;
+    assert_eq!(unreadable_segments(&sink), 0);
+}
+
+#[tokio::test]
+async fn spool_opens_at_once_beside_a_segment_that_it_reads_a_second_later() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    let (mut log, _) = opening::open(disk.open(), SMALL).unwrap();
+    (0..2).for_each(|number| append(&mut log, number));
+    kill(&disk, log);
+    disk.fail_opening_of(segment_behind(&disk, 0).as_deref());
+    let sink = open_and_scan(&disk, &broker, Scan::start);
+    assert_eq!((stored(&broker), unreadable_segments(&sink)), (0, 1));
+    disk.fail_opening_of(None);
+    ends_with(&disk, &broker, &sink, vec![0, 1]).await;
+}
+
+#[tokio::test]
+async fn scan_that_waits_for_a_segment_ends_with_the_sink() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    disk.fail_opening_of(segment_behind(&disk, FOUND).as_deref());
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    let sink = open_and_scan(&disk, &broker, |scan| {
+        std::thread::spawn(move || {
+            scan.run(|| std::thread::sleep(PAUSE));
+            ended.send(())
+        });
+        Ok(())
+    });
+    until("the segment is counted", || unreadable_segments(&sink) == 1).await;
+    sink.close(Duration::ZERO).await;
+    let has_ended = timeout(Duration::from_secs(60), has_ended).await;
+    has_ended.expect("the scan goes on").unwrap();
+}
+
+#[tokio::test]
+async fn segment_that_is_removed_before_the_scan_reads_it_is_counted_as_lost() {
+    let (disk, broker) = (SimulatedDisk::default(), Simulated::new());
+    kill(&disk, log_with_events(&disk, None));
+    let lost = segment_behind(&disk, FOUND).unwrap();
+    disk.fail_opening_of(Some(&lost));
+    let sink = open(&disk, &broker);
+    until("the segment is counted", || unreadable_segments(&sink) == 1).await;
+    disk.remove(&lost);
+    disk.fail_opening_of(None);
+    let others = (0..EVENTS).filter(|number| *number != FOUND).collect();
+    ends_with(&disk, &broker, &sink, others).await;
+    let status = sink.spool_status().unwrap();
+    assert_eq!((status.damaged, status.unreadable_segments), (1, 0));
 }

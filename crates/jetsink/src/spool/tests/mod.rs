@@ -36,7 +36,7 @@ impl Spool {
     pub(crate) fn at_once(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
         let (log, backlog) = opening::open(disk, Some(64 << 10))?;
         let spool = Self::over(log, backlog, limit_bytes, Writer::at_once, |scan| {
-            scan.run();
+            scan.run(|| ());
             Ok(())
         });
         Ok(spool.unwrap())
@@ -46,7 +46,7 @@ impl Spool {
     pub(crate) fn threaded(disk: Arc<dyn Disk>, limit_bytes: u64) -> Result<Self, SpoolError> {
         let (log, backlog) = opening::open(disk, Some(segment_bytes(limit_bytes)))?;
         let spool = Self::over(log, backlog, limit_bytes, Writer::start, |scan| {
-            scan.run();
+            scan.run(|| ());
             Ok(())
         });
         Ok(spool.unwrap())

@@ -210,6 +210,11 @@ impl SimulatedDisk {
         self.state().opening_fails = name.map(str::to_owned);
     }
 
+    /// Removes a file, as an operator does.
+    pub(crate) fn remove(&self, name: &str) {
+        self.state().change(Entry::Unlink(name.to_owned()));
+    }
+
     /// The files by name, as a reader sees them.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state();

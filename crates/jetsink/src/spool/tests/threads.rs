@@ -61,7 +61,7 @@ async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     let (ended, has_ended) = std::sync::mpsc::channel();
     let spool = Spool::over(log, backlog, 1 << 30, Writer::start, |scan| {
         panics(&disk);
-        let scan = std::thread::spawn(move || scan.run());
+        let scan = std::thread::spawn(move || scan.run(|| ()));
         std::thread::spawn(move || ended.send(scan.join().is_err()));
         Ok(())
     });

@@ -42,7 +42,7 @@ fn fail(disk: &SimulatedDisk, fault: Option<Fault>) {
 fn with_small_segments(disk: &SimulatedDisk) -> Spool {
     let (log, backlog) = opening::open(disk.open(), Some(4_096)).unwrap();
     let spool = Spool::over(log, backlog, 1 << 30, Writer::at_once, |scan| {
-        scan.run();
+        scan.run(|| ());
         Ok(())
     });
     spool.unwrap()
