@@ -175,9 +175,12 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             return Err(PublishError::NotConnected.into());
         }
         // An event is marked before it is written: marked events must be readable.
-        self.spool.written().await?;
+        let in_doubt = self.spool.written().await?;
         let baselines = self.spool.baselines();
         let mut candidates = Candidates::read(self.spool, &due, &unreconciled).await?;
+        let is_in_doubt = |subject: &&Subject| in_doubt.contains(*subject);
+        let unread = due.iter().filter(is_in_doubt).cloned();
+        candidates.unread.extend(unread);
         let looked_up = self.look_up(&baselines, &mut candidates).await;
         if looked_up.is_err() {
             // The broker failed, so the streams had no chance to answer.

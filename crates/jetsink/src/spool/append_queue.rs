@@ -1,5 +1,6 @@
 //! Queues changes for the writer, and keeps the subjects with events that may be stored.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
@@ -71,13 +72,15 @@ impl Spool {
         async move { answer.await.unwrap_or_else(|_| Err(self.ended())) }
     }
 
-    /// Waits until what the writer was given up to now is on the disk.
+    /// Waits for the changes that the writer was given up to now. Returns the subjects with sent events that are not on
+    /// the disk even so: their records are in doubt.
     ///
     /// # Errors
     /// [`SpoolError::Closed`], or that of a commit which it became part of.
-    pub(crate) async fn written(&self) -> Result<(), SpoolError> {
+    pub(crate) async fn written(&self) -> Result<HashSet<Subject>, SpoolError> {
         let written = self.lock().change(Change::default());
-        written.await.unwrap_or_else(|_| Err(self.ended()))
+        written.await.unwrap_or_else(|_| Err(self.ended()))?;
+        Ok(lock(&self.shared.sent_in_doubt).clone())
     }
 
     /// These events were sent and not answered.

@@ -311,11 +311,17 @@ impl Worker {
                 // A dead letter counts from when it is written: its event needs no mark.
                 false => &appended,
             };
+            let in_doubt = result.as_ref().is_err_and(SpoolError::may_be_spooled);
+            if in_doubt {
+                let sent = change.records.iter().filter(|record| record.is_sent());
+                let subjects = sent.filter_map(|record| record.subject.clone());
+                lock(&self.shared.sent_in_doubt).extend(subjects);
+            }
             if let Some(done) = change.done.take() {
                 // A caller that has gone away has given up on the answer, not on the event.
                 let _ = done.send(result.clone());
             }
-            if result.as_ref().is_err_and(SpoolError::may_be_spooled) {
+            if in_doubt {
                 self.in_doubt.push(change);
             }
         }
@@ -327,6 +333,7 @@ impl Worker {
         if !self.log.has_doubt() {
             let decided = std::mem::take(&mut self.in_doubt);
             self.written(&decided);
+            lock(&self.shared.sent_in_doubt).clear();
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) has_marker: AtomicBool,
     /// The indexes of events whose dead letters are on their way to the disk, or in doubt.
     pub(super) dying: Mutex<HashSet<u64>>,
+    /// The subjects of sent events whose records are in doubt.
+    pub(super) sent_in_doubt: Mutex<HashSet<Subject>>,
     /// The damage that the scan found, once it has ended.
     pub(super) loss: OnceLock<SpoolLoss>,
     pub(super) observer: Observer,
@@ -57,6 +59,7 @@ impl Shared {
             events,
             has_marker: AtomicBool::new(has_marker),
             dying: Mutex::default(),
+            sent_in_doubt: Mutex::default(),
             loss: OnceLock::new(),
             observer: Observer::default(),
             is_closed: AtomicBool::new(false),

@@ -14,6 +14,7 @@ use crate::replay::reconcile::{ReconcileError, Reconciler, rest};
 use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
 use crate::sink::Sink;
+use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::{Leader, Simulated};
 use crate::{Envelope, MessageId, Subject};
@@ -173,6 +174,37 @@ async fn subject_that_enters_during_a_replay_is_served_before_the_backlog_of_oth
     assert_eq!(stored.len(), BACKLOG + 1);
     let at = stored.iter().position(|(subject, ..)| subject == "b");
     assert!(at.unwrap() < BACKLOG - 1, "behind {at:?} events");
+}
+
+/// Regression: the look-up could not read an event in doubt, and counted its subject as reconciled all the same.
+#[tokio::test(start_paused = true)]
+async fn sent_event_that_is_in_doubt_on_the_disk_is_looked_up_once_it_is_written() {
+    let disk = SimulatedDisk::default();
+    let spool = Arc::new(Spool::at_once(disk.open(), 1 << 30).unwrap());
+    let (broker, soon) = (Simulated::new(), Instant::now() + Duration::from_secs(60));
+    let stored = ("a".to_owned(), "sink.1".to_owned(), "1".to_owned());
+    broker.with(|broker| broker.stream.push(stored));
+    spool.append_event(&event(0), None, soon).await.unwrap();
+    disk.fail(Some(Failing {
+        from: 0,
+        fault: Fault::Full,
+        for_good: true,
+    }));
+    let above = Baselines::new();
+    let appended = spool.append_event(&event(1), Some(&above), soon).await;
+    assert!(appended.unwrap_err().may_be_spooled());
+
+    let direct = Arc::new(Direct::new(broker.clone(), SinkSettings::default(), true));
+    let settings = SpoolSettings::new("in memory");
+    let replay = tokio::spawn(replay(direct, Arc::clone(&spool), settings));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    disk.fail(None);
+    spool.written().await.unwrap();
+    spool.emptied(soon).await;
+    replay.abort();
+    let ids = broker.with(|broker| broker.stream.clone());
+    let ids: Vec<String> = ids.into_iter().map(|(_, id, _)| id).collect();
+    assert_eq!(ids, ["sink.1", "sink.0"]);
 }
 
 /// Each failure of a subject paused the sending of all subjects, for 100 ms and for 400 ms.

@@ -92,6 +92,10 @@ impl NewRecord {
         self.head.kind
     }
 
+    pub(crate) fn is_sent(&self) -> bool {
+        self.head.sent
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.head.size()
     }
