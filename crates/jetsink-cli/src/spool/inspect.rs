@@ -23,6 +23,7 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
                 "bytes": status.used_bytes,
                 "oldest_spooled_at": spool.oldest()?.map(format_time),
                 "dead_letters": status.dead_letters,
+                "unreadable_segments": status.unreadable_segments,
                 "may_be_stored": spool.may_be_stored(),
             })
             .to_string(),
@@ -32,8 +33,12 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
     let since = spool.oldest()?.map_or_else(String::new, |oldest| {
         format!(", the oldest since {}", format_time(oldest))
     });
+    let unreadable = match status.unreadable_segments {
+        0 => String::new(),
+        segments => format!("; {}", counted(segments, "unreadable segment")),
+    };
     output::print(&format!(
-        "{} of {} waiting{since}; {}; {}",
+        "{} of {} waiting{since}; {}; {}{unreadable}",
         counted(status.events, "event"),
         counted(status.subjects, "subject"),
         counted(status.dead_letters, "dead letter"),

@@ -296,6 +296,44 @@ async fn a_spool_that_is_missing_or_damaged_is_told() {
 }
 
 #[tokio::test]
+async fn status_counts_segments_that_cant_be_read_now() {
+    let mut server = server().await;
+    let url = server.url();
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, lines) = (folder.path().join("spool"), folder.path().join("lines"));
+    let directory = as_text(&directory);
+    std::fs::write(&lines, std::fs::read(SAMPLES).unwrap().repeat(6)).unwrap();
+    // Segments of 256 KiB.
+    let flags = ["-s", &url, "--subject", "events.all", "--max-outage", "0"];
+    let limit = ["--spool", directory, "--spool-limit", "4MiB"];
+    let output = run(&[&flags[..], &limit, &[as_text(&lines)]].concat());
+    assert_code(&output, 4);
+    let files = std::fs::read_dir(directory).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let segments = files.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    let oldest = segments.min().unwrap();
+    let aside = oldest.with_extension("aside");
+    std::fs::rename(&oldest, &aside).unwrap();
+    std::fs::create_dir(&oldest).unwrap();
+    let status = spool(&["status", directory]);
+    assert_code(&status, 1);
+    let text = stdout(&status);
+    assert!(text.contains("; 1 unreadable segment\n"), "{text}");
+    let status = json(&spool(&["status", directory, "--json"]));
+    assert_eq!(status["unreadable_segments"], 1);
+    std::fs::remove_dir(&oldest).unwrap();
+    std::fs::rename(&aside, &oldest).unwrap();
+    let status = spool(&["status", directory, "--json"]);
+    assert_code(&status, 0);
+    let status = json(&status);
+    assert_eq!(
+        (&status["events"], &status["unreadable_segments"]),
+        (&612.into(), &0.into())
+    );
+}
+
+#[tokio::test]
 async fn an_export_that_can_not_be_written_is_a_failure_and_a_closed_pipe_is_none() {
     let mut server = server().await;
     server.kill().unwrap();

@@ -159,7 +159,7 @@ fn usage(spool: &Spool) -> f64 {
 fn spool_level(spool: &Spool) -> Level {
     let usage = usage(spool);
     match spool {
-        _ if usage > 0.95 || spool.damaged > 0 => Level::Bad,
+        _ if usage > 0.95 || spool.damaged > 0 || spool.unreadable_segments > 0 => Level::Bad,
         _ if usage > 0.7 || spool.dead_letters > 0 || spool.held_subjects > 0 => Level::Warn,
         _ => Level::Good,
     }
@@ -253,6 +253,7 @@ fn spool(spool: Option<&Spool>) -> Markup {
                     ("damaged", spool.damaged),
                     ("possible duplicates", spool.possible_duplicates),
                     ("held subjects", spool.held_subjects),
+                    ("unreadable segments", spool.unreadable_segments),
                 ] {
                     @if number > 0 {
                         dt { (name) }

@@ -71,6 +71,7 @@ pub(crate) struct Spool {
     pub(crate) damaged: u64,
     pub(crate) possible_duplicates: u64,
     pub(crate) held_subjects: u64,
+    pub(crate) unreadable_segments: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -141,6 +142,7 @@ impl Spool {
             damaged,
             possible_duplicates,
             held_subjects,
+            unreadable_segments,
             ..
         } = status;
         Self {
@@ -153,6 +155,7 @@ impl Spool {
             damaged,
             possible_duplicates,
             held_subjects,
+            unreadable_segments,
         }
     }
 }

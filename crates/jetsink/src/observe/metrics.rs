@@ -35,6 +35,7 @@ const LENIENT: &str = "jetsink_lenient_events_total";
 const REPLAYED: &str = "jetsink_replayed_events_total";
 const POSSIBLE_DUPLICATES: &str = "jetsink_possible_duplicates_total";
 const HELD_SUBJECTS: &str = "jetsink_spool_held_subjects";
+const UNREADABLE: &str = "jetsink_spool_unreadable_segments";
 const DAMAGED: &str = "jetsink_spool_damaged_events";
 
 /// Emits, publishes and the connection.
@@ -231,6 +232,7 @@ pub(crate) struct SpoolMeters {
     dead_letters: Gauge,
     damaged: Gauge,
     held_subjects: Gauge,
+    unreadable: Gauge,
     pub(crate) replayed: Counter,
     pub(crate) possible_duplicates: Counter,
 }
@@ -271,6 +273,10 @@ impl SpoolMeters {
             HELD_SUBJECTS,
             "Subjects in the spool that are held, because it can't be known whether their events are stored."
         );
+        describe_gauge!(
+            UNREADABLE,
+            "Segments of the spool that can't be read, and whose events wait."
+        );
         Self {
             events: gauge!(SPOOL_EVENTS),
             subjects: gauge!(SPOOL_SUBJECTS),
@@ -282,6 +288,7 @@ impl SpoolMeters {
             replayed: counter!(REPLAYED),
             possible_duplicates: counter!(POSSIBLE_DUPLICATES),
             held_subjects: gauge!(HELD_SUBJECTS),
+            unreadable: gauge!(UNREADABLE),
         }
     }
 
@@ -293,6 +300,7 @@ impl SpoolMeters {
         self.dead_letters.set(status.dead_letters as f64);
         self.damaged.set(status.damaged as f64);
         self.held_subjects.set(status.held_subjects as f64);
+        self.unreadable.set(status.unreadable_segments as f64);
     }
 
     pub(crate) fn show_oldest(&self, age: Duration) {

@@ -77,6 +77,7 @@ impl fmt::Display for Status {
                 dead_letters,
                 possible_duplicates,
                 held_subjects,
+                unreadable_segments,
                 ..
             } = spool;
             write!(
@@ -89,6 +90,9 @@ impl fmt::Display for Status {
             }
             if *held_subjects > 0 {
                 write!(f, ", {held_subjects} held subjects")?;
+            }
+            if *unreadable_segments > 0 {
+                write!(f, ", {unreadable_segments} unreadable segments")?;
             }
             if self.when_unconfirmed == Some(WhenUnconfirmed::Hold) {
                 write!(f, ", unconfirmed events are held")?;

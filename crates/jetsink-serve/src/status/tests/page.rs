@@ -50,6 +50,7 @@ fn empty_spool() -> Spool {
         damaged: 0,
         possible_duplicates: 0,
         held_subjects: 0,
+        unreadable_segments: 0,
     }
 }
 
@@ -77,6 +78,10 @@ fn headline_names_the_worst_state() {
     );
     assert_eq!(
         headline_of(|snapshot| spool(snapshot, |spool| spool.used_bytes = spool.limit_bytes)),
+        is(Level::Bad, "Ready, and the spool needs a look")
+    );
+    assert_eq!(
+        headline_of(|snapshot| spool(snapshot, |spool| spool.unreadable_segments = 1)),
         is(Level::Bad, "Ready, and the spool needs a look")
     );
     assert_eq!(
