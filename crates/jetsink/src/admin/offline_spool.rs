@@ -354,8 +354,8 @@ impl OfflineSpool {
         for (subject, index, bytes) in removed {
             lock(&log.index).leave(subject.as_ref(), *index, *bytes);
         }
-        match log.mark_left() {
-            Ok(Marked::OnDisk) => Ok(removed.len() as u64),
+        match log.mark_all_left() {
+            Ok(Marked::OnDisk | Marked::InPart) => Ok(removed.len() as u64),
             Ok(Marked::InMemory(error)) | Err(error) => {
                 Err(SpoolError::io(&path, "marking records as removed", &error))
             }

@@ -250,7 +250,7 @@ impl Worker {
         }
         // A failure shows in the next append.
         let _ = self.log.seal();
-        match self.log.rewrite() {
+        match self.log.mark_more() || self.log.rewrite() {
             true => IDLE,
             false => CLOCK_CHECK,
         }

@@ -18,10 +18,15 @@ use crate::sync::lock;
 /// A drained segment is written to again up to this length; a longer one is removed.
 const REUSED: u64 = 64 << 10;
 
+/// The segments that are marked at a time, each with a sync that new events wait for.
+pub(crate) const MAX_MARKED: usize = 16;
+
 /// The marks of records that have left.
 #[derive(Debug)]
 pub(crate) enum Marked {
     OnDisk,
+    /// Those of the oldest segments are on the disk. The others follow.
+    InPart,
     /// Some stay in memory, for this reason: their records come back after a restart.
     InMemory(io::Error),
 }
@@ -36,12 +41,34 @@ impl Log {
         Ok(marked)
     }
 
+    /// As [`mark_left`](Self::mark_left), until no segment is left to mark.
+    pub(crate) fn mark_all_left(&mut self) -> io::Result<Marked> {
+        loop {
+            let marked = self.mark_left()?;
+            if !self.has_unmarked {
+                return Ok(marked);
+            }
+        }
+    }
+
+    /// Marks segments that the last call left. Returns whether there were any.
+    pub(crate) fn mark_more(&mut self) -> bool {
+        let has_unmarked = self.has_unmarked;
+        if has_unmarked {
+            // A failure shows in the next removal.
+            let _ = self.mark_left();
+        }
+        has_unmarked
+    }
+
     fn mark_and_remove(&mut self) -> io::Result<Marked> {
         loop {
-            let failed = self.mark_all();
-            let before = failed.as_ref().map(|(first, _)| *first);
-            let removed = self.remove_drained(before)?;
+            let (failed, next) = self.mark_oldest();
+            self.has_unmarked = next.is_some();
+            let failed_at = failed.as_ref().map(|(first, _)| *first);
+            let removed = self.remove_drained(failed_at.or(next))?;
             match failed {
+                None if self.has_unmarked => return Ok(Marked::InPart),
                 None => return Ok(Marked::OnDisk),
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
@@ -57,8 +84,9 @@ impl Log {
         }
     }
 
-    /// Writes the marks of all scanned segments that stay. Returns the first segment that took none.
-    fn mark_all(&mut self) -> Option<(u64, io::Error)> {
+    /// Writes the marks of the oldest scanned segments that stay. Returns the first segment that took none, and the
+    /// first one that is left.
+    fn mark_oldest(&mut self) -> (Option<(u64, io::Error)>, Option<u64>) {
         let unmarked: Vec<u64> = {
             let index = lock(&self.index);
             let newest = index.newest();
@@ -69,13 +97,19 @@ impl Log {
             });
             segments.map(|segment| segment.first).collect()
         };
-        let mut failed = None;
+        let (mut failed, mut marked) = (None, 0);
         for first in unmarked {
-            if let Err(error) = self.mark(first) {
-                failed.get_or_insert((first, error));
+            if marked == MAX_MARKED {
+                return (failed, Some(first));
+            }
+            match self.mark(first) {
+                Ok(()) => marked += 1,
+                Err(error) => {
+                    failed.get_or_insert((first, error));
+                }
             }
         }
-        failed
+        (failed, None)
     }
 
     fn mark(&mut self, first: u64) -> io::Result<()> {
@@ -95,7 +129,12 @@ impl Log {
             Some(file) => file,
             None => match self.disk.open(&name) {
                 // A file that was removed by others needs no mark.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
+                        segment.unmarked.clear();
+                    }
+                    return Ok(());
+                }
                 file => file?,
             },
         };

@@ -51,6 +51,8 @@ pub(crate) struct Log {
     in_doubt: Vec<NewRecord>,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
+    /// Whether segments are left to mark, because the last call marked as many as it may.
+    pub(super) has_unmarked: bool,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
     pub(super) stale: Vec<String>,
@@ -72,6 +74,7 @@ impl Log {
             clock: Clock::start(None, SystemTime::now),
             in_doubt: Vec::new(),
             is_folder_changed: false,
+            has_unmarked: false,
             stale: Vec::new(),
         }
     }
@@ -264,7 +267,7 @@ impl Log {
     pub(crate) fn close(mut self) {
         let _ = self.resolve_doubt();
         // So that damage is reported once.
-        let _ = self.mark_left();
+        let _ = self.mark_all_left();
         let _ = self.seal();
         self.drop_drained(0);
         if lock(&self.index).segments.is_empty() && !self.is_folder_changed {

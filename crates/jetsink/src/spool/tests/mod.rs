@@ -6,6 +6,7 @@ mod dead_letters;
 mod driver;
 mod failing_calls;
 mod ledger;
+mod marking;
 mod memory;
 mod observer;
 mod order;

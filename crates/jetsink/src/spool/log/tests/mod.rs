@@ -57,7 +57,7 @@ impl Log {
         {
             lock(&self.index).leave(subject.as_ref(), *index, *bytes);
         }
-        self.mark_left()
+        self.mark_all_left()
     }
 }
 

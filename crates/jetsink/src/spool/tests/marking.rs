@@ -1,0 +1,110 @@
+//! The marks of many segments, as after a restart, when the last mark of each is written again.
+
+use std::time::Instant;
+
+use super::simulated_disk::SimulatedDisk;
+use super::{envelope, places, subject};
+use crate::spool::log::event::NewRecord;
+use crate::spool::log::marks::MAX_MARKED;
+use crate::spool::log::opening;
+use crate::spool::log::tests::Removed;
+use crate::spool::queue::Writer;
+use crate::spool::{Baseline, Baselines, Record, Spool};
+use crate::sync::lock;
+
+const SEGMENTS: usize = 2 * MAX_MARKED + 8;
+
+fn event(to: &str, number: usize) -> NewRecord {
+    let record = Record {
+        index: 0,
+        spooled_at: 1,
+        may_be_stored: false,
+        envelope: envelope(to, number),
+    };
+    NewRecord::event(&record, None)
+}
+
+/// A disk that a killed process left, with a pending event and a mark in each segment.
+fn disk_with_marks() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let (mut log, mut backlog) = opening::open(disk.open(), Some(64 << 10)).unwrap();
+    backlog.scan();
+    let mut removed = Vec::new();
+    for number in 0..SEGMENTS {
+        removed.push(Removed {
+            subject: Some(subject("delivered")),
+            index: log.next_index,
+            bytes: 0,
+        });
+        log.append_reserved(&[&event("delivered", number), &event("pending", number)])
+            .unwrap();
+        log.finish();
+    }
+    log.deliver(&removed).unwrap();
+    disk.process_is_killed();
+    drop(log);
+    disk
+}
+
+fn open(disk: &SimulatedDisk) -> Spool {
+    let (log, backlog) = opening::open(disk.open(), Some(64 << 10)).unwrap();
+    let spool = Spool::over(log, backlog, 1 << 30, Writer::at_once, |scan| {
+        scan.run(|| ());
+        Ok(())
+    });
+    spool.unwrap()
+}
+
+fn unmarked(spool: &Spool) -> usize {
+    let index = lock(&spool.index);
+    let segments = index.segments.values();
+    let unmarked = segments.filter(|segment| !segment.unmarked.is_empty());
+    unmarked.count()
+}
+
+fn above(sequence: u64) -> Baselines {
+    Baselines::from([("S".to_owned(), Baseline::new(sequence))])
+}
+
+/// Delivers the oldest event, and removes it.
+async fn remove_oldest(spool: &Spool, acknowledged: u64) {
+    spool.delivered(&places(spool, "pending", 1).await[0]);
+    let removed = spool.remove_delivered(&above(acknowledged)).await;
+    removed.unwrap();
+}
+
+/// The thread of the writer has nothing else to do.
+fn rest(spool: &Spool) {
+    let mut appends = spool.lock();
+    let worker = appends.writer.at_once.as_mut().unwrap();
+    worker.step(Vec::new(), Instant::now());
+}
+
+#[tokio::test]
+async fn removal_marks_a_few_segments_and_the_baseline_waits_for_the_others() {
+    let disk = disk_with_marks();
+    let spool = open(&disk);
+    assert_eq!(unmarked(&spool), SEGMENTS);
+    spool.replay_begins(&above(1)).await.unwrap();
+    // The oldest segment drains, and needs no mark.
+    remove_oldest(&spool, 5).await;
+    assert_eq!(unmarked(&spool), SEGMENTS - 1 - MAX_MARKED);
+    assert_eq!(spool.baselines(), above(1));
+    rest(&spool);
+    assert_eq!(unmarked(&spool), SEGMENTS - 1 - 2 * MAX_MARKED);
+    rest(&spool);
+    assert_eq!(unmarked(&spool), 0);
+    remove_oldest(&spool, 7).await;
+    assert_eq!(spool.baselines(), above(7));
+}
+
+#[tokio::test]
+async fn close_marks_all_segments() {
+    let disk = disk_with_marks();
+    let spool = open(&disk);
+    let index = std::sync::Arc::clone(&spool.index);
+    drop(spool);
+    let index = lock(&index);
+    assert_eq!(index.segments.len(), SEGMENTS);
+    assert!(index.segments.values().all(|s| s.unmarked.is_empty()));
+}
