@@ -14,7 +14,7 @@ pub(crate) mod marks;
 pub(crate) mod opening;
 pub(crate) mod places;
 pub(crate) mod reader;
-mod reserve;
+pub(crate) mod reserve;
 mod rewrite;
 mod scan;
 mod seal;

@@ -10,7 +10,7 @@ use super::disk::Disk;
 
 pub(crate) const NAME: &str = "reserve";
 
-pub(super) const BYTES: usize = 128 << 10;
+pub(crate) const BYTES: usize = 128 << 10;
 
 /// Whether an error says that there is no room.
 pub(crate) fn is_full(error: &io::Error) -> bool {

@@ -97,14 +97,26 @@ impl Log {
     /// Appends records, and syncs them. An error that is not in doubt means that none of them is on
     /// the disk.
     pub(crate) fn append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
-        self.resolve_doubt()?;
+        let has_event = records.iter().any(|record| record.kind() == Kind::Event);
+        let is_state = |record: &&NewRecord| record.kind() == Kind::State;
+        match self.resolve_doubt() {
+            // Replay makes the room that records in doubt need, so its own do not wait for them.
+            Err(failed) if has_event || !is_full(&failed.error) => return Err(failed),
+            _ => {}
+        }
         let mut failed = None;
         // The second time in a new segment, the third time in the room of the reserve.
         for attempt in 0..3 {
-            if attempt == 2 && !self.may_use_reserve(records, failed.as_ref()) {
+            let is_full = |failed: &Failed| is_full(&failed.error);
+            let may_use_reserve = !has_event && failed.as_ref().is_some_and(is_full);
+            if attempt == 2 && !(may_use_reserve && self.reserve.release()) {
                 break;
             }
             let Err(mut again) = self.try_append(records) else {
+                if records.iter().any(is_state) {
+                    // Those are older, and the latest one holds.
+                    self.in_doubt.retain(|record| !is_state(&record));
+                }
                 return Ok(());
             };
             again.in_doubt |= failed.is_some_and(|before: Failed| before.in_doubt);
@@ -114,16 +126,10 @@ impl Log {
             return Ok(());
         };
         if failed.in_doubt {
-            self.in_doubt = records.iter().map(|record| (*record).clone()).collect();
+            let records = records.iter().map(|record| (*record).clone());
+            self.in_doubt.extend(records);
         }
         Err(failed)
-    }
-
-    /// Gives up the reserve for what replay writes; events are refused instead.
-    fn may_use_reserve(&mut self, records: &[&NewRecord], failed: Option<&Failed>) -> bool {
-        failed.is_some_and(|failed| is_full(&failed.error))
-            && records.iter().all(|record| record.kind() != Kind::Event)
-            && self.reserve.release()
     }
 
     /// Writes the records again whose append failed in doubt, so that later ones follow them.

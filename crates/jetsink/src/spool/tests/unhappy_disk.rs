@@ -14,10 +14,10 @@ use crate::spool::log::format::{Head, Kind, NONE, Range, Start, State, encode_ru
 use crate::spool::log::loss::SpoolLoss;
 use crate::spool::log::marks::Marked;
 use crate::spool::log::opening;
-use crate::spool::log::reader;
 use crate::spool::log::tests::Removed;
 use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::{Log, segment_name};
+use crate::spool::log::{reader, reserve};
 use crate::spool::queue::{Change, Writer};
 use crate::spool::state_change::StateChange;
 use crate::spool::{Baseline, Baselines, DeadRecord, Record, Spool};
@@ -121,6 +121,39 @@ async fn replay_begins_on_a_full_disk_beside_an_event_that_finds_no_room() {
     assert!(event_done.try_recv().unwrap().is_err());
     begins_done.try_recv().unwrap().unwrap();
     assert!(spool.replay_began());
+}
+
+#[tokio::test]
+async fn replay_begins_on_a_full_disk_before_larger_records_in_doubt_are_written() {
+    let disk = SimulatedDisk::default();
+    let spool = at_once(&disk);
+    append(&spool, "a", 0).await.unwrap();
+    // From the write into a new segment on.
+    disk.fail(Some(Failing {
+        from: disk.calls() + 2,
+        fault: Fault::Device,
+        for_good: true,
+    }));
+    let above = Baselines::from([("S".to_owned(), Baseline::new(5))]);
+    let larger = Envelope::new(subject("a"), vec![b'x'; 2 * reserve::BYTES].into());
+    let appended = spool.append_event(&larger, Some(&above), soon()).await;
+    assert!(appended.unwrap_err().may_be_spooled());
+    fail(&disk, None);
+    disk.set_capacity(Some(disk.used()));
+    spool.replay_begins(&Baselines::new()).await.unwrap();
+    assert!(append(&spool, "a", 1).await.is_err());
+    spool.forget_baselines(&["S".to_owned()]);
+    disk.set_capacity(None);
+    spool.written().await.unwrap();
+    assert_eq!(places(&spool, "a", 9).await.len(), 2);
+    disk.process_is_killed();
+    drop(spool);
+    let spool = at_once(&disk);
+    assert_eq!((spool.loss(), spool.status().events), (None, 2));
+    assert_eq!(
+        (spool.replay_began(), spool.baselines()),
+        (true, Baselines::new())
+    );
 }
 
 #[tokio::test]
