@@ -173,6 +173,8 @@ pub(crate) fn blame_headers(error: PublishError, envelope: &Envelope) -> Publish
         headers.any(|(name, _)| name.starts_with(prefix))
     };
     match error {
+        // The same event may be stored a moment later.
+        error if error.is_transient() => error,
         PublishError::Refused(refusal) => {
             let explained = match refusal.code {
                 codes::STREAM_NOT_MATCH => has("Nats-Expected-Stream"),

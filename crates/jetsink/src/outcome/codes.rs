@@ -111,7 +111,6 @@ pub(crate) fn is_of_a_header(code: u64) -> bool {
     matches!(
         code,
         STREAM_ROLLUP_FAILED
-            | STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY
             | MESSAGE_TTL_INVALID
             | MESSAGE_TTL_DISABLED
             | MESSAGE_INCR_DISABLED
@@ -132,14 +131,11 @@ pub(crate) fn is_of_a_header(code: u64) -> bool {
     )
 }
 
-/// Whether a refusal with this code concerns every message of the subject, with `Nats-` headers or without.
+/// Whether a refusal with this code, which does not pass by itself, concerns every message of the subject, with `Nats-`
+/// headers or without.
 pub(crate) fn is_of_the_stream(code: u64) -> bool {
     matches!(
         code,
-        STREAM_STORE_FAILED
-            | STREAM_SEALED
-            | STREAM_NOT_FOUND
-            | MESSAGE_INCR_MISSING
-            | STREAM_DUPLICATE_MESSAGE_CONFLICT
+        STREAM_STORE_FAILED | STREAM_SEALED | STREAM_NOT_FOUND | MESSAGE_INCR_MISSING
     )
 }

@@ -204,13 +204,13 @@ pub enum PublishError {
     /// The broker refused the message. The code determines the scope:
     ///
     /// - event: too large for the stream (10054, or 10077 with "too large"), too large headers (10097), another
-    ///   last sequence or id than expected (10070, 10071, 10163, 10164, 10193), and other `Nats-` headers: rollup
+    ///   last sequence or id than expected (10070, 10071, 10164, 10193), and other `Nats-` headers: rollup
     ///   (10111), TTL (10165, 10166), counter (10168, 10170, 10171), batch (10174 to 10177, 10179, 10199), schedule
     ///   (10188 to 10192);
     /// - broker: limits of account, server, memory or storage (10002, 10023, 10028, 10047), no metadata leader
     ///   (10008, 10009), JetStream not enabled (10039, 10076);
     /// - subject: any other, such as a stream that is full (10077), sealed (10109), offline (10118, 10194) or
-    ///   overloaded (10167).
+    ///   overloaded (10167), or can't compare the last sequence of the subject yet (10163).
     ///
     /// 10158 means that an earlier publish with the same message id is being stored.
     #[error("{0}")]
@@ -378,6 +378,7 @@ impl PublishError {
             Self::Refused(refusal) => matches!(
                 refusal.code,
                 codes::STREAM_DUPLICATE_MESSAGE_CONFLICT
+                    | codes::STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_NOT_READY
                     | codes::STREAM_TOO_MANY_REQUESTS
                     | codes::CLUSTER_NOT_AVAILABLE
                     | codes::CLUSTER_NOT_LEADER
@@ -491,6 +492,9 @@ mod tests {
         let in_process = refused(10158, "duplicate message id is in process");
         assert!(in_process.is_transient());
         assert_eq!(in_process.known(), Known::OutcomeUnknown);
+        let not_ready = refused(10163, "temporarily unavailable");
+        assert!(not_ready.is_transient());
+        assert_eq!(not_ready.scope(), Scope::Subject);
         assert_eq!(refused(10077, "").known(), Known::Refused);
         assert!(!refused(10077, "").is_transient());
     }

@@ -139,6 +139,10 @@ fn refusal_is_blamed_on_the_events_own_headers_only() {
     assert_eq!(scope(10_299, "ce-id"), Scope::Subject);
     assert_eq!(scope(10_077, "Nats-TTL"), Scope::Subject, "a full stream");
     assert_eq!(scope(10_023, "Nats-TTL"), Scope::Broker);
+    for passing in [10_118, 10_158, 10_163, 10_167, 10_194] {
+        let scope = scope(passing, "Nats-TTL");
+        assert_eq!(scope, Scope::Subject, "{passing}: it may be stored later");
+    }
     let staged = PublishError::NotAnAcknowledgement(String::new());
     let staged = |name| blame_headers(staged.clone(), &with(name)).scope();
     assert_eq!(staged("Nats-Batch-Id"), Scope::Event);
