@@ -2,18 +2,20 @@
 //!
 //! On one connection, the envelope that is sent first is stored first, and a lost connection loses a
 //! tail, never a middle. So order breaks only if sending goes on while older envelopes are unsettled.
-//! Hence the one rule: a failure that will be retried ends the window. Nothing new is sent until
+//! Hence the rule: a failure of the broker that will be retried ends the window. Nothing new is sent until
 //! everything in flight has settled; then sending resumes at the first envelope that is not
-//! acknowledged, each with the same message id as before. A window uses one connection only: a new
-//! connection may exist before the failures of the old one are known.
+//! acknowledged, each with the same message id as before. A failure of a subject does the same for this
+//! subject only. A window uses one connection only: a new connection may exist before the failures of the
+//! old one are known.
 //!
 //! `queue` has the entries in their order, `in_flight` those on their way to the broker, and
-//! `spool_side` those on their way into the spool or held back. `sending` decides the next step of
-//! each entry, and `settling` handles results.
+//! `spool_side` those on their way into the spool or held back. `delayed` has the subjects that are tried
+//! again later. `sending` decides the next step of each entry, and `settling` handles results.
 //! The parts are not generic and `Pipeline` is: without `#[inline]` each step of an entry would be a
 //! call into another crate.
 
 mod adaptive;
+mod delayed;
 mod entry;
 mod held_back;
 mod in_flight;
@@ -41,6 +43,7 @@ use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
 pub use crate::publisher::window::MAX_WINDOW;
 use crate::spool::Spool;
+use delayed::Delayed;
 use in_flight::InFlightSet;
 use outage_limit::OutageLimit;
 use queue::Queue;
@@ -77,6 +80,7 @@ pub struct Pipeline<'a, P> {
     queue: Queue<'a>,
     in_flight: InFlightSet<'a>,
     spool_side: Option<SpoolSide<'a>>,
+    delayed: Delayed,
     phase: Phase,
     outage_limit: OutageLimit,
     stopped: bool,
@@ -100,6 +104,7 @@ impl<P: Publisher> Direct<P> {
             queue: Queue::default(),
             in_flight: InFlightSet::new(self.publisher().connection()),
             spool_side: None,
+            delayed: Delayed::default(),
             phase: Phase::Sending,
             outage_limit: OutageLimit::default(),
             stopped: false,
@@ -119,8 +124,12 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     }
 
     /// Sets how long a failing broker, or a stream without a leader, is tried again, with the same message ids,
-    /// before the failure becomes the result; [`Duration::MAX`] is for ever. Default: zero. The time of a stream
-    /// counts per subject, until an event of the subject is acknowledged.
+    /// before the failure becomes the result; [`Duration::MAX`] is for ever. Default: zero.
+    ///
+    /// While a stream has no leader, is offline or overloaded, only the events of its subjects wait; those of other
+    /// subjects are sent as far as the window reaches, since results come in order. So this limit counts for all such
+    /// streams together, and is at most ten minutes for them. It begins again once a failing subject has
+    /// recovered, or after ten times its length.
     ///
     /// Keep it below the stream's duplicate window (2 minutes by default): after that the broker no
     /// longer recognizes an envelope that it stored at the first attempt.
@@ -238,14 +247,19 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
             self.phase = Phase::Sending;
         } else if let Some(side) = &mut self.spool_side {
             side.wait().await;
+        } else if let Some(release_at) = self.delayed.next_release() {
+            sleep_until(release_at).await;
         }
     }
 
-    /// The next result of an entry on its way; `None` when it is time to look at held entries.
+    /// The next result of an entry on its way; `None` when it is time to look at held or delayed entries.
     async fn next_settled(&mut self) -> Option<(u64, Result<Delivery, EmitError>)> {
         let look_at_held = match (self.phase, &self.spool_side) {
+            (Phase::Settling { .. }, _) => None,
+            // Nothing is queued, and no round begins.
+            (Phase::Sending, _) if self.stopped => None,
             (Phase::Sending, Some(side)) => side.held.next_look(),
-            (Phase::Settling { .. }, _) | (_, None) => None,
+            (Phase::Sending, None) => self.delayed.next_release(),
         };
         let settled = poll_fn(|context| self.poll_settled(context));
         match look_at_held {

@@ -50,7 +50,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     fn begin_round(&mut self, now: Instant) -> u64 {
         let is_idle = self.is_idle();
         let Some(side) = &mut self.spool_side else {
-            return self.queue.begin_round(is_idle, false);
+            if self.delayed.is_empty() {
+                return self.queue.begin_round(is_idle, false);
+            }
+            let looks_again = is_idle | self.delayed.release(now);
+            let holds_back = !self.delayed.is_empty();
+            if !holds_back {
+                self.in_flight.forget_subjects();
+            }
+            return self.queue.begin_round(looks_again, holds_back);
         };
         let looks_again = side.begin_round(now, is_idle);
         if looks_again && side.spool.is_empty() {
@@ -66,12 +74,15 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         if self.queue.has_failed(subject) {
             return Step::NotSent;
         }
-        if let Some(side) = &mut self.spool_side {
-            match side.route(entry, self.direct, now) {
+        match &mut self.spool_side {
+            Some(side) => match side.route(entry, self.direct, now) {
                 Route::Direct => {}
                 Route::HoldBack => return Step::HoldBack,
                 Route::Spool => return Step::Spool(None),
-            }
+            },
+            None if self.delayed.is_empty() => {}
+            None if self.delayed.contains(subject) => return Step::HoldBack,
+            None => {}
         }
         match self.direct.admit(now, subject) {
             Ok(admission) => Step::Send(admission),

@@ -9,9 +9,16 @@ use super::entry::State;
 use super::{LOOK_AGAIN, Phase, Pipeline};
 use crate::message::envelope::Envelope;
 use crate::outcome::{Delivery, EmitError, PublishError, Scope};
-use crate::publish::retry::Retries;
 use crate::publish::spooling::may_be_spooled;
 use crate::publisher::Publisher;
+
+/// The retry of an entry, after a wait.
+enum Retry {
+    /// Sending of all entries resumes then.
+    Window(Duration),
+    /// The entries of its subject are sent then; those of others at any time.
+    Subject(Duration),
+}
 
 impl<P: Publisher> Pipeline<'_, P> {
     pub(super) fn settle(&mut self, number: u64, result: Result<Delivery, EmitError>) {
@@ -19,10 +26,21 @@ impl<P: Publisher> Pipeline<'_, P> {
             Ok(delivery) => {
                 self.width.settled(&delivery);
                 let entry = self.queue.entry_mut(number);
-                self.outage_limit.succeeded(entry.envelope.subject());
+                self.outage_limit.succeeded();
+                // An event of a delayed subject was sent before the subject failed.
+                let subject = entry.envelope.subject();
+                if self.outage_limit.tracks_subjects() && !self.delayed.contains(subject) {
+                    self.outage_limit.recovered(subject);
+                }
                 entry.state = State::Settled(Ok(delivery));
             }
             Err(error) => self.failed(number, error),
+        }
+        if !self.delayed.is_empty() {
+            let subject = self.queue.entry(number).envelope.subject();
+            if !self.in_flight.contains(subject, &self.queue) {
+                self.delayed.landed(subject);
+            }
         }
     }
 
@@ -51,7 +69,7 @@ impl<P: Publisher> Pipeline<'_, P> {
             self.phase = Phase::Settling { resume_at: now };
             return;
         }
-        let wait = self.wait_before_retry(number, now, &error);
+        let retry = self.retry(number, now, &error);
         let entry = self.queue.entry_mut(number);
         if let EmitError::Failed(failed) = &error
             && failed.error != PublishError::HeldBack
@@ -59,65 +77,69 @@ impl<P: Publisher> Pipeline<'_, P> {
             entry.count_failure(&failed.error);
         }
         entry.note_unknown(&error);
-        match wait {
+        match retry {
             None => self.queue.fail(number, error),
-            Some(wait) => {
+            Some(Retry::Window(wait)) => {
                 self.queue.requeue(number);
                 self.end_window(now, now + wait);
+            }
+            Some(Retry::Subject(wait)) => {
+                let subject = self.queue.requeue(number).envelope.subject();
+                self.delayed.insert(subject.clone(), now + wait);
+                // Results come in order: those behind it wait.
+                self.width.disturbed();
             }
         }
     }
 
-    /// The wait before an entry is tried again; `None` if the error is its result.
-    fn wait_before_retry(
-        &mut self,
-        number: u64,
-        now: Instant,
-        error: &EmitError,
-    ) -> Option<Duration> {
+    /// The retry of an entry; `None` if the error is its result.
+    fn retry(&mut self, number: u64, now: Instant, error: &EmitError) -> Option<Retry> {
         if self.stopped {
             return None;
         }
+        let limit = &mut self.outage_limit;
         match error {
             EmitError::CircuitOpen(open) if open.scope == Scope::Broker => {
-                self.outage_limit.next_try(now, open.retry_after)
+                limit.next_try(now, open.retry_after).map(Retry::Window)
             }
             EmitError::Failed(failed) if failed.error.scope() == Scope::Broker => {
-                self.outage_limit.next_try(now, LOOK_AGAIN)
+                limit.next_try(now, LOOK_AGAIN).map(Retry::Window)
             }
             // It was not sent, and others were: its turn comes. So it is no failure of the event or its subject.
-            EmitError::Failed(failed) if failed.error == PublishError::HeldBack => Some(LOOK_AGAIN),
-            // The sender sends it again: a wait would delay the other subjects.
-            EmitError::Failed(_) | EmitError::CircuitOpen(_)
-                if self.queue.holds_failed_subjects() =>
-            {
-                None
+            EmitError::Failed(failed) if failed.error == PublishError::HeldBack => {
+                Some(Retry::Window(LOOK_AGAIN))
             }
-            EmitError::Failed(failed) if failed.error.is_stream_outage() => {
-                let subject = self.queue.entry(number).envelope.subject();
-                self.outage_limit.next_try_of(subject, now, LOOK_AGAIN)
-            }
-            // The same outage opened the circuit.
-            EmitError::CircuitOpen(open) => {
-                let subject = self.queue.entry(number).envelope.subject();
-                let limit = &mut self.outage_limit;
-                if limit.is_failing(subject) {
-                    limit.next_try_of(subject, now, open.retry_after)
-                } else {
-                    None
-                }
-            }
-            EmitError::Failed(failed) => {
-                let entry = self.queue.entry(number);
-                // As in an emit: the retry of a probe would stop all subjects for a failing one.
-                let retries = if entry.is_probe {
-                    Retries::none()
-                } else {
-                    self.direct.retries()
-                };
-                retries.wait_after(entry.subject_failures, &failed.error)
+            EmitError::Failed(_) | EmitError::CircuitOpen(_) => {
+                self.subject_retry(number, now, error).map(Retry::Subject)
             }
             EmitError::Spool(_) | EmitError::Closed => None,
+        }
+    }
+
+    /// The wait before the entries of a subject are tried again; `None` if the error is the result.
+    fn subject_retry(&mut self, number: u64, now: Instant, error: &EmitError) -> Option<Duration> {
+        // The sender sends it again.
+        if self.queue.holds_failed_subjects() {
+            return None;
+        }
+        let entry = self.queue.entry(number);
+        let subject = entry.envelope.subject();
+        let limit = &mut self.outage_limit;
+        match error {
+            EmitError::Failed(failed) if failed.error.is_stream_outage() => {
+                limit.next_try_of(subject, now, LOOK_AGAIN)
+            }
+            // The same outage opened the circuit.
+            EmitError::CircuitOpen(open) if limit.is_failing(subject) => {
+                limit.next_try_of(subject, now, open.retry_after)
+            }
+            // As in an emit: the retry of a probe would delay the results behind it, again and again.
+            EmitError::Failed(_) if entry.is_probe => None,
+            EmitError::Failed(failed) => {
+                let retries = self.direct.retries();
+                retries.wait_after(entry.subject_failures, &failed.error)
+            }
+            EmitError::CircuitOpen(_) | EmitError::Spool(_) | EmitError::Closed => None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,8 +46,13 @@ struct Broker {
     ids: HashSet<String>,
     stream: Vec<String>,
     connection: watch::Sender<Connection>,
-    /// Until this time the subject `a` has no stream that takes a message; each fails with this error.
-    outage: Option<(Instant, PublishError)>,
+    outage: Option<Outage>,
+}
+
+/// At these times the subjects that begin with `a` have no stream that takes a message; each fails with this error.
+struct Outage {
+    during: Vec<Range<Instant>>,
+    error: PublishError,
 }
 
 #[derive(Clone)]
@@ -67,6 +73,12 @@ impl Simulated {
         })))
     }
 
+    /// Lets the subjects that begin with `a` fail with this error until then.
+    fn fails_until(&self, until: Instant, error: PublishError) {
+        let during = vec![Instant::now()..until];
+        self.0.lock().unwrap().outage = Some(Outage { during, error });
+    }
+
     fn stream(&self) -> Vec<String> {
         self.0.lock().unwrap().stream.clone()
     }
@@ -85,11 +97,11 @@ impl Simulated {
         if envelope.subject().as_str() == REFUSED {
             return (0, Err(PublishError::PermissionDenied));
         }
-        if let Some((until, error)) = &broker.outage
-            && Instant::now() < *until
-            && envelope.subject().as_str() == "a"
+        if let Some(outage) = &broker.outage
+            && outage.during.iter().any(|of| of.contains(&Instant::now()))
+            && envelope.subject().as_str().starts_with('a')
         {
-            return (0, Err(error.clone()));
+            return (0, Err(outage.error.clone()));
         }
         let fate = broker.fates.pop_front();
         let mut store = || {
@@ -233,6 +245,45 @@ proptest! {
         let results = runtime.block_on(async { send(&sink(&broker), count, window).await });
         prop_assert_eq!(results.iter().filter(|r| r.is_ok()).count(), count);
         prop_assert_eq!(broker.stream(), in_order(count));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn each_event_is_stored_once_in_the_order_of_its_subject_beside_a_stream_that_comes_and_goes(
+        fates in proptest::collection::vec(fate(), 0..120),
+        outages in proptest::collection::vec((0..3_000_u64, 0..1_500_u64), 1..4),
+        subjects in proptest::collection::vec(0..3_usize, 1..80),
+        window in 1..40_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let broker = Simulated::with(fates);
+        let events: Vec<Envelope> = subjects.iter().enumerate().map(|(number, subject)| {
+            let subject = Subject::new(["a", "a.1", "b"][*subject]).unwrap();
+            Envelope::new(subject, number.to_string().into())
+        }).collect();
+        let results = runtime.block_on(async {
+            let now = Instant::now();
+            let after = |millis| now + Duration::from_millis(millis);
+            let during = outages.iter().map(|(from, length)| after(*from)..after(from + length));
+            let error = PublishError::NoLeader;
+            broker.0.lock().unwrap().outage = Some(Outage { during: during.collect(), error });
+            send_all(&sink(&broker), events.into_iter(), window, Duration::MAX).await
+        });
+        prop_assert!(results.iter().all(Result::is_ok), "{:?}", results);
+        let stored: Vec<usize> = broker.stream().iter().map(|text| text.parse().unwrap()).collect();
+        prop_assert_eq!(stored.len(), subjects.len());
+        for of in 0..3 {
+            let in_order: Vec<usize> = (0..subjects.len()).filter(|n| subjects[*n] == of).collect();
+            let stored = stored.iter().copied().filter(|number| subjects[*number] == of);
+            prop_assert_eq!(stored.collect::<Vec<_>>(), in_order);
+        }
     }
 }
 
@@ -430,7 +481,7 @@ async fn stream_without_a_leader_for_seconds_loses_no_event_of_a_pipeline() {
     for error in stream_outages() {
         let broker = Simulated::with([]);
         let until = Instant::now() + Duration::from_secs(9);
-        broker.0.lock().unwrap().outage = Some((until, error.clone()));
+        broker.fails_until(until, error.clone());
         let events = (0..40).map(envelope);
         let results = send_all(&sink(&broker), events, 8, Duration::from_secs(30)).await;
         assert!(results.iter().all(Result::is_ok), "{error}: {results:?}");
@@ -444,7 +495,7 @@ async fn stream_that_stays_away_costs_one_maximum_outage_and_no_event_of_another
     let broker = Simulated::with([]);
     let started = Instant::now();
     let away = started + Duration::from_secs(3_600);
-    broker.0.lock().unwrap().outage = Some((away, PublishError::NoLeader));
+    broker.fails_until(away, PublishError::NoLeader);
     let of = |number: usize| {
         let subject = Subject::new(["a", "b"][number % 2]).unwrap();
         Envelope::new(subject, number.to_string().into())
@@ -455,6 +506,110 @@ async fn stream_that_stays_away_costs_one_maximum_outage_and_no_event_of_another
     }
     let took = started.elapsed();
     assert!(took >= max_outage && took < max_outage * 3 / 2, "{took:?}");
+}
+
+/// Each subject that had not failed before stopped all others for a maximum outage of its own.
+#[tokio::test(start_paused = true)]
+async fn streams_that_stay_away_cost_one_maximum_outage_together() {
+    let max_outage = Duration::from_secs(30);
+    for limit in [max_outage, Duration::MAX] {
+        let broker = Simulated::with([]);
+        let started = Instant::now();
+        let away = started + Duration::from_secs(86_400);
+        broker.fails_until(away, PublishError::NoLeader);
+        let of = |number: usize| {
+            let subject = match number % 2 {
+                0 => format!("a.{}", number / 2),
+                _ => "b".to_owned(),
+            };
+            Envelope::new(Subject::new(subject).unwrap(), number.to_string().into())
+        };
+        let results = send_all(&sink(&broker), (0..400).map(of), 16, limit).await;
+        for (number, result) in results.iter().enumerate() {
+            assert_eq!(result.is_ok(), number % 2 == 1, "{number}: {result:?}");
+        }
+        let (took, limit) = (started.elapsed(), limit.min(Duration::from_secs(600)));
+        assert!(took >= limit && took < limit * 3 / 2, "{took:?}");
+    }
+}
+
+/// A stream that never recovers used up the time of the others for good.
+#[tokio::test(start_paused = true)]
+async fn another_streams_election_is_waited_for_long_after_one_stayed_away() {
+    let max_outage = Duration::from_secs(30);
+    let broker = Simulated::with([]);
+    let sink = sink(&broker);
+    let mut pipeline = sink.pipeline(NonZeroUsize::MIN).max_outage(max_outage);
+    let mut result = async |subject| {
+        let subject = Subject::new(subject).unwrap();
+        pipeline.push(Envelope::new(subject, "x".into())).unwrap();
+        pipeline.next().await.unwrap()
+    };
+    broker.fails_until(
+        Instant::now() + Duration::from_secs(3_600),
+        PublishError::NoLeader,
+    );
+    let started = Instant::now();
+    for dead in ["a.1", "a.2", "a.3"] {
+        result(dead).await.unwrap_err();
+    }
+    assert!(started.elapsed() < max_outage * 3 / 2);
+    sleep(max_outage * 10).await;
+    broker.fails_until(
+        Instant::now() + Duration::from_secs(9),
+        PublishError::NoLeader,
+    );
+    result("a.4").await.unwrap();
+    // Its recovery shows that streams recover.
+    broker.fails_until(
+        Instant::now() + Duration::from_secs(9),
+        PublishError::NoLeader,
+    );
+    result("a.5").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_subject_delays_no_event_of_another_in_the_window() {
+    let fails = |broker: &Simulated, error| {
+        broker.fails_until(Instant::now() + Duration::from_secs(20), error);
+    };
+    let errors = stream_outages().into_iter().chain([PublishError::NoStream]);
+    for error in errors {
+        let broker = Simulated::with([]);
+        fails(&broker, error.clone());
+        let sink = sink(&broker);
+        let window = NonZeroUsize::new(64).unwrap();
+        let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
+        for number in 0..64 {
+            let subject = if number % 8 == 0 { "a" } else { "b" };
+            let subject = Subject::new(subject).unwrap();
+            let event = Envelope::new(subject, number.to_string().into());
+            pipeline.push(event).unwrap();
+        }
+        let soon = Duration::from_millis(1);
+        assert!(tokio::time::timeout(soon, pipeline.next()).await.is_err());
+        let others = (0..64).filter(|number| number % 8 != 0);
+        let others: Vec<String> = others.map(|number: usize| number.to_string()).collect();
+        assert_eq!(broker.stream(), others, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_pipeline_with_a_delayed_subject_returns_all_results() {
+    let broker = Simulated::with([]);
+    broker.fails_until(
+        Instant::now() + Duration::from_secs(20),
+        PublishError::NoLeader,
+    );
+    let sink = sink(&broker);
+    let window = NonZeroUsize::new(4).unwrap();
+    let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
+    pipeline.push(envelope(0)).unwrap();
+    let soon = Duration::from_millis(1);
+    assert!(tokio::time::timeout(soon, pipeline.next()).await.is_err());
+    pipeline.stop();
+    assert!(pipeline.next().await.unwrap().is_err());
+    assert!(pipeline.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
