@@ -176,6 +176,31 @@ async fn a_file_that_is_gone_is_told_and_the_new_one_is_read_from_its_beginning(
     );
 }
 
+#[tokio::test]
+async fn a_rotated_file_that_ends_with_an_empty_line_is_no_loss_when_it_is_removed() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let lines = lines(3);
+    let flags = kept(&folder);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    append_bytes(&path, &[&lines[0][..], b"\n", &lines[1], b"\n\n"].concat());
+    let child = follow(&server, &flags);
+    until_stored(&server, 2).await;
+    let rotated = folder.path().join("events.jsonl.1");
+    fs::rename(&path, &rotated).unwrap();
+    append(&path, &lines[2..]);
+    until_stored(&server, 3).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    fs::remove_file(rotated).unwrap();
+    let child = follow(&server, &flags);
+    append_bytes(&path, &[b"\n", &event(3).into_bytes()[..], b"\n"].concat());
+    until_stored(&server, 4).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 0);
+    assert!(!stderr(&output).contains("not here any more"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fifo_is_read_one_writer_after_another() {
     let server = server().await;

@@ -157,7 +157,12 @@ impl<F> Generation<F> {
 
     /// Whether all its lines have results.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_finished && self.settled.0 >= self.sent
+        self.is_finished && self.has_results()
+    }
+
+    /// Whether all lines that were read have results.
+    pub(super) fn has_results(&self) -> bool {
+        self.settled.0 >= self.sent
     }
 
     /// Whether content of this length that begins with `start` is a whole copy of it, in any form.

@@ -350,13 +350,11 @@ impl<F: Descriptor> History<F> {
         }
     }
 
-    /// Lines were read up to here, and sent if `sent`.
-    pub(super) fn read(&mut self, number: u64, offset: u64, line: u64, sent: bool) {
+    /// Lines were read up to here. `sent` is the end of the last one that was sent: empty lines are not.
+    pub(super) fn read(&mut self, number: u64, offset: u64, line: u64, sent: Option<u64>) {
         if let Some(generation) = self.by_number(number) {
             (generation.offset, generation.line) = (offset, line);
-            if sent {
-                generation.sent = offset;
-            }
+            generation.sent = sent.unwrap_or(generation.sent);
         }
     }
 

@@ -135,11 +135,10 @@ impl SavedTrack {
     /// The state of a history, as far as lines have results.
     pub(super) fn of<F: Descriptor>(history: &History<F>) -> Self {
         let generation = |g: &Generation<F>| {
-            let is_finished = g.is_settled();
-            let (offset, line) = if is_finished {
-                (g.offset, g.line)
-            } else {
-                g.settled
+            // Empty lines have no results.
+            let (offset, line) = match g.has_results() {
+                true => (g.offset, g.line),
+                false => g.settled,
             };
             SavedGeneration {
                 file: SavedFile {
@@ -150,7 +149,7 @@ impl SavedTrack {
                 name: g.name.to_string(),
                 offset,
                 line,
-                is_finished,
+                is_finished: g.is_settled(),
                 is_compressed: g.is_compressed,
                 row_hash: g.settled_row.map(|hash| hash.to_hex().to_string()),
             }

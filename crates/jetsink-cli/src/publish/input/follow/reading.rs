@@ -320,16 +320,22 @@ impl Current {
         now: Time,
     ) -> Result<(), Stopped> {
         let passed = self.checkpoint(track);
+        // The position never passes a break that ends the run: its generation stays unread.
+        let sent = batch.last().map(|last| {
+            let checkpoint = last.checkpoint.as_ref();
+            checkpoint.map_or(passed.offset, |checkpoint| checkpoint.offset)
+        });
         let mut history = track.history();
-        history.read(self.number, passed.offset, passed.line, !batch.is_empty());
+        history.read(self.number, passed.offset, passed.line, sent);
         history.read_row(self.number, passed.row);
+        if !batch.is_empty() || passed.offset != opening.offset {
+            // The position that is saved behind these lines has to identify their content.
+            history.read_start(self.number, self.state.head(), now);
+        }
         drop(history);
         if batch.is_empty() {
             return Ok(());
         }
-        // The position that is saved behind these lines has to identify their content.
-        let head = self.state.head();
-        track.history().read_start(self.number, head, now);
         if !std::mem::replace(&mut self.is_opened, true) {
             reader.send(Batch::Opened(opening))?;
         }

@@ -287,7 +287,7 @@ pub(super) fn skip_lines(history: &mut History<Arc<File>>) -> io::Result<()> {
             }
             offset += read as u64;
         }
-        history.read(number, end, lines, true);
+        history.read(number, end, lines, Some(end));
         history.settle(number, end, lines);
     }
     history.skip_complete_files();

@@ -188,16 +188,23 @@ impl Model {
             let from = (reading.offset as usize).min(content.len());
             let rest = String::from_utf8(content[from..].to_vec()).unwrap();
             let (mut offset, mut line) = (reading.offset, reading.line);
+            let mut sent = None;
             for text in rest
                 .split_inclusive('\n')
                 .filter(|text| text.ends_with('\n'))
             {
-                self.lines.push(text.trim_end_matches('\n').to_owned());
                 offset += text.len() as u64;
                 line += 1;
+                if text != "\n" {
+                    self.lines.push(text.trim_end_matches('\n').to_owned());
+                    sent = Some((offset, line));
+                }
             }
-            self.history.read(reading.number, offset, line, true);
-            self.history.settle(reading.number, offset, line);
+            let sent_end = sent.map(|(offset, _)| offset);
+            self.history.read(reading.number, offset, line, sent_end);
+            if let Some((offset, line)) = sent {
+                self.history.settle(reading.number, offset, line);
+            }
             match self.history.at_end(reading.number, self.now) {
                 AtEnd::Wait => return,
                 AtEnd::Finish | AtEnd::FinishCopy => self.history.finish(reading.number),
@@ -454,7 +461,7 @@ fn lines_of_content_that_was_truncated_unobserved_keep_their_copy() {
             model.observe();
         }
         model.lines = vec!["a".to_owned()];
-        model.history.read(number, 2, 1, true);
+        model.history.read(number, 2, 1, Some(2));
         let now = model.now;
         model.history.read_start(number, b"a\n".to_vec(), now);
     }
@@ -488,7 +495,7 @@ fn an_offset_without_a_known_beginning_is_no_position() {
     model.create(BASE, "");
     model.step();
     let number = model.history.generations[0].number;
-    model.history.read(number, 2, 1, true);
+    model.history.read(number, 2, 1, Some(2));
     model.history.settle(number, 2, 1);
     model.append(BASE, "c\nd\n");
     model.restart();
@@ -775,4 +782,48 @@ fn an_overflow_of_notifications_is_reported() {
     model.step();
     model.history.overflowed();
     assert_eq!(model.take_loss().reason, LossReason::Overflow);
+}
+
+#[test]
+fn empty_lines_at_the_end_of_a_file_need_no_results() {
+    for rotated_first in [true, false] {
+        let mut model = Model::new();
+        model.create(BASE, "a\n\n");
+        model.step();
+        if rotated_first {
+            model.rename(BASE, "ev.jsonl.1");
+            model.create(BASE, "b\n");
+            model.step();
+            model.wait();
+            model.remove("ev.jsonl.1");
+        }
+        model.restart();
+        model.step();
+        let expected: &[&str] = if rotated_first { &["a", "b"] } else { &["a"] };
+        model.assert_lines(expected);
+        // The file was read to its end.
+        assert!(
+            model
+                .history
+                .generations
+                .iter()
+                .all(|g| g.length == g.offset)
+        );
+    }
+}
+
+#[test]
+fn generations_that_end_with_an_empty_line_are_forgotten_in_time() {
+    let mut model = Model::new();
+    for _ in 0..MAX_REMEMBERED + 3 {
+        model.create(BASE, "a\n\n");
+        model.step();
+        model.remove(BASE);
+    }
+    model.create(BASE, "b\n");
+    model.step();
+    model.wait();
+    model.step();
+    let remembered = model.history.generations.len();
+    assert!(remembered <= MAX_REMEMBERED, "{remembered}");
 }
