@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -418,6 +419,8 @@ async fn suspect_that_is_never_acknowledged_holds_back_no_other_event_for_long()
 /// Ends two connections with these events in flight: from then on each is sent alone.
 async fn suspect(publisher: &NatsPublisher, events: &[Envelope]) {
     for round in 0..2 {
+        let mut connection = publisher.connection().unwrap();
+        let number = connection.borrow().number;
         let deadline = Instant::now() + PATIENCE;
         let mut in_flight: FuturesUnordered<_> = events
             .iter()
@@ -443,9 +446,8 @@ async fn suspect(publisher: &NatsPublisher, events: &[Envelope]) {
         for result in lost.into_iter().chain([ended]) {
             assert_eq!(result.unwrap_err(), PublishError::ConnectionLost);
         }
-        let mut connection = publisher.connection().unwrap();
         connection
-            .wait_for(|connection| connection.up && connection.number > round + 1)
+            .wait_for(|connection| connection.up && connection.number > number)
             .await
             .unwrap();
     }
@@ -506,4 +508,97 @@ async fn publish_that_is_held_back_in_a_window_holds_back_those_behind_it() {
     window.send(7, &good("7"), Instant::now() + PATIENCE);
     let (number, result) = next_result(&mut *window).await;
     assert!(number == 7 && result.is_ok(), "{result:?}");
+}
+
+/// A server with a subscriber to all subjects `silent.*`, behind a proxy that ends a connection before `poison`.
+async fn silent_subjects() -> (NatsServer, EndingProxy, NatsPublisher, async_nats::Client) {
+    let server = NatsServer::start().await.unwrap();
+    create_stream(&server.jetstream().await.unwrap(), LONG_WINDOW).await;
+    let client = server.client().await.unwrap();
+    let mut silent = client.subscribe("silent.*").await.unwrap();
+    tokio::spawn(async move { while silent.next().await.is_some() {} });
+    client.flush().await.unwrap();
+    let proxy = EndingProxy::to(server.port(), Ends::Before("poison")).await;
+    let settings = ConnectSettings::new(&proxy.url()).unwrap();
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    (server, proxy, publisher, client)
+}
+
+/// A pipeline kept every other publish away for as long as it was not polled.
+#[tokio::test]
+async fn suspect_in_a_window_that_is_not_polled_holds_back_no_other_event_for_long() {
+    let (_server, _proxy, publisher, _client) = silent_subjects().await;
+    let suspects = [0, 1].map(|number| event(SILENT, number.to_string()));
+    suspect(&publisher, &suspects).await;
+    let [first, second] = suspects.map(Arc::new);
+    let good = event("events.a", "good");
+    let deadline = || Instant::now() + PATIENCE;
+    // Until the event is in flight with its check, and until it only waits for its turn.
+    for in_flight in [2, 1] {
+        let mut window = publisher.window(None);
+        window.send(0, &first, deadline());
+        let give_up = deadline();
+        loop {
+            let polled = poll_fn(|context| Poll::Ready(window.poll_result(context)));
+            assert!(polled.await.is_pending());
+            if publisher.in_flight() >= in_flight {
+                break;
+            }
+            assert!(Instant::now() < give_up);
+            sleep(Duration::from_micros(100)).await;
+        }
+        let soon = Instant::now() + PATIENCE / 3;
+        publisher.publish(&good, soon).await.unwrap();
+        // Another suspect gets its turn, too.
+        let unanswered = PublishError::AckTimeout {
+            broker_answers: true,
+        };
+        let later = Instant::now() + PATIENCE / 6;
+        let another = publisher.publish(&second, later).await;
+        assert_eq!(another.unwrap_err(), unanswered);
+        publisher.publish(&good, deadline()).await.unwrap();
+        drop(window);
+        suspect(&publisher, &[event(SILENT, "0"), event(SILENT, "1")]).await;
+    }
+}
+
+/// Each of those that waited asked the server again after each turn of another.
+#[tokio::test]
+async fn suspects_that_wait_for_their_turns_send_two_checks_each() {
+    const SUSPECTS: usize = 50;
+    let (_server, _proxy, publisher, client) = silent_subjects().await;
+    let suspects: Vec<_> = (0..SUSPECTS)
+        .map(|number| event(&format!("silent.{number}"), "x"))
+        .collect();
+    suspect(&publisher, &suspects).await;
+    let mut checks = client.subscribe("$JS.API.INFO").await.unwrap();
+    let mut received = client.subscribe("silent.*").await.unwrap();
+    client.flush().await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut in_flight: FuturesUnordered<_> = suspects
+        .iter()
+        .map(|event| publisher.publish(event, deadline))
+        .collect();
+    let all_received = async {
+        for _ in 0..SUSPECTS {
+            received.next().await.unwrap();
+        }
+    };
+    let others = async {
+        for number in 0.. {
+            let good = event("events.a", number.to_string());
+            publisher.publish(&good, deadline).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = all_received => {}
+        () = others => unreachable!(),
+        result = in_flight.next() => panic!("it is never acknowledged: {result:?}"),
+    }
+    let mut count = 0;
+    while let Ok(Some(_)) = timeout(Duration::from_millis(100), checks.next()).await {
+        count += 1;
+    }
+    println!("{count} checks for {SUSPECTS} suspects");
+    assert!(count <= 2 * SUSPECTS, "{count}");
 }

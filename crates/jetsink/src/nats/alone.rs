@@ -1,26 +1,28 @@
 //! Sends an event that may be the reason why the server ended connections (`suspects`) with no other unprocessed
 //! message in flight.
 //!
-//! A check that the server answers just before shows that the connection is well. Another check follows the event.
-//! Its answer shows that the server has processed the event without ending the connection: the event is cleared, and
-//! others are sent again beside it. So an event that is never acknowledged keeps others away for two round trips: until
-//! the server has processed those in flight, and then the event; each takes at most [`MAX_TIME_TO_END`].
+//! Suspects take turns (`turn`), and others wait meanwhile. A check that the server answers shows that it has processed
+//! all messages in flight, and that the connection is well. Then the event is sent, and another check. Its answer shows
+//! that the server has processed the event without ending the connection: the event is cleared, and others are sent
+//! again beside it. So an event that is never acknowledged keeps others away for two round trips; each takes at most
+//! [`MAX_TIME_TO_END`].
 //!
-//! Checks may be in flight beside it: they end no connection. Suspects that wait at the same time take turns. One without
-//! a turn fails with [`PublishError::HeldBack`], and so do those behind it in a window, so that none overtakes it. It was
-//! not sent, so a pipeline queues it again, and this is no failed attempt.
+//! Checks may be in flight beside it: they end no connection. A suspect without a turn until its deadline fails with
+//! [`PublishError::HeldBack`], and so do those behind it in a window, so that none overtakes it. It was not sent, so a
+//! pipeline queues it again, and this is no failed attempt.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::answers::{Answer, Answers, Pending};
+use super::answers::{Answer, Pending};
 use super::company::Company;
-use super::request::{PendingAnswer, TRY_AGAIN, not_taken, received};
+use super::request::{PendingAnswer, not_taken, received};
 use super::session::Session;
 use super::shared::{OutMessage, Shared};
 use super::suspects::{MAX_TIME_TO_END, SentAlone};
+use super::turn::Turn;
 use crate::message::envelope::Envelope;
 use crate::outcome::{PublishError, Scope};
 use crate::publisher::window::Sent;
@@ -80,8 +82,8 @@ impl Shared {
     /// Sends an event alone. Returns once others may be in flight beside it.
     ///
     /// # Errors
-    /// [`PublishError::HeldBack`] if others are in flight for too long; [`PublishError::EndsConnection`] if the
-    /// check before shows that the event ended the last connections.
+    /// [`PublishError::HeldBack`] if it has no turn until its deadline, or its turn ends before it is sent;
+    /// [`PublishError::EndsConnection`] if the check before shows that the event ended the last connections.
     pub(super) async fn send_alone(
         &self,
         session: &Session,
@@ -90,7 +92,10 @@ impl Shared {
         deadline: Instant,
     ) -> Result<SentEvent<'_>, PublishError> {
         let OutMessage { headers, bytes } = message;
-        let (mut waiter, sent) = self.place_alone(session, envelope, bytes, deadline).await?;
+        let turn = Turn::begin(&self.link, deadline).await?;
+        let placed = self.place_alone(session, envelope, bytes, turn.number, deadline);
+        let (mut waiter, sent) = placed.await?;
+        let turn_ends = deadline.min(sent.at + MAX_TIME_TO_END);
         let (to, payload) = (envelope.subject().as_str().to_owned(), envelope.payload());
         let reply = session.reply(waiter.token);
         let client = &session.client;
@@ -99,19 +104,20 @@ impl Shared {
             biased;
             // The client does not have the message yet: a dropped send sends nothing.
             _ = &mut waiter.answer => return Err(PublishError::NotConnected),
-            sent = timeout_at(deadline, send) => match sent {
+            sent = timeout_at(turn_ends, send) => match sent {
+                Err(_) if turn_ends < deadline => return Err(PublishError::HeldBack),
                 Err(_) => return Err(PublishError::ClientBusy),
                 Ok(Err(error)) => return Err(not_taken(&error)),
                 Ok(Ok(())) => {}
             },
         }
-        let check = self.answers_now(session, deadline.min(sent.at + MAX_TIME_TO_END));
+        let check = self.answers_now(session, turn_ends);
         let answer = tokio::select! {
             biased;
             answer = &mut waiter.answer => Some(received(answer)),
             _ = check => None,
         };
-        self.link.answers.end_alone(waiter.token);
+        drop(turn);
         let in_flight = InFlight {
             shared: self,
             waiter,
@@ -130,38 +136,30 @@ impl Shared {
         })
     }
 
-    /// Waits until no other unprocessed message is in flight, for at most [`MAX_TIME_TO_END`].
+    /// Registers the event of a turn, once the server has processed all messages in flight.
     async fn place_alone(
         &self,
         session: &Session,
         envelope: &Envelope,
         bytes: usize,
+        turn: u64,
         deadline: Instant,
     ) -> Result<(PendingAnswer<'_>, SentAlone), PublishError> {
         let give_up = deadline.min(Instant::now() + MAX_TIME_TO_END);
-        let _reservation = Reservation(&self.link.answers);
-        loop {
-            // A check for each turn beside another message that is alone would load the server for nothing.
-            if self.link.answers.may_be_alone() {
-                let answers = self.answers_now(session, give_up).await;
-                let server = answers.then(|| session.server_id());
-                if let Some(server) = &server {
-                    self.link.suspects.confirm(envelope, bytes, server)?;
-                }
-                let publish = Pending {
-                    subject: envelope.subject().to_shared(),
-                    bytes,
-                    company: Company::Alone,
-                };
-                let at = Instant::now();
-                if let Some(waiter) = PendingAnswer::register(&self.link, session, publish)? {
-                    return Ok((waiter, SentAlone { at, server }));
-                }
-            }
-            if Instant::now() >= give_up {
-                return Err(PublishError::HeldBack);
-            }
-            sleep(TRY_AGAIN).await;
+        let answers = self.answers_now(session, give_up).await;
+        let server = answers.then(|| session.server_id());
+        if let Some(server) = &server {
+            self.link.suspects.confirm(envelope, bytes, server)?;
+        }
+        let publish = Pending {
+            subject: envelope.subject().to_shared(),
+            bytes,
+            company: Company::Alone { turn },
+        };
+        let at = Instant::now();
+        match PendingAnswer::register(&self.link, session, publish)? {
+            Some(waiter) => Ok((waiter, SentAlone { at, server })),
+            None => Err(PublishError::HeldBack),
         }
     }
 }
@@ -203,14 +201,5 @@ impl InFlight<'_> {
     fn was_processed(&self) -> bool {
         let answers = &self.shared.link.answers;
         answers.answered_since(self.waiter.token)
-    }
-}
-
-/// Ends the reservation of a place when dropped.
-struct Reservation<'a>(&'a Answers);
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        self.0.end_reservation();
     }
 }

@@ -18,7 +18,6 @@ use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::company::{Company, Places};
 use super::given_up::{GivenUp, Lengths};
@@ -145,10 +144,11 @@ impl Table {
         }
     }
 
-    fn take(&mut self, token: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&token)?;
-        self.places.end_alone(token);
-        Some(waiting)
+    /// Records that the server has processed all publishes up to this one.
+    #[inline]
+    fn processed(&mut self, token: u64) {
+        self.highest_answered = self.highest_answered.max(token);
+        self.places.processed(token);
     }
 }
 
@@ -175,7 +175,7 @@ pub(crate) struct Answers(Mutex<Table>);
 
 impl Answers {
     /// Registers a publish over `session`. `None` if it must wait: another publish has to be alone in
-    /// flight, or others are in flight and this one has to be alone.
+    /// flight, or others are in flight and this one has to be alone, or its turn is over.
     ///
     /// # Errors
     /// [`PublishError::NotConnected`] unless `session` is the current one (invariant 1), and
@@ -231,7 +231,7 @@ impl Answers {
         }
         table.next_token += 1;
         let token = table.next_token;
-        if publish.company == Company::Alone {
+        if let Company::Alone { .. } = publish.company {
             table.places.begin_alone(token);
         }
         let Pending {
@@ -252,25 +252,21 @@ impl Answers {
     /// Gives up waiting for `token`.
     pub(crate) fn forget(&self, token: u64) {
         let mut table = self.lock();
-        if let Some(waiting) = table.take(token) {
+        if let Some(waiting) = table.waiting.remove(&token) {
             let answered = table.highest_answered;
             table.given_up.add(token, waiting.lengths(), answered);
         }
     }
 
-    /// Lets others be in flight beside `token`: the server has processed it, or it was alone for long enough.
-    pub(crate) fn end_alone(&self, token: u64) {
-        self.lock().places.end_alone(token);
+    /// Begins a turn of a publish that must be alone in flight. Others wait until it ends, or the server has processed
+    /// that publish.
+    pub(super) fn begin_turn(&self) -> u64 {
+        self.lock().places.begin_turn()
     }
 
-    /// Whether a message could be alone now, once the server has processed those in flight.
-    pub(crate) fn may_be_alone(&self) -> bool {
-        self.lock().places.may_be_alone(Instant::now())
-    }
-
-    /// Gives up waiting for a place alone. Another publish that waits for one reserves it again.
-    pub(crate) fn end_reservation(&self) {
-        self.lock().places.end_reservation();
+    /// Ends a turn. Returns whether others found no place in it.
+    pub(super) fn end_turn(&self, turn: u64) -> bool {
+        self.lock().places.end_turn(turn)
     }
 
     /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
@@ -292,11 +288,11 @@ impl Answers {
     /// Passes an answer to the waiter of `token`.
     pub(crate) fn arrived(&self, token: u64, message: Message) -> Arrival {
         let mut table = self.lock();
-        table.highest_answered = table.highest_answered.max(token);
+        table.processed(token);
         if table.check.take_if(|check| *check == token).is_some() {
             return Arrival::Expected;
         }
-        match table.take(token) {
+        match table.waiting.remove(&token) {
             Some(waiting) => {
                 waiting.to.answer(Ok(message));
                 Arrival::Expected
@@ -321,7 +317,7 @@ impl Answers {
         let mut table = self.lock();
         table.session = None;
         table.check = None;
-        table.places = Places::default();
+        table.places.let_others_in();
         let refused = broken.and_then(|limit| table.refuse_largest(limit));
         table.given_up.clear();
         for (_, waiting) in table.waiting.drain() {
@@ -338,7 +334,7 @@ impl Answers {
         }
         // The refusal is an answer without a token: it also answers a refused liveness check.
         if let Some(check) = table.check.take() {
-            table.highest_answered = table.highest_answered.max(check);
+            table.processed(check);
         }
         let denied: Vec<u64> = table
             .waiting
@@ -348,9 +344,9 @@ impl Answers {
             .collect();
         // It answers the oldest of them at least.
         let oldest = denied.iter().copied().min().unwrap_or(0);
-        table.highest_answered = table.highest_answered.max(oldest);
+        table.processed(oldest);
         for token in denied {
-            if let Some(waiting) = table.take(token) {
+            if let Some(waiting) = table.waiting.remove(&token) {
                 waiting.to.answer(Err(PublishError::PermissionDenied));
             }
         }
@@ -363,7 +359,7 @@ impl Answers {
             return;
         }
         table.inbox_denied = Some(inbox.to_owned());
-        table.places = Places::default();
+        table.places.let_others_in();
         let answered = table.highest_answered;
         for (token, waiting) in std::mem::take(&mut table.waiting) {
             table.given_up.add(token, waiting.lengths(), answered);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, Event, ServerError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -39,6 +39,8 @@ pub(crate) struct Link {
     /// The process of the current session's server.
     server: RwLock<Arc<str>>,
     pub(crate) suspects: Suspects,
+    /// One turn of a publish that must be alone in flight (`turn`).
+    pub(super) turns: Semaphore,
     /// Whether a server has required TLS.
     pub(crate) requires_tls: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Link {
             errors: Mutex::default(),
             server: RwLock::new("".into()),
             suspects: Suspects::default(),
+            turns: Semaphore::new(1),
             requires_tls: AtomicBool::new(false),
         })
     }

@@ -38,6 +38,7 @@ pub(crate) mod shared;
 pub(crate) mod stream_name;
 pub(crate) mod suspects;
 pub(crate) mod tls_provider;
+mod turn;
 mod window;
 pub(crate) mod wire;
 

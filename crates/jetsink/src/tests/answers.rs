@@ -1,7 +1,6 @@
 //! The table of pending answers.
 
 use super::*;
-use crate::nats::company::{OTHERS_FIRST, RESERVATION};
 
 fn message() -> Message {
     Message {
@@ -191,70 +190,74 @@ fn limit_that_a_given_up_publish_may_have_broken_condemns_no_other() {
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn publish_that_must_be_alone_waits_for_others_and_keeps_them_away() {
+/// A publish that has a turn, unless it must wait.
+fn alone(answers: &Answers, turn: u64) -> Option<(u64, oneshot::Receiver<Answer>)> {
+    let publish = pending("b", 1, Company::Alone { turn });
+    answers.register(1, publish).unwrap()
+}
+
+/// Whether a publish finds a place beside others.
+fn has_place(answers: &Answers) -> bool {
+    let registered = answers.register(1, pending("c", 1, Company::Any)).unwrap();
+    registered.is_some()
+}
+
+#[test]
+fn publish_that_must_be_alone_waits_for_others_and_keeps_them_away_in_its_turn() {
     let answers = connected();
     let (first, _receiver) = publish(&answers, 1, "a").unwrap();
-    let alone = || {
-        answers
-            .register(1, pending("b", 1, Company::Alone))
-            .unwrap()
-    };
-    let other = || answers.register(1, pending("c", 1, Company::Any)).unwrap();
-    assert!(alone().is_none(), "another is in flight");
-    assert!(other().is_none(), "one is waiting to be alone");
+    let turn = answers.begin_turn();
+    assert!(alone(&answers, turn).is_none(), "another is in flight");
+    assert!(!has_place(&answers));
     assert_eq!(answers.arrived(first, message()), Arrival::Expected);
-    assert!(other().is_none());
-    let (token, _receiver) = alone().unwrap();
-    assert!(other().is_none() && alone().is_none());
-    answers.forget(token);
-    let (token, _receiver) = other().unwrap();
-    assert!(alone().is_none());
-    // It was given up.
-    tokio::time::advance(RESERVATION).await;
-    assert!(other().is_some());
-    assert_eq!(answers.arrived(token, message()), Arrival::Expected);
+    let (_token, _receiver) = alone(&answers, turn).unwrap();
+    assert!(!has_place(&answers));
+    assert!(answers.end_turn(turn), "others waited");
+    assert!(has_place(&answers));
+    assert!(alone(&answers, turn).is_none(), "its turn is over");
+    let next = answers.begin_turn();
+    assert!(!answers.end_turn(turn));
+    assert!(!has_place(&answers), "the turn of another ended");
+    assert!(alone(&answers, turn).is_none());
+    assert!(answers.end_turn(next));
 }
 
-#[tokio::test(start_paused = true)]
-async fn processed_publish_without_an_answer_does_not_keep_another_from_being_alone() {
+/// An owner that was not polled kept every other publish away.
+#[test]
+fn turn_ends_with_the_answer_to_a_later_message_or_with_the_session() {
+    let answers = connected();
+    for later_is_answered in [true, false] {
+        let turn = answers.begin_turn();
+        let (_token, _receiver) = alone(&answers, turn).unwrap();
+        let check = answers.register(1, pending("b", 1, Company::Check));
+        let (check, _receiver) = check.unwrap().unwrap();
+        assert!(!has_place(&answers));
+        if later_is_answered {
+            assert_eq!(answers.arrived(check, message()), Arrival::Expected);
+        } else {
+            answers.down(None);
+            answers.up(1);
+        }
+        assert!(has_place(&answers));
+        answers.down(None);
+        answers.up(1);
+    }
+}
+
+#[test]
+fn processed_publish_without_an_answer_does_not_keep_another_from_being_alone() {
     let answers = connected();
     let (_silent, _receiver) = publish(&answers, 1, "a").unwrap();
-    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
-    assert!(register(Company::Alone).is_none());
-    let (check, _receiver) = register(Company::Check).unwrap();
+    let turn = answers.begin_turn();
+    assert!(alone(&answers, turn).is_none());
+    let check = answers.register(1, pending("b", 1, Company::Check));
+    let (check, _receiver) = check.unwrap().unwrap();
+    let (_another_check, _receiver) = answers
+        .register(1, pending("b", 1, Company::Check))
+        .unwrap()
+        .unwrap();
     assert_eq!(answers.arrived(check, message()), Arrival::Expected);
-    assert!(register(Company::Alone).is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn others_that_found_no_place_go_before_the_next_one_that_must_be_alone() {
-    let answers = connected();
-    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
-    let (alone, _receiver) = register(Company::Alone).unwrap();
-    assert!(register(Company::Any).is_none());
-    answers.end_alone(alone);
-    assert!(register(Company::Alone).is_none());
-    let (other, _receiver) = register(Company::Any).unwrap();
-    assert_eq!(answers.arrived(other, message()), Arrival::Expected);
-    assert_eq!(answers.arrived(alone, message()), Arrival::Expected);
-    tokio::time::advance(OTHERS_FIRST).await;
-    let (alone, _receiver) = register(Company::Alone).unwrap();
-    // No other waits: the next one goes at once.
-    answers.end_alone(alone);
-    assert_eq!(answers.arrived(alone, message()), Arrival::Expected);
-    assert!(register(Company::Alone).is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn ended_reservation_lets_others_in_at_once() {
-    let answers = connected();
-    let (_first, _receiver) = publish(&answers, 1, "a").unwrap();
-    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
-    assert!(register(Company::Alone).is_none());
-    assert!(register(Company::Any).is_none());
-    answers.end_reservation();
-    assert!(register(Company::Any).is_some());
+    assert!(alone(&answers, turn).is_some());
 }
 
 #[test]
@@ -265,23 +268,6 @@ fn refused_check_is_an_answer() {
     assert!(!answers.answered_since(event));
     answers.publish_denied(1, "check");
     assert!(answers.answered_since(event));
-}
-
-/// Each waited for the other's check, and both kept all other publishes away until they gave up.
-#[tokio::test(start_paused = true)]
-async fn checks_of_two_publishes_that_must_be_alone_keep_neither_from_its_place() {
-    let answers = connected();
-    let register = |company| answers.register(1, pending("b", 1, company)).unwrap();
-    let (first_check, _receiver) = register(Company::Check).unwrap();
-    let (_second_check, _receiver) = register(Company::Check).unwrap();
-    assert_eq!(answers.arrived(first_check, message()), Arrival::Expected);
-    assert!(answers.may_be_alone());
-    let (first, _receiver) = register(Company::Alone).unwrap();
-    assert!(!answers.may_be_alone());
-    answers.end_alone(first);
-    assert_eq!(answers.arrived(first, message()), Arrival::Expected);
-    assert!(answers.may_be_alone());
-    assert!(register(Company::Alone).is_some());
 }
 
 #[test]
