@@ -45,6 +45,7 @@ impl Failure {
             PublishError::Refused(refusal) => Self::of_code(refusal),
             PublishError::NoStream
             | PublishError::NoLeader
+            | PublishError::NoResponders
             | PublishError::NotImported
             | PublishError::HeadersTooLarge { .. }
             | PublishError::Expired

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::question::Question;
 use super::session::Session;
@@ -14,12 +14,13 @@ use super::wire;
 use crate::message::subject::Subject;
 use crate::outcome::{PublishError, codes};
 
-/// The time limit of the request for the reason.
+/// The time limit of the request for the reason, once it is sent.
 pub(super) const REASON_TIME: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Returns the reason for a "no responders" answer: no stream captures the subject, its stream has no
-    /// leader, or JetStream is not available. All publishes of a subject share the request for it.
+    /// leader, or JetStream is not available. All publishes of a subject share the request for it. If too many subjects
+    /// fail at the same time to ask for each before the deadline, the reason is unknown.
     ///
     /// An API that does not answer in time has no leader itself, as while the cluster elects one. The stream may have
     /// lost its leader with the same server, so the failure may pass: [`PublishError::NoLeader`].
@@ -29,10 +30,8 @@ impl Shared {
         subject: &Subject,
         deadline: Instant,
     ) -> PublishError {
-        let deadline = deadline.min(Instant::now() + REASON_TIME);
         let ask = async || self.ask_for_the_reason(session, subject.as_str()).await;
-        let reason = timeout_at(deadline, session.reasons.of(subject, deadline, ask)).await;
-        reason.unwrap_or(PublishError::NoLeader)
+        session.reasons.of(subject, deadline, ask).await
     }
 
     async fn ask_for_the_reason(&self, session: &Session, subject: &str) -> PublishError {

@@ -76,7 +76,7 @@ impl fmt::Display for Refusal {
 /// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
 /// | [`AckTimeout`](Self::AckTimeout) | broker; subject if `broker_answers` | unknown | no |
 /// | [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
-/// | [`NoStream`](Self::NoStream), [`NoLeader`](Self::NoLeader), [`NotImported`](Self::NotImported) | subject | refused | yes |
+/// | [`NoStream`](Self::NoStream), [`NoLeader`](Self::NoLeader), [`NoResponders`](Self::NoResponders), [`NotImported`](Self::NotImported) | subject | refused | yes |
 /// | [`HeldBack`](Self::HeldBack) | subject, but changes no circuit | not sent | yes |
 /// | [`PermissionDenied`](Self::PermissionDenied), [`FlowControlDenied`](Self::FlowControlDenied) | subject | refused | no |
 /// | [`WrongStream`](Self::WrongStream), [`NotAnAcknowledgement`](Self::NotAnAcknowledgement) | subject | unknown | no |
@@ -120,6 +120,13 @@ pub enum PublishError {
          stream is in an account or domain that receives nothing from this connection"
     )]
     NoLeader,
+    /// Nothing received the event, and the reason is unknown: too many other subjects failed at the same time to ask for
+    /// each before the deadline.
+    #[error(
+        "nothing receives the subject: no stream captures it, or its stream has no leader at the moment; too many \
+         other subjects failed at the same time to ask the broker for the reason"
+    )]
+    NoResponders,
     /// Another event had to be sent alone, since it may be the reason why the broker ended connections. Changes no
     /// circuit.
     #[error(
@@ -304,6 +311,7 @@ impl PublishError {
             }
             | Self::NoStream
             | Self::NoLeader
+            | Self::NoResponders
             | Self::HeldBack
             | Self::NotImported
             | Self::PermissionDenied
@@ -342,6 +350,7 @@ impl PublishError {
             | Self::NoStream
             | Self::NotImported
             | Self::NoLeader
+            | Self::NoResponders
             | Self::JetStreamUnavailable
             | Self::PermissionDenied
             | Self::FlowControlDenied => Known::Refused,
@@ -373,6 +382,7 @@ impl PublishError {
             Self::NoStream
             | Self::NotImported
             | Self::NoLeader
+            | Self::NoResponders
             | Self::HeldBack
             | Self::JetStreamUnavailable => true,
             Self::Refused(refusal) => matches!(
@@ -408,11 +418,11 @@ impl PublishError {
 }
 
 impl PublishError {
-    /// Whether the subject's stream takes no message at the moment: it has no leader, is offline, or its queue is full. Such
-    /// a failure ends by itself, as one of the broker.
+    /// Whether the subject's stream takes no message at the moment, as far as is known: it has no leader, is offline, or its
+    /// queue is full. Such a failure ends by itself, as one of the broker.
     pub(crate) fn is_stream_outage(&self) -> bool {
         match self {
-            Self::NoLeader => true,
+            Self::NoLeader | Self::NoResponders => true,
             Self::Refused(refusal) => matches!(
                 refusal.code,
                 codes::STREAM_OFFLINE

@@ -473,7 +473,9 @@ fn stream_outages() -> Vec<PublishError> {
         })
     };
     let codes = [10_118, 10_167, 10_194].into_iter().map(refused);
-    codes.chain([PublishError::NoLeader]).collect()
+    codes
+        .chain([PublishError::NoLeader, PublishError::NoResponders])
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]

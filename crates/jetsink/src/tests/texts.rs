@@ -37,7 +37,8 @@ fn publish_errors() -> Vec<PublishError> {
     let name = |error: &PublishError| match error {
         E::NotConnected | E::ConnectionLost | E::ClientBusy | E::AckTimeout { .. } => "connection",
         E::HeldBack => "connection",
-        E::NoStream | E::NoLeader | E::JetStreamUnavailable | E::NotImported => "stream",
+        E::NoStream | E::NoLeader | E::NoResponders => "stream",
+        E::JetStreamUnavailable | E::NotImported => "stream",
         E::PermissionDenied | E::FlowControlDenied | E::InboxDenied { .. } => "permission",
         E::TooLarge { .. } | E::HeadersTooLarge { .. } | E::Expired => "event",
         E::EndsConnection { .. } | E::HeaderRefused(_) | E::MessageIdTaken { .. } => "event",
@@ -61,6 +62,7 @@ fn publish_errors() -> Vec<PublishError> {
         },
         E::NoStream,
         E::NoLeader,
+        E::NoResponders,
         E::HeldBack,
         E::JetStreamUnavailable,
         E::NotImported,
