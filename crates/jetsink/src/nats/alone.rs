@@ -182,10 +182,11 @@ impl InFlight<'_> {
         match answer {
             Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, self.bytes),
             Err(PublishError::ConnectionLost) if !self.was_processed() => {
-                // The server named another reason.
-                let explained = self.shared.link.end_is_explained();
-                let sent = (!explained).then_some(&self.sent);
-                suspects.ended(envelope, sent, Instant::now());
+                let answers = &self.shared.link.answers;
+                if let Some(end) = answers.end_of_session(self.waiter.token) {
+                    let sent = (!end.is_explained).then_some(&self.sent);
+                    suspects.ended(envelope, sent, end.at);
+                }
             }
             Err(_) => self.clear_if_processed(envelope),
         }

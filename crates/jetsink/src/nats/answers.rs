@@ -9,8 +9,10 @@
 //!    be sent late.
 //! 2. Going down fails every registered publish, in the same critical section.
 //! 3. `highest_answered` never decreases. An answer to a higher token proves that the broker has processed
-//!    every lower one, since it processes one connection in order.
+//!    every lower one of the same session, since it processes one connection in order. An answer over a later session
+//!    proves nothing.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
 
@@ -18,6 +20,7 @@ use async_nats::Message;
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::company::{Company, Places};
 use super::given_up::{GivenUp, Lengths};
@@ -29,6 +32,27 @@ use crate::sync::lock;
 
 /// The broker's message, or the reason why none will arrive.
 pub(crate) type Answer = Result<Message, PublishError>;
+
+/// The number of ended sessions of which the last answer is remembered.
+const MAX_ENDED: usize = 16;
+
+/// The end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionEnd {
+    pub(crate) at: Instant,
+    /// Whether the server named a reason that is no message.
+    pub(crate) is_explained: bool,
+}
+
+/// A session before the last one: its publishes may learn of its end late.
+#[derive(Debug)]
+struct EndedSession {
+    end: SessionEnd,
+    /// Its tokens are greater than this.
+    after: u64,
+    last_token: u64,
+    highest_answered: u64,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -95,6 +119,12 @@ struct Table {
     waiting: FxHashMap<u64, Waiting>,
     next_token: u64,
     highest_answered: u64,
+    /// The tokens of the last session are greater than this.
+    session_after: u64,
+    /// The end of the last session; `None` while it lasts.
+    end: Option<SessionEnd>,
+    /// Earlier sessions, the last one at the end.
+    ended: VecDeque<EndedSession>,
     /// The token of the pending liveness check; a newer check replaces it.
     check: Option<u64>,
     /// Set while the broker refuses the subscription to the inbox: no answer can arrive.
@@ -125,6 +155,12 @@ impl Table {
             waiting.all(|(token, of)| *token < processed || of.company == Company::Check)
         };
         self.places.has_place(company, all_processed)
+    }
+
+    /// The session of `token`, if it is an earlier one that is remembered.
+    fn ended_session(&self, token: u64) -> Option<&EndedSession> {
+        let mut ended = self.ended.iter().rev();
+        ended.find(|session| session.after < token && token <= session.last_token)
     }
 
     /// Refuses the largest publish, by the length that `limit` concerns. Returns that length.
@@ -280,9 +316,22 @@ impl Answers {
         table.check
     }
 
-    /// Returns whether the broker answered a message that was sent after `token`.
+    /// Returns whether the broker answered a message that was sent after `token` over the same session.
     pub(crate) fn answered_since(&self, token: u64) -> bool {
-        self.lock().highest_answered > token
+        let table = self.lock();
+        match table.ended_session(token) {
+            Some(ended) => ended.highest_answered > token,
+            None => table.highest_answered > token && token > table.session_after,
+        }
+    }
+
+    /// Returns the end of the session of `token`. `None` if it lasts, or ended long ago.
+    pub(crate) fn end_of_session(&self, token: u64) -> Option<SessionEnd> {
+        let table = self.lock();
+        match table.ended_session(token) {
+            Some(ended) => Some(ended.end),
+            None => table.end.filter(|_| token > table.session_after),
+        }
     }
 
     /// Passes an answer to the waiter of `token`.
@@ -304,6 +353,20 @@ impl Answers {
     /// Accepts publishes of `session` from now on.
     pub(crate) fn up(&self, session: u64) {
         let mut table = self.lock();
+        let (after, last_token) = (table.session_after, table.next_token);
+        table.session_after = last_token;
+        if let Some(end) = table.end.take() {
+            if table.ended.len() == MAX_ENDED {
+                table.ended.pop_front();
+            }
+            let highest_answered = table.highest_answered;
+            table.ended.push_back(EndedSession {
+                end,
+                after,
+                last_token,
+                highest_answered,
+            });
+        }
         table.session = Some(session);
         table.inbox_denied = None;
         table.given_up.clear();
@@ -313,9 +376,11 @@ impl Answers {
     ///
     /// If the server ended it because of a limit, the largest publish that it has not accepted breaks this limit. It
     /// is refused, unless it has been given up. Returns its length, to be compared with the limit.
-    pub(crate) fn down(&self, broken: Option<Limit>) -> Option<usize> {
+    pub(crate) fn down(&self, broken: Option<Limit>, end: SessionEnd) -> Option<usize> {
         let mut table = self.lock();
-        table.session = None;
+        if table.session.take().is_some() {
+            table.end = Some(end);
+        }
         table.check = None;
         table.places.let_others_in();
         let refused = broken.and_then(|limit| table.refuse_largest(limit));

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::answers::{Answers, Arrival};
+use super::answers::{Answers, Arrival, SessionEnd};
 use super::suspects::Suspects;
 use super::wire::{Violation, broken_limit, may_be_about_a_message, violation};
 use crate::message::rules::OneLine;
@@ -52,8 +52,6 @@ struct Errors {
     of_session: Option<String>,
     /// The last one in the log.
     logged: Option<String>,
-    /// Whether the server named a reason for the last end that is not a message.
-    explained: bool,
     /// The sessions whose subscription to their answers was refused before they were the current one; the last
     /// refusal first. Several servers are dialled at a time.
     denied_early: Vec<(u64, String)>,
@@ -145,11 +143,6 @@ impl Link {
         errors.denied_readers.iter().any(|denied| denied == inbox)
     }
 
-    /// Whether the server named a reason for the last end of a connection that is not a message.
-    pub(crate) fn end_is_explained(&self) -> bool {
-        lock(&self.errors).explained
-    }
-
     /// Makes a ready session the current one.
     pub(crate) fn up(&self, session: u64, server: Arc<str>) {
         self.suspects.connected(&server, Instant::now());
@@ -181,17 +174,18 @@ impl Link {
         // Before the answers fail: a caller whose publish fails must find the connection down.
         self.connection
             .send_modify(|connection| connection.up = false);
-        let limit = {
-            let mut errors = lock(&self.errors);
-            let error = errors.of_session.as_deref();
-            let explained = error.is_some_and(|error| !may_be_about_a_message(error));
-            let limit = error.and_then(broken_limit);
-            errors.explained = explained;
-            limit
+        let now = Instant::now();
+        let error = self.last_error();
+        let is_explained = |error: &String| !may_be_about_a_message(error);
+        let end = SessionEnd {
+            at: now,
+            is_explained: error.as_ref().is_some_and(is_explained),
         };
-        if let (Some(limit), Some(length)) = (limit, self.answers.down(limit)) {
+        let limit = error.as_deref().and_then(broken_limit);
+        let length = self.answers.down(limit, end);
+        if let (Some(limit), Some(length)) = (limit, length) {
             let server = read(&self.server).clone();
-            self.suspects.learned(limit, length, server, Instant::now());
+            self.suspects.learned(limit, length, server, now);
         }
     }
 

@@ -20,6 +20,13 @@ fn connected() -> Answers {
     answers
 }
 
+fn end() -> SessionEnd {
+    SessionEnd {
+        at: Instant::now(),
+        is_explained: false,
+    }
+}
+
 /// Registers a publish of one byte that may have company.
 fn publish(
     answers: &Answers,
@@ -59,7 +66,7 @@ fn down_fails_all_publishes_in_flight_and_drops_the_liveness_check() {
     let (token, mut first) = publish(&answers, 1, "a").unwrap();
     let (_, mut second) = publish(&answers, 1, "b").unwrap();
     answers.begin_check(1, token);
-    answers.down(None);
+    answers.down(None, end());
     for receiver in [&mut first, &mut second] {
         assert!(matches!(
             receiver.try_recv(),
@@ -120,7 +127,7 @@ fn arrivals_collect_all_answers_of_a_window() {
     arrivals.take(&context, &mut taken);
     assert!(taken.is_empty());
     assert_eq!(answers.arrived(first, message()), Arrival::Expected);
-    answers.down(None);
+    answers.down(None, end());
     arrivals.take(&context, &mut taken);
     assert!(matches!(
         taken[..],
@@ -136,7 +143,7 @@ fn largest_publish_in_flight_breaks_the_limit_that_the_server_named() {
         answers.register(1, publish).unwrap().unwrap().1
     };
     let (mut small, mut large) = (register("a.long.subject", 10), register("b", 5_000));
-    assert_eq!(answers.down(Some(Limit::Payload)), Some(5_000));
+    assert_eq!(answers.down(Some(Limit::Payload), end()), Some(5_000));
     assert!(matches!(
         large.try_recv(),
         Ok(Err(PublishError::EndsConnection { bytes: 5_000, .. }))
@@ -145,7 +152,7 @@ fn largest_publish_in_flight_breaks_the_limit_that_the_server_named() {
         small.try_recv(),
         Ok(Err(PublishError::ConnectionLost))
     ));
-    assert_eq!(answers.down(Some(Limit::Payload)), None);
+    assert_eq!(answers.down(Some(Limit::Payload), end()), None);
 
     answers.up(1);
     let register = |subject: &str, bytes| {
@@ -153,7 +160,7 @@ fn largest_publish_in_flight_breaks_the_limit_that_the_server_named() {
         answers.register(1, publish).unwrap().unwrap().1
     };
     let (mut long, _large) = (register("a.long.subject", 10), register("b", 5_000));
-    assert_eq!(answers.down(Some(Limit::ControlLine)), Some(14));
+    assert_eq!(answers.down(Some(Limit::ControlLine), end()), Some(14));
     assert!(matches!(
         long.try_recv(),
         Ok(Err(PublishError::EndsConnection { bytes: 10, .. }))
@@ -170,7 +177,7 @@ fn limit_that_a_given_up_publish_may_have_broken_condemns_no_other() {
     let (offender, _) = register("a", 5_000);
     let (_, mut healthy) = register("b", 100);
     answers.forget(offender);
-    assert_eq!(answers.down(Some(Limit::Payload)), Some(5_000));
+    assert_eq!(answers.down(Some(Limit::Payload), end()), Some(5_000));
     assert!(matches!(
         healthy.try_recv(),
         Ok(Err(PublishError::ConnectionLost))
@@ -183,7 +190,7 @@ fn limit_that_a_given_up_publish_may_have_broken_condemns_no_other() {
     let (later, _later) = register("b", 1);
     let (_, mut offender) = register("b", 4_500);
     assert_eq!(answers.arrived(later, message()), Arrival::Expected);
-    assert_eq!(answers.down(Some(Limit::Payload)), Some(4_500));
+    assert_eq!(answers.down(Some(Limit::Payload), end()), Some(4_500));
     assert!(matches!(
         offender.try_recv(),
         Ok(Err(PublishError::EndsConnection { bytes: 4_500, .. }))
@@ -235,11 +242,11 @@ fn turn_ends_with_the_answer_to_a_later_message_or_with_the_session() {
         if later_is_answered {
             assert_eq!(answers.arrived(check, message()), Arrival::Expected);
         } else {
-            answers.down(None);
+            answers.down(None, end());
             answers.up(1);
         }
         assert!(has_place(&answers));
-        answers.down(None);
+        answers.down(None, end());
         answers.up(1);
     }
 }
@@ -273,7 +280,7 @@ fn refused_check_is_an_answer() {
 #[test]
 fn refusal_over_an_earlier_session_fails_no_publish_of_this_one() {
     let answers = connected();
-    answers.down(None);
+    answers.down(None, end());
     answers.up(2);
     let (_, mut pending) = publish(&answers, 2, "a").unwrap();
     answers.inbox_denied(1, "inbox");
@@ -282,4 +289,43 @@ fn refusal_over_an_earlier_session_fails_no_publish_of_this_one() {
     assert!(publish(&answers, 2, "a").is_ok());
     answers.inbox_denied(2, "inbox");
     assert!(publish(&answers, 2, "a").is_err());
+}
+
+/// An event that had ended its connection was cleared by an answer over the next one.
+#[test]
+fn answer_over_a_later_session_proves_nothing_about_an_ended_one() {
+    let answers = connected();
+    let explained = |is_explained| SessionEnd {
+        is_explained,
+        ..end()
+    };
+    let (processed, _receiver) = publish(&answers, 1, "a").unwrap();
+    let (check, _receiver) = publish(&answers, 1, "check").unwrap();
+    let (ended, _receiver) = publish(&answers, 1, "a").unwrap();
+    assert_eq!(answers.arrived(check, message()), Arrival::Expected);
+    let first_end = explained(false);
+    answers.down(None, first_end);
+    assert_eq!(answers.end_of_session(ended), Some(first_end));
+    assert!(answers.answered_since(processed) && !answers.answered_since(ended));
+    for session in 2..10 {
+        answers.up(session);
+        let (newer, _receiver) = publish(&answers, session, "a").unwrap();
+        assert_eq!(answers.arrived(newer, message()), Arrival::Expected);
+        assert!(answers.answered_since(processed) && !answers.answered_since(ended));
+        assert_eq!(answers.end_of_session(ended), Some(first_end));
+        assert_eq!(answers.end_of_session(newer), None);
+        answers.down(None, explained(true));
+        // Again, as by the watchdog.
+        answers.down(None, explained(false));
+        assert!(answers.end_of_session(newer).unwrap().is_explained);
+    }
+    for session in 10..100 {
+        answers.up(session);
+        answers.down(None, end());
+    }
+    assert_eq!(answers.end_of_session(ended), None);
+    assert!(
+        !answers.answered_since(processed),
+        "it is not known any more"
+    );
 }

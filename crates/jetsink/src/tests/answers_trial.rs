@@ -6,9 +6,10 @@ use std::collections::HashMap;
 
 use async_nats::Message;
 use tokio::sync::oneshot::Receiver;
+use tokio::time::Instant;
 use trial::{Dice, Trial};
 
-use crate::nats::answers::{Answer, Answers, Arrival, Pending};
+use crate::nats::answers::{Answer, Answers, Arrival, Pending, SessionEnd};
 use crate::nats::company::Company;
 use crate::outcome::PublishError;
 
@@ -58,6 +59,10 @@ fn history(dice: &mut Dice) {
     let mut plain = Plain::default();
     let mut receivers: HashMap<u64, Receiver<Answer>> = HashMap::new();
     let mut sessions = 0;
+    let end = SessionEnd {
+        at: Instant::now(),
+        is_explained: false,
+    };
     let inbox = PublishError::InboxDenied {
         inbox: "inbox".to_owned(),
     };
@@ -111,14 +116,14 @@ fn history(dice: &mut Dice) {
             3 => {
                 plain.session = None;
                 plain.end(|_| true, &Err(PublishError::ConnectionLost));
-                answers.down(None);
+                answers.down(None, end);
             }
             4 => {
                 sessions += 1;
                 (plain.session, plain.denied) = (Some(sessions), false);
                 // The publishes in flight over the last connection have failed by then.
                 plain.end(|_| true, &Err(PublishError::ConnectionLost));
-                answers.down(None);
+                answers.down(None, end);
                 answers.up(sessions);
             }
             5 => {
