@@ -58,7 +58,7 @@ impl Expiry {
             return Ok(());
         }
         self.next_round = now + (max_age / 10).clamp(MIN_ROUND, MAX_ROUND);
-        let subjects = spool.in_log_order(spool.subjects());
+        let subjects = spool.subjects();
         let mut unread = Unread::new(&subjects, CHUNK);
         let mut has_more = !subjects.is_empty();
         while has_more {

@@ -1,11 +1,12 @@
 //! The events that replay has sent and that have no result yet.
 //!
-//! Invariants: `places` has the place of each envelope in the pipeline, in the same order; `bytes` is the sum of
-//! theirs.
+//! Invariants: `places` has the queue and the place of each envelope in the pipeline, in the same order; `bytes` is the
+//! sum of theirs.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
+use super::queues::QueueId;
 use crate::outcome::{Delivery, EmitError};
 use crate::pipeline::Pipeline;
 use crate::publish::Direct;
@@ -14,7 +15,7 @@ use crate::spool::{Place, Record};
 
 pub(super) struct InFlightSet<'a, P> {
     pipeline: Pipeline<'a, P>,
-    places: VecDeque<Place>,
+    places: VecDeque<(QueueId, Place)>,
     /// Their bytes in the spool.
     bytes: u64,
 }
@@ -40,19 +41,19 @@ impl<'a, P: Publisher> InFlightSet<'a, P> {
     }
 
     /// Sends an event, if there is [room](Self::has_room).
-    pub(super) fn push(&mut self, place: Place, record: Record) {
+    pub(super) fn push(&mut self, queue: QueueId, place: Place, record: Record) {
         if self.pipeline.push(record.envelope).is_ok() {
             self.bytes += place.bytes;
-            self.places.push_back(place);
+            self.places.push_back((queue, place));
         }
     }
 
     /// The result of the oldest event; `None` without any. Cancellation-safe.
-    pub(super) async fn next(&mut self) -> Option<(Place, Result<Delivery, EmitError>)> {
+    pub(super) async fn next(&mut self) -> Option<(QueueId, Place, Result<Delivery, EmitError>)> {
         let result = self.pipeline.next().await?;
-        let place = self.places.pop_front()?;
+        let (queue, place) = self.places.pop_front()?;
         self.bytes -= place.bytes;
-        Some((place, result))
+        Some((queue, place, result))
     }
 
     /// Sends nothing more: queued events fail as not sent.
@@ -63,6 +64,6 @@ impl<'a, P: Publisher> InFlightSet<'a, P> {
     /// Abandons the events in flight, and returns their places.
     pub(super) fn abandon(self) -> impl Iterator<Item = Place> {
         drop(self.pipeline);
-        self.places.into_iter()
+        self.places.into_iter().map(|(_, place)| place)
     }
 }

@@ -46,7 +46,7 @@ use expiry::Expiry;
 use identify::identify_streams;
 use in_flight::InFlightSet;
 use pace::Pace;
-use queues::SubjectQueues;
+use queues::{QueueId, SubjectQueues};
 use reconcile::{ReconcileError, Reconciler, rest};
 use settings::SpoolSettings;
 use spool_side::SpoolSide;
@@ -237,7 +237,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             && self.spool.delivered_events() < MAX_DELIVERED
             && self.pace.allows_one()
         {
-            let Some((place, record)) = self.queues.next_event().await? else {
+            let Some((queue, place, record)) = self.queues.next_event().await? else {
                 return Ok(());
             };
             if !self.spool.replay_began() {
@@ -245,7 +245,7 @@ impl<'a, P: Publisher> Run<'a, P> {
                 self.spool.replay_begins(&acknowledged).await?;
             }
             self.spool_side.sent();
-            self.in_flight.push(place, record);
+            self.in_flight.push(queue, place, record);
             crash::point("replay.sent");
         }
         Ok(())
@@ -263,21 +263,20 @@ impl<'a, P: Publisher> Run<'a, P> {
                 return Ok(());
             }
         };
-        let Some((place, result)) = result else {
+        let Some((queue, place, result)) = result else {
             return Ok(());
         };
         self.spool_side.answered();
         self.spool_side.follow_streams();
-        let subject = place.subject.clone();
         match result {
             Ok(_) => {
                 crash::point("replay.acknowledged");
-                self.queues.delivered(&subject);
+                self.queues.delivered(queue);
                 self.spool_side.delivered(place);
             }
             Err(error) => {
-                self.failed(place, &error).await?;
-                self.queues.resume(&subject);
+                self.failed(queue, place, &error).await?;
+                self.queues.resume(queue);
             }
         }
         if self.broker_failed {
@@ -287,19 +286,24 @@ impl<'a, P: Publisher> Run<'a, P> {
         Ok(())
     }
 
-    async fn failed(&mut self, place: Place, error: &EmitError) -> Result<(), SpoolError> {
+    async fn failed(
+        &mut self,
+        queue: QueueId,
+        place: Place,
+        error: &EmitError,
+    ) -> Result<(), SpoolError> {
         if error.known() == Known::OutcomeUnknown {
             self.spool.mark_unreconciled([place.clone()]);
         }
         if error.scope() == Scope::Event {
-            self.queues.refused(&place.subject);
+            self.queues.refused(queue);
             return self.spool_side.refused(place, error).await;
         }
         // An event that was held back is no evidence against the broker.
         let was_held = matches!(error, EmitError::Failed(f) if f.error == PublishError::Stopped);
         self.broker_failed |= error.scope() == Scope::Broker && !was_held;
         let wait = self.wait_after(&place.subject, error).max(LOOK_AGAIN);
-        self.queues.failed(&place.subject, Instant::now() + wait);
+        self.queues.failed(queue, Instant::now() + wait);
         Ok(())
     }
 

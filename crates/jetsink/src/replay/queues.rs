@@ -9,9 +9,12 @@
 //! 1. Each queue that is [`Turn::Scheduled`] is in `schedule` once, ready or delayed, and no other is. An idle
 //!    subject is not looked at, otherwise each event would cost a look at all subjects.
 //! 2. In memory are the events of one reading, and of the next one.
+//! 3. A queue keeps its id for as long as it is in `schedule` or has an event in flight. An event that was read may have
+//!    the id of a queue that is gone: its epoch tells, which no other queue has.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use slab::Slab;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -23,13 +26,18 @@ use crate::outcome::SpoolError;
 use crate::publish::schedule::Schedule;
 use crate::spool::{Chunk, DeadRecord, MAX_READ, Place, Reading, Record, Spool, Wanted};
 
+/// The queue of a subject.
+pub(super) type QueueId = usize;
+
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,
     expiry: &'a Expiry,
-    queues: HashMap<Subject, SubjectQueue>,
-    schedule: Schedule<Subject>,
-    /// Events in the order of the log, with the epochs of their subjects.
-    read: VecDeque<(u64, Place, Record)>,
+    ids: HashMap<Subject, QueueId>,
+    /// In the order of the log at the beginning of a run: neighbours are read together.
+    queues: Slab<SubjectQueue>,
+    schedule: Schedule<QueueId>,
+    /// Events in the order of the log.
+    read: VecDeque<ReadEvent>,
     /// The reading of the events behind those.
     ahead: Option<Ahead>,
     /// The maximum number of events in one reading of this run.
@@ -39,10 +47,18 @@ pub(super) struct SubjectQueues<'a> {
     must_reconcile: bool,
 }
 
-/// A reading, and the subjects and epochs of its chunks.
+/// A reading, and the queues and epochs of its chunks.
 struct Ahead {
     reading: Reading,
-    subjects: Vec<(Subject, u64)>,
+    queues: Vec<(QueueId, u64)>,
+}
+
+/// An event that was read, with its queue and the epoch of that.
+struct ReadEvent {
+    queue: QueueId,
+    epoch: u64,
+    place: Place,
+    record: Record,
 }
 
 impl<'a> SubjectQueues<'a> {
@@ -51,7 +67,8 @@ impl<'a> SubjectQueues<'a> {
         Self {
             spool,
             expiry,
-            queues: HashMap::new(),
+            ids: HashMap::new(),
+            queues: Slab::new(),
             schedule: Schedule::default(),
             read: VecDeque::new(),
             ahead: None,
@@ -74,14 +91,15 @@ impl<'a> SubjectQueues<'a> {
     /// The subjects with events in flight.
     pub(super) fn in_flight(&self) -> HashSet<Subject> {
         let queues = self.queues.iter().filter(|(_, queue)| queue.in_flight > 0);
-        queues.map(|(subject, _)| subject.clone()).collect()
+        queues.map(|(_, queue)| queue.subject.clone()).collect()
     }
 
     /// A look-up of these subjects has ended: they are read from their beginning.
     pub(super) fn looked_up(&mut self, subjects: &[Subject]) {
         for subject in subjects {
-            self.change(subject, SubjectQueue::start_over);
-            self.resume(subject);
+            if let Some(id) = self.ids.get(subject).copied() {
+                self.start_over(id);
+            }
         }
     }
 
@@ -90,36 +108,43 @@ impl<'a> SubjectQueues<'a> {
     pub(super) fn add_entered(&mut self, is_delayed: impl Fn(&Subject) -> bool) {
         let mut new = Vec::new();
         for subject in self.spool.take_entered() {
-            let Some(queue) = self.queues.get_mut(&subject) else {
+            let Some(id) = self.ids.get(&subject).copied() else {
                 new.push(subject);
                 continue;
             };
-            queue.has_more = true;
+            self.queues[id].has_more = true;
             // It may have been reconciled when its last event left, and be unreconciled again.
             if !is_delayed(&subject) {
-                self.resume(&subject);
+                self.resume(id);
             }
         }
         if new.is_empty() {
             return;
         }
         for subject in self.spool.in_log_order(new).into_iter().rev() {
-            self.schedule.push_front(subject.clone());
-            self.add_queue(subject);
+            let id = self.add_queue(subject);
+            self.schedule.push_front(id);
         }
     }
 
     /// Adds all subjects in the spool, at the beginning of a run.
     pub(super) fn add_all_subjects(&mut self) {
-        for subject in self.spool.in_log_order(self.spool.subjects()) {
-            self.schedule.push_back(subject.clone());
-            self.add_queue(subject);
+        let subjects = self.spool.subjects();
+        self.ids.reserve(subjects.len());
+        self.queues.reserve(subjects.len());
+        for subject in subjects {
+            let id = self.add_queue(subject);
+            self.schedule.push_back(id);
         }
     }
 
-    fn add_queue(&mut self, subject: Subject) {
+    fn add_queue(&mut self, subject: Subject) -> QueueId {
         let epoch = self.new_epoch();
-        self.queues.insert(subject, SubjectQueue::new(epoch));
+        let id = self
+            .queues
+            .insert(SubjectQueue::new(subject.clone(), epoch));
+        self.ids.insert(subject, id);
+        id
     }
 
     fn new_epoch(&mut self) -> u64 {
@@ -128,16 +153,22 @@ impl<'a> SubjectQueues<'a> {
     }
 
     /// Takes the next event to send, which is in flight from now on; `None` if none may be sent now.
-    pub(super) async fn next_event(&mut self) -> Result<Option<(Place, Record)>, SpoolError> {
+    pub(super) async fn next_event(
+        &mut self,
+    ) -> Result<Option<(QueueId, Place, Record)>, SpoolError> {
         loop {
-            while let Some((epoch, place, record)) = self.read.pop_front() {
+            while let Some(event) = self.read.pop_front() {
                 // A low rate may have delayed it since it was read.
-                if self.expiry.reason(&record, self.spool.now()).is_some() {
-                    self.read.push_front((epoch, place, record));
+                if self
+                    .expiry
+                    .reason(&event.record, self.spool.now())
+                    .is_some()
+                {
+                    self.read.push_front(event);
                     self.move_expired().await?;
-                } else if let Some(queue) = self.sendable(epoch, &place.subject) {
+                } else if let Some(queue) = self.sendable(event.queue, event.epoch) {
                     queue.sent();
-                    return Ok(Some((place, record)));
+                    return Ok(Some((event.queue, event.place, event.record)));
                 }
             }
             let Some(ahead) = self.ahead.take().or_else(|| self.begin_reading()) else {
@@ -149,42 +180,37 @@ impl<'a> SubjectQueues<'a> {
     }
 
     /// Returns the queue of an event that was read in `epoch`, if the event may still be sent.
-    fn sendable(&mut self, epoch: u64, subject: &Subject) -> Option<&mut SubjectQueue> {
+    fn sendable(&mut self, id: QueueId, epoch: u64) -> Option<&mut SubjectQueue> {
+        let queue = self.queues.get(id).filter(|queue| queue.epoch == epoch)?;
         // Checked behind the reading: an event that may be stored is marked before it can be read.
-        if self.spool.is_unreconciled(subject) {
-            let queue = self.queues.get(subject);
-            queue.filter(|queue| queue.epoch == epoch)?;
-            self.change(subject, SubjectQueue::start_over);
-            self.resume(subject);
+        if self.spool.is_unreconciled(&queue.subject) {
+            self.start_over(id);
             return None;
         }
-        let queue = self.queues.get_mut(subject);
-        queue.filter(|queue| queue.epoch == epoch)
+        self.queues.get_mut(id)
     }
 
     /// Moves the events that have expired since they were read to the dead letters, with one sync.
     async fn move_expired(&mut self) -> Result<(), SpoolError> {
         let (expiry, now) = (self.expiry, self.spool.now());
         let mut expired = Vec::new();
-        for (epoch, place, record) in std::mem::take(&mut self.read) {
-            let Some(queue) = self.sendable(epoch, &place.subject) else {
+        let mut queues = HashSet::new();
+        for event in std::mem::take(&mut self.read) {
+            let Some(queue) = self.sendable(event.queue, event.epoch) else {
                 continue;
             };
-            match expiry.reason(&record, now) {
+            match expiry.reason(&event.record, now) {
                 Some(reason) => {
                     queue.read -= 1;
-                    expired.push((dead_letter(record, 0, reason), place));
+                    queues.insert(event.queue);
+                    expired.push((dead_letter(event.record, 0, reason), event.place));
                 }
-                None => self.read.push_back((epoch, place, record)),
+                None => self.read.push_back(event),
             }
         }
-        let subjects: HashSet<Subject> = expired
-            .iter()
-            .map(|(_, place)| place.subject.clone())
-            .collect();
         move_to_dead_letters(self.spool, expired).await?;
-        for subject in &subjects {
-            self.resume(subject);
+        for id in queues {
+            self.resume(id);
         }
         Ok(())
     }
@@ -193,74 +219,72 @@ impl<'a> SubjectQueues<'a> {
     fn begin_reading(&mut self) -> Option<Ahead> {
         let now = Instant::now();
         self.schedule.wake(now);
-        let (mut subjects, mut wanted) = (Vec::new(), Vec::new());
+        let (mut queues, mut wanted) = (Vec::new(), Vec::new());
         // Ready subjects may turn out to have to wait.
         for _ in 0..self.schedule.ready() {
-            if subjects.len() == self.max_read {
+            if queues.len() == self.max_read {
                 break;
             }
-            let Some(subject) = self.schedule.pop_front() else {
+            let Some(id) = self.schedule.pop_front() else {
                 break;
             };
-            let Some(queue) = self.queues.get_mut(&subject) else {
-                continue;
-            };
+            let queue = &mut self.queues[id];
             queue.turn = Turn::Idle;
-            if self.spool.is_unreconciled(&subject) {
+            if self.spool.is_unreconciled(&queue.subject) {
                 self.must_reconcile |= queue.in_flight == 0;
             } else if let Some(until) = queue.delayed_until.filter(|until| now < *until) {
                 queue.turn = Turn::Scheduled;
-                self.schedule.delay_until(subject, until);
+                self.schedule.delay_until(id, until);
             } else if !queue.waits_for_results() {
                 let (from, limit) = queue.begin_reading();
                 wanted.push(Wanted {
-                    subject: subject.clone(),
+                    subject: queue.subject.clone(),
                     from,
                     limit,
                 });
-                subjects.push((subject, queue.epoch));
+                queues.push((id, queue.epoch));
             }
         }
-        let share = self.max_read.checked_div(subjects.len())?;
+        let share = self.max_read.checked_div(queues.len())?;
         for wanted in &mut wanted {
             wanted.limit = wanted.limit.min(share);
         }
         let reading = self.spool.begin_reading(wanted);
-        Some(Ahead { reading, subjects })
+        Some(Ahead { reading, queues })
     }
 
     async fn finish_reading(&mut self, ahead: Ahead) -> Result<(), SpoolError> {
         let chunks = self.spool.finish_reading(ahead.reading).await?;
         let (mut expired, mut unread) = (Vec::new(), Vec::new());
-        for ((subject, epoch), chunk) in ahead.subjects.into_iter().zip(chunks) {
+        for ((id, epoch), chunk) in ahead.queues.into_iter().zip(chunks) {
             let is_unread = chunk.entries.is_empty() && chunk.more;
-            self.add(&subject, epoch, chunk, &mut expired);
+            self.add(id, epoch, chunk, &mut expired);
             if is_unread {
-                unread.push(subject);
+                unread.push(id);
             } else {
-                self.resume(&subject);
+                self.resume(id);
             }
         }
-        for subject in unread.into_iter().rev() {
-            if self.makes_ready(&subject) {
-                self.schedule.push_front(subject);
+        for id in unread.into_iter().rev() {
+            if self.makes_ready(id) {
+                self.schedule.push_front(id);
             }
         }
         let read = self.read.make_contiguous();
         // The entries are large: their keys are sorted, and each entry is moved once.
-        read.sort_by_cached_key(|(_, place, _)| place.index);
+        read.sort_by_cached_key(|event| event.place.index);
         move_to_dead_letters(self.spool, expired).await
     }
 
     /// Adds the events that were read of a subject.
     fn add(
         &mut self,
-        subject: &Subject,
+        id: QueueId,
         epoch: u64,
         chunk: Chunk,
         expired: &mut Vec<(DeadRecord, Place)>,
     ) {
-        let queue = self.queues.get_mut(subject);
+        let queue = self.queues.get_mut(id);
         let Some(queue) = queue.filter(|queue| queue.epoch == epoch) else {
             return;
         };
@@ -273,7 +297,7 @@ impl<'a> SubjectQueues<'a> {
         let now = self.spool.now();
         for (index, bytes, record) in chunk.entries {
             let place = Place {
-                subject: subject.clone(),
+                subject: queue.subject.clone(),
                 index,
                 bytes,
             };
@@ -281,65 +305,64 @@ impl<'a> SubjectQueues<'a> {
                 Ok(record) => match self.expiry.reason(&record, now) {
                     None => {
                         queue.read += 1;
-                        self.read.push_back((epoch, place, record));
+                        self.read.push_back(ReadEvent {
+                            queue: id,
+                            epoch,
+                            place,
+                            record,
+                        });
                     }
                     Some(reason) => expired.push((dead_letter(record, 0, reason), place)),
                 },
                 Err(damage) => {
-                    warn!(%subject, index, %damage, "a spooled event is damaged and lost");
+                    warn!(subject = %place.subject, index, %damage, "a spooled event is damaged and lost");
                     self.spool.damaged(&place);
                 }
             }
         }
     }
 
-    /// An event of this subject was stored: it may be ready again.
-    pub(super) fn delivered(&mut self, subject: &Subject) {
-        let Some(queue) = self.queues.get_mut(subject) else {
-            return;
-        };
-        queue.delivered();
-        // Most subjects have been read ahead, or have more in flight.
-        if queue.turn == Turn::Idle {
-            self.resume(subject);
-        }
+    /// An event of this queue was stored: it may be ready again.
+    pub(super) fn delivered(&mut self, id: QueueId) {
+        self.queues[id].delivered();
+        // Most queues have been read ahead, or have more in flight.
+        self.resume(id);
     }
 
-    /// An event of this subject was refused for good, which concerns no other event.
-    pub(super) fn refused(&mut self, subject: &Subject) {
-        if let Some(queue) = self.queues.get_mut(subject) {
-            queue.in_flight -= 1;
-        }
+    /// An event of this queue was refused for good, which concerns no other event.
+    pub(super) fn refused(&mut self, id: QueueId) {
+        self.queues[id].in_flight -= 1;
     }
 
-    /// An event of this subject failed: the subject waits until this time.
-    pub(super) fn failed(&mut self, subject: &Subject, until: Instant) {
-        self.change(subject, |queue, epoch| queue.failed(epoch, until));
-    }
-
-    /// Begins a new epoch of a subject.
-    fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut SubjectQueue, u64)) {
+    /// An event of this queue failed: the subject waits until this time.
+    pub(super) fn failed(&mut self, id: QueueId, until: Instant) {
         let epoch = self.new_epoch();
-        if let Some(queue) = self.queues.get_mut(subject) {
-            change(queue, epoch);
-        }
+        self.queues[id].failed(epoch, until);
+    }
+
+    /// Reads a subject from its beginning.
+    fn start_over(&mut self, id: QueueId) {
+        let epoch = self.new_epoch();
+        self.queues[id].start_over(epoch);
+        self.resume(id);
     }
 
     /// Makes an idle subject ready again if it may have more to send, and forgets one that has no events.
-    pub(super) fn resume(&mut self, subject: &Subject) {
-        if self.makes_ready(subject) {
-            self.schedule.push_back(subject.clone());
+    pub(super) fn resume(&mut self, id: QueueId) {
+        if self.makes_ready(id) {
+            self.schedule.push_back(id);
         }
     }
 
-    /// As [`resume`](Self::resume); returns whether the caller must add the subject to the schedule.
-    fn makes_ready(&mut self, subject: &Subject) -> bool {
-        let queue = self.queues.get_mut(subject);
+    /// As [`resume`](Self::resume); returns whether the caller must add the queue to the schedule.
+    fn makes_ready(&mut self, id: QueueId) -> bool {
+        let queue = self.queues.get_mut(id);
         let Some(queue) = queue.filter(|queue| queue.turn == Turn::Idle) else {
             return false;
         };
         if queue.is_done() {
-            self.queues.remove(subject);
+            let queue = self.queues.remove(id);
+            self.ids.remove(&queue.subject);
             return false;
         }
         let is_ready = queue.has_more && !queue.waits_for_results();

@@ -8,6 +8,8 @@
 
 use tokio::time::Instant;
 
+use crate::message::subject::Subject;
+
 /// The state of a subject in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -22,6 +24,7 @@ pub(super) enum Turn {
 
 #[derive(Debug)]
 pub(super) struct SubjectQueue {
+    pub(super) subject: Subject,
     pub(super) turn: Turn,
     /// Events that were read in another epoch are not sent.
     pub(super) epoch: u64,
@@ -40,8 +43,9 @@ pub(super) struct SubjectQueue {
 
 impl SubjectQueue {
     /// A subject whose events may all be unread.
-    pub(super) fn new(epoch: u64) -> Self {
+    pub(super) fn new(subject: Subject, epoch: u64) -> Self {
         Self {
+            subject,
             turn: Turn::Scheduled,
             epoch,
             next: 0,

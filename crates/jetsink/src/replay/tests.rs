@@ -31,7 +31,7 @@ async fn append(spool: &Spool, to: &str, bytes: usize, sent: Option<&Baselines>)
 async fn next_subjects(queues: &mut SubjectQueues<'_>, count: usize) -> Vec<String> {
     let mut subjects = Vec::new();
     for _ in 0..count {
-        let (place, _) = queues.next_event().await.unwrap().unwrap();
+        let (_, place, _) = queues.next_event().await.unwrap().unwrap();
         subjects.push(place.subject.to_string());
     }
     subjects
@@ -90,7 +90,7 @@ async fn next_in_few_calls(disk: &SimulatedDisk, queues: &mut SubjectQueues<'_>)
     let next = queues.next_event().await.unwrap();
     let calls = disk.calls() - before;
     assert!(calls < EXPIRING as u64 / 2, "{calls}");
-    next.map(|(place, _)| place)
+    next.map(|(_, place, _)| place)
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl<P: Publisher> Sink<P> {
             failed = chunk.failed.or(failed.take());
             true
         };
-        let subjects = spool.in_log_order(spool.subjects());
+        let subjects = spool.subjects();
         let mut unread = Unread::new(&subjects, CHUNK);
         while spool.read_next(&mut unread, &mut visit_chunk).await? {}
         failed.map_or(Ok(()), Err)

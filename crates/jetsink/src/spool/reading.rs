@@ -100,6 +100,11 @@ impl Spool {
         Ok(chunks)
     }
 
+    /// The subjects with pending events, by the first one on the disk.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        reader::subjects(&self.index)
+    }
+
     /// Sorts subjects by their first event on the disk.
     pub(crate) fn in_log_order(&self, subjects: Vec<Subject>) -> Vec<Subject> {
         reader::in_log_order(&self.index, subjects)

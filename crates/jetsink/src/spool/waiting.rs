@@ -100,9 +100,4 @@ impl Spool {
     pub(crate) fn take_entered(&self) -> HashSet<Subject> {
         std::mem::take(&mut lock(&self.shared.entered))
     }
-
-    /// The subjects with pending events.
-    pub(crate) fn subjects(&self) -> Vec<Subject> {
-        lock(&self.index).subjects.keys().cloned().collect()
-    }
 }

@@ -117,17 +117,30 @@ pub(crate) fn oldest(index: &Mutex<Index>) -> Result<Option<u64>, SpoolError> {
         .map(|record| record.spooled_at))
 }
 
+/// The subjects with pending events, by the index of the first one; those without one on the disk come last.
+pub(crate) fn subjects(index: &Mutex<Index>) -> Vec<Subject> {
+    let index = lock(index);
+    let subjects = index.subjects.iter();
+    let subjects = subjects.map(|(subject, pending)| (index.first_of(pending), subject.clone()));
+    let subjects = subjects.collect();
+    drop(index);
+    sorted(subjects)
+}
+
 /// Sorts subjects by the index of their first event; those without one come last.
 pub(crate) fn in_log_order(index: &Mutex<Index>, subjects: Vec<Subject>) -> Vec<Subject> {
-    let mut subjects: Vec<(u64, Subject)> = {
-        let index = lock(index);
-        let first = |subject: &Subject| index.first_of(index.subjects.get(subject)?);
-        let subjects = subjects.into_iter();
-        subjects
-            .map(|subject| (first(&subject).unwrap_or(u64::MAX), subject))
-            .collect()
-    };
-    subjects.sort_unstable();
+    let index = lock(index);
+    let first = |subject: &Subject| index.first_of(index.subjects.get(subject)?);
+    let subjects = subjects
+        .into_iter()
+        .map(|subject| (first(&subject), subject));
+    let subjects = subjects.collect();
+    drop(index);
+    sorted(subjects)
+}
+
+fn sorted(mut subjects: Vec<(Option<u64>, Subject)>) -> Vec<Subject> {
+    subjects.sort_unstable_by_key(|(first, _)| first.unwrap_or(u64::MAX));
     subjects.into_iter().map(|(_, subject)| subject).collect()
 }
 
@@ -146,23 +159,23 @@ impl Selection<'_> {
             more: false,
             failed: None,
         };
-        let mut selected = 0;
+        let selected = self.places.len();
         let places = places.into_iter().flat_map(|places| places.from(from));
         for place in places.take_while(|place| place.index < self.index.visible_end) {
             let segment = self.index.segment_of(place.index);
             let Some(segment) = segment.filter(|segment| !segment.is_gone(place.index)) else {
                 continue;
             };
-            if selected == limit || self.bytes >= MAX_BYTES {
+            if self.places.len() - selected == limit || self.bytes >= MAX_BYTES {
                 chunk.more = true;
                 break;
             }
-            selected += 1;
             self.bytes += place.size;
             chunk.next = place.index + 1;
             let offset = segment.offset(place);
             self.places.push((number, Place { offset, ..place }));
         }
+        chunk.entries.reserve_exact(self.places.len() - selected);
         chunk
     }
 
