@@ -20,6 +20,7 @@ use super::entry::{Entry, State};
 use super::held_back::HeldBack;
 use super::subjects::Counts;
 use crate::message::subject::Subject;
+use crate::observe::spans;
 use crate::outcome::{Delivery, EmitError, SpoolError};
 use crate::publish::Direct;
 use crate::publish::in_flight::InFlightGuard;
@@ -116,6 +117,7 @@ impl<'a> SpoolSide<'a> {
         let sent_at = entry.sent_at.unwrap_or(now);
         let deadline = now + direct.settings().deadline;
         let spool = self.spool;
+        let room = room.map(|room| (spans::spool(&entry.envelope), room));
         self.writes.push(Box::pin(unconstrained(async move {
             let result = spool_event(spool, room, cause, sent_at, direct, deadline).await;
             (number, result)

@@ -64,10 +64,10 @@ pub(crate) fn may_be_spooled(error: &EmitError) -> bool {
     }
 }
 
-/// Spools an event. `sent` is the error of an attempt to send it at `sent_at`, if there was one.
+/// Spools an event that has room, in its span. `sent` is the error of an attempt to send it at `sent_at`, if there was one.
 pub(crate) async fn spool_event<P: Publisher>(
     spool: &Spool,
-    room: Result<Reservation<'_>, SpoolError>,
+    room: Result<(Span, Reservation<'_>), SpoolError>,
     sent: Option<EmitError>,
     sent_at: Instant,
     direct: &Direct<P>,
@@ -78,8 +78,7 @@ pub(crate) async fn spool_event<P: Publisher>(
         .is_some_and(|e| e.known() == Known::OutcomeUnknown);
     let above = may_be_stored.then(|| direct.acknowledged_before(sent_at));
     let (span, spooled) = match room {
-        Ok(room) => {
-            let span = spans::spool(room.envelope());
+        Ok((span, room)) => {
             let append = spool.append(room, above.as_ref(), deadline);
             (span.clone(), append.instrument(span).await)
         }

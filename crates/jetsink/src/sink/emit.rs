@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Sink;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
+use crate::observe::spans;
 use crate::outcome::{Delivery, EmitError};
 use crate::publish::admission::ScopedAdmission;
 use crate::publish::spooling::{HandOver, may_be_spooled, spool_event};
@@ -193,6 +194,7 @@ impl<P: Publisher> Sink<P> {
         sent_at: Instant,
     ) -> Result<Delivery, EmitError> {
         let room = spool.reserve(envelope);
+        let room = room.map(|room| (spans::spool(envelope), room));
         let deadline = sent_at + self.deadline();
         spool_event(spool, room, sent, sent_at, &self.direct, deadline).await
     }

@@ -9,7 +9,7 @@ use super::log::event::{NewRecord, size_of_event};
 use super::queue::Change;
 use super::shared::MAX_RECORD;
 use super::state_change::StateChange;
-use super::{Baselines, Record, Spool};
+use super::{Baselines, Spool};
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
 
@@ -20,23 +20,13 @@ pub(super) const MAX_QUEUED_BYTES: u32 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     spool: &'a Spool,
-    record: Record,
-    bytes: u64,
-    is_taken: bool,
-}
-
-impl Reservation<'_> {
-    pub(crate) fn envelope(&self) -> &Envelope {
-        &self.record.envelope
-    }
+    /// The event; none once it is queued.
+    records: Vec<NewRecord>,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if !self.is_taken {
-            let subject = self.record.envelope.subject();
-            self.spool.shared.release(subject, self.bytes);
-        }
+        self.spool.shared.release(&self.records);
     }
 }
 
@@ -44,19 +34,12 @@ impl Spool {
     /// Makes room for an event, which from now on counts among those that wait here; until the room
     /// is dropped, or for good once it was appended.
     pub(crate) fn reserve(&self, envelope: &Envelope) -> Result<Reservation<'_>, SpoolError> {
-        let record = Record {
-            index: 0,
-            spooled_at: self.clock.millis(),
-            may_be_stored: false,
-            envelope: envelope.clone(),
-        };
         let bytes = size_of_event(envelope);
         self.shared.reserve(envelope.subject(), bytes)?;
+        let record = NewRecord::new(envelope, self.clock.millis());
         Ok(Reservation {
             spool: self,
-            record,
-            bytes,
-            is_taken: false,
+            records: vec![record],
         })
     }
 
@@ -77,7 +60,8 @@ impl Spool {
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let bytes = u32::try_from(room.bytes)
+        let bytes: u64 = room.records.iter().map(NewRecord::size).sum();
+        let bytes = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
             .min(MAX_QUEUED_BYTES);
         // One at a time, until it is queued: a later event that needs less room does not overtake. Without
@@ -96,20 +80,19 @@ impl Spool {
                 });
             }
         };
-        room.is_taken = true;
-        room.record.may_be_stored = sent.is_some();
-        let record = NewRecord::event(&room.record, None);
+        let mut records = std::mem::take(&mut room.records);
         let answer = {
             let mut appends = self.lock();
-            if sent.is_some() {
-                let subject = room.record.envelope.subject().clone();
+            for record in records.iter_mut().filter(|_| sent.is_some()) {
+                record.may_be_stored();
                 // Behind the state.
                 let index = appends.next_index + 1;
-                appends.unreconciled.insert(subject, index);
+                let subject = record.subject.clone();
+                subject.map(|subject| appends.unreconciled.insert(subject, index));
             }
             appends.change(Change {
                 state: sent.map(|sent| StateChange::Sent(sent.clone())),
-                records: vec![record],
+                records,
                 _room: Some(place),
                 ..Change::default()
             })

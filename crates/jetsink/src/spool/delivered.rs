@@ -19,7 +19,7 @@ impl Spool {
 
     /// The number of events that have left, and that the writer has not tried to mark.
     pub(crate) fn delivered_events(&self) -> usize {
-        lock(&self.index).left
+        self.shared.left.load(Ordering::Acquire)
     }
 
     /// An event can't be read any more.

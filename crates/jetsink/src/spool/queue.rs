@@ -358,11 +358,8 @@ impl Worker {
         for place in changes.iter().flat_map(|change| &change.replaced) {
             lock(&self.shared.dying).remove(&place.index);
         }
-        for record in changes.iter().flat_map(|change| &change.records) {
-            if let Some(subject) = &record.subject {
-                self.shared.release(subject, record.size());
-            }
-        }
+        let records = changes.iter().flat_map(|change| &change.records);
+        self.shared.release(records);
     }
 
     /// Marks what has left, and then raises the baselines.

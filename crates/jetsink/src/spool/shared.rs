@@ -1,13 +1,14 @@
 //! The state that the engine's tasks share with the threads of the spool.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 use tracing::error;
 
 use super::Place;
+use super::log::event::NewRecord;
 use super::log::index::Index;
 use super::log::loss::SpoolLoss;
 use super::observer::Observer;
@@ -22,8 +23,9 @@ pub(super) const MAX_RECORD: u64 = u32::MAX as u64;
 pub(super) struct Shared {
     pub(super) limit_bytes: u64,
     index: Arc<Mutex<Index>>,
-    /// The index's count of pending events, which keeps the steady path off its lock.
+    /// The index's counts of pending events and of those that have left, which keep the steady path off its lock.
     events: Arc<AtomicU64>,
+    pub(super) left: Arc<AtomicUsize>,
     /// Whether the replay marker is on the disk.
     pub(super) has_marker: AtomicBool,
     /// The indexes of events whose dead letters are on their way to the disk, or in doubt.
@@ -49,14 +51,16 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(limit_bytes: u64, index: Arc<Mutex<Index>>) -> Self {
-        let (events, has_marker) = {
+        let (events, left, has_marker) = {
             let index = lock(&index);
-            (Arc::clone(&index.events), index.state.replay_began)
+            let (events, left) = (Arc::clone(&index.events), Arc::clone(&index.left));
+            (events, left, index.state.replay_began)
         };
         Self {
             limit_bytes,
             index,
             events,
+            left,
             has_marker: AtomicBool::new(has_marker),
             dying: Mutex::default(),
             sent_in_doubt: Mutex::default(),
@@ -118,10 +122,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Undoes [`reserve`](Self::reserve).
-    pub(super) fn release(&self, subject: &Subject, bytes: u64) {
-        if lock(&self.index).release(subject, bytes) {
-            self.drained.notify_waiters();
+    /// Undoes [`reserve`](Self::reserve) for the events among the records.
+    pub(super) fn release<'a>(&self, records: impl IntoIterator<Item = &'a NewRecord>) {
+        for record in records {
+            if let Some(subject) = &record.subject
+                && lock(&self.index).release(subject, record.size())
+            {
+                self.drained.notify_waiters();
+            }
         }
     }
 

@@ -28,14 +28,25 @@ pub(crate) struct NewRecord {
 impl NewRecord {
     /// An event; `replaces` is the index of the dead letter that it was.
     pub(crate) fn event(record: &Record, replaces: Option<u64>) -> Self {
-        let mut fields = Vec::with_capacity(fields_len(&record.envelope));
-        put_envelope(&mut fields, &record.envelope);
-        let mut new = Self::of(Kind::Event, fields, record.envelope.payload().clone());
-        new.head.time = record.spooled_at;
+        let mut new = Self::new(&record.envelope, record.spooled_at);
         new.head.sent = record.may_be_stored;
         new.head.replaces = replaces.unwrap_or(NONE);
-        new.subject = Some(record.envelope.subject().clone());
         new
+    }
+
+    /// An event that was not sent.
+    pub(crate) fn new(envelope: &Envelope, spooled_at: u64) -> Self {
+        let mut fields = Vec::with_capacity(fields_len(envelope));
+        put_envelope(&mut fields, envelope);
+        let mut new = Self::of(Kind::Event, fields, envelope.payload().clone());
+        new.head.time = spooled_at;
+        new.subject = Some(envelope.subject().clone());
+        new
+    }
+
+    /// The event was sent, and may be stored.
+    pub(crate) fn may_be_stored(&mut self) {
+        self.head.sent = true;
     }
 
     /// A dead letter, which replaces its event.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::disk::Disk;
 use super::format::{Kind, Range, State};
@@ -116,8 +116,8 @@ pub(crate) struct Index {
     pub(crate) events: Arc<AtomicU64>,
     /// Bytes of events and dead letters, and of reservations; of segments that are not scanned, an upper bound.
     pub(crate) used_bytes: u64,
-    /// Records that have left, and that the writer has not tried to mark.
-    pub(crate) left: usize,
+    /// Records that have left, and that the writer has not tried to mark; can be read without the lock, too.
+    pub(crate) left: Arc<AtomicUsize>,
     /// The first indexes of segments that could not be read the last time.
     pub(crate) unreadable: BTreeSet<u64>,
     /// The latest state that is on the disk, or may be.
@@ -149,7 +149,7 @@ impl Index {
             dead_letters: 0,
             events: Arc::default(),
             used_bytes: 0,
-            left: 0,
+            left: Arc::default(),
             unreadable: BTreeSet::new(),
             state: State::default(),
             late: Vec::new(),
@@ -210,7 +210,7 @@ impl Index {
     }
 
     /// Adds a record of the active segment, which is synced. The bytes of an event are reserved.
-    pub(crate) fn append(&mut self, kind: Kind, subject: Option<Subject>, place: Place) {
+    pub(crate) fn append(&mut self, kind: Kind, subject: Option<&Subject>, place: Place) {
         let Some(segment) = self.segment_of_mut(place.index) else {
             return;
         };
@@ -231,7 +231,7 @@ impl Index {
         if self.is_complete() {
             self.insert(subject, place);
         } else {
-            self.late.push((subject, place));
+            self.late.push((subject.cloned(), place));
         }
     }
 
@@ -241,14 +241,14 @@ impl Index {
             Some(subject) => self.add(subject),
             None => self.dead_letters += 1,
         }
-        self.insert(subject, place);
+        self.insert(subject.as_ref(), place);
     }
 
-    fn insert(&mut self, subject: Option<Subject>, place: Place) {
+    fn insert(&mut self, subject: Option<&Subject>, place: Place) {
         match subject {
             // Its subject has at least this event.
             Some(subject) => {
-                if let Some(pending) = self.subjects.get_mut(&subject) {
+                if let Some(pending) = self.subjects.get_mut(subject) {
                     pending.places.push(place);
                 }
             }
@@ -266,8 +266,8 @@ impl Index {
         self.visible_end = u64::MAX;
         let mut subjects = HashSet::new();
         for (subject, place) in std::mem::take(&mut self.late) {
-            subjects.extend(subject.clone());
-            self.insert(subject, place);
+            self.insert(subject.as_ref(), place);
+            subjects.extend(subject);
         }
         subjects
     }
@@ -285,20 +285,13 @@ impl Index {
         segment.live = segment.live.saturating_sub(1);
         segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
         segment.unmarked.push(index);
-        self.left += 1;
+        self.left.fetch_add(1, Ordering::AcqRel);
         self.used_bytes = self.used_bytes.saturating_sub(bytes);
-        let segments = &self.segments;
-        let is_gone = |place: &Place| {
-            segment_of(segments, place.index).is_none_or(|segment| segment.is_gone(place.index))
-        };
         let Some(subject) = subject else {
             self.dead_letters = self.dead_letters.saturating_sub(1);
-            self.letters.trim(is_gone);
+            self.letters.trim(is_gone(&self.segments));
             return Some(false);
         };
-        if let Some(pending) = self.subjects.get_mut(subject) {
-            pending.places.trim(is_gone);
-        }
         Some(self.subtract(subject))
     }
 
@@ -312,6 +305,8 @@ impl Index {
         let is_drained = pending.events == 0;
         if is_drained {
             self.subjects.remove(subject);
+        } else {
+            pending.places.trim(is_gone(&self.segments));
         }
         is_drained
     }
@@ -336,6 +331,10 @@ impl Index {
     pub(crate) fn live(&self) -> u64 {
         self.segments.values().map(|segment| segment.live).sum()
     }
+}
+
+fn is_gone(segments: &BTreeMap<u64, Segment>) -> impl Fn(&Place) -> bool {
+    |place| segment_of(segments, place.index).is_none_or(|segment| segment.is_gone(place.index))
 }
 
 fn segment_of(segments: &BTreeMap<u64, Segment>, index: u64) -> Option<&Segment> {

@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
@@ -34,10 +35,11 @@ pub(crate) enum Marked {
 impl Log {
     /// Marks the records that have left, and removes drained segments.
     pub(crate) fn mark_left(&mut self) -> io::Result<Marked> {
-        let left = lock(&self.index).left;
+        let counter = Arc::clone(&lock(&self.index).left);
+        let left = counter.load(Ordering::Acquire);
         // If this fails, they are removed with the next ones.
         let marked = self.mark_and_remove()?;
-        lock(&self.index).left -= left;
+        counter.fetch_sub(left, Ordering::AcqRel);
         Ok(marked)
     }
 

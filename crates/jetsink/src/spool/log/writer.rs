@@ -217,7 +217,7 @@ impl Log {
                 segment.end = self.next_index;
             }
             for (record, place) in records.iter().zip(places) {
-                index.append(record.kind(), record.subject.clone(), *place);
+                index.append(record.kind(), record.subject.as_ref(), *place);
             }
         }
         self.active = Some(active);
