@@ -29,10 +29,10 @@ impl Expiry {
         }
     }
 
-    /// The reason why an event has expired; `None` if it has not.
-    pub(crate) fn reason(&self, record: &Record, now: SystemTime) -> Option<String> {
+    /// The reason why an event has expired; `None` if it has not. Most events need no reading of the clock.
+    pub(crate) fn reason(&self, record: &Record, now: impl Fn() -> SystemTime) -> Option<String> {
         if let Some(expires_at) = record.envelope.expires_at()
-            && now >= expires_at
+            && now() >= expires_at
         {
             return Some(match jiff::Timestamp::try_from(expires_at) {
                 Ok(time) => format!("it expired at {time:.3}"),
@@ -42,7 +42,7 @@ impl Expiry {
         let max_age = self.max_age?;
         let spooled_at = UNIX_EPOCH.checked_add(Duration::from_millis(record.spooled_at))?;
         // A clock that was set back expires nothing.
-        let age = now.duration_since(spooled_at).ok()?;
+        let age = now().duration_since(spooled_at).ok()?;
         (age > max_age)
             .then(|| format!("it waited {age:.0?} in the spool, and may wait {max_age:?}"))
     }
@@ -75,7 +75,7 @@ impl Expiry {
                     let reason = record
                         .as_ref()
                         .ok()
-                        .and_then(|record| self.reason(record, now));
+                        .and_then(|record| self.reason(record, || now));
                     let (Ok(record), Some(reason)) = (record, reason) else {
                         all_old = false;
                         continue;

@@ -129,6 +129,8 @@ impl<'a> SubjectQueues<'a> {
 
     /// Adds all subjects in the spool, at the beginning of a run.
     pub(super) fn add_all_subjects(&mut self) {
+        // They are among the others.
+        drop(self.spool.take_entered());
         let subjects = self.spool.subjects();
         self.ids.reserve(subjects.len());
         self.queues.reserve(subjects.len());
@@ -161,7 +163,7 @@ impl<'a> SubjectQueues<'a> {
                 // A low rate may have delayed it since it was read.
                 if self
                     .expiry
-                    .reason(&event.record, self.spool.now())
+                    .reason(&event.record, || self.spool.now())
                     .is_some()
                 {
                     self.read.push_front(event);
@@ -199,7 +201,7 @@ impl<'a> SubjectQueues<'a> {
             let Some(queue) = self.sendable(event.queue, event.epoch) else {
                 continue;
             };
-            match expiry.reason(&event.record, now) {
+            match expiry.reason(&event.record, || now) {
                 Some(reason) => {
                     queue.read -= 1;
                     queues.insert(event.queue);
@@ -302,7 +304,7 @@ impl<'a> SubjectQueues<'a> {
                 bytes,
             };
             match record {
-                Ok(record) => match self.expiry.reason(&record, now) {
+                Ok(record) => match self.expiry.reason(&record, || now) {
                     None => {
                         queue.read += 1;
                         self.read.push_back(ReadEvent {
