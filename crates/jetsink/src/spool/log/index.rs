@@ -2,9 +2,11 @@
 //!
 //! An event has left once its bit in its segment is set. Its mark follows: `unmarked` has the indexes without one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use indexmap::IndexMap;
 
 use super::disk::Disk;
 use super::format::{Kind, Range, State};
@@ -109,7 +111,8 @@ pub(crate) struct Index {
     pub(super) disk: Arc<dyn Disk>,
     /// By first index.
     pub(crate) segments: BTreeMap<u64, Segment>,
-    pub(crate) subjects: HashMap<Subject, Pending>,
+    /// In memory in the order of their first events: neighbours in the log are read together.
+    pub(crate) subjects: IndexMap<Subject, Pending>,
     pub(crate) letters: Places,
     pub(crate) dead_letters: u64,
     /// The sum of the pending events of all subjects, which can be read without the lock.
@@ -144,7 +147,7 @@ impl Index {
         Self {
             disk,
             segments: BTreeMap::new(),
-            subjects: HashMap::new(),
+            subjects: IndexMap::new(),
             letters: Places::default(),
             dead_letters: 0,
             events: Arc::default(),
@@ -304,7 +307,7 @@ impl Index {
         pending.events -= 1;
         let is_drained = pending.events == 0;
         if is_drained {
-            self.subjects.remove(subject);
+            self.subjects.swap_remove(subject);
         } else {
             pending.places.trim(is_gone(&self.segments));
         }
