@@ -62,6 +62,11 @@ impl Lines {
         }
     }
 
+    /// The bytes behind the last line end, if they were read.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Returns the bytes behind the last line end, as a line.
     pub(crate) fn rest(&mut self) -> Option<(Bytes, u64)> {
         let rest = self.buffer.len();

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -481,6 +481,199 @@ async fn a_break_before_an_unterminated_row_at_the_end_of_a_copy_is_reported() {
     assert!(text.contains("audit-trail.jsonl.1:4:1: "), "{text}");
     let expected = [&rows[..3], &rows[4..5], &[new]].concat();
     assert_stored(&there(&server).await, &expected);
+}
+
+/// Follows the trail twice, with breaks that do not stop it, until `stored` events are stored. Returns both outputs.
+async fn followed_twice(server: &NatsServer, folder: &TempDir, stored: usize) -> [Output; 2] {
+    let rejected = folder.path().join("rejected");
+    let flags = [
+        "--on-broken-chain=continue",
+        "--json",
+        "--rejected",
+        as_text(&rejected),
+    ];
+    let position = folder.path().join("position");
+    let lines = fs::read_to_string(folder.path().join("audit-trail.jsonl"));
+    let lines = lines.unwrap().lines().count();
+    let mut outputs = Vec::new();
+    for _ in 0..2 {
+        let child = follow(server, folder, &flags);
+        until_stored(server, stored).await;
+        let started = Instant::now();
+        while !fs::read_to_string(&position)
+            .is_ok_and(|text| text.contains(&format!("\"line\":{lines},")))
+        {
+            assert!(started.elapsed() < LONG, "the position is not saved");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The second run has nothing to save; it verifies the rows.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        outputs.push(end(child, Signal::SIGTERM));
+    }
+    outputs.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_position_behind_a_break_repeats_neither_rows_nor_reports() {
+    let rows = rows();
+    let repeated = [&rows[..7], &rows[4..5]].concat();
+    let junk = [&rows[..7], &["no row".to_owned()]].concat();
+    let altered = rows[7].replace("acme", "evil");
+    let altered = [&rows[..7], &[altered]].concat();
+    for (trailed, stored, rejected) in [(repeated, 7, 0), (junk, 7, 1), (altered, 7, 1)] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        trail(&folder, &trailed);
+        let [first, second] = followed_twice(&server, &folder, stored).await;
+        assert_code(&first, 1);
+        assert_code(&second, 0);
+        assert_eq!(json(&second)["read"], 0, "{}", stderr(&second));
+        let kept = fs::read_to_string(folder.path().join("rejected")).unwrap();
+        assert_eq!(kept.lines().count(), rejected, "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_altered_before_the_position_is_reported_by_the_next_start() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..5]);
+    let continued = ["--on-broken-chain=continue"];
+    let child = follow(&server, &folder, &continued);
+    until_stored(&server, 5).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    let mut altered = rows[..6].to_vec();
+    altered[2] = altered[2].replace("acme", "evil"); // as long as before
+    fs::write(&path, altered.join("\n") + "\n").unwrap();
+    let child = follow(&server, &folder, &continued);
+    until_stored(&server, 6).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl:3:1: "), "{text}");
+    assert_stored(&there(&server).await, &rows[..6]);
+}
+
+#[tokio::test]
+async fn a_break_before_the_first_published_row_is_reported() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut changed = rows()[..10].to_vec();
+    changed[2] = changed[2].replace("acme", "evil");
+    let path = trail(&folder, &changed);
+    let flags = ["--on-broken-chain=continue", "--dry-run", "--from-line=8"];
+    let output = run(&[&FORMAT[..], &flags, &[as_text(&path)]].concat());
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl:3:1: "), "{text}");
+
+    let flags = ["--on-broken-chain=continue", "--start-at=end"];
+    for expected in [1, 0] {
+        let child = follow(&server, &folder, &flags);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let output = end(child, Signal::SIGTERM);
+        assert_code(&output, expected);
+        let is_reported = stderr(&output).contains("audit-trail.jsonl:3:1: ");
+        assert_eq!(is_reported, expected == 1, "{}", stderr(&output));
+    }
+    assert_eq!(count(&server).await, 0);
+}
+
+#[tokio::test]
+async fn a_trail_that_is_cut_off_before_its_last_published_row_is_broken() {
+    for (in_place, continues) in [(true, false), (true, true), (false, false)] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows();
+        let path = trail(&folder, &rows[..6]);
+        let own = match continues {
+            true => "--on-broken-chain=continue",
+            false => "--on-broken-chain=stop",
+        };
+        let flags = [own, "--json", "--rotate-wait=500ms"];
+        let child = follow(&server, &folder, &flags);
+        until_stored(&server, 6).await;
+        rewrite(&path, &rows[..3], in_place);
+        if continues {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            append(&path, &rows[6..7]);
+            until_stored(&server, 7).await;
+        }
+        let output = match continues {
+            true => end(child, Signal::SIGTERM),
+            false => child.wait_with_output().unwrap(),
+        };
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        let hash = serde_json::from_str::<Row>(&rows[5]).unwrap().row_hash;
+        assert!(text.contains("audit-trail.jsonl:1:1: "), "{text}");
+        assert!(
+            text.contains(&format!("has the hash {hash}, which is the hash of no row")),
+            "{text}"
+        );
+        let repeated = if continues { 3 } else { 0 };
+        assert_eq!(json(&output)["duplicates"], repeated);
+        assert_stored(&there(&server).await, &rows[..6 + usize::from(continues)]);
+    }
+}
+
+fn save_head(folder: &TempDir, row: &str) {
+    let hash = serde_json::from_str::<Row>(row).unwrap().row_hash;
+    fs::write(folder.path().join("audit-trail.head"), hash).unwrap();
+}
+
+#[tokio::test]
+async fn the_saved_hash_of_an_archived_trail_is_no_break_of_the_new_one() {
+    for is_saved in [true, false] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows();
+        let path = trail(&folder, &rows[..5]);
+        save_head(&folder, &rows[4]);
+        let child = follow(&server, &folder, &["--rotate-wait=100ms"]);
+        until_stored(&server, 5).await;
+        fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
+        let new = first_row(&event(0));
+        trail(&folder, std::slice::from_ref(&new));
+        until_stored(&server, 6).await;
+        // CellOS writes the hash after the row.
+        if is_saved {
+            save_head(&folder, &new);
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            assert_code(&end(child, Signal::SIGTERM), 0);
+        } else {
+            let output = child.wait_with_output().unwrap();
+            assert_code(&output, 1);
+            let text = stderr(&output);
+            assert!(text.contains("rows were removed from the end"), "{text}");
+        }
+        assert_stored(&there(&server).await, &[&rows[..5], &[new]].concat());
+    }
+}
+
+#[tokio::test]
+async fn a_followed_trail_whose_last_line_end_is_missing_is_not_short() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..5]);
+    let length = fs::metadata(&path).unwrap().len();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(length - 1).unwrap();
+    save_head(&folder, &rows[4]);
+    let child = follow(&server, &folder, &["--rotate-wait=100ms"]);
+    until_stored(&server, 4).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(count(&server).await, 4);
+    // Its row is read when the file is rotated.
+    fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
+    let new = first_row(&event(0));
+    trail(&folder, std::slice::from_ref(&new));
+    save_head(&folder, &new);
+    until_stored(&server, 6).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    assert_stored(&there(&server).await, &[&rows[..5], &[new]].concat());
 }
 
 #[test]

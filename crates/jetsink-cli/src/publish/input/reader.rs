@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use blake3::Hash;
 use bytes::Bytes;
 use jetsink::{Binding, BindingError, Envelope};
 use tokio::sync::mpsc;
 
 use super::foreign::{hint, is_row};
-use super::trail::Trail;
+use super::trail::{ChainProgress, HEAD_WAIT, Trail};
 use super::values::{Position, Step, Value, Values};
 use super::{BadLine, Batch, Line, LineLocation, Stops};
 use crate::lines::{LineContent, Lines, MAX_LINE, content};
@@ -166,6 +165,10 @@ impl Reader {
             }
         }
         location.line -= 1;
+        if format.is_short(&[]) {
+            self.send(Batch::Lines(std::mem::take(&mut lines)))?;
+            std::thread::sleep(HEAD_WAIT);
+        }
         lines.extend(format.end(&location));
         if !lines.is_empty() {
             self.send(Batch::Lines(lines))?;
@@ -209,19 +212,19 @@ impl LineFormat {
         }
     }
 
-    /// The report of a break before the first line; `location` is the position of the run before.
-    pub(super) fn start(&mut self, location: &LineLocation) -> Option<Line> {
+    /// The rows of a chain that were read.
+    pub(super) fn progress(&self) -> Option<ChainProgress> {
         match self {
             Self::Events => None,
-            Self::Trail(trail) => trail.start(location),
+            Self::Trail(trail) => Some(trail.progress()),
         }
     }
 
-    /// The hash of the last row of a chain.
-    pub(super) fn last_row(&self) -> Option<Hash> {
+    /// Whether rows of a chain are missing at the end of the source, so far; `rest` has the bytes behind the last line end.
+    pub(super) fn is_short(&self, rest: &[u8]) -> bool {
         match self {
-            Self::Events => None,
-            Self::Trail(trail) => trail.last_row(),
+            Self::Events => false,
+            Self::Trail(trail) => trail.is_short(rest),
         }
     }
 

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blake3::Hash;
-
 use super::identity::{FileId, Head};
 use super::names::Stamp;
 use crate::publish::input::decode::Form;
+use crate::publish::input::trail::ChainProgress;
 
 /// Time since the start of the run.
 pub(super) type Time = Duration;
@@ -96,10 +95,10 @@ pub(super) struct Generation<F> {
     pub(super) sent: u64,
     /// The end of the lines that have results.
     pub(super) settled: (u64, u64),
-    /// The hash of the last row that was sent, in a chain of rows.
-    pub(super) row: Option<Hash>,
-    /// The hash of the last row that has a result.
-    pub(super) settled_row: Option<Hash>,
+    /// The rows that were sent, in a chain of rows.
+    pub(super) chain: Option<ChainProgress>,
+    /// The rows that have results.
+    pub(super) settled_chain: Option<ChainProgress>,
     pub(super) is_finished: bool,
     pub(super) is_compressed: bool,
 }
@@ -126,8 +125,8 @@ impl<F> Generation<F> {
             line: 0,
             sent: 0,
             settled: (0, 0),
-            row: None,
-            settled_row: None,
+            chain: None,
+            settled_chain: None,
             is_finished: false,
             is_compressed: false,
         }
@@ -181,10 +180,10 @@ pub(super) struct Reading<F> {
     pub(super) source: Readable<F>,
     pub(super) offset: u64,
     pub(super) line: u64,
-    /// The hash of the last row before the offset, if it is known.
-    pub(super) row: Option<Hash>,
-    /// That of the last generation before it.
-    pub(super) row_before: Option<Hash>,
+    /// The rows before the offset, if they are known.
+    pub(super) chain: Option<ChainProgress>,
+    /// Those of the last generation before it.
+    pub(super) previous_chain: Option<ChainProgress>,
 }
 
 #[derive(Debug)]

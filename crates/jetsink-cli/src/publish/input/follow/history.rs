@@ -9,12 +9,11 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use blake3::Hash;
-
 use super::generation::{
     AtEnd, Descriptor, Generation, Loss, LossReason, Place, Readable, Reading, Source, Time,
 };
 use super::identity::{FileId, Head};
+use crate::publish::input::trail::ChainProgress;
 
 /// Finished generations without a file that are remembered: a late copy of them is recognised.
 const MAX_REMEMBERED: usize = 256;
@@ -332,9 +331,9 @@ impl<F: Descriptor> History<F> {
                     continue;
                 }
             };
-            let (number, row) = (generation.number, generation.row);
+            let (number, chain) = (generation.number, generation.chain);
             let others = self.generations.iter().rev().filter(|g| g.number < number);
-            let row_before = others.filter_map(|g| g.row).next();
+            let previous_chain = others.filter_map(|g| g.chain).next();
             let generation = self.generations.iter().find(|g| g.number == number)?;
             return Some(Reading {
                 number,
@@ -344,8 +343,8 @@ impl<F: Descriptor> History<F> {
                 source,
                 offset: generation.offset,
                 line: generation.line,
-                row,
-                row_before,
+                chain,
+                previous_chain,
             });
         }
     }
@@ -358,10 +357,10 @@ impl<F: Descriptor> History<F> {
         }
     }
 
-    /// The last row of the lines that were sent.
-    pub(super) fn read_row(&mut self, number: u64, row: Option<Hash>) {
+    /// The rows of the lines that were sent.
+    pub(super) fn read_chain(&mut self, number: u64, chain: Option<ChainProgress>) {
         if let Some(generation) = self.by_number(number) {
-            generation.row = row.or(generation.row);
+            generation.chain = chain.or(generation.chain);
         }
     }
 
@@ -443,10 +442,10 @@ impl<F: Descriptor> History<F> {
         }
     }
 
-    /// The last row of the lines that have results.
-    pub(super) fn settle_row(&mut self, number: u64, row: Option<Hash>) {
+    /// The rows of the lines that have results.
+    pub(super) fn settle_chain(&mut self, number: u64, chain: Option<ChainProgress>) {
         if let Some(generation) = self.by_number(number) {
-            generation.settled_row = row.or(generation.settled_row);
+            generation.settled_chain = chain.or(generation.settled_chain);
         }
     }
 }

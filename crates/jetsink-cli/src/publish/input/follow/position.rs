@@ -12,7 +12,7 @@ use super::history::{History, Other};
 use super::identity::{FileId, HEAD, Head, HeadDigest};
 use super::track::{Checkpoint, Track};
 use crate::failure::Failure;
-use crate::publish::input::trail::hash_of;
+use crate::publish::input::trail::{ChainProgress, hash_of};
 
 const VERSION: u32 = 2;
 
@@ -46,9 +46,47 @@ struct SavedGeneration {
     line: u64,
     is_finished: bool,
     is_compressed: bool,
-    /// The hash of the last row of an audit trail: the rows before it may be changed between two runs.
+    #[serde(flatten)]
+    chain: SavedChain,
+}
+
+/// The rows of an audit trail before a position: they may be changed between two runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedChain {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_row_hash: Option<String>,
+    /// The hash of the last row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     row_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaks: Option<String>,
+}
+
+impl SavedChain {
+    fn of(chain: ChainProgress) -> Self {
+        let text = |hash: blake3::Hash| hash.to_hex().to_string();
+        Self {
+            first_row_hash: chain.first.map(text),
+            row_hash: chain.last.map(text),
+            breaks: chain.breaks.map(text),
+        }
+    }
+
+    /// Returns `None` before the first row.
+    fn parse(&self) -> io::Result<Option<ChainProgress>> {
+        let parse = |text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => hash_of(text).map(Some).ok_or_else(|| {
+                io::Error::other("the hash of a row or of breaks is not 64 hexadecimal digits")
+            }),
+        };
+        let chain = ChainProgress {
+            first: parse(&self.first_row_hash)?,
+            last: parse(&self.row_hash)?,
+            breaks: parse(&self.breaks)?,
+        };
+        Ok((chain != ChainProgress::default()).then_some(chain))
+    }
 }
 
 /// A position of version 1: one file.
@@ -86,7 +124,7 @@ impl From<SavedPosition> for SavedTrack {
                 line: position.line,
                 is_finished: false,
                 is_compressed: false,
-                row_hash: None,
+                chain: SavedChain::default(),
             }],
             others: Vec::new(),
             read_before: Some(read_before),
@@ -125,9 +163,8 @@ impl SavedTrack {
         if heads.max().is_some_and(|bytes| bytes > HEAD) {
             return Err(io::Error::other("head_bytes is too large"));
         }
-        let hashes = saved.generations.iter().filter_map(|g| g.row_hash.as_ref());
-        if hashes.into_iter().any(|hash| hash_of(hash).is_none()) {
-            return Err(io::Error::other("row_hash is not 64 hexadecimal digits"));
+        for generation in &saved.generations {
+            generation.chain.parse()?;
         }
         Ok(saved)
     }
@@ -151,7 +188,7 @@ impl SavedTrack {
                 line,
                 is_finished: g.is_settled(),
                 is_compressed: g.is_compressed,
-                row_hash: g.settled_row.map(|hash| hash.to_hex().to_string()),
+                chain: g.settled_chain.map(SavedChain::of).unwrap_or_default(),
             }
         };
         let other = |other: &Other| SavedFile {
@@ -190,8 +227,9 @@ impl SavedTrack {
             generation.settled = (saved.offset, saved.line);
             generation.is_finished = saved.is_finished;
             generation.is_compressed = saved.is_compressed;
-            generation.settled_row = saved.row_hash.as_deref().and_then(hash_of);
-            generation.row = generation.settled_row;
+            // The hashes were checked when the file was read.
+            generation.settled_chain = saved.chain.parse().unwrap_or_default();
+            generation.chain = generation.settled_chain;
             history.generations.push_back(generation);
         }
         history.others = self.others.into_iter().map(Other::from).collect();
@@ -260,7 +298,7 @@ impl Checkpoint {
     fn settle(&self) {
         let mut history = self.track.history();
         history.settle(self.number, self.offset, self.line);
-        history.settle_row(self.number, self.row);
+        history.settle_chain(self.number, self.chain);
     }
 }
 

@@ -7,15 +7,13 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use blake3::Hash;
-
 use super::generation::{AtEnd, Readable, Reading, Time};
 use super::live::{FixedFile, LiveFile, LiveState};
 use super::track::{Checkpoint, Clock, Track, Tracks, identify};
 use crate::lines::Lines;
 use crate::publish::input::decode::Form;
 use crate::publish::input::reader::{BATCH_BYTES, Converted, LineFormat, Reader, Stopped};
-use crate::publish::input::trail::end_of_row;
+use crate::publish::input::trail::{ChainProgress, HEAD_WAIT, ReadBefore};
 use crate::publish::input::{Batch, Line, LineLocation, Stops};
 
 /// The wait between two looks at files without new lines: after new lines, and after a second without any.
@@ -39,6 +37,10 @@ struct Current {
     state: LiveState,
     /// Whether its beginning was sent.
     is_opened: bool,
+    /// The report of a break that was found when it was opened.
+    lost: Option<Line>,
+    /// Time at which its end was read first while rows are missing there.
+    short_since: Option<Time>,
 }
 
 /// The position behind the lines that were read before a generation was opened.
@@ -46,7 +48,7 @@ struct Current {
 struct Start {
     offset: u64,
     line: u64,
-    row: Option<Hash>,
+    chain: Option<ChainProgress>,
 }
 
 pub(super) struct LogReader {
@@ -138,31 +140,31 @@ impl Current {
             Readable::File(file, _) => Some((&*reading.path, &**file)),
             Readable::Fixed(..) => None,
         });
-        let start = Start {
+        let location = LineLocation {
+            file: Arc::clone(&reading.path),
+            index: track.index,
+            line: reading.line,
+            event: None,
+        };
+        let mut start = Start {
             offset: reading.offset,
             line: reading.line,
-            row: reading.row,
+            chain: reading.chain,
         };
         let (mut offset, mut line, mut wanted_from) = (start.offset, start.line, start.offset);
+        let mut lost = None;
         if let LineFormat::Trail(trail) = &mut format {
-            (offset, line) = (0, 0);
-            let find = |row: &Hash| end_of_row(reading.source.whole(), row).map_err(failed);
-            // Offsets mean nothing if the file was changed since.
-            if let Some(row) = start.row {
-                let end = find(&row)?;
-                match end {
-                    Some(end) if end == start.offset => {}
-                    Some(_) => trail.change(),
-                    None => trail.lose(row),
-                }
-                wanted_from = end.unwrap_or(0);
-            } else if let (Some(row), 0) = (reading.row_before, start.offset)
-                && let Some(end) = find(&row)?
-            {
-                // The file was truncated behind its first rows, or replaced by a copy: no new chain.
-                trail.change();
-                wanted_from = end;
-            }
+            let before = ReadBefore {
+                offset,
+                line,
+                chain: reading.chain,
+                previous: reading.previous_chain,
+            };
+            let content = || reading.source.whole();
+            let resumed = trail.resume(before, &location, content).map_err(failed)?;
+            (offset, line, wanted_from) = (resumed.offset, resumed.line, resumed.wanted_from);
+            start.chain = resumed.chain;
+            lost = resumed.lost;
         }
         let lines = match reading.source {
             Readable::File(file, head) => {
@@ -186,26 +188,19 @@ impl Current {
             format,
             start,
             wanted_from,
-            location: LineLocation {
-                file: reading.path,
-                index: track.index,
-                line,
-                event: None,
-            },
+            location: LineLocation { line, ..location },
             offset,
             state,
             is_opened: false,
+            lost,
+            short_since: None,
         })
     }
 
     /// Reads a batch. Returns whether there may be more at once.
     fn read(&mut self, track: &Arc<Track>, reader: &Reader, now: Time) -> Result<bool, Stopped> {
         let opening = self.checkpoint(track);
-        let before = LineLocation {
-            line: self.start.line,
-            ..self.location.clone()
-        };
-        let mut batch: Vec<Line> = self.format.start(&before).into_iter().collect();
+        let mut batch: Vec<Line> = self.lost.take().into_iter().collect();
         let mut bytes = 0;
         let mut at_end = false;
         while bytes < BATCH_BYTES {
@@ -226,10 +221,12 @@ impl Current {
             }
         }
         if at_end && !self.state.is_truncated() {
-            batch.extend(self.format.end(&self.location));
             let verdict = track.history().at_end(self.number, now);
-            if verdict != AtEnd::Wait {
+            if verdict == AtEnd::Wait {
+                batch.extend(self.missing_rows(track, now));
+            } else {
                 batch.extend(self.rest(track, reader, verdict).into_iter().flatten());
+                batch.extend(self.end(track));
                 self.send(track, reader, opening, batch, now)?;
                 track.history().finish(self.number);
                 return Ok(true);
@@ -241,6 +238,31 @@ impl Current {
             return Ok(true);
         }
         Ok(!at_end)
+    }
+
+    /// The report that rows are missing at the present end, once that has been so for a while.
+    fn missing_rows(&mut self, track: &Arc<Track>, now: Time) -> Option<Line> {
+        if !self.format.is_short(self.lines.unfinished()) {
+            self.short_since = None;
+            return None;
+        }
+        let since = *self.short_since.get_or_insert(now);
+        (now >= since + HEAD_WAIT).then(|| self.end(track))?
+    }
+
+    /// The report that rows are missing at the end.
+    fn end(&mut self, track: &Arc<Track>) -> Option<Line> {
+        let broken = self.format.end(&self.location)?;
+        Some(self.pass(track, broken))
+    }
+
+    /// Sets the position behind a break, unless the break ends the run.
+    fn pass(&self, track: &Arc<Track>, broken: Line) -> Line {
+        let is_passed = !matches!(&broken.event, Err(bad) if bad.stops == Stops::Command);
+        Line {
+            checkpoint: is_passed.then(|| self.checkpoint(track)),
+            ..broken
+        }
     }
 
     /// Converts the bytes behind the last line end, if they are a line.
@@ -272,13 +294,10 @@ impl Current {
         let wanted = !is_skipped && self.offset > self.wanted_from;
         let (location, binding) = (&self.location, &reader.binding);
         let [broken, line] = self.format.convert(raw, location, binding, wanted);
-        // The position stays before a row until that has a result, and before a break that ends the run.
-        let is_passed = |broken: &Line| {
-            line.is_none() && !matches!(&broken.event, Err(bad) if bad.stops == Stops::Command)
-        };
-        let broken = broken.map(|broken| Line {
-            checkpoint: is_passed(&broken).then(|| self.checkpoint(track)),
-            ..broken
+        // The position stays before a row until that has a result.
+        let broken = broken.map(|broken| match line {
+            None => self.pass(track, broken),
+            Some(_) => broken,
         });
         let line = line.map(|mut line| {
             if track.position.is_some() {
@@ -293,13 +312,17 @@ impl Current {
 
     /// The position behind the lines that were read by this run or an earlier one.
     fn checkpoint(&self, track: &Arc<Track>) -> Checkpoint {
-        let Start { offset, line, row } = if self.offset <= self.wanted_from {
+        let Start {
+            offset,
+            line,
+            chain,
+        } = if self.offset <= self.wanted_from {
             self.start
         } else {
             Start {
                 offset: self.offset,
                 line: self.location.line,
-                row: self.format.last_row(),
+                chain: self.format.progress(),
             }
         };
         Checkpoint {
@@ -307,7 +330,7 @@ impl Current {
             number: self.number,
             offset,
             line,
-            row,
+            chain,
         }
     }
 
@@ -327,7 +350,7 @@ impl Current {
         });
         let mut history = track.history();
         history.read(self.number, passed.offset, passed.line, sent);
-        history.read_row(self.number, passed.row);
+        history.read_chain(self.number, passed.chain);
         if !batch.is_empty() || passed.offset != opening.offset {
             // The position that is saved behind these lines has to identify their content.
             history.read_start(self.number, self.state.head(), now);

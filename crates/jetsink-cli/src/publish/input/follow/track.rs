@@ -4,12 +4,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use blake3::Hash;
 use jetsink::{Envelope, MessageId};
 use tokio::sync::mpsc;
 
 use super::generation::{Descriptor, Loss, Time};
 use super::history::History;
+use crate::publish::input::trail::ChainProgress;
 
 impl Descriptor for Arc<File> {
     fn length(&self) -> u64 {
@@ -104,8 +104,8 @@ pub(in crate::publish) struct Checkpoint {
     pub(super) offset: u64,
     /// The number of the line before it.
     pub(super) line: u64,
-    /// The hash of the last row before it, in a chain of rows.
-    pub(super) row: Option<Hash>,
+    /// The rows before it, in a chain of rows.
+    pub(super) chain: Option<ChainProgress>,
 }
 
 impl Checkpoint {

@@ -10,7 +10,7 @@ use blake3::{Hash, Hasher};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::lines::MAX_LINE;
+use crate::lines::{LineContent, MAX_LINE, content};
 
 /// The only known format of rows.
 const SCHEMA: &str = "axiom.audit.v1";
@@ -48,15 +48,37 @@ pub(super) enum Broken {
     )]
     Short { expected: Hash, found: Hash },
     #[error(
-        "rows were removed, or the file was replaced: the row at the saved position has the hash {0}, which is the hash of no row"
+        "rows were removed, or the file was replaced: the last row that was read before has the hash {0}, which is the hash of no row"
     )]
     Lost(Hash),
+}
+
+/// The rows and the breaks before a position.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::publish::input) struct ChainProgress {
+    /// The hash of the first row.
+    pub(in crate::publish::input) first: Option<Hash>,
+    /// The hash of the last row.
+    pub(in crate::publish::input) last: Option<Hash>,
+    /// A digest of the lines at which the chain is broken.
+    pub(in crate::publish::input) breaks: Option<Hash>,
+}
+
+/// A line of a trail that is not empty.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// Empty if the line is too long.
+    pub(super) line: Bytes,
+    pub(super) row: Option<Row>,
+    pub(super) broken: Option<Broken>,
 }
 
 /// The state behind the rows that were read.
 #[derive(Debug)]
 pub(super) struct Chain {
     last: Hash,
+    first: Option<Hash>,
+    breaks: Option<Hash>,
     /// A hash that a row must have.
     awaited: Option<Hash>,
 }
@@ -66,8 +88,39 @@ impl Chain {
     pub(super) fn new(head: Option<Hash>) -> Self {
         Self {
             last: START,
+            first: None,
+            breaks: None,
             awaited: head.filter(|head| *head != START),
         }
+    }
+
+    /// Checks the next line; `number` is counted from 1. Returns `None` for an empty line.
+    pub(super) fn line(&mut self, raw: &Bytes, number: u64) -> Option<Checked> {
+        let checked = match content(raw.clone(), number) {
+            LineContent::Empty => return None,
+            LineContent::TooLong => Checked {
+                line: Bytes::new(),
+                row: None,
+                broken: Some(Broken::TooLong),
+            },
+            LineContent::Text(line) => {
+                let (row, broken) = self.next(&line);
+                Checked { line, row, broken }
+            }
+        };
+        if checked.broken.is_some() {
+            // The number of bytes of a longer line that are kept depends on the reads.
+            let known = match checked.broken {
+                Some(Broken::TooLong) => &raw[..raw.len().min(MAX_LINE)],
+                _ => &checked.line[..],
+            };
+            let mut hasher = Hasher::new();
+            hasher.update(self.breaks.unwrap_or(START).as_bytes());
+            hasher.update(&number.to_be_bytes());
+            hasher.update(known);
+            self.breaks = Some(hasher.finalize());
+        }
+        Some(checked)
     }
 
     /// Checks the next row. A row behind a gap is returned together with the break.
@@ -80,6 +133,7 @@ impl Chain {
         if self.awaited == Some(found) {
             self.awaited = None;
         }
+        self.first.get_or_insert(found);
         let expected = std::mem::replace(&mut self.last, found);
         if members.hash != found {
             let expected = members.hash;
@@ -95,16 +149,28 @@ impl Chain {
         (Some(row), moved)
     }
 
-    /// The hash in the last row; `None` before the first one.
-    pub(super) fn last(&self) -> Option<Hash> {
-        (self.last != START).then_some(self.last)
+    pub(super) fn progress(&self) -> ChainProgress {
+        ChainProgress {
+            first: self.first,
+            last: self.first.map(|_| self.last),
+            breaks: self.breaks,
+        }
     }
 
-    /// Checks that the last row is not missing. Call it at the end of the rows.
-    pub(super) fn end(&mut self) -> Option<Broken> {
-        let expected = self.awaited.take()?;
+    /// The hash that no row has had yet.
+    pub(super) fn awaited(&self) -> Option<Hash> {
+        self.awaited
+    }
+
+    /// Waits no longer for the row with that hash, and returns it.
+    pub(super) fn take_awaited(&mut self) -> Option<Hash> {
+        self.awaited.take()
+    }
+
+    /// The break that the row with this hash is missing at the end.
+    pub(super) fn short(&self, expected: Hash) -> Broken {
         let found = self.last;
-        Some(Broken::Short { expected, found })
+        Broken::Short { expected, found }
     }
 }
 

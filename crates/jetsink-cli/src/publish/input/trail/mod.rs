@@ -4,9 +4,10 @@
 //! documentation and the output of version 0.6.0-pre.
 
 mod chain;
+mod head;
+mod resume;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -19,25 +20,25 @@ use sha2::{Digest as _, Sha256};
 use super::reader::{Converted, checked};
 use super::values::Position;
 use super::{BadLine, Line, LineLocation, Stops};
-use crate::lines::{LineContent, Lines, content};
 use crate::publish::arguments::OnBrokenChain;
-use crate::system::file_number;
-pub(super) use chain::hash_of;
-use chain::{Broken, Chain, Row};
+use chain::{Broken, Chain, Checked, Row};
+pub(super) use chain::{ChainProgress, hash_of};
+pub(super) use head::HEAD_WAIT;
+use head::HeadFile;
+pub(super) use resume::ReadBefore;
+use resume::row_hash;
 
 /// Converts the rows of one file.
 #[derive(Debug)]
 pub(super) struct Trail {
     chain: Chain,
+    /// The place of the saved hash of the last row.
+    head: Option<HeadFile>,
     on_broken: OnBrokenChain,
     /// Whether a break has ended it.
     is_ended: bool,
     /// Whether the last line is a row, also an altered one.
     pub(super) is_row: bool,
-    /// The last row that was published before, if the file does not have it.
-    lost: Option<Hash>,
-    /// Whether the rows that were published before are not where they were: their breaks are new.
-    has_changed: bool,
 }
 
 impl Trail {
@@ -45,46 +46,30 @@ impl Trail {
     pub(super) fn new(on_broken: OnBrokenChain) -> Self {
         Self {
             chain: Chain::new(None),
+            head: None,
             on_broken,
             is_ended: false,
             is_row: false,
-            lost: None,
-            has_changed: false,
         }
     }
 
     /// As [`new`](Self::new), for a file that CellOS writes: a `.head` file beside it has the hash of the last row. Call it
     /// before the first row is read.
     pub(super) fn of_file(path: &Path, file: &File, on_broken: OnBrokenChain) -> Self {
+        let head = HeadFile::of(path, file);
         Self {
-            chain: Chain::new(head_beside(path, file)),
+            chain: Chain::new(head.as_ref().and_then(HeadFile::read)),
+            head,
             ..Self::new(on_broken)
         }
     }
 
-    /// Rows before this run were published up to a row that the file no longer has. Call it before the first row.
-    pub(super) fn lose(&mut self, row: Hash) {
-        self.lost = Some(row);
-        self.has_changed = true;
+    /// The rows that were read.
+    pub(super) fn progress(&self) -> ChainProgress {
+        self.chain.progress()
     }
 
-    /// The file was changed before the last row that was published. Call it before the first row.
-    pub(super) fn change(&mut self) {
-        self.has_changed = true;
-    }
-
-    /// The report of a lost row, once.
-    pub(super) fn start(&mut self, location: &LineLocation) -> Option<Line> {
-        let lost = self.lost.take()?;
-        Some(self.broken(&Broken::Lost(lost), Bytes::new(), location))
-    }
-
-    /// The hash in the last row; `None` before the first one.
-    pub(super) fn last_row(&self) -> Option<Hash> {
-        self.chain.last()
-    }
-
-    /// Converts the next row. A row that is not `wanted` is verified only.
+    /// Converts the next row. A row that is not `wanted` is verified only; a break at it is reported.
     pub(super) fn next(
         &mut self,
         raw: Bytes,
@@ -95,23 +80,15 @@ impl Trail {
         if self.is_ended {
             return Converted::default();
         }
-        let (line, (row, broken)) = match content(raw, location.line) {
-            LineContent::Empty => return Converted::default(),
-            LineContent::TooLong => (Bytes::new(), (None, Some(Broken::TooLong))),
-            LineContent::Text(line) => {
-                let next = self.chain.next(&line);
-                (line, next)
-            }
+        let Some(Checked { line, row, broken }) = self.chain.line(&raw, location.line) else {
+            return Converted::default();
         };
-        let no_row = matches!(broken, Some(Broken::NoRow(_) | Broken::TooLong));
-        self.is_row = !no_row;
-        // An earlier run has reported the others.
-        let is_reported = wanted || self.has_changed || self.on_broken == OnBrokenChain::Stop;
-        let broken = broken.filter(|_| is_reported).map(|broken| {
-            // The row behind a gap is a line of its own.
+        self.is_row = !matches!(broken, Some(Broken::NoRow(_) | Broken::TooLong));
+        let broken = broken.map(|broken| {
+            // The row behind a gap is a line of its own. An earlier run has passed the lines that are not wanted.
             let raw = match row {
-                None => line.clone(),
-                Some(_) => Bytes::new(),
+                None if wanted => line.clone(),
+                _ => Bytes::new(),
             };
             self.broken(&broken, raw, location)
         });
@@ -122,12 +99,25 @@ impl Trail {
         ]
     }
 
-    /// Checks the end of the file.
+    /// Whether the row with the saved hash is missing so far. `rest` has the bytes behind the last line end.
+    pub(super) fn is_short(&self, rest: &[u8]) -> bool {
+        let awaited = self.chain.awaited().filter(|_| !self.is_ended);
+        awaited.is_some_and(|awaited| row_hash(rest) != Some(awaited))
+    }
+
+    /// Checks the end of the file. If it [`is_short`](Self::is_short), call it [`HEAD_WAIT`] later.
     pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
-        if self.is_ended {
-            return None;
+        let mut expected = self.chain.take_awaited().filter(|_| !self.is_ended)?;
+        if let Some(head) = &self.head
+            && let Some(saved) = head.read()
+            && saved != expected
+        {
+            if head.has_row(&saved) {
+                return None;
+            }
+            expected = saved;
         }
-        let broken = self.chain.end()?;
+        let broken = self.chain.short(expected);
         Some(self.broken(&broken, Bytes::new(), location))
     }
 
@@ -181,54 +171,6 @@ fn event_of(row: Row, line: Bytes, location: &LineLocation, binding: &Binding) -
     });
     converted.raw = line;
     converted
-}
-
-/// Searches a trail for the first row with this hash; returns the end of its line, in bytes.
-pub(super) fn end_of_row(
-    source: impl Read + Send + 'static,
-    hash: &Hash,
-) -> io::Result<Option<u64>> {
-    let hex = hash.to_hex();
-    let finder = memchr::memmem::Finder::new(hex.as_bytes());
-    let mut lines = Lines::new(source);
-    let (mut offset, mut number) = (0, 0);
-    while let Some((line, length)) = lines.next()? {
-        offset += length;
-        number += 1;
-        // The next row has the hash, too, and an event may.
-        if finder.find(&line).is_some()
-            && let LineContent::Text(line) = content(line, number)
-            && row_hash(&line).as_deref() == Some(hex.as_str())
-        {
-            return Ok(Some(offset));
-        }
-    }
-    Ok(None)
-}
-
-/// The `row_hash` of a line.
-fn row_hash(line: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Hashed {
-        row_hash: String,
-    }
-    serde_json::from_slice(line)
-        .ok()
-        .map(|row: Hashed| row.row_hash)
-}
-
-/// Reads the saved hash of the last row. `None` if no hash is saved, or if it belongs to another file: the path may lead to
-/// a new trail by now.
-fn head_beside(path: &Path, file: &File) -> Option<Hash> {
-    if path.extension()? != "jsonl" {
-        return None;
-    }
-    let text = fs::read_to_string(path.with_extension("head")).ok()?;
-    let (at_path, opened) = (fs::metadata(path).ok()?, file.metadata().ok()?);
-    if file_number(&at_path) != file_number(&opened) {
-        return None;
-    }
-    hash_of(text.trim_ascii_end())
 }
 
 #[cfg(test)]

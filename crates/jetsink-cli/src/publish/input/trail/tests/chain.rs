@@ -39,7 +39,7 @@ fn a_row_has_its_event_as_it_was_written() {
         assert_eq!((read.event.as_ref(), broken), (event.as_bytes(), None));
         assert_eq!(&row[read.at..read.at + event.len()], event.as_bytes());
     }
-    assert_eq!(chain.end(), None);
+    assert_eq!(chain.take_awaited(), None);
 }
 
 #[test]
@@ -82,8 +82,9 @@ fn rows_that_are_missing_at_the_end_are_noticed_by_the_saved_hash() {
         for row in &rows[..read] {
             assert_eq!(chain.next(row).1, None);
         }
-        assert_eq!(chain.end().is_some(), is_short, "row {saved} of {read}");
-        assert_eq!(chain.end(), None, "reported once");
+        let missing = chain.take_awaited();
+        assert_eq!(missing.is_some(), is_short, "row {saved} of {read}");
+        assert_eq!(chain.take_awaited(), None, "reported once");
     }
 }
 
@@ -121,4 +122,32 @@ fn a_line_that_is_no_row_says_why() {
         let broken = broken.unwrap().to_string();
         assert!(broken.contains(reason), "{broken} for {line:?}");
     }
+}
+
+#[test]
+fn the_digest_of_breaks_is_that_of_their_lines_and_places() {
+    let rows = rows(&[EVENT, EVENT, EVENT]);
+    let breaks = |lines: &[&[u8]]| {
+        let mut chain = Chain::new(None);
+        for (line, number) in lines.iter().zip(1..) {
+            chain.line(&Bytes::copy_from_slice(line), number);
+        }
+        chain.progress().breaks
+    };
+    let [one, two, three] = [&rows[0][..], &rows[1], &rows[2]];
+    assert_eq!(breaks(&[one, b"\n", two, three]), None);
+    let gap = breaks(&[one, three]);
+    assert!(gap.is_some());
+    assert_eq!(breaks(&[one, three, b" \r\n"]), gap);
+    // The line end is no part of the line.
+    assert_eq!(breaks(&[one, &[three, b"\n"].concat()]), gap);
+    for other in [
+        &[one, b"", three][..],
+        &[one, three, b"x"],
+        &[one, b"x", three],
+        &[one, b"y", three],
+    ] {
+        assert_ne!(breaks(other), gap, "{other:?}");
+    }
+    assert_ne!(breaks(&[one, b"x"]), breaks(&[one, b"y"]));
 }

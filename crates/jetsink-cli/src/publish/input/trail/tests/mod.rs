@@ -9,7 +9,8 @@ use crate::lines::Lines;
 use crate::publish::input::reader::LineFormat;
 
 /// Written by the published supervisor; see the README beside it.
-const RECORDED: &[u8] = include_bytes!("../../../../../tests/audit-trail/audit-trail.jsonl");
+pub(super) const RECORDED: &[u8] =
+    include_bytes!("../../../../../tests/audit-trail/audit-trail.jsonl");
 const RECORDED_HEAD: &str = include_str!("../../../../../tests/audit-trail/audit-trail.head");
 
 /// A row without its line end, and its hash.
@@ -70,11 +71,11 @@ fn found(text: &[u8], head: Option<Hash>, on_broken: OnBrokenChain) -> Found {
     found
 }
 
-fn recorded_rows() -> Vec<&'static [u8]> {
+pub(super) fn recorded_rows() -> Vec<&'static [u8]> {
     RECORDED.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-fn recorded_head() -> Option<Hash> {
+pub(super) fn recorded_head() -> Option<Hash> {
     Some(hash_of(RECORDED_HEAD).unwrap())
 }
 
@@ -246,19 +247,4 @@ fn a_row_whose_event_is_invalid_is_a_bad_line_of_an_intact_chain() {
         "{}",
         found.reports[0]
     );
-}
-
-#[test]
-fn the_saved_hash_is_read_beside_the_file_it_belongs_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("audit-trail.jsonl");
-    fs::write(&path, RECORDED).unwrap();
-    let file = File::open(&path).unwrap();
-    assert_eq!(head_beside(&path, &file), None, "no hash is saved");
-    fs::write(path.with_extension("head"), RECORDED_HEAD).unwrap();
-    assert_eq!(head_beside(&path, &file), recorded_head());
-    // A new trail has begun, and the saved hash belongs to it.
-    fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
-    fs::write(&path, b"").unwrap();
-    assert_eq!(head_beside(&path, &file), None);
 }
