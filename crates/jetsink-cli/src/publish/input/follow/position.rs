@@ -257,8 +257,9 @@ pub(in crate::publish) struct Positions {
 impl Positions {
     /// Checks that a position can be written.
     pub(super) fn check(path: &Path) -> Result<(), Failure> {
-        let trial = with_suffix(path);
-        let tried = File::create(&trial).and_then(|_| fs::remove_file(&trial));
+        // A follower that is running writes to the other names. A second start must not touch them.
+        let trial = path.with_file_name(format!(".jetsink-{}", nuid::next()));
+        let tried = File::create_new(&trial).and_then(|_| fs::remove_file(&trial));
         tried.map_err(|source| Failure::File {
             path: path.to_owned(),
             source,

@@ -50,3 +50,19 @@ fn the_hash_of_the_last_row_is_saved_and_checked() {
     assert_eq!(again, text(&hash));
     assert!(SavedTrack::parse(text("8c").as_bytes()).is_err());
 }
+
+#[test]
+fn a_check_leaves_the_files_of_a_running_follower() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("position");
+    let files = [path.clone(), with_suffix(&path)];
+    for file in &files {
+        fs::write(file, "of another run").unwrap();
+    }
+    Positions::check(&path).unwrap();
+    for file in &files {
+        assert_eq!(fs::read_to_string(file).unwrap(), "of another run");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert!(Positions::check(&folder.path().join("missing/position")).is_err());
+}
