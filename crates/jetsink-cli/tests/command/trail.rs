@@ -1,6 +1,6 @@
 //! `--format cellos-audit-trail`: the file of CellOS' own spool, recorded from the published supervisor.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use nats_local::{NatsServer, StoredMessage};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -674,6 +676,35 @@ async fn a_followed_trail_whose_last_line_end_is_missing_is_not_short() {
     until_stored(&server, 6).await;
     assert_code(&end(child, Signal::SIGTERM), 0);
     assert_stored(&there(&server).await, &[&rows[..5], &[new]].concat());
+}
+
+#[tokio::test]
+async fn an_incomplete_row_at_the_end_of_a_compressed_trail_is_a_break() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..3]);
+    let child = follow(&server, &folder, &[]);
+    until_stored(&server, 3).await;
+    assert_code(&end(child, Signal::SIGTERM), 0);
+    // CellOS was stopped while it wrote row 5; then the trail was archived.
+    let text = format!("{}\n{}", rows[..4].join("\n"), &rows[4][..200]);
+    let archive = File::create(folder.path().join("audit-trail.jsonl.1.gz")).unwrap();
+    let mut encoder = GzEncoder::new(archive, Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap();
+    fs::remove_file(&path).unwrap();
+    let new = first_row(&event(0));
+    trail(&folder, std::slice::from_ref(&new));
+    let child = follow(&server, &folder, &["--on-broken-chain=continue"]);
+    until_stored(&server, 5).await;
+    let output = end(child, Signal::SIGTERM);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl.1.gz:5:1: "), "{text}");
+    assert!(text.contains("it is no JSON object"), "{text}");
+    assert!(!text.contains("not read"), "{text}");
+    assert_stored(&there(&server).await, &[&rows[..4], &[new]].concat());
 }
 
 #[test]

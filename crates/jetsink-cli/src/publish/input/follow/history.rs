@@ -388,6 +388,8 @@ impl<F: Descriptor> History<F> {
         };
         let generation = &self.generations[index];
         match &generation.source {
+            // No other file has the rest of its last line.
+            Source::Fixed(..) if generation.is_compressed => AtEnd::Finish,
             Source::Fixed(..) => AtEnd::FinishCopy,
             Source::File(_) => {
                 let younger = self.generations.iter().skip(index + 1);
