@@ -1,4 +1,4 @@
-//! A spool's files for an operator, while no sink has them open: its contents, and their removal.
+//! Offline access to a spool's files, while no sink has them open: reads, revives and removes events.
 
 #[cfg(test)]
 mod tests;
@@ -32,11 +32,11 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpooledEvent {
-    /// Its place in the order of spooling.
+    /// Its number in the order of spooling.
     pub index: u64,
-    /// When it was spooled, by this machine's clock.
+    /// The time when it was spooled, by this machine's clock.
     pub spooled_at: SystemTime,
-    /// Whether it was sent before it was spooled, and nobody knows what became of it.
+    /// Whether it was sent before it was spooled, with unknown outcome.
     pub may_be_stored: bool,
     /// Subject, message id, headers and payload.
     pub envelope: Envelope,
@@ -48,11 +48,11 @@ pub struct SpooledEvent {
 pub struct DeadLetter {
     /// The event.
     pub event: SpooledEvent,
-    /// When it was refused.
+    /// The time when it was refused.
     pub died_at: SystemTime,
-    /// The server's code (`err_code`), where it gave one.
+    /// The server's code (`err_code`), if any.
     pub code: Option<u64>,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub reason: String,
 }
 
@@ -64,19 +64,19 @@ pub struct SpoolCheck {
     pub events: u64,
     /// Dead letters that can be read.
     pub dead_letters: u64,
-    /// Events and dead letters that are there and can't be read, as far as the file tells.
+    /// Events and dead letters that exist and can't be read, as far as the files show.
     pub damaged: u64,
-    /// What is wrong with the file as a whole.
+    /// The damage of the spool as a whole, in one line.
     pub reason: Option<String>,
 }
 
-/// A spool opened by its keeper, while no sink has it open. Blocking.
+/// Offline access to a spool, while no sink has it open. Blocking.
 ///
 /// ```no_run
 /// use jetsink::OfflineSpool;
 ///
 /// let spool = OfflineSpool::open("/var/lib/app/spool".as_ref())?;
-/// println!("{} events wait", spool.status().events);
+/// println!("{} pending events", spool.status().events);
 /// spool.events(|event| println!("{} {}", event.index, event.envelope.subject()))?;
 /// # Ok::<(), jetsink::SpoolError>(())
 /// ```
@@ -128,7 +128,7 @@ impl OfflineSpool {
         self.log.as_ref().ok_or(SpoolError::Closed)
     }
 
-    /// When the oldest of the events that wait came in; `None` if none waits.
+    /// Returns the time when the oldest pending event was spooled; `None` if there is no pending event.
     ///
     /// # Errors
     /// [`SpoolError`], if the disk fails.
@@ -138,7 +138,7 @@ impl OfflineSpool {
         Ok(oldest.map(|millis| log.clock.system_time(millis)))
     }
 
-    /// Reads all of the spool in `directory`, and changes nothing.
+    /// Reads the whole spool in `directory` and changes nothing.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -161,7 +161,7 @@ impl OfflineSpool {
         Ok(check)
     }
 
-    /// The contents. The limit is the sink's, and 0 here.
+    /// Returns the contents in numbers. The limit is the sink's, and 0 here.
     #[must_use]
     pub fn status(&self) -> SpoolStatus {
         let index = self.log.as_ref().map(|log| lock(&log.index));
@@ -171,20 +171,20 @@ impl OfflineSpool {
         }
     }
 
-    /// Whether something in it may be stored in its stream already; replay looks that up.
+    /// Whether an event in it may be stored in its stream already; replay looks that up.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         let log = self.log.as_ref();
         log.is_some_and(|log| lock(&log.index).state.replay_began)
     }
 
-    /// What opening it found damaged.
+    /// Returns the damage that the opening found.
     #[must_use]
     pub fn loss(&self) -> Option<&SpoolLoss> {
         Some(&self.loss).filter(|loss| !loss.is_none())
     }
 
-    /// The subjects, in order, with their events and bytes.
+    /// Returns the subjects, in order, with their numbers of events and bytes.
     #[must_use]
     pub fn subjects(&self) -> Vec<(Subject, u64, u64)> {
         let Some(log) = &self.log else {
@@ -199,11 +199,11 @@ impl OfflineSpool {
         subjects
     }
 
-    /// Visits all events, subject by subject, each in its order; gives how many are damaged and can't
+    /// Passes all events to `visit`, subject by subject, each in its order. Returns the number of damaged events, which can't
     /// be read.
     ///
     /// # Errors
-    /// [`SpoolError`], where the file can't be read further.
+    /// [`SpoolError`] if the files can't be read further.
     pub fn events(&self, mut visit: impl FnMut(SpooledEvent)) -> Result<u64, SpoolError> {
         self.pending(|_, event| visit(event))
     }
@@ -235,10 +235,10 @@ impl OfflineSpool {
         Ok(damaged)
     }
 
-    /// Visits all dead letters, in the order of their refusal; returns how many are damaged.
+    /// Passes all dead letters to `visit`, in the order of their refusal. Returns the number of damaged ones.
     ///
     /// # Errors
-    /// [`SpoolError`], where the file can't be read further.
+    /// [`SpoolError`] if the files can't be read further.
     pub fn dead_letters(&self, mut visit: impl FnMut(DeadLetter)) -> Result<u64, SpoolError> {
         let clock = self.log()?.clock;
         self.dead(|_, _, letter| visit(dead_letter(letter, &clock)))
@@ -262,11 +262,11 @@ impl OfflineSpool {
         }
     }
 
-    /// Puts dead letters back among the events that wait, behind those of their subjects, as if they
-    /// were spooled now; returns how many.
+    /// Moves the dead letters back to the pending events, behind those of their subjects, as if they
+    /// were spooled now. Returns their number.
     ///
     /// # Errors
-    /// [`SpoolError`], if the disk fails; then each of them is a dead letter or waits.
+    /// [`SpoolError`] if the disk fails; each of them is then a dead letter or a pending event.
     pub fn revive_dead_letters(&mut self) -> Result<u64, SpoolError> {
         let now = self.log()?.clock.millis();
         let (mut revived, mut next) = (0, 0);
@@ -291,7 +291,7 @@ impl OfflineSpool {
         }
     }
 
-    /// Deletes the dead letters for good; returns how many. Removes the file of
+    /// Deletes the dead letters for good. Returns their number. Removes the file of
     /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors
@@ -302,8 +302,8 @@ impl OfflineSpool {
         self.delete(&removed)
     }
 
-    /// Deletes waiting events for good, those for which `unwanted` says so: of a subject that will
-    /// never have a stream, for instance. Returns how many. Removes the file of
+    /// Deletes the pending events for which `unwanted` returns `true`, for good: for instance those of a subject that will
+    /// never have a stream. Returns their number. Removes the file of
     /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors

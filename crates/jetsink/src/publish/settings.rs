@@ -1,4 +1,4 @@
-//! How a sink behaves. Checked here.
+//! The settings of a sink. Checked here.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub enum SettingsError {
     SinkId(#[from] HeaderError),
 }
 
-/// How a sink behaves. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is made of
-/// them.
+/// The settings of a sink. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is created
+/// with them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,7 +38,7 @@ pub enum SettingsError {
 pub struct SinkSettings {
     pub(crate) deadline: Duration,
     pub(crate) max_attempts: u32,
-    /// None to have each sink take one of its own.
+    /// `None`: each sink has a random one.
     pub(crate) sink_id: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Default for SinkSettings {
 }
 
 impl SinkSettings {
-    /// The longest that one emit may take, all attempts and waits included.
+    /// Sets the maximum duration of one emit, with all attempts and waits.
     ///
     /// # Errors
     /// [`SettingsError::Deadline`] outside 1 ms to 1 hour.
@@ -65,10 +65,10 @@ impl SinkSettings {
         Ok(self)
     }
 
-    /// How often one emit may try while the circuit is closed: again only after a failure that is
-    /// [transient](crate::PublishError::is_transient), after waits of 100 ms, 400 ms, 1.6 s … where they fit into
-    /// the deadline. A probe is always one attempt. In a [`Pipeline`](crate::Pipeline) this counts for
-    /// a subject's failures; the broker's are tried again until its maximum outage has passed.
+    /// Sets the maximum number of attempts of one emit while the circuit is closed. Only a
+    /// [transient](crate::PublishError::is_transient) failure is retried, after waits of 100 ms, 400 ms, 1.6 s … that fit into
+    /// the deadline. A probe is always one attempt. In a [`Pipeline`](crate::Pipeline) the number applies to
+    /// failures of a subject; failures of the broker are retried until the pipeline's maximum outage has passed.
     ///
     /// # Errors
     /// [`SettingsError::MaxAttempts`] for 0.
@@ -80,8 +80,8 @@ impl SinkSettings {
         Ok(self)
     }
 
-    /// The first part of the message ids that the sink mints (`<id>.<random>.<n>`), to recognize its events. The
-    /// random part is another one for each sink, so several sinks and runs may share the id.
+    /// Sets the first part of the message ids that the sink mints (`<id>.<random>.<n>`), to recognize its events. The
+    /// random part differs for each sink, so several sinks and runs may share the id.
     ///
     /// # Errors
     /// [`SettingsError::SinkId`] if it can't be a part of a header.

@@ -1,4 +1,4 @@
-//! Where a spool is and how it replays. Checked here.
+//! The settings of a spool and its replay. Checked here.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::outcome::SpoolError;
 use crate::publisher::window::MAX_WINDOW;
 
-/// How a spool behaves. Defaults: at most 1 GiB, or half of the disk's free space if that is less, of any age, replay with 512 events in flight, no rate
-/// limit.
+/// The settings of a spool. Defaults: at most 1 GiB, or half of the disk's free space if that is less; events of any age; replay
+/// with 512 events in flight, without a rate limit.
 ///
 /// ```
 /// use jetsink::SpoolSettings;
@@ -42,9 +42,9 @@ pub enum WhenUnconfirmed {
 }
 
 impl SpoolSettings {
-    /// A spool in `directory`, which is made where it is missing. One sink owns it at a time.
+    /// Returns the settings of a spool in `directory`, which is created if it does not exist. One sink owns it at a time.
     ///
-    /// Put it on a local disk: file locks and syncs over a network are not to be trusted.
+    /// Use a local disk: file locks and syncs over a network are not reliable.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -57,10 +57,10 @@ impl SpoolSettings {
         }
     }
 
-    /// The most bytes of events and dead letters; past it, an emit fails at once. The default is 1 GiB,
-    /// or half of the disk's free space plus the bytes of the spool's own files if that is less. Beside these
-    /// bytes, the files have at most one segment (a sixteenth of the limit, 256 KiB to 16 MiB) that is being filled, the
-    /// copy of another, and up to three quarters of delivered events beside those that wait.
+    /// Sets the maximum bytes of events and dead letters. An emit that would exceed it fails at once. The default is 1 GiB,
+    /// or half of the disk's free space plus the bytes of the spool's own files if that is less, and at least 1 MiB. The files
+    /// also have at most one segment (a sixteenth of the limit, 256 KiB to 16 MiB) that is being filled, the
+    /// copy of another, and up to three quarters of delivered events beside pending ones.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0.
@@ -72,10 +72,9 @@ impl SpoolSettings {
         Ok(self)
     }
 
-    /// The longest that an event waits. Past it, it is not sent any more and goes to the dead letters
-    /// with that reason: within a minute, or, where its subject alone fails, when that is tried again.
-    /// One that may be stored already is looked up first. By the monotonic clock; over a restart by the
-    /// system's.
+    /// Sets the maximum age of an event. An older event is not sent any more. It becomes a dead letter with that reason: within
+    /// a minute or, if only its subject fails, at the subject's next attempt. An event that may be stored is looked up
+    /// first. The age is measured by the monotonic clock, and over a restart by the system's.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0.
@@ -87,7 +86,7 @@ impl SpoolSettings {
         Ok(self)
     }
 
-    /// How many events replay has in flight at a time.
+    /// Sets the maximum number of events that replay has in flight.
     ///
     /// # Errors
     /// [`SpoolError::Setting`] for 0 or more than
@@ -122,7 +121,7 @@ impl SpoolSettings {
         self
     }
 
-    /// Where it is.
+    /// Returns the folder.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
