@@ -130,7 +130,7 @@ async fn spans_trace_an_event_to_the_stream_and_to_the_disk() {
             break replay;
         }
     };
-    assert_eq!((&*replay["waiting"], &*replay["replayed"]), ("1", "1"));
+    assert_eq!((&*replay["pending"], &*replay["replayed"]), ("1", "1"));
 
     let huge = vec![b'x'; 2 << 20];
     emit(&sink, "events.a", huge.into())

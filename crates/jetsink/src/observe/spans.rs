@@ -32,8 +32,8 @@ pub(crate) fn spool(envelope: &Envelope) -> Span {
 }
 
 /// A span for a replay, until the spool is empty or the broker fails.
-pub(crate) fn replay(waiting: u64) -> Span {
-    info_span!(target: "jetsink", "replay", waiting, replayed = Empty, dead = Empty)
+pub(crate) fn replay(pending: u64) -> Span {
+    info_span!(target: "jetsink", "replay", pending, replayed = Empty, dead = Empty)
 }
 
 /// A span for finding out which spooled events are stored already.

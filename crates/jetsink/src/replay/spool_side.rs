@@ -168,11 +168,11 @@ impl<'a> SpoolSide<'a> {
             warn!(events, "events went to the dead letters");
         }
         if self.replayed > 0 {
-            let waiting = self.spool.status().events;
+            let pending = self.spool.status().events;
             let seconds = started.elapsed().as_secs_f64();
             info!(
                 replayed = self.replayed,
-                waiting, seconds, "replayed from the spool"
+                pending, seconds, "replayed from the spool"
             );
         }
     }
