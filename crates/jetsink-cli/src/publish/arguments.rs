@@ -28,8 +28,11 @@ once.
 
 Exit codes:
   0    every event is stored
-  1    some events are not stored: bad lines, refused events
-  2    wrong usage: a flag, a file, a URL, a template; nothing was published
+  1    some events are not stored: bad lines, refused events, new dead letters,
+       followed files that can't be read any more; or standard output can't be
+       written
+  2    wrong usage: a flag, a file, a URL, a template; nothing was published.
+       Or --rejected or --position can't be written: events may be published
   3    the broker can't be reached, or was unreachable for longer than
        --max-outage
   4    with --spool: every event is stored or in the spool, and the spool is not
@@ -74,8 +77,8 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
 
-    /// Maximum bytes of events in the spool, such as 512MiB; a full spool takes no more events [default: 1 GiB or half
-    /// of the free disk space]
+    /// Maximum bytes of events and dead letters in the spool, such as 512MiB; a full spool takes no more events
+    /// [default: 1 GiB or half of the free disk space]
     #[arg(long, value_name = "BYTES", value_parser = parse_spool_limit, requires = "spool")]
     pub(crate) spool_limit: Option<u64>,
 

@@ -15,7 +15,7 @@ pub(crate) enum Spool {
     Status(InSpool),
     /// List the pending events: index, time, subject, message id, bytes
     List(InSpool),
-    /// Read the whole spool, from a copy; exit code 1 if it is damaged
+    /// Read the whole spool and change nothing; exit code 1 if it is damaged
     Verify(InSpool),
     /// Deliver the pending events, in order, each once
     Replay(Box<Replay>),

@@ -1,4 +1,4 @@
-//! `jetsink spool status`, `list`, `verify` and `export`: read a spool and change nothing.
+//! `jetsink spool status`, `list`, `verify` and `export`: read a spool. All but `verify` repair a torn end when they open it.
 
 use indicatif::HumanBytes;
 use jetsink::event::CloudEvent;
