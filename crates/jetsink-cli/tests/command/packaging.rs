@@ -76,6 +76,11 @@ async fn the_command_lines_of_the_unit_and_of_the_pod_publish_what_is_written() 
         let state = as_text(folder.path());
         let words: Vec<String> = words
             .into_iter()
+            // systemd splits it at its spaces.
+            .flat_map(|word| match &*word {
+                "$JETSINK_FLAGS" => vec!["--spool-limit".to_owned(), "64MiB".to_owned()],
+                _ => vec![word],
+            })
             .map(|word| {
                 word.replace("${STATE_DIRECTORY}", state)
                     .replace("/var/lib/events", state)
