@@ -13,7 +13,7 @@ pub(super) fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
     let json = arguments.spool.json;
     if arguments.revive {
         let revived = spool.revive_dead_letters()?;
-        report(json, "revived", revived, "dead letter", "waiting again");
+        report(json, "revived", revived, "dead letter", "pending again");
         return Ok(code);
     }
     if arguments.delete {

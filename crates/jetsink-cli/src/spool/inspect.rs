@@ -38,8 +38,8 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         segments => format!("; {}", counted(segments, "unreadable segment")),
     };
     output::print(&format!(
-        "{} of {} waiting{since}; {}; {}{unreadable}",
-        counted(status.events, "event"),
+        "{} of {}{since}; {}; {}{unreadable}",
+        counted(status.events, "pending event"),
         counted(status.subjects, "subject"),
         counted(status.dead_letters, "dead letter"),
         HumanBytes(status.used_bytes)

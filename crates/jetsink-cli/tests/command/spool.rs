@@ -56,7 +56,7 @@ async fn what_is_published_without_a_broker_waits_can_be_looked_at_and_is_replay
     let status = spool(&["status", directory]);
     assert_code(&status, 0);
     let text = stdout(&status);
-    assert!(text.starts_with("102 events of 3 subjects waiting, the oldest since 20"));
+    assert!(text.starts_with("102 pending events of 3 subjects, the oldest since 20"));
     assert!(text.contains("Z; 0 dead letters; "), "{text}");
     assert_eq!(
         json(&spool(&["status", directory, "--json"]))["events"],
