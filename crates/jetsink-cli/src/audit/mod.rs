@@ -17,7 +17,7 @@ use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamContent};
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use crate::system::stdin_is_fifo;
 use arguments::Audit;
@@ -31,7 +31,7 @@ use message_ids::MessageIdGaps;
 use progress::Progress;
 
 pub(crate) fn run(arguments: &Audit) -> Result<u8, Failure> {
-    output::start_log(0, true);
+    output::start_log(0, LogFrom::Error);
     let connect = resolve_connection(&arguments.connection, environment)?.name("jetsink audit");
     // Before connecting: a line that is not an event is reported at once.
     let files = Files::open(arguments)?;

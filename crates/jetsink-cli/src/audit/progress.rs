@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::connection::When;
 use crate::output;
@@ -40,15 +40,7 @@ impl Progress {
     }
 
     fn new(when: When, total: u64, template: &str, what: &'static str) -> Self {
-        let target = if when.applies() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        let bar = output::progress_bar(when.applies(), Some(total), template);
         let in_lines = when.applies() && !std::io::stderr().is_terminal();
         let begun = Cell::new(Instant::now());
         Self {

@@ -19,7 +19,7 @@ use jetsink::{ConnectError, ConnectSettings, NatsPublisher, SubjectTemplate};
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
-use crate::output::{self, counted};
+use crate::output::{self, LogFrom, counted};
 use crate::runtime::runtime;
 use account::{Api, account, login_failed};
 use arguments::Doctor;
@@ -31,7 +31,7 @@ use stream::Expected;
 use subject::Check;
 
 pub(crate) fn run(arguments: &Doctor) -> Result<u8, Failure> {
-    output::start_log(0, true);
+    output::start_log(0, LogFrom::Error);
     let templates: Result<Vec<_>, _> = arguments
         .subjects
         .iter()

@@ -24,13 +24,13 @@ use jetsink::SinkSettings;
 
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use arguments::Drill;
 use record::Record;
 
 pub(crate) fn run(arguments: &Drill) -> Result<u8, Failure> {
-    output::start_log(0, true);
+    output::start_log(0, LogFrom::Error);
     check(arguments)?;
     let sink = SinkSettings::default().deadline(arguments.deadline)?;
     // A report that can't be written is an error before the drill, not after it.

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::format::{count, duration};
 use super::record::CircuitState;
+use crate::output::progress_lines;
 
 /// The content of the view at one time.
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new() -> Self {
         Self {
-            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            all: progress_lines(),
             lines: Vec::new(),
         }
     }

@@ -78,7 +78,7 @@ pub(crate) struct Publish {
     pub(crate) spool: Option<PathBuf>,
 
     /// Maximum bytes of events and dead letters in the spool, such as 512MiB; a full spool takes no more events
-    /// [default: 1 GiB or half of the free disk space]
+    /// [default: 1 GiB, at most half of the free disk space]
     #[arg(long, value_name = "BYTES", value_parser = parse_spool_limit, requires = "spool")]
     pub(crate) spool_limit: Option<u64>,
 
@@ -202,7 +202,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "ADDRESS", conflicts_with = "dry_run")]
     pub(crate) metrics_listen: Option<SocketAddr>,
 
-    /// Print no summary
+    /// Show no progress and no summary; bad lines, failed events and the log stay
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

@@ -7,6 +7,7 @@ mod metrics;
 mod rejected;
 mod report;
 mod run;
+mod saved;
 mod settings;
 mod summary;
 
@@ -18,11 +19,12 @@ use jetsink::{NatsPublisher, Sink};
 use crate::connection::{environment, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output;
-use crate::runtime::runtime;
+use crate::output::{self, LogFrom};
+use crate::runtime::{blocking, runtime};
 use arguments::Publish;
 use input::Input;
 use metrics::MetricsServer;
+use rejected::RejectedLines;
 use report::Report;
 use run::Run;
 use settings::Settings;
@@ -32,10 +34,10 @@ const MAX_ADAPTIVE_WINDOW: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::resolve(arguments, environment)?);
-    output::start_log(settings.verbose, settings.show_progress || settings.quiet);
+    output::start_log(settings.verbose, LogFrom::Warning);
     let runtime = runtime()?;
     let ended = runtime.block_on(publish(&settings));
-    // A thread may block in opening or reading the input. It needs no cleanup.
+    // A thread may block in opening or reading a file. It needs no cleanup.
     runtime.shutdown_background();
     ended
 }
@@ -47,7 +49,7 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
     let start = tokio::select! {
         started = start(settings) => started?,
         signal = signals.next() => {
-            return Run::new(settings, Report::new(settings, None))?.end_by(signal);
+            return Run::new(settings, Report::new(settings, None), None).end_by(signal);
         }
     };
     let Start {
@@ -89,10 +91,8 @@ struct Start<'a> {
 /// Opens the input and the sink.
 async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
     let opening = Arc::clone(settings);
-    let input = tokio::task::spawn_blocking(move || input::open(&opening))
-        .await
-        .map_err(|error| Failure::Runtime(error.into()))??;
-    let run = Run::new(settings, Report::new(settings, input.total_bytes))?;
+    let (input, rejected) = blocking(move || open_files(&opening)).await?;
+    let run = Run::new(settings, Report::new(settings, input.total_bytes), rejected);
     if settings.dry_run {
         let sink = None;
         return Ok(Start { run, input, sink });
@@ -115,6 +115,13 @@ async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
     }
     let sink = Some(sink);
     Ok(Start { run, input, sink })
+}
+
+/// Opens the files to read, and the file of `--rejected`. Blocks on a FIFO without its other end.
+fn open_files(settings: &Settings) -> Result<(Input, Option<RejectedLines>), Failure> {
+    let input = input::open(settings)?;
+    let rejected = settings.rejected.clone().map(RejectedLines::open);
+    Ok((input, rejected.transpose()?))
 }
 
 /// Opens the sink. With a spool it starts without a connection, otherwise it needs one.

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use jetsink::circuit::State;
 use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink};
 
@@ -12,7 +12,7 @@ use super::counts::Counts;
 use super::input::{BadLine, LineLocation, Loss, Stops};
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
-use crate::output::{counted, to_stderr, why_left};
+use crate::output::{counted, progress_bar, to_stderr, why_left};
 
 /// The interval between two drawings on a terminal.
 const FRAME: Duration = Duration::from_millis(100);
@@ -35,24 +35,11 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(settings: &Settings, total_bytes: Option<u64>) -> Self {
-        let target = if settings.show_progress {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
+        let template = match total_bytes {
+            Some(_) => "{bar:16} {percent:>3}% {msg}, {bytes}, ETA {eta}",
+            None => "{spinner} {msg}, {bytes}, {elapsed}",
         };
-        let (bar, template) = match total_bytes {
-            Some(total) => (
-                ProgressBar::with_draw_target(Some(total), target),
-                "{bar:16} {percent:>3}% {msg}, {bytes}, ETA {eta}",
-            ),
-            None => (
-                ProgressBar::with_draw_target(None, target),
-                "{spinner} {msg}, {bytes}, {elapsed}",
-            ),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        let bar = progress_bar(settings.show_progress, total_bytes, template);
         Self {
             counts: Counts::default(),
             started: Instant::now(),
@@ -83,7 +70,7 @@ impl Report {
         self.counts.breaks += u64::from(bad.stops == Stops::Command);
         self.done += bytes as u64 + 1;
         let file = location.file.display();
-        self.line(&format!(
+        to_stderr(&format!(
             "{file}:{}:{}: {}",
             bad.line, bad.column, bad.message
         ));
@@ -99,7 +86,7 @@ impl Report {
         self.not_stored(location);
         self.counts.failed += 1;
         self.counts.unknown += u64::from(unknown);
-        self.line(&format!("{location}: {}", described(error)));
+        to_stderr(&format!("{location}: {}", described(error)));
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -107,13 +94,13 @@ impl Report {
     }
 
     pub(super) fn too_many_failures(&self, max: u64) {
-        self.line(&format!(
+        to_stderr(&format!(
             "jetsink: stopping after {max} events that were not stored (--max-failures)"
         ));
     }
 
     pub(super) fn gave_up(&self, location: &LineLocation, error: &EmitError) {
-        self.line(&format!("{location}: {}", described(error)));
+        to_stderr(&format!("{location}: {}", described(error)));
     }
 
     pub(super) fn not_reached(&mut self, unknown: bool) {
@@ -122,7 +109,7 @@ impl Report {
     }
 
     pub(super) fn read_failed(&self, location: &LineLocation, reason: &str) {
-        self.line(&format!("{location}: can't be read further: {reason}"));
+        to_stderr(&format!("{location}: can't be read further: {reason}"));
     }
 
     /// Reports lines of a followed file that were not read and can't be.
@@ -131,16 +118,16 @@ impl Report {
         self.counts.unread_bytes += loss.bytes.unwrap_or(0);
         metrics::counter!("jetsink_follow_unread_files_total").increment(loss.files);
         metrics::counter!("jetsink_follow_unread_bytes_total").increment(loss.bytes.unwrap_or(0));
-        self.line(&format!("jetsink: {loss}"));
+        to_stderr(&format!("jetsink: {loss}"));
     }
 
     pub(super) fn note(&self, text: &str) {
-        self.line(&format!("jetsink: {text}"));
+        to_stderr(&format!("jetsink: {text}"));
     }
 
     /// Reports the address that the system assigned.
     pub(super) fn metrics_at(&self, address: SocketAddr) {
-        self.line(&format!("jetsink: metrics at http://{address}/metrics"));
+        to_stderr(&format!("jetsink: metrics at http://{address}/metrics"));
     }
 
     pub(super) fn interrupted(&self, in_flight: usize) {
@@ -148,26 +135,26 @@ impl Report {
             return; // the command exits at once
         }
         let events = counted(in_flight as u64, "event");
-        self.line(&format!(
+        to_stderr(&format!(
             "jetsink: interrupted; waiting for {events} in flight, once more to give up"
         ));
     }
 
     /// Reports a signal while the spool empties.
     pub(super) fn interrupted_at_the_end(&self) {
-        self.line("jetsink: interrupted; every line was read, pending events stay in the spool");
+        to_stderr("jetsink: interrupted; every line was read, pending events stay in the spool");
     }
 
     /// Reports why events are left in the spool.
     pub(super) fn left_because(&self, sink: &Sink<NatsPublisher>) {
         if let Some(reason) = why_left(sink) {
-            self.line(&format!("jetsink: {reason}"));
+            to_stderr(&format!("jetsink: {reason}"));
         }
     }
 
     /// `first` is the oldest event in flight.
     pub(super) fn ended_at_once(&self, settings: &Settings, first: Option<&LineLocation>) {
-        self.line("jetsink: interrupted twice; events in flight may be stored or not");
+        to_stderr("jetsink: interrupted twice; events in flight may be stored or not");
         if let Some(location) = first {
             to_stderr(&resume_hint(&self.counts, settings, location));
         }
@@ -234,10 +221,6 @@ impl Report {
             exit_code,
         };
         summary.print(settings);
-    }
-
-    fn line(&self, text: &str) {
-        self.bar.suspend(|| to_stderr(text));
     }
 }
 

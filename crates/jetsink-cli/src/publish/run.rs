@@ -7,9 +7,10 @@ use bytes::Bytes;
 use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
 use tokio::time::MissedTickBehavior;
 
-use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Positions, Stops};
+use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Stops};
 use super::rejected::RejectedLines;
 use super::report::Report;
+use super::saved::Saved;
 use super::settings::Settings;
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
@@ -68,32 +69,28 @@ enum Next {
 pub(super) struct Run<'a> {
     settings: &'a Settings,
     pub(super) report: Report,
-    rejected: Option<RejectedLines>,
-    /// With `--position`.
-    position: Option<Positions>,
+    saved: Saved,
     /// Pushed lines without a result.
     in_flight: VecDeque<InFlight>,
-    /// Whether a line was not sent or its outcome is unknown: the position stays before it.
-    has_unsent: bool,
     /// The first line without a final result, if reading ended early.
     resume: Option<LineLocation>,
     ending: Ending,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(settings: &'a Settings, report: Report) -> Result<Self, Failure> {
-        let rejected = settings.rejected.clone().map(RejectedLines::open);
-        let position = settings.position.as_ref().map(|_| Positions::default());
-        Ok(Self {
+    pub(super) fn new(
+        settings: &'a Settings,
+        report: Report,
+        rejected: Option<RejectedLines>,
+    ) -> Self {
+        Self {
             settings,
             report,
-            rejected: rejected.transpose()?,
-            position,
+            saved: Saved::new(settings, rejected),
             in_flight: VecDeque::new(),
-            has_unsent: false,
             resume: None,
             ending: Ending::Complete,
-        })
+        }
     }
 
     /// Checks all lines without a connection (`--dry-run`).
@@ -137,7 +134,7 @@ impl<'a> Run<'a> {
                     if let Ending::Interrupted(_) = self.ending {
                         // The second signal: exit at once.
                         pipeline.stop();
-                        self.save_position()?;
+                        self.saved.save_position()?;
                         let first = self.in_flight.front().map(|first| &first.location);
                         self.report.ended_at_once(self.settings, first);
                         std::process::exit(signal.exit_code().into());
@@ -160,13 +157,13 @@ impl<'a> Run<'a> {
                 }
                 Some(notice) = input.notices.recv() => self.notice(&notice),
                 () = self.report.tick() => self.report.progress(|| sink.state()),
-                _ = saving.tick(), if self.position.is_some() => self.save_position()?,
+                _ = saving.tick(), if self.saved.has_position() => self.saved.save_position()?,
             }
         }
         while let Ok(notice) = input.notices.try_recv() {
             self.notice(&notice);
         }
-        self.save_position()?;
+        self.saved.save_position()?;
         if self.ending != Ending::Complete && self.resume.is_none() {
             // Lines that were read but not pushed come before unread ones.
             let read = waiting.into_iter().find_map(|next| match next {
@@ -199,8 +196,8 @@ impl<'a> Run<'a> {
                 None => return Ok(()),
                 Some(Next::Line(line)) => self.push(line, pipeline)?,
                 Some(Next::File(checkpoint)) if self.in_flight.is_empty() => {
-                    self.advance(Some(checkpoint));
-                    self.save_position()?;
+                    self.saved.advance(Some(checkpoint));
+                    self.saved.save_position()?;
                 }
                 Some(file @ Next::File(_)) => {
                     waiting.push_front(file);
@@ -296,12 +293,12 @@ impl<'a> Run<'a> {
         // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
         let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);
         if !line.raw.is_empty() && !ends_command {
-            self.reject(&line.raw)?;
+            self.saved.reject(&line.raw)?;
         }
         // The position passes the line together with the last line before it.
         match self.in_flight.back_mut() {
             Some(last) => last.pass(line.checkpoint),
-            None => self.advance(line.checkpoint),
+            None => self.saved.advance(line.checkpoint),
         }
         let stops = line.event.map_or_else(|bad| bad.stops, |_| Stops::Nothing);
         let is_end = match stops {
@@ -334,10 +331,10 @@ impl<'a> Run<'a> {
         let error = match result {
             Ok(delivery) => {
                 self.report.stored(&delivery, raw.len());
-                self.advance(checkpoint);
+                self.saved.advance(checkpoint);
                 others
                     .into_iter()
-                    .for_each(|other| self.advance(Some(other)));
+                    .for_each(|other| self.saved.advance(Some(other)));
                 return Ok(());
             }
             Err(error) => error,
@@ -356,16 +353,16 @@ impl<'a> Run<'a> {
                     self.report.gave_up(&location, &error);
                     self.resume = Some(location);
                 }
-                self.has_unsent = true;
+                self.saved.has_unsent = true;
                 self.report.not_reached(unknown);
             }
             Scope::Event | Scope::Subject => {
                 self.report.failed(&location, &error, unknown);
-                self.reject(&raw)?;
-                self.advance(checkpoint);
+                self.saved.reject(&raw)?;
+                self.saved.advance(checkpoint);
                 others
                     .into_iter()
-                    .for_each(|other| self.advance(Some(other)));
+                    .for_each(|other| self.saved.advance(Some(other)));
                 let max = self.settings.max_failures;
                 if max > 0 && self.report.failures() == max && self.ending == Ending::Complete {
                     self.report.too_many_failures(max);
@@ -376,32 +373,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Advances the position, unless an earlier line was not sent.
-    fn advance(&mut self, checkpoint: Option<Checkpoint>) {
-        if let (Some(position), Some(checkpoint), false) =
-            (&mut self.position, checkpoint, self.has_unsent)
-        {
-            position.advance(checkpoint);
-        }
-    }
-
-    /// Saves the position. Rejected lines before it are written to the disk first.
-    fn save_position(&mut self) -> Result<(), Failure> {
-        let Some(position) = &mut self.position else {
-            return Ok(());
-        };
-        if let (true, Some(rejected)) = (position.is_unsaved(), &mut self.rejected) {
-            rejected.sync()?;
-        }
-        position.save()
-    }
-
-    fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
-        self.rejected
-            .as_mut()
-            .map_or(Ok(()), |rejected| rejected.write(raw))
-    }
-
     /// Ends the run at a signal before it publishes: reports the summary and returns the exit code.
     pub(super) fn end_by(mut self, signal: Interrupt) -> Result<u8, Failure> {
         self.ending = Ending::Interrupted(signal);
@@ -410,20 +381,14 @@ impl<'a> Run<'a> {
 
     /// Reports the summary and returns the exit code.
     pub(super) fn finish(mut self) -> Result<u8, Failure> {
-        if let Some(rejected) = &mut self.rejected {
-            // A position that was saved relies on them.
-            match self.position {
-                Some(_) => rejected.sync()?,
-                None => rejected.flush()?,
-            }
-        }
+        self.saved.end()?;
         if let (true, Ending::Interrupted(_)) = (self.settings.follow, self.ending)
-            && !self.has_unsent
+            && !self.saved.has_unsent
         {
             // A signal is the regular end of --follow.
             self.ending = Ending::Complete;
         }
-        if self.position.is_some() {
+        if self.saved.has_position() {
             self.resume = None; // the next run reads the position
         }
         let code = match self.ending {

@@ -102,6 +102,7 @@ impl Settings {
             });
         let show_progress = match arguments.progress {
             When::Auto if arguments.dry_run => false,
+            _ if arguments.quiet => false,
             when => when.applies(),
         };
         let spool = match arguments.spool {

@@ -131,8 +131,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
 
-    /// Maximum bytes of events and dead letters in the spool, such as 512MiB [default: 1 GiB or half of the free disk
-    /// space]
+    /// Maximum bytes of events and dead letters in the spool, such as 512MiB [default: 1 GiB, at most half of the
+    /// free disk space]
     #[arg(long, value_name = "BYTES", value_parser = parse_spool_limit)]
     pub(crate) spool_limit: Option<u64>,
 

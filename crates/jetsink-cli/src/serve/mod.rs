@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::connection::environment;
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use arguments::{Serve, ServeCommand, TokenCommand};
 use settings::Settings;
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
         return token::new(arguments);
     }
     let always = arguments.access_log.map(|_| jetsink_serve::ACCESS_LOG);
-    output::start_log_with(arguments.verbose, false, always);
+    output::start_log_with(arguments.verbose, LogFrom::Warning, always);
     let settings = Settings::resolve(arguments, environment)?;
     if arguments.check {
         return runtime()?.block_on(check::check(arguments, settings));

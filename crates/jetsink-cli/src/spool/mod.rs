@@ -8,16 +8,15 @@ mod open;
 mod replay;
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use arguments::Spool;
 
 pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
-    let log = match &command {
-        Spool::Replay(arguments) => (arguments.verbose, false),
-        _ => (0, true),
-    };
-    output::start_log(log.0, log.1);
+    match &command {
+        Spool::Replay(arguments) => output::start_log(arguments.verbose, LogFrom::Warning),
+        _ => output::start_log(0, LogFrom::Error),
+    }
     Ok(match command {
         Spool::Status(arguments) => inspect::status(&arguments)?,
         Spool::List(arguments) => inspect::list(&arguments)?,
@@ -25,6 +24,12 @@ pub(crate) fn run(command: Spool) -> Result<u8, Failure> {
         Spool::Export(arguments) => inspect::export(&arguments)?,
         Spool::Dead(arguments) => change::dead(&arguments)?,
         Spool::Discard(arguments) => change::discard(&arguments)?,
-        Spool::Replay(arguments) => runtime()?.block_on(replay::replay(*arguments))?,
+        Spool::Replay(arguments) => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(replay::replay(*arguments));
+            // After a signal a thread may still read the spool. It needs no cleanup.
+            runtime.shutdown_background();
+            ended?
+        }
     })
 }

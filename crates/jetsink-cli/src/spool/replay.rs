@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use jetsink::circuit::State;
-use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
 use serde_json::json;
 
 use super::arguments::Replay;
@@ -14,18 +14,19 @@ use crate::connection::{environment, resolve_connection, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output::{self, counted};
+use crate::runtime::blocking;
 
 /// The interval between two drawings of the progress.
 const FRAME: Duration = Duration::from_millis(100);
 
 pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
-    // Reports a missing spool, which a sink would create, and a damaged one.
-    let (before, code) = open(&arguments.spool.directory)?;
-    let dead_before = before.status().dead_letters;
-    drop(before);
-    let sink = tokio::select! {
-        sink = open_sink(&arguments) => sink?,
+    let Opened {
+        sink,
+        dead_before,
+        code,
+    } = tokio::select! {
+        opened = open_all(&arguments) => opened?,
         signal = signals.next() => {
             output::note("interrupted before an event was delivered");
             return Ok(signal.exit_code());
@@ -91,6 +92,31 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
     })
 }
 
+/// A spool that is ready to be delivered.
+struct Opened {
+    sink: Sink<NatsPublisher>,
+    dead_before: u64,
+    /// The exit code if everything is delivered: 1 if the spool is damaged.
+    code: u8,
+}
+
+/// Opens the spool and the sink. A large spool takes long.
+async fn open_all(arguments: &Replay) -> Result<Opened, Failure> {
+    let directory = arguments.spool.directory.clone();
+    // Reports a missing spool, which a sink would create, and a damaged one.
+    let before = blocking(move || {
+        let (spool, code) = open(&directory)?;
+        Ok::<_, SpoolError>((spool.status().dead_letters, code))
+    });
+    let (dead_before, code) = before.await?;
+    let sink = open_sink(arguments).await?;
+    Ok(Opened {
+        sink,
+        dead_before,
+        code,
+    })
+}
+
 async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {
     let connect = resolve_connection(&arguments.connection, environment)?
         .name("jetsink spool replay")
@@ -105,12 +131,8 @@ async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {
 /// The progress bar; hidden unless standard error is a terminal.
 fn left_progress(sink: &Sink<NatsPublisher>) -> ProgressBar {
     let events = sink.spool_status().map_or(0, |spool| spool.events);
-    let bar = ProgressBar::with_draw_target(Some(events), ProgressDrawTarget::stderr());
     let template = "{bar:16} {percent:>3}% {human_pos} of {human_len} events, {msg}, ETA {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
+    output::progress_bar(true, Some(events), template)
 }
 
 async fn show_progress(sink: &Sink<NatsPublisher>, bar: &ProgressBar) -> Infallible {

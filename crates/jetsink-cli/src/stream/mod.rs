@@ -9,12 +9,12 @@ use serde_json::json;
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use arguments::{Limits, Preset, StorageKind, Stream, Wanted};
 
 pub(crate) fn run(command: Stream) -> Result<u8, Failure> {
-    output::start_log(0, true);
+    output::start_log(0, LogFrom::Error);
     let (wanted, verb) = match command {
         Stream::Plan(wanted) => (*wanted, Verb::Plan),
         Stream::Check(wanted) => (*wanted, Verb::Check),

@@ -18,14 +18,14 @@ use jetsink::{ConnectSettings, NatsPublisher};
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output;
+use crate::output::{self, LogFrom};
 use crate::runtime::runtime;
 use arguments::Tail;
 use follower::Follower;
 use plan::Plan;
 
 pub(crate) fn run(arguments: &Tail) -> Result<u8, Failure> {
-    output::start_log(arguments.verbose, true);
+    output::start_log(arguments.verbose, LogFrom::Error);
     let plan = Plan::resolve(arguments, SystemTime::now())?;
     let connect = resolve_connection(&arguments.connection, environment)?.name("jetsink tail");
     let runtime = runtime()?;

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bad_input;
+mod display;
 mod doctor;
 mod doctor_accounts;
 mod doctor_cluster;

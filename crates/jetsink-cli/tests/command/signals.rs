@@ -1,6 +1,7 @@
 //! Signals that arrive before anything is read: each command that waits ends by them as documented.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,21 @@ fn wait_for_handler(child: &mut Child, signal: Signal) {
     }
 }
 
+/// Waits for the end of a process. A process that does not end is killed.
+fn code_of(child: &mut Child) -> Option<i32> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if started.elapsed() > LONG {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn ended_by(mut command: Command, signal: Signal) -> Output {
     let mut child = command
         .stdout(Stdio::piped())
@@ -44,6 +60,7 @@ fn ended_by(mut command: Command, signal: Signal) -> Output {
         .unwrap();
     wait_for_handler(&mut child, signal);
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    code_of(&mut child);
     child.wait_with_output().unwrap()
 }
 
@@ -65,16 +82,60 @@ fn signal_ends_a_command_that_waits_for_the_writer_of_a_fifo() {
             assert_code(&ended_by(jetsink(&arguments), signal), code);
         }
     }
-    // An error at the end does not wait for the writer either.
-    let nowhere = folder.path().join("nowhere/rejected");
-    let arguments = [
-        "--subject",
-        "e.a",
-        as_text(&path),
-        "--rejected",
-        as_text(&nowhere),
-    ];
-    assert_code(&ended_by(jetsink(&arguments), Signal::SIGTERM), 2);
+}
+
+#[test]
+fn signal_ends_a_command_that_waits_for_the_reader_of_its_rejected_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_of(&folder, "events.jsonl", &lines(3));
+    let rejected = folder.path().join("rejected");
+    mkfifo(&rejected, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for flags in [&[][..], &["--dry-run"]] {
+        let publish = ["--subject", "e.a", "--rejected", as_text(&rejected)];
+        let arguments = [&publish[..], flags, &[as_text(&file)]].concat();
+        for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+            let output = ended_by(jetsink(&arguments), signal);
+            assert_code(&output, code);
+            // Not ended as a blocked command.
+            assert!(stderr(&output).contains("0 events/s"), "the summary");
+        }
+    }
+}
+
+/// Starts a command whose rejected lines fill a FIFO that nothing reads, and waits until it is full. Returns its other end, too.
+fn blocked_in_writing(folder: &tempfile::TempDir) -> (Child, std::fs::File) {
+    let rejected = folder.path().join("rejected");
+    if !rejected.exists() {
+        mkfifo(&rejected, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    let other_end = std::fs::File::options();
+    let other_end = { other_end }.read(true).write(true).open(&rejected);
+    let other_end = other_end.unwrap();
+    let bad = vec![bytes::Bytes::from("x".repeat(1_000)); 1_000];
+    let file = file_of(folder, "bad.jsonl", &bad);
+    let skip = ["--dry-run", "--on-bad-line", "skip", "--subject", "e.a"];
+    let mut command = jetsink(&skip);
+    command.args(["--rejected", as_text(&rejected), as_text(&file)]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let capacity = rustix::pipe::fcntl_getpipe_size(&other_end).unwrap();
+    let started = Instant::now();
+    // A page that a write left partly filled stays so.
+    while rustix::io::ioctl_fionread(&other_end).unwrap() < capacity as u64 * 3 / 4 {
+        assert!(started.elapsed() < LONG, "the FIFO was not filled");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (child, other_end)
+}
+
+#[test]
+fn signal_ends_a_command_that_is_blocked_in_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let (mut child, _other_end) = blocked_in_writing(&folder);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        assert_eq!(code_of(&mut child), Some(code));
+    }
 }
 
 #[test]
@@ -109,24 +170,41 @@ fn interrupt_is_handled_although_the_parent_ignored_it() {
     assert_code(&output, 130);
 }
 
+/// A spool with three events that this server does not take.
+fn spool_of_three(folder: &tempfile::TempDir, url: &str) -> PathBuf {
+    let spool = folder.path().join("spool");
+    let file = file_of(folder, "events.jsonl", &lines(3));
+    let publish = ["-s", url, "--subject", "e.a", "--max-outage", "0"];
+    let to = ["--spool", as_text(&spool), as_text(&file)];
+    assert_code(&run(&[&publish[..], &to].concat()), 4);
+    spool
+}
+
+#[test]
+fn signal_ends_a_replay_that_opens_a_large_spool() {
+    let (_listener, url) = silent_server();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool_of_three(&folder, &url);
+    // The opening reads all of it, which takes minutes. It occupies no room on the disk.
+    let files = std::fs::read_dir(&spool).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    let segment = paths.find(|path| path.extension().is_some_and(|e| e == "log"));
+    let segment = std::fs::File::options().write(true).open(segment.unwrap());
+    segment.unwrap().set_len(1 << 40).unwrap();
+    let replay = ["replay", as_text(&spool), "-s", &url];
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let output = ended_by(command("spool", &replay), signal);
+        assert_code(&output, code);
+        let text = stderr(&output);
+        assert!(text.contains("before an event was delivered"), "{text}");
+    }
+}
+
 #[test]
 fn signal_ends_a_replay_that_waits_for_its_first_connection() {
     let (listener, url) = silent_server();
     let folder = tempfile::tempdir().unwrap();
-    let spool = folder.path().join("spool");
-    let file = file_of(&folder, "events.jsonl", &lines(3));
-    let spooled = run(&[
-        "-s",
-        &url,
-        "--subject",
-        "e.a",
-        "--spool",
-        as_text(&spool),
-        "--max-outage",
-        "0",
-        as_text(&file),
-    ]);
-    assert_code(&spooled, 4);
+    let spool = spool_of_three(&folder, &url);
     let replay = ["replay", as_text(&spool), "-s", &url, "--json"];
     let output = ended_by(command("spool", &replay), Signal::SIGTERM);
     assert_code(&output, 143);

@@ -1,39 +1,17 @@
-//! The only module that prints: results on standard output, notes and the log on standard error.
+//! The only module that prints: results on standard output; notes, progress and the log on standard error.
+
+mod display;
+mod log;
 
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
 use indicatif::HumanCount;
 use jetsink::{LastFailure, NatsPublisher, Sink};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
-
-/// Starts the log on standard error. With `errors_only`, warnings need `-v`.
-pub(crate) fn start_log(verbose: u8, errors_only: bool) {
-    start_log_with(verbose, errors_only, None);
-}
-
-/// Starts the log, with the lines of one target at `INFO` whatever `verbose` is.
-pub(crate) fn start_log_with(verbose: u8, errors_only: bool, always: Option<&'static str>) {
-    let level = match verbose {
-        0 if errors_only => LevelFilter::ERROR,
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    let always = always.map(|target| (target, level.max(LevelFilter::INFO)));
-    let filter = Targets::new().with_default(level).with_targets(always);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .init();
-}
+pub(crate) use display::{progress_bar, progress_lines};
+pub(crate) use log::{LogFrom, start_log, start_log_with};
 
 /// Prints the failure that ends the command.
 pub(crate) fn failure(failure: &Failure) {
@@ -86,9 +64,11 @@ pub(crate) fn note(text: &str) {
     to_stderr(&format!("jetsink: {text}"));
 }
 
-/// Prints a line on standard error. Write errors are ignored.
+/// Prints a line on standard error, above the display of progress. Write errors are ignored.
 pub(crate) fn to_stderr(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    display::above(|| {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    });
 }
 
 /// The reason why events are left in a spool, if known.
