@@ -154,6 +154,34 @@ impl<F> Generation<F> {
         }
     }
 
+    pub(super) fn is_sought(&self) -> bool {
+        matches!(self.source, Source::Sought)
+    }
+
+    /// Whether a finished generation's file is longer than it was.
+    pub(super) fn has_grown(&self, length: u64) -> bool {
+        !self.is_compressed
+            && matches!(self.source, Source::Closed | Source::Sought)
+            && length > self.offset
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.is_finished = true;
+        self.copies.clear();
+        self.set_source(Source::Closed);
+    }
+
+    /// The loss of the unread rest.
+    pub(super) fn loss(&self, reason: LossReason) -> Loss {
+        let bytes = self.length.saturating_sub(self.offset);
+        Loss {
+            path: Arc::clone(&self.path),
+            files: 1,
+            bytes: (bytes > 0).then_some(bytes),
+            reason,
+        }
+    }
+
     /// Whether all its lines have results.
     pub(super) fn is_settled(&self) -> bool {
         self.is_finished && self.has_results()

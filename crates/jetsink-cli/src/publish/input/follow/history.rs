@@ -2,16 +2,14 @@
 //!
 //! It holds the generations in the order of reading. The file under the log's own name is the last one. A scan opens
 //! each file that is unknown here, and [`History::sight`] (in `sighting`) decides whether it is a new generation, a
-//! generation of an earlier run, or a copy of one. [`History::next`] returns the generation to read, [`History::at_end`] decides at its end
-//! whether more may come. Time is an argument.
+//! generation of an earlier run, or a copy of one. [`History::next`] (in `progress`) returns the generation to read, and
+//! [`History::at_end`] decides at its end whether more may come. Time is an argument.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::generation::{
-    AtEnd, Descriptor, Generation, Loss, LossReason, Place, Readable, Reading, Source, Time,
-};
+use super::generation::{Descriptor, Generation, Loss, LossReason, Place, Source, Time};
 use super::identity::{FileId, Head};
 use crate::publish::input::trail::ChainProgress;
 
@@ -36,7 +34,7 @@ pub(super) struct History<F> {
     pub(super) others: Vec<Other>,
     next_number: u64,
     /// The time that late writers of a rotated file have.
-    rotate_wait: Time,
+    pub(super) rotate_wait: Time,
     /// Makes names of generations.
     pub(super) new_name: fn() -> Arc<str>,
     /// Files that were created under the log's name, less those that were opened.
@@ -45,7 +43,7 @@ pub(super) struct History<F> {
     at_path: Option<FileId>,
     pub(super) scans: u64,
     /// Time at which the last complete scan began.
-    scanned_since: Option<Time>,
+    pub(super) scanned_since: Option<Time>,
     /// Whether an earlier run has saved a position.
     pub(super) is_restored: bool,
     /// Whether a position file exists: from then on every rotated file counts.
@@ -56,7 +54,8 @@ pub(super) struct History<F> {
     pub(super) is_saved: bool,
     /// Whether the first scan has ended.
     pub(super) is_ready: bool,
-    waits_for_files: bool,
+    /// Whether files that may have to be read first are still being written.
+    pub(super) waits_for_files: bool,
     /// Rotated files that the first scan found. Each can be a generation that was empty when an earlier run ended.
     pub(super) taken_for_blank: u64,
     /// Whether a scan is due at once.
@@ -180,7 +179,7 @@ impl<F: Descriptor> History<F> {
                         let reason = LossReason::Gone {
                             line: generation.line,
                         };
-                        self.losses.push(loss(generation, reason));
+                        self.losses.push(generation.loss(reason));
                     }
                 }
                 Source::Truncated { since } if since <= began => {
@@ -283,202 +282,8 @@ impl<F: Descriptor> History<F> {
         self.needs_scan = true;
     }
 
-    fn by_number(&mut self, number: u64) -> Option<&mut Generation<F>> {
+    pub(super) fn by_number(&mut self, number: u64) -> Option<&mut Generation<F>> {
         self.generations.iter_mut().find(|g| g.number == number)
-    }
-
-    /// The generation to read; `None` without one, or if its content is not found yet.
-    pub(super) fn next(&mut self, now: Time) -> Option<Reading<F>> {
-        if !self.is_ready || self.waits_for_files {
-            return None;
-        }
-        loop {
-            let generation = self.generations.iter_mut().find(|g| !g.is_finished)?;
-            if self
-                .scanned_since
-                .is_none_or(|began| began <= generation.added)
-            {
-                self.needs_scan = true;
-                return None;
-            }
-            if matches!(generation.source, Source::File(_)) && generation.head.is_empty() {
-                let number = generation.number;
-                if self.at_end(number, now) != AtEnd::Finish {
-                    return None; // nothing was written to it yet
-                }
-                self.finish(number);
-                continue;
-            }
-            let source = match &generation.source {
-                Source::File(file) => {
-                    let head = match &generation.head {
-                        Head::Bytes(bytes) => bytes.clone(),
-                        Head::Digest(_) => Vec::new(),
-                    };
-                    Readable::File(file.clone(), head)
-                }
-                Source::Fixed(file, form) => Readable::Fixed(file.clone(), *form),
-                Source::Truncated { since } if now >= *since + self.rotate_wait => {
-                    let line = generation.line;
-                    let reason = LossReason::Truncated { line };
-                    self.losses.push(loss(generation, reason));
-                    generation.finish();
-                    continue;
-                }
-                Source::Sought | Source::Truncated { .. } => return None,
-                Source::Closed => {
-                    generation.finish();
-                    continue;
-                }
-            };
-            let (number, chain) = (generation.number, generation.chain);
-            let others = self.generations.iter().rev().filter(|g| g.number < number);
-            let previous_chain = others.filter_map(|g| g.chain).next();
-            let generation = self.generations.iter().find(|g| g.number == number)?;
-            return Some(Reading {
-                number,
-                version: generation.version,
-                name: Arc::clone(&generation.name),
-                path: Arc::clone(&generation.path),
-                source,
-                offset: generation.offset,
-                line: generation.line,
-                chain,
-                previous_chain,
-            });
-        }
-    }
-
-    /// Lines were read up to here. `sent` is the end of the last one that was sent: empty lines are not.
-    pub(super) fn read(&mut self, number: u64, offset: u64, line: u64, sent: Option<u64>) {
-        if let Some(generation) = self.by_number(number) {
-            (generation.offset, generation.line) = (offset, line);
-            generation.sent = sent.unwrap_or(generation.sent);
-        }
-    }
-
-    /// The rows of the lines that were sent.
-    pub(super) fn read_chain(&mut self, number: u64, chain: Option<ChainProgress>) {
-        if let Some(generation) = self.by_number(number) {
-            generation.chain = chain.or(generation.chain);
-        }
-    }
-
-    /// The lines that were read belong to content that begins like this; empty if the source does not change. The file may
-    /// have been truncated since.
-    pub(super) fn read_start(&mut self, number: u64, start: Vec<u8>, now: Time) {
-        let Some(generation) = self.by_number(number) else {
-            return;
-        };
-        if start.is_empty() || generation.head.is_start_of(&start) {
-            if !start.is_empty() {
-                generation.head = Head::Bytes(start);
-            }
-        } else if !generation.head.matches(&start) {
-            generation.head = Head::Bytes(start);
-            generation.length = generation.offset;
-            self.truncated(number, now);
-        }
-    }
-
-    /// The reader is at the end of the source.
-    pub(super) fn at_end(&mut self, number: u64, now: Time) -> AtEnd {
-        let Some(index) = self.generations.iter().position(|g| g.number == number) else {
-            return AtEnd::Wait;
-        };
-        let generation = &self.generations[index];
-        match &generation.source {
-            // No other file has the rest of its last line.
-            Source::Fixed(..) if generation.is_compressed => AtEnd::Finish,
-            Source::Fixed(..) => AtEnd::FinishCopy,
-            Source::File(_) => {
-                let younger = self.generations.iter().skip(index + 1);
-                // While the new file is empty, writers still use the old one.
-                let replaced = younger.filter_map(|g| g.filled).min();
-                let quiet_since = replaced.map(|replaced| replaced.max(generation.grown));
-                match quiet_since {
-                    Some(since) if now >= since + self.rotate_wait => AtEnd::Finish,
-                    _ => AtEnd::Wait,
-                }
-            }
-            Source::Sought | Source::Truncated { .. } | Source::Closed => AtEnd::Wait,
-        }
-    }
-
-    /// The generation was read to its end.
-    pub(super) fn finish(&mut self, number: u64) {
-        let Some(generation) = self.by_number(number) else {
-            return;
-        };
-        let line = generation.line;
-        let is_short = !generation.is_compressed && generation.length > generation.offset;
-        let is_copy = matches!(generation.source, Source::Fixed(..));
-        let short = (is_short && is_copy).then(|| loss(generation, LossReason::ShortCopy { line }));
-        generation.finish();
-        self.losses.extend(short);
-    }
-
-    /// Leaves out the copies and compressions, which contain only lines from before.
-    pub(super) fn skip_complete_files(&mut self) {
-        let unread = self.generations.iter_mut().filter(|g| !g.is_finished);
-        for generation in unread.filter(|g| matches!(g.source, Source::Fixed(..))) {
-            generation.finish();
-        }
-    }
-
-    /// The source can't be read.
-    pub(super) fn unreadable(&mut self, number: u64, error: String) {
-        let Some(generation) = self.by_number(number) else {
-            return;
-        };
-        let line = generation.line;
-        let loss = loss(generation, LossReason::Unreadable { line, error });
-        generation.finish();
-        self.losses.push(loss);
-    }
-
-    /// All lines up to here have results.
-    pub(super) fn settle(&mut self, number: u64, offset: u64, line: u64) {
-        if let Some(generation) = self.by_number(number) {
-            generation.settled = (offset, line);
-        }
-    }
-
-    /// The rows of the lines that have results.
-    pub(super) fn settle_chain(&mut self, number: u64, chain: Option<ChainProgress>) {
-        if let Some(generation) = self.by_number(number) {
-            generation.settled_chain = chain.or(generation.settled_chain);
-        }
-    }
-}
-
-impl<F> Generation<F> {
-    pub(super) fn is_sought(&self) -> bool {
-        matches!(self.source, Source::Sought)
-    }
-
-    /// Whether a finished generation's file is longer than it was.
-    pub(super) fn has_grown(&self, length: u64) -> bool {
-        !self.is_compressed
-            && matches!(self.source, Source::Closed | Source::Sought)
-            && length > self.offset
-    }
-
-    fn finish(&mut self) {
-        self.is_finished = true;
-        self.copies.clear();
-        self.set_source(Source::Closed);
-    }
-}
-
-/// The loss of the unread rest of a generation.
-fn loss<F>(generation: &Generation<F>, reason: LossReason) -> Loss {
-    let bytes = generation.length.saturating_sub(generation.offset);
-    Loss {
-        path: Arc::clone(&generation.path),
-        files: 1,
-        bytes: (bytes > 0).then_some(bytes),
-        reason,
     }
 }
 

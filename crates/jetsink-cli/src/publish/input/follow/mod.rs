@@ -14,6 +14,7 @@ mod identity;
 mod live;
 mod names;
 mod position;
+mod progress;
 mod reading;
 mod scan;
 mod settings;

@@ -1,7 +1,7 @@
 //! Names of rotated files.
 //!
-//! A rotated file has the name of its log with a stamp, before or behind the extension, and possibly the extension
-//! of a compression: `ev.jsonl.1`, `ev.jsonl-20261130.gz`, `ev-2026-11-30T00-16-00.000.jsonl`, `ev.2026-11-30.0.jsonl`.
+//! A rotated file has the name of its log with a stamp, before or behind the extension, and possibly a
+//! compression's: `ev.jsonl.1`, `ev.jsonl-20261130.gz`, `ev-2026-11-30T00-16-00.000.jsonl`, `ev.2026-11-30.0.jsonl`.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;

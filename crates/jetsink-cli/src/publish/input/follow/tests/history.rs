@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::rc::Rc;
 
+use super::super::generation::{AtEnd, Readable};
 use super::*;
 use crate::publish::input::decode::Form;
 use crate::publish::input::follow::generation::Sighting;
@@ -261,7 +262,7 @@ fn id(inode: u64) -> FileId {
 }
 
 #[test]
-fn generations_are_read_in_order_over_renames_that_nobody_waited_for() {
+fn generations_are_read_in_order_over_quick_renames() {
     let mut model = Model::new();
     model.create(BASE, "a\n");
     model.scan();
