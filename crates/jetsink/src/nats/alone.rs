@@ -130,7 +130,9 @@ impl Shared {
                 SentEvent::Answered(answer)
             }
             None => {
-                in_flight.clear_if_processed(envelope);
+                if in_flight.was_processed() {
+                    self.link.suspects.answered(envelope, bytes);
+                }
                 SentEvent::InFlight(in_flight)
             }
         })
@@ -178,23 +180,17 @@ impl InFlight<'_> {
     }
 
     fn judge(&self, envelope: &Envelope, answer: &Answer) {
-        let suspects = &self.shared.link.suspects;
-        match answer {
-            Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, self.bytes),
-            Err(PublishError::ConnectionLost) if !self.was_processed() => {
-                let answers = &self.shared.link.answers;
-                if let Some(end) = answers.end_of_session(self.waiter.token) {
-                    let sent = (!end.is_explained).then_some(&self.sent);
-                    suspects.ended(envelope, sent, end.at);
-                }
-            }
-            Err(_) => self.clear_if_processed(envelope),
-        }
-    }
-
-    fn clear_if_processed(&self, envelope: &Envelope) {
+        let link = &self.shared.link;
+        let suspects = &link.suspects;
         if self.was_processed() {
-            self.shared.link.suspects.answered(envelope, self.bytes);
+            suspects.answered(envelope, self.bytes);
+        } else if matches!(answer, Err(PublishError::ConnectionLost)) {
+            if let Some(end) = link.answers.end_of_session(self.waiter.token) {
+                let sent = (!end.is_explained).then_some(&self.sent);
+                suspects.ended(envelope, sent, end.at);
+            }
+        } else {
+            suspects.record(envelope, self.bytes, answer, Instant::now);
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). The path of an
 //! envelope: `shared` checks its size, and `request` registers a token in `answers` and sends the message over the
 //! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
-//! `wire` parses it. `window` does the same for many messages in flight. `no_responders` finds the reason if nothing
+//! `wire` parses it. `window` does the same for many messages in flight, which `places` holds. `no_responders` finds the reason if nothing
 //! receives a subject, and `reasons` shares it among the publishes of that subject.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
@@ -27,6 +27,7 @@ mod given_up;
 mod link;
 mod members;
 mod no_responders;
+mod places;
 pub(crate) mod publisher;
 pub(crate) mod question;
 pub(crate) mod read;

@@ -125,7 +125,6 @@ impl Shared {
         message: OutMessage,
         deadline: Instant,
     ) -> Result<Message, PublishError> {
-        let suspects = &self.link.suspects;
         match self.caution(envelope, message.bytes)? {
             Caution::None => {}
             // Rare: boxed, so that the future of every other publish stays small.
@@ -143,15 +142,8 @@ impl Shared {
         let answer = self
             .request_in_company(session, subject, bytes, company, headers, payload, deadline)
             .await;
-        match &answer {
-            Ok(_) | Err(PublishError::PermissionDenied) => suspects.answered(envelope, bytes),
-            // The server answered a later message: it has processed this one.
-            Err(PublishError::AckTimeout {
-                broker_answers: true,
-            }) => suspects.answered(envelope, bytes),
-            Err(PublishError::ConnectionLost) => suspects.ended(envelope, None, Instant::now()),
-            Err(_) => {}
-        }
+        let suspects = &self.link.suspects;
+        suspects.record(envelope, bytes, &answer, Instant::now);
         answer
     }
 

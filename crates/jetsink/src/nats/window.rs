@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::alone::{AfterAlone, Settling};
 use super::answers::{Answer, Arrivals};
+use super::places::{InFlight, Places};
 use super::request::{TRY_AGAIN, not_taken};
 use super::session::Session;
 use super::shared::{OutMessage, Shared};
@@ -32,11 +33,7 @@ pub(crate) struct NatsWindow<'a> {
     /// `None` if the connection had ended before the window was made.
     session: Option<Arc<Session>>,
     arrivals: Arc<Arrivals>,
-    /// The publishes in flight, in order; `None` once a publish has its result. The front is never `None`.
-    places: VecDeque<Option<InFlight>>,
-    first_place: u64,
-    /// A liveness check covers all places below this one.
-    checked_below: u64,
+    places: Places,
     /// Set while the client's queue is full: the publish that waits for it; later ones are in `unsent`.
     sending: Option<(u64, Sending)>,
     unsent: VecDeque<(u64, Arc<Envelope>, Instant)>,
@@ -64,26 +61,13 @@ enum HandedOver {
     Held,
 }
 
-struct InFlight {
-    number: u64,
-    token: u64,
-    envelope: Arc<Envelope>,
-    /// Payload and headers.
-    bytes: usize,
-    /// The time of the liveness check.
-    late_at: Instant,
-    deadline: Instant,
-}
-
 impl<'a> NatsWindow<'a> {
     pub(crate) fn new(shared: &'a Shared, session: Option<Arc<Session>>) -> Self {
         Self {
             shared,
             session,
             arrivals: Arc::default(),
-            places: VecDeque::new(),
-            first_place: 0,
-            checked_below: 0,
+            places: Places::default(),
             sending: None,
             unsent: VecDeque::new(),
             alone: None,
@@ -168,7 +152,7 @@ impl<'a> NatsWindow<'a> {
         }
         let OutMessage { headers, bytes } = message;
         let link = &self.shared.link;
-        let place = self.first_place + self.places.len() as u64;
+        let place = self.places.next();
         let subject = envelope.subject();
         let arrivals = &self.arrivals;
         let registered =
@@ -216,14 +200,14 @@ impl<'a> NatsWindow<'a> {
                 self.sending = Some((place, Box::pin(send)));
             }
         }
-        self.places.push_back(Some(InFlight {
+        self.places.push(InFlight {
             number,
             token,
             envelope: Arc::clone(envelope),
             bytes,
             late_at: now + (deadline - now) / 2,
             deadline,
-        }));
+        });
         Ok(HandedOver::Yes)
     }
 
@@ -257,7 +241,7 @@ impl<'a> NatsWindow<'a> {
                 self.sending = None;
                 self.was_held_back = false;
                 if let Err(error) = result
-                    && let Some(in_flight) = self.take(place)
+                    && let Some(in_flight) = self.places.take(place)
                 {
                     self.shared.link.answers.forget(in_flight.token);
                     let result = Err(not_taken(&error));
@@ -272,7 +256,7 @@ impl<'a> NatsWindow<'a> {
     }
 
     fn arrived(&mut self, place: u64, answer: Answer) {
-        let Some(in_flight) = self.take(place) else {
+        let Some(in_flight) = self.places.take(place) else {
             return; // expired
         };
         let number = in_flight.number;
@@ -284,17 +268,7 @@ impl<'a> NatsWindow<'a> {
             self.hold_back_rest();
             return;
         }
-        let suspects = &self.shared.link.suspects;
-        match &answer {
-            Ok(_) if suspects.is_empty() => {}
-            Ok(_) | Err(PublishError::PermissionDenied) => {
-                suspects.answered(&in_flight.envelope, in_flight.bytes);
-            }
-            Err(PublishError::ConnectionLost) => {
-                suspects.ended(&in_flight.envelope, None, Instant::now());
-            }
-            Err(_) => {}
-        }
+        self.record(&in_flight, &answer);
         let result = answer.and_then(|message| self.shared.acknowledgement(&message));
         match (result, &self.session) {
             (Err(PublishError::NoStream), Some(session)) => {
@@ -312,24 +286,13 @@ impl<'a> NatsWindow<'a> {
         }
     }
 
-    /// Removes and returns the publish at `place`.
-    fn take(&mut self, place: u64) -> Option<InFlight> {
-        let index = usize::try_from(place.checked_sub(self.first_place)?).ok()?;
-        let taken = self.places.get_mut(index)?.take();
-        while let Some(None) = self.places.front() {
-            self.places.pop_front();
-            self.first_place += 1;
-        }
-        taken
-    }
-
     /// Ready when a check or an expiry was due.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timer = match &mut self.timer {
             // Set for the oldest publish, so never too late for a newer one.
             Some(timer) => timer,
             None => {
-                let Some(due) = self.next_due() else {
+                let Some(due) = self.places.next_due() else {
                     return Poll::Pending;
                 };
                 self.timer.insert(Box::pin(sleep_until(due)))
@@ -339,38 +302,15 @@ impl<'a> NatsWindow<'a> {
         self.timer = None;
         let now = Instant::now();
         self.check_late_publishes(now);
-        while let Some(Some(oldest)) = self.places.front()
-            && oldest.deadline <= now
-        {
-            self.expire(self.first_place);
+        while let Some(place) = self.places.expired(now) {
+            self.expire(place);
         }
         Poll::Ready(())
     }
 
-    /// Returns the time when the oldest publish expires or the first unchecked one is late.
-    fn next_due(&self) -> Option<Instant> {
-        let deadline = self.places.front()?.as_ref()?.deadline;
-        let checked = self.checked_below.saturating_sub(self.first_place) as usize;
-        let mut unchecked = self.places.iter().skip(checked).flatten();
-        let late_at = unchecked.next().map_or(deadline, |next| next.late_at);
-        Some(late_at.min(deadline))
-    }
-
     /// Sends one liveness check for all late publishes: its answer arrives after theirs.
     fn check_late_publishes(&mut self, now: Instant) {
-        self.checked_below = self.checked_below.max(self.first_place);
-        let mut newest = None;
-        while let Some(place) = self
-            .places
-            .get((self.checked_below - self.first_place) as usize)
-        {
-            match place {
-                Some(in_flight) if in_flight.late_at > now => break,
-                Some(in_flight) => newest = Some(in_flight.token),
-                None => {}
-            }
-            self.checked_below += 1;
-        }
+        let newest = self.places.newest_late(now);
         if let (Some(token), Some(session)) = (newest, &self.session) {
             let check = self.shared.check_liveness(session, token);
             // If the client's queue is full, the check is dropped, which is the same as no answer.
@@ -380,10 +320,10 @@ impl<'a> NatsWindow<'a> {
     }
 
     fn expire(&mut self, place: u64) {
-        let Some(in_flight) = self.take(place) else {
+        let Some(in_flight) = self.places.take(place) else {
             return;
         };
-        let (answers, suspects) = (&self.shared.link.answers, &self.shared.link.suspects);
+        let answers = &self.shared.link.answers;
         answers.forget(in_flight.token);
         if self.sending.take_if(|(of, _)| *of == place).is_some() {
             let result = Err(PublishError::ClientBusy);
@@ -391,12 +331,17 @@ impl<'a> NatsWindow<'a> {
             return self.hold_back_rest();
         }
         let broker_answers = answers.answered_since(in_flight.token);
-        if broker_answers && !suspects.is_empty() {
-            // It has processed this message.
-            suspects.answered(&in_flight.envelope, in_flight.bytes);
-        }
         let result = Err(PublishError::AckTimeout { broker_answers });
+        self.record(&in_flight, &result);
         self.results.push_back((in_flight.number, result));
+    }
+
+    fn record<T>(&self, in_flight: &InFlight, outcome: &Result<T, PublishError>) {
+        let suspects = &self.shared.link.suspects;
+        let InFlight {
+            envelope, bytes, ..
+        } = in_flight;
+        suspects.record(envelope, *bytes, outcome, None, Instant::now);
     }
 }
 
@@ -438,7 +383,7 @@ impl Window for NatsWindow<'_> {
 
 impl Drop for NatsWindow<'_> {
     fn drop(&mut self) {
-        for in_flight in self.places.iter().flatten() {
+        for in_flight in self.places.iter() {
             self.shared.link.answers.forget(in_flight.token);
         }
     }
