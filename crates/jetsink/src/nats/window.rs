@@ -341,7 +341,7 @@ impl<'a> NatsWindow<'a> {
         let InFlight {
             envelope, bytes, ..
         } = in_flight;
-        suspects.record(envelope, *bytes, outcome, None, Instant::now);
+        suspects.record(envelope, *bytes, outcome, Instant::now);
     }
 }
 

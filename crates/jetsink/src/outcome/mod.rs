@@ -10,11 +10,13 @@ mod delivery;
 mod emit_error;
 mod last_failure;
 mod publish_error;
+mod refusal;
 mod spool_error;
 
 pub use acknowledgement::Acknowledgement;
 pub use delivery::{Delivery, Receipt};
 pub use emit_error::{CircuitOpen, EmitError, FailedEmit, SpoolFailed};
 pub use last_failure::LastFailure;
-pub use publish_error::{ConnectionEnd, Known, PublishError, Refusal, Scope};
+pub use publish_error::{ConnectionEnd, Known, PublishError, Scope};
+pub use refusal::Refusal;
 pub use spool_error::SpoolError;
