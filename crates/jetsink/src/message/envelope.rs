@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::binding::push_trace;
+use super::content::push_trace;
 use super::rules::{Quoted, Rule};
 use super::subject::Subject;
 

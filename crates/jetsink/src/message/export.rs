@@ -8,7 +8,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::binding::{ContentMode, is_json};
+use super::binding::ContentMode;
+use super::content::is_json;
 use super::envelope::{CONTENT_TYPE, Envelope, HeaderError, Headers};
 use super::rules::Quoted;
 

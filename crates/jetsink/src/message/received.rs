@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::binding::{header_value, is_json, push_trace};
+use super::content::{header_value, is_json, push_trace};
 use super::envelope::{HeaderError, Headers};
 use super::event::UnreadableText;
 use super::routing::Routing;

@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Event<'_> {
                             match name {
                                 "traceparent" => traceparent = Some(text.clone()),
                                 "tracestate" => tracestate = Some(text.clone()),
-                                "datacontenttype" => is_json = super::binding::is_json(Some(&text)),
+                                "datacontenttype" => is_json = super::content::is_json(Some(&text)),
                                 _ => {}
                             }
                             text

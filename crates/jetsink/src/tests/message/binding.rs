@@ -1,5 +1,6 @@
 //! Envelopes of events in both modes.
 
+use super::super::content::header_value;
 use super::*;
 
 fn binding(mode: ContentMode, id: MessageIdRule) -> Binding {
@@ -207,7 +208,7 @@ fn unpaired_surrogates_in_attributes_are_refused_and_never_encoded_again() {
 }
 
 #[test]
-fn what_only_leniency_takes_and_headers_cannot_carry_is_refused_in_binary_mode() {
+fn lenient_event_without_a_form_as_headers_is_refused_in_binary_mode() {
     for rest in [
         r#","ext":{"a":1}"#,
         r#","ext":[1]"#,
