@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::idle::Activity;
 use super::sent::AnswerBody;
-use super::server::ServerSettings;
+use super::server_settings::ServerSettings;
 use super::stop::StopSignal;
 use super::tls::{TlsSettings, names};
 use super::{Answer, Client};

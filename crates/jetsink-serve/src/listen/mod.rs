@@ -2,8 +2,10 @@
 
 mod connection;
 mod idle;
+mod listener;
 mod sent;
 mod server;
+mod server_settings;
 mod stop;
 mod tls;
 mod unix;
@@ -16,8 +18,10 @@ use hyper::body::Incoming;
 
 use crate::intake::unread::Drains;
 
+pub use listener::{ListenError, Listener};
+pub use server::Server;
 pub(crate) use server::serve_pages;
-pub use server::{ListenError, Listener, Server, ServerSettings};
+pub use server_settings::ServerSettings;
 pub use tls::{TlsError, TlsSettings};
 
 /// Answers the requests of connections.

@@ -1,25 +1,23 @@
 //! Accepts connections on all listeners until a stop, then waits for requests in flight.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::Publisher;
 use metrics::Gauge;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::connection::{Connection, Open};
+use super::listener::{ListenError, Listener, Socket};
+use super::server_settings::ServerSettings;
 use super::stop::Stop;
-use super::{Answer, Client, TlsSettings, unix};
-use crate::access::Access;
+use super::{Answer, Client};
 use crate::gateway::Gateway;
-use crate::settings::{GatewayError, Limit};
 
 /// The pause after an accept that failed, for example without file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -35,229 +33,6 @@ const ADMIN_CONNECTIONS: usize = 32;
 
 /// The maximum time for the headers of an operator's request.
 const ADMIN_HEADER_TIME: Duration = Duration::from_secs(5);
-
-/// The error of a listener that can't be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListenError {
-    /// It cannot be bound.
-    #[error("{at}: {source}")]
-    Bind {
-        /// The address or path.
-        at: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// Events would travel in plain text off loopback.
-    #[error("{0} is not a loopback address and has no TLS; add a certificate, or allow plain text")]
-    Plaintext(SocketAddr),
-    /// Every host that reaches the address could send events.
-    #[error(
-        "{0} is not a loopback address and senders need no credential; require one, or allow anonymous senders"
-    )]
-    Anonymous(SocketAddr),
-}
-
-/// A bound listener.
-#[derive(Debug)]
-pub struct Listener {
-    socket: Socket,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpListener, Option<TlsSettings>),
-    Unix {
-        /// `None` for a socket of systemd. Dropped first: a new process may make the file once nothing listens.
-        _file: Option<OwnSocket>,
-        listener: UnixListener,
-    },
-}
-
-/// A socket file that this process made, removed at the end.
-#[derive(Debug)]
-struct OwnSocket(PathBuf);
-
-impl Drop for OwnSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Listener {
-    /// Listens on a TCP address, with TLS or without.
-    ///
-    /// # Errors
-    /// [`ListenError::Bind`].
-    pub async fn tcp(address: SocketAddr, tls: Option<TlsSettings>) -> Result<Self, ListenError> {
-        let bound = TcpListener::bind(address).await;
-        let socket = bound.map_err(|source| ListenError::Bind {
-            at: address.to_string(),
-            source,
-        })?;
-        Ok(Self {
-            socket: Socket::Tcp(socket, tls),
-        })
-    }
-
-    /// Listens on a Unix socket with this mode, such as `0o660`. A socket without a listening process is replaced; the
-    /// file is removed with the listener.
-    ///
-    /// # Errors
-    /// [`ListenError::Bind`], also if another process listens, or another file is in the way.
-    pub async fn unix(path: &Path, mode: u32) -> Result<Self, ListenError> {
-        let bound = unix::bind(path, mode).await;
-        let socket = bound.map_err(|source| ListenError::Bind {
-            at: path.display().to_string(),
-            source,
-        })?;
-        Ok(Self {
-            socket: Socket::Unix {
-                listener: socket,
-                _file: Some(OwnSocket(path.to_owned())),
-            },
-        })
-    }
-
-    /// Takes the sockets that systemd passes to this process (`LISTEN_FDS`), TCP and Unix. Call it once.
-    ///
-    /// # Errors
-    /// [`ListenError::Bind`] for a socket of another kind.
-    pub fn from_systemd(tls: Option<&TlsSettings>) -> Result<Vec<Self>, ListenError> {
-        let mut passed = listenfd::ListenFd::from_env();
-        let mut listeners = Vec::new();
-        for index in 0..passed.len() {
-            let failed = |source| ListenError::Bind {
-                at: format!("socket {index} of systemd"),
-                source,
-            };
-            let socket = match passed.take_tcp_listener(index) {
-                Ok(Some(tcp)) => {
-                    tcp.set_nonblocking(true).map_err(failed)?;
-                    let tcp = TcpListener::from_std(tcp).map_err(failed)?;
-                    Socket::Tcp(tcp, tls.cloned())
-                }
-                Ok(None) => continue,
-                Err(_) => match passed.take_unix_listener(index).map_err(failed)? {
-                    None => continue,
-                    Some(unix) => {
-                        unix.set_nonblocking(true).map_err(failed)?;
-                        Socket::Unix {
-                            listener: UnixListener::from_std(unix).map_err(failed)?,
-                            _file: None,
-                        }
-                    }
-                },
-            };
-            listeners.push(Self { socket });
-        }
-        Ok(listeners)
-    }
-
-    /// The TCP address, with the port that the system chose.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(socket, _) => socket.local_addr().ok(),
-            Socket::Unix { .. } => None,
-        }
-    }
-
-    fn tls(&self) -> Option<&TlsSettings> {
-        match &self.socket {
-            Socket::Tcp(_, tls) => tls.as_ref(),
-            Socket::Unix { .. } => None,
-        }
-    }
-}
-
-/// Limits of connections, and permissions off loopback. Defaults: 10,000 connections; 32 KiB of headers within
-/// 30 s, which also ends idle connections; 10 s for a TLS handshake; neither plain text nor anonymous senders.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerSettings {
-    pub(crate) max_connections: usize,
-    pub(crate) max_header_bytes: usize,
-    pub(crate) header_time: Duration,
-    pub(crate) handshake_time: Duration,
-    plaintext: bool,
-    anonymous: bool,
-}
-
-impl Default for ServerSettings {
-    fn default() -> Self {
-        Self {
-            max_connections: 10_000,
-            max_header_bytes: 32 << 10,
-            header_time: Duration::from_secs(30),
-            handshake_time: Duration::from_secs(10),
-            plaintext: false,
-            anonymous: false,
-        }
-    }
-}
-
-impl ServerSettings {
-    /// The maximum number of connections on all listeners, at least 1. Further ones wait to be accepted.
-    #[must_use]
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
-        self
-    }
-
-    /// The maximum bytes of a request's headers.
-    ///
-    /// # Errors
-    /// [`GatewayError::Range`] outside 8 KiB to 1 MiB.
-    pub fn max_header_bytes(mut self, bytes: usize) -> Result<Self, GatewayError> {
-        self.max_header_bytes = Limit::HeaderBytes.check(bytes, 8 << 10, 1 << 20)?;
-        Ok(self)
-    }
-
-    /// The maximum time for a request's headers to arrive, counted from the end of the request before.
-    ///
-    /// # Errors
-    /// [`GatewayError::Range`] outside 1 ms to 1 hour.
-    pub fn header_time(mut self, time: Duration) -> Result<Self, GatewayError> {
-        self.header_time = Limit::HeaderTime.check_time(time)?;
-        Ok(self)
-    }
-
-    /// Allows plain text off loopback, for example behind a proxy that ends TLS.
-    #[must_use]
-    pub fn allow_plaintext(mut self) -> Self {
-        self.plaintext = true;
-        self
-    }
-
-    /// Allows senders without a credential off loopback.
-    #[must_use]
-    pub fn allow_anonymous(mut self) -> Self {
-        self.anonymous = true;
-        self
-    }
-
-    /// Checks that events are protected on this address, as [`Server::new`] does for each listener.
-    ///
-    /// # Errors
-    /// [`ListenError::Plaintext`] and [`ListenError::Anonymous`] off loopback, unless the settings allow it.
-    pub fn check(
-        &self,
-        address: SocketAddr,
-        has_tls: bool,
-        access: &Access,
-    ) -> Result<(), ListenError> {
-        if address.ip().is_loopback() {
-            return Ok(());
-        }
-        if !has_tls && !self.plaintext {
-            return Err(ListenError::Plaintext(address));
-        }
-        if !access.is_required() && !self.anonymous {
-            return Err(ListenError::Anonymous(address));
-        }
-        Ok(())
-    }
-}
 
 /// The listeners of a gateway.
 #[derive(Debug)]
