@@ -14,6 +14,9 @@ mod nats;
 mod observe;
 mod outcome;
 mod pipeline;
+#[cfg(unix)]
+#[doc(hidden)]
+pub mod private_file;
 mod publish;
 mod publisher;
 mod random;

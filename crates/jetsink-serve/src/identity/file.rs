@@ -5,15 +5,14 @@
 //! checksum: a slot that was never written, or was cut off by the end of the process, counts as empty. Appended records are not synced.
 //! The end of the process loses nothing; a power cut may lose the last seconds, which the stream's duplicate window covers.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jetsink::OfflineSpool;
-use rustix::fs::OFlags;
+use jetsink::{OfflineSpool, private_file};
 use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Key};
@@ -138,8 +137,11 @@ impl IdentityFile {
     /// Opens the file, and returns its records, which may be in other slots than they were found in.
     fn open(&self, now: SystemTime) -> io::Result<(Open, Slots)> {
         let path = self.folder.join(NAME);
-        let file = private().create(true).truncate(false).open(&path)?;
-        set_mode(&file)?;
+        let file = private_file::options()
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        private_file::set_mode(&file)?;
         let found = Slots::read(&file)?;
         let next_number = found.records.last().map_or(0, |last| last.number + 1);
         if found.is_ring_of(self.slots) {
@@ -152,8 +154,8 @@ impl IdentityFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
-        let file = private().create_new(true).open(&new_path)?;
-        set_mode(&file)?;
+        let file = private_file::options().create_new(true).open(&new_path)?;
+        private_file::set_mode(&file)?;
         for record in fresh {
             let mut bytes = Vec::with_capacity(RECORD);
             record.encode(&mut bytes);
@@ -176,19 +178,6 @@ impl IdentityFile {
             .copied()
             .collect()
     }
-}
-
-fn private() -> OpenOptions {
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    // A link would lead to a file of another owner or folder.
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    options
-}
-
-/// The umask may have taken away even the owner's rights; an operator may have given others some.
-fn set_mode(file: &File) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 fn millis(time: SystemTime) -> u64 {
@@ -230,7 +219,7 @@ impl Slots {
         })
     }
 
-    /// Whether each record is in its slot of so many.
+    /// Whether the file has this number of slots, and each record is in its own.
     fn is_ring_of(&self, slots: u64) -> bool {
         let mut placed = self.records.iter().zip(&self.slots);
         self.count <= slots && placed.all(|(record, slot)| record.number % slots == *slot)
@@ -288,7 +277,8 @@ fn checksum(fields: &[u8]) -> [u8; RECORD - CHECKSUM] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     const WINDOW: Duration = Duration::from_secs(600);
 

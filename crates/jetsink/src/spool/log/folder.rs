@@ -1,18 +1,16 @@
 //! A spool's folder in the file system.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use tracing::warn;
 
 use super::disk::{Disk, DiskFile};
 use crate::outcome::SpoolError;
+use crate::private_file;
 
 /// The name of the file that is locked for as long as the spool is open.
 const LOCK: &str = "lock";
@@ -43,14 +41,12 @@ impl Folder {
             warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
-        let lock = private()
+        let lock = private_file::options()
             .create(true)
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(failed("opening its lock"))?;
-        // The umask may have taken away even the owner's rights.
-        lock.set_permissions(fs::Permissions::from_mode(0o600))
-            .map_err(failed("setting the mode of its lock"))?;
+        private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -68,14 +64,6 @@ impl Folder {
             lock,
         }))
     }
-}
-
-fn private() -> OpenOptions {
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    // A link would lead to a file of another owner or folder.
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    options
 }
 
 /// Creates a folder and its missing ancestors with mode 0700; the umask has no effect.
@@ -106,14 +94,17 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = private().create_new(true).open(self.path.join(name))?;
-        // The umask may have taken away even the owner's rights.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        let file = private_file::options()
+            .create_new(true)
+            .open(self.path.join(name))?;
+        private_file::set_mode(&file)?;
         Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(private().open(self.path.join(name))?))
+        Ok(Arc::new(
+            private_file::options().open(self.path.join(name))?,
+        ))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
