@@ -9,7 +9,7 @@ use crate::outcome::{PublishError, Refusal};
 use crate::publish::Direct;
 use crate::publish::settings::SinkSettings;
 use crate::publisher::look_up::{Gap, GapReason, StoredIds};
-use crate::replay::reconcile::Reconciler;
+use crate::replay::reconcile::{ReconcileError, Reconciler};
 use crate::replay::settings::WhenUnconfirmed;
 use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::Simulated;
@@ -29,9 +29,9 @@ fn unanswered(error: PublishError) -> StoredIds {
     StoredIds::VisitedExcept(vec![Gap::new(subjects, GapReason::Unanswered(error))])
 }
 
-/// Spools an event of subject `a` that was sent.
-async fn append(spool: &Spool, id: &str) {
-    let event = Envelope::new(Subject::new("a").unwrap(), "0".into())
+/// Spools an event that was sent.
+async fn append(spool: &Spool, subject: &str, id: &str) {
+    let event = Envelope::new(Subject::new(subject).unwrap(), "0".into())
         .with_message_id(MessageId::new(id).unwrap());
     let soon = Instant::now() + Duration::from_secs(60);
     let above = Baselines::new();
@@ -39,13 +39,51 @@ async fn append(spool: &Spool, id: &str) {
     appended.await.unwrap();
 }
 
-/// A spool with one event that was sent.
-async fn spool_of_one(folder: &std::path::Path) -> Spool {
-    let spool = Spool::open(folder, None).unwrap();
-    append(&spool, "sink.0").await;
-    // From now on, time stands still unless it is advanced.
-    pause();
-    spool
+/// The parts of a replay before a simulated broker.
+struct Parts {
+    _folder: tempfile::TempDir,
+    spool: Spool,
+    broker: Simulated,
+    direct: Direct<Simulated>,
+    meters: SpoolMeters,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), None).unwrap();
+        let broker = Simulated::new();
+        Self {
+            _folder: folder,
+            spool,
+            direct: Direct::new(broker.clone(), SinkSettings::default(), true),
+            broker,
+            meters: SpoolMeters::new(),
+        }
+    }
+
+    /// With one event that was sent. From now on, time stands still unless it is advanced.
+    async fn with_one_event() -> Self {
+        let parts = Self::new();
+        append(&parts.spool, "a", "sink.0").await;
+        pause();
+        parts
+    }
+
+    fn reconciler(&self, choice: WhenUnconfirmed) -> Reconciler<'_, Simulated> {
+        Reconciler::new(&self.direct, &self.spool, &self.meters, choice)
+    }
+
+    /// Sets the result of the next look-ups.
+    fn answer(&self, answer: Result<StoredIds, PublishError>) {
+        self.broker.with(|broker| broker.look_up = Some(answer));
+    }
+}
+
+/// Looks up the subjects that are due. Returns those that have a result.
+async fn look_up(reconciler: &Reconciler<'_, Simulated>) -> Result<Vec<Subject>, ReconcileError> {
+    let due = reconciler.next(|_| true).expect("it is due");
+    reconciler.reconcile(due).await
 }
 
 #[tokio::test]
@@ -58,19 +96,15 @@ async fn unknown_code_and_silence_are_final_after_ten_minutes() {
     let unreadable = PublishError::JetStreamUnavailable;
     for error in [unknown, silence, unreadable] {
         for choice in [WhenUnconfirmed::Deliver, WhenUnconfirmed::Hold] {
-            let folder = tempfile::tempdir().unwrap();
-            let spool = spool_of_one(folder.path()).await;
-            let broker = Simulated::new();
-            broker.with(|broker| broker.look_up = Some(Ok(unanswered(error.clone()))));
-            let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
-            let meters = SpoolMeters::new();
-            let reconciler = Reconciler::new(&direct, &spool, &meters, choice);
+            let parts = Parts::with_one_event().await;
+            let spool = &parts.spool;
+            parts.answer(Ok(unanswered(error.clone())));
+            let reconciler = parts.reconciler(choice);
             let started = Instant::now();
             let subject = Subject::new("a").unwrap();
             let is_open = || spool.unreconciled().subjects().any(|s| *s == subject);
             loop {
-                let due = reconciler.next(|_| true).expect("it is due");
-                reconciler.reconcile(due).await.unwrap();
+                look_up(&reconciler).await.unwrap();
                 let is_over = started.elapsed() >= TEN_MINUTES;
                 let status = spool.status();
                 match choice {
@@ -98,36 +132,26 @@ async fn unknown_code_and_silence_are_final_after_ten_minutes() {
 
 #[tokio::test]
 async fn silence_that_a_failure_of_the_broker_interrupts_begins_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = spool_of_one(folder.path()).await;
-    let broker = Simulated::new();
-    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
-    let meters = SpoolMeters::new();
-    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
-    let silent = || Some(Ok(unanswered(SILENCE)));
-    for answer in [silent(), Some(Err(PublishError::ConnectionLost)), silent()] {
-        broker.with(|broker| broker.look_up = answer);
+    let parts = Parts::with_one_event().await;
+    let reconciler = parts.reconciler(WhenUnconfirmed::Deliver);
+    let silent = || Ok(unanswered(SILENCE));
+    for answer in [silent(), Err(PublishError::ConnectionLost), silent()] {
+        parts.answer(answer);
         advance(TEN_MINUTES).await;
-        let due = reconciler.next(|_| true).expect("it is due");
-        let _ = reconciler.reconcile(due).await;
-        assert_eq!(spool.status().possible_duplicates, 0);
+        let _ = look_up(&reconciler).await;
+        assert_eq!(parts.spool.status().possible_duplicates, 0);
     }
     advance(TEN_MINUTES).await;
-    let due = reconciler.next(|_| true).expect("it is due");
-    reconciler.reconcile(due).await.unwrap();
-    assert_eq!(spool.status().possible_duplicates, 1);
+    look_up(&reconciler).await.unwrap();
+    assert_eq!(parts.spool.status().possible_duplicates, 1);
 }
 
 /// Otherwise an outage of JetStream, or of a stream's replicas, would end in possible duplicates: nothing can be
 /// delivered meanwhile.
 #[tokio::test]
 async fn time_in_which_nothing_stores_the_subject_does_not_count_as_silence() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = spool_of_one(folder.path()).await;
-    let broker = Simulated::new();
-    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
-    let meters = SpoolMeters::new();
-    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
+    let parts = Parts::with_one_event().await;
+    let reconciler = parts.reconciler(WhenUnconfirmed::Deliver);
     let silent = || unanswered(SILENCE);
     let unreachable = || {
         let subjects = vec![Subject::new("a").unwrap()];
@@ -146,39 +170,22 @@ async fn time_in_which_nothing_stores_the_subject_does_not_count_as_silence() {
         (silent(), TEN_MINUTES, 0),
         (silent(), half, 1),
     ] {
-        broker.with(|broker| broker.look_up = Some(Ok(answer)));
+        parts.answer(Ok(answer));
         advance(since_the_last_one).await;
-        let due = reconciler.next(|_| true).expect("it is due");
-        reconciler.reconcile(due).await.unwrap();
-        assert_eq!(spool.status().possible_duplicates, duplicates);
-    }
-}
-
-/// Spools an event of each of these subjects that was sent.
-async fn append_to(spool: &Spool, subjects: &[&str]) {
-    let soon = Instant::now() + Duration::from_secs(60);
-    for subject in subjects {
-        let event = Envelope::new(Subject::new(*subject).unwrap(), "0".into())
-            .with_message_id(MessageId::new(format!("sink.{subject}")).unwrap());
-        let above = Baselines::new();
-        spool
-            .append_event(&event, Some(&above), soon)
-            .await
-            .unwrap();
+        look_up(&reconciler).await.unwrap();
+        assert_eq!(parts.spool.status().possible_duplicates, duplicates);
     }
 }
 
 /// Beside a subject that is held and looked up again and again, a slow stream would never be read to its end.
 #[tokio::test]
 async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(folder.path(), None).unwrap();
-    append_to(&spool, &["fast", "slow"]).await;
+    let parts = Parts::new();
+    for subject in ["fast", "slow"] {
+        append(&parts.spool, subject, &format!("sink.{subject}")).await;
+    }
     pause();
-    let broker = Simulated::new();
-    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
-    let meters = SpoolMeters::new();
-    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Hold);
+    let reconciler = parts.reconciler(WhenUnconfirmed::Hold);
     let gap = |subject: &str, reason| Gap::new(vec![Subject::new(subject).unwrap()], reason);
     let mut looked_up = Vec::new();
     for _ in 0..5 {
@@ -186,9 +193,8 @@ async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
             gap("fast", GapReason::Removed),
             gap("slow", GapReason::Unfinished),
         ];
-        broker.with(|broker| broker.look_up = Some(Ok(StoredIds::VisitedExcept(gaps))));
-        let due = reconciler.next(|_| true).expect("it is due");
-        let subjects = reconciler.reconcile(due).await.unwrap();
+        parts.answer(Ok(StoredIds::VisitedExcept(gaps)));
+        let subjects = look_up(&reconciler).await.unwrap();
         let mut names: Vec<String> = subjects.iter().map(Subject::to_string).collect();
         names.sort();
         looked_up.push(names.join(" "));
@@ -199,18 +205,13 @@ async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
 
 #[tokio::test]
 async fn event_that_two_look_ups_leave_open_counts_as_one_possible_duplicate() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(folder.path(), None).unwrap();
-    let broker = Simulated::new();
+    let parts = Parts::new();
     let gap = Gap::new(vec![Subject::new("a").unwrap()], GapReason::Removed);
-    broker.with(|broker| broker.look_up = Some(Ok(StoredIds::VisitedExcept(vec![gap]))));
-    let direct = Direct::new(broker.clone(), SinkSettings::default(), true);
-    let meters = SpoolMeters::new();
-    let reconciler = Reconciler::new(&direct, &spool, &meters, WhenUnconfirmed::Deliver);
+    parts.answer(Ok(StoredIds::VisitedExcept(vec![gap])));
+    let reconciler = parts.reconciler(WhenUnconfirmed::Deliver);
     for events in 1..=3 {
-        append(&spool, &format!("sink.{events}")).await;
-        let due = reconciler.next(|_| true).expect("it is due");
-        reconciler.reconcile(due).await.unwrap();
-        assert_eq!(spool.status().possible_duplicates, events);
+        append(&parts.spool, "a", &format!("sink.{events}")).await;
+        look_up(&reconciler).await.unwrap();
+        assert_eq!(parts.spool.status().possible_duplicates, events);
     }
 }
