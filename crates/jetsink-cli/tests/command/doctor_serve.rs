@@ -1,7 +1,7 @@
 //! `jetsink doctor --serve`.
 
 use crate::doctor::Diagnosis;
-use crate::serve::{Gateway, gateway_flags};
+use crate::serve::support::{Gateway, gateway_flags, post};
 use crate::support::*;
 
 fn doctor(url: &str) -> Diagnosis {
@@ -42,8 +42,8 @@ async fn gateway_is_examined_by_its_admin_address() {
     doctor(&url.replace("nats://", "http://")).has("problem", "gateway.foreign");
     server.kill().unwrap();
     let address = events.strip_prefix("http://").unwrap();
-    assert_eq!(crate::serve::post(address, "/", &event(1)).0, 202);
-    assert_eq!(crate::serve::post(address, "/", "{}").0, 400);
+    assert_eq!(post(address, "/", &event(1)).0, 202);
+    assert_eq!(post(address, "/", "{}").0, 400);
     let away = doctor(&admin);
     away.has("warning", "gateway.circuit");
     away.has("warning", "gateway.refusals");
