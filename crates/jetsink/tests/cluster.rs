@@ -211,7 +211,7 @@ async fn leader_of_the_sinks_connections_enters_lame_duck_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_three_are_restarted_one_after_another() {
+async fn rolling_restart_of_three_servers() {
     let drill = Drill::start(Connected::Anywhere).await;
     let fault = async |cluster: &mut NatsCluster| {
         for number in 0..NatsCluster::SIZE {

@@ -167,7 +167,7 @@ async fn stream_that_is_read_message_by_message_is_looked_up_over_a_slow_link() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stream_of_an_account_that_may_not_be_read_is_delivered_to_or_held() {
+async fn unreadable_stream_of_another_account_is_delivered_to_or_held() {
     for choice in [WhenUnconfirmed::Deliver, WhenUnconfirmed::Hold] {
         let accounts = r#"accounts = {
             owner: { jetstream: enabled, users: [ { user: owner, password: owner } ],

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reserved_port_is_chosen_for_nobody_else_and_can_be_listened_at() {
+    fn reserved_port_is_unique_and_free_to_listen_at() {
         let reserved = ReservedPort::new().unwrap();
         assert!(TcpStream::connect(reserved.address()).is_err());
         for _ in 0..2 {

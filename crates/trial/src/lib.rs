@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn sites_are_spread_evenly_and_one_alone_is_the_seeds() {
+    fn sites_are_spread_evenly_and_a_single_case_runs_the_site_of_its_seed() {
         let ran = |count| {
             let ran = Mutex::new(Vec::new());
             let sites: Vec<u64> = (0..100).collect();

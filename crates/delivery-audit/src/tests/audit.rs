@@ -187,7 +187,7 @@ fn unmatched_messages_per_identity_are_bounded_by_its_events() {
 }
 
 #[test]
-fn lost_one_of_equal_events_is_lost_and_the_other_is_not_late() {
+fn lost_copy_of_equal_events_makes_no_other_copy_late() {
     let events = ["x1", "a1", "x1"];
     let (verdicts, report) = observe(acknowledged(&events), &["a1", "x1"]);
     assert_eq!(verdicts, [Verdict::Expected; 2]);

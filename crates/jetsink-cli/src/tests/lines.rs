@@ -21,7 +21,7 @@ fn lines(text: &'static [u8], at_a_time: usize) -> Vec<Bytes> {
 }
 
 #[test]
-fn lines_are_read_to_their_ends_whatever_comes_at_a_time() {
+fn lines_are_whole_for_any_size_of_a_read() {
     for at_a_time in [1, 3, 100] {
         assert_eq!(
             lines(b"a\nbb\r\n\nc", at_a_time),

@@ -59,7 +59,7 @@ async fn what_publish_stored_is_clean_with_its_file_and_without() {
 }
 
 #[tokio::test]
-async fn each_planted_fault_is_told_by_its_place() {
+async fn each_planted_fault_is_reported_with_its_place() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let sent = lines(6);
@@ -102,7 +102,7 @@ async fn each_planted_fault_is_told_by_its_place() {
 }
 
 #[tokio::test]
-async fn message_ids_alone_tell_what_is_missing_twice_and_late() {
+async fn message_ids_show_missing_duplicated_and_late_events() {
     let server = server().await;
     let payload = Bytes::from_static(b"x");
     for number in [1, 2, 5, 4, 9] {
@@ -127,7 +127,7 @@ async fn message_ids_alone_tell_what_is_missing_twice_and_late() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_audited_is_told_with_its_place() {
+async fn line_that_can_not_be_audited_is_reported_with_its_place() {
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let bad = file_of(&folder, "bad.jsonl", &[Bytes::from(event(1)), "{}".into()]);
@@ -158,7 +158,7 @@ async fn what_can_not_be_audited_is_told_with_its_place() {
 }
 
 #[tokio::test]
-async fn events_in_binary_mode_are_held_against_lines_by_what_they_mean() {
+async fn events_in_binary_mode_are_compared_with_lines_by_meaning() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let pretty = r#"{"type":"t","source":"/test","specversion":"1.0","id":"p","time":null,"n":7,"data":{ "b":[1, 2],"a":12345678901234567890123 }}"#;
@@ -211,7 +211,7 @@ async fn events_in_binary_mode_are_held_against_lines_by_what_they_mean() {
 }
 
 #[tokio::test]
-async fn a_spools_export_is_a_ledger_and_excuses_what_waits_in_it() {
+async fn exported_spool_excuses_its_pending_events() {
     for mode in ["structured", "binary"] {
         let mut server = server().await;
         let folder = tempfile::tempdir().unwrap();

@@ -207,7 +207,7 @@ async fn a_bad_lines_message_is_one_short_printable_line() {
 }
 
 #[tokio::test]
-async fn rejected_lines_never_cost_an_input_or_what_was_rejected_before() {
+async fn rejected_lines_overwrite_no_input_and_no_earlier_lines() {
     let server = server().await;
     let url = server.url();
     let folder = tempfile::tempdir().unwrap();
@@ -364,7 +364,7 @@ async fn an_event_that_is_too_large_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_full_stream_is_told_and_ends_after_the_failures_allowed() {
+async fn full_stream_ends_the_command_after_max_failures() {
     let server = NatsServer::start().await.unwrap();
     let full = Config {
         name: "EVENTS".to_owned(),

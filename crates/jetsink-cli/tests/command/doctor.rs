@@ -222,7 +222,7 @@ async fn each_broken_stream_has_its_finding() {
 }
 
 #[tokio::test]
-async fn a_sealed_stream_and_two_for_one_template_are_told() {
+async fn sealed_stream_and_two_streams_for_one_template_are_reported() {
     let server = with_stream(healthy()).await;
     let jetstream = server.jetstream().await.unwrap();
     let sealed = Config {
@@ -248,7 +248,7 @@ async fn a_sealed_stream_and_two_for_one_template_are_told() {
 }
 
 #[tokio::test]
-async fn an_address_where_nobody_or_somebody_else_listens_is_told() {
+async fn address_without_a_server_or_with_another_one_is_reported() {
     let template = ["--subject", "events.a"];
     let mut server = NatsServer::start().await.unwrap();
     let url = server.url();
@@ -271,7 +271,7 @@ async fn an_address_where_nobody_or_somebody_else_listens_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_let_us_do_our_work_is_told() {
+async fn server_that_refuses_a_needed_request_is_reported() {
     let without = NatsServer::builder()
         .without_jetstream()
         .start()
@@ -321,7 +321,7 @@ async fn allowing(permissions: &str) -> NatsServer {
 }
 
 #[tokio::test]
-async fn a_permission_that_lacks_is_told_by_its_name() {
+async fn missing_permission_is_named() {
     let login = ["--user", "app", "--password", "hunter2"];
     for (level, code, permissions) in [
         (

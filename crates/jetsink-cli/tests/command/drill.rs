@@ -53,7 +53,7 @@ fn seen<'a>(record: &'a Value, contender: &str, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
+fn short_outage_is_in_the_text_the_json_and_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.html");
     let picture = folder.path().join("picture.svg");
@@ -118,7 +118,7 @@ fn a_short_outage_is_told_in_words_in_json_and_as_a_report() {
 }
 
 #[test]
-fn a_bound_that_is_not_kept_ends_it_with_1_and_is_named() {
+fn violated_bound_is_named_with_exit_code_1() {
     let output = drill(&[
         "--faults=freeze",
         "--outage=500ms",
@@ -183,7 +183,7 @@ async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_gone_at_the_end_leaves_no_verdict_but_what_was_told() {
+async fn missing_broker_at_the_end_leaves_the_record_and_no_verdict() {
     let mut server = server().await;
     let url = server.url();
     let arguments = [
@@ -224,7 +224,7 @@ fn interrupted(arguments: &[&str], fault: &str) -> String {
 }
 
 #[test]
-fn an_interrupt_brings_the_broker_back_and_gives_the_verdict() {
+fn interrupt_heals_the_broker_and_prints_the_verdict() {
     // Without a spool the drill only waits for the broker.
     let drill = [
         "--faults=kill",
@@ -248,7 +248,7 @@ fn an_interrupt_while_the_stream_is_gone_finds_nothing_twice() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_is_told_with_what_to_do() {
+async fn impossible_drill_is_an_error_with_its_remedy() {
     let server = server().await;
     let url = server.url();
     let cases: [(&[&str], i32, &str); 8] = [

@@ -93,7 +93,7 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
 }
 
 #[tokio::test]
-async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
+async fn run_after_a_kill_publishes_each_line_once() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
@@ -152,7 +152,7 @@ async fn what_a_killed_run_left_the_next_one_takes_up_each_line_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_told_and_the_new_one_is_read_from_its_beginning() {
+async fn removed_file_is_reported_and_the_new_one_is_read_from_its_beginning() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
@@ -221,7 +221,7 @@ async fn a_fifo_is_read_one_writer_after_another() {
 }
 
 #[tokio::test]
-async fn a_bad_line_is_passed_over_once_and_never_told_again() {
+async fn bad_line_is_reported_once_over_restarts() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
@@ -262,7 +262,7 @@ async fn a_bad_line_is_passed_over_once_and_never_told_again() {
 }
 
 #[test]
-fn what_can_not_be_followed_is_told_before_anything_is_done() {
+fn file_that_can_not_be_followed_is_an_error_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.jsonl");
     append(&path, &lines(1));

@@ -84,7 +84,7 @@ async fn metrics_health_and_readiness_are_served_while_it_publishes() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_told_with_2() {
+fn address_in_use_ends_the_command_with_2() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&[

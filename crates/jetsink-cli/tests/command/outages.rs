@@ -37,7 +37,7 @@ async fn without_a_broker_it_ends_with_3_and_without_a_stream_with_1() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
+async fn killed_and_restarted_broker_loses_no_event() {
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = lines(60_000);
@@ -62,7 +62,7 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_stays_away_ends_it_with_3_and_the_place_to_resume() {
+async fn long_outage_ends_the_command_with_3_and_a_line_to_resume_at() {
     let mut server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = lines(60_000);
@@ -94,7 +94,7 @@ async fn a_broker_that_stays_away_ends_it_with_3_and_the_place_to_resume() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupt_finishes_what_is_in_flight_and_says_where_to_resume() {
+async fn interrupt_finishes_events_in_flight_and_prints_the_line_to_resume_at() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let lines = lines(60_000);

@@ -69,7 +69,7 @@ fn words_of_pod() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_command_lines_of_the_unit_and_of_the_pod_publish_what_is_written() {
+async fn command_lines_of_the_unit_and_of_the_pod_publish_a_growing_file() {
     for words in [words_of_unit(), words_of_pod()] {
         let server = server().await;
         let folder = tempfile::tempdir().unwrap();

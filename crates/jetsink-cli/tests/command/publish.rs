@@ -127,7 +127,7 @@ async fn binary_mode_sends_attributes_as_headers_and_the_data_as_payload() {
 }
 
 #[tokio::test]
-async fn a_dry_run_checks_and_counts_and_connects_to_nobody() {
+async fn dry_run_checks_and_counts_without_a_connection() {
     let output = run(&[
         "-s",
         "nats://127.0.0.1:1",

@@ -257,7 +257,7 @@ async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted
 }
 
 #[tokio::test]
-async fn a_spool_that_is_missing_or_damaged_is_told() {
+async fn missing_or_damaged_spool_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let directory = as_text(folder.path());
     for command in ["status", "list", "verify", "replay", "dead", "export"] {

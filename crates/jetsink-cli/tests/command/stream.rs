@@ -135,7 +135,7 @@ async fn what_the_server_can_not_do_is_told_and_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn a_file_makes_several_and_a_wrong_one_is_told_by_its_line() {
+async fn file_creates_several_streams_and_an_error_names_its_line() {
     let server = NatsServer::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("streams.toml");

@@ -263,7 +263,7 @@ async fn the_last_of_a_stream_that_grows_are_no_more_than_asked_for() {
 }
 
 #[tokio::test]
-async fn times_bound_what_is_shown() {
+async fn times_bound_the_shown_events() {
     let server = server().await;
     store(&server, "events.a", &[], &event(1)).await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;
@@ -284,7 +284,7 @@ async fn times_bound_what_is_shown() {
 }
 
 #[tokio::test]
-async fn both_modes_are_events_and_what_is_none_can_not_paint_the_terminal() {
+async fn events_of_both_modes_are_shown_and_other_messages_without_terminal_controls() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let spaced = of(

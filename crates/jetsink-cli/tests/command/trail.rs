@@ -109,7 +109,7 @@ async fn each_row_is_stored_once_with_an_id_of_its_subject_and_hash() {
 }
 
 #[tokio::test]
-async fn nothing_behind_an_altered_row_is_stored_unless_the_operator_says_so() {
+async fn rows_behind_an_altered_one_are_stored_only_with_continue() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let mut changed = rows();
@@ -438,7 +438,7 @@ async fn an_incomplete_row_that_is_removed_while_the_trail_is_followed_repeats_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_chain_in_a_fifo_continues_with_the_next_writer() {
+async fn chain_in_a_fifo_continues_with_the_next_writer() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trail.fifo");

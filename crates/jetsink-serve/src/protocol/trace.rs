@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn several_states_are_one_list() {
+    fn several_tracestate_headers_become_one_list() {
         let context = of(&[
             ("traceparent", VALID),
             ("tracestate", "a=1"),

@@ -98,7 +98,7 @@ impl OfflineSpool {
     /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors
-    /// [`SpoolError`]: there is none, a sink has it open, another format, or the disk.
+    /// [`SpoolError`] if the folder contains no spool, a sink has it open, it has another format, or the disk fails.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
         Self::open_for(directory, Some(SEGMENT_BYTES))
     }
@@ -131,7 +131,7 @@ impl OfflineSpool {
     /// Returns the time when the oldest pending event was spooled; `None` if there is no pending event.
     ///
     /// # Errors
-    /// [`SpoolError`], if the disk fails.
+    /// [`SpoolError`] if the disk fails.
     pub fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
         let log = self.log()?;
         let oldest = reader::oldest(&log.index)?;
@@ -295,7 +295,7 @@ impl OfflineSpool {
     /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors
-    /// [`SpoolError`], if the disk fails; then some may be deleted.
+    /// [`SpoolError`] if the disk fails; then some may be deleted.
     pub fn delete_dead_letters(&mut self) -> Result<u64, SpoolError> {
         let mut removed = Vec::new();
         self.dead(|index, bytes, _| removed.push((None, index, bytes)))?;
@@ -307,7 +307,7 @@ impl OfflineSpool {
     /// [identities](Self::IDENTITY_FILE), unless there are none.
     ///
     /// # Errors
-    /// [`SpoolError`], if the disk fails; then some may be deleted.
+    /// [`SpoolError`] if the disk fails; then some may be deleted.
     pub fn discard(
         &mut self,
         mut unwanted: impl FnMut(&SpooledEvent) -> bool,

@@ -25,8 +25,8 @@ use crate::random::random_id;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The capacity of a subscription in messages; the client drops further ones. The server sends a consumer's
-/// messages up to 32 MiB ahead of its flow control, and a message has at least 60 bytes: the client's default
-/// of 65,536 is too small for small messages.
+/// messages up to 32 MiB ahead of its flow control, and a message has at least 60 bytes: 65,536, the
+/// client's default, is too small for small messages.
 const MAX_UNREAD: usize = 1 << 20;
 
 pub(crate) struct Session {

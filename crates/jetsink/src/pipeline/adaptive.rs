@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_broker_is_given_what_it_takes_in_the_time_in_hand() {
+    fn window_for_a_near_broker_covers_the_time_in_hand() {
         for (capacity, fewest, most) in [
             (100_000.0, 3_000, 6_000),
             (5_000.0, 150, 300),

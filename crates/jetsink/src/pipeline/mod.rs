@@ -139,9 +139,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         self
     }
 
-    /// Makes the window adaptive, with the given one as its maximum. It measures how many envelopes in
-    /// flight give the best rate. That is the number that the broker takes in a round trip and 40 ms, at least
-    /// 16.
+    /// Makes the window adaptive, with the given one as its maximum. It measures the number of envelopes in
+    /// flight with the best rate: the number that the broker takes in a round trip and 40 ms, at least 16.
     /// For a near broker that is some thousand small envelopes or a few large ones; for a far one more.
     /// The round trip is measured with a window of 16, at the start and every 30 s. A window that
     /// becomes smaller does not affect envelopes in flight.

@@ -99,7 +99,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Begins a round over the entries that no round has looked at, and over all that are queued if
+    /// Begins a round over the entries that no round has looked at, and over the other queued ones, too, if
     /// `looks_again`. Returns the number of the first one. While entries are held back, `queued_from`
     /// stays.
     #[inline]

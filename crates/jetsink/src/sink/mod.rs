@@ -110,7 +110,7 @@ impl<P: Publisher> Sink<P> {
     /// A window of 1 sends one after another. Several pipelines of a sink do not wait for each other,
     /// and keep no order among them. Closing the sink [stops](Pipeline::stop) them.
     ///
-    /// With a spool, an envelope that cannot be sent is spooled at once, whatever the maximum outage, and later
+    /// With a spool, an envelope that cannot be sent is spooled at once, for any maximum outage, and later
     /// ones of its subject queue behind it; their result is
     /// [`Delivery::Spooled`](crate::Delivery::Spooled). While the spool is full, the pipeline waits up to `max_outage` for room
     /// in it. Once the broker is back, an envelope waits up to 250 ms for the spooled ones of its subject

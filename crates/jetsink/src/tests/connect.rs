@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_login_in_the_url_is_taken_out_of_it() {
+fn login_in_a_url_is_removed_from_it() {
     let settings =
         ConnectSettings::new("nats://us%40er:p%3Ass@127.0.0.1, tls://127.0.0.2:1").unwrap();
     assert!(matches!(&settings.login, Login::UserPassword(u, p) if u == "us@er" && p == "p:ss"));

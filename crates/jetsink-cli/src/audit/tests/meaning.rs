@@ -24,7 +24,7 @@ fn what_means_the_same_is_the_same() {
 }
 
 #[test]
-fn what_differs_is_not() {
+fn events_with_different_content_differ_in_meaning() {
     for (one, other) in [
         (r#","data":{"a":1}"#, r#","data":{"a":2}"#),
         (

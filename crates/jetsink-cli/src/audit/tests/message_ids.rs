@@ -47,7 +47,7 @@ fn whatever_the_order_the_runs_are_the_numbers() {
 }
 
 #[test]
-fn order_is_told_by_subject_and_other_ids_are_counted() {
+fn order_is_checked_per_subject_and_foreign_ids_are_counted() {
     let mut gaps = MessageIdGaps::new(9);
     for (id, subject) in [
         ("s.2", "a"),

@@ -25,7 +25,7 @@ fn escaped_json_means_the_same() {
 }
 
 #[test]
-fn a_column_is_as_wide_as_it_is_whatever_is_in_it() {
+fn column_keeps_its_width_for_any_content() {
     assert_eq!(fitted("abc", 5, Cut::End), "abc  ");
     assert_eq!(fitted("abcdef", 4, Cut::End), "abc…");
     assert_eq!(fitted("abcdef", 4, Cut::Beginning), "…def");

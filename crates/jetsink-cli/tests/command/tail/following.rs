@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn it_follows_from_now_on_and_ctrl_c_ends_it_without_a_trace() {
+async fn follower_shows_new_events_and_leaves_no_consumer_after_ctrl_c() {
     let server = server().await;
     store(&server, "events.a", &[], &event(1)).await;
     let mut running = Running::start(tail_command(&server, &["--json"]));
@@ -105,7 +105,7 @@ async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
 }
 
 #[tokio::test]
-async fn a_closed_pipe_ends_it_at_once_and_is_no_failure() {
+async fn closed_pipe_ends_the_command_at_once_without_an_error() {
     let server = mixed().await;
     let mut running = Running::start(tail_command(&server, &["--all"]));
     let mut line = String::new();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_can_not_be_followed_is_told_in_one_line() {
+async fn tail_that_can_not_begin_is_an_error_in_one_line() {
     let mut server = server().await;
     let url = server.url();
     let told = |output: &Output, code: i32, what: &str| {
@@ -69,7 +69,7 @@ async fn with_permissions(publish: &str) -> (NatsServer, async_nats::jetstream::
 const AS_LOOK: [&str; 4] = ["--user", "look", "--password", "look"];
 
 #[tokio::test]
-async fn a_user_without_the_permission_is_told_which() {
+async fn missing_permission_of_the_user_is_named() {
     for (publish, what) in [
         (r#""$JS.API.STREAM.INFO.EVENTS""#, "CONSUMER.CREATE.EVENTS"),
         (r#""events.>""#, "STREAM.INFO.EVENTS"),
@@ -87,7 +87,7 @@ async fn a_user_without_the_permission_is_told_which() {
 
 /// Regression: its word to go on was refused by an event without a place, and asked for again and again.
 #[tokio::test]
-async fn a_user_who_may_not_answer_flow_control_is_told_and_does_not_hang() {
+async fn user_without_permission_for_flow_control_gets_an_error() {
     let publish = r#""$JS.API.STREAM.INFO.EVENTS", "$JS.API.CONSUMER.CREATE.EVENTS""#;
     let (server, jetstream) = with_permissions(publish).await;
     let large = Bytes::from(vec![b'x'; 100_000]);

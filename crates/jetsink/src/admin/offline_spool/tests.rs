@@ -7,7 +7,7 @@ use crate::spool::tests::{envelope, fill, numbers, open, soon, subject};
 use crate::spool::{Baselines, Place, Spool};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Six events of `a` and three of `b`, of which the first of each is a dead letter.
+/// Six events of `a` and three of `b`. The first of each is a dead letter.
 async fn kept() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
@@ -143,7 +143,7 @@ async fn more_than_is_read_at_a_time_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn damage_is_counted_and_the_rest_is_there() {
+async fn damage_is_counted_and_the_other_events_are_kept() {
     let folder = kept().await;
     damage(folder.path());
     let files = || {
@@ -171,7 +171,7 @@ async fn damage_is_counted_and_the_rest_is_there() {
 }
 
 #[tokio::test]
-async fn a_spool_in_use_is_left_alone_and_where_there_is_none_that_is_told() {
+async fn spool_in_use_and_missing_spool_are_errors() {
     let folder = kept().await;
     let spool = open(folder.path());
     for error in [

@@ -160,7 +160,7 @@ impl Pace {
         self.requests = (2 * self.requests).min(MAX_REQUESTS);
     }
 
-    /// Of the requests, only `answered` were answered in time. Returns whether to ask again.
+    /// Only `answered` requests were answered in time. Returns whether to ask again.
     fn slower(&mut self, answered: usize) -> bool {
         if self.requests > 1 {
             // Without any answer, the number says nothing.
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn message_that_takes_longer_than_one_request_is_given_more_time() {
+    async fn large_message_gets_a_longer_request_timeout() {
         let mut getter = Getter::default();
         let within = |time| {
             move |sequence| async move {

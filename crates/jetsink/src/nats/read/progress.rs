@@ -11,7 +11,7 @@ use crate::sync::lock;
 /// The maximum number of messages that are kept of one stream.
 const MAX_KEPT: usize = 32_768;
 
-/// The maximum number of streams of which messages are kept.
+/// The maximum number of streams with kept messages.
 const MAX_STREAMS: usize = 8;
 
 /// The part of a message that a look-up needs.
@@ -32,7 +32,7 @@ struct Read {
     seen: Vec<Seen>,
 }
 
-/// What unfinished look-ups have read, by stream.
+/// The messages that unfinished look-ups have read, by stream.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(Mutex<BTreeMap<StreamRef, Read>>);
 

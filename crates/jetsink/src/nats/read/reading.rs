@@ -143,7 +143,7 @@ impl Reading<'_> {
     }
 
     /// Returns the subjects without a message above the baseline, now or before, in a stream that keeps the newest
-    /// `kept` messages per subject: so many older ones are still stored. Another one would have replaced the first.
+    /// `kept` messages per subject: `kept` older ones are still stored, and one more would have replaced the first.
     async fn intact(
         &self,
         subjects: &[Subject],

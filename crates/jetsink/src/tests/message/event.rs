@@ -209,7 +209,7 @@ fn an_event_that_breaks_a_rule_is_refused_by_its_name_and_clause() {
 }
 
 #[test]
-fn lenient_reading_enforces_only_what_routing_needs_and_says_what_it_let_through() {
+fn lenient_reading_enforces_routing_rules_and_reports_the_others() {
     for (rule, json) in every_broken_event() {
         match lenient(&json) {
             Ok(event) => {

@@ -364,7 +364,7 @@ fn numbers_are_integers_of_32_bits() {
 }
 
 #[test]
-fn what_a_message_quotes_is_one_short_printable_line() {
+fn quote_in_a_message_is_one_short_printable_line() {
     let long = "\u{1b}[31m\r\n\u{202e}\u{2028}é\"".repeat(100_000);
     for rule in Rule::ALL {
         let message = rule.broken_by(&long, Some(&long));

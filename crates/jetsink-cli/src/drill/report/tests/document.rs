@@ -100,7 +100,7 @@ fn nothing_is_loaded_and_nothing_runs() {
 }
 
 #[test]
-fn a_hostile_text_stays_text_wherever_it_stands() {
+fn markup_in_any_text_is_escaped() {
     let hostile =
         "'\"><script>alert(1)</script>&amp;<!--]]>\u{0}\u{1b}\u{202e}</style></title>".to_owned();
     let elements = |record: &Record| {
@@ -153,7 +153,7 @@ fn a_hostile_text_stays_text_wherever_it_stands() {
 }
 
 #[test]
-fn the_verdict_stands_before_all_plots_and_each_mark_is_a_word_too() {
+fn verdict_comes_before_the_plots_and_each_mark_has_a_word() {
     let page = html(&example::drill());
     let verdict = page.find("plain async-nats broke 2 of 5").unwrap();
     assert!(verdict < page.find("<svg").unwrap());
@@ -228,7 +228,7 @@ fn many_samples_are_drawn_as_the_largest_of_each_unit_of_width() {
 }
 
 #[test]
-fn a_record_of_nothing_and_one_of_what_is_no_number_are_pages_too() {
+fn empty_record_and_one_without_numbers_make_pages() {
     let mut record = example::drill();
     record.contenders[0].samples.clear();
     record.contenders[1].samples.truncate(1);

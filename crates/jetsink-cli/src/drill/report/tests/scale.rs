@@ -36,7 +36,7 @@ fn ticks_of_time_are_parts_of_minutes_and_hours() {
 }
 
 #[test]
-fn a_scale_holds_every_value_it_was_made_over() {
+fn scale_contains_every_value_that_it_was_made_of() {
     let values = [3e-7, 0.002, 15.5];
     let scale = Logarithmic::over(values.into_iter());
     for value in values {
@@ -55,7 +55,7 @@ fn a_scale_holds_every_value_it_was_made_over() {
 }
 
 #[test]
-fn a_scale_over_nothing_or_over_what_is_no_number_is_still_a_scale() {
+fn scale_without_values_or_of_nan_is_valid() {
     let nothing = [f64::NAN, f64::INFINITY, -1.0, 0.0];
     assert!(Logarithmic::over(nothing.into_iter()).powers().count() >= 2);
     assert_eq!(Linear::over(nothing.into_iter()).end, 1.0);

@@ -167,7 +167,7 @@ fn look_at_envelopes(line: &[u8], validation: Validation, read: Option<&CloudEve
 }
 
 #[test]
-fn no_line_panics_and_an_event_goes_where_a_plain_reading_sends_it() {
+fn any_line_has_the_subject_of_a_plain_reading_and_no_panic() {
     let corpus: Vec<&[u8]> = REAL
         .split(|b| *b == b'\n')
         .filter(|l| !l.is_empty())

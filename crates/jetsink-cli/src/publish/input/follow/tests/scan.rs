@@ -46,7 +46,7 @@ fn a_scan_opens_new_files_once_and_remembers_older_ones() {
 }
 
 #[test]
-fn a_compression_is_looked_at_once_it_is_complete() {
+fn compressed_copy_is_read_when_it_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("ev.jsonl"), "a\n").unwrap();

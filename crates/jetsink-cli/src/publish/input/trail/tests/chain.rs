@@ -89,7 +89,7 @@ fn rows_that_are_missing_at_the_end_are_noticed_by_the_saved_hash() {
 }
 
 #[test]
-fn a_line_that_is_no_row_says_why() {
+fn line_that_is_no_row_has_a_reason() {
     let rows = rows(&[EVENT]);
     let row = &rows[0];
     for (line, reason) in [
