@@ -11,6 +11,7 @@ use jetsink::{
 use crate::port::Port;
 use crate::shared::{Engine, SharedBy};
 use crate::sink::{JetStreamEventSink, failed};
+use crate::spool_folder;
 
 /// Settings of a [`JetStreamEventSink`]; made by [`JetStreamEventSink::builder`].
 ///
@@ -72,7 +73,8 @@ impl JetStreamEventSinkBuilder {
     }
 
     /// Keeps events that can't be sent now in a spool on the local disk: `emit` then returns `Ok` when the
-    /// event is synced there, and the sink sends it when the broker accepts it.
+    /// event is synced there, and the sink sends it when the broker accepts it. The folder can't be that of CellOS's own
+    /// audit trail.
     pub fn spool(mut self, settings: SpoolSettings) -> Self {
         self.spool = Some(settings);
         self
@@ -90,13 +92,16 @@ impl JetStreamEventSinkBuilder {
     ///
     /// # Errors
     /// `CellosError::EventSink` for an invalid subject template or deadline, for a spool that can't be
-    /// opened, and, unless it may start disconnected, if no broker accepts the connection; the text then
+    /// opened or is in the folder of CellOS's audit trail (`CELLOS_SPOOL_DIR` names it, or `audit-trail.jsonl` is in it), and, unless it may start disconnected, if no broker accepts the connection; the text then
     /// names `nats connect`.
     pub async fn connect(self) -> Result<JetStreamEventSink, CellosError> {
         let template = SubjectTemplate::new(self.subject).map_err(failed)?;
         let mut settings = SinkSettings::default();
         if let Some(deadline) = self.deadline {
             settings = settings.deadline(deadline).map_err(failed)?;
+        }
+        if let Some(spool) = &self.spool {
+            spool_folder::check(spool.directory())?;
         }
         let open = open(self.connect, settings, self.spool);
         let engine = match self.shared_by {

@@ -4,6 +4,7 @@ mod builder;
 mod port;
 mod shared;
 mod sink;
+mod spool_folder;
 mod tenant;
 
 pub use builder::JetStreamEventSinkBuilder;

@@ -85,7 +85,7 @@ impl JetStreamEventSink {
     ///
     /// # Errors
     /// `CellosError::EventSink`: no broker accepted the connection within the connect timeout of 5 s per
-    /// server, an invalid URL, an invalid subject, one folder for both spools. The text names `nats connect` and contains no credentials.
+    /// server, an invalid URL, an invalid subject, a spool in the folder of the audit trail. The text names `nats connect` and contains no credentials.
     pub async fn connect(nats_url: &str, subject: impl Into<String>) -> Result<Self, CellosError> {
         Self::connect_with_root_ca(nats_url, subject, None).await
     }
@@ -108,17 +108,8 @@ impl JetStreamEventSink {
         }
         let mut builder = Self::builder(settings, subject);
         if let Some(folder) = variable(SPOOL_VARIABLE).filter(|folder| !folder.is_empty()) {
-            let folder = std::path::absolute(folder).map_err(failed)?;
-            if let Some(trail) = variable(TRAIL_VARIABLE).filter(|trail| !trail.is_empty())
-                && is_one_folder(&folder, Path::new(&trail))
-            {
-                return Err(failed(format_args!(
-                    "{SPOOL_VARIABLE} and {TRAIL_VARIABLE} name one folder, {}; give the spool a folder of its own",
-                    folder.display()
-                )));
-            }
             builder = builder.shared_spool(SharedBy {
-                spool: folder,
+                spool: std::path::absolute(folder).map_err(failed)?,
                 servers: nats_url.to_owned(),
                 root_ca: root_ca_pem_file.map(Path::to_owned),
             });
@@ -127,7 +118,7 @@ impl JetStreamEventSink {
     }
 
     /// Returns a builder for a sink with other settings. Reads no environment variable, unless `connect` comes from
-    /// [`ConnectSettings::from_environment`].
+    /// [`ConnectSettings::from_environment`]; with a spool, its folder is compared with `CELLOS_SPOOL_DIR`.
     pub fn builder(
         connect: ConnectSettings,
         subject: impl Into<String>,
@@ -263,19 +254,6 @@ fn of_event(event: &CloudEventV1, error: &dyn fmt::Display) -> CellosError {
 
 /// Names the spool's folder: a supervisor has no other way to set one.
 const SPOOL_VARIABLE: &str = "CELLOS_JETSTREAM_SPOOL_DIR";
-
-/// Names the folder of CellOS's own audit trail (`cellos-sink-spool`). That crate does not know our files.
-const TRAIL_VARIABLE: &str = "CELLOS_SPOOL_DIR";
-
-/// Whether two names lead to one folder, which may not exist yet.
-fn is_one_folder(one: &Path, other: &Path) -> bool {
-    let resolved = |path: &Path| {
-        path.canonicalize()
-            .or_else(|_| std::path::absolute(path))
-            .ok()
-    };
-    resolved(one).is_some_and(|one| resolved(other) == Some(one))
-}
 
 /// The length of the longest text of a rejection.
 const MAX_REJECTION_LEN: usize = 160;

@@ -245,14 +245,46 @@ async fn folder_of_the_audit_trail_is_refused_for_the_spool() {
             .unwrap();
         (output.status.success(), format!("{output:?}"))
     };
+    let above = folder.path().join("above");
+    std::os::unix::fs::symlink(folder.path(), above).unwrap();
     // By name, by a link, and by the name of a folder that does not exist yet.
-    for (spool, trail) in [("own", "own"), ("link", "own"), ("new", "./new")] {
+    for (spool, trail) in [
+        ("own", "own"),
+        ("link", "own"),
+        ("new", "./new"),
+        ("new", "above/new"),
+    ] {
         let (succeeded, output) = child(spool, trail);
-        assert!(!succeeded && output.contains("name one folder"), "{output}");
+        let expected = "is the folder of CellOS's audit trail: CELLOS_SPOOL_DIR names it";
+        assert!(!succeeded && output.contains(expected), "{output}");
     }
     assert!(!folder.path().join("new").exists());
     let (succeeded, output) = child("own", "trail");
     assert!(succeeded, "{output}");
+
+    // The builder, without the variable.
+    std::fs::create_dir(folder.path().join("trail")).unwrap();
+    std::fs::write(folder.path().join("trail/audit-trail.jsonl"), "").unwrap();
+    for (name, is_refused) in [("trail", true), ("trail/below", false)] {
+        let settings = ConnectSettings::new("nats://127.0.0.1:1").unwrap();
+        let builder = JetStreamEventSink::builder(settings, TEMPLATE);
+        let connected = builder.spool(SpoolSettings::new(folder.path().join(name)));
+        let connected = connected.connect().await;
+        let error = connected.err().map(|error| error.to_string());
+        let expected = "it contains audit-trail.jsonl";
+        assert_eq!(
+            error.as_ref().is_some_and(|error| error.contains(expected)),
+            is_refused,
+            "{error:?}"
+        );
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("trail"))
+            .unwrap()
+            .count(),
+        2,
+        "the trail and the folder below it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

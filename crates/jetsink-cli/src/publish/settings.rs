@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use glob::MatchOptions;
 use jetsink::{
     Binding, ConnectSettings, ContentMode, MessageIdRule, SinkSettings, SpoolSettings,
     SubjectTemplate, TenantPolicy, Validation,
@@ -15,7 +16,7 @@ use super::arguments::{
 };
 use crate::connection::{When, resolve_connection};
 use crate::failure::Failure;
-use crate::system::is_same_file;
+use crate::spool::folder::{check_folder, is_same_folder};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -74,6 +75,10 @@ impl Settings {
                 spool.display(),
                 file.display()
             )));
+        }
+        if let Some(spool) = &arguments.spool {
+            check_folder(spool, &environment)
+                .map_err(|error| Failure::Usage(format!("--spool: {error}")))?;
         }
         let mut connect =
             resolve_connection(&arguments.connection, environment)?.name("jetsink publish");
@@ -153,7 +158,7 @@ impl Settings {
     }
 }
 
-/// Whether a file is in this folder, also by a link, or is the folder. Neither needs to exist.
+/// Whether a file is in this folder, also by a link or a pattern, or is the folder. Neither needs to exist.
 fn is_in(file: &Path, folder: &Path) -> bool {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (file, folder) = (absolute(file), absolute(folder));
@@ -162,5 +167,22 @@ fn is_in(file: &Path, folder: &Path) -> bool {
         .into_iter()
         .flat_map(|path| [Some(path.as_path()), path.parent()])
         .flatten()
-        .any(|path| path == folder || is_same_file(path, &folder))
+        .any(|path| is_same_folder(path, &folder))
+        || file.parent().is_some_and(|above| is_one_of(above, &folder))
+}
+
+/// Whether a folder is one of those that a pattern names, now or later.
+fn is_one_of(pattern: &Path, folder: &Path) -> bool {
+    let Some(Ok(parsed)) = pattern.to_str().map(glob::Pattern::new) else {
+        return false;
+    };
+    let in_each_folder = MatchOptions {
+        require_literal_separator: true,
+        ..MatchOptions::new()
+    };
+    let found = glob::glob(parsed.as_str()).into_iter().flatten().flatten();
+    parsed.matches_path_with(folder, in_each_folder)
+        || found
+            .into_iter()
+            .any(|found| is_same_folder(&found, folder))
 }

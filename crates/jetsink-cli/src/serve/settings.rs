@@ -14,6 +14,7 @@ use jetsink_serve::{
 use super::arguments::{Mode, Policy, Serve};
 use crate::connection::resolve_connection;
 use crate::failure::Failure;
+use crate::spool::folder::check_folder;
 
 /// The settings of the gateway's parts; listeners stay with the arguments.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Settings {
         arguments: &Serve,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let connect = resolve_connection(&arguments.connection, environment)
+        let connect = resolve_connection(&arguments.connection, &environment)
             .map_err(|error| wrong_connection(arguments, error))?;
         let mut connect = connect.name("jetsink serve");
         if let Some(stream) = &arguments.stream {
@@ -44,7 +45,7 @@ impl Settings {
         Ok(Self {
             connect: connect.start_disconnected(),
             sink: arguments.valid("deadline", SinkSettings::default().deadline(deadline))?,
-            spool: spool(arguments)?,
+            spool: spool(arguments, environment)?,
             routes: routes(arguments)?,
             gateway: gateway(arguments, access.clone())?,
             access,
@@ -112,7 +113,10 @@ fn tls(arguments: &Serve) -> Result<Option<TlsSettings>, Failure> {
     }
 }
 
-fn spool(arguments: &Serve) -> Result<Option<SpoolSettings>, Failure> {
+fn spool(
+    arguments: &Serve,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<SpoolSettings>, Failure> {
     let Some(folder) = &arguments.spool else {
         let given = [
             ("spool-limit", arguments.spool_limit.is_some()),
@@ -124,6 +128,7 @@ fn spool(arguments: &Serve) -> Result<Option<SpoolSettings>, Failure> {
             None => Ok(None),
         };
     };
+    arguments.valid("spool", check_folder(folder, environment))?;
     let mut spool = SpoolSettings::new(folder);
     if let Some(limit) = arguments.spool_limit {
         spool = arguments.valid("spool-limit", spool.limit_bytes(limit))?;

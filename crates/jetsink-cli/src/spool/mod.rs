@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 mod change;
 mod event;
+pub(crate) mod folder;
 mod inspect;
 mod open;
 mod replay;

@@ -424,6 +424,26 @@ fn rejected_file_among_the_followed_ones_is_refused() {
     }
 }
 
+#[test]
+fn a_spool_whose_files_would_be_followed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| as_text(&folder.path().join(name)).to_owned();
+    std::fs::create_dir(path("a")).unwrap();
+    for (followed, spool) in [
+        (path("a"), path("a")),
+        (path("a/*.log"), path("a")),
+        (path("*/*"), path("a/.")),
+        (path("new/*.log"), path("./new")),
+    ] {
+        let spool = format!("--spool={spool}");
+        let output = run(&["--subject", "a", "--follow", &followed, &spool]);
+        assert_code(&output, 2);
+        let text = stderr(&output);
+        assert!(text.contains("would be followed themselves"), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(path("a")).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn a_position_file_of_version_1_is_resumed() {
     use std::os::unix::fs::MetadataExt as _;

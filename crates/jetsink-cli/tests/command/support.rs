@@ -43,7 +43,8 @@ fn clean(mut command: Command) -> Command {
     // Without the settings of the user that runs the tests.
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
-        if name.starts_with("NATS_") || name.starts_with("JETSINK_") {
+        let prefixes = ["NATS_", "JETSINK_", "CELLOS_"];
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(&variable);
         }
     }

@@ -34,7 +34,8 @@ use super::reader::Reader;
 use super::{Input, check_file};
 use crate::failure::Failure;
 use crate::publish::settings::Settings;
-use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, is_same_file, raise_file_limit};
+use crate::spool::folder::is_same_folder;
+use crate::system::{FILES_CAN_BE_FOLLOWED, is_fifo, raise_file_limit};
 use folder::{Folder, Wanted, place_of};
 pub(in crate::publish) use generation::Loss;
 use generation::file_name;
@@ -44,6 +45,9 @@ use settings::{PositionPath, TrackSettings};
 pub(in crate::publish) use track::{Checkpoint, Notice};
 use track::{Clock, Tracks};
 use watcher::{FolderPattern, Watcher, folder_of};
+
+/// Names of files as a spool has them: its lock, and a segment.
+const IN_SPOOL: [&str; 2] = ["lock", "000000000001-00f1e2d3c4b5a697.log"];
 
 /// An argument of `--follow`.
 #[derive(Debug)]
@@ -73,11 +77,6 @@ impl Target {
     }
 }
 
-/// Whether both paths lead to one folder, such as a relative and an absolute one.
-fn is_same_folder(one: &Path, other: &Path) -> bool {
-    one == other || is_same_file(one, other)
-}
-
 /// Follows the files of the arguments from their saved positions.
 pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
     if !FILES_CAN_BE_FOLLOWED {
@@ -95,6 +94,20 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
             "--rejected: {} would be followed itself; write it to another folder",
             rejected.display()
         )));
+    }
+    if let Some(spool) = &settings.spool {
+        let spool = spool.directory();
+        let is_followed = |name| {
+            targets
+                .iter()
+                .any(|target| target.includes(&spool.join(name)))
+        };
+        if IN_SPOOL.iter().any(is_followed) {
+            return Err(Failure::Follow(format!(
+                "--spool: the files in {} would be followed themselves; use another folder",
+                spool.display()
+            )));
+        }
     }
     let position = match &settings.position {
         None => None,
