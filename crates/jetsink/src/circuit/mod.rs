@@ -139,26 +139,36 @@ impl Circuit {
     /// # Errors
     /// [`Rejected`] while the circuit is open, unless this caller gets to probe.
     pub fn admit(&self, now: Instant) -> Result<Admission, Rejected> {
-        let probe = self.word.update(|phase| match phase {
-            Phase::Waiting { attempt, due } if now >= due => Some(Phase::Probing {
-                attempt,
-                epoch: self.word.next_epoch(now),
-            }),
-            Phase::Probing { attempt, epoch } if self.has_lapsed(epoch, now) => {
-                Some(Phase::Probing {
+        let word = self.word.load();
+        let phase = self.word.unpack(word);
+        match (self.reject(phase, now), phase) {
+            (Some(rejected), _) => Err(rejected),
+            (None, Phase::Connected { .. }) => Ok(Admission { word }),
+            (None, Phase::Waiting { .. } | Phase::Probing { .. }) => self.probe(now),
+        }
+    }
+
+    /// Begins a probe, unless another caller is faster.
+    #[cold]
+    fn probe(&self, now: Instant) -> Result<Admission, Rejected> {
+        let begun = self.word.update(|phase| match phase {
+            Phase::Connected { .. } => None,
+            Phase::Waiting { attempt, .. } | Phase::Probing { attempt, .. } => {
+                self.reject(phase, now).is_none().then(|| Phase::Probing {
                     attempt,
                     epoch: self.word.next_epoch(now),
                 })
             }
-            Phase::Connected { .. } | Phase::Waiting { .. } | Phase::Probing { .. } => None,
         });
-        match probe {
-            Ok(found) => Ok(Admission { word: found.word }),
+        let found = match begun {
+            Ok(found) => found,
             Err(found) => match self.reject(found.phase, now) {
-                Some(rejected) => Err(rejected),
-                None => Ok(Admission { word: found.word }),
+                Some(rejected) => return Err(rejected),
+                // It was closed meanwhile.
+                None => found,
             },
-        }
+        };
+        Ok(Admission { word: found.word })
     }
 
     /// Records the outcome of an admitted publish. Ignored if the circuit has changed since.

@@ -70,7 +70,9 @@ impl Headers {
             let name = Quoted(&name).to_string();
             return Err(HeaderError::NotStored { name });
         }
-        if let Some(position) = value.find(char::is_control) {
+        // Most values are visible ASCII; a byte is checked faster than a character.
+        let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !is_plain && let Some(position) = value.find(char::is_control) {
             let name = Quoted(&name).to_string();
             return Err(HeaderError::Value { name, position });
         }

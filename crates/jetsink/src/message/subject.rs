@@ -167,7 +167,7 @@ fn check_subject(text: &str) -> Result<(), SubjectError> {
         });
     }
     let mut position = 0;
-    for token in text.split('.') {
+    for token in text.as_bytes().split(|byte| *byte == b'.') {
         if token.is_empty() {
             return Err(SubjectError::EmptyToken { position });
         }
@@ -198,6 +198,8 @@ fn offence(character: char) -> Option<&'static str> {
     match character {
         '.' => Some("'.' separates subject tokens"),
         '*' | '>' => Some("wildcards are for subscribers"),
+        // Most characters.
+        '!'..='~' => None,
         _ if character.is_whitespace() => Some("white space ends a subject"),
         _ if character.is_control() => Some("control characters are not allowed in subjects"),
         _ => None,

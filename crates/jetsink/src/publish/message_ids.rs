@@ -2,7 +2,6 @@
 //!
 //! The random part is drawn for each sink, so that two runs with one sink id never mint the same id.
 
-use std::fmt::Write as _;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +9,8 @@ use crate::message::envelope::MessageId;
 use crate::random::random_id;
 use crate::sync::{read, write};
 
-/// A dot and the digits of a `u64`.
-const MAX_NUMBER_LEN: usize = 21;
+/// The most digits of a `u64`.
+const MAX_DIGITS: usize = 20;
 
 #[derive(Debug)]
 pub(super) struct MessageIds {
@@ -32,9 +31,10 @@ impl MessageIds {
     pub(super) fn mint(&self) -> MessageId {
         let n = self.minted.fetch_add(1, Ordering::Relaxed) + 1;
         let prefix = read(&self.prefix);
-        let mut id = String::with_capacity(prefix.len() + MAX_NUMBER_LEN);
-        // Writing to a String cannot fail.
-        let _ = write!(id, "{prefix}.{n}");
+        let mut id = String::with_capacity(prefix.len() + 1 + MAX_DIGITS);
+        id.push_str(&prefix);
+        id.push('.');
+        push_number(&mut id, n);
         MessageId::minted(id)
     }
 
@@ -48,6 +48,21 @@ impl MessageIds {
             *current = prefix(self.sink_id.as_deref());
         }
     }
+}
+
+/// Appends decimal digits. `write!` takes 400 instructions for an id, a fifth of an emit.
+fn push_number(text: &mut String, mut number: u64) {
+    let mut digits = ['0'; MAX_DIGITS];
+    let mut first = MAX_DIGITS - 1;
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = char::from(b'0' + (number % 10) as u8);
+        number /= 10;
+        first = place;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend(&digits[first..]);
 }
 
 fn prefix(sink_id: Option<&str>) -> String {
@@ -69,6 +84,15 @@ mod tests {
         assert_ne!(one, two);
         for id in [one, two] {
             assert!(id.as_str().starts_with("me.") && id.as_str().ends_with(".1"));
+        }
+    }
+
+    #[test]
+    fn number_is_written_in_decimal_digits() {
+        for number in [0, 1, 9, 10, 99, 100, 1_234_567_890, u64::MAX - 1, u64::MAX] {
+            let mut text = "a.".to_owned();
+            push_number(&mut text, number);
+            assert_eq!(text, format!("a.{number}"));
         }
     }
 
