@@ -51,7 +51,7 @@ pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantP
 // Emit it, and read the result.
 pub use outcome::{
     Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
-    PublishError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
+    PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
 };
 #[doc(inline)]
 pub use pipeline::{MAX_WINDOW, Pipeline};

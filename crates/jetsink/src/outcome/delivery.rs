@@ -30,8 +30,8 @@ impl From<Acknowledgement> for Delivery {
     }
 }
 
-/// The totals of a sink, by [`Sink::close`](crate::Sink::close). No event was lost if `unknown` is 0 and the
-/// caller handled each `Err`.
+/// The totals of a sink, by [`Sink::close`](crate::Sink::close). No event was lost if `unknown` is 0, the caller
+/// handled each `Err`, and no emit or pipeline was dropped before it sent its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -42,7 +42,8 @@ pub struct Receipt {
     pub duplicates: u64,
     /// Events pending in the spool, for the next sink that opens it.
     pub spooled: u64,
-    /// Emits after which it is unknown whether the event is stored or spooled.
+    /// Events of which it is unknown whether they are stored or spooled: their result says so, their emit or their
+    /// [`Pipeline`](crate::Pipeline) was dropped after it may have sent them, or they were in flight when the close ended.
     pub unknown: u64,
     /// Dead letters in the spool.
     pub dead_letters: u64,

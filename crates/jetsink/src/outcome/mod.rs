@@ -10,6 +10,7 @@ mod delivery;
 mod emit_error;
 mod last_failure;
 mod publish_error;
+mod push_error;
 mod refusal;
 mod spool_error;
 
@@ -18,5 +19,6 @@ pub use delivery::{Delivery, Receipt};
 pub use emit_error::{CircuitOpen, EmitError, FailedEmit, SpoolFailed};
 pub use last_failure::LastFailure;
 pub use publish_error::{ConnectionEnd, Known, PublishError, Scope};
+pub use push_error::PushError;
 pub use refusal::Refusal;
 pub use spool_error::SpoolError;

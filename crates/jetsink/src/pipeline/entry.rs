@@ -98,6 +98,17 @@ impl<'a> Entry<'a> {
         self.failures == 0 && self.unknown.is_none()
     }
 
+    /// Whether it may be stored or spooled, and no result says that it is.
+    pub(super) fn is_unknown(&self) -> bool {
+        match &self.state {
+            State::Queued => self.unknown.is_some(),
+            State::InFlight { .. } | State::Spooling { .. } => true,
+            State::Settled(result) => {
+                (result.as_ref()).is_err_and(|error| error.known() == Known::OutcomeUnknown)
+            }
+        }
+    }
+
     pub(super) fn count_failure(&mut self, error: &PublishError) {
         self.failures += 1;
         if error.scope() != Scope::Broker && !error.is_stream_outage() {

@@ -37,7 +37,7 @@ use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::message::envelope::Envelope;
-use crate::outcome::{Delivery, EmitError};
+use crate::outcome::{Delivery, EmitError, PushError};
 use crate::publish::in_flight::InFlight;
 use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
@@ -56,20 +56,23 @@ use width::Width;
 /// ```no_run
 /// use std::num::NonZeroUsize;
 /// use std::time::Duration;
-/// # use jetsink::{EmitError, Envelope, Publisher, Sink};
+/// # use jetsink::{Envelope, Publisher, Sink};
 ///
-/// # async fn example<P: Publisher>(sink: &Sink<P>, envelopes: Vec<Envelope>) -> Result<(), EmitError> {
+/// # async fn example<P: Publisher>(
+/// #     sink: &Sink<P>,
+/// #     envelopes: Vec<Envelope>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let window = NonZeroUsize::new(512).unwrap();
 /// let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
-/// let mut envelopes = envelopes.into_iter();
-/// loop {
-///     while pipeline.has_room() && let Some(envelope) = envelopes.next() {
-///         pipeline.push(envelope).expect("there is room");
+/// for envelope in envelopes {
+///     // While it is full, a result makes room.
+///     while !pipeline.has_room() && let Some(result) = pipeline.next().await {
+///         println!("{:?}", result?); // in the order of the pushes
 ///     }
-///     match pipeline.next().await {
-///         Some(result) => println!("{:?}", result?), // in the order of the pushes
-///         None => break,
-///     }
+///     pipeline.push(envelope)?; // `Ended` if the sink was closed: this one and the rest are not sent
+/// }
+/// while let Some(result) = pipeline.next().await {
+///     println!("{:?}", result?);
 /// }
 /// # Ok(())
 /// # }
@@ -168,8 +171,10 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         !self.is_ended() && self.queue.len() < self.window()
     }
 
-    /// Whether the pipeline was stopped or its sink closed.
-    fn is_ended(&self) -> bool {
+    /// Whether the pipeline accepts no more envelopes: it was [stopped](Self::stop), or its sink closed.
+    /// Pushed envelopes still have results.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
         self.stopped || self.emits.is_some_and(InFlight::is_closed)
     }
 
@@ -193,10 +198,14 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Adds an envelope. It is sent when [`next`](Self::next) is awaited.
     ///
     /// # Errors
-    /// The envelope itself if the window is full, the pipeline was stopped or its sink closed.
-    pub fn push(&mut self, envelope: Envelope) -> Result<(), Envelope> {
-        if !self.has_room() {
-            return Err(envelope);
+    /// [`PushError`] with the envelope: [`Full`](PushError::Full) until [`next`](Self::next) returns a result,
+    /// [`Ended`](PushError::Ended) for good.
+    pub fn push(&mut self, envelope: Envelope) -> Result<(), PushError> {
+        if self.is_ended() {
+            return Err(PushError::Ended(envelope));
+        }
+        if self.queue.len() >= self.window() {
+            return Err(PushError::Full(envelope));
         }
         self.queue.push(self.direct.identified(envelope));
         Ok(())
@@ -213,7 +222,8 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     /// Sends the pushed envelopes and returns the result of the oldest; `None` without any.
     ///
     /// Cancellation-safe: a later call resumes where a dropped one stopped. Dropping the pipeline
-    /// abandons the envelopes in flight; each may be stored or not.
+    /// abandons the envelopes in flight; each may be stored or not, and the [receipt](crate::Receipt::unknown)
+    /// counts it. Queued envelopes are not sent, and counted nowhere.
     pub async fn next(&mut self) -> Option<Result<Delivery, EmitError>> {
         if self.has_room() {
             self.width.starved();
@@ -297,6 +307,14 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         budget.made_progress();
         side.written(self.queue.entry(number).envelope.subject());
         Poll::Ready((number, result))
+    }
+}
+
+impl<P> Drop for Pipeline<'_, P> {
+    fn drop(&mut self) {
+        if let Some(emits) = self.emits {
+            emits.abandoned(self.queue.unknown());
+        }
     }
 }
 

@@ -81,6 +81,12 @@ impl<'a> Queue<'a> {
         entries.map(|entry| entry.envelope.subject())
     }
 
+    /// The number of entries that may be stored or spooled, and have no result that says so.
+    pub(super) fn unknown(&self) -> u64 {
+        let unknown = self.entries.iter().filter(|entry| entry.is_unknown());
+        unknown.count() as u64
+    }
+
     /// Takes the result of the entry at the front, if it is settled.
     #[inline]
     pub(super) fn take_settled(&mut self) -> Option<Result<Delivery, EmitError>> {

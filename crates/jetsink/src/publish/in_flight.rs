@@ -23,7 +23,10 @@ impl InFlight {
     /// Counts one emit until the guard is dropped; `None` after [`close`](Self::close).
     pub(crate) fn begin(&self) -> Option<InFlightGuard<'_>> {
         self.count.fetch_add(1, Ordering::SeqCst);
-        let guard = InFlightGuard(self);
+        let guard = InFlightGuard {
+            emits: self,
+            may_be_sent: false,
+        };
         (!self.is_closed()).then_some(guard)
     }
 
@@ -70,20 +73,44 @@ impl InFlight {
         }
     }
 
-    /// The number of emits that ended with an unknown outcome.
+    /// Counts events whose sender was dropped after they may have been sent.
+    pub(crate) fn abandoned(&self, events: u64) {
+        self.unknown.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// The number of emits with an unknown outcome, including those in flight. The count comes first: an emit that
+    /// ends between the two loads is counted twice rather than not at all.
     pub(crate) fn unknown(&self) -> u64 {
-        self.unknown.load(Ordering::Relaxed)
+        self.count() as u64 + self.unknown.load(Ordering::Relaxed)
     }
 }
 
 /// One emit that `flush` and `close` wait for.
 #[derive(Debug)]
-pub(crate) struct InFlightGuard<'a>(&'a InFlight);
+pub(crate) struct InFlightGuard<'a> {
+    emits: &'a InFlight,
+    may_be_sent: bool,
+}
+
+impl InFlightGuard<'_> {
+    /// Counts the emit as unknown if it is dropped from now on without an [end](Self::end).
+    pub(crate) fn may_be_sent(&mut self) {
+        self.may_be_sent = true;
+    }
+
+    pub(crate) fn end(mut self, result: &Result<Delivery, EmitError>) {
+        self.may_be_sent = false;
+        self.emits.ended(result);
+    }
+}
 
 impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.idle.notify_waiters();
+        if self.may_be_sent {
+            self.emits.abandoned(1);
+        }
+        if self.emits.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.emits.idle.notify_waiters();
         }
     }
 }

@@ -25,7 +25,7 @@ impl<P: Publisher> Sink<P> {
     /// Never takes longer than the deadline. While the circuit is open it returns at once, or spools.
     /// With a spool, a quarter of the deadline is reserved for the disk, and an event queues behind
     /// spooled events of its subject. Dropping the future ends the wait: the event may be stored,
-    /// spooled or neither, and the circuit forgets the attempt.
+    /// spooled or neither, the [receipt](crate::Receipt::unknown) counts it, and the circuit forgets the attempt.
     ///
     /// # Errors
     /// - [`CircuitOpen`](EmitError::CircuitOpen): rejected at once; never with a spool.
@@ -38,10 +38,15 @@ impl<P: Publisher> Sink<P> {
     pub async fn emit(&self, envelope: Envelope) -> Result<Delivery, EmitError> {
         let started = Instant::now();
         let admission = self.admit_before_begin(envelope.subject(), started)?;
-        let _guard = self.in_flight.begin().ok_or(EmitError::Closed)?;
+        let mut guard = self.in_flight.begin().ok_or(EmitError::Closed)?;
         let mut envelope = self.direct.identified(envelope);
+        let queues_behind_spooled = match &self.spool {
+            Some(spool) => self.queues_behind_spooled(spool, &envelope, started).await,
+            None => false,
+        };
+        guard.may_be_sent();
         let result = match &self.spool {
-            Some(spool) if self.queues_behind_spooled(spool, &envelope, started).await => {
+            Some(spool) if queues_behind_spooled => {
                 self.spool_event(spool, &envelope, None, started).await
             }
             spool => {
@@ -60,7 +65,10 @@ impl<P: Publisher> Sink<P> {
                 }
             }
         };
-        self.ended(&result, started);
+        guard.end(&result);
+        let meters = self.direct.meters();
+        meters.emitted(&result);
+        meters.emit_took(started.elapsed());
         result
     }
 
@@ -149,13 +157,6 @@ impl<P: Publisher> Sink<P> {
             }
             sent => sent,
         }
-    }
-
-    fn ended(&self, result: &Result<Delivery, EmitError>, started: Instant) {
-        self.in_flight.ended(result);
-        let meters = self.direct.meters();
-        meters.emitted(result);
-        meters.emit_took(started.elapsed());
     }
 
     /// The deadline, without a quarter of it that is kept for the disk if there is a spool.

@@ -130,7 +130,7 @@ impl<P: Publisher> Sink<P> {
 
     /// Accepts no more events, waits at most `wait` for those in flight and for the spool to be
     /// replayed, and releases the spool's file. Events that are still spooled stay there for the next
-    /// sink on it.
+    /// sink on it. Events that are still in flight count as [unknown](Receipt::unknown).
     ///
     /// Dropping the future leaves the sink closed to events, and the file in use until the sink is
     /// dropped and its tasks have ended. A second call returns at once.

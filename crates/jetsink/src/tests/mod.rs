@@ -7,6 +7,7 @@ mod growth;
 mod hand_over;
 mod names;
 mod pipeline;
+mod receipt;
 mod reconcile;
 mod replay;
 pub(crate) mod simulated_broker;
