@@ -23,7 +23,7 @@
 //!
 //! Waiting events are appended as a group, with one write and one sync, ahead of which the file is filled with zeros. A
 //! delivered event leaves at once in memory, and is marked in its segment together with others.
-//! A segment without live records is removed; one with few is rewritten. A dead letter is a record that replaces its
+//! A segment without live records is removed, unless it is the newest and short; one with few is rewritten. A dead letter is a record that replaces its
 //! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest
 //! segment, and a thread scans the older ones, the oldest first. Replay begins with the first of them. Until the scan
 //! ends each subject counts as pending, so that new events follow the old ones. It stops before a segment that can't be
