@@ -111,6 +111,12 @@ impl Arrivals {
     }
 }
 
+#[derive(Debug)]
+struct LivenessCheck {
+    token: u64,
+    subject: String,
+}
+
 #[derive(Debug, Default)]
 struct Table {
     /// The number of the current session.
@@ -125,8 +131,8 @@ struct Table {
     end: Option<SessionEnd>,
     /// Earlier sessions, the last one at the end.
     ended: VecDeque<EndedSession>,
-    /// The token of the pending liveness check; a newer check replaces it.
-    check: Option<u64>,
+    /// The pending liveness check; a newer one replaces it.
+    check: Option<LivenessCheck>,
     /// Set while the broker refuses the subscription to the inbox: no answer can arrive.
     inbox_denied: Option<String>,
     places: Places,
@@ -305,15 +311,19 @@ impl Answers {
         self.lock().places.end_turn(turn)
     }
 
-    /// Returns a token for a liveness check over `session`, unless a check sent after `token` is pending.
-    pub(crate) fn begin_check(&self, session: u64, token: u64) -> Option<u64> {
+    /// Returns a token for a liveness check of this subject over `session`, unless a check sent after `token` is
+    /// pending.
+    pub(crate) fn begin_check(&self, session: u64, token: u64, subject: &str) -> Option<u64> {
         let mut table = self.lock();
-        if table.session != Some(session) || table.check.is_some_and(|check| check > token) {
+        let check = table.check.as_ref();
+        if table.session != Some(session) || check.is_some_and(|check| check.token > token) {
             return None;
         }
         table.next_token += 1;
-        table.check = Some(table.next_token);
-        table.check
+        let token = table.next_token;
+        let subject = subject.to_owned();
+        table.check = Some(LivenessCheck { token, subject });
+        Some(token)
     }
 
     /// Returns whether the broker answered a message that was sent after `token` over the same session.
@@ -338,7 +348,7 @@ impl Answers {
     pub(crate) fn arrived(&self, token: u64, message: Message) -> Arrival {
         let mut table = self.lock();
         table.processed(token);
-        if table.check.take_if(|check| *check == token).is_some() {
+        if table.check.take_if(|check| check.token == token).is_some() {
             return Arrival::Expected;
         }
         match table.waiting.remove(&token) {
@@ -397,9 +407,9 @@ impl Answers {
         if table.session != Some(session) {
             return;
         }
-        // The refusal is an answer without a token: it also answers a refused liveness check.
-        if let Some(check) = table.check.take() {
-            table.processed(check);
+        // The refusal is an answer without a token: it also answers a liveness check.
+        if let Some(check) = table.check.take_if(|check| check.subject == subject) {
+            table.processed(check.token);
         }
         let denied: Vec<u64> = table
             .waiting

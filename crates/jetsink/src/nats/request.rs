@@ -103,9 +103,10 @@ impl Shared {
 
     /// Sends a liveness check to the JetStream API, unless one is pending.
     pub(crate) async fn check_liveness(&self, session: &Session, token: u64) {
-        if let Some(check) = self.link.answers.begin_check(session.number, token) {
+        let subject = self.api_subject(Question::AccountInfo);
+        let answers = &self.link.answers;
+        if let Some(check) = answers.begin_check(session.number, token, &subject) {
             let reply = session.reply(check);
-            let subject = self.api_subject(Question::AccountInfo);
             // A failed check is the same as an unanswered one.
             let _ = session
                 .client

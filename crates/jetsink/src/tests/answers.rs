@@ -65,7 +65,7 @@ fn down_fails_all_publishes_in_flight_and_drops_the_liveness_check() {
     let answers = connected();
     let (token, mut first) = publish(&answers, 1, "a").unwrap();
     let (_, mut second) = publish(&answers, 1, "b").unwrap();
-    answers.begin_check(1, token);
+    answers.begin_check(1, token, "check");
     answers.down(None, end());
     for receiver in [&mut first, &mut second] {
         assert!(matches!(
@@ -91,8 +91,8 @@ fn one_liveness_check_serves_all_publishes_sent_before_it() {
     let answers = connected();
     let (first, _r1) = publish(&answers, 1, "a").unwrap();
     let (second, _r2) = publish(&answers, 1, "a").unwrap();
-    let check = answers.begin_check(1, first).unwrap();
-    assert_eq!(answers.begin_check(1, second), None);
+    let check = answers.begin_check(1, first, "check").unwrap();
+    assert_eq!(answers.begin_check(1, second, "check"), None);
     assert!(!answers.answered_since(second));
     assert_eq!(answers.arrived(check, message()), Arrival::Expected);
     assert!(answers.answered_since(second));
@@ -289,6 +289,23 @@ fn refusal_over_an_earlier_session_fails_no_publish_of_this_one() {
     assert!(publish(&answers, 2, "a").is_ok());
     answers.inbox_denied(2, "inbox");
     assert!(publish(&answers, 2, "a").is_err());
+}
+
+/// While JetStream hung, one tenant without permission made the silence of all others one of their subjects.
+#[test]
+fn refused_publish_is_no_answer_to_a_liveness_check_of_another_subject() {
+    let answers = connected();
+    let (silent, _receiver) = publish(&answers, 1, "a").unwrap();
+    answers.begin_check(1, silent, "check").unwrap();
+    answers.publish_denied(1, "denied");
+    assert!(!answers.answered_since(silent));
+    assert_eq!(
+        answers.begin_check(1, silent, "check"),
+        None,
+        "it is pending"
+    );
+    answers.publish_denied(1, "check");
+    assert!(answers.answered_since(silent));
 }
 
 /// An event that had ended its connection was cleared by an answer over the next one.
