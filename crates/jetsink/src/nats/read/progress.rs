@@ -2,7 +2,7 @@
 //!
 //! A slow stream is left for a later look-up, and a request over a slow link may get no answer in time.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use super::grouping::StreamRef;
@@ -11,7 +11,7 @@ use crate::sync::lock;
 /// The maximum number of messages that are kept of one stream.
 const MAX_KEPT: usize = 32_768;
 
-/// The maximum number of streams with kept messages.
+/// The maximum number of streams of which messages are kept: those that were read last.
 const MAX_STREAMS: usize = 8;
 
 /// The part of a message that a look-up needs.
@@ -32,9 +32,9 @@ struct Read {
     seen: Vec<Seen>,
 }
 
-/// The messages that unfinished look-ups have read, by stream.
+/// The messages that unfinished look-ups have read, by stream; the stream that was read last is at the end.
 #[derive(Debug, Default)]
-pub(crate) struct Progress(Mutex<BTreeMap<StreamRef, Read>>);
+pub(crate) struct Progress(Mutex<VecDeque<(StreamRef, Read)>>);
 
 impl Progress {
     /// Continues a reading of the stream with this creation time from the sequence number `from` on, or begins one.
@@ -47,7 +47,7 @@ impl Progress {
     ) -> Resumed<'_> {
         let is_known = created.is_some();
         let created = created.unwrap_or_default();
-        let kept = lock(&self.0).remove(stream);
+        let kept = self.take(stream);
         let kept = kept.filter(|read| is_known && read.created == created && read.from <= from);
         let mut read = kept.unwrap_or_else(|| Read {
             created: created.to_owned(),
@@ -61,6 +61,22 @@ impl Progress {
             stream: stream.clone(),
             read,
         }
+    }
+
+    fn take(&self, stream: &StreamRef) -> Option<Read> {
+        let mut kept = lock(&self.0);
+        let index = kept.iter().position(|(of, _)| of == stream)?;
+        kept.remove(index).map(|(_, read)| read)
+    }
+
+    /// Keeps a reading, in place of the oldest one if there are too many.
+    fn keep(&self, stream: StreamRef, read: Read) {
+        let mut kept = lock(&self.0);
+        kept.retain(|(of, _)| *of != stream);
+        if kept.len() == MAX_STREAMS {
+            kept.pop_front();
+        }
+        kept.push_back((stream, read));
     }
 }
 
@@ -96,10 +112,7 @@ impl Drop for Resumed<'_> {
         if self.read.seen.is_empty() {
             return;
         }
-        let mut kept = lock(&progress.0);
-        if kept.len() < MAX_STREAMS {
-            kept.insert(self.stream.clone(), std::mem::take(&mut self.read));
-        }
+        progress.keep(self.stream.clone(), std::mem::take(&mut self.read));
     }
 }
 
@@ -108,8 +121,12 @@ mod tests {
     use super::*;
 
     fn stream() -> StreamRef {
+        stream_of("S")
+    }
+
+    fn stream_of(name: &str) -> StreamRef {
         StreamRef {
-            name: "S".parse().unwrap(),
+            name: name.parse().unwrap(),
             domain: None,
             is_mapped: false,
         }
@@ -168,5 +185,24 @@ mod tests {
             (kept.len(), kept.last()),
             (MAX_KEPT, Some(&(MAX_KEPT as u64)))
         );
+    }
+
+    /// Eight readings that were never resumed kept every further one from its progress.
+    #[test]
+    fn reading_of_one_more_stream_replaces_the_oldest() {
+        let progress = Progress::default();
+        let names: Vec<String> = (0..=MAX_STREAMS).map(|number| number.to_string()).collect();
+        let read = |name: &str| {
+            let mut resumed = progress.resume(&stream_of(name), Some("t"), 1);
+            let is_new = resumed.seen().is_empty();
+            resumed.push(seen(1));
+            is_new
+        };
+        assert!(names[..MAX_STREAMS].iter().all(|name| read(name)));
+        assert!(!read(&names[0]), "it is kept, and now the newest");
+        assert!(read(&names[MAX_STREAMS]));
+        assert!(read(&names[1]), "it was the oldest");
+        assert!(!read(&names[0]) && !read(&names[MAX_STREAMS]));
+        assert_eq!(lock(&progress.0).len(), MAX_STREAMS);
     }
 }
