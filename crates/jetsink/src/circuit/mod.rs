@@ -81,8 +81,9 @@ impl Circuit {
         }
     }
 
-    /// Sets the time after which an unsettled probe lapses: the next caller may probe then, and an outcome of the
-    /// lapsed probe is ignored. It may lapse up to 0.16 s later. Default: never. Keep it above the time limit of a publish.
+    /// Sets the time after which an unsettled probe lapses: the next caller may probe then. The outcome of the lapsed
+    /// probe counts until that caller does, and is ignored from then on. It may lapse up to 0.16 s later. Default: never.
+    /// Keep it above the time limit of a publish.
     ///
     /// ```
     /// use std::time::Duration;
