@@ -95,7 +95,10 @@ pub(crate) fn is_server_fault(error: &PublishError) -> bool {
         // As in docs/operate/clusters.md.
         PublishError::Refused(refusal) => matches!(
             refusal.code,
-            codes::CLUSTER_NOT_AVAILABLE | codes::CLUSTER_NOT_LEADER | codes::STREAM_OFFLINE
+            codes::CLUSTER_NOT_AVAILABLE
+                | codes::CLUSTER_NOT_LEADER
+                | codes::STREAM_OFFLINE
+                | codes::STREAM_OFFLINE_REASON
         ),
         _ => false,
     }
@@ -138,5 +141,14 @@ mod tests {
         assert!(moves(&failover, start, rare).is_empty());
         let latest = Failover::new(255);
         assert_eq!(moves(&latest, start, 0..12), [10]);
+    }
+
+    #[test]
+    fn stream_that_is_offline_with_or_without_a_reason_may_be_the_servers_fault() {
+        for (code, expected) in [(10_118, true), (10_194, true), (10_167, false)] {
+            let text = String::new();
+            let refused = PublishError::Refused(crate::outcome::Refusal { code, text });
+            assert_eq!(is_server_fault(&refused), expected, "{code}");
+        }
     }
 }
