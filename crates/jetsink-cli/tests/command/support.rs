@@ -118,6 +118,21 @@ pub(crate) fn end(child: Child, signal: Signal) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Waits for the end of a command that ends by itself.
+#[track_caller]
+pub(crate) fn ended(mut child: Child) -> Output {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > LONG {
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            panic!("it is still running: {}", stderr(&output));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().unwrap()
+}
+
 /// Compares lines that must all be stored, in their order, with the messages of a stream.
 pub(crate) fn findings(lines: &[Bytes], there: &[StoredMessage]) -> Findings<Bytes> {
     let events = lines.iter().cloned().map(Event::acknowledged);

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -36,12 +37,20 @@ fn rows() -> Vec<String> {
 
 /// The first row of a new trail.
 fn first_row(event: &str) -> String {
-    let (at, zeros) = ("2026-11-30T15:00:00+00:00", "0".repeat(64));
-    let content = |members: &str| format!(r#"{{{members},"schema":"axiom.audit.v1","seq":0"#);
-    let members = format!(r#""at":"{at}","body":{event},"event":"t","prev_hash":"{zeros}""#);
-    let content = content(&members);
+    next_row(&"0".repeat(64), event)
+}
+
+/// A row behind the one with a hash.
+fn next_row(previous: &str, event: &str) -> String {
+    let at = "2026-11-30T15:00:00+00:00";
+    let members = format!(r#""at":"{at}","body":{event},"event":"t","prev_hash":"{previous}""#);
+    let content = format!(r#"{{{members},"schema":"axiom.audit.v1","seq":0"#);
     let hash = blake3::hash(format!("{content}}}").as_bytes());
     format!(r#"{content},"row_hash":"{hash}"}}"#)
+}
+
+fn hash_of(row: &str) -> String {
+    serde_json::from_str::<Row>(row).unwrap().row_hash
 }
 
 /// Writes rows as CellOS does, without the saved hash of the last one.
@@ -124,7 +133,7 @@ async fn rows_behind_an_altered_one_are_stored_only_with_continue() {
             text.contains("audit-trail.jsonl:7:1: the audit trail's chain is broken"),
             "{text}"
         );
-        let found = &serde_json::from_str::<Row>(&changed[6]).unwrap().row_hash;
+        let found = hash_of(&changed[6]);
         assert!(text.contains(&format!("its row_hash is {found}")), "{text}");
         assert!(text.contains("--on-broken-chain continue"), "{text}");
         assert_eq!(resume_line(&output), "7");
@@ -159,7 +168,7 @@ async fn a_removed_row_is_reported_with_the_hashes_on_both_sides() {
     let path = trail(&folder, &left);
     let output = publish(&server, &[as_text(&path)]);
     assert_code(&output, 1);
-    let hash = |row: usize| serde_json::from_str::<Row>(&rows()[row]).unwrap().row_hash;
+    let hash = |row: usize| hash_of(&rows()[row]);
     let expected = format!(
         "audit-trail.jsonl:5:1: the audit trail's chain is broken: rows before this one were removed, added or moved: \
          its prev_hash is {}, expected is {}",
@@ -287,7 +296,7 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
     let child = follow(&server, &folder, &["--on-bad-line=skip"]);
     until_stored(&server, 5).await;
     append(&path, &rows[6..8]); // row 6 is missing
-    let output = child.wait_with_output().unwrap();
+    let output = ended(child);
     assert_code(&output, 1);
     assert!(stderr(&output).contains("audit-trail.jsonl:6:1: "));
     let rejected = folder.path().join("rejected");
@@ -295,7 +304,7 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
         trail(&folder, &[&rows[..5], broken].concat());
         let flags = ["--on-bad-line=skip", "--rejected", as_text(&rejected)];
         let output = follow(&server, &folder, &flags);
-        let output = output.wait_with_output().unwrap();
+        let output = ended(output);
         assert_code(&output, 1);
         assert!(!stderr(&output).contains("they are in"));
         assert_eq!(fs::read_to_string(&rejected).unwrap(), "");
@@ -315,7 +324,7 @@ async fn a_followed_trail_that_was_altered_ends_the_command_at_each_start() {
     let altered = text.replacen("lifecycle.v1.started", "lifecycle.v1.STARTED", 1);
     assert_ne!(text, altered);
     fs::write(&path, altered).unwrap();
-    let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+    let output = ended(follow(&server, &folder, &[]));
     assert_code(&output, 1);
     assert!(
         stderr(&output).contains("audit-trail.jsonl:3:1: "),
@@ -356,7 +365,7 @@ async fn rows_that_were_appended_to_a_changed_trail_are_stored_and_its_break_is_
         if removed.len() == 2 {
             assert!(fs::metadata(&path).unwrap().len() < before);
         }
-        let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+        let output = ended(follow(&server, &folder, &[]));
         assert_code(&output, 1);
         assert!(stderr(&output).contains("audit-trail.jsonl:3:1: "));
         assert_eq!(count(&server).await, 10, "{removed:?}, {in_place}");
@@ -389,9 +398,9 @@ async fn a_row_that_is_lost_at_the_saved_position_is_a_break() {
         // Row 10 is replaced by others.
         let left = [&rows[..9], &rows[10..13]].concat();
         rewrite(&path, &left, in_place);
-        let hash = serde_json::from_str::<Row>(&rows[9]).unwrap().row_hash;
+        let hash = hash_of(&rows[9]);
         for _ in 0..2 {
-            let output = follow(&server, &folder, &[]).wait_with_output().unwrap();
+            let output = ended(follow(&server, &folder, &[]));
             assert_code(&output, 1);
             let text = stderr(&output);
             assert!(text.contains("audit-trail.jsonl:10:1: "), "{text}");
@@ -485,6 +494,16 @@ async fn a_break_before_an_unterminated_row_at_the_end_of_a_copy_is_reported() {
     assert_stored(&there(&server).await, &expected);
 }
 
+/// Waits until the saved position contains a text.
+async fn until_position(folder: &TempDir, text: &str) {
+    let position = folder.path().join("position");
+    let started = Instant::now();
+    while !fs::read_to_string(&position).is_ok_and(|saved| saved.contains(text)) {
+        assert!(started.elapsed() < LONG, "the position has no {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Follows the trail twice, with breaks that do not stop it, until `stored` events are stored. Returns both outputs.
 async fn followed_twice(server: &NatsServer, folder: &TempDir, stored: usize) -> [Output; 2] {
     let rejected = folder.path().join("rejected");
@@ -494,20 +513,13 @@ async fn followed_twice(server: &NatsServer, folder: &TempDir, stored: usize) ->
         "--rejected",
         as_text(&rejected),
     ];
-    let position = folder.path().join("position");
     let lines = fs::read_to_string(folder.path().join("audit-trail.jsonl"));
     let lines = lines.unwrap().lines().count();
     let mut outputs = Vec::new();
     for _ in 0..2 {
         let child = follow(server, folder, &flags);
         until_stored(server, stored).await;
-        let started = Instant::now();
-        while !fs::read_to_string(&position)
-            .is_ok_and(|text| text.contains(&format!("\"line\":{lines},")))
-        {
-            assert!(started.elapsed() < LONG, "the position is not saved");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_position(folder, &format!("\"line\":{lines},")).await;
         // The second run has nothing to save; it verifies the rows.
         tokio::time::sleep(Duration::from_millis(700)).await;
         outputs.push(end(child, Signal::SIGTERM));
@@ -554,6 +566,22 @@ async fn a_row_that_is_altered_before_the_position_is_reported_by_the_next_start
     assert_code(&output, 1);
     let text = stderr(&output);
     assert!(text.contains("audit-trail.jsonl:3:1: "), "{text}");
+    // Another change, and no new row.
+    altered[4] = altered[4].replace("acme", "evil");
+    fs::write(&path, altered.join("\n") + "\n").unwrap();
+    let position = || fs::read_to_string(folder.path().join("position")).unwrap();
+    let before = position();
+    for expected in [1, 0] {
+        let child = follow(&server, &folder, &continued);
+        let started = Instant::now();
+        while position() == before {
+            assert!(started.elapsed() < LONG, "{before}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The second run has nothing to save.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_code(&end(child, Signal::SIGTERM), expected);
+    }
     assert_stored(&there(&server).await, &rows[..6]);
 }
 
@@ -573,7 +601,9 @@ async fn a_break_before_the_first_published_row_is_reported() {
     let flags = ["--on-broken-chain=continue", "--start-at=end"];
     for expected in [1, 0] {
         let child = follow(&server, &folder, &flags);
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        until_position(&folder, "\"breaks\":").await;
+        // The second run has nothing to save.
+        tokio::time::sleep(Duration::from_millis(700)).await;
         let output = end(child, Signal::SIGTERM);
         assert_code(&output, expected);
         let is_reported = stderr(&output).contains("audit-trail.jsonl:3:1: ");
@@ -604,11 +634,11 @@ async fn a_trail_that_is_cut_off_before_its_last_published_row_is_broken() {
         }
         let output = match continues {
             true => end(child, Signal::SIGTERM),
-            false => child.wait_with_output().unwrap(),
+            false => ended(child),
         };
         assert_code(&output, 1);
         let text = stderr(&output);
-        let hash = serde_json::from_str::<Row>(&rows[5]).unwrap().row_hash;
+        let hash = hash_of(&rows[5]);
         assert!(text.contains("audit-trail.jsonl:1:1: "), "{text}");
         assert!(
             text.contains(&format!("has the hash {hash}, which is the hash of no row")),
@@ -620,37 +650,79 @@ async fn a_trail_that_is_cut_off_before_its_last_published_row_is_broken() {
     }
 }
 
-fn save_head(folder: &TempDir, row: &str) {
-    let hash = serde_json::from_str::<Row>(row).unwrap().row_hash;
-    fs::write(folder.path().join("audit-trail.head"), hash).unwrap();
+#[tokio::test]
+async fn a_trail_that_was_cut_off_between_two_runs_is_broken_at_each_start() {
+    for in_place in [true, false] {
+        let server = server().await;
+        let folder = tempfile::tempdir().unwrap();
+        let rows = rows();
+        let path = trail(&folder, &rows[..6]);
+        let flags = ["--json", "--rotate-wait=500ms"];
+        let child = follow(&server, &folder, &flags);
+        until_stored(&server, 6).await;
+        assert_code(&end(child, Signal::SIGTERM), 0);
+        // A single row is shorter than the beginning that identifies a file.
+        rewrite(&path, &rows[..1], in_place);
+        for _ in 0..2 {
+            let output = ended(follow(&server, &folder, &flags));
+            assert_code(&output, 1);
+            let text = stderr(&output);
+            assert!(text.contains("audit-trail.jsonl:1:1: "), "{text}");
+            assert!(text.contains("which is the hash of no row"), "{text}");
+            assert_eq!(json(&output)["duplicates"], 0);
+        }
+        assert_stored(&there(&server).await, &rows[..6]);
+    }
 }
 
-#[tokio::test]
+fn save_head(folder: &TempDir, row: &str) {
+    fs::write(folder.path().join("audit-trail.head"), hash_of(row)).unwrap();
+}
+
+/// Writes to a FIFO once the command opens it.
+#[track_caller]
+fn supply(fifo: &Path, text: String) {
+    let (sender, supplied) = mpsc::channel();
+    let fifo = fifo.to_owned();
+    std::thread::spawn(move || sender.send(fs::write(fifo, text)));
+    supplied.recv_timeout(LONG).unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_saved_hash_of_an_archived_trail_is_no_break_of_the_new_one() {
-    for is_saved in [true, false] {
+    for is_saved_later in [true, false] {
         let server = server().await;
         let folder = tempfile::tempdir().unwrap();
         let rows = rows();
         let path = trail(&folder, &rows[..5]);
-        save_head(&folder, &rows[4]);
+        // The test knows when it is read.
+        let head = folder.path().join("audit-trail.head");
+        mkfifo(&head, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         let child = follow(&server, &folder, &["--rotate-wait=100ms"]);
+        supply(&head, hash_of(&rows[4]));
         until_stored(&server, 5).await;
         fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
         let new = first_row(&event(0));
         trail(&folder, std::slice::from_ref(&new));
+        supply(&head, hash_of(&rows[4]));
         until_stored(&server, 6).await;
         // CellOS writes the hash after the row.
-        if is_saved {
-            save_head(&folder, &new);
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let saved = if is_saved_later { &new } else { &rows[4] };
+        supply(&head, hash_of(saved));
+        let mut expected = [&rows[..5], std::slice::from_ref(&new)].concat();
+        if is_saved_later {
+            let next = next_row(&hash_of(&new), &event(1));
+            append(&path, std::slice::from_ref(&next));
+            expected.push(next);
+            until_stored(&server, 7).await;
             assert_code(&end(child, Signal::SIGTERM), 0);
         } else {
-            let output = child.wait_with_output().unwrap();
+            let output = ended(child);
             assert_code(&output, 1);
             let text = stderr(&output);
             assert!(text.contains("rows were removed from the end"), "{text}");
         }
-        assert_stored(&there(&server).await, &[&rows[..5], &[new]].concat());
+        assert_stored(&there(&server).await, &expected);
     }
 }
 
@@ -671,8 +743,8 @@ async fn a_followed_trail_whose_last_line_end_is_missing_is_not_short() {
     // Its row is read when the file is rotated.
     fs::rename(&path, folder.path().join("audit-trail.jsonl.1")).unwrap();
     let new = first_row(&event(0));
-    trail(&folder, std::slice::from_ref(&new));
     save_head(&folder, &new);
+    trail(&folder, std::slice::from_ref(&new));
     until_stored(&server, 6).await;
     assert_code(&end(child, Signal::SIGTERM), 0);
     assert_stored(&there(&server).await, &[&rows[..5], &[new]].concat());

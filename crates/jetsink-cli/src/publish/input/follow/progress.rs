@@ -54,7 +54,8 @@ impl<F: Descriptor> History<F> {
             };
             let (number, chain) = (generation.number, generation.chain);
             let others = self.generations.iter().rev().filter(|g| g.number < number);
-            let previous_chain = others.filter_map(|g| g.chain).next();
+            let mut chains = others.filter_map(|g| g.chain);
+            let previous_chain = chains.find(|chain| chain.last.is_some());
             let generation = self.generations.iter().find(|g| g.number == number)?;
             return Some(Reading {
                 number,

@@ -30,6 +30,8 @@ struct Current {
     format: LineFormat,
     /// The position at which it was opened.
     start: Start,
+    /// The rows before that position, if their breaks are still to be reported.
+    unreported: Option<ChainProgress>,
     /// The lines before this offset were read before. A chain is verified from its first line.
     wanted_from: u64,
     location: LineLocation,
@@ -152,7 +154,7 @@ impl Current {
             chain: reading.chain,
         };
         let (mut offset, mut line, mut wanted_from) = (start.offset, start.line, start.offset);
-        let mut lost = None;
+        let (mut unreported, mut lost) = (None, None);
         if let LineFormat::Trail(trail) = &mut format {
             let before = ReadBefore {
                 offset,
@@ -164,7 +166,7 @@ impl Current {
             let resumed = trail.resume(before, &location, content).map_err(failed)?;
             (offset, line, wanted_from) = (resumed.offset, resumed.line, resumed.wanted_from);
             start.chain = resumed.chain;
-            lost = resumed.lost;
+            (unreported, lost) = (resumed.unreported, resumed.lost);
         }
         let lines = match reading.source {
             Readable::File(file, head) => {
@@ -187,6 +189,7 @@ impl Current {
             lines,
             format,
             start,
+            unreported,
             wanted_from,
             location: LineLocation { line, ..location },
             offset,
@@ -317,7 +320,15 @@ impl Current {
             line,
             chain,
         } = if self.offset <= self.wanted_from {
-            self.start
+            // The next run reports no break again that this one has reported.
+            let reported = self.unreported.filter(|unreported| {
+                let read = self.format.progress();
+                read.is_some_and(|read| read.breaks == unreported.breaks)
+            });
+            Start {
+                chain: reported.or(self.start.chain),
+                ..self.start
+            }
         } else {
             Start {
                 offset: self.offset,

@@ -31,8 +31,10 @@ pub(in crate::publish::input) struct Resumed {
     pub(in crate::publish::input) line: u64,
     /// The rows that end before or at this offset were published.
     pub(in crate::publish::input) wanted_from: u64,
-    /// The rows before the position, if they are known.
+    /// The rows before the position as an earlier run has verified them, or if they are intact.
     pub(in crate::publish::input) chain: Option<ChainProgress>,
+    /// The rows before the position, if their breaks are still to be reported.
+    pub(in crate::publish::input) unreported: Option<ChainProgress>,
     /// The report that the last row that was published is missing.
     pub(in crate::publish::input) lost: Option<Line>,
 }
@@ -54,6 +56,7 @@ impl Trail {
             line: 0,
             wanted_from: before.offset,
             chain: before.chain,
+            unreported: None,
             lost: None,
         };
         let Some(known) = before.chain else {
@@ -76,7 +79,10 @@ impl Trail {
         }
         self.restart();
         if is_whole && found.last == known.last {
-            return Ok(begin);
+            return Ok(Resumed {
+                unreported: Some(found),
+                ..begin
+            });
         }
         // Offsets mean nothing if the file was changed since.
         let Some(last) = known.last else {
@@ -138,7 +144,7 @@ impl Trail {
         }
         self.restart();
         Ok(Resumed {
-            chain: is_whole.then_some(found),
+            unreported: is_whole.then_some(found),
             ..begin
         })
     }

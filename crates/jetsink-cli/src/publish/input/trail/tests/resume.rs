@@ -101,6 +101,13 @@ fn a_change_of_any_line_before_the_position_begins_at_the_first_row() {
     ] {
         let resumed = resume(before, &changed, OnBrokenChain::Continue);
         assert_eq!(places(&resumed), (0, before.offset, false));
+        // The next run knows the change, once this one has reported its breaks.
+        let next = ReadBefore {
+            chain: resumed.unreported,
+            ..before
+        };
+        let resumed = resume(next, &changed, OnBrokenChain::Continue);
+        assert_eq!(places(&resumed), (before.offset, before.offset, false));
     }
     // The row at the position is elsewhere now.
     let longer = [rows[0], rows[1], b"no row, twice\n", rows[2], rows[3]];
@@ -138,9 +145,10 @@ fn rows_that_no_run_has_verified_are_reported_and_not_published() {
     };
     let resumed = resume(unknown, &broken, OnBrokenChain::Continue);
     assert_eq!(places(&resumed), (0, unknown.offset, false));
+    assert_eq!(resumed.chain, None, "they are not reported yet");
     // The next run knows them.
     let next = ReadBefore {
-        chain: resumed.chain,
+        chain: resumed.unreported,
         ..unknown
     };
     let resumed = resume(next, &broken, OnBrokenChain::Continue);
