@@ -1,10 +1,9 @@
 //! The orderly stop.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use jetsink_serve::{Access, GatewaySettings, NewToken, Readiness, Server, ServerSettings};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 

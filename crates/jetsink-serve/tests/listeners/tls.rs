@@ -5,7 +5,7 @@ use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jetsink_serve::{Access, GatewaySettings, ServerSettings, TlsSettings};
 use nats_local::TlsFiles;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::*;
 use crate::support::*;
