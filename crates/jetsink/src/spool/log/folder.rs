@@ -2,7 +2,9 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _, fchown,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ impl Folder {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(failed("opening its lock"))?;
+        give_to_owner(&lock, &folder).map_err(failed("setting the owner of its lock"))?;
         private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -64,6 +67,17 @@ impl Folder {
             lock,
         }))
     }
+}
+
+/// Makes the owner of the folder the owner of a file that root has made: the service of that user has to read it after an
+/// operator's command.
+fn give_to_owner(file: &File, folder: &File) -> io::Result<()> {
+    let (own, owner) = (file.metadata()?, folder.metadata()?);
+    let is_root = own.uid() == 0;
+    if !is_root || owner.uid() == 0 {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Creates a folder and its missing ancestors with mode 0700; the umask has no effect.
@@ -97,6 +111,7 @@ impl Disk for Folder {
         let file = private_file::options()
             .create_new(true)
             .open(self.path.join(name))?;
+        give_to_owner(&file, &self.folder)?;
         private_file::set_mode(&file)?;
         Ok(Arc::new(file))
     }

@@ -1,6 +1,6 @@
 //! The modes of the files under any umask.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use super::model::ACCESS;
@@ -77,4 +77,21 @@ fn the_child_rewrites_a_segment() {
     log.rewrite();
     assert!(lock(&log.index).replacements > 0);
     log.seal().unwrap();
+}
+
+/// The service could not open its spool after an operator's command that made a segment.
+#[test]
+fn files_that_root_makes_belong_to_the_owner_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = (65_534, 65_533);
+    // Only root can change the owner of a folder.
+    if chown(folder.path(), Some(owner.0), Some(owner.1)).is_err() {
+        return;
+    }
+    let disk = Folder::open(folder.path(), false).unwrap();
+    drop(disk.create("new").unwrap());
+    for file in ["lock", "new"] {
+        let made = std::fs::metadata(folder.path().join(file)).unwrap();
+        assert_eq!((made.uid(), made.gid()), owner, "{file}");
+    }
 }
