@@ -33,7 +33,7 @@ use crate::sync::lock;
 /// The broker's message, or the reason why none will arrive.
 pub(crate) type Answer = Result<Message, PublishError>;
 
-/// The number of ended sessions of which the last answer is remembered.
+/// The number of ended sessions whose last answer is remembered.
 const MAX_ENDED: usize = 16;
 
 /// The end of a session.

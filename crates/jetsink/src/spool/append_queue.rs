@@ -26,7 +26,7 @@ pub(super) struct AppendQueue {
 impl AppendQueue {
     pub(super) fn change(&mut self, change: Change) -> oneshot::Receiver<Result<(), SpoolError>> {
         let (done, answer) = oneshot::channel();
-        // Of the states that it may write, before and after its records, too.
+        // It may write states before and after its records, too.
         let states = u64::from(change.state.is_some()) + u64::from(change.acknowledged.is_some());
         self.next_index += change.records.len() as u64 + states;
         self.writer.send(Change {
@@ -43,8 +43,8 @@ impl Spool {
         self.shared.has_marker.load(Ordering::Acquire)
     }
 
-    /// Before replay sends: from now on what is here may be stored, above these sequence numbers.
-    /// Waits until that is on the disk, and does nothing if it is.
+    /// Marks the pending events as possibly stored above these sequence numbers, before replay sends them. Waits until the
+    /// mark is on the disk; does nothing if it is already.
     pub(crate) async fn replay_begins(&self, acknowledged: &Baselines) -> Result<(), SpoolError> {
         if self.replay_began() {
             return Ok(());

@@ -28,7 +28,7 @@ impl Spool {
         self.delivered(place);
     }
 
-    /// Takes off the disk what has [left](Self::delivered). `acknowledged` are the highest sequence numbers that were
+    /// Removes the events from the disk that have [left](Self::delivered). `acknowledged` are the highest sequence numbers that were
     /// acknowledged before anything that is in flight now. This call queues the change; the future waits for it, and
     /// dropping it gives up the wait. Marks that fail are written with the next ones.
     pub(crate) fn remove_delivered(

@@ -1,4 +1,4 @@
-//! Counts the results of look-ups: events that are stored, obsolete, or of which no look-up can tell.
+//! Counts the results of look-ups: events that are stored, obsolete, or that no look-up can resolve.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

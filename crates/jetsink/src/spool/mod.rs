@@ -21,7 +21,7 @@
 //!
 //! # Operation
 //!
-//! Waiting events are appended as a group, with one write and one sync, ahead of which the file is filled with zeros. A
+//! Waiting events are appended as a group, with one write and one sync. The file is filled with zeros ahead of them. A
 //! delivered event leaves at once in memory, and is marked in its segment together with others.
 //! A segment without live records is removed, unless it is the newest and short; one with few is rewritten. A dead letter is a record that replaces its
 //! event. After 20 ms without a change, and each second under load, the seal is written. Opening reads the newest
@@ -53,8 +53,8 @@
 //!
 //! `log` knows no brokers and no callers. Its `format` and `event` are the bytes, `disk` the calls to the system,
 //! `active` and `writer` the appends, `marks` and `rewrite` the segments' lives, `contents`, `opening` and `backlog` the
-//! opening, `reader` the reads, `index` and `places` the memory: what is pending, and what has left, is there and nowhere
-//! else. Here, `append`, `delivered` and `reading` are the calls of the engine, `append_queue` and `queue` lead to the
+//! opening, `reader` the reads, `index` and `places` the memory, which alone knows the records that are pending and those
+//! that have left. Here, `append`, `delivered` and `reading` are the calls of the engine, `append_queue` and `queue` lead to the
 //! writer's thread, `observer` passes the ids of synced events on, and `shared` limits, wakes and reports. The operator's
 //! access without a sink is in `admin/`.
 
@@ -115,7 +115,7 @@ const DEFAULT_LIMIT: u64 = 1 << 30;
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
-/// What a spool holds at one moment.
+/// The content of a spool at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpoolStatus {
@@ -184,7 +184,7 @@ pub(crate) struct Place {
 
 impl Spool {
     /// Opens the spool in `path`, or makes it; blocking. A thread scans the segments of a large backlog. Without a limit
-    /// of the caller the disk's room decides.
+    /// from the caller, the free space of the disk determines it.
     ///
     /// # Errors
     /// [`SpoolError`]: in use, another format, or the disk.

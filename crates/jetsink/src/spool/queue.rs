@@ -45,7 +45,7 @@ pub(super) struct Change {
     pub(super) records: Vec<NewRecord>,
     /// The events of dead letters, which leave once the records are synced.
     pub(super) replaced: Vec<Place>,
-    /// Whether to mark what has left.
+    /// Whether to mark the records that have left.
     pub(super) marks: bool,
     /// The baselines once the marks are synced.
     pub(super) acknowledged: Option<Baselines>,
@@ -362,7 +362,7 @@ impl Worker {
         self.shared.release(records);
     }
 
-    /// Marks what has left, and then raises the baselines.
+    /// Marks the records that have left, and then raises the baselines.
     fn mark(&mut self, group: &[Change]) -> Result<(), SpoolError> {
         if !group.iter().any(|change| change.marks) {
             return Ok(());

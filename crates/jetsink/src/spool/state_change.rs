@@ -30,7 +30,7 @@ impl StateChange {
                 baseline.sequence = baseline.sequence.min(above.sequence);
                 true
             }),
-            // A stream that is not named may hold what may be stored anywhere.
+            // An event that may be stored anywhere may be in a stream that is not named.
             Self::ReplayBegins(_) if state.replay_began => {}
             Self::ReplayBegins(acknowledged) => {
                 for (stream, acknowledged) in acknowledged {

@@ -1,10 +1,10 @@
-//! Of what may something be stored already?
+//! Tracks the subjects with events that may be stored already.
 
 use std::collections::HashMap;
 
 use crate::message::subject::Subject;
 
-/// The subjects of which something may be stored already.
+/// The subjects with events that may be stored already.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Unreconciled {
     subjects: HashMap<Subject, Sent>,
@@ -13,14 +13,14 @@ pub(crate) struct Unreconciled {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sent {
-    /// To tell what came in after a look at it.
+    /// Distinguishes events that came in after a look at it.
     stamp: u64,
     /// The last event that was sent.
     last_sent: u64,
 }
 
 impl Unreconciled {
-    /// `index`: of an event that was sent.
+    /// `index` belongs to an event that was sent.
     pub(super) fn insert(&mut self, subject: Subject, index: u64) {
         self.next_stamp += 1;
         let stamp = self.next_stamp;

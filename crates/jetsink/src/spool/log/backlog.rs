@@ -61,7 +61,7 @@ impl Backlog {
         }
     }
 
-    /// Scans the next segments, the oldest first, and returns the subjects of their events: of 1 segment, then 1, 2, 4
+    /// Scans the next segments, the oldest first, and returns the subjects of their events. A part has 1 segment, then 1, 2, 4
     /// and so on, so that the first events are found soon, and the parts are few. A part ends before a segment that
     /// can't be read, which is the next one again. `None` if everything is scanned, or if `continues` ended it.
     pub(crate) fn scan_part(&mut self, continues: impl Fn() -> bool) -> Option<HashSet<Subject>> {
@@ -159,7 +159,7 @@ impl Backlog {
         let Some(segment) = index.segments.get_mut(&first) else {
             return;
         };
-        // What the opening knows to have left.
+        // The records that have left, as the opening knows.
         let left = segment.unmarked.iter().map(|index| (*index, 1));
         contents.gone.extend(left);
         let missing = contents.missing(first, end);

@@ -117,7 +117,7 @@ pub(crate) struct Index {
     pub(crate) dead_letters: u64,
     /// The sum of the pending events of all subjects, which can be read without the lock.
     pub(crate) events: Arc<AtomicU64>,
-    /// Bytes of events and dead letters, and of reservations; of segments that are not scanned, an upper bound.
+    /// Bytes of events and dead letters, and of reservations. An upper bound counts for segments that are not scanned.
     pub(crate) used_bytes: u64,
     /// Records that have left, and that the writer has not tried to mark; can be read without the lock, too.
     pub(crate) left: Arc<AtomicUsize>,

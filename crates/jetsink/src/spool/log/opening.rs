@@ -240,7 +240,7 @@ impl Opening {
         };
         self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
         if !self.backlog.loss.is_none() {
-            // At once: what is repaired here is no damage at the next opening, also if this process is killed now.
+            // At once: the next opening finds the repaired files, also if this process is killed now.
             error!("at the opening: {}", self.backlog.loss);
         }
         // Before a segment is begun, whose start has them: it may be the only one that the next opening reads.

@@ -34,7 +34,7 @@ pub(crate) struct Chunk<T = Record> {
     pub(crate) next: u64,
     /// Whether there may be more.
     pub(crate) more: bool,
-    /// Why the next record can't be read at present: its segment can't be opened, or nothing of it can be read.
+    /// Why the next record can't be read at present: its segment can't be opened, or no part of it can be read.
     pub(crate) failed: Option<SpoolError>,
 }
 

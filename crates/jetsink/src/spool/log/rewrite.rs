@@ -20,7 +20,7 @@ pub(super) const TEMPORARY: &str = ".next";
 /// A shorter segment is not worth the work.
 const MIN_BYTES: u64 = 16 << 10;
 
-/// A rewritten segment is larger than its live records: by its start, and a list of what has left.
+/// A rewritten segment is larger than its live records: by its start, and a list of the records that have left.
 const SPARE: u64 = 16 << 10;
 
 /// Written at a time.
@@ -73,7 +73,7 @@ impl Log {
             let is_sparse = s.tail > MIN_BYTES && s.live_bytes * 4 < s.tail;
             is_finished && is_sparse && s.live_bytes <= s.rewritten_at / 2
         });
-        // If there is no room for that one, there is none for others.
+        // If that one has no room, no other one has.
         let segment = worth_it.min_by_key(|segment| segment.live_bytes)?;
         let is_live = |index: &u64| !segment.is_gone(*index);
         let (live, gone) = (segment.first..segment.end).partition(is_live);

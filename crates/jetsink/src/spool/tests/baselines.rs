@@ -1,5 +1,5 @@
-//! Invariant 4 where events leave: what may be stored is looked up from where it was sent, as long as it
-//! is in the file.
+//! Invariant 4 while events leave: an event that may be stored is looked up from the sequence at which it was sent, as long
+//! as it is in the file.
 
 use futures_util::FutureExt as _;
 

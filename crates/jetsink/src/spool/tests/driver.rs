@@ -1,5 +1,5 @@
 //! A caller of a spool on a simulated disk: appends, reads, lets leave and buries, and keeps a ledger of
-//! what it was told.
+//! the results.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Driver {
         Spool::at_once(self.disk.open(), 1 << 30)
     }
 
-    /// Does it, and says whether it was told Ok.
+    /// Acts, and returns the result.
     pub(super) fn act(&mut self, spool: &Spool, act: Act) -> Result<(), SpoolError> {
         match act {
             Act::Append {

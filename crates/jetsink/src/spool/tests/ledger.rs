@@ -1,4 +1,4 @@
-//! What a caller of the spool was told, and whether the file agrees.
+//! The results of the calls of a spool, compared with the file.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use crate::spool::log::reader;
 use crate::spool::log::tests::events_of;
 use crate::spool::{DeadRecord, Spool};
 
-/// What is known of one event from the answers alone.
+/// The fate of one event, as far as the results show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Told Ok: there.
     Spooled,
-    /// Told that it is not spooled.
+    /// An append returned that it is not spooled.
     Refused,
-    /// Nobody said, or both may be.
+    /// Unknown: spooled or not.
     Unknown,
-    /// Its removal was told Ok.
+    /// Its removal returned Ok.
     Gone,
-    /// Its removal was not told Ok: there, or gone.
+    /// Its removal returned an error: pending, or gone.
     Going,
-    /// Told Ok: a dead letter.
+    /// Its burial returned Ok: a dead letter.
     Buried,
-    /// Not told Ok: there, or a dead letter.
+    /// Its burial returned an error: pending, or a dead letter.
     Dying,
     /// It left while its burial was in doubt.
     Either,
@@ -45,7 +45,7 @@ impl Ledger {
         events.map(|(number, _)| *number).collect()
     }
 
-    /// Holds the file against what was told, and then takes what is there for known.
+    /// Compares the file with the results, and then takes its content for known.
     pub(super) fn check(&mut self, spool: &Spool) {
         let (mut there, mut dead) = (Vec::new(), Vec::new());
         for subject in self.subjects() {

@@ -94,7 +94,7 @@ pub(crate) fn envelope(subject_text: &str, number: usize) -> Envelope {
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
 }
 
-/// The places of the first so many events of a subject.
+/// The places of the first `limit` events of a subject.
 pub(crate) async fn places(spool: &Spool, subject_text: &str, limit: usize) -> Vec<Place> {
     let subject = subject(subject_text);
     let chunk = spool.read(&subject, 0, limit).await.unwrap();
@@ -144,7 +144,7 @@ pub(crate) async fn fill(spool: &Spool, count: usize) {
     }
 }
 
-/// The numbers of what can be read of a subject, in its order.
+/// The numbers of the readable events of a subject, in their order.
 pub(crate) async fn numbers(spool: &Spool, subject_text: &str) -> Vec<usize> {
     let mut entries = Vec::new();
     let mut next = 0;

@@ -76,7 +76,7 @@ struct State {
     failing: Option<Failing>,
     /// From this call on there is no power.
     dies_at: Option<u64>,
-    /// How often it was opened: what an earlier process still tries comes to nothing.
+    /// The number of openings: calls of an earlier process have no effect.
     openings: u64,
     capacity: Option<u64>,
     syncs_hang: bool,
@@ -143,13 +143,13 @@ impl SimulatedDisk {
         self.state().failing = failing;
     }
 
-    /// Cuts the power so many calls from now.
+    /// Cuts the power after this number of calls.
     pub(crate) fn dies_in(&self, calls: u64) {
         let mut state = self.state();
         state.dies_at = Some(state.calls + calls);
     }
 
-    /// The process that has it open is killed: what it wrote is there, synced or not.
+    /// The process that has it open is killed: its writes stay, synced or not.
     pub(crate) fn process_is_killed(&self) {
         self.state().openings += 1;
     }

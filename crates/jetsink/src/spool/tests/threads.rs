@@ -71,7 +71,7 @@ async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     assert_eq!(append(&spool, 41).await, Err(SpoolError::Failed));
 }
 
-/// Counts what a queue keeps: the payload is the caller's.
+/// Counts the bytes that a queue keeps: the payload is the caller's.
 #[tokio::test]
 async fn queued_event_shares_its_payload_with_the_caller() {
     let payload = bytes::Bytes::from(vec![b'x'; 1 << 20]);

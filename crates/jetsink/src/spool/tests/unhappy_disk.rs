@@ -444,7 +444,7 @@ async fn state_in_an_empty_newest_segment_survives_restarts() {
         let disk = SimulatedDisk::of(&files);
         let spool = at_once(&disk);
         assert!(spool.replay_began());
-        // Of all events that replay sends, the first is acknowledged before the kill.
+        // The first event that replay sends is acknowledged before the kill.
         let first = places(&spool, "a", 1).await.remove(0);
         spool.delivered(&first);
         spool.remove_delivered(&Baselines::new()).await.unwrap();

@@ -139,7 +139,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
             while log.rewrite() {}
             drop(log);
             if seed == 0 {
-                // A kill: all writes are there.
+                // A kill loses no write.
                 disk.process_is_killed();
             }
             let mut dice = Dice::new(seed);
