@@ -226,7 +226,7 @@ async fn one_of_a_thousand_callers_probes_and_a_hanging_probe_ends_at_the_deadli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_probe_gives_its_place_back() {
+async fn cancelled_probe_releases_its_place() {
     let (script, sink) = sink();
     script.then(fail(3));
     sink.emit(&event("a")).await.unwrap_err();

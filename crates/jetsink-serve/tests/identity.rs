@@ -75,7 +75,7 @@ async fn gateway_that_restarts_relies_on_the_streams_window() {
 }
 
 #[tokio::test]
-async fn without_a_broker_or_a_stream_senders_are_told_to_repeat() {
+async fn sender_is_asked_to_repeat_without_a_broker_or_a_stream() {
     let mut broker = broker().await;
     let gateway = without_spool(&broker, "events.a").await;
     let nowhere = without_spool(&broker, "nowhere.a").await;

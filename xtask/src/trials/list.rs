@@ -118,7 +118,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "fuzz-spool-records",
         passes: "records and dead letters of a spool, behind right and wrong checksums: no panic, memory by length, nothing invented",
         test: unit_test(
-            "spool::log::tests::fuzz::record_of_any_bytes_is_refused_or_is_what_was_written",
+            "spool::log::tests::fuzz::record_of_any_bytes_is_refused_or_equals_the_written_one",
         ),
         full: 1_000_000,
         quick: 50_000,
@@ -129,7 +129,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         name: "spool-cuts",
         passes: "each segment of a spool that was killed at rest cut at every byte: everything before the cut is delivered, the rest is counted, also over a second opening",
         test: unit_test(
-            "spool::log::tests::damage::a_cut_at_any_byte_loses_only_what_is_cut_off_and_counts_it",
+            "spool::log::tests::damage::cut_at_any_byte_loses_and_counts_only_the_records_behind_it",
         ),
         full: 10_000_000,
         quick: 2_000,
@@ -150,9 +150,7 @@ pub(crate) const TRIALS: &[Trial] = &[
     Trial {
         name: "spool-log-restarts",
         passes: "closings and kills with events that wait, leave, die and are revived: everything is there, and nothing is reported damaged",
-        test: unit_test(
-            "spool::log::tests::histories::everything_is_there_after_restarts_and_kills",
-        ),
+        test: unit_test("spool::log::tests::histories::events_survive_restarts_and_kills"),
         full: 5_000,
         quick: 200,
         counts: Counts::Random("histories"),

@@ -44,7 +44,7 @@ fn a_line_that_is_too_long_is_bad_and_the_next_one_is_not() {
 }
 
 #[test]
-fn what_is_here_is_told_without_reading() {
+fn buffered_line_is_reported_without_a_read() {
     let mut lines = Lines::new(Slow(b"a\nb\nc", 4));
     assert!(!lines.has_next());
     lines.next().unwrap();

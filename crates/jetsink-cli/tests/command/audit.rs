@@ -32,7 +32,7 @@ async fn store(server: &NatsServer, subject: &str, id: Option<&str>, payload: &B
 }
 
 #[tokio::test]
-async fn what_publish_stored_is_clean_with_its_file_and_without() {
+async fn published_file_has_no_findings_with_its_file_and_without() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_of(&folder, "events.jsonl", &lines(2_000));
@@ -313,7 +313,7 @@ async fn lines_are_read_as_publish_reads_them_also_from_standard_input() {
 }
 
 #[tokio::test]
-async fn what_the_stream_removed_is_told_beside_what_is_missing() {
+async fn messages_that_the_stream_removed_are_reported_beside_missing_ones() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_of(&folder, "events.jsonl", &lines(10));

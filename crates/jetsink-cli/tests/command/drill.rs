@@ -143,7 +143,7 @@ fn violated_bound_is_named_with_exit_code_1() {
 }
 
 #[tokio::test]
-async fn a_broker_of_somebody_else_gets_the_load_and_nothing_more() {
+async fn given_broker_gets_the_load_and_no_fault() {
     let mut server = server().await;
     let url = server.url();
     let theirs = [

@@ -40,7 +40,7 @@ fn publish_without_broker(server: &NatsServer, folder: &Path, more: &[&str]) -> 
 }
 
 #[tokio::test]
-async fn what_is_published_without_a_broker_waits_can_be_looked_at_and_is_replayed_once() {
+async fn events_published_without_a_broker_are_listed_and_replayed_once() {
     let mut server = server().await;
     let url = server.url();
     server.kill().unwrap();
@@ -363,7 +363,7 @@ async fn an_export_that_can_not_be_written_is_a_failure_and_a_closed_pipe_is_non
 }
 
 #[tokio::test]
-async fn what_nobody_takes_is_told_with_its_reason_and_can_be_discarded() {
+async fn refused_subject_is_reported_with_its_reason_and_can_be_discarded() {
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let directory = as_text(folder.path());

@@ -72,7 +72,7 @@ async fn a_stream_is_planned_made_once_and_checked() {
 }
 
 #[tokio::test]
-async fn what_is_kept_longer_stays_but_by_force_and_other_settings_stay_always() {
+async fn longer_retention_is_reduced_only_by_force_and_other_settings_are_kept() {
     let server = NatsServer::start().await.unwrap();
     let there = Config {
         name: "EVENTS".to_owned(),
@@ -108,7 +108,7 @@ async fn what_is_kept_longer_stays_but_by_force_and_other_settings_stay_always()
 }
 
 #[tokio::test]
-async fn what_the_server_can_not_do_is_told_and_nothing_is_changed() {
+async fn unsupported_setting_is_an_error_and_changes_nothing() {
     let server = NatsServer::start().await.unwrap();
     let there = Config {
         name: "EVENTS".to_owned(),

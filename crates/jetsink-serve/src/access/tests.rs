@@ -89,7 +89,7 @@ fn unreadable_data_is_never_filed_under_single_while_credentials_are_in_use() {
 }
 
 #[test]
-fn subjects_of_a_credential_bound_what_it_sends() {
+fn subjects_of_a_credential_bound_its_events() {
     let caller = grant(&["events.acme.>", "log.*"], &[]);
     let check = |subject: &str| caller.check_subject(&subject.parse().unwrap());
     assert!(check("events.acme.a.b").is_ok());

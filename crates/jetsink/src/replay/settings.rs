@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_what_replay_goes_by_and_nonsense_is_refused() {
+    fn settings_are_those_of_replay_and_invalid_ones_are_refused() {
         let settings = || SpoolSettings::new("folder");
         let usual = settings();
         assert_eq!(usual.directory(), Path::new("folder"));

@@ -18,7 +18,7 @@ fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
 }
 
 #[test]
-fn a_dropped_admission_gives_both_probes_back() {
+fn dropped_admission_releases_both_probes() {
     let now = Instant::now();
     let scopes = Scopes::new(now, DEADLINE);
     fail(&scopes, now, "a", Scope::Subject);

@@ -6,7 +6,7 @@ fn of(rest: &str) -> Hash {
 }
 
 #[test]
-fn what_means_the_same_is_the_same() {
+fn events_with_the_same_content_have_one_meaning() {
     for (one, other) in [
         (
             r#","data":{"a":1,"b":[1, "x"]}"#,

@@ -34,7 +34,7 @@ fn a_glob_takes_whole_types() {
 }
 
 #[test]
-fn a_template_gives_the_tenants_subjects() {
+fn template_and_tenants_make_the_subjects() {
     assert_eq!(of("e.{tenantId}", &["acme"]), ["e.acme"]);
     assert_eq!(of("e.{tenantId}", &[]), ["e.*"]);
     assert_eq!(of("e.{tenantId}.{type}", &["a", "b"]), ["e.a.*", "e.b.*"]);

@@ -39,7 +39,7 @@ async fn a_restarted_broker_is_gone_on_with_and_nothing_is_shown_twice() {
 
 /// Regression: it waited for the broker for ever, with an end or without one.
 #[tokio::test]
-async fn who_waits_until_a_time_ends_then_though_the_broker_is_gone() {
+async fn tail_until_a_time_ends_then_without_a_broker() {
     let mut server = server().await;
     let until = (jiff::Timestamp::now() + Duration::from_secs(4)).to_string();
     let mut running = Running::start(tail_command(&server, &["--until", &until]));
@@ -54,7 +54,7 @@ async fn who_waits_until_a_time_ends_then_though_the_broker_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_follow_does_not_wait_for_a_broker_that_is_gone() {
+async fn tail_without_following_does_not_wait_for_a_lost_broker() {
     let mut server = server().await;
     let large = "x".repeat(100_000);
     for _ in 0..60 {

@@ -67,7 +67,7 @@ fn dead_letters(file: &OfflineSpool) -> (Vec<DeadLetter>, u64) {
 }
 
 #[tokio::test]
-async fn what_waits_and_what_died_is_there_to_be_seen() {
+async fn pending_events_and_dead_letters_are_listed() {
     let before = SystemTime::now();
     let folder = kept().await;
     let file = opened(folder.path());
@@ -115,7 +115,7 @@ async fn what_waits_and_what_died_is_there_to_be_seen() {
 }
 
 #[tokio::test]
-async fn what_may_be_stored_is_told() {
+async fn event_that_may_be_stored_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let sent = Baselines::new();
@@ -219,7 +219,7 @@ async fn dead_letters_come_back_behind_the_others_as_if_spooled_now() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_gone_and_counted() {
+async fn deleted_events_are_gone_and_counted() {
     let folder = kept().await;
     let mut file = opened(folder.path());
     assert_eq!(file.delete_dead_letters(), Ok(2));

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_broken_is_named_and_never_shown() {
+    fn missing_or_broken_file_is_named_and_its_content_never_shown() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("nats/context")).unwrap();
         let home = folder.path().to_str().unwrap();

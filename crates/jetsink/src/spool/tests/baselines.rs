@@ -69,7 +69,7 @@ async fn once_all_have_left_the_next_one_alone_counts() {
 }
 
 #[tokio::test]
-async fn what_still_waits_counts_as_sent_though_others_have_left() {
+async fn pending_events_count_as_sent_after_others_have_left() {
     let (spool, disk) = one_sent_above_5().await;
     append_sent(&spool, 1, None).await.unwrap();
     oldest_is_found(&spool).await;

@@ -167,7 +167,7 @@ pub(crate) async fn numbers(spool: &Spool, subject_text: &str) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn what_was_appended_is_there_after_another_opening_in_order() {
+async fn appended_events_are_read_in_order_after_another_opening() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 100).await;
@@ -184,7 +184,7 @@ async fn what_was_appended_is_there_after_another_opening_in_order() {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_told() {
+async fn second_owner_gets_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let _spool = open(folder.path());
     let error = Spool::open(folder.path(), None).unwrap_err();
@@ -219,7 +219,7 @@ async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
 }
 
 #[tokio::test]
-async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
+async fn full_spool_returns_its_size_and_accepts_events_after_a_removal() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), Some(1_000)).unwrap();
     spool
@@ -250,7 +250,7 @@ async fn a_full_spool_says_how_full_and_takes_more_once_there_is_room() {
 }
 
 #[tokio::test]
-async fn what_waits_is_counted_by_subject_until_it_has_left() {
+async fn pending_events_are_counted_by_subject_until_they_leave() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     assert!(spool.is_empty());
@@ -270,7 +270,7 @@ async fn what_waits_is_counted_by_subject_until_it_has_left() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_event_is_woken_by_it_and_by_nothing_else() {
+async fn waiting_reader_is_woken_only_by_a_new_event() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let mut came_in = std::pin::pin!(spool.came_in());
@@ -354,7 +354,7 @@ async fn no_baseline_is_made_while_something_may_be_stored_below_it() {
 }
 
 #[tokio::test]
-async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
+async fn unanswered_event_is_unreconciled_until_it_is_looked_up() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let a = subject("a");
@@ -375,7 +375,7 @@ async fn what_was_sent_and_not_answered_is_unsettled_until_it_is_looked_up() {
 }
 
 #[tokio::test]
-async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
+async fn delivered_events_raise_the_baselines_and_damaged_ones_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 4).await;
@@ -392,7 +392,7 @@ async fn what_leaves_raises_the_baselines_and_what_is_damaged_is_counted() {
 }
 
 #[tokio::test]
-async fn what_may_be_stored_is_remembered_over_a_restart_with_its_baseline() {
+async fn subjects_that_may_be_stored_survive_a_restart_with_their_baselines() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let sent_above = Baselines::from([("S".to_owned(), Baseline::new(41))]);
@@ -509,7 +509,7 @@ async fn folder_is_free_as_soon_as_the_spool_is_dropped() {
 }
 
 #[tokio::test]
-async fn drained_spool_gives_its_room_back() {
+async fn drained_spool_frees_its_room() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let payload = vec![b'x'; 1 << 20];
@@ -567,7 +567,7 @@ async fn event_without_a_place_in_the_queue_is_refused_and_a_queued_one_is_of_un
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_left_is_removed_once_though_nobody_waited_for_it() {
+async fn event_that_left_is_removed_once_without_a_waiting_caller() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 40).await;

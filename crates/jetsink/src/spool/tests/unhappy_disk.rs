@@ -157,7 +157,7 @@ async fn replay_begins_on_a_full_disk_before_larger_records_in_doubt_are_written
 }
 
 #[tokio::test]
-async fn what_has_left_is_counted_until_its_removal_succeeds() {
+async fn event_that_left_is_counted_until_its_removal_succeeds() {
     let disk = SimulatedDisk::default();
     let spool = with_small_segments(&disk);
     for number in 0..2 {

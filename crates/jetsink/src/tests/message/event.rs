@@ -295,7 +295,7 @@ fn an_error_has_the_place_of_the_value() {
 }
 
 #[test]
-fn what_is_not_json_is_refused_in_few_words() {
+fn text_that_is_not_json_is_refused_with_a_short_message() {
     let long = "x".repeat(1 << 20);
     for json in [
         "{".to_owned(),

@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn what_is_taken_is_what_the_thorough_reader_takes(
+    fn quick_reader_accepts_only_events_that_the_thorough_one_accepts(
         members in proptest::collection::vec((
             prop_oneof![
                 4 => Just("data"), 1 => Just("data_base64"), 2 => Just("traceparent"),

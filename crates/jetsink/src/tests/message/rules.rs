@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn base64_is_what_a_strict_decoder_takes(text in "[AQgwZz19+/=. _-]{0,12}") {
+    fn base64_is_accepted_as_by_a_strict_decoder(text in "[AQgwZz19+/=. _-]{0,12}") {
         prop_assert_eq!(is_base64(&text), STANDARD.decode(&text).is_ok(), "{:?}", text);
     }
 }

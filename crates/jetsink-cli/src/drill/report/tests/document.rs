@@ -169,7 +169,7 @@ fn verdict_comes_before_the_plots_and_each_mark_has_a_word() {
 }
 
 #[test]
-fn what_is_not_known_is_a_gap_and_one_value_alone_is_a_dot() {
+fn unknown_value_is_a_gap_and_a_single_one_a_dot() {
     let mut record = example::drill();
     record.contenders.truncate(1);
     let sample = record.contenders[0].samples[0].clone();

@@ -97,7 +97,7 @@ fn a_flipped_bit_costs_at_most_its_record_and_is_counted() {
 }
 
 #[test]
-fn a_cut_at_any_byte_loses_only_what_is_cut_off_and_counts_it() {
+fn cut_at_any_byte_loses_and_counts_only_the_records_behind_it() {
     let (files, model) = killed(&[5; 20], true);
     let of_file = |(name, whole): (&String, &Vec<u8>)| {
         (0..whole.len())

@@ -104,7 +104,7 @@ fn look_at(bytes: Vec<u8>) {
 }
 
 #[test]
-fn record_of_any_bytes_is_refused_or_is_what_was_written() {
+fn record_of_any_bytes_is_refused_or_equals_the_written_one() {
     let payloads: [&[u8]; 3] = [b"{}", b"", &[0xff; 300]];
     let records = payloads.iter().flat_map(|payload| {
         let event = NewRecord::event(&record(payload), None);

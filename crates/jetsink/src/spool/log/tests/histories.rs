@@ -11,7 +11,7 @@ use crate::spool::log::writer::Log;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 
 #[test]
-fn everything_is_there_after_restarts_and_kills() {
+fn events_survive_restarts_and_kills() {
     Trial::new("spool-log-restarts", 60).run(|dice| {
         let (disk, mut model) = (SimulatedDisk::default(), Model::default());
         for _ in 0..dice.index(8) {
