@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use super::generation::{Descriptor, Generation, Loss, LossReason, Place, Source, Time};
 use super::identity::{FileId, Head};
-use crate::publish::input::trail::ChainProgress;
 
 /// Finished generations without a file that are remembered: a late copy of them is recognised.
 const MAX_REMEMBERED: usize = 256;
