@@ -32,7 +32,8 @@ pub(super) type QueueId = usize;
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,
     expiry: &'a Expiry,
-    ids: HashMap<Subject, QueueId>,
+    /// Made when a subject is first looked for: a run without new events and look-ups needs none.
+    ids: Option<HashMap<Subject, QueueId>>,
     /// In the order of the log at the beginning of a run: neighbours are read together.
     queues: Slab<SubjectQueue>,
     schedule: Schedule<QueueId>,
@@ -67,7 +68,7 @@ impl<'a> SubjectQueues<'a> {
         Self {
             spool,
             expiry,
-            ids: HashMap::new(),
+            ids: None,
             queues: Slab::new(),
             schedule: Schedule::default(),
             read: VecDeque::new(),
@@ -97,7 +98,7 @@ impl<'a> SubjectQueues<'a> {
     /// A look-up of these subjects has ended: they are read from their beginning.
     pub(super) fn looked_up(&mut self, subjects: &[Subject]) {
         for subject in subjects {
-            if let Some(id) = self.ids.get(subject).copied() {
+            if let Some(id) = self.id_of(subject) {
                 self.start_over(id);
             }
         }
@@ -108,7 +109,7 @@ impl<'a> SubjectQueues<'a> {
     pub(super) fn add_entered(&mut self, is_delayed: impl Fn(&Subject) -> bool) {
         let mut new = Vec::new();
         for subject in self.spool.take_entered() {
-            let Some(id) = self.ids.get(&subject).copied() else {
+            let Some(id) = self.id_of(&subject) else {
                 new.push(subject);
                 continue;
             };
@@ -132,7 +133,6 @@ impl<'a> SubjectQueues<'a> {
         // They are among the others.
         drop(self.spool.take_entered());
         let subjects = self.spool.subjects();
-        self.ids.reserve(subjects.len());
         self.queues.reserve(subjects.len());
         for subject in subjects {
             let id = self.add_queue(subject);
@@ -142,11 +142,18 @@ impl<'a> SubjectQueues<'a> {
 
     fn add_queue(&mut self, subject: Subject) -> QueueId {
         let epoch = self.new_epoch();
-        let id = self
-            .queues
-            .insert(SubjectQueue::new(subject.clone(), epoch));
-        self.ids.insert(subject, id);
+        let id = self.queues.insert(SubjectQueue::new(subject, epoch));
+        if let Some(ids) = &mut self.ids {
+            ids.insert(self.queues[id].subject.clone(), id);
+        }
         id
+    }
+
+    fn id_of(&mut self, subject: &Subject) -> Option<QueueId> {
+        let queues = self.queues.iter();
+        let ids = queues.map(|(id, queue)| (queue.subject.clone(), id));
+        let ids = self.ids.get_or_insert_with(|| ids.collect());
+        ids.get(subject).copied()
     }
 
     fn new_epoch(&mut self) -> u64 {
@@ -364,7 +371,9 @@ impl<'a> SubjectQueues<'a> {
         };
         if queue.is_done() {
             let queue = self.queues.remove(id);
-            self.ids.remove(&queue.subject);
+            if let Some(ids) = &mut self.ids {
+                ids.remove(&queue.subject);
+            }
             return false;
         }
         let is_ready = queue.has_more && !queue.waits_for_results();
