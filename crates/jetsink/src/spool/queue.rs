@@ -367,6 +367,7 @@ impl Worker {
         if !group.iter().any(|change| change.marks) {
             return Ok(());
         }
+        self.log.rewrite_blocked();
         let marked = self.log.mark_left();
         let acknowledged = group.last().and_then(|change| change.acknowledged.as_ref());
         let (before, has_all) = {
@@ -388,7 +389,6 @@ impl Worker {
                 let _ = self.log.set_state(state);
             }
         }
-        self.log.rewrite();
         let path = self.log.disk.path();
         marked.map_or_else(
             |error| Err(SpoolError::io(path, "marking what has left", &error)),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::active::put_starts;
 use super::disk::DiskFile;
 use super::format::{Kind, Start, State, put_mark, put_record};
+use super::index::Segment;
 use super::scan::scan;
 use super::writer::{Log, random};
 use crate::sync::lock;
@@ -44,7 +45,17 @@ type Copied = (u64, Vec<(u64, u64)>);
 impl Log {
     /// Rewrites one segment, if that is worth it. Returns whether one was tried: without room it waits.
     pub(crate) fn rewrite(&mut self) -> bool {
-        let Some(sparse) = self.next_sparse() else {
+        self.rewrite_one(|_| true)
+    }
+
+    /// As [`rewrite`](Self::rewrite), ahead of marks: a segment from which records have left since the last ones may be
+    /// drained soon, and costs nothing then.
+    pub(crate) fn rewrite_blocked(&mut self) -> bool {
+        self.rewrite_one(|segment| segment.unmarked.is_empty())
+    }
+
+    fn rewrite_one(&mut self, may_be: impl Fn(&Segment) -> bool) -> bool {
+        let Some(sparse) = self.next_sparse(may_be) else {
             return false;
         };
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
@@ -64,14 +75,14 @@ impl Log {
     }
 
     /// The segment with the fewest live bytes that is worth it. Each is tried again once half of them have left.
-    pub(super) fn next_sparse(&self) -> Option<Sparse> {
+    pub(super) fn next_sparse(&self, may_be: impl Fn(&Segment) -> bool) -> Option<Sparse> {
         let index = lock(&self.index);
         let newest = index.newest();
         let worth_it = index.segments.values().filter(|s| {
             // The newest has the state.
             let is_finished = s.is_scanned && s.live > 0 && Some(s.first) != newest;
             let is_sparse = s.tail > MIN_BYTES && s.live_bytes * 4 < s.tail;
-            is_finished && is_sparse && s.live_bytes <= s.rewritten_at / 2
+            is_finished && is_sparse && s.live_bytes <= s.rewritten_at / 2 && may_be(s)
         });
         // If that one has no room, no other one has.
         let segment = worth_it.min_by_key(|segment| segment.live_bytes)?;

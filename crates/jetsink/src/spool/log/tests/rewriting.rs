@@ -16,6 +16,7 @@ use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
 use crate::spool::tests::envelope;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
+use crate::sync::lock;
 
 fn open(disk: &SimulatedDisk) -> Log {
     let (log, mut backlog) = opening::open(disk.open(), ACCESS).unwrap();
@@ -124,6 +125,22 @@ fn sparse() -> (SimulatedDisk, Log) {
 }
 
 #[test]
+fn segment_that_events_are_leaving_is_not_rewritten_ahead_of_their_marks() {
+    let disk = SimulatedDisk::default();
+    let mut log = open(&disk);
+    append_segment(&mut log, 0);
+    log.append_reserved(&[&event("keep", 1)]).unwrap();
+    let a = subject("a");
+    for (index, bytes, _) in events_of(&log.index, &a, 0, 1_000).entries {
+        lock(&log.index).leave(Some(&a), index, bytes);
+    }
+    assert!(!log.rewrite_blocked());
+    log.mark_left().unwrap();
+    assert!(log.rewrite_blocked(), "no other event has left");
+    assert_eq!(ids(&log, "blocked"), numbered(0..1));
+}
+
+#[test]
 fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
     let steps = {
         let (disk, mut log) = sparse();
@@ -202,7 +219,7 @@ fn damage_that_is_found_during_a_rewrite_is_counted_once() {
         let mut places = index.subjects[&subject("blocked")].places.from(0);
         places.next().unwrap()
     };
-    let sparse = log.next_sparse().unwrap();
+    let sparse = log.next_sparse(|_| true).unwrap();
     let name = log.index.lock().unwrap().segments[&0].name.clone();
     let file = log.disk.open(&name).unwrap();
     let zeros = vec![0; place.size as usize];
