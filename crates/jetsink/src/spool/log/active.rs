@@ -22,8 +22,8 @@ const COPIED: usize = 4_096;
 /// The zeros that are written ahead of the records at a time.
 const ZEROS: u64 = 1 << 20;
 
-/// A longer group gains nothing by them.
-const MAX_EXTENDED: u64 = 128 << 10;
+/// A longer group gains less by them than it costs to write each byte twice.
+const MAX_EXTENDED: u64 = 64 << 10;
 
 /// The parts of one vectored write (`IOV_MAX`).
 const MAX_PARTS: usize = 1_024;
@@ -142,16 +142,14 @@ impl Log {
         Ok((active, bytes))
     }
 
-    /// Fills the file with zeros ahead of a short group that ends at `end`, if there is ample room: the syncs of the
-    /// groups behind it commit no new length.
-    pub(super) fn extend(&self, active: &mut Active, end: u64) {
+    /// Fills the file with zeros ahead of a short group that ends at `end` and follows a short one, if there is ample
+    /// room: the syncs of the groups behind it commit no new length.
+    pub(super) fn extend(&mut self, active: &mut Active, end: u64) {
+        let group = end - active.tail;
+        let longest = group.max(std::mem::replace(&mut self.last_group, group));
         let until = (active.tail + ZEROS).min(self.segment_bytes);
         let has_room = || self.disk.free_bytes().is_none_or(|free| free >= 4 * ZEROS);
-        if end <= active.zeros_end
-            || end - active.tail > MAX_EXTENDED
-            || until <= end
-            || !has_room()
-        {
+        if end <= active.zeros_end || longest > MAX_EXTENDED || until <= end || !has_room() {
             return;
         }
         let zeros = vec![0; (until - end) as usize];

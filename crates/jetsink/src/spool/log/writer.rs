@@ -49,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) next_index: u64,
     pub(crate) clock: Clock,
     in_doubt: Vec<NewRecord>,
+    /// The bytes of the last group.
+    pub(super) last_group: u64,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
     /// Whether segments are left to mark, because the last call marked as many as it may.
@@ -73,6 +75,7 @@ impl Log {
             next_index: 0,
             clock: Clock::start(None, SystemTime::now),
             in_doubt: Vec::new(),
+            last_group: 0,
             is_folder_changed: false,
             has_unmarked: false,
             stale: Vec::new(),
