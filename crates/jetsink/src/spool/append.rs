@@ -85,10 +85,11 @@ impl Spool {
             let mut appends = self.lock();
             for record in records.iter_mut().filter(|_| sent.is_some()) {
                 record.may_be_stored();
-                // Behind the state.
-                let index = appends.next_index + 1;
-                let subject = record.subject.clone();
-                subject.map(|subject| appends.unreconciled.insert(subject, index));
+                if let Some(subject) = record.subject.clone() {
+                    // Behind the state.
+                    let index = appends.next_index + 1;
+                    appends.unreconciled.insert(subject, index);
+                }
             }
             appends.change(Change {
                 state: sent.map(|sent| StateChange::Sent(sent.clone())),
