@@ -211,7 +211,9 @@ async fn the_child_replays_large_events() {
         println!(
             "{events} events of {bytes} bytes, window {window}: {idle} KiB idle, {more} KiB more at the peak"
         );
-        assert_eq!((receipt.delivered, receipt.spooled), (events, 0));
+        // An acknowledgement may come too late: then a look-up finds the event.
+        let left = receipt.delivered + receipt.found_stored;
+        assert_eq!((left, receipt.spooled), (events, 0), "{receipt:?}");
         let stored = stored(&server.jetstream().await.unwrap(), "EVENTS")
             .await
             .unwrap();
