@@ -74,7 +74,7 @@ impl ServerSettings {
         self
     }
 
-    /// Checks that events are protected on this address, as [`Server::new`] does for each listener.
+    /// Checks that events are protected on this address, as [`Server::new`](crate::Server::new) does for each listener.
     ///
     /// # Errors
     /// [`ListenError::Plaintext`] and [`ListenError::Anonymous`] off loopback, unless the settings allow it.

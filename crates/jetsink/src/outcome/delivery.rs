@@ -42,7 +42,7 @@ pub struct Receipt {
     pub duplicates: u64,
     /// Events pending in the spool, for the next sink that opens it.
     pub spooled: u64,
-    /// Events of which it is unknown whether they are stored or spooled: their result says so, their emit or their
+    /// Events that may be stored or spooled, or not: their result says so, their emit or their
     /// [`Pipeline`](crate::Pipeline) was dropped after it may have sent them, or they were in flight when the close ended.
     pub unknown: u64,
     /// Dead letters in the spool.

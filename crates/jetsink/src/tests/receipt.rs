@@ -1,4 +1,4 @@
-//! The receipt counts each event of which the sender learns no outcome. Paused time.
+//! The receipt counts each event whose sender learns no outcome. Paused time.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

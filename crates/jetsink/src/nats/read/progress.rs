@@ -11,7 +11,7 @@ use crate::sync::lock;
 /// The maximum number of messages that are kept of one stream.
 const MAX_KEPT: usize = 32_768;
 
-/// The maximum number of streams of which messages are kept: those that were read last.
+/// The maximum number of streams with kept messages: those that were read last.
 const MAX_STREAMS: usize = 8;
 
 /// The part of a message that a look-up needs.
