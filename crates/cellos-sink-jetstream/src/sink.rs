@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cellos_core::ports::EventSink;
 use cellos_core::{CellosError, CloudEventV1};
+use jetsink::CircuitState as State;
 use jetsink::binding::structured_headers;
-use jetsink::circuit::State;
 use jetsink::{
     ConnectSettings, EmitError, Envelope, Sink, SinkSettings, Subject, SubjectError,
     SubjectTemplate, TenantPolicy,
@@ -195,8 +195,7 @@ fn attribute<'e>(event: &'e CloudEventV1, name: &str) -> Option<&'e str> {
 fn envelope(event: &CloudEventV1, subject: Subject) -> Result<Envelope, CellosError> {
     // A signature covers exactly these bytes.
     let payload = serde_json::to_vec(event).map_err(|error| of_event(event, &error))?;
-    let headers = structured_headers(event.traceparent.as_deref(), None)
-        .map_err(|error| of_event(event, &error))?;
+    let headers = structured_headers(event.traceparent.as_deref(), None);
     Ok(Envelope::new(subject, payload.into()).with_headers(headers))
 }
 
@@ -205,7 +204,7 @@ impl EventSink for JetStreamEventSink {
     async fn emit(&self, event: &CloudEventV1) -> Result<(), CellosError> {
         // First, because an invalid subject is the event's fault even while the circuit is open.
         let subject = self.subject(event)?;
-        if let Some(rejection) = self.sink.rejection() {
+        if let Some(rejection) = self.sink.reject_early() {
             return Err(rejected(&rejection));
         }
         // Boxed, so that the trait's box for each call stays small if the event is rejected.

@@ -1,5 +1,6 @@
 //! The pages for operators: `/status`, `/metrics`, `/healthz`, `/readyz`. Serve them on an address of their own.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -50,6 +51,15 @@ pub struct AdminPages<P> {
     router: Router,
     hosts: Arc<[String]>,
     shown: Arc<OnceLock<Shown<P>>>,
+}
+
+impl<P> fmt::Debug for AdminPages<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminPages")
+            .field("hosts", &self.hosts)
+            .field("has_gateway", &self.shown.get().is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The gateway that the pages are about.

@@ -1,5 +1,6 @@
 //! The gateway: its routes and its router.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,6 +45,17 @@ impl<P> Clone for Gateway<P> {
         Self {
             inner: Arc::clone(&self.inner),
         }
+    }
+}
+
+impl<P: Publisher> fmt::Debug for Gateway<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes = self.inner.routes.iter();
+        let paths: Vec<&str> = routes.map(|route| route.path.as_str()).collect();
+        f.debug_struct("Gateway")
+            .field("sink", &self.inner.once.sink)
+            .field("routes", &paths)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +104,8 @@ impl<P: Publisher + 'static> Gateway<P> {
     /// A gateway with these routes.
     ///
     /// # Errors
-    /// [`GatewayError::Route`] without a route, or with two of one path.
+    /// - [`GatewayError::Route`] without a route, or with two of one path.
+    /// - [`GatewayError::SinkInUse`] if the sink has a spool, and another gateway was made with it.
     pub fn new(
         sink: Arc<Sink<P>>,
         routes: Vec<Route>,
@@ -121,7 +134,8 @@ impl<P: Publisher + 'static> Gateway<P> {
         let file = file.map(|folder| IdentityFile::new(folder, max, window));
         let memory = Memory::new(Identities::new(max, window), file, Arc::clone(&meters));
         let of_spool = Arc::clone(&memory);
-        sink.observe_spooled(move |ids| of_spool.spooled(ids));
+        let observed = sink.observe_spooled(move |ids| of_spool.spooled(ids));
+        observed.map_err(|_| GatewayError::SinkInUse)?;
         let bound = routes
             .into_iter()
             .map(|route| BoundRoute::new(route, &settings));

@@ -99,11 +99,11 @@ impl SpoolFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jetsink::SpoolFailed;
+    use jetsink::{SpoolFailed, Subject};
 
     fn failed(error: SpoolError) -> Result<Delivery, EmitError> {
-        let direct = None;
-        Err(EmitError::Spool(Box::new(SpoolFailed { error, direct })))
+        let subject = Subject::new("e").unwrap();
+        Err(EmitError::Spool(Box::new(SpoolFailed::new(subject, error))))
     }
 
     // A user's finding: the page said that the spool is full up to 10 s after it had been delivered.

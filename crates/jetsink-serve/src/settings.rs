@@ -35,6 +35,9 @@ pub enum GatewayError {
         /// The largest valid value.
         max: u64,
     },
+    /// The sink has a spool that passes the identities of its events to another gateway.
+    #[error("the sink has a spool and another gateway; make one gateway per sink, and clone it")]
+    SinkInUse,
 }
 
 /// A number or a time of [`GatewaySettings`] or [`ServerSettings`](crate::ServerSettings). `Display` names it, with the unit of

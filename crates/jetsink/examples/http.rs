@@ -24,13 +24,11 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use jetsink::circuit::State as Circuit;
 use jetsink::{
-    Binding, ConnectSettings, Delivery, EmitError, Known, MessageIdRule, NatsPublisher,
-    Publisher as _, Scope, Sink, SinkSettings,
+    Binding, ConnectSettings, Delivery, EmitError, Known, MessageIdRule, NatsPublisher, Scope,
+    Sink, SinkSettings,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 struct Service {
     sink: Sink<NatsPublisher>,
@@ -91,21 +89,13 @@ async fn health(State(service): State<Arc<Service>>) -> String {
     service.sink.status().to_string()
 }
 
-/// Ready if there is a connection and the circuit would let an emit through now.
+/// Also ready when a probe is due: only a successful emit closes the circuit. A service that is ready only with a
+/// closed circuit would receive no event that closes it.
 async fn ready(State(service): State<Arc<Service>>) -> (StatusCode, String) {
-    let connection = service.sink.publisher().connection();
-    let connected = connection.is_some_and(|connection| connection.borrow().up);
-    let status = service.sink.status();
-    let code = match status.broker {
-        Circuit::Connected if connected => StatusCode::OK,
-        // Only a successful emit closes the circuit. A service that is ready only with a closed circuit would
-        // receive no event that closes it.
-        Circuit::Reconnecting { next_after, .. } if connected && next_after <= Instant::now() => {
-            StatusCode::OK
-        }
-        Circuit::Connected | Circuit::Reconnecting { .. } => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (code, status.to_string())
+    match service.sink.accepts() {
+        Ok(()) => (StatusCode::OK, service.sink.status().to_string()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
+    }
 }
 
 /// If the client disconnects, this future is dropped: the event may be stored or not, as with any lost answer.
@@ -130,8 +120,8 @@ fn refusal(error: &EmitError) -> Response {
         (_, Known::NotSent | Known::Refused) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = (code, error.to_string()).into_response();
-    if let EmitError::CircuitOpen(open) = error {
-        let seconds = open.retry_after.as_secs() + 1;
+    if let Some(wait) = error.retry_after() {
+        let seconds = wait.as_secs() + 1;
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -2,8 +2,11 @@
 
 // Layers, from the top: admin and sink; replay; pipeline; nats and publish; observe; spool; publisher (the
 // port); outcome and circuit; message. A folder imports from layers below it only.
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs", feature = "fips")))]
+compile_error!("jetsink needs a provider of TLS: enable the feature ring, aws-lc-rs or fips");
+
 mod admin;
-pub mod circuit;
+mod circuit;
 #[cfg(not(feature = "crash-points"))]
 mod crash;
 #[cfg(feature = "crash-points")]
@@ -35,7 +38,7 @@ pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 // Make a sink, with a spool or without.
 pub use publish::settings::{SettingsError, SinkSettings};
 pub use replay::settings::{SpoolSettings, WhenUnconfirmed};
-pub use sink::{OpenSpool, Sink};
+pub use sink::{AlreadyObserved, OpenSpool, Sink};
 
 // Turn an event into an envelope.
 #[doc(inline)]
@@ -51,21 +54,19 @@ pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantP
 // Emit it, and read the result.
 pub use outcome::{
     Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
-    PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed,
+    PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed, Unavailable,
 };
 #[doc(inline)]
 pub use pipeline::{MAX_WINDOW, Pipeline};
 
 // Watch the sink.
+pub use circuit::State as CircuitState;
 pub use outcome::LastFailure;
 pub use publish::admission::{MAX_FAILING_SUBJECTS, MAX_LISTED_SUBJECTS};
 pub use sink::status::{Status, StatusWatch};
 
 // The port and its tools: another transport, retries of its own.
-#[doc(inline)]
-pub use circuit::backoff;
-#[doc(inline)]
-pub use publish::retry::{self, with_retry};
+pub use publish::retry::with_retry;
 pub use publisher::baseline::{Baseline, Baselines};
 pub use publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
 pub use publisher::window::{Sent, Window};

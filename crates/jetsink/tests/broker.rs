@@ -12,7 +12,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
 use common::*;
 use futures_util::StreamExt as _;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, MessageId, PublishError, Scope, StreamContent,
     StreamName, Subject,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use nats_local::NatsCluster;
 use tempfile::TempDir;

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How many events of the last subject there are; one was acknowledged.
 async fn read_last(publisher: &NatsPublisher) -> Result<usize, PublishError> {
-    let query = StreamQuery::new(StreamContent::HeadersOnly).subjects(["events.last"]);
+    let query = StreamQuery::new(StreamContent::HeadersOnly)
+        .subjects([jetsink::SubjectPattern::new("events.last").unwrap()]);
     let mut reader = publisher
         .admin()
         .read_stream(&"EVENTS".parse().unwrap(), query)

@@ -19,7 +19,7 @@ use common::ending_proxy::{EndingProxy, Ends};
 use common::*;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{
     Acknowledgement, ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher,
     PublishError, Publisher as _, Scope, Sink, SinkSettings, SpoolSettings, Window,

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use common::*;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, Headers, MessageId, NatsPublisher,
     PublishError, Scope, Sink, SinkSettings, SpoolSettings, Subject,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{ConnectError, EmitError, Known, PublishError, Scope};
 use nats_local::NatsServer;
 use tokio::time::{Instant, sleep};

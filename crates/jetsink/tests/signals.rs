@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{
     Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings,
     Validation,

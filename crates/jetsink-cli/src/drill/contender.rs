@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{Binding, Delivery, EmitError, Envelope, Known, NatsPublisher, Sink};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};

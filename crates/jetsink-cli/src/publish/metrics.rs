@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{Publisher, Sink};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;

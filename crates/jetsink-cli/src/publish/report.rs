@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink};
 
 use super::counts::Counts;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
 use serde_json::json;
 

@@ -136,7 +136,7 @@ impl Limits {
             spec = spec.replicas(replicas)?;
         }
         if let Some(bytes) = self.max_bytes {
-            spec = spec.max_bytes(bytes);
+            spec = spec.max_bytes(bytes)?;
         }
         if self.deny_delete {
             spec = spec.deny_delete();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    NatsPublisher, PublishError, StoredEvent, StreamContent, StreamQuery, StreamReader,
-    StreamStart, SubjectPattern,
+    NatsPublisher, PublishError, StoredEvent, StreamContent, StreamQuery, StreamReader, StreamStart,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -43,13 +42,9 @@ impl<'a> Reading<'a> {
         follows: bool,
     ) -> Result<&mut StreamReader, PublishError> {
         self.close_reader().await;
-        let mut query = StreamQuery::new(StreamContent::Full).start(start).subjects(
-            self.plan
-                .filter
-                .at_the_broker()
-                .iter()
-                .map(SubjectPattern::as_str),
-        );
+        let mut query = StreamQuery::new(StreamContent::Full)
+            .start(start)
+            .subjects(self.plan.filter.at_the_broker().iter().cloned());
         if follows {
             query = query.following();
         }

@@ -264,7 +264,7 @@ async fn missing_or_damaged_spool_is_reported() {
         let output = spool(&[command, directory]);
         assert_code(&output, 2);
         assert!(
-            stderr(&output).contains("opening it: there is no spool"),
+            stderr(&output).contains("there is no spool in"),
             "{}",
             stderr(&output)
         );

@@ -1,27 +1,15 @@
 //! From the engine's outcome of an event to its answer: the table of `docs/serve/README.md`.
 
-use std::time::Duration;
-
-use jetsink::{BindingError, EmitError, Known, PublishError, Scope, SpoolError};
+use jetsink::{BindingError, EmitError, Known, Scope, SpoolError};
 
 use super::problem::{Kind, Problem};
-
-/// For problems that only an operator can fix.
-const OPERATOR: Duration = Duration::from_secs(30);
-
-/// A spool empties as fast as the broker stores.
-const SPOOL: Duration = Duration::from_secs(10);
 
 /// The problem of an event that is neither stored nor spooled.
 pub(crate) fn of_emit(error: &EmitError) -> Problem {
     let kind = kind_of(error);
     let problem = Problem::new(kind, error.to_string());
-    match error {
-        EmitError::CircuitOpen(open) => problem.retry_after(open.retry_after),
-        EmitError::Failed(failed) if is_for_operators(&failed.error) && kind.is_passing() => {
-            problem.retry_after(OPERATOR)
-        }
-        EmitError::Spool(_) => problem.retry_after(SPOOL),
+    match error.retry_after() {
+        Some(time) if kind.status() == 503 => problem.retry_after(time),
         _ => problem,
     }
 }
@@ -45,13 +33,6 @@ fn kind_of(error: &EmitError) -> Kind {
     }
 }
 
-fn is_for_operators(error: &PublishError) -> bool {
-    matches!(
-        error,
-        PublishError::NoStream | PublishError::PermissionDenied
-    )
-}
-
 /// The problem of an event that has no envelope.
 pub(crate) fn of_binding(error: &BindingError) -> Problem {
     let kind = match error {
@@ -64,24 +45,18 @@ pub(crate) fn of_binding(error: &BindingError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jetsink::{FailedEmit, Refusal, SpoolFailed, Subject};
+    use std::time::Duration;
+
+    use jetsink::{FailedEmit, PublishError, Refusal, SpoolFailed, Subject};
 
     fn failed(error: PublishError, known: Known) -> Kind {
-        let failed = FailedEmit {
-            subject: Subject::new("e").unwrap(),
-            message_id: None,
-            attempts: 1,
-            error,
-            known,
-        };
+        let mut failed = FailedEmit::new(Subject::new("e").unwrap(), error);
+        failed.known = known;
         of_emit(&EmitError::Failed(Box::new(failed))).kind()
     }
 
     fn refused(code: u64, text: &str) -> PublishError {
-        PublishError::Refused(Refusal {
-            code,
-            text: text.to_owned(),
-        })
+        PublishError::Refused(Refusal::new(code, text))
     }
 
     #[test]
@@ -110,12 +85,23 @@ mod tests {
     }
 
     #[test]
+    fn answer_has_the_time_of_the_engine_after_which_a_repeat_may_succeed() {
+        let of = |error| {
+            let failed = FailedEmit::new(Subject::new("e").unwrap(), error);
+            let response = of_emit(&EmitError::Failed(Box::new(failed))).response(&[]);
+            let header = response.headers().get("retry-after");
+            header.map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(of(PublishError::NoStream).as_deref(), Some("30"));
+        assert_eq!(of(PublishError::NotImported).as_deref(), Some("30"));
+        assert_eq!(of(PublishError::NoLeader).as_deref(), Some("1"));
+        assert_eq!(of(PublishError::Expired), None, "422");
+    }
+
+    #[test]
     fn failures_of_the_spool_are_503() {
         let of = |error| {
-            let failed = SpoolFailed {
-                error,
-                direct: None,
-            };
+            let failed = SpoolFailed::new(Subject::new("e").unwrap(), error);
             of_emit(&EmitError::Spool(Box::new(failed))).kind()
         };
         let full = SpoolError::Full {

@@ -79,13 +79,10 @@ async fn abandoned_event_releases_its_repeats() {
 fn event_that_was_not_sent_after_an_unknown_outcome_keeps_its_content() {
     let start = Instant::now();
     let mut identities = Identities::new(100, WINDOW);
-    let unknown = EmitError::Failed(Box::new(FailedEmit {
-        subject: jetsink::Subject::new("e").unwrap(),
-        message_id: None,
-        attempts: 1,
-        error: PublishError::ConnectionLost,
-        known: Known::OutcomeUnknown,
-    }));
+    let unknown = EmitError::Failed(Box::new(FailedEmit::new(
+        jetsink::Subject::new("e").unwrap(),
+        PublishError::ConnectionLost,
+    )));
     for error in [unknown, EmitError::Closed, EmitError::Closed] {
         assert!(matches!(identities.begin(id("a"), 1), Begin::First));
         identities.settle(id("a"), &Err(error), start, || false);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{Publisher, SpoolStatus};
 use serde::Serialize;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -75,7 +75,7 @@ pub struct SpoolCheck {
 /// ```no_run
 /// use jetsink::OfflineSpool;
 ///
-/// let spool = OfflineSpool::open("/var/lib/app/spool".as_ref())?;
+/// let spool = OfflineSpool::open("/var/lib/app/spool")?;
 /// println!("{} pending events", spool.status().events);
 /// spool.events(|event| println!("{} {}", event.index, event.envelope.subject()))?;
 /// # Ok::<(), jetsink::SpoolError>(())
@@ -98,18 +98,15 @@ impl OfflineSpool {
     /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors
-    /// [`SpoolError`] if the folder contains no spool, a sink has it open, it has another format, or the disk fails.
-    pub fn open(directory: &Path) -> Result<Self, SpoolError> {
-        Self::open_for(directory, Some(SEGMENT_BYTES))
+    /// [`SpoolError`] if the folder contains no spool ([`Missing`](SpoolError::Missing)), a sink has it open, it has another format, or the disk fails.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, SpoolError> {
+        Self::open_for(directory.as_ref(), Some(SEGMENT_BYTES))
     }
 
     fn open_for(directory: &Path, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
-        let is_spool = directory.join("lock").exists() || directory.join("spool.redb").exists();
-        if !is_spool {
-            return Err(SpoolError::Io {
+        if !directory.join("lock").exists() {
+            return Err(SpoolError::Missing {
                 path: directory.to_owned(),
-                doing: "opening it",
-                reason: "there is no spool".to_owned(),
             });
         }
         Self::over(Folder::open(directory, false)?, segment_bytes)

@@ -3,12 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::message::pattern::SubjectPattern;
 
 /// The part of each message that a [`StreamReader`](crate::StreamReader) returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamContent {
     /// The whole message.
     Full,
@@ -18,6 +19,7 @@ pub enum StreamContent {
 
 /// The first message that is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamStart {
     /// The first message of the stream.
     #[default]
@@ -37,19 +39,20 @@ pub enum StreamStart {
 /// all subjects, first to last. A [`StreamContent`] converts into that.
 ///
 /// ```
-/// use jetsink::{StreamQuery, StreamContent, StreamStart};
+/// use jetsink::{StreamContent, StreamQuery, StreamStart, SubjectPattern};
 ///
 /// let news_of_acme = StreamQuery::new(StreamContent::Full)
 ///     .start(StreamStart::New)
-///     .subjects(["cellos.events.acme"])
+///     .subjects([SubjectPattern::new("cellos.events.acme")?])
 ///     .following();
+/// # Ok::<(), jetsink::SubjectError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct StreamQuery {
     pub(super) reading: StreamContent,
     pub(super) start: StreamStart,
-    pub(super) subjects: Vec<String>,
+    pub(super) subjects: Vec<SubjectPattern>,
     pub(super) follows: bool,
 }
 
@@ -76,11 +79,10 @@ impl StreamQuery {
         self
     }
 
-    /// Selects only messages of these subjects, each a [`SubjectPattern`](crate::SubjectPattern); an empty list
-    /// selects all. The server refuses patterns that overlap. A server older than 2.10 sends messages of other
+    /// Selects only messages of these subjects; an empty list selects all. The server refuses patterns that overlap. A server older than 2.10 sends messages of other
     /// subjects, too.
-    pub fn subjects<S: Into<String>>(mut self, subjects: impl IntoIterator<Item = S>) -> Self {
-        self.subjects = subjects.into_iter().map(Into::into).collect();
+    pub fn subjects(mut self, subjects: impl IntoIterator<Item = SubjectPattern>) -> Self {
+        self.subjects = subjects.into_iter().collect();
         self
     }
 
@@ -94,7 +96,8 @@ impl StreamQuery {
     pub(super) fn amend(&self, config: &mut Value, last: u64) {
         config["headers_only"] = (self.reading == StreamContent::HeadersOnly).into();
         if !self.subjects.is_empty() {
-            config["filter_subjects"] = json!(self.subjects);
+            let subjects = self.subjects.iter().map(SubjectPattern::as_str);
+            config["filter_subjects"] = subjects.collect();
         }
         match self.start {
             StreamStart::Time(time) => {
@@ -123,11 +126,7 @@ impl StreamQuery {
             _ => true,
         };
         let mut patterns = self.subjects.iter();
-        is_late
-            && (self.subjects.is_empty()
-                || patterns.any(|pattern| {
-                    SubjectPattern::new(pattern.as_str()).is_ok_and(|p| p.matches(subject))
-                }))
+        is_late && (self.subjects.is_empty() || patterns.any(|pattern| pattern.matches(subject)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads a stream's messages in their order.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -133,6 +134,18 @@ pub struct StreamReader {
     waiting: u64,
     follows: bool,
     ended: bool,
+}
+
+impl fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReader")
+            .field("stream", &self.stream)
+            .field("first", &self.first)
+            .field("last", &self.last)
+            .field("follows", &self.follows)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The source of a reader's messages.

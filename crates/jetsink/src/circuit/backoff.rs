@@ -6,27 +6,17 @@
 use std::time::Duration;
 
 /// The wait after the first failure (attempt 0).
-pub const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The maximum wait, from attempt 11 on.
-pub const MAX_WAIT: Duration = Duration::from_secs(180);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(180);
 
 /// Returns the time for which the circuit stays open after failure number `attempt`, counted from 0.
 ///
 /// 100 ms, 200 ms, 400 ms … 102.4 s (attempt 10), then 180 s for every further attempt up to
 /// `u32::MAX`. Never panics or overflows.
-///
-/// ```
-/// use std::time::Duration;
-/// use jetsink::backoff::wait_after;
-///
-/// assert_eq!(wait_after(0), Duration::from_millis(100));
-/// assert_eq!(wait_after(10), Duration::from_millis(102_400));
-/// assert_eq!(wait_after(11), Duration::from_secs(180));
-/// assert_eq!(wait_after(u32::MAX), Duration::from_secs(180));
-/// ```
 #[must_use]
-pub const fn wait_after(attempt: u32) -> Duration {
+pub(crate) const fn wait_after(attempt: u32) -> Duration {
     // 2^11 · 100 ms is already past the cap; stopping there keeps the shift in range.
     if attempt >= 11 {
         return MAX_WAIT;

@@ -27,7 +27,7 @@
 //! `state.rs` has the public values, `word.rs` the packing and the compare-and-swap loop,
 //! [`backoff`] the waits.
 
-pub mod backoff;
+pub(crate) mod backoff;
 mod state;
 mod word;
 
@@ -36,36 +36,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use backoff::wait_after;
-pub use state::{Admission, Outcome, Rejected, State, Transition};
-pub use word::MAX_ATTEMPT;
+pub use state::State;
+pub(crate) use state::{Admission, Outcome, Rejected, Transition};
+pub(crate) use word::MAX_ATTEMPT;
 use word::{Packed, Phase, Word};
 
 /// A circuit breaker with one probe at a time; the module docs have its diagram.
 ///
 /// Lock-free: [`admit`](Self::admit) on a connected circuit, and every rejection, is one load.
-///
-/// ```
-/// use std::time::Duration;
-/// use jetsink::circuit::{Circuit, Outcome};
-/// use tokio::time::Instant;
-///
-/// let now = Instant::now();
-/// let circuit = Circuit::new(now);
-/// let admission = circuit.admit(now).expect("a new circuit is connected");
-/// circuit.settle(now, admission, Outcome::Failure);
-///
-/// let rejected = circuit.admit(now).expect_err("open");
-/// assert_eq!((rejected.attempt, rejected.retry_after), (0, Duration::from_millis(100)));
-///
-/// let later = now + Duration::from_millis(100);
-/// let probe = circuit.admit(later).expect("the wait has elapsed");
-/// assert!(probe.is_probe());
-/// assert!(circuit.admit(later).is_err(), "one probe at a time");
-/// circuit.settle(later, probe, Outcome::Success);
-/// assert!(circuit.admit(later).is_ok());
-/// ```
 #[derive(Debug)]
-pub struct Circuit {
+pub(crate) struct Circuit {
     word: Word,
     /// The time after which a probe lapses.
     max_probe: Duration,
@@ -74,7 +54,7 @@ pub struct Circuit {
 impl Circuit {
     /// Returns a connected circuit. Times before `now` count as `now`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             word: Word::connected(now),
             max_probe: Duration::MAX,
@@ -84,28 +64,15 @@ impl Circuit {
     /// Sets the time after which an unsettled probe lapses: the next caller may probe then. The outcome of the lapsed
     /// probe counts until that caller does, and is ignored from then on. It may lapse up to 0.16 s later. Default: never.
     /// Keep it above the time limit of a publish.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use jetsink::circuit::Circuit;
-    /// use tokio::time::Instant;
-    ///
-    /// let now = Instant::now();
-    /// let circuit = Circuit::opened(now).with_max_probe(Duration::from_secs(3));
-    /// let due = now + Duration::from_millis(100);
-    /// let _forgotten = circuit.admit(due).expect("the wait has elapsed");
-    /// assert!(circuit.admit(due + Duration::from_secs(2)).is_err());
-    /// assert!(circuit.admit(due + Duration::from_secs(4)).is_ok());
-    /// ```
     #[must_use]
-    pub fn with_max_probe(mut self, max_probe: Duration) -> Self {
+    pub(crate) fn with_max_probe(mut self, max_probe: Duration) -> Self {
         self.max_probe = max_probe;
         self
     }
 
     /// Returns a circuit whose first failure has just happened: reconnecting at attempt 0.
     #[must_use]
-    pub fn opened(now: Instant) -> Self {
+    pub(crate) fn opened(now: Instant) -> Self {
         let circuit = Self::new(now);
         circuit.trip(now);
         circuit
@@ -113,7 +80,7 @@ impl Circuit {
 
     /// Returns the state at `now`.
     #[must_use]
-    pub fn state(&self, now: Instant) -> State {
+    pub(crate) fn state(&self, now: Instant) -> State {
         match self.word.phase() {
             Phase::Connected { .. } => State::Connected,
             Phase::Waiting { attempt, due } => State::Reconnecting {
@@ -131,7 +98,7 @@ impl Circuit {
 
     /// Returns the rejection that [`admit`](Self::admit) would return at `now`. Never starts a probe.
     #[must_use]
-    pub fn rejection(&self, now: Instant) -> Option<Rejected> {
+    pub(crate) fn rejection(&self, now: Instant) -> Option<Rejected> {
         self.reject(self.word.phase(), now)
     }
 
@@ -139,7 +106,7 @@ impl Circuit {
     ///
     /// # Errors
     /// [`Rejected`] while the circuit is open, unless this caller gets to probe.
-    pub fn admit(&self, now: Instant) -> Result<Admission, Rejected> {
+    pub(crate) fn admit(&self, now: Instant) -> Result<Admission, Rejected> {
         let word = self.word.load();
         let phase = self.word.unpack(word);
         match (self.reject(phase, now), phase) {
@@ -173,7 +140,7 @@ impl Circuit {
     }
 
     /// Records the outcome of an admitted publish. Ignored if the circuit has changed since.
-    pub fn settle(
+    pub(crate) fn settle(
         &self,
         now: Instant,
         admission: Admission,
@@ -202,7 +169,7 @@ impl Circuit {
     }
 
     /// Returns an admission unused: its publish was cancelled, or proves nothing about this circuit.
-    pub fn release(&self, admission: Admission) {
+    pub(crate) fn release(&self, admission: Admission) {
         match self.word.unpack(admission.word) {
             Phase::Probing { epoch, .. } => {
                 let due = self.word.at_once();
@@ -213,7 +180,7 @@ impl Circuit {
     }
 
     /// Opens a connected circuit on evidence from elsewhere: the connection is lost.
-    pub fn trip(&self, now: Instant) -> Option<Transition> {
+    pub(crate) fn trip(&self, now: Instant) -> Option<Transition> {
         let word = self.word.load();
         match self.word.unpack(word) {
             Phase::Connected { .. } => self.open(word, now),
@@ -226,7 +193,7 @@ impl Circuit {
     ///
     /// A probe in flight keeps its place and its outcome counts. Only its attempt returns to 0, so
     /// that its failure does not hide the evidence behind a long wait.
-    pub fn probe_due(&self) -> Option<Transition> {
+    pub(crate) fn probe_due(&self) -> Option<Transition> {
         let due = self.word.at_once();
         let moved = self.word.update(|phase| match phase {
             Phase::Waiting { attempt: 0, due: d } if d == due => None,

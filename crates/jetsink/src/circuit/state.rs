@@ -12,9 +12,10 @@ pub enum State {
     /// The last publish that counted succeeded: publish directly.
     Connected,
     /// The last publish that counted failed: wait, then probe.
+    #[non_exhaustive]
     Reconnecting {
-        /// Failed probes since the circuit opened; 0 after the failure that opened it. Stays at
-        /// [`MAX_ATTEMPT`](super::MAX_ATTEMPT) once it gets there.
+        /// Failed probes since the circuit opened; 0 after the failure that opened it. Stays at its
+        /// maximum once it gets there.
         attempt: u32,
         /// The time when the next probe is due. During a probe, the time of the call.
         next_after: Instant,
@@ -25,34 +26,34 @@ pub enum State {
 
 /// The rejection of a caller by an open circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// As in [`State::Reconnecting`].
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// The time until the next probe is due; zero during a probe.
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
     /// Whether a probe is in flight.
-    pub probing: bool,
+    pub(crate) probing: bool,
 }
 
 /// The right to publish once. Pass it to [`Circuit::settle`](super::Circuit::settle) or
 /// [`Circuit::release`](super::Circuit::release).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an admission that is neither settled nor released may block the next probe"]
-pub struct Admission {
+pub(crate) struct Admission {
     pub(super) word: Packed,
 }
 
 impl Admission {
     /// Whether this admission is the probe of an open circuit: one attempt only.
     #[must_use]
-    pub fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.word.is_probing()
     }
 }
 
 /// The result of an admitted publish, as far as this circuit is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The publish succeeded.
     Success,
     /// The publish failed in a way that this circuit guards against.
@@ -61,7 +62,7 @@ pub enum Outcome {
 
 /// A change of state that a call caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transition {
+pub(crate) enum Transition {
     /// Connected → reconnecting.
     Opened,
     /// The probe failed; the next one is due after `wait`.

@@ -27,7 +27,7 @@ const TICK_NANOS: u64 = 10_000;
 const COUNT_MASK: u64 = (1 << 14) - 1;
 
 /// The maximum attempt that a circuit counts, after 136 days of failing probes.
-pub const MAX_ATTEMPT: u32 = ATTEMPT_MASK as u32;
+pub(crate) const MAX_ATTEMPT: u32 = ATTEMPT_MASK as u32;
 
 /// The content of the word.
 #[derive(Debug, Clone, Copy)]

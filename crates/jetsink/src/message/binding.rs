@@ -18,6 +18,7 @@ use super::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
 
 /// How an event lies in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ContentMode {
     /// The event's JSON, byte for byte, as payload (`content-type: application/cloudevents+json`).
     #[default]
@@ -28,6 +29,7 @@ pub enum ContentMode {
 
 /// Which events count as the same one for the stream's duplicate window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MessageIdRule {
     /// None but the retries of one emit: the sink mints `<sink>.<n>` for each.
     #[default]
@@ -215,7 +217,7 @@ impl Binding {
         let json = if needs_json { json()? } else { Bytes::new() };
         let (subject, message_id) = self.address(&routing, &json, choose)?;
         let (headers, payload) = match self.mode {
-            ContentMode::Structured => (routing.structured_headers()?, json),
+            ContentMode::Structured => (routing.structured_headers(), json),
             ContentMode::Binary => (headers, event.data().clone()),
         };
         let expiry = match event.attribute(EXPIRYTIME) {
@@ -251,7 +253,7 @@ impl Binding {
         if self.mode == ContentMode::Structured
             && let Some(routing) = Routing::read(&json, self.template.attributes())
         {
-            let headers = routing.structured_headers()?;
+            let headers = routing.structured_headers();
             let (subject, message_id) = self.address(&routing, &json, choose)?;
             return Ok(with_id(Envelope::new(subject, json), message_id).with_headers(headers));
         }
@@ -260,7 +262,7 @@ impl Binding {
         let routing = self.routing(&event, reads_tenant)?;
         let (subject, message_id) = self.address(&routing, &json, choose)?;
         let (headers, payload) = match self.mode {
-            ContentMode::Structured => (routing.structured_headers()?, json.clone()),
+            ContentMode::Structured => (routing.structured_headers(), json.clone()),
             ContentMode::Binary => (binary_headers(&event, &routing)?, binary_payload(&event)?),
         };
         let envelope = with_id(Envelope::new(subject, payload), message_id).with_headers(headers);

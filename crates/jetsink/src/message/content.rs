@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::binding::BindingError;
-use super::envelope::{CONTENT_TYPE, HeaderError, Headers, STRUCTURED, TRACEPARENT};
+use super::envelope::{CONTENT_TYPE, Headers, STRUCTURED, TRACEPARENT};
 use super::event::{CloudEvent, string_of, text_of};
 use super::routing::Routing;
 use super::rules::Quoted;
@@ -18,23 +18,18 @@ use super::subject::push_percent_encoded;
 const MAX_TRACE_HEADER: usize = 512;
 
 impl Routing<'_> {
-    pub(super) fn structured_headers(&self) -> Result<Headers, HeaderError> {
+    pub(super) fn structured_headers(&self) -> Headers {
         structured_headers(self.traceparent.as_deref(), self.tracestate.as_deref())
     }
 }
 
 /// The headers of a structured event. A trace that does not fit into headers stays in the payload only.
-///
-/// # Errors
-/// None in practice: all values are checked here.
-pub fn structured_headers(
-    traceparent: Option<&str>,
-    tracestate: Option<&str>,
-) -> Result<Headers, HeaderError> {
+#[must_use]
+pub fn structured_headers(traceparent: Option<&str>, tracestate: Option<&str>) -> Headers {
     let mut headers = Headers::default();
-    headers.push(CONTENT_TYPE, STRUCTURED)?;
-    push_trace(&mut headers, traceparent, tracestate)?;
-    Ok(headers)
+    headers.push_checked(CONTENT_TYPE, STRUCTURED);
+    push_trace(&mut headers, traceparent, tracestate);
+    headers
 }
 
 /// `traceparent`, and `tracestate` beside it, as W3C Trace Context has them.
@@ -42,18 +37,17 @@ pub(super) fn push_trace(
     headers: &mut Headers,
     traceparent: Option<&str>,
     tracestate: Option<&str>,
-) -> Result<(), HeaderError> {
+) {
     let fits = |text: &&str| !text.is_empty() && text.len() <= MAX_TRACE_HEADER;
     let is_visible = |text: &&str| text.bytes().all(|b| b.is_ascii_graphic());
     let is_printable = |text: &&str| text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     let Some(traceparent) = traceparent.filter(fits).filter(is_visible) else {
-        return Ok(());
+        return;
     };
-    headers.push(TRACEPARENT, traceparent.to_owned())?;
+    headers.push_checked(TRACEPARENT, traceparent.to_owned());
     if let Some(tracestate) = tracestate.filter(fits).filter(is_printable) {
-        headers.push("tracestate", tracestate.trim_matches(' ').to_owned())?;
+        headers.push_checked("tracestate", tracestate.trim_matches(' ').to_owned());
     }
-    Ok(())
 }
 
 /// Percent-encodes space, `"`, `%` and all outside U+0021 to U+007E (binding, section 3.1.3.2).
@@ -99,7 +93,7 @@ pub(super) fn binary_headers(
         headers.push("ce-datacontenttype", "application/json")?;
     }
     let (parent, state) = (&routing.traceparent, &routing.tracestate);
-    push_trace(&mut headers, parent.as_deref(), state.as_deref())?;
+    push_trace(&mut headers, parent.as_deref(), state.as_deref());
     Ok(headers)
 }
 

@@ -80,6 +80,11 @@ impl Headers {
         Ok(())
     }
 
+    /// Adds a header whose name and value the caller has checked.
+    pub(super) fn push_checked(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
+        self.0.push((Cow::Borrowed(name), value.into()));
+    }
+
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (&**n, &**v))
@@ -198,8 +203,7 @@ impl Envelope {
     pub fn with_trace_context(mut self, traceparent: &str, tracestate: Option<&str>) -> Self {
         let has_own = self.headers.iter().any(|(name, _)| name == TRACEPARENT);
         if !has_own {
-            // Checks each value before it adds it.
-            let _ = push_trace(&mut self.headers, Some(traceparent), tracestate);
+            push_trace(&mut self.headers, Some(traceparent), tracestate);
         }
         self
     }

@@ -174,7 +174,7 @@ impl BinaryEvent {
             headers.push(format!("ce-{name}"), header_value(value))?;
         }
         let (parent, state) = (&routing.traceparent, &routing.tracestate);
-        push_trace(&mut headers, parent.as_deref(), state.as_deref())?;
+        push_trace(&mut headers, parent.as_deref(), state.as_deref());
         Ok(headers)
     }
 }

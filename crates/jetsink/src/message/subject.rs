@@ -298,6 +298,7 @@ pub(crate) fn push_percent_encoded(text: &mut String, byte: u8) {
 
 /// The treatment of a tenant id that is not one subject token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TenantPolicy {
     /// Refuse the event with an error that names the offending character.
     #[default]

@@ -13,6 +13,7 @@ mod publish_error;
 mod push_error;
 mod refusal;
 mod spool_error;
+mod unavailable;
 
 pub use acknowledgement::Acknowledgement;
 pub use delivery::{Delivery, Receipt};
@@ -22,3 +23,4 @@ pub use publish_error::{ConnectionEnd, Known, PublishError, Scope};
 pub use push_error::PushError;
 pub use refusal::Refusal;
 pub use spool_error::SpoolError;
+pub use unavailable::Unavailable;

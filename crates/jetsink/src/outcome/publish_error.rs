@@ -382,6 +382,20 @@ impl PublishError {
         }
     }
 
+    /// Whether a repeat fails until an operator changes the streams or the permissions.
+    pub(crate) fn needs_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::NoStream
+                | Self::NotImported
+                | Self::PermissionDenied
+                | Self::FlowControlDenied
+                | Self::InboxDenied { .. }
+                | Self::WrongStream { .. }
+                | Self::NotAnAcknowledgement(_)
+        )
+    }
+
     /// Whether the subject's stream takes no message at the moment, as far as is known: it has no leader, is offline, or its
     /// queue is full. Such a failure ends by itself, as one of the broker.
     pub(crate) fn is_stream_outage(&self) -> bool {

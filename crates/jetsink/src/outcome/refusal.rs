@@ -8,6 +8,7 @@ use crate::message::rules::OneLine;
 
 /// The broker's error for a refused message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The server's error code (`err_code`), such as 10077.
     pub code: u64,
@@ -27,6 +28,13 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
+    /// A refusal with this code and text.
+    #[must_use]
+    pub fn new(code: u64, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { code, text }
+    }
+
     /// The messages that the broker refuses for the same reason.
     pub(super) fn scope(&self) -> Scope {
         match self.code {

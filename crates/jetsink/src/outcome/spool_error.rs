@@ -28,14 +28,10 @@ pub enum SpoolError {
         /// The format that this version reads and writes.
         expected: u64,
     },
-    /// The folder has a spool of an earlier development version.
-    #[error(
-        "{} was written by a version with another store; drain it with the version that wrote it \
-         (`jetsink spool replay`), then remove the file",
-        .path.display()
-    )]
-    OldStore {
-        /// Its file.
+    /// There is no spool in the folder.
+    #[error("there is no spool in {}; check the folder", .path.display())]
+    Missing {
+        /// The folder.
         path: PathBuf,
     },
     /// The spool is full. Nothing was written.
@@ -116,6 +112,11 @@ impl SpoolError {
             doing,
             reason: error.to_string(),
         }
+    }
+
+    /// Whether no later attempt of the same event and sink succeeds.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::Failed | Self::Closed)
     }
 
     /// Returns whether the event may be in the spool in spite of the error.

@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt as _;
@@ -113,13 +114,15 @@ impl<'a> SpoolSide<'a> {
         self.subjects.add(subject);
         self.in_round.insert(subject.clone());
         entry.state = State::Spooling { _guard: guard };
+        let envelope = Arc::clone(&entry.envelope);
         let cause = entry.for_spool.take();
         let sent_at = entry.sent_at.unwrap_or(now);
         let deadline = now + direct.settings().deadline;
         let spool = self.spool;
         let room = room.map(|room| (spans::spool(&entry.envelope), room));
         self.writes.push(Box::pin(unconstrained(async move {
-            let result = spool_event(spool, room, cause, sent_at, direct, deadline).await;
+            let result =
+                spool_event(spool, &envelope, room, cause, sent_at, direct, deadline).await;
             (number, result)
         })));
     }

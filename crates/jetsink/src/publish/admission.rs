@@ -152,7 +152,8 @@ impl Scopes {
         self.failing.load(Ordering::Acquire)
     }
 
-    /// At most [`MAX_LISTED_SUBJECTS`] subjects with an open circuit of their own, in their order.
+    /// Subjects with an open circuit of their own, sorted: an arbitrary selection if there are more than
+    /// [`MAX_LISTED_SUBJECTS`].
     pub(crate) fn failing_subjects(&self, now: Instant) -> Vec<(Subject, State)> {
         let mut failing: Vec<(Subject, State)> = self
             .lock()

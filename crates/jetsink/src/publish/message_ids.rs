@@ -38,6 +38,12 @@ impl MessageIds {
         MessageId::minted(id)
     }
 
+    /// An id with a random part of its own and no count: it is in no order with the others, so that its event may be sent
+    /// at any time.
+    pub(super) fn mint_unordered(&self) -> MessageId {
+        MessageId::minted(prefix(self.sink_id.as_deref()))
+    }
+
     /// Draws another random part, unless that was done since `taken` was minted.
     pub(super) fn draw_again(&self, taken: Option<&MessageId>) {
         let mut current = write(&self.prefix);

@@ -15,7 +15,7 @@ pub(crate) mod high_water;
 pub(crate) mod in_flight;
 mod message_ids;
 mod recoveries;
-pub mod retry;
+pub(crate) mod retry;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod spooling;
@@ -163,6 +163,14 @@ impl<P: Publisher> Direct<P> {
             return envelope;
         }
         envelope.with_minted_id(self.ids.mint())
+    }
+
+    /// Adds a message id under which the caller may emit the envelope several times.
+    pub(crate) fn identified_for_repeats(&self, envelope: Envelope) -> Envelope {
+        if envelope.message_id().is_some() {
+            return envelope;
+        }
+        envelope.with_message_id(self.ids.mint_unordered())
     }
 
     /// Replaces the message id of an envelope by one with another random part, after the stream took its first send

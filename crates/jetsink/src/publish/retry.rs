@@ -11,7 +11,7 @@ use crate::outcome::PublishError;
 
 /// The wait after failure number `failure`, counted from 0: 100 ms · 4^failure, at most an hour.
 #[must_use]
-pub fn wait_before_retry(failure: u32) -> Duration {
+pub(crate) fn wait_before_retry(failure: u32) -> Duration {
     const MAX_MILLIS: u64 = 3_600_000;
     let millis = 4_u64
         .checked_pow(failure)
@@ -23,7 +23,7 @@ pub fn wait_before_retry(failure: u32) -> Duration {
 /// Calls `f` up to `max_attempts` times, until it returns `Ok`; 0 counts as 1.
 ///
 /// Waits 100 ms after the first failure, 400 ms after the second, and so on
-/// ([`wait_before_retry`]). Logs each failure but the last as a warning. Dropping the future drops the
+/// up to an hour. Logs each failure but the last as a warning. Dropping the future drops the
 /// call in progress.
 ///
 /// # Errors
@@ -55,7 +55,13 @@ where
             Err(error) if failures + 1 >= max_attempts => return Err(error),
             Err(error) => {
                 let wait = wait_before_retry(failures);
-                log_retry(failures, max_attempts, wait, &error);
+                warn!(
+                    attempt = failures + 1,
+                    max_attempts,
+                    wait_ms = wait.as_millis() as u64,
+                    %error,
+                    "attempt failed, trying again"
+                );
                 sleep(wait).await;
             }
         }
@@ -96,7 +102,7 @@ pub(crate) fn fits(wait: Duration, now: Instant, deadline: Instant) -> bool {
     now + wait < deadline
 }
 
-/// Logs failure number `failure`, before the wait for the retry.
+/// Logs failure number `failure` of a publish, before the wait for the retry.
 pub(crate) fn log_retry(failure: u32, max_attempts: u32, wait: Duration, error: &impl Display) {
     warn!(
         attempt = failure + 1,

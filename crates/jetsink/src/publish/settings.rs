@@ -34,7 +34,7 @@ pub enum SettingsError {
 /// assert_eq!(error.to_string(), "the deadline is 0ns; it must be from 1 ms to 1 hour");
 /// # Ok::<(), SettingsError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSettings {
     pub(crate) deadline: Duration,
     pub(crate) max_attempts: u32,

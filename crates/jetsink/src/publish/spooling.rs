@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use super::Direct;
+use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::observe::spans;
 use crate::outcome::{Delivery, EmitError, Known, Scope, SpoolError, SpoolFailed};
@@ -67,6 +68,7 @@ pub(crate) fn may_be_spooled(error: &EmitError) -> bool {
 /// Spools an event that has room, in its span. `sent` is the error of an attempt to send it at `sent_at`, if there was one.
 pub(crate) async fn spool_event<P: Publisher>(
     spool: &Spool,
+    envelope: &Envelope,
     room: Result<(Span, Reservation<'_>), SpoolError>,
     sent: Option<EmitError>,
     sent_at: Instant,
@@ -87,6 +89,8 @@ pub(crate) async fn spool_event<P: Publisher>(
     let result = match spooled {
         Ok(()) => Ok(Delivery::Spooled),
         Err(error) => Err(EmitError::Spool(Box::new(SpoolFailed {
+            subject: envelope.subject().clone(),
+            message_id: envelope.message_id().cloned(),
             error,
             direct: sent,
         }))),
@@ -98,9 +102,9 @@ pub(crate) async fn spool_event<P: Publisher>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MessageId;
     use crate::SinkSettings;
     use crate::tests::simulated_broker::Simulated;
-    use crate::{Envelope, MessageId};
 
     #[test]
     fn emit_waits_at_most_half_of_its_deadline() {

@@ -5,6 +5,7 @@
 //! implement them with a script or a simulated broker.
 
 pub(crate) mod baseline;
+mod forward;
 pub(crate) mod look_up;
 pub(crate) mod window;
 
@@ -26,8 +27,10 @@ use baseline::Baselines;
 use look_up::{StoredId, StoredIds};
 use window::{Sent, Window};
 
-/// The state of a publisher's connection: evidence for the broker's circuit.
+/// The state of a publisher's connection: evidence for the broker's circuit. A publisher begins with the default, and
+/// sets the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Connection {
     /// Whether it is established.
     pub up: bool,
@@ -40,8 +43,8 @@ pub struct Connection {
 
 /// Sends one envelope and waits for the acknowledgement.
 ///
-/// Implemented by [`NatsPublisher`](crate::NatsPublisher), and by tests with a script. A wrapper must
-/// forward every method: the defaults are weaker than the wrapped publisher's.
+/// Implemented by [`NatsPublisher`](crate::NatsPublisher), by `&P`, `Arc<P>` and `Box<P>` of a publisher `P`, and by tests
+/// with a script. Another wrapper must forward every method: the defaults are weaker than the wrapped publisher's.
 ///
 /// ```
 /// use jetsink::{Acknowledgement, Envelope, PublishError, Publisher};

@@ -12,7 +12,7 @@ use super::Sink;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::observe::spans;
-use crate::outcome::{Delivery, EmitError};
+use crate::outcome::{Delivery, EmitError, Unavailable};
 use crate::publish::admission::ScopedAdmission;
 use crate::publish::spooling::{HandOver, may_be_spooled, spool_event};
 use crate::publisher::Publisher;
@@ -72,10 +72,38 @@ impl<P: Publisher> Sink<P> {
         result
     }
 
-    /// Returns the error with which any emit would end now: the sink is closed, or the broker's circuit
-    /// is open and there is no spool. A caller that checks it first saves the work for an envelope that
-    /// would be rejected; a returned error counts as a rejected emit. `None` is no promise:
-    /// [`emit`](Self::emit) checks again.
+    /// Adds a message id to an envelope that has none, so that the caller can emit it again after an outcome that is
+    /// unknown: the stream stores it once within its duplicate window, and answers a repeat with
+    /// [`duplicate`](Delivery::Stored::duplicate). Without it, each [`emit`](Self::emit) mints an id of its own.
+    ///
+    /// The id is random, from the operating system. It is the caller's: an event that another process stored under it counts
+    /// as this one.
+    ///
+    /// ```
+    /// # use jetsink::{Delivery, EmitError, Envelope, Publisher, Sink};
+    /// /// Emits an event until it is stored, once.
+    /// async fn deliver<P: Publisher>(sink: &Sink<P>, event: Envelope) -> Result<Delivery, EmitError> {
+    ///     let event = sink.identify(event);
+    ///     loop {
+    ///         let error = match sink.emit(event.clone()).await { // shares the payload
+    ///             Ok(delivery) => return Ok(delivery),
+    ///             Err(error) => error,
+    ///         };
+    ///         match error.retry_after() {
+    ///             Some(wait) => tokio::time::sleep(wait).await,
+    ///             None => return Err(error), // no repeat succeeds
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn identify(&self, envelope: Envelope) -> Envelope {
+        self.direct.identified_for_repeats(envelope)
+    }
+
+    /// Rejects an event before its envelope is made, with the error that any [`emit`](Self::emit) would return now: the
+    /// sink is closed, or the broker's circuit is open and there is no spool. It counts as a rejected emit, so call it
+    /// once per event; [`accepts`](Self::accepts) counts nothing. `None` is no promise: an emit checks again.
     ///
     /// ```
     /// # use jetsink::{EmitError, Envelope, Publisher, Sink};
@@ -83,7 +111,7 @@ impl<P: Publisher> Sink<P> {
     /// #     sink: &Sink<P>,
     /// #     make: impl FnOnce() -> Envelope,
     /// # ) -> Result<(), EmitError> {
-    /// if let Some(error) = sink.rejection() {
+    /// if let Some(error) = sink.reject_early() {
     ///     return Err(error); // nothing was serialized for it
     /// }
     /// sink.emit(make()).await?;
@@ -91,7 +119,7 @@ impl<P: Publisher> Sink<P> {
     /// # }
     /// ```
     #[must_use]
-    pub fn rejection(&self) -> Option<EmitError> {
+    pub fn reject_early(&self) -> Option<EmitError> {
         if self.in_flight.is_closed() {
             return Some(EmitError::Closed);
         }
@@ -101,6 +129,46 @@ impl<P: Publisher> Sink<P> {
         let open = self.direct.scopes().rejection(Instant::now())?;
         self.direct.meters().rejected();
         Some(EmitError::CircuitOpen(open))
+    }
+
+    /// Returns whether the sink can store or spool events now, for a readiness check or a queue in front of it. Has no
+    /// effect on the circuits or the metrics, and knows nothing of single events, subjects and the disk's state.
+    ///
+    /// Without a spool it is unavailable while the connection is down or the circuit is open, until the next probe is
+    /// due: then an emit is the probe. With a spool it is available until the spool has no room or has failed, too.
+    ///
+    /// ```
+    /// # use jetsink::{Publisher, Sink};
+    /// fn ready<P: Publisher>(sink: &Sink<P>) -> (u16, String) {
+    ///     match sink.accepts() {
+    ///         Ok(()) => (200, "ready".to_owned()),
+    ///         Err(reason) => (503, reason.to_string()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the reason.
+    pub fn accepts(&self) -> Result<(), Unavailable> {
+        if self.in_flight.is_closed() {
+            return Err(Unavailable::Closed);
+        }
+        let Some(away) = self.broker_unavailable() else {
+            return Ok(());
+        };
+        match &self.spool {
+            None => Err(away),
+            Some(spool) => spool.accepts(),
+        }
+    }
+
+    fn broker_unavailable(&self) -> Option<Unavailable> {
+        let connection = self.direct.publisher().connection();
+        if connection.is_some_and(|connection| !connection.borrow().up) {
+            return Some(Unavailable::NotConnected);
+        }
+        let open = self.direct.scopes().rejection(Instant::now())?;
+        Some(Unavailable::CircuitOpen(open))
     }
 
     /// Without a spool, admits the event, or rejects it before anything shared is written: an outage
@@ -197,6 +265,6 @@ impl<P: Publisher> Sink<P> {
         let room = spool.reserve(envelope);
         let room = room.map(|room| (spans::spool(envelope), room));
         let deadline = sent_at + self.deadline();
-        spool_event(spool, room, sent, sent_at, &self.direct, deadline).await
+        spool_event(spool, envelope, room, sent, sent_at, &self.direct, deadline).await
     }
 }

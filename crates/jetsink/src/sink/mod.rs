@@ -33,6 +33,7 @@ use crate::spool::{Baselines, Spool, SpoolLoss, SpoolStatus};
 use crate::sync::lock;
 pub use open_spool::OpenSpool;
 use reporter::report;
+pub use spooled::AlreadyObserved;
 
 /// How long an end waits for the spool's disk, at least.
 const DISK_WAIT: Duration = Duration::from_secs(1);
@@ -191,7 +192,7 @@ impl<P: Publisher> Sink<P> {
 
     /// The state of the broker's circuit. After an outage it stays [`Reconnecting`](State::Reconnecting)
     /// until an event is published: a readiness check that waits for [`Connected`](State::Connected) would
-    /// keep away the events that close it. See `examples/http.rs`.
+    /// keep away the events that close it. [`accepts`](Self::accepts) is for such checks.
     #[must_use]
     pub fn state(&self) -> State {
         self.direct.state()

@@ -2,7 +2,7 @@
 
 use crate::outcome::SpoolError;
 use crate::replay::settings::SpoolSettings;
-use crate::spool::Spool;
+use crate::spool::{Spool, lost_task};
 
 /// An open spool, for [`Sink::with_open_spool`](crate::Sink::with_open_spool). No other process can open it until it, or the sink
 /// on it, is closed or dropped. A service that waits for the lock of another process opens the spool first and connects once it
@@ -38,7 +38,7 @@ impl OpenSpool {
             Spool::open(opening.directory(), opening.chosen_limit())
         })
         .await;
-        let spool = opened.unwrap_or(Err(SpoolError::Closed))?;
+        let spool = opened.unwrap_or_else(|ended| Err(lost_task(&ended)))?;
         Ok(Self { spool, settings })
     }
 }

@@ -11,6 +11,12 @@ use crate::spool::{Chunk, Unread};
 /// Events of a subject read at a time.
 const CHUNK: usize = 1_000;
 
+/// The error of a second [`Sink::observe_spooled`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the spooled events of this sink are observed already; use one observer per sink")]
+#[non_exhaustive]
+pub struct AlreadyObserved {}
+
 impl<P: Publisher> Sink<P> {
     /// The folder of the spool; `None` without one.
     #[must_use]
@@ -23,24 +29,28 @@ impl<P: Publisher> Sink<P> {
     /// have left the spool before a restart keeps the ids in a file of its own.
     ///
     /// The calls come from the thread that writes the spool, so that a slow function delays all events. Only events of
-    /// this process are passed, and none that was emitted before this call. A second call changes nothing. Does nothing
-    /// without a spool.
+    /// this process are passed, and none that was emitted before this call. Does nothing without a spool.
     ///
     /// ```
     /// # use jetsink::{Publisher, Sink};
-    /// # fn observe<P: Publisher>(sink: &Sink<P>) {
-    /// sink.observe_spooled(|ids| ids.for_each(|id| println!("{id} is on the disk")));
+    /// # fn observe<P: Publisher>(sink: &Sink<P>) -> Result<(), jetsink::AlreadyObserved> {
+    /// sink.observe_spooled(|ids| ids.for_each(|id| println!("{id} is on the disk")))?;
+    /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    /// [`AlreadyObserved`] after an earlier call: that function stays, and `observe` is never called.
     ///
     /// # Panics
     /// Never itself. A panic of `observe` ends the spool: each later emit returns [`SpoolError::Failed`].
     pub fn observe_spooled(
         &self,
         observe: impl Fn(&mut dyn Iterator<Item = &str>) + Send + Sync + 'static,
-    ) {
-        if let Some(spool) = &self.spool {
-            spool.observe(Box::new(observe));
+    ) -> Result<(), AlreadyObserved> {
+        match &self.spool {
+            Some(spool) if !spool.observe(Box::new(observe)) => Err(AlreadyObserved {}),
+            _ => Ok(()),
         }
     }
 

@@ -29,8 +29,8 @@ pub struct Status {
     pub since: Instant,
     /// The last failure of the broker or of a subject, also after recovery; `None` without one.
     pub last_failure: Option<LastFailure>,
-    /// Subjects whose own circuit is open, at most
-    /// [`MAX_LISTED_SUBJECTS`](crate::MAX_LISTED_SUBJECTS) of them, in their order.
+    /// Subjects whose own circuit is open, sorted: an arbitrary selection if there are more than
+    /// [`MAX_LISTED_SUBJECTS`](crate::MAX_LISTED_SUBJECTS).
     pub failing_subjects: Vec<(Subject, State)>,
     /// The number of subjects whose own circuit is open, at most
     /// [`MAX_FAILING_SUBJECTS`](crate::MAX_FAILING_SUBJECTS).

@@ -97,7 +97,7 @@ pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub(crate) use observer::Observe;
 use queue::Writer;
-pub(crate) use reading::{MAX_READ, Reading, Unread};
+pub(crate) use reading::{MAX_READ, Reading, Unread, lost_task};
 pub(crate) use record::{DeadRecord, Record};
 use shared::Shared;
 pub(crate) use unreconciled::Unreconciled;
@@ -256,9 +256,10 @@ impl Spool {
         }
     }
 
-    /// Passes the message ids of spooled events to `observe`, on the writer's thread; the first function stays.
-    pub(crate) fn observe(&self, observe: Observe) {
-        self.shared.observer.set(observe);
+    /// Passes the message ids of spooled events to `observe`, on the writer's thread. Returns false if there is another
+    /// function: the first one stays.
+    pub(crate) fn observe(&self, observe: Observe) -> bool {
+        self.shared.observer.set(observe)
     }
 
     pub(crate) fn path(&self) -> &Path {

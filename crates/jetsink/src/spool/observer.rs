@@ -14,9 +14,9 @@ pub(crate) type Observe = Box<dyn Fn(&mut dyn Iterator<Item = &str>) + Send + Sy
 pub(super) struct Observer(OnceLock<Observe>);
 
 impl Observer {
-    /// The first function stays.
-    pub(super) fn set(&self, observe: Observe) {
-        let _ = self.0.set(observe);
+    /// Returns whether it was the first function; that one stays.
+    pub(super) fn set(&self, observe: Observe) -> bool {
+        self.0.set(observe).is_ok()
     }
 
     /// Passes on the ids of the events among the records.

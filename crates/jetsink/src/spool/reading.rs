@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::Spool;
 use super::log::reader::{self, Chunk, Wanted};
@@ -31,6 +31,15 @@ impl Unread {
             limit,
         };
         Self(subjects.iter().map(first).enumerate().collect())
+    }
+}
+
+/// The error of a blocking task that gave no result: it panicked, or the runtime ended.
+pub(crate) fn lost_task(error: &JoinError) -> SpoolError {
+    if error.is_panic() {
+        SpoolError::Failed
+    } else {
+        SpoolError::Closed
     }
 }
 
@@ -92,7 +101,7 @@ impl Spool {
 
     /// Returns the events that have not left by now.
     pub(crate) async fn finish_reading(&self, reading: Reading) -> Result<Vec<Chunk>, SpoolError> {
-        let mut chunks = reading.await.map_err(|_| SpoolError::Closed)?;
+        let mut chunks = reading.await.map_err(|ended| lost_task(&ended))?;
         let index = lock(&self.index);
         for chunk in &mut chunks {
             chunk.entries.retain(|(at, ..)| !index.is_gone(*at));

@@ -7,13 +7,28 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Spool;
 use crate::message::subject::Subject;
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, Unavailable};
 use crate::sync::lock;
 
 impl Spool {
     /// Whether no event waits here.
     pub(crate) fn is_empty(&self) -> bool {
         self.shared.is_empty()
+    }
+
+    /// Whether the next event may find room.
+    pub(crate) fn accepts(&self) -> Result<(), Unavailable> {
+        if self.shared.has_failed() {
+            return Err(Unavailable::SpoolFailed);
+        }
+        let (used_bytes, limit_bytes) = (lock(&self.index).used_bytes, self.shared.limit_bytes);
+        if used_bytes >= limit_bytes {
+            return Err(Unavailable::SpoolFull {
+                used_bytes,
+                limit_bytes,
+            });
+        }
+        Ok(())
     }
 
     /// Whether events of `subject` wait here, so that new ones must queue behind them.
@@ -47,10 +62,11 @@ impl Spool {
         timeout_at(deadline, empty).await.is_ok()
     }
 
-    /// Waits until the spool is empty, at most until `deadline`.
+    /// Waits until the spool is empty or closed, at most until `deadline`.
     pub(crate) async fn emptied(&self, deadline: Instant) {
-        let empty = self.when_drained(|| self.is_empty().then_some(()));
-        let _ = timeout_at(deadline, empty).await;
+        let is_over = || self.is_empty() || self.shared.is_closed.load(Ordering::Relaxed);
+        let over = self.when_drained(|| is_over().then_some(()));
+        let _ = timeout_at(deadline, over).await;
     }
 
     /// Waits until the scan has ended.

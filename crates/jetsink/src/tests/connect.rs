@@ -28,6 +28,20 @@ fn a_bad_url_is_named_by_its_place_and_never_shown() {
 }
 
 #[test]
+fn connect_timeout_is_from_a_millisecond_to_an_hour() {
+    let set = |timeout| {
+        let settings = ConnectSettings::new("127.0.0.1:4222").unwrap();
+        settings.connect_timeout(timeout).map(drop)
+    };
+    for timeout in [Duration::ZERO, Duration::from_secs(3_601), Duration::MAX] {
+        assert!(matches!(set(timeout), Err(ConnectError::Setting { .. })));
+    }
+    for timeout in [Duration::from_millis(1), Duration::from_secs(3_600)] {
+        assert!(set(timeout).is_ok());
+    }
+}
+
+#[test]
 fn ping_interval_is_above_zero_and_at_most_a_day() {
     let with = |interval| {
         let settings = ConnectSettings::new(DEFAULT_SERVER).unwrap();

@@ -9,6 +9,7 @@ mod names;
 mod pipeline;
 mod receipt;
 mod reconcile;
+mod repeats;
 mod replay;
 pub(crate) mod simulated_broker;
 mod sink;

@@ -168,20 +168,20 @@ async fn probe_is_one_attempt_and_is_released_when_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn rejection_is_predicted_and_starts_no_probe() {
     let (script, sink) = sink(&[Step::Fails(|| PublishError::NotConnected)]);
-    assert_eq!(sink.rejection(), None);
+    assert_eq!(sink.reject_early(), None);
     failed(sink.emit(envelope()).await);
-    let foretold = sink.rejection().unwrap();
+    let foretold = sink.reject_early().unwrap();
     assert_eq!(sink.emit(envelope()).await.unwrap_err(), foretold);
     assert!(matches!(foretold, EmitError::CircuitOpen(open) if open.scope == Scope::Broker));
 
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(sink.rejection(), None, "a probe is due");
-    assert_eq!(sink.rejection(), None, "and asking does not take it");
+    assert_eq!(sink.reject_early(), None, "a probe is due");
+    assert_eq!(sink.reject_early(), None, "and asking does not take it");
     sink.emit(envelope()).await.unwrap();
     assert_eq!(script.ids.lock().unwrap().len(), 2);
 
     sink.close(Duration::ZERO).await;
-    assert_eq!(sink.rejection(), Some(EmitError::Closed));
+    assert_eq!(sink.reject_early(), Some(EmitError::Closed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,7 +104,7 @@ fn stream_with_a_limit_refuses_new_events_instead_of_discarding_old_ones() {
 
 #[test]
 fn byte_limit_is_raised_and_not_lowered() {
-    let bounded = || spec().max_bytes(1_000);
+    let bounded = || spec().max_bytes(1_000).unwrap();
     let plan = |there: i64| {
         let mut config = as_made(&bounded());
         config.insert("max_bytes".to_owned(), json!(there));
@@ -115,6 +115,15 @@ fn byte_limit_is_raised_and_not_lowered() {
     assert_eq!(plan(-1).config(false)["max_bytes"], -1);
     assert_eq!(plan(-1).config(true)["max_bytes"], 1_000);
     assert_eq!(as_made(&bounded())["discard"], "new");
+}
+
+#[test]
+fn byte_limit_is_a_positive_number_of_the_server() {
+    for bytes in [0, 1 << 63, u64::MAX] {
+        let error = spec().max_bytes(bytes).unwrap_err();
+        assert!(error.to_string().contains("max bytes"), "{error}");
+    }
+    assert!(spec().max_bytes(1).is_ok());
 }
 
 #[test]

@@ -139,7 +139,14 @@ fn emit_errors_have_these_texts() {
     };
     let spool = |error: &SpoolError, direct| {
         let error = error.clone();
-        EmitError::Spool(Box::new(SpoolFailed { error, direct }))
+        let subject = Subject::new("events.acme").unwrap();
+        let message_id = Some(MessageId::new("Q2b.17").unwrap());
+        EmitError::Spool(Box::new(SpoolFailed {
+            subject,
+            message_id,
+            error,
+            direct,
+        }))
     };
     assert_texts(
         "emit_errors",
@@ -171,7 +178,7 @@ fn spool_errors_have_these_texts() {
     let waited = Duration::from_secs(2);
     let reason = || "Input/output error (os error 5)".to_owned();
     let name = |error: &SpoolError| match error {
-        E::InUse { .. } | E::Format { .. } | E::OldStore { .. } | E::Setting { .. } => "opening",
+        E::InUse { .. } | E::Format { .. } | E::Missing { .. } | E::Setting { .. } => "opening",
         E::Full { .. } | E::TooLarge { .. } | E::Busy { .. } | E::TooSlow { .. } => "appending",
         E::Io { .. } | E::HalfWritten { .. } | E::Failed | E::Closed => "failure",
     };
@@ -182,9 +189,7 @@ fn spool_errors_have_these_texts() {
             found: 9,
             expected: 1,
         },
-        E::OldStore {
-            path: path().join("spool.redb"),
-        },
+        E::Missing { path: path() },
         E::Full {
             used_bytes: 1_048_000,
             limit_bytes: 1_048_576,

@@ -12,7 +12,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bytes::Bytes;
 use delivery_audit::{Event, Findings};
-use jetsink::circuit::State;
+use jetsink::CircuitState as State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, NatsPublisher, Sink, SinkSettings, SpoolError,
     SpoolSettings,

@@ -5,12 +5,11 @@ use super::*;
 #[test]
 fn open_circuit_has_a_remedy_of_the_command() {
     let text = |scope| {
-        described(&EmitError::CircuitOpen(CircuitOpen {
+        described(&EmitError::CircuitOpen(CircuitOpen::new(
             scope,
-            attempt: 2,
-            retry_after: Duration::from_millis(400),
-            probing: false,
-        }))
+            2,
+            Duration::from_millis(400),
+        )))
     };
     assert_eq!(
         text(Scope::Subject),

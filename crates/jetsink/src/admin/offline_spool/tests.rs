@@ -183,7 +183,12 @@ async fn spool_in_use_and_missing_spool_are_errors() {
     drop(spool);
     let nowhere = folder.path().join("nowhere");
     let error = OfflineSpool::open(&nowhere).unwrap_err();
-    assert!(error.to_string().contains("there is no spool"), "{error}");
+    assert_eq!(
+        error,
+        SpoolError::Missing {
+            path: nowhere.clone()
+        }
+    );
     assert!(OfflineSpool::verify(&nowhere).is_err() && !nowhere.exists());
 }
 

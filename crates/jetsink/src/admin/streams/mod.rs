@@ -35,6 +35,7 @@ pub enum StreamError {
         /// The stream.
         stream: String,
         /// The broker's error.
+        #[source]
         error: PublishError,
     },
     /// The stream cannot be changed to meet the specification. Nothing was changed.

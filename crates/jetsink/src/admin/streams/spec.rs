@@ -32,6 +32,7 @@ pub struct StreamSpecError {
 
 /// The storage of a stream's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Storage {
     /// On disk.
     #[default]
@@ -177,10 +178,15 @@ impl StreamSpec {
 
     /// Sets a limit in bytes. A stream created with a limit refuses new events when it is full, instead of
     /// deleting old events early.
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// [`StreamSpecError`] for 0, which the server takes for no limit, and for more than an `i64` holds.
+    pub fn max_bytes(mut self, bytes: u64) -> Result<Self, StreamSpecError> {
+        if bytes == 0 || i64::try_from(bytes).is_err() {
+            return Err(self.error("max bytes", "1 to 9223372036854775807"));
+        }
         self.max_bytes = Some(bytes);
-        self
+        Ok(self)
     }
 
     /// Forbids to delete single messages. The server does not allow to revert this.

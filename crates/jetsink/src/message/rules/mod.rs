@@ -15,6 +15,7 @@ pub(crate) use base64::is_base64;
 
 /// How much of the specification an event has to meet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Validation {
     /// Every rule.
     #[default]

@@ -32,6 +32,9 @@ use target::is_ip;
 /// A longer one finds no silent failure. async-nats adds it to a clock.
 const MAX_PING_INTERVAL: Duration = Duration::from_secs(86_400);
 
+/// Longer is no use, and the client adds it to the clock.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 #[derive(Clone, Default)]
 enum Login {
     #[default]
@@ -199,10 +202,18 @@ impl ConnectSettings {
     }
 
     /// The time limit for connecting to one server. Default: 5 s.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for less than 1 ms and for more than an hour.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Result<Self, ConnectError> {
+        if !(Duration::from_millis(1)..=MAX_CONNECT_TIMEOUT).contains(&timeout) {
+            return Err(ConnectError::Setting {
+                what: "connect timeout",
+                reason: "it must be from 1 ms to 1 hour".to_owned(),
+            });
+        }
         self.connect_timeout = timeout;
-        self
+        Ok(self)
     }
 
     /// The time between two pings; the third unanswered ping ends the connection. Default: 2 s, so a silent
