@@ -131,8 +131,8 @@ impl<P: Publisher> Sink<P> {
         Some(EmitError::CircuitOpen(open))
     }
 
-    /// Returns whether the sink can store or spool events now, for a readiness check or a queue in front of it. Has no
-    /// effect on the circuits or the metrics, and knows nothing of single events, subjects and the disk's state.
+    /// Returns whether the sink can store or spool events now, for a readiness check or a queue in front of it. Changes no
+    /// circuit and no metric. It does not check single subjects, or whether the disk works.
     ///
     /// Without a spool it is unavailable while the connection is down or the circuit is open, until the next probe is
     /// due: then an emit is the probe. With a spool it is available until the spool has no room or has failed, too.
