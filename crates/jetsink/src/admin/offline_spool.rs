@@ -98,13 +98,16 @@ impl OfflineSpool {
     /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors
-    /// [`SpoolError`] if the folder contains no spool ([`Missing`](SpoolError::Missing)), a sink has it open, it has another format, or the disk fails.
+    /// [`SpoolError`] if the folder contains no spool ([`Missing`](SpoolError::Missing)), a sink has it open, it has another
+    /// format, or the disk fails.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, SpoolError> {
         Self::open_for(directory.as_ref(), Some(SEGMENT_BYTES))
     }
 
     fn open_for(directory: &Path, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
-        if !directory.join("lock").exists() {
+        let has = |name| directory.join(name).try_exists();
+        let is_spool = has("lock").and_then(|has_lock| Ok(has_lock || has("spool.redb")?));
+        if !is_spool.map_err(|error| SpoolError::io(directory, "opening it", &error))? {
             return Err(SpoolError::Missing {
                 path: directory.to_owned(),
             });

@@ -28,6 +28,16 @@ pub enum SpoolError {
         /// The format that this version reads and writes.
         expected: u64,
     },
+    /// The folder has a spool of an earlier development version.
+    #[error(
+        "{} was written by a version with another store; drain it with the version that wrote it \
+         (`jetsink spool replay`), then remove the file",
+        .path.display()
+    )]
+    OldStore {
+        /// Its file.
+        path: PathBuf,
+    },
     /// There is no spool in the folder.
     #[error("there is no spool in {}; check the folder", .path.display())]
     Missing {

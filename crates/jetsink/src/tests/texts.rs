@@ -178,7 +178,11 @@ fn spool_errors_have_these_texts() {
     let waited = Duration::from_secs(2);
     let reason = || "Input/output error (os error 5)".to_owned();
     let name = |error: &SpoolError| match error {
-        E::InUse { .. } | E::Format { .. } | E::Missing { .. } | E::Setting { .. } => "opening",
+        E::InUse { .. }
+        | E::Format { .. }
+        | E::OldStore { .. }
+        | E::Missing { .. }
+        | E::Setting { .. } => "opening",
         E::Full { .. } | E::TooLarge { .. } | E::Busy { .. } | E::TooSlow { .. } => "appending",
         E::Io { .. } | E::HalfWritten { .. } | E::Failed | E::Closed => "failure",
     };
@@ -188,6 +192,9 @@ fn spool_errors_have_these_texts() {
             path: path(),
             found: 9,
             expected: 1,
+        },
+        E::OldStore {
+            path: path().join("spool.redb"),
         },
         E::Missing { path: path() },
         E::Full {

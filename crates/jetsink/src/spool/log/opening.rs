@@ -39,6 +39,10 @@ pub(crate) fn open(
 ) -> Result<(Log, Backlog), SpoolError> {
     let failed = |doing| failed(&*disk, doing);
     let names = disk.list().map_err(failed("listing its files"))?;
+    if names.iter().any(|name| name == "spool.redb") {
+        let path = disk.path().join("spool.redb");
+        return Err(SpoolError::OldStore { path });
+    }
     let writes = segment_bytes.is_some();
     let mut log = Log::new(Arc::clone(&disk), segment_bytes.unwrap_or(0));
     let mut segments = Vec::new();

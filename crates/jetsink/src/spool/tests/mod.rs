@@ -444,6 +444,18 @@ async fn format_of_another_version_is_refused() {
     assert!(expected, "{error}");
 }
 
+#[tokio::test]
+async fn folder_of_the_earlier_store_is_refused_with_the_way_to_drain_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("spool.redb"), "").unwrap();
+    let error = Spool::open(folder.path(), None).unwrap_err();
+    assert!(matches!(error, SpoolError::OldStore { .. }), "{error}");
+    assert!(
+        error.to_string().contains("jetsink spool replay"),
+        "{error}"
+    );
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn files_are_their_owners_whatever_the_umask_and_a_folder_keeps_its_mode() {
