@@ -1,6 +1,7 @@
 //! The receipt counts each event whose sender learns no outcome. Paused time.
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -51,7 +52,13 @@ async fn emit_that_is_dropped_while_it_is_spooled_counts_as_unknown() {
     let spool = SpoolSettings::new(folder.path());
     let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
     let sink = sink.await.unwrap();
+    // The event is on the disk, and its answer waits: a fast disk may answer before the first poll ends.
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    sink.observe_spooled(move |_| assert!(may_answer.lock().unwrap().recv().is_err()))
+        .unwrap();
     assert!(sink.emit(envelope()).now_or_never().is_none());
+    drop(answer);
     assert_eq!(close(&sink).await.unknown, 1);
 }
 
