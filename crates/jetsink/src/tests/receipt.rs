@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
+use super::repeats::spooling_sink;
 use super::simulated_broker::Simulated;
-use crate::{Envelope, PushError, Receipt, Sink, SinkSettings, SpoolSettings, Subject};
+use crate::{Envelope, PushError, Receipt, Sink, SinkSettings, Subject};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -47,11 +48,7 @@ async fn emit_that_is_dropped_before_it_begins_is_not_counted() {
 #[tokio::test]
 async fn emit_that_is_dropped_while_it_is_spooled_counts_as_unknown() {
     let folder = tempfile::tempdir().unwrap();
-    let broker = Simulated::new();
-    broker.disconnect();
-    let spool = SpoolSettings::new(folder.path());
-    let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
-    let sink = sink.await.unwrap();
+    let sink = spooling_sink(folder.path()).await;
     // The event is on the disk, and its answer waits: a fast disk may answer before the first poll ends.
     let (answer, may_answer) = mpsc::channel::<()>();
     let may_answer = Mutex::new(may_answer);

@@ -1,5 +1,6 @@
 //! A caller that repeats an emit, and one that asks before it accepts work. Paused time, except with a spool.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,15 @@ use crate::{
 
 fn envelope() -> Envelope {
     Envelope::new(Subject::new("a").unwrap(), "x".into())
+}
+
+/// A sink that spools each event: there is no connection.
+pub(super) async fn spooling_sink(folder: &Path) -> Sink<Simulated> {
+    let broker = Simulated::new();
+    broker.disconnect();
+    let spool = SpoolSettings::new(folder);
+    let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
+    sink.await.unwrap()
 }
 
 /// A stream with a duplicate window. It loses the acknowledgement of each message that it stores.
@@ -74,11 +84,7 @@ async fn ids_for_repeats_differ_and_one_of_the_caller_stays() {
 #[tokio::test]
 async fn event_that_may_be_spooled_has_its_id_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
-    let broker = Simulated::new();
-    broker.disconnect();
-    let spool = SpoolSettings::new(folder.path());
-    let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
-    let sink = sink.await.unwrap();
+    let sink = spooling_sink(folder.path()).await;
     // A panic of the spool's thread leaves it unknown whether the event is on the disk.
     sink.observe_spooled(|_| panic!("a test ends the thread"))
         .unwrap();
@@ -167,11 +173,7 @@ async fn second_observer_of_a_spool_is_an_error() {
 #[tokio::test]
 async fn second_close_returns_at_once_with_events_in_the_spool() {
     let folder = tempfile::tempdir().unwrap();
-    let broker = Simulated::new();
-    broker.disconnect();
-    let spool = SpoolSettings::new(folder.path());
-    let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
-    let sink = sink.await.unwrap();
+    let sink = spooling_sink(folder.path()).await;
     sink.emit(envelope()).await.unwrap();
     let first = sink.close(Duration::ZERO).await;
     let second = sink.close(Duration::from_secs(3_600));

@@ -3,26 +3,15 @@
 use std::time::Instant;
 
 use super::simulated_disk::SimulatedDisk;
-use super::{envelope, places, subject};
-use crate::spool::log::event::NewRecord;
+use super::{event, places, subject};
 use crate::spool::log::marks::MAX_MARKED;
 use crate::spool::log::opening;
 use crate::spool::log::tests::Removed;
 use crate::spool::queue::Writer;
-use crate::spool::{Baseline, Baselines, Record, Spool};
+use crate::spool::{Baseline, Baselines, Spool};
 use crate::sync::lock;
 
 const SEGMENTS: usize = 2 * MAX_MARKED + 8;
-
-fn event(to: &str, number: usize) -> NewRecord {
-    let record = Record {
-        index: 0,
-        spooled_at: 1,
-        may_be_stored: false,
-        envelope: envelope(to, number),
-    };
-    NewRecord::event(&record, None)
-}
 
 /// A disk that a killed process left, with a pending event and a mark in each segment.
 fn disk_with_marks() -> SimulatedDisk {

@@ -26,10 +26,13 @@ use tokio::time::Instant;
 
 use crate::outcome::SpoolError;
 use crate::spool::log::disk::Disk;
+use crate::spool::log::event::NewRecord;
 use crate::spool::log::opening;
 use crate::spool::log::reader;
 use crate::spool::queue::Writer;
-use crate::spool::{Baseline, Baselines, DeadRecord, Place, Spool, default_limit, segment_bytes};
+use crate::spool::{
+    Baseline, Baselines, DeadRecord, Place, Record, Spool, default_limit, segment_bytes,
+};
 use crate::{Envelope, MessageId, Subject};
 
 impl Spool {
@@ -92,6 +95,17 @@ pub(crate) fn envelope(subject_text: &str, number: usize) -> Envelope {
     let payload = format!(r#"{{"number":{number},"filler":"{}"}}"#, "x".repeat(300));
     Envelope::new(subject(subject_text), payload.into())
         .with_message_id(MessageId::new(format!("sink.{number}")).unwrap())
+}
+
+/// The record of an event that was never sent.
+pub(crate) fn event(to: &str, number: usize) -> NewRecord {
+    let record = Record {
+        index: 0,
+        spooled_at: 1,
+        may_be_stored: false,
+        envelope: envelope(to, number),
+    };
+    NewRecord::event(&record, None)
 }
 
 /// The places of the first `limit` events of a subject.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use trial::Dice;
 
 use super::simulated_disk::{Failing, Fault, SimulatedDisk};
-use super::{envelope, places, soon, subject};
+use super::{envelope, event, places, soon, subject};
 use crate::outcome::SpoolError;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::{Head, Kind, NONE, Range, Start, State, encode_runs, put_record};
@@ -222,16 +222,6 @@ async fn kill_before_the_first_write_of_a_segment_is_no_loss() {
         assert!(!spool.replay_began());
         assert_eq!(spool.status().events, 3);
     }
-}
-
-fn event(to: &str, number: usize) -> NewRecord {
-    let record = Record {
-        index: 0,
-        spooled_at: 1,
-        may_be_stored: false,
-        envelope: envelope(to, number),
-    };
-    NewRecord::event(&record, None)
 }
 
 fn open(disk: &SimulatedDisk) -> (Log, SpoolLoss, u64) {

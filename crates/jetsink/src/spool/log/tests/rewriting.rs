@@ -8,13 +8,12 @@ use trial::Dice;
 
 use super::model::ACCESS;
 use crate::Subject;
-use crate::spool::Record;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::opening;
 use crate::spool::log::tests::Removed;
 use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
-use crate::spool::tests::envelope;
+use crate::spool::tests::event;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::sync::lock;
 
@@ -23,16 +22,6 @@ fn open(disk: &SimulatedDisk) -> Log {
     backlog.scan();
     assert!(backlog.loss.is_none(), "{:?}", backlog.loss);
     log
-}
-
-fn event(to: &str, number: usize) -> NewRecord {
-    let record = Record {
-        index: 0,
-        spooled_at: 1,
-        may_be_stored: false,
-        envelope: envelope(to, number),
-    };
-    NewRecord::event(&record, None)
 }
 
 fn subject(text: &str) -> Subject {
