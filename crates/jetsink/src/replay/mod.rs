@@ -260,6 +260,8 @@ impl<'a, P: Publisher> Run<'a, P> {
             removed = self.spool_side.removal_ended() => {
                 removed?;
                 crash::point("replay.removed");
+                // Replay may wait for the segments that this one left.
+                self.spool_side.remove_if_worthwhile();
                 return Ok(());
             }
         };

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 use super::candidates::Candidates;
 use super::expiry::Expiry;
 use super::queues::SubjectQueues;
+use super::spool_side::SpoolSide;
+use crate::observe::metrics::SpoolMeters;
+use crate::spool::tests::places;
 use crate::spool::tests::simulated_disk::SimulatedDisk;
 use crate::spool::{Baselines, MAX_READ, Place, Spool};
 use crate::{Envelope, MessageId, Subject};
@@ -70,6 +73,26 @@ async fn subjects_whose_events_exceed_a_reading_take_turns() {
         subjects.dedup();
         assert_eq!(subjects, names);
     }
+}
+
+/// Otherwise replay would wait for them with nothing in flight, and a crash would bring them back.
+#[tokio::test]
+async fn end_of_a_run_marks_the_delivered_events_of_all_segments() {
+    const SEGMENTS: usize = 40;
+    let spool = spool(&SimulatedDisk::default());
+    for _ in 0..SEGMENTS {
+        append(&spool, "a", 20 << 10, None).await;
+        append(&spool, "b", 44 << 10, None).await;
+    }
+    let meters = SpoolMeters::new();
+    let mut side = SpoolSide::new(&spool, &meters, None);
+    for _ in 0..SEGMENTS {
+        side.delivered(places(&spool, "a", 1).await.remove(0));
+    }
+    assert_eq!(spool.delivered_events(), SEGMENTS);
+    side.remove_all().await.unwrap();
+    assert_eq!(spool.delivered_events(), 0);
+    assert_eq!(spool.status().events, SEGMENTS as u64);
 }
 
 /// The events of the tests of expiry, each of a subject of its own.

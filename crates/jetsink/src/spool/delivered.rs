@@ -17,7 +17,7 @@ impl Spool {
         self.shared.leave(place);
     }
 
-    /// The number of events that have left, and that the writer has not tried to mark.
+    /// At least the number of events that have left, and that the writer has not tried to mark.
     pub(crate) fn delivered_events(&self) -> usize {
         self.shared.left.load(Ordering::Acquire)
     }

@@ -34,6 +34,8 @@ pub(crate) struct Segment {
     gone: Vec<u64>,
     /// Indexes that have left, and whose mark is not on the disk.
     pub(crate) unmarked: Vec<u64>,
+    /// The number of those that have left since the opening.
+    pub(super) left: usize,
     /// The offsets of the live records by index, once it was rewritten. Places have the offsets from before.
     pub(super) moved: Option<Vec<(u64, u64)>>,
     /// `live_bytes` when it was last rewritten.
@@ -54,6 +56,7 @@ impl Segment {
             live_bytes: range.bytes,
             gone: Vec::new(),
             unmarked: Vec::new(),
+            left: 0,
             moved: None,
             rewritten_at: u64::MAX,
         }
@@ -119,7 +122,8 @@ pub(crate) struct Index {
     pub(crate) events: Arc<AtomicU64>,
     /// Bytes of events and dead letters, and of reservations. An upper bound counts for segments that are not scanned.
     pub(crate) used_bytes: u64,
-    /// Records that have left, and that the writer has not tried to mark; can be read without the lock, too.
+    /// At least the number of records that have left since the opening, and that the writer has not tried to mark; can be read
+    /// without the lock, too.
     pub(crate) left: Arc<AtomicUsize>,
     /// The first indexes of segments that could not be read the last time.
     pub(crate) unreadable: BTreeSet<u64>,
@@ -288,6 +292,7 @@ impl Index {
         segment.live = segment.live.saturating_sub(1);
         segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
         segment.unmarked.push(index);
+        segment.left += 1;
         self.left.fetch_add(1, Ordering::AcqRel);
         self.used_bytes = self.used_bytes.saturating_sub(bytes);
         let Some(subject) = subject else {
@@ -329,6 +334,12 @@ impl Index {
     /// The first index of the newest segment.
     pub(crate) fn newest(&self) -> Option<u64> {
         self.segments.keys().next_back().copied()
+    }
+
+    /// The number of records in the segments from `first` on that have left since the opening, and have no mark.
+    pub(super) fn left_from(&self, first: u64) -> usize {
+        let segments = self.segments.range(first..);
+        segments.map(|(_, segment)| segment.left).sum()
     }
 
     pub(crate) fn live(&self) -> u64 {

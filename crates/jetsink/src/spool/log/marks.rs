@@ -39,7 +39,10 @@ impl Log {
         let left = counter.load(Ordering::Acquire);
         // If this fails, they are removed with the next ones.
         let marked = self.mark_and_remove()?;
-        counter.fetch_sub(left, Ordering::AcqRel);
+        // Those of the other segments stay counted: replay stops at a number of them, and must not send more.
+        let kept = self.unmarked_from;
+        let kept = kept.map_or(0, |first| lock(&self.index).left_from(first));
+        counter.fetch_sub(left.saturating_sub(kept), Ordering::AcqRel);
         Ok(marked)
     }
 
@@ -47,7 +50,7 @@ impl Log {
     pub(crate) fn mark_all_left(&mut self) -> io::Result<Marked> {
         loop {
             let marked = self.mark_left()?;
-            if !self.has_unmarked {
+            if self.unmarked_from.is_none() {
                 return Ok(marked);
             }
         }
@@ -55,7 +58,7 @@ impl Log {
 
     /// Marks segments that the last call left. Returns whether there were any.
     pub(crate) fn mark_more(&mut self) -> bool {
-        let has_unmarked = self.has_unmarked;
+        let has_unmarked = self.unmarked_from.is_some();
         if has_unmarked {
             // A failure shows in the next removal.
             let _ = self.mark_left();
@@ -66,11 +69,11 @@ impl Log {
     fn mark_and_remove(&mut self) -> io::Result<Marked> {
         loop {
             let (failed, next) = self.mark_oldest();
-            self.has_unmarked = next.is_some();
+            self.unmarked_from = next;
             let failed_at = failed.as_ref().map(|(first, _)| *first);
             let removed = self.remove_drained(failed_at.or(next))?;
             match failed {
-                None if self.has_unmarked => return Ok(Marked::InPart),
+                None if next.is_some() => return Ok(Marked::InPart),
                 None => return Ok(Marked::OnDisk),
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
@@ -134,6 +137,7 @@ impl Log {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
                         segment.unmarked.clear();
+                        segment.left = 0;
                     }
                     return Ok(());
                 }
@@ -153,6 +157,7 @@ impl Log {
                     segment.tail = tail;
                     // Others have left meanwhile.
                     segment.unmarked.drain(..marked);
+                    segment.left = segment.unmarked.len();
                 }
             }
             Err(_) if active.is_some() => self.finish(),

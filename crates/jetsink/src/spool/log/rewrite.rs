@@ -113,6 +113,7 @@ impl Log {
             // The copy lists the others. These have left meanwhile.
             let is_listed = |index: &u64| sparse.gone.binary_search(index).is_ok();
             segment.unmarked.retain(|index| !is_listed(index));
+            segment.left = segment.unmarked.len();
             segment.tail = tail;
             segment.moved = Some(moved);
         }

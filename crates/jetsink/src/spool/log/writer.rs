@@ -53,8 +53,8 @@ pub(crate) struct Log {
     pub(super) last_group: u64,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
-    /// Whether segments are left to mark, because the last call marked as many as it may.
-    pub(super) has_unmarked: bool,
+    /// The first segment that is left to mark, if the last call marked as many as it may.
+    pub(super) unmarked_from: Option<u64>,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
     pub(super) stale: Vec<String>,
@@ -77,7 +77,7 @@ impl Log {
             in_doubt: Vec::new(),
             last_group: 0,
             is_folder_changed: false,
-            has_unmarked: false,
+            unmarked_from: None,
             stale: Vec::new(),
         }
     }

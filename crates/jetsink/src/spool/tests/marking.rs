@@ -1,4 +1,4 @@
-//! The marks of many segments, as after a restart, when the last mark of each is written again.
+//! The marks of many segments: after a restart, when the last mark of each is written again, and when events leave all of them.
 
 use std::time::Instant;
 
@@ -78,6 +78,8 @@ async fn removal_marks_a_few_segments_and_the_baseline_waits_for_the_others() {
     // The oldest segment drains, and needs no mark.
     remove_oldest(&spool, 5).await;
     assert_eq!(unmarked(&spool), SEGMENTS - 1 - MAX_MARKED);
+    // The others have marks of events that were delivered before.
+    assert_eq!(spool.delivered_events(), 0);
     assert_eq!(spool.baselines(), above(1));
     rest(&spool);
     assert_eq!(unmarked(&spool), SEGMENTS - 1 - 2 * MAX_MARKED);
@@ -85,6 +87,73 @@ async fn removal_marks_a_few_segments_and_the_baseline_waits_for_the_others() {
     assert_eq!(unmarked(&spool), 0);
     remove_oldest(&spool, 7).await;
     assert_eq!(spool.baselines(), above(7));
+}
+
+/// A disk with a segment for each subject, with this many pending events.
+fn disk_with_pending(events: usize) -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let (mut log, mut backlog) = opening::open(disk.open(), Some(64 << 10)).unwrap();
+    backlog.scan();
+    for segment in 0..SEGMENTS {
+        for number in 0..events {
+            let event = event(&format!("s{segment}"), number);
+            log.append_reserved(&[&event]).unwrap();
+        }
+        log.finish();
+    }
+    log.close();
+    disk
+}
+
+/// Delivers the oldest event of each segment of [`disk_with_pending`].
+async fn deliver_one_of_each(spool: &Spool) {
+    for segment in 0..SEGMENTS {
+        let oldest = places(spool, &format!("s{segment}"), 1).await;
+        spool.delivered(&oldest[0]);
+    }
+}
+
+fn unmarked_events(spool: &Spool) -> usize {
+    let index = lock(&spool.index);
+    let segments = index.segments.values();
+    segments.map(|segment| segment.unmarked.len()).sum()
+}
+
+/// Replay stops at a number of delivered events: a look-up after a crash covers no more.
+#[tokio::test]
+async fn events_stay_counted_until_their_segment_is_marked() {
+    const ROUNDS: usize = 5;
+    let spool = open(&disk_with_pending(ROUNDS + 1));
+    for round in 1..=ROUNDS {
+        deliver_one_of_each(&spool).await;
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
+        // New events keep the writer from its rest, and the oldest segments are marked again each time.
+        let left = round * (SEGMENTS - MAX_MARKED);
+        assert_eq!(unmarked_events(&spool), left, "round {round}");
+        assert_eq!(spool.delivered_events(), left, "round {round}");
+    }
+    let mut removals = 0;
+    while spool.delivered_events() > 0 {
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
+        removals += 1;
+    }
+    assert_eq!(unmarked_events(&spool), 0);
+    assert_eq!(removals, (SEGMENTS - MAX_MARKED).div_ceil(MAX_MARKED));
+}
+
+/// A drained segment behind an unmarked one stays on the disk.
+#[tokio::test]
+async fn events_of_a_drained_segment_stay_counted_until_it_is_removed() {
+    let spool = open(&disk_with_pending(2));
+    deliver_one_of_each(&spool).await;
+    let last = format!("s{}", SEGMENTS - 2);
+    spool.delivered(&places(&spool, &last, 1).await[0]);
+    spool.remove_delivered(&Baselines::new()).await.unwrap();
+    assert_eq!(spool.delivered_events(), SEGMENTS - MAX_MARKED + 1);
+    while spool.delivered_events() > 0 {
+        spool.remove_delivered(&Baselines::new()).await.unwrap();
+    }
+    assert_eq!(lock(&spool.index).segments.len(), SEGMENTS - 1);
 }
 
 #[tokio::test]
