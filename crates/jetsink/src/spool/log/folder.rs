@@ -43,13 +43,13 @@ impl Folder {
             warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
-        let lock = private_file::options()
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(failed("opening its lock"))?;
-        give_to_owner(&lock, &folder).map_err(failed("setting the owner of its lock"))?;
-        private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
+        let (lock, is_new) = open_lock(path).map_err(failed("opening its lock"))?;
+        if is_new {
+            give_to_owner(&lock, &folder).map_err(failed("setting the owner of its lock"))?;
+        }
+        if is_new || has_owner_of(&lock, &folder).map_err(failed("reading its owner"))? {
+            private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
+        }
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -69,8 +69,23 @@ impl Folder {
     }
 }
 
-/// Makes the owner of the folder the owner of a file that root has made: the service of that user has to read it after an
-/// operator's command.
+/// Opens or creates the lock. Returns whether this call created it. An earlier one may be a further name of any file, which the
+/// owner of the folder has linked: root must not change its owner or mode.
+fn open_lock(folder: &Path) -> io::Result<(File, bool)> {
+    let path = folder.join(LOCK);
+    match private_file::options().create_new(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return Ok((created?, true)),
+    }
+    Ok((private_file::options().open(path)?, false))
+}
+
+fn has_owner_of(file: &File, folder: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.uid() == folder.metadata()?.uid())
+}
+
+/// Makes the owner of the folder the owner of a file that root has just created: the service of that user has to read it after
+/// an operator's command.
 fn give_to_owner(file: &File, folder: &File) -> io::Result<()> {
     let (own, owner) = (file.metadata()?, folder.metadata()?);
     let is_root = own.uid() == 0;

@@ -1,5 +1,6 @@
 //! The modes of the files under any umask.
 
+use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
@@ -11,6 +12,9 @@ use crate::spool::log::tests::Removed;
 use crate::spool::record::Record;
 use crate::spool::tests::{envelope, subject};
 use crate::sync::lock;
+
+/// The owner of a folder that is not root's.
+const OWNER: (u32, u32) = (65_534, 65_533);
 
 /// Marks a child; its value is the folder to fill.
 const CHILD: &str = "JETSINK_MODES_CHILD";
@@ -79,19 +83,59 @@ fn the_child_rewrites_a_segment() {
     log.seal().unwrap();
 }
 
+/// Returns `None` without root's rights: only root can change the owner of a folder.
+fn folder_of_another_user() -> Option<tempfile::TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    let changed = chown(folder.path(), Some(OWNER.0), Some(OWNER.1));
+    changed.is_ok().then_some(folder)
+}
+
 /// The service could not open its spool after an operator's command that made a segment.
 #[test]
 fn files_that_root_makes_belong_to_the_owner_of_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let owner = (65_534, 65_533);
-    // Only root can change the owner of a folder.
-    if chown(folder.path(), Some(owner.0), Some(owner.1)).is_err() {
+    let Some(folder) = folder_of_another_user() else {
         return;
-    }
+    };
     let disk = Folder::open(folder.path(), false).unwrap();
     drop(disk.create("new").unwrap());
     for file in ["lock", "new"] {
         let made = std::fs::metadata(folder.path().join(file)).unwrap();
-        assert_eq!((made.uid(), made.gid()), owner, "{file}");
+        assert_eq!((made.uid(), made.gid()), OWNER, "{file}");
     }
+}
+
+/// The owner of the folder could make any file of root its own.
+#[test]
+fn file_of_root_that_is_linked_as_the_lock_keeps_its_owner_and_mode() {
+    let Some(folder) = folder_of_another_user() else {
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("target");
+    std::fs::write(&target, "root's").unwrap();
+    std::fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
+    let linked = folder.path().join("lock");
+    std::fs::hard_link(&target, &linked).unwrap();
+    let about = || {
+        let about = std::fs::metadata(&target).unwrap();
+        (about.uid(), about.gid(), about.mode() & 0o777)
+    };
+    let before = about();
+    drop(Folder::open(folder.path(), false).unwrap());
+    assert_eq!(about(), before);
+    assert_eq!(std::fs::read(&target).unwrap(), b"root's");
+    // The other name may be gone by the time of a check: one name is no proof.
+    std::fs::remove_file(&target).unwrap();
+    drop(Folder::open(folder.path(), false).unwrap());
+    assert_eq!(std::fs::metadata(&linked).unwrap().uid(), before.0);
+}
+
+#[test]
+fn lock_of_the_owner_of_the_folder_gets_its_mode_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    std::fs::write(&lock, "").unwrap();
+    std::fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+    drop(Folder::open(folder.path(), false).unwrap());
+    assert_eq!(std::fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
 }
