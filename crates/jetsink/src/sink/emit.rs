@@ -135,7 +135,8 @@ impl<P: Publisher> Sink<P> {
     /// circuit and no metric. It does not check single subjects, or whether the disk works.
     ///
     /// Without a spool it is unavailable while the connection is down or the circuit is open, until the next probe is
-    /// due: then an emit is the probe. With a spool it is available until the spool has no room or has failed, too.
+    /// due: then an emit is the probe. With a spool it is available until the spool is full or has failed, too. The spool is
+    /// full once an event has found no room, until an event leaves it or a smaller one finds room.
     ///
     /// ```
     /// # use jetsink::{Publisher, Sink};

@@ -36,6 +36,9 @@ pub(super) struct Shared {
     pub(super) loss: OnceLock<SpoolLoss>,
     pub(super) observer: Observer,
     pub(super) is_closed: AtomicBool,
+    /// The used bytes from which on it is full: those beside which the latest event found no room, or the limit.
+    /// Changed under the lock of the index.
+    full_from: AtomicU64,
     /// Whether a thread of the spool has panicked.
     has_failed: AtomicBool,
     /// Whether the scan has ended. Before, each subject may have events.
@@ -67,6 +70,7 @@ impl Shared {
             loss: OnceLock::new(),
             observer: Observer::default(),
             is_closed: AtomicBool::new(false),
+            full_from: AtomicU64::new(limit_bytes),
             has_failed: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
             entered: Mutex::default(),
@@ -113,13 +117,25 @@ impl Shared {
             .checked_add(bytes)
             .is_some_and(|used| used <= limit_bytes);
         if !fits {
+            // An event that is larger than the limit says nothing about others.
+            if bytes <= limit_bytes {
+                let full_from = used_bytes.min(limit_bytes);
+                self.full_from.store(full_from, Ordering::Relaxed);
+            }
             return Err(SpoolError::Full {
                 used_bytes,
                 limit_bytes,
             });
         }
         index.reserve(subject, bytes);
+        self.full_from.store(limit_bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The used bytes, if the latest event found no room and none has left since, or if they reach the limit.
+    pub(super) fn full_at(&self) -> Option<u64> {
+        let used_bytes = lock(&self.index).used_bytes;
+        (used_bytes >= self.full_from.load(Ordering::Relaxed)).then_some(used_bytes)
     }
 
     /// Undoes [`reserve`](Self::reserve) for the events among the records.

@@ -21,14 +21,13 @@ impl Spool {
         if self.shared.has_failed() {
             return Err(Unavailable::SpoolFailed);
         }
-        let (used_bytes, limit_bytes) = (lock(&self.index).used_bytes, self.shared.limit_bytes);
-        if used_bytes >= limit_bytes {
-            return Err(Unavailable::SpoolFull {
+        match self.shared.full_at() {
+            None => Ok(()),
+            Some(used_bytes) => Err(Unavailable::SpoolFull {
                 used_bytes,
-                limit_bytes,
-            });
+                limit_bytes: self.shared.limit_bytes,
+            }),
         }
-        Ok(())
     }
 
     /// Whether events of `subject` wait here, so that new ones must queue behind them.

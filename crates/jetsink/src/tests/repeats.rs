@@ -159,6 +159,51 @@ async fn sink_with_a_spool_accepts_events_until_it_has_failed() {
     timeout(bound, answers(Ok(()))).await.unwrap();
 }
 
+/// It accepted events until the bytes in the spool were exactly the limit, which events of most sizes never reach.
+#[tokio::test]
+async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
+    const LIMIT: u64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    let spool = SpoolSettings::new(folder.path())
+        .limit_bytes(LIMIT)
+        .unwrap();
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool);
+    let sink = sink.await.unwrap();
+    let of = |bytes: usize| Envelope::new(Subject::new("a").unwrap(), vec![b'x'; bytes].into());
+    sink.emit(of(20_000)).await.unwrap_err();
+    assert_eq!(sink.accepts(), Ok(()), "it is larger than the limit");
+    let full = loop {
+        assert_eq!(sink.accepts(), Ok(()));
+        if let Err(error) = sink.emit(of(601)).await {
+            break error;
+        }
+    };
+    assert!(full.to_string().contains("the spool is full"), "{full}");
+    let used_bytes = sink.spool_status().unwrap().used_bytes;
+    assert!(used_bytes < LIMIT, "{used_bytes}");
+    let is_full = Err(Unavailable::SpoolFull {
+        used_bytes,
+        limit_bytes: LIMIT,
+    });
+    assert_eq!(sink.accepts(), is_full);
+    sink.emit(of(0)).await.unwrap();
+    assert_eq!(sink.accepts(), Ok(()), "a smaller event found room");
+
+    sink.emit(of(601)).await.unwrap_err();
+    sink.accepts().unwrap_err();
+    broker.connect();
+    let drained = async {
+        while sink.spool_status().unwrap().used_bytes > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), drained).await.unwrap();
+    broker.disconnect();
+    assert_eq!(sink.accepts(), Ok(()), "the events have left");
+}
+
 #[tokio::test]
 async fn second_observer_of_a_spool_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
