@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::message::subject::Subject;
+use crate::publish::LOOK_AGAIN;
 use crate::publish::schedule::Schedule;
 
-/// The shortest time between two ends of delays: each costs a look at the whole window.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// The shortest time from a round that ended delays to the next one: each looks at the whole window.
+const LOOK_INTERVAL: Duration = LOOK_AGAIN;
 
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
@@ -23,6 +24,8 @@ pub(super) struct Delayed {
     waiting: Schedule<Subject>,
     /// No delay ends before this time.
     look_at: Option<Instant>,
+    /// Whether the present round has ended delays.
+    has_released: bool,
 }
 
 impl Delayed {
@@ -54,14 +57,17 @@ impl Delayed {
             return false;
         }
         self.waiting.wake(now);
-        let mut has_released = false;
         while self.waiting.pop_front().is_some() {
-            has_released = true;
+            self.has_released = true;
         }
-        if has_released {
-            self.look_at = Some(now + LOOK_INTERVAL);
+        self.has_released
+    }
+
+    /// Ends a round. A slow one must not be due again at once.
+    pub(super) fn end_round(&mut self, now: impl FnOnce() -> Instant) {
+        if std::mem::take(&mut self.has_released) {
+            self.look_at = Some(now() + LOOK_INTERVAL);
         }
-        has_released
     }
 
     /// The time when the next delay ends; `None` without one that has begun.
@@ -90,10 +96,30 @@ mod tests {
         assert_eq!(delayed.next_release(), Some(after(20)));
         assert!(!delayed.release(after(19)));
         assert!(delayed.release(after(20)));
+        delayed.end_round(|| after(30));
         assert!(!delayed.contains(&a) && delayed.contains(&b));
         delayed.landed(&b);
-        assert_eq!(delayed.next_release(), Some(after(21)), "not at once");
-        assert!(!delayed.release(after(20)) && delayed.release(after(21)));
+        assert_eq!(delayed.next_release(), Some(after(50)), "not at once");
+        assert!(!delayed.release(after(49)) && delayed.release(after(50)));
         assert!(delayed.is_empty());
+    }
+
+    /// A thousand failing subjects made each millisecond a round over the whole window.
+    #[test]
+    fn delays_of_many_subjects_end_at_most_once_per_interval() {
+        let start = Instant::now();
+        let mut delayed = Delayed::default();
+        let subjects: Vec<Subject> = (0..1_000)
+            .map(|number| Subject::new(number.to_string()).unwrap())
+            .collect();
+        let mut rounds = 0;
+        for (millis, subject) in (0..).zip(&subjects) {
+            let now = start + Duration::from_millis(millis);
+            delayed.insert(subject.clone(), now);
+            delayed.landed(subject);
+            rounds += u32::from(delayed.release(now));
+            delayed.end_round(|| now);
+        }
+        assert_eq!(rounds, 50);
     }
 }

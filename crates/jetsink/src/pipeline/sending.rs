@@ -35,6 +35,11 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
         let now = Instant::now();
         self.in_flight.follow_connection(self.direct.publisher());
+        self.run_round(now);
+        self.delayed.end_round(Instant::now);
+    }
+
+    fn run_round(&mut self, now: Instant) {
         for number in self.begin_round(now)..self.queue.end() {
             if !self.queue.entry(number).is_queued() {
                 continue;
