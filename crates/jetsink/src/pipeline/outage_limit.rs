@@ -48,8 +48,8 @@ impl OutageLimit {
         wait: Duration,
     ) -> Option<Duration> {
         let until = match self.subjects.get(subject) {
-            Some(until) => *until,
-            None => {
+            Some(until) if !self.is_renewed(*until, now) => *until,
+            Some(_) | None => {
                 let until = self.streams_until(now);
                 self.track(subject, until, now);
                 until
@@ -58,11 +58,23 @@ impl OutageLimit {
         wait_within(until.saturating_duration_since(now), wait)
     }
 
+    fn stream_limit(&self) -> Duration {
+        self.limit.min(MAX_STREAM_OUTAGE)
+    }
+
+    /// Whether the time of streams that ended at `until` has begun again.
+    fn is_renewed(&self, until: Instant, now: Instant) -> bool {
+        now >= until + self.stream_limit() * (RENEWED_AFTER - 1)
+    }
+
     /// The time until which a subject is tried whose stream begins to fail at `now`.
     fn streams_until(&mut self, now: Instant) -> Instant {
-        let limit = self.limit.min(MAX_STREAM_OUTAGE);
-        let is_over = |since: &mut Instant| now >= *since + limit * RENEWED_AFTER;
-        self.streams_failing_since.take_if(is_over);
+        let limit = self.stream_limit();
+        if let Some(since) = self.streams_failing_since
+            && self.is_renewed(since + limit, now)
+        {
+            self.streams_failing_since = None;
+        }
         *self.streams_failing_since.get_or_insert(now) + limit
     }
 

@@ -570,6 +570,32 @@ async fn another_streams_election_is_waited_for_long_after_one_stayed_away() {
     result("a.5").await.unwrap();
 }
 
+/// It failed at once for ever, because its time had passed in the earlier outage.
+#[tokio::test(start_paused = true)]
+async fn election_is_waited_for_long_after_the_same_stream_stayed_away() {
+    let max_outage = Duration::from_secs(30);
+    let broker = Simulated::with([]);
+    let sink = sink(&broker);
+    let mut pipeline = sink.pipeline(NonZeroUsize::MIN).max_outage(max_outage);
+    let mut result = async || {
+        pipeline.push(envelope(0)).unwrap();
+        pipeline.next().await.unwrap()
+    };
+    let fails_for = |seconds| {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        broker.fails_until(until, PublishError::NoLeader);
+    };
+    fails_for(60);
+    let started = Instant::now();
+    result().await.unwrap_err();
+    assert!(started.elapsed() >= max_outage);
+    sleep(max_outage * 10).await;
+    // Closes the circuit. The pipeline does not see it.
+    sink.emit(envelope(1)).await.unwrap();
+    fails_for(9);
+    result().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn failing_subject_delays_no_event_of_another_in_the_window() {
     let fails = |broker: &Simulated, error| {
