@@ -139,6 +139,10 @@ impl<P: Publisher> Pipeline<'_, P> {
                 let retries = self.direct.retries();
                 retries.wait_after(entry.subject_failures, &failed.error)
             }
+            // A retry of an earlier event is the probe, and decides for those that failed with it.
+            EmitError::CircuitOpen(open) if open.probing && entry.subject_failures > 0 => {
+                Some(LOOK_AGAIN)
+            }
             EmitError::CircuitOpen(_) | EmitError::Spool(_) | EmitError::Closed => None,
         }
     }

@@ -622,6 +622,24 @@ async fn failing_subject_delays_no_event_of_another_in_the_window() {
     }
 }
 
+/// The retry of the first one opened a probe, and the others failed because of it with retries left.
+#[tokio::test(start_paused = true)]
+async fn events_of_a_subject_that_fail_together_are_retried_together() {
+    let being_stored = Refusal {
+        code: 10_158,
+        text: String::new(),
+    };
+    for error in [PublishError::NoStream, PublishError::Refused(being_stored)] {
+        let broker = Simulated::with([]);
+        let until = Instant::now() + Duration::from_millis(50);
+        broker.fails_until(until, error.clone());
+        let events = (0..8).map(envelope);
+        let results = send_all(&sink(&broker), events, 8, Duration::ZERO).await;
+        assert!(results.iter().all(Result::is_ok), "{error}: {results:?}");
+        assert_eq!(broker.stream(), in_order(8), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn stopped_pipeline_with_a_delayed_subject_returns_all_results() {
     let broker = Simulated::with([]);
