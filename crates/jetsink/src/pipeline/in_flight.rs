@@ -20,7 +20,7 @@ use crate::publisher::{Connection, Publisher};
 pub(super) struct InFlightSet<'a> {
     window: Option<Box<dyn Window + 'a>>,
     count: usize,
-    /// Kept only while the spool contains events.
+    /// Kept only while the spool contains events or a subject is delayed.
     subjects: Option<Counts>,
     connection: Option<watch::Receiver<Connection>>,
     /// The number of the connection of the window.
@@ -103,7 +103,7 @@ impl<'a> InFlightSet<'a> {
         self.subjects.get_or_insert_with(count).contains(subject)
     }
 
-    /// Stops counting subjects: the counts are not read while the spool is empty.
+    /// Stops counting subjects: the counts are not read while the spool is empty and no subject is delayed.
     pub(super) fn forget_subjects(&mut self) {
         self.subjects = None;
     }

@@ -223,7 +223,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
     ///
     /// Cancellation-safe: a later call resumes where a dropped one stopped. Dropping the pipeline
     /// abandons the envelopes in flight; each may be stored or not, and the [receipt](crate::Receipt::unknown)
-    /// counts it. Queued envelopes are not sent, and counted nowhere.
+    /// counts it. Queued envelopes are not sent. The receipt counts those that an earlier attempt may have stored.
     pub async fn next(&mut self) -> Option<Result<Delivery, EmitError>> {
         if self.has_room() {
             self.width.starved();
