@@ -1,15 +1,21 @@
 //! From the engine's outcome of an event to its answer: the table of `docs/serve/README.md`.
 
+use std::time::Duration;
+
 use jetsink::{BindingError, EmitError, Known, Scope, SpoolError};
 
 use super::problem::{Kind, Problem};
+
+/// For a spool that takes no event until the gateway is restarted.
+const RESTART: Duration = Duration::from_secs(10);
 
 /// The problem of an event that is neither stored nor spooled.
 pub(crate) fn of_emit(error: &EmitError) -> Problem {
     let kind = kind_of(error);
     let problem = Problem::new(kind, error.to_string());
-    match error.retry_after() {
-        Some(time) if kind.status() == 503 => problem.retry_after(time),
+    match (error.retry_after(), error) {
+        (Some(time), _) if kind.status() == 503 => problem.retry_after(time),
+        (None, EmitError::Spool(_)) => problem.retry_after(RESTART),
         _ => problem,
     }
 }
@@ -45,7 +51,6 @@ pub(crate) fn of_binding(error: &BindingError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use jetsink::{FailedEmit, PublishError, Refusal, SpoolFailed, Subject};
 
@@ -86,16 +91,35 @@ mod tests {
 
     #[test]
     fn answer_has_the_time_of_the_engine_after_which_a_repeat_may_succeed() {
-        let of = |error| {
-            let failed = FailedEmit::new(Subject::new("e").unwrap(), error);
-            let response = of_emit(&EmitError::Failed(Box::new(failed))).response(&[]);
+        let header = |error: &EmitError| {
+            let response = of_emit(error).response(&[]);
             let header = response.headers().get("retry-after");
             header.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let subject = || Subject::new("e").unwrap();
+        let of = |error| {
+            header(&EmitError::Failed(Box::new(FailedEmit::new(
+                subject(),
+                error,
+            ))))
         };
         assert_eq!(of(PublishError::NoStream).as_deref(), Some("30"));
         assert_eq!(of(PublishError::NotImported).as_deref(), Some("30"));
         assert_eq!(of(PublishError::NoLeader).as_deref(), Some("1"));
         assert_eq!(of(PublishError::Expired), None, "422");
+        let of = |error| {
+            header(&EmitError::Spool(Box::new(SpoolFailed::new(
+                subject(),
+                error,
+            ))))
+        };
+        let full = SpoolError::Full {
+            used_bytes: 1,
+            limit_bytes: 1,
+        };
+        for error in [full, SpoolError::Failed, SpoolError::Closed] {
+            assert_eq!(of(error).as_deref(), Some("10"), "a restart takes time");
+        }
     }
 
     #[test]
