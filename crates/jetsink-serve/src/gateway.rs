@@ -223,9 +223,8 @@ impl<P: Publisher + 'static> Gateway<P> {
         if self.inner.is_stopping.load(Ordering::Acquire) {
             return Readiness::Stopping;
         }
-        let (used, limit) =
-            spool.map_or((0, u64::MAX), |spool| (spool.used_bytes, spool.limit_bytes));
-        Readiness::of(self.inner.once.spool_failure(), used, limit, now)
+        let is_full = spool.is_some_and(|spool| spool.is_full);
+        Readiness::of(self.inner.once.spool_failure(), is_full, now)
     }
 
     pub(crate) fn meters(&self) -> &Arc<Meters> {

@@ -37,16 +37,15 @@ impl std::fmt::Display for Readiness {
 }
 
 impl Readiness {
-    /// The readiness of a gateway that is not stopping, with these bytes in its spool and this limit.
-    pub(crate) fn of(failure: Option<SpoolFailure>, used: u64, limit: u64, now: Instant) -> Self {
+    /// The readiness of a gateway that is not stopping, with a spool that is full or not.
+    pub(crate) fn of(failure: Option<SpoolFailure>, is_full: bool, now: Instant) -> Self {
         match failure {
             Some(SpoolFailure::ForGood) => Self::SpoolFailed,
             Some(SpoolFailure::Disk { at }) if now.saturating_duration_since(at) < DISK_FAILURE => {
                 Self::DiskFailed
             }
             // Until something leaves the spool, the next event may find no room either.
-            Some(SpoolFailure::Full { used_bytes }) if used >= used_bytes => Self::SpoolFull,
-            _ if used >= limit => Self::SpoolFull,
+            _ if is_full => Self::SpoolFull,
             _ => Self::Ready,
         }
     }
@@ -55,8 +54,6 @@ impl Readiness {
 /// The failure of an event that was to be spooled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpoolFailure {
-    /// It found no room beside these bytes.
-    Full { used_bytes: u64 },
     /// The disk failed, or was too slow.
     Disk { at: Instant },
     /// A thread of the spool has ended: no later event will be spooled.
@@ -83,10 +80,8 @@ impl SpoolFailure {
     fn after(result: &Result<Delivery, EmitError>, now: Instant) -> Option<Option<Self>> {
         match result {
             Err(EmitError::Spool(failed)) => match &failed.error {
-                SpoolError::Closed | SpoolError::TooLarge { .. } => None,
-                SpoolError::Full { used_bytes, .. } => Some(Some(Self::Full {
-                    used_bytes: *used_bytes,
-                })),
+                // The spool itself reports whether it is full.
+                SpoolError::Closed | SpoolError::TooLarge { .. } | SpoolError::Full { .. } => None,
                 SpoolError::Failed => Some(Some(Self::ForGood)),
                 _ => Some(Some(Self::Disk { at: now })),
             },
@@ -106,22 +101,18 @@ mod tests {
         Err(EmitError::Spool(Box::new(SpoolFailed::new(subject, error))))
     }
 
-    // A user's finding: the page said that the spool is full up to 10 s after it had been delivered.
     #[test]
-    fn spool_is_full_until_something_leaves_it() {
-        let now = Instant::now();
-        let full = failed(SpoolError::Full {
-            used_bytes: 90,
-            limit_bytes: 100,
-        });
-        let failure = SpoolFailure::after(&full, now).unwrap();
-        let of = |bytes| Readiness::of(failure, bytes, 100, now);
-        assert_eq!(of(90), Readiness::SpoolFull);
-        assert_eq!(of(89), Readiness::Ready, "an event has left");
-        let spooled = SpoolFailure::after(&Ok(Delivery::Spooled), now).unwrap();
-        let of = |bytes| Readiness::of(spooled, bytes, 100, now);
-        assert_eq!(of(95), Readiness::Ready, "a smaller event found room");
-        assert_eq!(of(100), Readiness::SpoolFull);
+    fn full_spool_makes_it_unready_beside_a_failure_that_has_passed() {
+        let at = Instant::now();
+        let now = at + DISK_FAILURE;
+        for (failure, is_full, readiness) in [
+            (None, true, Readiness::SpoolFull),
+            (Some(SpoolFailure::Disk { at }), true, Readiness::SpoolFull),
+            (Some(SpoolFailure::Disk { at }), false, Readiness::Ready),
+            (Some(SpoolFailure::ForGood), true, Readiness::SpoolFailed),
+        ] {
+            assert_eq!(Readiness::of(failure, is_full, now), readiness);
+        }
     }
 
     #[test]
@@ -133,7 +124,7 @@ mod tests {
         let failure = SpoolFailure::after(&slow, start).unwrap();
         let after = |seconds| {
             let now = start + Duration::from_secs(seconds);
-            Readiness::of(failure, 0, 100, now)
+            Readiness::of(failure, false, now)
         };
         assert_eq!(
             (after(9), after(10)),
@@ -155,7 +146,7 @@ mod tests {
         ] {
             SpoolFailure::note(&mut failure, &result, start);
             let later = start + Duration::from_secs(3_600);
-            let readiness = Readiness::of(failure, 0, 100, later);
+            let readiness = Readiness::of(failure, false, later);
             assert_eq!(readiness, Readiness::SpoolFailed);
         }
     }
@@ -163,12 +154,17 @@ mod tests {
     #[test]
     fn other_results_say_nothing_about_the_spool() {
         let now = Instant::now();
-        for error in [SpoolError::Closed, SpoolError::TooLarge { bytes: 1 << 32 }] {
+        let full = SpoolError::Full {
+            used_bytes: 0,
+            limit_bytes: 1,
+        };
+        let too_large = SpoolError::TooLarge { bytes: 1 << 32 };
+        for error in [SpoolError::Closed, too_large, full] {
             assert_eq!(SpoolFailure::after(&failed(error), now), None);
         }
         let stored = Delivery::from(jetsink::Acknowledgement::new("S", 1));
         assert_eq!(SpoolFailure::after(&Ok(stored), now), None);
         assert_eq!(SpoolFailure::after(&Err(EmitError::Closed), now), None);
-        assert_eq!(Readiness::of(None, 0, 100, now), Readiness::Ready);
+        assert_eq!(Readiness::of(None, false, now), Readiness::Ready);
     }
 }

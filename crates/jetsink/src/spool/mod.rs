@@ -128,6 +128,9 @@ pub struct SpoolStatus {
     pub used_bytes: u64,
     /// Past this, events are refused.
     pub limit_bytes: u64,
+    /// Whether the latest event found no room and none has left since, or the bytes reach the limit. Of a spool that a
+    /// sink has open; an event that is larger than the limit does not count.
+    pub is_full: bool,
     /// Events that the broker refused for good.
     pub dead_letters: u64,
     /// Events that were found damaged, and are lost, since it was opened.
@@ -248,6 +251,7 @@ impl Spool {
         SpoolStatus {
             events: status.events.max(u64::from(!self.shared.is_complete())),
             limit_bytes: self.shared.limit_bytes,
+            is_full: self.shared.full_at().is_some(),
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
             possible_duplicates: self.doubts.possible_duplicates(),

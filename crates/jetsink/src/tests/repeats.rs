@@ -174,6 +174,7 @@ async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
     let of = |bytes: usize| Envelope::new(Subject::new("a").unwrap(), vec![b'x'; bytes].into());
     sink.emit(of(20_000)).await.unwrap_err();
     assert_eq!(sink.accepts(), Ok(()), "it is larger than the limit");
+    assert!(!sink.spool_status().unwrap().is_full);
     let full = loop {
         assert_eq!(sink.accepts(), Ok(()));
         if let Err(error) = sink.emit(of(601)).await {
@@ -188,6 +189,7 @@ async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
         limit_bytes: LIMIT,
     });
     assert_eq!(sink.accepts(), is_full);
+    assert!(sink.spool_status().unwrap().is_full);
     sink.emit(of(0)).await.unwrap();
     assert_eq!(sink.accepts(), Ok(()), "a smaller event found room");
 
