@@ -113,12 +113,13 @@ async fn examine(
     };
     let mut examined = BTreeSet::new();
     for check in &checks {
+        let problems = diagnosis.problems;
         if api == Api::Answers {
             check
                 .examine_streams(&publisher, &expected, &mut examined, diagnosis)
                 .await;
         }
-        check.report(api, diagnosis);
+        check.report(diagnosis.problems > problems, diagnosis);
     }
     if let Some(announced) = max_payload {
         diagnosis.extend(payload_limit(&publisher, announced).await);

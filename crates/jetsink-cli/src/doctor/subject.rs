@@ -8,7 +8,6 @@ use jetsink::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::account::Api;
 use super::clock::skew;
 use super::diagnosis::Diagnosis;
 use super::finding::{StreamFinding, SubjectFinding};
@@ -94,7 +93,7 @@ impl Check {
             }
         }
         let found = match names.as_slice() {
-            [] | [_] if !captures && self.reaches_a_stream() => SubjectFinding::Elsewhere {
+            _ if !captures && self.reaches_a_stream() => SubjectFinding::Elsewhere {
                 pattern: pattern.clone(),
             },
             names => captured(pattern, names, captures),
@@ -102,21 +101,23 @@ impl Check {
         diagnosis.add(found);
     }
 
-    /// Reports whether an event would be stored.
-    pub(super) fn report(&self, api: Api, diagnosis: &mut Diagnosis) {
+    /// Reports whether an event would be stored. `explained` if a finding about the streams is a problem: it has the
+    /// cause of a missing answer.
+    pub(super) fn report(&self, explained: bool, diagnosis: &mut Diagnosis) {
         let (Some(sample), Some(publish)) = (&self.sample, &self.publish) else {
             return;
         };
         let (sample, pattern) = (sample.to_string(), self.pattern.clone());
         diagnosis.add(match publish {
             Ok(()) => SubjectFinding::PublishAllowed { sample },
-            // Reported with the streams, with its cause.
             Err(
                 PublishError::NoStream
                 | PublishError::AckTimeout {
                     broker_answers: true,
                 },
-            ) if api == Api::Answers => return,
+            ) if explained => return,
+            // This user may not read the streams that would explain it.
+            Err(PublishError::NoStream) => SubjectFinding::Unreceived { pattern, sample },
             Err(PublishError::PermissionDenied) => {
                 SubjectFinding::PublishDenied { sample, pattern }
             }
@@ -159,17 +160,16 @@ fn captured(pattern: &str, names: &[StreamName], all: bool) -> SubjectFinding {
     let pattern = pattern.to_owned();
     match names {
         [] => SubjectFinding::NoStream { pattern },
-        [one] => {
-            let stream = one.to_string();
+        [one] if all => SubjectFinding::Captured {
+            pattern,
+            stream: one.to_string(),
+        },
+        streams => {
+            let streams = streams.iter().map(ToString::to_string).collect();
             match all {
-                true => SubjectFinding::Captured { pattern, stream },
-                false => SubjectFinding::Partly { pattern, stream },
+                true => SubjectFinding::Several { pattern, streams },
+                false => SubjectFinding::Partly { pattern, streams },
             }
         }
-        several => SubjectFinding::Several {
-            pattern,
-            streams: several.iter().map(ToString::to_string).collect(),
-            all,
-        },
     }
 }

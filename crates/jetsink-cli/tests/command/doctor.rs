@@ -222,7 +222,7 @@ async fn each_broken_stream_has_its_finding() {
 }
 
 #[tokio::test]
-async fn sealed_stream_and_two_streams_for_one_template_are_reported() {
+async fn sealed_stream_and_two_streams_with_a_part_of_a_template_each_are_reported() {
     let server = with_stream(healthy()).await;
     let jetstream = server.jetstream().await.unwrap();
     let sealed = Config {
@@ -244,7 +244,8 @@ async fn sealed_stream_and_two_streams_for_one_template_are_reported() {
         ..healthy()
     };
     jetstream.create_stream(other).await.unwrap();
-    examine(&server, &[]).has("warning", "subject.several");
+    // Events of other tenants have no stream.
+    examine(&server, &[]).has("problem", "subject.partly");
 }
 
 #[tokio::test]
@@ -294,30 +295,43 @@ async fn server_that_refuses_a_needed_request_is_reported() {
     diagnosis.has("problem", "jetstream.account");
 }
 
-/// A server with one user who may do these things only.
+/// A server with one user who may do these things only, and a stream for all events.
 async fn allowing(permissions: &str) -> NatsServer {
+    restricted(permissions, &[("EVENTS", "events.>")]).await
+}
+
+/// A server with one user who may do these things only, and these streams.
+async fn restricted(permissions: &str, streams: &[(&str, &str)]) -> NatsServer {
     let config = format!(
         "authorization {{ users = [ {{ user: app, password: hunter2, permissions: {{ {permissions} }} }}, \
          {{ user: admin, password: admin }} ] }}"
     );
     let server = NatsServer::builder().config(&config).start().await.unwrap();
     let url = format!("nats://admin:admin@127.0.0.1:{}", server.port());
-    let output = command(
-        "stream",
-        &[
-            "apply",
-            "--name",
-            "EVENTS",
-            "--subject",
-            "events.>",
-            "-s",
-            &url,
-        ],
-    )
-    .output()
-    .unwrap();
-    assert_code(&output, 0);
+    for (name, subject) in streams {
+        let apply = ["apply", "--name", name, "--subject", subject, "-s", &url];
+        assert_code(&command("stream", &apply).output().unwrap(), 0);
+    }
     server
+}
+
+// A user's finding: the command reported no problem, and each event failed.
+#[tokio::test]
+async fn subject_without_a_stream_is_a_problem_for_a_user_who_may_not_examine_streams() {
+    let login = ["--user", "app", "--password", "hunter2"];
+    let publish_only = r#"publish: ["events.>"], subscribe: ["_INBOX.>"]"#;
+    let names_only = r#"publish: ["events.>", "$JS.API.STREAM.NAMES"], subscribe: ["_INBOX.>"]"#;
+    let two = [("A", "events.a"), ("B", "events.b")];
+    for (permissions, streams, warning) in [
+        (publish_only, &[][..], "stream.names-denied"),
+        (publish_only, &two[..], "stream.names-denied"),
+        (names_only, &two[..1], "stream.info-denied"),
+        (names_only, &two[..], "subject.several"),
+    ] {
+        let diagnosis = examine(&restricted(permissions, streams).await, &login);
+        diagnosis.has("problem", "subject.no-stream");
+        diagnosis.has("warning", warning);
+    }
 }
 
 #[tokio::test]

@@ -11,18 +11,23 @@ pub(in crate::doctor) enum SubjectFinding {
     NoStream {
         pattern: String,
     },
+    /// No stream captures all subjects of the template.
     Partly {
         pattern: String,
-        stream: String,
+        streams: Vec<String>,
     },
     Several {
         pattern: String,
         streams: Vec<String>,
-        all: bool,
     },
     /// A stream receives the events although none of the account captures the subject.
     Elsewhere {
         pattern: String,
+    },
+    /// Nothing receives a subject of the template, and the streams of the others are not known.
+    Unreceived {
+        pattern: String,
+        sample: String,
     },
     StreamsDenied,
     StreamsUnknown {
@@ -55,24 +60,32 @@ impl From<SubjectFinding> for Finding {
                 format!("no stream captures {pattern}: every emit would fail"),
                 format!("jetsink stream apply --name EVENTS --subject '{pattern}'"),
             ),
-            F::Partly { pattern, stream } => Self::problem(
-                "subject.partly",
-                format!(
-                    "stream {stream} captures only a part of {pattern}: other events would fail"
+            F::Partly { pattern, streams } => match streams.as_slice() {
+                [stream] => Self::problem(
+                    "subject.partly",
+                    format!(
+                        "stream {stream} captures only a part of {pattern}: other events would fail"
+                    ),
+                    format!("jetsink stream apply --name {stream} --subject '{pattern}'"),
                 ),
-                format!("jetsink stream apply --name {stream} --subject '{pattern}'"),
-            ),
-            F::Several {
-                pattern,
-                streams,
-                all,
-            } => Self::warning(
+                streams => Self::problem(
+                    "subject.partly",
+                    format!(
+                        "streams {} capture only parts of {pattern}: other events would fail",
+                        streams.join(", ")
+                    ),
+                    format!(
+                        "let one stream capture {pattern}, and remove these subjects from the others: \
+                         jetsink stream apply, nats stream edit"
+                    ),
+                ),
+            },
+            F::Several { pattern, streams } => Self::warning(
                 "subject.several",
                 format!(
-                    "events of {pattern} go to {} streams, {}: each has its own order and limits{}",
+                    "events of {pattern} go to {} streams, {}: each has its own order and limits",
                     streams.len(),
                     streams.join(", "),
-                    if all { "" } else { ", and some go to none" }
                 ),
                 "use one stream for all of them, unless this is intended",
             ),
@@ -83,6 +96,14 @@ impl From<SubjectFinding> for Finding {
                      under another subject or in another account, and is not examined here"
                 ),
                 "examine the stream in its own account: jetsink doctor with its login and subject",
+            ),
+            F::Unreceived { pattern, sample } => Self::problem(
+                "subject.no-stream",
+                format!("no stream receives {sample}: an event for it would fail"),
+                format!(
+                    "jetsink stream apply --name EVENTS --subject '{pattern}', with a login that may create streams; \
+                     if a stream captures it, start the stream's servers"
+                ),
             ),
             F::StreamsDenied => Self::warning(
                 "stream.names-denied",

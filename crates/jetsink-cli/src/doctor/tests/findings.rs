@@ -158,11 +158,7 @@ fn subject() -> Vec<Finding> {
     let stream = || "EVENTS".to_owned();
     let sample = || "events.jetsink-doctor".to_owned();
     let error = || "the broker did not answer in time".to_owned();
-    let several = |all| F::Several {
-        pattern: pattern(),
-        streams: vec![stream(), "ORDERS".to_owned()],
-        all,
-    };
+    let several = || vec![stream(), "ORDERS".to_owned()];
     let findings = [
         F::Captured {
             pattern: pattern(),
@@ -171,10 +167,20 @@ fn subject() -> Vec<Finding> {
         F::NoStream { pattern: pattern() },
         F::Partly {
             pattern: pattern(),
-            stream: stream(),
+            streams: vec![stream()],
         },
-        several(true),
-        several(false),
+        F::Partly {
+            pattern: pattern(),
+            streams: several(),
+        },
+        F::Several {
+            pattern: pattern(),
+            streams: several(),
+        },
+        F::Unreceived {
+            pattern: pattern(),
+            sample: sample(),
+        },
         F::Elsewhere { pattern: pattern() },
         F::StreamsDenied,
         F::StreamsUnknown {
