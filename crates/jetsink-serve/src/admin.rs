@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, Request, Response, StatusCode};
 use axum::response::{Html, IntoResponse as _};
 use axum::routing::get;
 use hyper::body::Incoming;
-use jetsink::Publisher;
+use jetsink::{NatsPublisher, Publisher};
 use tokio::time::Instant;
 use tower_service::Service as _;
 
@@ -43,7 +43,7 @@ const STARTING: &str = "starting; the spool is not open yet\n";
 ///     });
 ///     // Later, once there is a gateway:
 ///     let of_broker = gateway.clone();
-///     pages.show(gateway, move || of_broker.sink().publisher().server_version());
+///     pages.show(gateway, move || of_broker.sink().publisher().into());
 ///     Ok(())
 /// }
 /// ```
@@ -65,7 +65,25 @@ impl<P> fmt::Debug for AdminPages<P> {
 /// The gateway that the pages are about.
 struct Shown<P> {
     gateway: Gateway<P>,
-    broker_version: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    connection: Box<dyn Fn() -> BrokerConnection + Send + Sync>,
+}
+
+/// The gateway's connection to the broker, as the pages show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerConnection {
+    /// The version of the connected server; `None` without a connection.
+    pub server_version: Option<String>,
+    /// The reason why the last attempt to connect failed, without secrets; `None` while connected.
+    pub connect_error: Option<String>,
+}
+
+impl From<&NatsPublisher> for BrokerConnection {
+    fn from(publisher: &NatsPublisher) -> Self {
+        Self {
+            server_version: publisher.server_version(),
+            connect_error: publisher.connect_error().map(|error| error.to_string()),
+        }
+    }
 }
 
 impl<P> Clone for AdminPages<P> {
@@ -131,20 +149,20 @@ impl<P: Publisher + 'static> AdminPages<P> {
         }
     }
 
-    /// Shows this gateway from now on, with the broker's version from `broker_version`. A second call changes nothing.
+    /// Shows this gateway from now on, with its connection from `connection`. A second call changes nothing.
     pub fn show(
         &self,
         gateway: Gateway<P>,
-        broker_version: impl Fn() -> Option<String> + Send + Sync + 'static,
+        connection: impl Fn() -> BrokerConnection + Send + Sync + 'static,
     ) {
         let _ = self.shown.set(Shown {
             gateway,
-            broker_version: Box::new(broker_version),
+            connection: Box::new(connection),
         });
     }
 
     /// The router of the pages. `/healthz` depends on nothing: a restart would not repair a broker. `/readyz` answers
-    /// 503 as [`Gateway::readiness`] says, with the sink's status as text. `/status` is a page for a browser;
+    /// 503 as [`Gateway::readiness`] says, with the sink's status and the reason of a missing connection as text. `/status` is a page for a browser;
     /// `/status.json` has the same for programs.
     pub fn router(&self) -> Router {
         self.router.clone()
@@ -176,12 +194,16 @@ impl<P: Publisher + 'static> Answer for AdminPages<P> {
 
 impl<P: Publisher + 'static> Shown<P> {
     fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.gateway, (self.broker_version)(), Instant::now())
+        Snapshot::of(&self.gateway, (self.connection)(), Instant::now())
     }
 }
 
 fn ready<P: Publisher + 'static>(shown: Option<&Shown<P>>) -> (StatusCode, String) {
-    let Some(Shown { gateway, .. }) = shown else {
+    let Some(Shown {
+        gateway,
+        connection,
+    }) = shown
+    else {
         return (StatusCode::SERVICE_UNAVAILABLE, STARTING.to_owned());
     };
     let readiness = gateway.readiness();
@@ -189,7 +211,11 @@ fn ready<P: Publisher + 'static>(shown: Option<&Shown<P>>) -> (StatusCode, Strin
         Readiness::Ready => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, format!("{readiness}; {}\n", gateway.sink().status()))
+    let mut text = format!("{readiness}; {}", gateway.sink().status());
+    if let Some(error) = connection().connect_error {
+        text = format!("{text}; {error}");
+    }
+    (code, text + "\n")
 }
 
 fn starting() -> Response<Body> {

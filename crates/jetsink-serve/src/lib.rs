@@ -24,7 +24,7 @@ mod status;
 pub use access::token::NewToken;
 pub use access::{Access, AccessError};
 pub use access_log::ACCESS_LOG;
-pub use admin::AdminPages;
+pub use admin::{AdminPages, BrokerConnection};
 pub use answer::problem::Kind;
 pub use gateway::Gateway;
 pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};

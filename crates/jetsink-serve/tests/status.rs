@@ -19,9 +19,7 @@ use tokio::time::{sleep, timeout};
 async fn admin(running: &Running) -> (SocketAddr, JoinHandle<()>) {
     let sink = running.gateway.sink().clone();
     let pages = AdminPages::new(Vec::new(), String::new);
-    pages.show(running.gateway.clone(), move || {
-        sink.publisher().server_version()
-    });
+    pages.show(running.gateway.clone(), move || sink.publisher().into());
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), None)
         .await
         .unwrap();

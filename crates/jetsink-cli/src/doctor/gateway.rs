@@ -66,6 +66,8 @@ struct Gateway {
 #[derive(Debug, Deserialize)]
 struct Broker {
     version: Option<String>,
+    /// Missing in a status without it.
+    connect_error: Option<String>,
     circuit: String,
     since_seconds: u64,
     failed_probes: u32,
@@ -164,9 +166,12 @@ fn broker_findings(broker: Broker, has_spool: bool) -> Vec<GatewayFinding> {
     let seconds = broker.since_seconds;
     let error = broker.last_failure.map(|failure| failure.error);
     let circuit = match broker.circuit.as_str() {
-        "connected" => GatewayFinding::CircuitClosed {
-            seconds,
-            server_version: broker.version,
+        "connected" => match broker.connect_error {
+            Some(error) => GatewayFinding::NotConnected { error, has_spool },
+            None => GatewayFinding::CircuitClosed {
+                seconds,
+                server_version: broker.version,
+            },
         },
         _ => match broker.version {
             // Only an event closes the circuit.
@@ -176,7 +181,7 @@ fn broker_findings(broker: Broker, has_spool: bool) -> Vec<GatewayFinding> {
             },
             _ => GatewayFinding::CircuitOpen {
                 seconds,
-                error: error.clone(),
+                error: broker.connect_error.or_else(|| error.clone()),
                 has_spool,
             },
         },

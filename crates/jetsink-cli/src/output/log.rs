@@ -32,7 +32,16 @@ pub(crate) fn start_log_with(verbose: u8, from: LogFrom, always: Option<&'static
         _ => LevelFilter::TRACE,
     };
     let always = always.map(|target| (target, level.max(LevelFilter::INFO)));
-    let filter = Targets::new().with_default(level).with_targets(always);
+    // The engine reports the client's failures itself, once per cause. The client logs each attempt to connect as an
+    // error.
+    let client = match level {
+        LevelFilter::DEBUG | LevelFilter::TRACE => level,
+        _ => LevelFilter::OFF,
+    };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("async_nats", client)
+        .with_targets(always);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLines)
         .with_ansi(false);

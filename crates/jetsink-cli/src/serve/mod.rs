@@ -89,9 +89,7 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
         output::note(&format!("metrics at http://{address}/metrics"));
         output::note(&format!("status at http://{address}/status"));
         let of_broker = Arc::clone(&sink);
-        pages.show(gateway.clone(), move || {
-            of_broker.publisher().server_version()
-        });
+        pages.show(gateway.clone(), move || of_broker.publisher().into());
     }
     // Fails without systemd, which is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready]);

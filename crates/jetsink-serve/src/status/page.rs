@@ -112,17 +112,18 @@ fn headline(snapshot: &Snapshot) -> (Level, String) {
         return (Level::Bad, format!("Not ready: {}", gateway.readiness));
     }
     let has_spool = spool.is_some();
-    if broker.circuit == Circuit::Reconnecting {
-        let since = duration(broker.since_seconds);
+    let away = match (broker.circuit, &broker.connect_error) {
+        (Circuit::Reconnecting, _) => {
+            let since = duration(broker.since_seconds);
+            Some(format!("Broker away for {since}"))
+        }
+        (Circuit::Connected, Some(_)) => Some("No connection to the broker".to_owned()),
+        (Circuit::Connected, None) => None,
+    };
+    if let Some(away) = away {
         return match has_spool {
-            true => (
-                Level::Warn,
-                format!("Broker away for {since}: events are spooled"),
-            ),
-            false => (
-                Level::Bad,
-                format!("Broker away for {since}: events are refused"),
-            ),
+            true => (Level::Warn, format!("{away}: events are spooled")),
+            false => (Level::Bad, format!("{away}: events are refused")),
         };
     }
     let worst =
@@ -144,7 +145,7 @@ fn headline(snapshot: &Snapshot) -> (Level, String) {
 
 fn broker_level(broker: &BrokerStatus, has_spool: bool) -> Level {
     match (broker.circuit, broker.failing_subject_count) {
-        (Circuit::Connected, 0) => Level::Good,
+        (Circuit::Connected, 0) if broker.connect_error.is_none() => Level::Good,
         (Circuit::Reconnecting, _) if !has_spool => Level::Bad,
         _ => Level::Warn,
     }
@@ -182,6 +183,10 @@ fn broker(broker: &BrokerStatus) -> Markup {
             dl {
                 dt { "nats-server" }
                 dd { (broker.version.as_deref().map_or("not connected".to_owned(), printable)) }
+                @if let Some(error) = &broker.connect_error {
+                    dt { "no connection" }
+                    dd { (printable(error)) }
+                }
                 @if broker.circuit == Circuit::Reconnecting {
                     dt { "failed probes" }
                     dd { (broker.failed_probes) }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::history::{Counts, Hour};
 use super::latency::quantile;
+use crate::admin::BrokerConnection;
 use crate::answer::problem::Kind;
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
@@ -36,6 +37,8 @@ pub(crate) struct GatewayStatus {
 pub(crate) struct BrokerStatus {
     /// `null` without a connection.
     pub(crate) version: Option<String>,
+    /// `null` while connected.
+    pub(crate) connect_error: Option<String>,
     pub(crate) circuit: Circuit,
     pub(crate) since_seconds: u64,
     pub(crate) failed_probes: u32,
@@ -107,7 +110,7 @@ pub(crate) struct Refusals {
 impl Snapshot {
     pub(crate) fn of<P: Publisher + 'static>(
         gateway: &Gateway<P>,
-        broker_version: Option<String>,
+        connection: BrokerConnection,
         now: Instant,
     ) -> Self {
         let spool = gateway.sink().spool_status();
@@ -120,7 +123,7 @@ impl Snapshot {
                 readiness: readiness.to_string(),
                 uptime_seconds: hour.uptime.as_secs(),
             },
-            broker: broker(gateway, broker_version, now),
+            broker: broker(gateway, connection, now),
             spool: spool.map(|spool| Spool::of(spool, gateway.sink().oldest_spooled_age())),
             last_hour: LastHour {
                 all: Span::of(&hour.counts),
@@ -176,7 +179,7 @@ impl Span {
 
 fn broker<P: Publisher + 'static>(
     gateway: &Gateway<P>,
-    version: Option<String>,
+    connection: BrokerConnection,
     now: Instant,
 ) -> BrokerStatus {
     let status = gateway.sink().status();
@@ -187,7 +190,8 @@ fn broker<P: Publisher + 'static>(
     };
     let failing = status.failing_subjects.iter();
     BrokerStatus {
-        version,
+        version: connection.server_version,
+        connect_error: connection.connect_error,
         circuit,
         since_seconds: ago(status.since),
         failed_probes,

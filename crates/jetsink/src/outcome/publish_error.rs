@@ -72,7 +72,7 @@ impl fmt::Display for Known {
 #[non_exhaustive]
 pub enum PublishError {
     /// There is no connection. The client did not receive the message.
-    #[error("no connection to the broker; it is away, or this host can't reach it")]
+    #[error("no connection to the broker; it is away, out of reach, or refuses the login")]
     NotConnected,
     /// The connection ended before the answer arrived.
     #[error("the connection was lost before the broker answered")]

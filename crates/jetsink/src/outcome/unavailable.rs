@@ -10,7 +10,7 @@ pub enum Unavailable {
     #[error("the sink is closed")]
     Closed,
     /// There is no connection to the broker.
-    #[error("no connection to the broker; it is away, or this host can't reach it")]
+    #[error("no connection to the broker; it is away, out of reach, or refuses the login")]
     NotConnected,
     /// The broker's circuit is open.
     #[error("{0}")]

@@ -18,7 +18,7 @@ use crate::spool::SpoolStatus;
 ///
 /// ```text
 /// connected for 312 s; spool: 0 events, 0 of 1073741824 bytes, 0 dead letters
-/// reconnecting for 12 s, 6 probes failed; last failure: no connection to the broker; it is away, or this host can't reach it
+/// reconnecting for 12 s, 6 probes failed; last failure: no connection to the broker; it is away, out of reach, or refuses the login
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -39,6 +39,11 @@ pub(in crate::doctor) enum GatewayFinding {
         seconds: u64,
         server_version: String,
     },
+    /// No attempt to connect has succeeded, and no event was sent since.
+    NotConnected {
+        error: String,
+        has_spool: bool,
+    },
     CircuitOpen {
         seconds: u64,
         error: Option<String>,
@@ -161,6 +166,10 @@ impl From<GatewayFinding> for Finding {
                     ),
                 )
             }
+            F::NotConnected { error, has_spool } => away(
+                &format!("it has no connection to its broker ({error})"),
+                has_spool,
+            ),
             F::CircuitOpen {
                 seconds,
                 error,
@@ -168,13 +177,7 @@ impl From<GatewayFinding> for Finding {
             } => {
                 let since = format_seconds(seconds);
                 let text = format!("its broker has been away for {since}{}", because(error));
-                let remedy = "jetsink doctor --subject SUBJECT, with the gateway's own login";
-                match has_spool {
-                    true => Self::warning("gateway.circuit", text + "; events are spooled", remedy),
-                    false => {
-                        Self::problem("gateway.circuit", text + "; events are refused", remedy)
-                    }
-                }
+                away(&text, has_spool)
             }
             F::FailingSubjects {
                 count,
@@ -241,6 +244,23 @@ impl From<GatewayFinding> for Finding {
                 )
             }
         }
+    }
+}
+
+/// The finding for a gateway whose broker stores nothing, and why.
+fn away(text: &str, has_spool: bool) -> Finding {
+    let remedy = "jetsink doctor --subject SUBJECT, with the gateway's own login";
+    match has_spool {
+        true => Finding::warning(
+            "gateway.circuit",
+            format!("{text}; events are spooled"),
+            remedy,
+        ),
+        false => Finding::problem(
+            "gateway.circuit",
+            format!("{text}; events are refused"),
+            remedy,
+        ),
     }
 }
 

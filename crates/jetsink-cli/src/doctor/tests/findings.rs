@@ -238,6 +238,10 @@ fn gateway() -> Vec<Finding> {
         error: error(),
         has_spool,
     };
+    let not_connected = |has_spool| F::NotConnected {
+        error: "nats connect to nats://n1 failed: the broker refuses this login".to_owned(),
+        has_spool,
+    };
     let refusals = |problem: &str, remedy| F::Refusals {
         count: 2,
         problem: problem.to_owned(),
@@ -268,6 +272,8 @@ fn gateway() -> Vec<Finding> {
             seconds: 12,
             server_version: "2.15.1".to_owned(),
         },
+        not_connected(true),
+        not_connected(false),
         open(true),
         open(false),
         F::FailingSubjects {

@@ -10,6 +10,7 @@ fn status(change: impl FnOnce(&mut Status)) -> Vec<(Level, &'static str)> {
         },
         broker: Broker {
             version: Some("2.15.1".to_owned()),
+            connect_error: None,
             circuit: "connected".to_owned(),
             since_seconds: 90,
             failed_probes: 0,
@@ -61,6 +62,11 @@ fn each_state_has_its_finding() {
         status.broker.version = None;
     };
     assert_eq!(status(away), warning("gateway.circuit"));
+    let refused_login = |status: &mut Status| {
+        status.broker.version = None;
+        status.broker.connect_error = Some("the broker refuses this login".to_owned());
+    };
+    assert_eq!(status(refused_login), warning("gateway.circuit"));
     let without_spool = status(|status| {
         away(status);
         status.spool = None;

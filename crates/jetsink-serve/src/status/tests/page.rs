@@ -22,6 +22,7 @@ fn snapshot() -> Snapshot {
         },
         broker: BrokerStatus {
             version: Some("2.15.1".to_owned()),
+            connect_error: None,
             circuit: Circuit::Connected,
             since_seconds: 61,
             failed_probes: 0,
@@ -88,6 +89,16 @@ fn headline_names_the_worst_state() {
         headline_of(|snapshot| snapshot.broker.failing_subject_count = 2),
         is(Level::Warn, "Ready, but 2 subjects fail")
     );
+    let refused = |snapshot: &mut Snapshot| {
+        snapshot.broker.connect_error = Some("the broker refuses this login".to_owned());
+    };
+    assert_eq!(
+        headline_of(refused),
+        is(
+            Level::Warn,
+            "No connection to the broker: events are spooled"
+        )
+    );
     let away = |snapshot: &mut Snapshot| snapshot.broker.circuit = Circuit::Reconnecting;
     assert_eq!(
         headline_of(away),
@@ -121,6 +132,7 @@ fn texts_are_escaped_and_cannot_turn_the_text_around_them() {
     let hostile = "<script>alert(1)</script>\u{202e}\"'&";
     let mut snapshot = snapshot();
     snapshot.broker.version = Some(hostile.to_owned());
+    snapshot.broker.connect_error = Some(hostile.to_owned());
     snapshot.broker.failing_subjects = vec![hostile.to_owned()];
     snapshot.broker.failing_subject_count = 3;
     snapshot.broker.last_failure = Some(Failure {
@@ -138,7 +150,7 @@ fn texts_are_escaped_and_cannot_turn_the_text_around_them() {
     let page = html(&snapshot);
     assert!(!page.contains("alert(1)</script>"), "{page}");
     assert!(!page.contains('\u{202e}'));
-    assert_eq!(page.matches("&lt;script&gt;alert(1)").count(), 5);
+    assert_eq!(page.matches("&lt;script&gt;alert(1)").count(), 6);
     assert_eq!(page.matches("<script>").count(), 1, "its own");
     assert!(page.contains("and 2 others"));
 }
