@@ -44,6 +44,40 @@ impl TlsFiles {
         Self::generate_for(&["127.0.0.1", "localhost"], None, verify_clients)
     }
 
+    /// Generates one self-signed certificate for all: its own authority, the server's and the client's.
+    /// `is_authority` marks it as an authority's (CA:TRUE), as `openssl req -x509` does by default.
+    ///
+    /// # Errors
+    /// [`NatsLocalError`] if the files cannot be written.
+    pub fn self_signed(is_authority: bool) -> Result<Self, NatsLocalError> {
+        let folder = tempfile::tempdir().map_err(NatsLocalError::io("creating a folder"))?;
+        let failed = || NatsLocalError::broker::<rcgen::Error>("making a certificate");
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).map_err(failed())?;
+        params.is_ca = match is_authority {
+            true => IsCa::Ca(BasicConstraints::Unconstrained),
+            false => IsCa::ExplicitNoCa,
+        };
+        let key = KeyPair::generate().map_err(failed())?;
+        let certificate = params.self_signed(&key).map_err(failed())?;
+        let write = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).map_err(NatsLocalError::io(format!("writing {name}")))?;
+            Ok::<_, NatsLocalError>(path)
+        };
+        let certificate = write("certificate.pem", certificate.pem())?;
+        let key = write("key.pem", key.serialize_pem())?;
+        Ok(Self {
+            root: certificate.clone(),
+            server_certificate: certificate.clone(),
+            server_key: key.clone(),
+            client_certificate: certificate,
+            client_key: key,
+            verify_clients: false,
+            _folder: Arc::new(folder),
+        })
+    }
+
     /// As [`generate`](Self::generate), with these names and this end in the server's certificate.
     ///
     /// # Errors

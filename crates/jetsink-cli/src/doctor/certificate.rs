@@ -81,6 +81,11 @@ fn judge(certificate: &CertificateDer<'_>, host: &str, now: i64) -> Vec<Connecti
             from: day(from),
         });
     }
+    if let Ok(Some(constraints)) = parsed.basic_constraints()
+        && constraints.value.ca
+    {
+        found.push(F::CertificateOfAuthority { host: name() });
+    }
     let names_host = match (
         ParsedCertificate::try_from(certificate),
         ServerName::try_from(name()),

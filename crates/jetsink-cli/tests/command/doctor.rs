@@ -409,6 +409,62 @@ async fn certificates_are_judged_by_name_time_and_authority() {
     }
 }
 
+// A user's finding: the certificate was called valid, and the failed connection had no usable remedy.
+#[tokio::test]
+async fn self_signed_certificate_is_accepted_unless_it_is_an_authoritys() {
+    let files = TlsFiles::self_signed(true).unwrap();
+    let other = TlsFiles::self_signed(true).unwrap();
+    let server = NatsServer::builder().tls(&files).start().await.unwrap();
+    for trust in [
+        &["--tlsca", as_text(&files.root)][..],
+        &["--tlsca", as_text(&other.root)],
+        &[],
+    ] {
+        let diagnosis = examine(&server, trust);
+        diagnosis.has("problem", "tls.authority");
+        assert_eq!(diagnosis.found.len(), 1, "{}", diagnosis.text);
+    }
+    let files = TlsFiles::self_signed(false).unwrap();
+    let server = NatsServer::builder().tls(&files).start().await.unwrap();
+    examine(&server, &["--tlsca", as_text(&files.root)]).has("problem", "subject.no-stream");
+}
+
+// A user's finding: a file without certificates was ignored, and the remedy for a broken one was the server's log.
+#[tokio::test]
+async fn tls_file_that_cannot_be_used_is_wrong_usage() {
+    let files = TlsFiles::generate(true).unwrap();
+    let server = NatsServer::builder().tls(&files).start().await.unwrap();
+    let [root, key, client, client_key] = [
+        &files.root,
+        &files.server_key,
+        &files.client_certificate,
+        &files.client_key,
+    ]
+    .map(|path| as_text(path));
+    for (flags, named) in [
+        (&["--tlsca", key][..], key),
+        (
+            &["--tlsca", root, "--tlscert", client, "--tlskey", key],
+            key,
+        ),
+        (
+            &[
+                "--tlsca",
+                root,
+                "--tlscert",
+                client_key,
+                "--tlskey",
+                client_key,
+            ],
+            client_key,
+        ),
+    ] {
+        let diagnosis = examine(&server, flags);
+        assert_eq!(diagnosis.code, 2, "{}", diagnosis.text);
+        assert!(diagnosis.text.contains(named), "{}", diagnosis.text);
+    }
+}
+
 #[test]
 fn wrong_usage_is_2() {
     for arguments in [

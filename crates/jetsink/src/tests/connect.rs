@@ -1,3 +1,5 @@
+use nats_local::TlsFiles;
+
 use super::*;
 
 #[test]
@@ -51,6 +53,65 @@ fn ping_interval_is_above_zero_and_at_most_a_day() {
         assert!(matches!(with(wrong), Err(ConnectError::Setting { .. })));
     }
     assert!(with(Duration::from_secs(86_400)).is_ok());
+}
+
+// A user's finding: a file without certificates was ignored, and the errors for broken ones did not name them.
+#[tokio::test]
+async fn tls_file_that_cannot_be_used_is_named_and_not_quoted() {
+    let files = TlsFiles::generate(false).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let key_text = std::fs::read_to_string(&files.client_key).unwrap();
+    let secret = &key_text.lines().nth(1).unwrap()[..30];
+    let empty = write("empty.pem", "");
+    let cut = write("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
+    let garbage = write(
+        "garbage.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let cut_key = write("cut-key.pem", &key_text[..80]);
+    let a_folder = folder.path().to_owned();
+    let settings = || ConnectSettings::new(DEFAULT_SERVER).unwrap();
+    let trust = |path: &PathBuf| settings().root_certificates(path);
+    let present = |certificate: &PathBuf, key: &PathBuf| {
+        settings()
+            .root_certificates(&files.root)
+            .client_certificate(certificate, key)
+    };
+    let (certificate, key) = (&files.client_certificate, &files.client_key);
+    for (settings, named) in [
+        (trust(&files.server_key), &files.server_key),
+        (trust(&empty), &empty),
+        (trust(&cut), &cut),
+        (trust(&garbage), &garbage),
+        (trust(&a_folder), &a_folder),
+        (present(&empty, key), &empty),
+        (present(&cut, key), &cut),
+        (present(&garbage, key), &garbage),
+        (present(certificate, certificate), certificate),
+        (present(certificate, &empty), &empty),
+        (present(certificate, &cut_key), &cut_key),
+        (present(certificate, &files.server_key), &files.server_key),
+    ] {
+        let error = settings.options().await.err();
+        let Some(ConnectError::File { path, .. }) = &error else {
+            panic!("{named:?}: {error:?}");
+        };
+        assert_eq!(path, named, "{error:?}");
+        let text = error.unwrap().to_string();
+        assert!(
+            !text.contains(secret) && text.lines().count() == 1,
+            "{text}"
+        );
+    }
+    let client_only = settings().client_certificate(certificate, key);
+    for settings in [trust(&files.root), present(certificate, key), client_only] {
+        assert!(settings.options().await.is_ok());
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ pub(in crate::doctor) enum ConnectionFinding {
     CertificateForOtherNames {
         host: String,
     },
+    /// Marked as an authority's. Clients based on webpki, as this one, accept none from a server.
+    CertificateOfAuthority {
+        host: String,
+    },
     LoginAccepted,
     UntrustedAuthority {
         reason: String,
@@ -142,6 +146,14 @@ impl From<ConnectionFinding> for Finding {
                 format!(
                     "connect by a name in the certificate, or issue one with {host} among its subjectAltNames"
                 ),
+            ),
+            F::CertificateOfAuthority { host } => Self::problem(
+                "tls.authority",
+                format!(
+                    "the certificate of {host} is one of an authority (CA:TRUE), which can't be a server's own"
+                ),
+                "issue the server a certificate with CA:FALSE (openssl req -x509: -addext \
+                 basicConstraints=critical,CA:FALSE), and name it or its authority: --tlsca FILE",
             ),
             F::LoginAccepted => Self::ok("login", "the server accepts the login"),
             F::UntrustedAuthority { reason } => Self::problem(

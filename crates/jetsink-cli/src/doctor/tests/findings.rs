@@ -57,6 +57,7 @@ fn connection() -> Vec<Finding> {
             from: day(),
         },
         F::CertificateForOtherNames { host: host() },
+        F::CertificateOfAuthority { host: host() },
         F::LoginAccepted,
         F::UntrustedAuthority { reason: reason() },
         F::ClientCertificateRequired { reason: reason() },

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use async_nats::ConnectErrorKind;
-use async_nats::rustls::{AlertDescription, CertificateError, Error as TlsError};
+use async_nats::rustls::{AlertDescription, CertificateError, Error as TlsError, OtherError};
 
 use super::servers::DEFAULT_SERVER;
 
@@ -62,6 +62,8 @@ pub enum ConnectCause {
     LoginUnusable,
     /// The authority of the server's certificate is not trusted.
     UntrustedAuthority,
+    /// The server presents the certificate of an authority (CA:TRUE) as its own. No authority can make it acceptable.
+    AuthorityAsServer,
     /// The server requires a client certificate.
     ClientCertificateRequired,
     /// No server answered in time.
@@ -88,7 +90,13 @@ pub(super) fn reason(error: &async_nats::ConnectError) -> String {
         ConnectErrorKind::ServerParse => "no server to connect to",
         // Their causes name addresses, certificates and system errors, never the login.
         ConnectErrorKind::Tls | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
-            return causes(error);
+            match cause(error) {
+                ConnectCause::AuthorityAsServer => {
+                    "the server's certificate is one of an authority (CA:TRUE), which can't be a server's own; \
+                     issue one with CA:FALSE"
+                }
+                _ => return causes(error),
+            }
         }
     };
     text.to_owned()
@@ -105,6 +113,11 @@ pub(super) fn cause(error: &async_nats::ConnectError) -> ConnectCause {
         ConnectErrorKind::Tls | ConnectErrorKind::Io => match tls_error(error) {
             Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => {
                 ConnectCause::UntrustedAuthority
+            }
+            Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(other))))
+                if matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                ConnectCause::AuthorityAsServer
             }
             Some(TlsError::AlertReceived(AlertDescription::CertificateRequired)) => {
                 ConnectCause::ClientCertificateRequired

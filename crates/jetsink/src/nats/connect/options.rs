@@ -71,6 +71,9 @@ impl ConnectSettings {
                 .add_client_certificate(certificate.clone(), key.clone())
                 .require_tls(true);
         }
+        if self.root_certificates.is_some() || self.client_certificate.is_some() {
+            tls::check_files(self).await?;
+        }
         if self.tls_first {
             options = options.tls_first();
         }
