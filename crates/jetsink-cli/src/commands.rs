@@ -102,10 +102,13 @@ fn with_configuration(
     let Some(serve) = command.find_subcommand(SERVE).cloned() else {
         return parsed(&command.get_matches()); // it is a subcommand
     };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unknown_variables = configuration::unknown_variables(&serve, names);
     let (layered, settings) = configuration::layer(serve, flags, environment)?;
     let mut arguments = parsed(&command.mut_subcommand(SERVE, |_| layered).get_matches())?;
     if let Command::Serve(serve) = &mut arguments.command {
         serve.settings = settings;
+        serve.unknown_variables = unknown_variables;
     }
     Ok(arguments)
 }

@@ -60,6 +60,10 @@ pub(crate) struct Serve {
     #[arg(skip)]
     pub(crate) settings: Vec<Setting>,
 
+    /// A text for each variable that looks like a setting and is none.
+    #[arg(skip)]
+    pub(crate) unknown_variables: Vec<String>,
+
     /// Subject for events that are posted to `/`, such as events.{tenantId}.{type:levels}
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) subject: Option<String>,

@@ -35,6 +35,9 @@ pub(crate) fn run(arguments: &Serve) -> Result<u8, Failure> {
     }
     let always = arguments.access_log.map(|_| jetsink_serve::ACCESS_LOG);
     output::start_log_with(arguments.verbose, LogFrom::Warning, always);
+    for text in &arguments.unknown_variables {
+        output::note(text);
+    }
     let settings = Settings::resolve(arguments, environment)?;
     if arguments.check {
         return runtime()?.block_on(check::check(arguments, settings));

@@ -96,17 +96,22 @@ impl File {
 
 fn unknown(key: &str, value: &DeValue<'_>, keys: &[String]) -> String {
     let written = key.replace('_', "-").to_lowercase();
-    let similarity = |known: &String| strsim::jaro_winkler(known, &written);
-    let nearest = keys
-        .iter()
-        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
-    match nearest.filter(|known| similarity(known) >= SIMILAR) {
+    match nearest(&written, keys) {
         _ if matches!(value, DeValue::Table(_)) => {
             format!("unknown table {key:?}; the keys have no tables, write them at the top")
         }
         Some(known) => format!("unknown key {key:?}; did you mean {known:?}?"),
         None => format!("unknown key {key:?}; the keys are the flags of jetsink serve --help"),
     }
+}
+
+/// The known name that `written` probably means.
+pub(super) fn nearest<'a, T: AsRef<str>>(written: &str, known: &'a [T]) -> Option<&'a T> {
+    let similarity = |known: &&T| strsim::jaro_winkler(known.as_ref(), written);
+    let nearest = known
+        .iter()
+        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    nearest.filter(|known| similarity(known) >= SIMILAR)
 }
 
 fn read(value: &DeValue<'_>) -> Result<Value, String> {

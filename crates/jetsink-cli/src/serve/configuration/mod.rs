@@ -4,6 +4,7 @@
 //! then the file, then the built-in default. The login comes from one source as a whole.
 
 mod file;
+mod misspelt;
 mod setting;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::connection;
 use crate::connection::login::{Login, Rank};
 use crate::failure::Failure;
 use file::File;
+pub(crate) use misspelt::unknown_variables;
 use setting::Secrecy;
 pub(crate) use setting::{Setting, Source};
 

@@ -165,8 +165,14 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
         command.env("JETSINK_SUBJECT", "events.right");
         command
     };
-    let checked = with(&["--check"]).output().unwrap();
+    let mut check = with(&["--check"]);
+    let checked = check.env("JETSINK_SPOL", "hunter2").output().unwrap();
     assert_code(&checked, 0);
+    let notes = stderr(&checked);
+    assert!(
+        notes.contains("did you mean JETSINK_SPOOL?") && !notes.contains("hunter2"),
+        "{notes}"
+    );
     let shown = String::from_utf8(checked.stdout).unwrap();
     assert!(
         shown.contains("subject = \"events.right\"  # JETSINK_SUBJECT"),
