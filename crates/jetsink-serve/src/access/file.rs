@@ -116,7 +116,13 @@ impl Table {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, AccessError> {
         let file: File = toml::from_str(text).map_err(|error| AccessError::Format {
             path: path.to_owned(),
-            reason: one_line(error.message()),
+            reason: match error.span().and_then(|span| text.get(..span.start)) {
+                Some(before) => {
+                    let line = before.matches('\n').count() + 1;
+                    format!("line {line}: {}", one_line(error.message()))
+                }
+                None => one_line(error.message()),
+            },
         })?;
         let mut names = std::collections::HashSet::new();
         let mut table = Self::default();

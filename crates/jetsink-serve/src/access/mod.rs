@@ -127,11 +127,17 @@ impl Access {
         let table = Arc::clone(&file.table.read().unwrap_or_else(PoisonError::into_inner));
         let mut values = headers.get_all(AUTHORIZATION).iter();
         if let Some(value) = values.next() {
-            let token = bearer(value.as_bytes()).filter(|_| values.next().is_none());
-            let grant = token.and_then(|token| table.by_token(token));
-            return grant.map(Caller::Known).ok_or_else(|| {
-                Problem::new(Kind::Unauthenticated, "the bearer token is not known")
-            });
+            let refused = |detail| Problem::new(Kind::Unauthenticated, detail);
+            if values.next().is_some() {
+                return Err(refused("there are several Authorization headers; send one"));
+            }
+            let token = bearer(value.as_bytes()).ok_or_else(|| {
+                refused("the Authorization header has no bearer token; send `Authorization: Bearer TOKEN`")
+            })?;
+            let grant = table.by_token(token);
+            return grant
+                .map(Caller::Known)
+                .ok_or_else(|| refused("the bearer token is not known"));
         }
         let by_connection = client
             .names

@@ -135,7 +135,9 @@ fn invalid_entries_are_refused_by_name() {
         ("[[user]]\nname = \"n\"\nuid = 1\nsubjects = [\">\"]\n[[user]]\nname = \"n\"\nuid = 2\nsubjects = [\">\"]".to_owned(), "twice"),
         (["n", "m"].map(|name| format!("[[token]]\nname = \"{name}\"\nsha256 = \"{hash}\"\nsubjects = [\">\"]\n")).concat(), "token appears twice"),
         ("[[certificate]]\nname = \"n\"\nsan = \"dns:A\"\nsubjects = [\">\"]\n[[certificate]]\nname = \"m\"\nsan = \"dns:a\"\nsubjects = [\">\"]".to_owned(), "san appears twice"),
-        ("nonsense".to_owned(), "access.toml"),
+        ("nonsense".to_owned(), "access.toml: line 1: "),
+        ("# é\n\n[[token]\n".to_owned(), "access.toml: line 3: "),
+        (format!("{}subject = []", entry("")), "access.toml: line 3: unknown field"),
     ] {
         let error = parse(&text).err().unwrap().to_string();
         assert!(error.contains(part), "{text}: {error}");
@@ -236,6 +238,25 @@ fn credential_is_looked_up_by_token_certificate_and_user_and_a_wrong_token_is_fi
             Err(Kind::Unauthenticated),
             "{wrong}"
         );
+    }
+    // The text says what to change.
+    let detail = |values: &[&str]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        let problem = access.caller(&headers, &nobody).unwrap_err();
+        problem.detail().to_owned()
+    };
+    for (values, part) in [
+        (&["Bearer x"][..], "the bearer token is not known"),
+        (&["Basic eDp5"], "no bearer token"),
+        (&[token.secret()], "no bearer token"),
+        (&[&bearer, &bearer], "several Authorization headers"),
+    ] {
+        let detail = detail(values);
+        assert!(detail.contains(part), "{detail}");
+        assert!(!detail.contains(token.secret()), "{detail}");
     }
     // A reload takes effect, and a broken file leaves all as it was.
     std::fs::write(file.path(), "nonsense").unwrap();
