@@ -133,10 +133,16 @@ impl ConnectSettings {
                 settings = settings.client_certificate(certificate, key);
             }
             (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => {
+            (certificate, _) => {
+                let missing = match certificate {
+                    Some(_) => "its key is missing: NATS_KEY, --tlskey, or key in the context",
+                    None => {
+                        "it is missing, and its key is set: NATS_CERT, --tlscert, or cert in the context"
+                    }
+                };
                 return Err(ConnectError::Setting {
                     what: "client certificate",
-                    reason: "NATS_CERT and NATS_KEY go together; one is missing".to_owned(),
+                    reason: missing.to_owned(),
                 });
             }
         }
@@ -323,7 +329,11 @@ mod tests {
                 vec![("NATS_NKEY", seed.to_str().unwrap())],
                 "no line with a seed",
             ),
-            (vec![("NATS_CERT", "/c.pem")], "NATS_CERT and NATS_KEY"),
+            (
+                vec![("NATS_CERT", "/c.pem")],
+                "its key is missing: NATS_KEY",
+            ),
+            (vec![("NATS_KEY", "/k.pem")], "NATS_CERT, --tlscert"),
         ];
         for (variables, expected) in cases {
             let error = settings(&variables).unwrap_err().to_string();

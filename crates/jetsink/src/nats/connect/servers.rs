@@ -54,6 +54,7 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
         None => None,
         Some(user) => Some((decoded(user)?, server.password().map(decoded).transpose()?)),
     };
+    let is_websocket = server.is_websocket();
     let mut url = server.into_inner();
     let behind_the_host = [Some(url.path()), url.query(), url.fragment()];
     if behind_the_host
@@ -66,6 +67,12 @@ pub(super) fn parse_server(text: &str) -> Result<(ServerAddr, Option<UrlLogin>),
             "it has '@' behind its host; percent-encode '/', '?', '#' and '@' in a login"
                 .to_owned(),
         );
+    }
+    let has_path =
+        !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some();
+    if has_path && !is_websocket {
+        // `nats:/host` names a host `nats`.
+        return Err("it has a path behind its host; write '//' before the host".to_owned());
     }
     // Both can fail only for URLs without a host.
     let _ = url.set_username("");
@@ -101,6 +108,25 @@ mod tests {
             );
         }
         assert!(parse_server("wss://me:12%2F34@h/path?a=b").is_ok());
+    }
+
+    // A user's finding: a missing slash made the scheme the host.
+    #[test]
+    fn path_behind_the_host_is_refused_unless_it_is_a_websockets() {
+        for text in [
+            "nats:/host:1",
+            "tls:/host",
+            "host/path",
+            "nats://host:4222/path",
+            "tls://host?a=b",
+            "nats://host#part",
+        ] {
+            let reason = parse_server(text).unwrap_err();
+            assert!(reason.contains("path"), "{text}: {reason}");
+        }
+        for text in ["nats://host/", "host:4222", "ws://host/path", "wss://h?a=b"] {
+            assert!(parse_server(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
