@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct Clock {
     started: Instant,
     started_at: u64,
+    /// The system's time at the start.
+    system_at: u64,
     system: fn() -> SystemTime,
 }
 
@@ -28,6 +30,7 @@ impl Clock {
         Self {
             started: Instant::now(),
             started_at: last.map_or(now, since),
+            system_at: now,
             system,
         }
     }
@@ -48,14 +51,12 @@ impl Clock {
         }
     }
 
-    /// The system's time at the moment when this clock showed `millis`, by the present reading of both.
+    /// The system's time at the moment when this clock showed `millis`, by the reading of both at the start: later readings
+    /// differ by a millisecond, so an event would have another time in each call.
     pub(crate) fn system_time(&self, millis: u64) -> SystemTime {
-        let reading = self.read();
-        time(
-            reading
-                .system
-                .saturating_sub(reading.spool.saturating_sub(millis)),
-        )
+        let millis = millis.min(self.millis());
+        let system = self.system_at.saturating_add(millis);
+        time(system.saturating_sub(self.started_at))
     }
 }
 
@@ -81,6 +82,8 @@ pub(crate) fn time(millis: u64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const HOUR: u64 = 3_600_000;
@@ -115,6 +118,21 @@ mod tests {
         let clock = Clock::start(at(100 * HOUR), hours);
         // Spooled 2 hours ago, when the system's clock was wrong.
         assert_eq!(clock.system_time(3 * HOUR), time(98 * HOUR));
+    }
+
+    // A user's finding: an event's time differed by a millisecond from call to call.
+    #[test]
+    fn time_of_an_event_does_not_depend_on_when_it_is_read() {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        let fast = || time(100 * HOUR + CALLS.fetch_add(1, Ordering::Relaxed));
+        let clock = Clock::start(None, fast);
+        for _ in 0..3 {
+            assert_eq!(clock.system_time(98 * HOUR), time(98 * HOUR));
+        }
+        let clock = Clock::start(at(98 * HOUR), hours);
+        let again = Clock::start(at(98 * HOUR), || time(101 * HOUR));
+        assert_eq!(clock.system_time(3 * HOUR), time(96 * HOUR));
+        assert_eq!(again.system_time(3 * HOUR), time(96 * HOUR));
     }
 
     #[test]
