@@ -217,6 +217,18 @@ impl Scopes {
             .moved(now, Scope::Broker, None, transition, Some(&gone));
     }
 
+    /// Without a connection no event can be sent: a probe that is due fails at once.
+    pub(crate) fn fail_probe(&self, now: Instant) {
+        let Ok(probe) = self.broker.admit(now) else {
+            return;
+        };
+        let gone = PublishError::NotConnected;
+        self.history.failed(now, &gone, None);
+        let transition = self.broker.settle(now, probe, Outcome::Failure);
+        self.history
+            .moved(now, Scope::Broker, None, transition, Some(&gone));
+    }
+
     /// The broker gave a sign of life.
     pub(crate) fn sign_of_life(&self, now: Instant) {
         let transition = self.broker.probe_due();

@@ -47,7 +47,7 @@ use identify::identify_streams;
 use in_flight::InFlightSet;
 use pace::Pace;
 use queues::{QueueId, SubjectQueues};
-use reconcile::{ReconcileError, Reconciler, rest};
+use reconcile::{ReconcileError, Reconciler, is_disconnected, rest};
 use settings::SpoolSettings;
 use spool_side::SpoolSide;
 
@@ -101,7 +101,8 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
     }
 }
 
-/// Waits until the broker's circuit admits a probe.
+/// Waits until the broker's circuit admits a probe. Without a connection the probe fails here: no event can be sent, so none
+/// gets the mark that it may be stored.
 async fn ready<P: Publisher>(
     direct: &Direct<P>,
     spool: &Spool,
@@ -110,22 +111,22 @@ async fn ready<P: Publisher>(
     loop {
         expiry.sweep(spool).await?;
         let now = Instant::now();
-        match direct.state() {
-            State::Connected => return Ok(()),
+        let soon = now + Duration::from_millis(1);
+        let next_after = match direct.state() {
+            State::Connected => now,
             State::Reconnecting {
                 next_after,
-                probing: false,
+                probing,
                 ..
-            } if next_after <= now => return Ok(()),
-            State::Reconnecting { next_after, .. } => {
-                sleep_until(
-                    next_after
-                        .max(now + Duration::from_millis(1))
-                        .min(now + LOOK_AGAIN),
-                )
-                .await;
+            } => next_after.max(if probing { soon } else { now }),
+        };
+        if next_after <= now {
+            if spool.replay_began() || !is_disconnected(direct) {
+                return Ok(());
             }
+            direct.scopes().fail_probe(now);
         }
+        sleep_until(next_after.max(soon).min(now + LOOK_AGAIN)).await;
     }
 }
 

@@ -474,7 +474,7 @@ pub(crate) async fn rest<P: Publisher>(direct: &Direct<P>, longest: Duration) {
     let _ = timeout(longest, connected).await;
 }
 
-fn is_disconnected<P: Publisher>(direct: &Direct<P>) -> bool {
+pub(crate) fn is_disconnected<P: Publisher>(direct: &Direct<P>) -> bool {
     let connection = direct.publisher().connection();
     connection.is_some_and(|connection| !connection.borrow().up)
 }

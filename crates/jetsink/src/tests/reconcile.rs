@@ -5,6 +5,7 @@ use std::time::{Duration, Instant as SystemInstant};
 
 use tokio::time::Instant;
 
+use crate::circuit::State;
 use crate::observe::metrics::SpoolMeters;
 use crate::outcome::{PublishError, SpoolError};
 use crate::publish::Direct;
@@ -17,7 +18,7 @@ use crate::sink::Sink;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::{Leader, Simulated};
-use crate::{Envelope, MessageId, Subject};
+use crate::{Envelope, MessageId, OfflineSpool, Subject};
 
 fn event(number: usize) -> Envelope {
     Envelope::new(Subject::new("a").unwrap(), number.to_string().into())
@@ -319,4 +320,48 @@ async fn rest_ends_when_the_broker_is_back() {
         "{:?}, with a connection after a fifth",
         started.elapsed()
     );
+}
+
+/// A user's finding: the mark was written before a probe that could not be sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probe_without_a_connection_marks_no_event_as_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Simulated::new();
+    broker.disconnect();
+    let settings = SpoolSettings::new(folder.path());
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings.clone())
+        .await
+        .unwrap();
+    sink.emit(event(0)).await.unwrap();
+    let failed_probes = |sink: &Sink<Simulated>| match sink.status().broker {
+        State::Connected => 0,
+        State::Reconnecting { attempt, .. } => attempt,
+    };
+    let started = Instant::now();
+    while failed_probes(&sink) < 3 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sink.close(Duration::ZERO).await;
+    drop(sink);
+    let is_marked = || OfflineSpool::open(folder.path()).unwrap().may_be_stored();
+    assert!(!is_marked());
+
+    // An event that is sent is marked before.
+    broker.connect();
+    broker.with(|broker| broker.silent = Some(true));
+    let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), settings.clone())
+        .await
+        .unwrap();
+    let started = Instant::now();
+    while broker.with(|broker| broker.stream.is_empty()) {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sink.close(Duration::ZERO).await;
+    drop(sink);
+    assert!(is_marked());
+    broker.connect();
+    assert_eq!(replayed(&broker, settings).await.len(), 1);
+    assert!(!is_marked());
 }
