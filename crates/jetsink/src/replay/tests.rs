@@ -80,9 +80,10 @@ async fn subjects_whose_events_exceed_a_reading_take_turns() {
 async fn end_of_a_run_marks_the_delivered_events_of_all_segments() {
     const SEGMENTS: usize = 40;
     let spool = spool(&SimulatedDisk::default());
+    // A segment has one of each: up to 64 KiB.
     for _ in 0..SEGMENTS {
-        append(&spool, "a", 20 << 10, None).await;
-        append(&spool, "b", 44 << 10, None).await;
+        append(&spool, "a", 12 << 10, None).await;
+        append(&spool, "b", 42 << 10, None).await;
     }
     let meters = SpoolMeters::new();
     let mut side = SpoolSide::new(&spool, &meters, None);
