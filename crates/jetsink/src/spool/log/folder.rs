@@ -6,7 +6,7 @@ use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _, fchown,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use tracing::warn;
 
@@ -24,6 +24,8 @@ pub(crate) struct Folder {
     folder: File,
     /// Locked until it is released, or the last user of the folder is gone.
     lock: File,
+    /// That a file stays root's is logged once.
+    owner_warning: Once,
 }
 
 impl Folder {
@@ -44,13 +46,19 @@ impl Folder {
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
         let (lock, is_new) = open_lock(path).map_err(failed("opening its lock"))?;
-        if is_new {
-            give_to_owner(&lock, &folder).map_err(failed("setting the owner of its lock"))?;
-        }
         if is_new || has_owner_of(&lock, &folder).map_err(failed("reading its owner"))? {
             private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
         }
-        match lock.try_lock() {
+        let folder = Self {
+            path: path.to_owned(),
+            folder,
+            lock,
+            owner_warning: Once::new(),
+        };
+        if is_new {
+            folder.give_to_owner(&folder.lock);
+        }
+        match folder.lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let path = path.to_owned();
@@ -61,11 +69,18 @@ impl Folder {
                 return Err(SpoolError::io(path, doing, &error));
             }
         }
-        Ok(Arc::new(Self {
-            path: path.to_owned(),
-            folder,
-            lock,
-        }))
+        Ok(Arc::new(folder))
+    }
+
+    /// Makes the owner of the folder the owner of a file that root has just created: the service of that user has to read it
+    /// after an operator's command. If that fails, root itself can go on.
+    fn give_to_owner(&self, file: &File) {
+        if let Err(error) = change_owner(file, &self.folder) {
+            self.owner_warning.call_once(|| {
+                warn!(path = %self.path.display(), %error,
+                    "the files that root makes in the spool's folder can't be given to the folder's owner");
+            });
+        }
     }
 }
 
@@ -84,9 +99,8 @@ fn has_owner_of(file: &File, folder: &File) -> io::Result<bool> {
     Ok(file.metadata()?.uid() == folder.metadata()?.uid())
 }
 
-/// Makes the owner of the folder the owner of a file that root has just created: the service of that user has to read it after
-/// an operator's command.
-fn give_to_owner(file: &File, folder: &File) -> io::Result<()> {
+/// Makes the owner of the folder the owner of a file, if that is root's.
+fn change_owner(file: &File, folder: &File) -> io::Result<()> {
     let (own, owner) = (file.metadata()?, folder.metadata()?);
     let is_root = own.uid() == 0;
     if !is_root || owner.uid() == 0 {
@@ -126,8 +140,8 @@ impl Disk for Folder {
         let file = private_file::options()
             .create_new(true)
             .open(self.path.join(name))?;
-        give_to_owner(&file, &self.folder)?;
         private_file::set_mode(&file)?;
+        self.give_to_owner(&file);
         Ok(Arc::new(file))
     }
 

@@ -139,3 +139,23 @@ fn lock_of_the_owner_of_the_folder_gets_its_mode_back() {
     drop(Folder::open(folder.path(), false).unwrap());
     assert_eq!(std::fs::metadata(&lock).unwrap().mode() & 0o777, 0o600);
 }
+
+/// As in a container whose root has no capabilities, and may write to the folder by its group.
+#[cfg(target_os = "linux")]
+#[test]
+fn root_that_may_not_change_owners_opens_and_fills_a_folder_of_another_user() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let Some(folder) = folder_of_another_user() else {
+        return;
+    };
+    // Those of this thread, which is the test's own.
+    let mut sets = capabilities(None).unwrap();
+    sets.effective.remove(CapabilitySet::CHOWN);
+    set_capabilities(None, sets).unwrap();
+    let disk = Folder::open(folder.path(), false).unwrap();
+    disk.create("new").unwrap();
+    for file in ["lock", "new"] {
+        let made = std::fs::metadata(folder.path().join(file)).unwrap();
+        assert_eq!((made.uid(), made.mode() & 0o777), (0, 0o600), "{file}");
+    }
+}
