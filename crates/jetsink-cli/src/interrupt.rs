@@ -1,6 +1,7 @@
 //! Signals that end the command gracefully.
 
 use std::io;
+use std::pin::pin;
 use std::process::exit;
 use std::thread;
 use std::time::Duration;
@@ -82,12 +83,14 @@ async fn receive(
     command: &Handle,
 ) {
     let mut last = source.next().await;
+    // A further signal does not begin the time again.
+    let mut blocked = pin!(blocked(command));
     loop {
         // Fails only if the command is at its end.
         let _ = sender.send(last);
         tokio::select! {
             next = source.next() => last = next,
-            () = blocked(command) => exit(last.exit_code().into()),
+            () = &mut blocked => exit(last.exit_code().into()),
         }
     }
 }

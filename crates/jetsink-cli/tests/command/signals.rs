@@ -138,6 +138,27 @@ fn signal_ends_a_command_that_is_blocked_in_writing() {
     }
 }
 
+/// A user presses Ctrl-C again, or a supervisor repeats its signal.
+#[test]
+fn signals_in_short_intervals_end_a_command_that_is_blocked_in_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _other_end) = blocked_in_writing(&folder);
+    let process = Pid::from_raw(child.id() as i32);
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > LONG {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        kill(process, Signal::SIGINT).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    assert_eq!(status.code(), Some(130));
+}
+
 #[test]
 fn signal_ends_a_command_that_waits_for_its_first_connection() {
     let (_listener, url) = silent_server();
