@@ -127,17 +127,22 @@ impl Access {
         let table = Arc::clone(&file.table.read().unwrap_or_else(PoisonError::into_inner));
         let mut values = headers.get_all(AUTHORIZATION).iter();
         if let Some(value) = values.next() {
-            let refused = |detail| Problem::new(Kind::Unauthenticated, detail);
             if values.next().is_some() {
-                return Err(refused("there are several Authorization headers; send one"));
+                return Err(Problem::new(
+                    Kind::Unauthenticated,
+                    "there are several Authorization headers; send one",
+                ));
             }
             let token = bearer(value.as_bytes()).ok_or_else(|| {
-                refused("the Authorization header has no bearer token; send `Authorization: Bearer TOKEN`")
+                Problem::new(
+                    Kind::Unauthenticated,
+                    "the Authorization header has no bearer token; send `Authorization: Bearer TOKEN`",
+                )
             })?;
             let grant = table.by_token(token);
-            return grant
-                .map(Caller::Known)
-                .ok_or_else(|| refused("the bearer token is not known"));
+            return grant.map(Caller::Known).ok_or_else(|| {
+                Problem::new(Kind::Unauthenticated, "the bearer token is not known")
+            });
         }
         let by_connection = client
             .names
