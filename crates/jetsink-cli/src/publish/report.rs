@@ -160,9 +160,9 @@ impl Report {
         }
     }
 
-    /// `dead_before` counts the dead letters of earlier runs.
-    pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
-        self.counts.closed(receipt, dead_before);
+    /// `damaged` counts the damaged records of the spool, `dead_before` the dead letters of earlier runs.
+    pub(super) fn closed(&mut self, receipt: Receipt, damaged: u64, dead_before: u64) {
+        self.counts.closed(receipt, damaged, dead_before);
     }
 
     pub(super) fn all_taken(&self) -> bool {

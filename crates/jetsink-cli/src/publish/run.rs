@@ -235,7 +235,8 @@ impl<'a> Run<'a> {
                 _ = frames.tick() => self.report.progress(|| sink.state()),
             }
         };
-        self.report.closed(receipt, dead_before);
+        let damaged = sink.spool_status().map_or(0, |spool| spool.damaged);
+        self.report.closed(receipt, damaged, dead_before);
         if receipt.spooled > 0 {
             self.report.left_because(sink);
         }

@@ -157,6 +157,7 @@ fn others(counts: &Counts) -> String {
         plural(counts.possible_duplicates, "possible duplicate"),
         with(counts.left_in_spool, "left in the spool"),
         plural(counts.new_dead_letters, "new dead letter"),
+        (counts.damaged, damaged(counts)),
         with(counts.not_reached, "not reached"),
         with(counts.unknown, "of unknown outcome"),
     ]
@@ -164,6 +165,12 @@ fn others(counts: &Counts) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| format!(", {text}"))
     .collect()
+}
+
+/// Records that the spool has lost.
+fn damaged(counts: &Counts) -> String {
+    let records = counted(counts.damaged, "record");
+    format!("{records} of the spool damaged and lost")
 }
 
 /// Followed files that could not be read to their end.

@@ -1,11 +1,11 @@
 //! `jetsink spool dead` and `discard`: list, revive or delete events.
 
-use jetsink::SpoolError;
+use jetsink::{OfflineSpool, SpoolError};
 use serde_json::json;
 
 use super::arguments::{Dead, Discard};
 use super::event::{dead_letter_json, dead_letter_lines};
-use super::open::{note_damaged, open};
+use super::open::{damaged_part, note_damaged, open};
 use crate::output::{self, counted};
 
 pub(super) fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
@@ -13,12 +13,13 @@ pub(super) fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
     let json = arguments.spool.json;
     if arguments.revive {
         let revived = spool.revive_dead_letters()?;
-        report(json, "revived", revived, "dead letter", "pending again");
+        let what = "dead letter";
+        report(&spool, json, "revived", revived, what, "pending again");
         return Ok(code);
     }
     if arguments.delete {
         let deleted = spool.delete_dead_letters()?;
-        report(json, "deleted", deleted, "dead letter", "deleted");
+        report(&spool, json, "deleted", deleted, "dead letter", "deleted");
         return Ok(code);
     }
     let damaged = spool.dead_letters(|letter| {
@@ -41,6 +42,7 @@ pub(super) fn discard(arguments: &Discard) -> Result<u8, SpoolError> {
         of_subject && (by_index.is_empty() || by_index.contains(&event.index))
     })?;
     report(
+        &spool,
         arguments.spool.json,
         "discarded",
         discarded,
@@ -50,11 +52,15 @@ pub(super) fn discard(arguments: &Discard) -> Result<u8, SpoolError> {
     Ok(code.max(u8::from(discarded == 0)))
 }
 
-/// Reports the number of changed events.
-fn report(as_json: bool, key: &str, count: u64, what: &str, how: &str) {
+/// Reports the number of changed events, and the damage: a change has repaired it.
+fn report(spool: &OfflineSpool, as_json: bool, key: &str, count: u64, what: &str, how: &str) {
+    let damaged = spool.status().damaged;
     if as_json {
-        output::print(&json!({ key: count }).to_string());
+        let damage = spool.loss().map(ToString::to_string);
+        let report = json!({ key: count, "damaged": damaged, "damage": damage });
+        output::print(&report.to_string());
     } else {
-        output::note(&format!("{} {how}", counted(count, what)));
+        let damaged = damaged_part(damaged);
+        output::note(&format!("{} {how}{damaged}", counted(count, what)));
     }
 }

@@ -1,4 +1,4 @@
-//! `jetsink spool status`, `list`, `verify` and `export`: read a spool. All but `verify` repair a torn end when they open it.
+//! `jetsink spool status`, `list`, `verify` and `export`: read a spool, and change nothing in it.
 
 use indicatif::HumanBytes;
 use jetsink::event::CloudEvent;
@@ -23,6 +23,8 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
                 "bytes": status.used_bytes,
                 "oldest_spooled_at": spool.oldest()?.map(format_time),
                 "dead_letters": status.dead_letters,
+                "damaged": status.damaged,
+                "damage": spool.loss().map(ToString::to_string),
                 "unreadable_segments": status.unreadable_segments,
                 "may_be_stored": spool.may_be_stored(),
             })
@@ -50,9 +52,7 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         }
     }
     if spool.may_be_stored() {
-        output::note(
-            "a replay was interrupted; some events may be stored already, and the next replay looks them up first",
-        );
+        output::note("some events may be stored already; the next replay looks them up first");
     }
     Ok(code)
 }
@@ -95,7 +95,7 @@ pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
         if check.damaged > 0 {
             output::print(&format!(
                 "{} can't be read",
-                counted(check.damaged, "event")
+                counted(check.damaged, "record")
             ));
         }
     }

@@ -9,7 +9,7 @@ use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
 use serde_json::json;
 
 use super::arguments::Replay;
-use super::open::open;
+use super::open::{damaged_part, open};
 use crate::connection::{environment, resolve_connection, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
@@ -21,11 +21,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
-    let Opened {
-        sink,
-        dead_before,
-        code,
-    } = tokio::select! {
+    let Opened { sink, before } = tokio::select! {
         opened = open_all(&arguments) => opened?,
         signal = signals.next() => {
             output::note("interrupted before an event was delivered");
@@ -43,7 +39,10 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
         never = show_progress(&sink, &progress) => match never {},
     };
     progress.finish_and_clear();
-    let new_dead_letters = receipt.dead_letters.saturating_sub(dead_before);
+    let new_dead_letters = receipt.dead_letters.saturating_sub(before.dead_letters);
+    // An interrupted sink may have found less.
+    let found = sink.spool_status().map_or(0, |spool| spool.damaged);
+    let damaged = found.max(before.damaged);
     if arguments.spool.json {
         output::print(
             &json!({
@@ -54,15 +53,18 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
                 "found_stored": receipt.found_stored,
                 "obsolete": receipt.obsolete,
                 "possible_duplicates": receipt.possible_duplicates,
+                "damaged": damaged,
+                "damage": before.damage,
             })
             .to_string(),
         );
     } else {
         output::print(&format!(
-            "{} delivered, {} left, {}",
+            "{} delivered, {} left, {}{}",
             counted(receipt.delivered, "event"),
             receipt.spooled,
-            counted(new_dead_letters, "new dead letter")
+            counted(new_dead_letters, "new dead letter"),
+            damaged_part(damaged)
         ));
         for (count, text) in [
             (receipt.found_stored, "found stored by a look-up"),
@@ -87,7 +89,7 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
     }
     Ok(match (interrupted, receipt.spooled) {
         (Some(signal), _) => signal.exit_code(),
-        (None, 0) => code.max(u8::from(new_dead_letters > 0)),
+        (None, 0) => u8::from(new_dead_letters + damaged > 0 || before.damage.is_some()),
         (None, _) => 4,
     })
 }
@@ -95,9 +97,14 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
 /// A spool that is ready to be delivered.
 struct Opened {
     sink: Sink<NatsPublisher>,
-    dead_before: u64,
-    /// The exit code if everything is delivered: 1 if the spool is damaged.
-    code: u8,
+    before: Before,
+}
+
+/// The spool before the sink opened it, which repairs it.
+struct Before {
+    dead_letters: u64,
+    damaged: u64,
+    damage: Option<String>,
 }
 
 /// Opens the spool and the sink. A large spool takes long.
@@ -105,16 +112,17 @@ async fn open_all(arguments: &Replay) -> Result<Opened, Failure> {
     let directory = arguments.spool.directory.clone();
     // Reports a missing spool, which a sink would create, and a damaged one.
     let before = blocking(move || {
-        let (spool, code) = open(&directory)?;
-        Ok::<_, SpoolError>((spool.status().dead_letters, code))
+        let (spool, _) = open(&directory)?;
+        let status = spool.status();
+        Ok::<_, SpoolError>(Before {
+            dead_letters: status.dead_letters,
+            damaged: status.damaged,
+            damage: spool.loss().map(ToString::to_string),
+        })
     });
-    let (dead_before, code) = before.await?;
+    let before = before.await?;
     let sink = open_sink(arguments).await?;
-    Ok(Opened {
-        sink,
-        dead_before,
-        code,
-    })
+    Ok(Opened { sink, before })
 }
 
 async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {

@@ -1,5 +1,7 @@
 //! `publish --spool` and `jetsink spool …`.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -280,19 +282,159 @@ async fn missing_or_damaged_spool_is_reported() {
     let position = find(&bytes, b"\"specversion\"");
     bytes[position] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    let verify = spool(&["verify", directory, "--json"]);
-    assert_code(&verify, 1);
-    assert_eq!(json(&verify)["damaged"], 1);
-    assert_eq!(json(&verify)["events"], 101);
+    let before = files_in(folder.path());
+    // A user's finding: the first look at the damage was the only one that reported it.
+    for arguments in [
+        &["status", directory][..],
+        &["list", directory],
+        &["export", directory],
+        &["export", directory, "--dead"],
+        &["dead", directory],
+        &["discard", directory, "--subject", "no.such"],
+        &["status", directory],
+    ] {
+        let output = spool(arguments);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("records lost: 1"), "{arguments:?}");
+        let verify = spool(&["verify", directory, "--json"]);
+        assert_code(&verify, 1);
+        let verify = json(&verify);
+        assert_eq!(
+            (&verify["damaged"], &verify["events"]),
+            (&1.into(), &101.into())
+        );
+        assert!(files_in(folder.path()) == before, "{arguments:?}");
+    }
+    let text = stdout(&spool(&["verify", directory]));
+    assert!(text.ends_with("\n1 record can't be read\n"), "{text}");
+    let status = json(&spool(&["status", directory, "--json"]));
     assert_eq!(
-        std::fs::read(&file).unwrap(),
-        bytes,
-        "verify changes nothing"
+        (&status["damaged"], &status["events"]),
+        (&1.into(), &101.into())
     );
-    let status = spool(&["status", directory, "--json"]);
-    assert_code(&status, 1);
-    assert_eq!(json(&status)["events"], 101);
-    assert!(stderr(&status).contains("records lost: 1"));
+    assert!(has_damage(&status), "{status}");
+
+    // A change repairs the damage, and reports it.
+    let copy = || {
+        let copy = tempfile::tempdir().unwrap();
+        for (name, bytes) in &before {
+            std::fs::write(copy.path().join(name), bytes).unwrap();
+        }
+        copy
+    };
+    server.restart().await.unwrap();
+    let url = server.url();
+    let replayed = copy();
+    let replay = |more: &[&str]| {
+        let replay = ["replay", as_text(replayed.path()), "-s", &url];
+        spool(&[&replay[..], more].concat())
+    };
+    let first = replay(&["--json"]);
+    assert_code(&first, 1);
+    let summary = json(&first);
+    assert_eq!(
+        (&summary["damaged"], &summary["delivered"]),
+        (&1.into(), &101.into())
+    );
+    assert!(has_damage(&summary), "{summary}");
+    let second = replay(&["--json"]);
+    assert_code(&second, 0);
+    let summary = json(&second);
+    assert_eq!(
+        (&summary["damaged"], &summary["damage"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
+    let text = stdout(&spool(&["replay", as_text(copy().path()), "-s", &url]));
+    assert!(text.contains(", 1 record damaged and lost\n"), "{text}");
+    let discard = |more: &[&str]| {
+        let copy = copy();
+        let output = spool(&[&["discard", as_text(copy.path()), "--all"][..], more].concat());
+        assert_code(&output, 1);
+        output
+    };
+    let summary = json(&discard(&["--json"]));
+    assert_eq!(
+        (&summary["damaged"], &summary["discarded"]),
+        (&1.into(), &101.into())
+    );
+    assert!(has_damage(&summary), "{summary}");
+    let text = stderr(&discard(&[]));
+    assert!(
+        text.contains("101 events discarded, 1 record damaged and lost"),
+        "{text}"
+    );
+    let publish = |more: &[&str]| {
+        let copy = copy();
+        let flags = ["-s", &url, "--subject", "events.a", "--spool"];
+        let output = run(&[&flags[..], &[as_text(copy.path())], more, &["/dev/null"]].concat());
+        assert_code(&output, 1);
+        output
+    };
+    let summary = json(&publish(&["--json"]));
+    assert_eq!(
+        (&summary["damaged"], &summary["found_stored"]),
+        (&1.into(), &101.into()),
+        "the replay of the other copy has stored them"
+    );
+    let text = stderr(&publish(&[]));
+    assert!(
+        text.contains(", 1 record of the spool damaged and lost; "),
+        "{text}"
+    );
+}
+
+/// The files of a folder, with their names.
+fn files_in(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let files = files.map(|entry| entry.unwrap());
+    let files = files.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()));
+    files.collect()
+}
+
+/// Whether a report has the text of the damage.
+fn has_damage(report: &serde_json::Value) -> bool {
+    let damage = report["damage"].as_str();
+    damage.is_some_and(|text| text.contains("records lost: 1"))
+}
+
+// A user's finding: two runs that never had a connection left "a replay was interrupted", and each look showed other times.
+#[tokio::test]
+async fn events_that_were_never_sent_are_none_that_may_be_stored() {
+    let mut server = server().await;
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = as_text(folder.path());
+    let url = server.url();
+    for _ in 0..2 {
+        let flags = ["-s", &url, "--subject", "events.{tenantId}"];
+        let flags = [&flags[..], &["--spool", directory, "--max-outage", "300ms"]].concat();
+        assert_code(&run(&[&flags[..], &[SAMPLES]].concat()), 4);
+    }
+    let replay = ["replay", directory, "-s", &url, "--wait", "300ms"];
+    assert_code(&spool(&replay), 4);
+    let status = spool(&["status", directory]);
+    assert_code(&status, 0);
+    assert_eq!(stderr(&status), "");
+    let json_status = json(&spool(&["status", directory, "--json"]));
+    assert_eq!(
+        (&json_status["may_be_stored"], &json_status["events"]),
+        (&false.into(), &204.into())
+    );
+    let fields_of = |command: &str| {
+        let output = stdout(&spool(&[command, directory, "--json"]));
+        let fields = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["may_be_stored"], false);
+            (event["index"].clone(), event["spooled_at"].clone())
+        };
+        output.lines().map(fields).collect::<Vec<_>>()
+    };
+    let events = fields_of("list");
+    assert_eq!(events.len(), 204);
+    for _ in 0..3 {
+        assert!(fields_of("list") == events && fields_of("export") == events);
+        assert_eq!(stdout(&spool(&["status", directory])), stdout(&status));
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ pub struct SpooledEvent {
     pub index: u64,
     /// The time when it was spooled, by this machine's clock.
     pub spooled_at: SystemTime,
-    /// Whether it was sent before it was spooled, with unknown outcome.
+    /// Whether its stream may have it already: it was sent before it was spooled, with unknown outcome, or a replay has
+    /// begun since ([`OfflineSpool::may_be_stored`]).
     pub may_be_stored: bool,
     /// Subject, message id, headers and payload.
     pub envelope: Envelope,
@@ -64,13 +65,16 @@ pub struct SpoolCheck {
     pub events: u64,
     /// Dead letters that can be read.
     pub dead_letters: u64,
-    /// Events and dead letters that exist and can't be read, as far as the files show.
+    /// Records that exist and can't be read, as far as the files show: events, dead letters, or notes of the spool.
     pub damaged: u64,
     /// The damage of the spool as a whole, in one line.
     pub reason: Option<String>,
 }
 
 /// Offline access to a spool, while no sink has it open. Blocking.
+///
+/// Reading changes nothing in the folder: damage is found again by each later opening. The first change repairs it, as a sink
+/// does.
 ///
 /// ```no_run
 /// use jetsink::OfflineSpool;
@@ -85,6 +89,8 @@ pub struct OfflineSpool {
     /// `None` once it is closed.
     log: Option<Log>,
     loss: SpoolLoss,
+    /// Whether the files are repaired and may be changed.
+    writes: bool,
 }
 
 impl OfflineSpool {
@@ -94,17 +100,14 @@ impl OfflineSpool {
     /// deleted event would answer its repeat as a duplicate, and store it nowhere.
     pub const IDENTITY_FILE: &'static str = "identities";
 
-    /// Opens the spool in `directory`. As a sink does, this repairs a torn end and damage;
+    /// Opens the spool in `directory` and locks it. Nothing is written before the first change, so damage stays as it is;
     /// [`loss`](Self::loss) reports it.
     ///
     /// # Errors
     /// [`SpoolError`] if the folder contains no spool ([`Missing`](SpoolError::Missing)), a sink has it open, it has another
     /// format, or the disk fails.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, SpoolError> {
-        Self::open_for(directory.as_ref(), Some(SEGMENT_BYTES))
-    }
-
-    fn open_for(directory: &Path, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
+        let directory = directory.as_ref();
         let has = |name| directory.join(name).try_exists();
         let is_spool = has("lock").and_then(|has_lock| Ok(has_lock || has("spool.redb")?));
         if !is_spool.map_err(|error| SpoolError::io(directory, "opening it", &error))? {
@@ -112,16 +115,28 @@ impl OfflineSpool {
                 path: directory.to_owned(),
             });
         }
-        Self::over(Folder::open(directory, false)?, segment_bytes)
+        Self::over(Folder::open(directory, false)?)
     }
 
-    fn over(disk: Arc<dyn Disk>, segment_bytes: Option<u64>) -> Result<Self, SpoolError> {
-        let (log, mut backlog) = opening::open(disk, segment_bytes)?;
+    fn over(disk: Arc<dyn Disk>) -> Result<Self, SpoolError> {
+        let (log, mut backlog) = opening::open(disk, None)?;
         backlog.scan();
         Ok(Self {
             log: Some(log),
             loss: backlog.loss,
+            writes: false,
         })
+    }
+
+    /// Opens the log once more, under the same lock, to change it. Repairs damage, which no later opening finds.
+    fn begin_changes(&mut self) -> Result<(), SpoolError> {
+        if !self.writes {
+            let disk = Arc::clone(&self.log()?.disk);
+            let (log, mut backlog) = opening::open(disk, Some(SEGMENT_BYTES))?;
+            backlog.scan();
+            (self.log, self.writes) = (Some(log), true);
+        }
+        Ok(())
     }
 
     fn log(&self) -> Result<&Log, SpoolError> {
@@ -143,21 +158,14 @@ impl OfflineSpool {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn verify(directory: &Path) -> Result<SpoolCheck, SpoolError> {
-        let mut spool = Self::open_for(directory, None)?;
-        let check = spool.check();
-        // Its end would be written.
-        spool.log = None;
-        check
-    }
-
-    fn check(&self) -> Result<SpoolCheck, SpoolError> {
+        let spool = Self::open(directory)?;
         let mut check = SpoolCheck {
-            damaged: self.loss.damaged,
+            damaged: spool.loss.damaged,
             ..SpoolCheck::default()
         };
-        check.damaged += self.events(|_| check.events += 1)?;
-        check.damaged += self.dead(|_, _, _| check.dead_letters += 1)?;
-        check.reason = self.loss().map(ToString::to_string);
+        check.damaged += spool.events(|_| check.events += 1)?;
+        check.damaged += spool.dead(|_, _, _| check.dead_letters += 1)?;
+        check.reason = spool.loss().map(ToString::to_string);
         Ok(check)
     }
 
@@ -171,11 +179,17 @@ impl OfflineSpool {
         }
     }
 
-    /// Whether an event in it may be stored in its stream already; replay looks that up.
+    /// Whether a pending event may be stored in its stream already; replay looks that up. An event is if it was sent with
+    /// unknown outcome, or if a replay has sent events and not emptied the spool. After damage that may be unknown, and all
+    /// events may be stored.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         let log = self.log.as_ref();
-        log.is_some_and(|log| lock(&log.index).state.replay_began)
+        log.is_some_and(|log| {
+            let index = lock(&log.index);
+            let is_empty = index.subjects.is_empty() && index.has_scanned_all();
+            index.state.replay_began && !is_empty
+        })
     }
 
     /// Returns the damage that the opening found.
@@ -210,6 +224,7 @@ impl OfflineSpool {
 
     fn pending(&self, mut visit: impl FnMut(u64, SpooledEvent)) -> Result<u64, SpoolError> {
         let log = self.log()?;
+        let may_be_stored = self.may_be_stored();
         let mut damaged = 0;
         for (subject, ..) in self.subjects() {
             let mut from = 0;
@@ -222,7 +237,10 @@ impl OfflineSpool {
                 let chunk = whole(reader::events(&log.index, &[wanted]).remove(0))?;
                 for (_, bytes, record) in chunk.entries {
                     match record {
-                        Ok(record) => visit(bytes, event(record, &log.clock)),
+                        Ok(mut record) => {
+                            record.may_be_stored |= may_be_stored;
+                            visit(bytes, event(record, &log.clock));
+                        }
                         Err(_) => damaged += 1,
                     }
                 }
@@ -340,6 +358,10 @@ impl OfflineSpool {
 
     /// Appends events, and then lets other records leave; returns how many left.
     fn change(&mut self, events: &[NewRecord], removed: &[Removed]) -> Result<u64, SpoolError> {
+        if events.is_empty() && removed.is_empty() {
+            return Ok(0);
+        }
+        self.begin_changes()?;
         let log = self.log.as_mut().ok_or(SpoolError::Closed)?;
         let path = log.disk.path().to_owned();
         if !events.is_empty() {
@@ -373,7 +395,7 @@ fn whole<T>(chunk: Chunk<T>) -> Result<Chunk<T>, SpoolError> {
 
 impl Drop for OfflineSpool {
     fn drop(&mut self) {
-        if let Some(log) = self.log.take() {
+        if let Some(log) = self.log.take_if(|_| self.writes) {
             log.close();
         }
     }

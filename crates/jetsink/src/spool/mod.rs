@@ -133,7 +133,7 @@ pub struct SpoolStatus {
     pub is_full: bool,
     /// Events that the broker refused for good.
     pub dead_letters: u64,
-    /// Events that were found damaged, and are lost, since it was opened.
+    /// Records that were found damaged, and are lost, since it was opened: events, dead letters, or notes of the spool.
     pub damaged: u64,
     /// Events that were sent though they may have been stored before, since it was opened: no look-up could tell.
     pub possible_duplicates: u64,

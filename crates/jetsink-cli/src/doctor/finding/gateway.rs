@@ -220,7 +220,7 @@ impl From<GatewayFinding> for Finding {
                     "damage to its disk has destroyed {}",
                     counted(events, "spooled event")
                 ),
-                "replace the disk; jetsink spool verify DIR lists the damage",
+                "replace the disk; the gateway's log has the damage",
             ),
             F::DeadLetters { count } => Self::warning(
                 "gateway.dead-letters",

@@ -157,17 +157,43 @@ async fn damage_is_counted_and_the_other_events_are_kept() {
         files
     };
     let before = files();
-    let check = OfflineSpool::verify(folder.path()).unwrap();
-    let seen = (check.events, check.dead_letters, check.damaged);
-    assert_eq!(seen, (6, 1, 2));
-    assert!(check.reason.unwrap().contains("records lost: 2"));
-    assert_eq!(files(), before, "it changes nothing");
-    let file = opened(folder.path());
-    let ((events, 0), (letters, 0)) = (events(&file), dead_letters(&file)) else {
-        panic!("what is damaged is not there to be read")
-    };
-    assert_eq!((events.len(), letters.len()), (6, 1));
+    // A user's finding: a look at the damage repaired it, and the next one reported none.
+    for _ in 0..2 {
+        let check = OfflineSpool::verify(folder.path()).unwrap();
+        let seen = (check.events, check.dead_letters, check.damaged);
+        assert_eq!(seen, (6, 1, 2));
+        assert!(check.reason.unwrap().contains("records lost: 2"));
+        let mut file = opened(folder.path());
+        let ((events, 0), (letters, 0)) = (events(&file), dead_letters(&file)) else {
+            panic!("what is damaged is not there to be read")
+        };
+        assert_eq!((events.len(), letters.len()), (6, 1));
+        assert_eq!(file.loss().map(|loss| loss.damaged), Some(2));
+        assert_eq!(file.discard(|_| false), Ok(0));
+        drop(file);
+        assert_eq!(files(), before, "reading changes nothing");
+    }
+    let mut file = opened(folder.path());
+    let mut unwanted = true;
+    assert_eq!(file.discard(|_| std::mem::take(&mut unwanted)), Ok(1));
     assert_eq!(file.loss().map(|loss| loss.damaged), Some(2));
+    drop(file);
+    let file = opened(folder.path());
+    assert_eq!((events(&file).0.len(), file.loss()), (5, None));
+}
+
+#[tokio::test]
+async fn each_event_may_be_stored_after_an_interrupted_replay_and_none_in_an_empty_spool() {
+    let folder = kept().await;
+    let spool = open(folder.path());
+    spool.replay_begins(&Baselines::new()).await.unwrap();
+    drop(spool);
+    let mut file = opened(folder.path());
+    let (pending, _) = events(&file);
+    assert_eq!(pending.len(), 7);
+    assert!(file.may_be_stored() && pending.iter().all(|event| event.may_be_stored));
+    assert_eq!(file.discard(|_| true), Ok(7));
+    assert!(!file.may_be_stored());
 }
 
 #[tokio::test]
@@ -267,8 +293,7 @@ async fn identities_are_forgotten_once_something_is_deleted() {
 async fn dead_letters_are_revived_in_writes_of_bounded_size() {
     const LETTERS: usize = 20;
     let disk = SimulatedDisk::default();
-    let access = Some(16 << 20);
-    let (mut log, mut backlog) = opening::open(disk.open(), access).unwrap();
+    let (mut log, mut backlog) = opening::open(disk.open(), Some(16 << 20)).unwrap();
     backlog.scan();
     for number in 0..LETTERS {
         let payload = vec![b'x'; 500_000];
@@ -288,7 +313,7 @@ async fn dead_letters_are_revived_in_writes_of_bounded_size() {
             .unwrap();
     }
     log.close();
-    let mut spool = OfflineSpool::over(disk.open(), access).unwrap();
+    let mut spool = OfflineSpool::over(disk.open()).unwrap();
     assert_eq!(spool.revive_dead_letters(), Ok(LETTERS as u64));
     let (status, mut ids) = (spool.status(), Vec::new());
     assert_eq!((status.events, status.dead_letters), (20, 0));
@@ -310,21 +335,22 @@ async fn change_that_fails_names_the_reason() {
         spool.append_event(&event, None, soon()).await.unwrap();
     }
     drop(spool);
-    let access = Some(64 << 10);
+    let discard_one = |spool: &mut OfflineSpool| {
+        let mut unwanted = true;
+        spool.discard(|_| std::mem::take(&mut unwanted))
+    };
     for (fault, reason) in [
         (Fault::Device, "input/output error"),
         (Fault::Full, "no storage space"),
     ] {
-        let mut spool = OfflineSpool::over(disk.open(), access).unwrap();
+        let mut spool = OfflineSpool::over(disk.open()).unwrap();
+        assert_eq!(discard_one(&mut spool), Ok(1));
         disk.fail(Some(Failing {
             from: 0,
             fault,
             for_good: true,
         }));
-        let mut unwanted = true;
-        let error = spool
-            .discard(|_| std::mem::take(&mut unwanted))
-            .unwrap_err();
+        let error = discard_one(&mut spool).unwrap_err();
         disk.fail(None);
         assert!(error.to_string().contains(reason), "{error}");
     }

@@ -239,7 +239,7 @@ impl Opening {
             _ => State::unknown(),
         };
         self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
-        if !self.backlog.loss.is_none() {
+        if self.writes && !self.backlog.loss.is_none() {
             // At once: the next opening finds the repaired files, also if this process is killed now.
             error!("at the opening: {}", self.backlog.loss);
         }
