@@ -24,7 +24,8 @@ A file has one table per stream, with the flags' names:
 Exit codes:
   0  `check`: the streams fit; `apply`: they fit or were changed; `plan`:
      always
-  1  `check`: a stream differs; `apply`: a change is impossible or refused
+  1  `check`: a stream differs; `apply`: a change is impossible or refused;
+     all: a request is refused
   2  wrong usage: a flag, a file, a name
   3  the broker can't be reached";
 

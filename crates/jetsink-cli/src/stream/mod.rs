@@ -66,7 +66,13 @@ async fn one(
         },
     };
     if json {
-        output::print(&described(&plan, changed).to_string());
+        // A server may ignore a setting that it does not know.
+        let after = match changed {
+            true => Some(publisher.admin().plan_stream(spec).await?),
+            false => None,
+        };
+        let now = after.as_ref().unwrap_or(&plan);
+        output::print(&described(&plan, now, changed).to_string());
     } else if changed && !plan.exists() {
         output::print(&format!("stream {} was created", plan.stream()));
     } else {
@@ -78,7 +84,8 @@ async fn one(
     Ok(code)
 }
 
-fn described(plan: &StreamPlan, changed: bool) -> serde_json::Value {
+/// The object of `--json`: the differences that were found, and whether the stream fits `now`.
+fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::Value {
     let changes = plan.changes().iter().map(|change| {
         let (kind, reason) = match change.kind {
             ChangeKind::Safe => ("safe", None),
@@ -95,8 +102,8 @@ fn described(plan: &StreamPlan, changed: bool) -> serde_json::Value {
     });
     json!({
         "stream": plan.stream(),
-        "exists": plan.exists(),
-        "satisfied": plan.is_satisfied(),
+        "exists": now.exists(),
+        "satisfied": now.is_satisfied(),
         "changed": changed,
         "changes": changes.collect::<Vec<_>>(),
     })

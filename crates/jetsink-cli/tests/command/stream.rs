@@ -208,3 +208,48 @@ async fn wrong_usage_is_2_and_no_broker_is_3() {
     server.kill().unwrap();
     assert_code(&stream(&server, &wanting("check", &[])), 3);
 }
+
+#[tokio::test]
+async fn json_has_the_state_behind_the_command() {
+    let server = NatsServer::start().await.unwrap();
+    for (verb, exists, changed) in [
+        ("plan", false, false),
+        ("apply", true, true),
+        ("apply", true, false),
+    ] {
+        let output = stream(&server, &wanting(verb, &["--json"]));
+        assert_code(&output, 0);
+        let object = json(&output);
+        assert_eq!(object["exists"], exists, "{verb}: {object}");
+        assert_eq!(object["satisfied"], exists, "{verb}: {object}");
+        assert_eq!(object["changed"], changed, "{verb}: {object}");
+    }
+}
+
+#[tokio::test]
+async fn missing_permission_names_the_request() {
+    for (allowed, verb, denied) in [
+        ("events.>", "plan", "$JS.API.STREAM.INFO.EVENTS"),
+        ("events.>", "check", "$JS.API.STREAM.INFO.EVENTS"),
+        ("events.>", "apply", "$JS.API.STREAM.INFO.EVENTS"),
+        (
+            "$JS.API.STREAM.INFO.*",
+            "apply",
+            "$JS.API.STREAM.CREATE.EVENTS",
+        ),
+    ] {
+        let server = NatsServer::builder()
+            .config(&format!(
+                "authorization {{ users = [ {{ user: a, password: a, \
+                 permissions: {{ publish: [\"{allowed}\"], subscribe: [\"_INBOX.>\"] }} }} ] }}"
+            ))
+            .start()
+            .await
+            .unwrap();
+        let login = ["--user", "a", "--password", "a"];
+        let output = stream(&server, &wanting(verb, &login));
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        assert!(text.contains(&format!("publish to {denied},")), "{text}");
+    }
+}

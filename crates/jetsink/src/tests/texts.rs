@@ -355,6 +355,10 @@ fn settings_and_streams_have_these_errors() {
                 stream: stream.clone(),
                 error: PublishError::JetStreamUnavailable,
             },
+            StreamError::Denied {
+                stream: stream.clone(),
+                subject: "$JS.API.STREAM.INFO.EVENTS".to_owned(),
+            },
             StreamError::Impossible {
                 stream,
                 reason: "its storage is memory".to_owned(),

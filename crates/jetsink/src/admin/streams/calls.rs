@@ -20,7 +20,7 @@ impl Admin<'_> {
     /// Takes at most 2 seconds. Dropping the future gives up the wait.
     ///
     /// # Errors
-    /// [`StreamError::Broker`].
+    /// [`StreamError::Broker`], [`StreamError::Denied`].
     pub async fn plan_stream(self, spec: &StreamSpec) -> Result<StreamPlan, StreamError> {
         let found = self.stream_config(&spec.name).await?;
         Ok(StreamPlan::new(spec, found))
@@ -35,7 +35,7 @@ impl Admin<'_> {
     ///
     /// # Errors
     /// [`StreamError::Impossible`] if the plan has a conflict, [`StreamError::Broker`] if the server refuses
-    /// the change, such as replicas without a cluster.
+    /// the change, such as replicas without a cluster, [`StreamError::Denied`].
     pub async fn apply_stream(self, plan: &StreamPlan, force: bool) -> Result<bool, StreamError> {
         if let Some(reason) = plan.conflict() {
             return Err(StreamError::Impossible {
@@ -79,9 +79,13 @@ impl Admin<'_> {
         details: &Value,
     ) -> Result<T, StreamError> {
         let answer = self.ask(question, details).await;
-        answer.map_err(|error| StreamError::Broker {
-            stream: stream.to_string(),
-            error,
+        let stream = stream.to_string();
+        answer.map_err(|error| match error {
+            PublishError::PermissionDenied => StreamError::Denied {
+                stream,
+                subject: self.publisher.shared().api_subject(question),
+            },
+            error => StreamError::Broker { stream, error },
         })
     }
 }

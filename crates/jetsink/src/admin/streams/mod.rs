@@ -38,6 +38,16 @@ pub enum StreamError {
         #[source]
         error: PublishError,
     },
+    /// This user may not send the request.
+    #[error(
+        "stream {stream}: this user may not publish to {subject}, a request to the JetStream API; allow it"
+    )]
+    Denied {
+        /// The stream.
+        stream: String,
+        /// The subject of the request.
+        subject: String,
+    },
     /// The stream cannot be changed to meet the specification. Nothing was changed.
     #[error(
         "stream {stream} can't be changed to meet the specification: {reason}; nothing was changed"
