@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::system;
@@ -43,6 +44,7 @@ impl Interrupt {
 /// a kill.
 pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<Interrupt>,
+    questions: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
 impl Signals {
@@ -60,10 +62,25 @@ impl Signals {
             system::Signals::new()?
         };
         let (sender, received) = mpsc::unbounded_channel();
+        let (questions, asked) = mpsc::unbounded_channel();
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || runtime.block_on(receive(source, &sender, &command)))?;
-        Ok(Self { received })
+            .spawn(move || runtime.block_on(receive(source, &sender, asked, &command)))?;
+        Ok(Self {
+            received,
+            questions,
+        })
+    }
+
+    /// Returns the signal that has arrived and was not taken. Ctrl-C also ends the writer of a pipe, and the end of the pipe may
+    /// be seen before the thread of the signals has passed the signal on: this waits for that thread.
+    pub(crate) async fn arrived(&mut self) -> Option<Interrupt> {
+        let (answer, answered) = oneshot::channel();
+        // Fails if a signal was passed on already.
+        if self.questions.send(answer).is_ok() {
+            let _ = answered.await;
+        }
+        self.received.try_recv().ok()
     }
 
     /// Takes the next signal. Dropping the future loses none.
@@ -80,17 +97,42 @@ impl Signals {
 async fn receive(
     mut source: system::Signals,
     sender: &mpsc::UnboundedSender<Interrupt>,
+    asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     command: &Handle,
 ) {
-    let mut last = source.next().await;
+    let mut last = first(&mut source, sender, asked).await;
     // A further signal does not begin the time again.
     let mut blocked = pin!(blocked(command));
     loop {
-        // Fails only if the command is at its end.
-        let _ = sender.send(last);
         tokio::select! {
-            next = source.next() => last = next,
+            next = source.next() => {
+                last = next;
+                // Fails only if the command is at its end.
+                let _ = sender.send(last);
+            }
             () = &mut blocked => exit(last.exit_code().into()),
+        }
+    }
+}
+
+/// Passes the first signal on, and answers questions until then: no signal has arrived.
+async fn first(
+    source: &mut system::Signals,
+    sender: &mpsc::UnboundedSender<Interrupt>,
+    mut asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+) -> Interrupt {
+    let mut question = None;
+    loop {
+        tokio::select! {
+            biased;
+            first = source.next() => {
+                // Before the questions are dropped.
+                let _ = sender.send(first);
+                return first;
+            }
+            // The runtime takes signals that have arrived before it goes on here.
+            () = yield_now(), if question.is_some() => question = None,
+            Some(next) = asked.recv(), if question.is_none() => question = Some(next),
         }
     }
 }

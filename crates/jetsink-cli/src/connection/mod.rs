@@ -12,7 +12,7 @@ use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _, Stre
 use login::{Login, Rank};
 
 /// How long a start waits for the first connection.
-const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 /// The flags that the `nats` command has a variable for, by their ids.
 const VARIABLES: [(&str, &str); 10] = [

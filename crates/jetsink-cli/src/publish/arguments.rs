@@ -29,16 +29,17 @@ once.
 Exit codes:
   0    every event is stored
   1    some events are not stored: bad lines, refused events, new dead letters,
-       damaged records of the spool, followed files that can't be read any
-       more; or standard output can't be written
+       damaged records of the spool, followed files that can't be read; or
+       standard output can't be written
   2    wrong usage: a flag, a file, a URL, a template; nothing was published.
-       Or --rejected or --position can't be written: events may be published
-  3    the broker can't be reached, or was unreachable for longer than
-       --max-outage
+       Or --rejected or --position can't be written: the summary has the
+       events that were stored, and the place to resume
+  3    the broker was unreachable for longer than --max-outage, also at the
+       start, or it refuses the login
   4    with --spool: every event is stored or in the spool, and the spool is not
        empty
-  130  interrupted (Ctrl-C); 143 by SIGTERM; with --follow 0 if all lines that
-       were read are stored";
+  130  interrupted (Ctrl-C), also behind the last line; 143 by SIGTERM; with
+       --follow 0 if all lines that were read are stored";
 
 /// Arguments of `jetsink publish`.
 #[derive(Debug, Args)]
@@ -96,7 +97,7 @@ pub(crate) struct Publish {
     )]
     pub(crate) when_unconfirmed: WhenUnconfirmed,
 
-    /// Longest time to retry while the broker is unreachable or a stream has no leader, with the same
+    /// Longest time to retry while the broker is unreachable, also at the start, or a stream has no leader, with the same
     /// message ids; with --spool, longest time to wait at the end for the spool to empty
     ///
     /// Keep it below the stream's duplicate window, 2m by default: after that an event that was stored

@@ -17,6 +17,8 @@ pub(super) struct Counts {
     pub(super) bad_lines: u64,
     /// Bad lines that end the command: they stay in their file.
     pub(super) breaks: u64,
+    /// Bad lines and failed events that the file of `--rejected` does not contain, because it could not be written.
+    pub(super) not_kept: u64,
     /// With `--lenient`: events that were read although they break a rule.
     pub(super) lenient: u64,
     /// These by the first rule that each breaks.

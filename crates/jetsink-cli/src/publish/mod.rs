@@ -13,10 +13,12 @@ mod summary;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jetsink::{NatsPublisher, Sink};
+use jetsink::{ConnectCause, ConnectError, NatsPublisher, Sink};
+use tokio::time::{Instant, sleep};
 
-use crate::connection::{environment, wait_for_connection};
+use crate::connection::{FIRST_CONNECTION, environment, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::output::{self, LogFrom};
@@ -31,6 +33,12 @@ use settings::Settings;
 
 /// The largest window without `--window`; a pipeline adapts below it.
 const MAX_ADAPTIVE_WINDOW: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// The pause before the next attempt to connect at the start.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest attempt to connect at the start.
+const MAX_CONNECT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::resolve(arguments, environment)?);
@@ -49,54 +57,60 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
     let start = tokio::select! {
         started = start(settings) => started?,
         signal = signals.next() => {
-            return Run::new(settings, Report::new(settings, None), None).end_by(signal);
+            return Ok(Run::new(settings, Report::new(settings, None), None).end_by(signal));
         }
     };
     let Start {
         mut run,
         input,
-        sink,
+        metrics,
     } = start;
-    let Some(sink) = sink else {
+    if settings.dry_run {
         let interrupt = tokio::select! {
-            checked = run.check(input) => checked.map(|()| None)?,
+            () = run.check(input) => signals.arrived().await,
             signal = signals.next() => Some(signal),
         };
-        return match interrupt {
-            None => run.finish(),
-            Some(signal) => run.end_by(signal),
-        };
+        return Ok(run.end(interrupt));
+    }
+    let opened = tokio::select! {
+        opened = open_sink(settings, &run.report) => opened,
+        signal = signals.next() => return Ok(run.end_by(signal)),
     };
+    let sink = match opened {
+        Err(Failure::Connect(error @ ConnectError::Refused { .. })) => {
+            return Ok(run.end_unconnected(&error));
+        }
+        opened => Arc::new(opened?),
+    };
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.serve(Arc::clone(&sink)));
+    }
     let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
     let pipeline = match settings.window {
         Some(window) => sink.pipeline(window),
         None => sink.pipeline(MAX_ADAPTIVE_WINDOW).adaptive(),
     };
     let pipeline = pipeline.max_outage(settings.max_outage);
-    run.publish(input, &sink, pipeline, &mut signals).await?;
+    run.publish(input, &sink, pipeline, &mut signals).await;
     if sink.has_spool() {
-        run.empty_spool(&sink, dead_before, &mut signals).await?;
+        run.empty_spool(&sink, dead_before, &mut signals).await;
     }
-    run.finish()
+    // A signal may have ended the writer of a pipe, too: then the end of the input is no complete one.
+    Ok(run.end(signals.arrived().await))
 }
 
 /// A run that is ready to read.
 struct Start<'a> {
     run: Run<'a>,
     input: Input,
-    /// `None` with `--dry-run`.
-    sink: Option<Arc<Sink<NatsPublisher>>>,
+    metrics: Option<MetricsServer>,
 }
 
-/// Opens the input and the sink.
+/// Opens the input and the address of the metrics.
 async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
     let opening = Arc::clone(settings);
     let (input, rejected) = blocking(move || open_files(&opening)).await?;
     let run = Run::new(settings, Report::new(settings, input.total_bytes), rejected);
-    if settings.dry_run {
-        let sink = None;
-        return Ok(Start { run, input, sink });
-    }
     let metrics = match settings.metrics_listen {
         None => None,
         Some(address) => {
@@ -109,12 +123,11 @@ async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
             Some(metrics)
         }
     };
-    let sink = Arc::new(open_sink(settings).await?);
-    if let Some(metrics) = metrics {
-        tokio::spawn(metrics.serve(Arc::clone(&sink)));
-    }
-    let sink = Some(sink);
-    Ok(Start { run, input, sink })
+    Ok(Start {
+        run,
+        input,
+        metrics,
+    })
 }
 
 /// Opens the files to read, and the file of `--rejected`. Blocks on a FIFO without its other end.
@@ -125,12 +138,60 @@ fn open_files(settings: &Settings) -> Result<(Input, Option<RejectedLines>), Fai
 }
 
 /// Opens the sink. With a spool it starts without a connection, otherwise it needs one.
-async fn open_sink(settings: &Settings) -> Result<Sink<NatsPublisher>, Failure> {
+async fn open_sink(settings: &Settings, report: &Report) -> Result<Sink<NatsPublisher>, Failure> {
     let Some(spool) = &settings.spool else {
-        let publisher = NatsPublisher::connect(settings.connect.clone()).await?;
+        let publisher = connect(settings, |error| {
+            report.note(&format!(
+                "{error}; trying again until --max-outage has passed"
+            ));
+        })
+        .await?;
         return Ok(Sink::new(publisher, settings.sink.clone()));
     };
     let publisher = NatsPublisher::connect(settings.connect.clone().start_disconnected()).await?;
     wait_for_connection(&publisher).await;
     Ok(Sink::with_spool(publisher, settings.sink.clone(), spool.clone()).await?)
+}
+
+/// Connects. A broker that is away is tried again until the maximum outage has passed; `is_away` is called the first time.
+///
+/// # Errors
+/// The last error. A login or a certificate that is refused is not tried again.
+async fn connect(
+    settings: &Settings,
+    is_away: impl Fn(&ConnectError),
+) -> Result<NatsPublisher, ConnectError> {
+    let started = Instant::now();
+    let longest = settings.max_outage.max(FIRST_CONNECTION);
+    let mut is_first = true;
+    loop {
+        let left = longest.saturating_sub(started.elapsed());
+        let timeout = left.clamp(CONNECT_AGAIN, MAX_CONNECT);
+        let attempt = settings.connect.clone().connect_timeout(timeout)?;
+        let error = match NatsPublisher::connect(attempt).await {
+            Ok(publisher) => return Ok(publisher),
+            Err(error) => error,
+        };
+        if !may_pass(&error) || started.elapsed() + CONNECT_AGAIN >= settings.max_outage {
+            return Err(error);
+        }
+        if std::mem::take(&mut is_first) {
+            is_away(&error);
+        }
+        sleep(CONNECT_AGAIN).await;
+    }
+}
+
+/// Whether a later attempt to connect may succeed without a change of the settings.
+fn may_pass(error: &ConnectError) -> bool {
+    let ConnectError::Refused { cause, .. } = error else {
+        return false;
+    };
+    !matches!(
+        cause,
+        ConnectCause::LoginRefused
+            | ConnectCause::LoginUnusable
+            | ConnectCause::UntrustedAuthority
+            | ConnectCause::ClientCertificateRequired
+    )
 }

@@ -10,6 +10,8 @@ use crate::failure::Failure;
 pub(super) struct RejectedLines {
     path: PathBuf,
     file: BufWriter<File>,
+    /// Lines that could not be written.
+    not_kept: u64,
 }
 
 impl RejectedLines {
@@ -19,15 +21,20 @@ impl RejectedLines {
             Ok(file) => Ok(Self {
                 path,
                 file: BufWriter::new(file),
+                not_kept: 0,
             }),
             Err(source) => Err(Failure::File { path, source }),
         }
     }
 
+    /// Keeps a line. After an error it is not kept.
     pub(super) fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let written = self.file.write_all(line);
-        let written = written.and_then(|()| self.file.write_all(b"\n"));
-        written.map_err(|source| self.failed(source))
+        // Both at once: a buffer without room takes neither.
+        let written = self.file.write_all(&[line, b"\n"].concat());
+        written.map_err(|source| {
+            self.not_kept += 1;
+            self.failed(source)
+        })
     }
 
     /// Writes the buffered lines to the file.
@@ -40,6 +47,12 @@ impl RejectedLines {
         self.flush()?;
         let synced = self.file.get_ref().sync_data();
         synced.map_err(|source| self.failed(source))
+    }
+
+    /// The lines that the file does not contain.
+    pub(super) fn not_kept(&self) -> u64 {
+        let buffered = self.file.buffer().iter().filter(|byte| **byte == b'\n');
+        self.not_kept + buffered.count() as u64
     }
 
     fn failed(&self, source: io::Error) -> Failure {

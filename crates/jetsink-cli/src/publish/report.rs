@@ -165,6 +165,11 @@ impl Report {
         self.counts.closed(receipt, damaged, dead_before);
     }
 
+    /// Sets the number of rejected lines that the file of `--rejected` does not contain.
+    pub(super) fn not_kept(&mut self, lines: u64) {
+        self.counts.not_kept = lines;
+    }
+
     pub(super) fn all_taken(&self) -> bool {
         self.counts.all_taken()
     }

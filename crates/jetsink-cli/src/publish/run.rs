@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jetsink::{Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink};
+use jetsink::{
+    ConnectError, Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink,
+};
 use tokio::time::MissedTickBehavior;
 
 use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Stops};
@@ -75,6 +77,8 @@ pub(super) struct Run<'a> {
     /// The first line without a final result, if reading ended early.
     resume: Option<LineLocation>,
     ending: Ending,
+    /// Whether the file of `--rejected` or `--position` could not be written.
+    is_unwritten: bool,
 }
 
 impl<'a> Run<'a> {
@@ -90,24 +94,24 @@ impl<'a> Run<'a> {
             in_flight: VecDeque::new(),
             resume: None,
             ending: Ending::Complete,
+            is_unwritten: false,
         }
     }
 
     /// Checks all lines without a connection (`--dry-run`).
-    pub(super) async fn check(&mut self, mut input: Input) -> Result<(), Failure> {
+    pub(super) async fn check(&mut self, mut input: Input) {
         while let Some(batch) = input.batches.recv().await {
             for next in self.unpack(batch) {
                 let Next::Line(line) = next else { continue };
                 match line.event {
                     Ok(envelope) => self.report.checked(&envelope, line.raw.len()),
-                    Err(_) => self.bad_line(line)?,
+                    Err(_) => self.bad_line(line),
                 }
                 if self.ending != Ending::Complete {
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Publishes all lines; returns when each has a result or reading ended early.
@@ -117,13 +121,13 @@ impl<'a> Run<'a> {
         sink: &Sink<P>,
         mut pipeline: Pipeline<'_, P>,
         signals: &mut Signals,
-    ) -> Result<(), Failure> {
+    ) {
         let mut waiting: VecDeque<Next> = VecDeque::new();
         let mut at_end = false;
         let mut saving = tokio::time::interval(SAVE_INTERVAL);
         saving.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.fill(&mut input, &mut waiting, &mut pipeline)?;
+            self.fill(&mut input, &mut waiting, &mut pipeline);
             let reading = self.ending == Ending::Complete;
             if pipeline.is_empty() && (!reading || (at_end && waiting.is_empty())) {
                 break;
@@ -134,16 +138,16 @@ impl<'a> Run<'a> {
                     if let Ending::Interrupted(_) = self.ending {
                         // The second signal: exit at once.
                         pipeline.stop();
-                        self.saved.save_position()?;
+                        self.save_position();
                         let first = self.in_flight.front().map(|first| &first.location);
                         self.report.ended_at_once(self.settings, first);
-                        std::process::exit(signal.exit_code().into());
+                        std::process::exit(self.exit_code(signal.exit_code()).into());
                     }
                     self.ending = Ending::Interrupted(signal);
                     self.report.interrupted(self.in_flight.len());
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
-                    self.record(result)?;
+                    self.record(result);
                     if self.ending == Ending::Unreachable {
                         pipeline.stop();
                     }
@@ -157,13 +161,13 @@ impl<'a> Run<'a> {
                 }
                 Some(notice) = input.notices.recv() => self.notice(&notice),
                 () = self.report.tick() => self.report.progress(|| sink.state()),
-                _ = saving.tick(), if self.saved.has_position() => self.saved.save_position()?,
+                _ = saving.tick(), if self.saved.has_position() => self.save_position(),
             }
         }
         while let Ok(notice) = input.notices.try_recv() {
             self.notice(&notice);
         }
-        self.saved.save_position()?;
+        self.save_position();
         if self.ending != Ending::Complete && self.resume.is_none() {
             // Lines that were read but not pushed come before unread ones.
             let read = waiting.into_iter().find_map(|next| match next {
@@ -175,7 +179,6 @@ impl<'a> Run<'a> {
                 None => next_location(&mut input).await,
             };
         }
-        Ok(())
     }
 
     /// Pushes lines while the pipeline has room and lines have been read. Never waits: results that are
@@ -185,7 +188,7 @@ impl<'a> Run<'a> {
         input: &mut Input,
         waiting: &mut VecDeque<Next>,
         pipeline: &mut Pipeline<'_, P>,
-    ) -> Result<(), Failure> {
+    ) {
         while self.ending == Ending::Complete && pipeline.has_room() {
             if waiting.is_empty()
                 && let Ok(batch) = input.batches.try_recv()
@@ -193,19 +196,18 @@ impl<'a> Run<'a> {
                 waiting.extend(self.unpack(batch));
             }
             match waiting.pop_front() {
-                None => return Ok(()),
-                Some(Next::Line(line)) => self.push(line, pipeline)?,
+                None => return,
+                Some(Next::Line(line)) => self.push(line, pipeline),
                 Some(Next::File(checkpoint)) if self.in_flight.is_empty() => {
                     self.saved.advance(Some(checkpoint));
-                    self.saved.save_position()?;
+                    self.save_position();
                 }
                 Some(file @ Next::File(_)) => {
                     waiting.push_front(file);
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Waits for the spool to empty, or for a signal.
@@ -214,7 +216,7 @@ impl<'a> Run<'a> {
         sink: &Sink<NatsPublisher>,
         dead_before: u64,
         signals: &mut Signals,
-    ) -> Result<(), Failure> {
+    ) {
         let wait = match self.ending {
             Ending::Interrupted(_) => Duration::ZERO,
             _ => self.settings.max_outage,
@@ -240,7 +242,6 @@ impl<'a> Run<'a> {
         if receipt.spooled > 0 {
             self.report.left_because(sink);
         }
-        Ok(())
     }
 
     /// The lines of a batch. A read error ends the reading.
@@ -264,11 +265,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn push<P: Publisher>(
-        &mut self,
-        line: Line,
-        pipeline: &mut Pipeline<'_, P>,
-    ) -> Result<(), Failure> {
+    fn push<P: Publisher>(&mut self, line: Line, pipeline: &mut Pipeline<'_, P>) {
         match line.event {
             Err(_) => self.bad_line(line),
             Ok(envelope) => {
@@ -282,20 +279,17 @@ impl<'a> Run<'a> {
                         others: Vec::new(),
                     });
                 }
-                Ok(())
             }
         }
     }
 
-    fn bad_line(&mut self, line: Line) -> Result<(), Failure> {
+    fn bad_line(&mut self, line: Line) {
         if let Err(bad) = &line.event {
             self.report.bad_line(&line.location, bad, line.raw.len());
         }
         // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
         let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);
-        if !line.raw.is_empty() && !ends_command {
-            self.saved.reject(&line.raw)?;
-        }
+        let is_kept = line.raw.is_empty() || ends_command || self.reject(&line.raw);
         // The position passes the line together with the last line before it.
         match self.in_flight.back_mut() {
             Some(last) => last.pass(line.checkpoint),
@@ -307,19 +301,20 @@ impl<'a> Run<'a> {
             Stops::Nothing => false,
             Stops::Command => true,
         };
-        if is_end {
+        if is_end && is_kept {
             self.ending = Ending::Failed;
             // The line would be bad again: resume behind it, unless nothing behind it can be read before it is corrected.
             self.resume = Some(match stops {
                 Stops::Choice | Stops::Nothing => line.location.next(),
                 Stops::FileByChoice | Stops::Command => line.location,
             });
+        } else if !is_kept {
+            self.resume = Some(line.location);
         }
-        Ok(())
     }
 
     /// Records the result of the oldest line in flight.
-    fn record(&mut self, result: Result<Delivery, EmitError>) -> Result<(), Failure> {
+    fn record(&mut self, result: Result<Delivery, EmitError>) {
         let Some(InFlight {
             location,
             raw,
@@ -327,7 +322,7 @@ impl<'a> Run<'a> {
             others,
         }) = self.in_flight.pop_front()
         else {
-            return Ok(());
+            return;
         };
         let error = match result {
             Ok(delivery) => {
@@ -336,7 +331,7 @@ impl<'a> Run<'a> {
                 others
                     .into_iter()
                     .for_each(|other| self.saved.advance(Some(other)));
-                return Ok(());
+                return;
             }
             Err(error) => error,
         };
@@ -359,7 +354,7 @@ impl<'a> Run<'a> {
             }
             Scope::Event | Scope::Subject => {
                 self.report.failed(&location, &error, unknown);
-                self.saved.reject(&raw)?;
+                self.reject(&raw);
                 self.saved.advance(checkpoint);
                 others
                     .into_iter()
@@ -371,26 +366,72 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Ends the run at a signal before it publishes: reports the summary and returns the exit code.
-    pub(super) fn end_by(mut self, signal: Interrupt) -> Result<u8, Failure> {
+    /// Keeps a rejected line in its file. Returns `false`, and ends the reading, if that fails.
+    fn reject(&mut self, raw: &[u8]) -> bool {
+        let kept = self.saved.reject(raw);
+        self.written(kept)
+    }
+
+    fn save_position(&mut self) {
+        let saved = self.saved.save_position();
+        self.written(saved);
+    }
+
+    /// Ends the reading if a file of the run could not be written. Lines in flight still have results.
+    fn written(&mut self, written: Result<(), Failure>) -> bool {
+        let Err(failure) = written else { return true };
+        if !std::mem::replace(&mut self.is_unwritten, true) {
+            self.report.note(&failure.to_string());
+        }
+        if self.ending == Ending::Complete {
+            self.ending = Ending::Failed;
+        }
+        false
+    }
+
+    /// A file that could not be written is reported whatever else ends the run.
+    fn exit_code(&self, other: u8) -> u8 {
+        if self.is_unwritten { 2 } else { other }
+    }
+
+    /// Ends the run: reports the summary and returns the exit code. `signal` may have arrived behind the last line.
+    pub(super) fn end(self, signal: Option<Interrupt>) -> u8 {
+        match signal {
+            None => self.finish(),
+            Some(signal) => self.end_by(signal),
+        }
+    }
+
+    /// Ends the run at a signal: reports the summary and returns the exit code.
+    pub(super) fn end_by(mut self, signal: Interrupt) -> u8 {
         self.ending = Ending::Interrupted(signal);
         self.finish()
     }
 
+    /// Ends the run because no server has accepted the connection: reports the summary and returns the exit code.
+    pub(super) fn end_unconnected(mut self, error: &ConnectError) -> u8 {
+        self.report.note(&error.to_string());
+        self.ending = Ending::Unreachable;
+        self.saved.has_unsent = true;
+        self.resume = Some(LineLocation::first(self.settings));
+        self.finish()
+    }
+
     /// Reports the summary and returns the exit code.
-    pub(super) fn finish(mut self) -> Result<u8, Failure> {
-        self.saved.end()?;
+    fn finish(mut self) -> u8 {
+        let ended = self.saved.end();
+        self.written(ended);
         if let (true, Ending::Interrupted(_)) = (self.settings.follow, self.ending)
             && !self.saved.has_unsent
         {
             // A signal is the regular end of --follow.
             self.ending = Ending::Complete;
         }
-        if self.saved.has_position() {
-            self.resume = None; // the next run reads the position
+        if self.saved.has_position() || self.settings.dry_run {
+            // The next run reads the position; a check has published nothing.
+            self.resume = None;
         }
         let code = match self.ending {
             Ending::Interrupted(signal) => signal.exit_code(),
@@ -400,9 +441,11 @@ impl<'a> Run<'a> {
             Ending::Complete if self.report.left_in_spool() > 0 => 4,
             Ending::Complete => 0,
         };
+        let code = self.exit_code(code);
+        self.report.not_kept(self.saved.not_kept());
         self.report
             .summary(self.settings, self.resume.as_ref(), code);
-        Ok(code)
+        code
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) struct Saved {
     rejected: Option<RejectedLines>,
     /// With `--position`.
     position: Option<Positions>,
-    /// Whether a line was not sent or its outcome is unknown: the position stays before it.
+    /// Whether a line was not sent or not kept, or its outcome is unknown: the position stays before it.
     pub(super) has_unsent: bool,
 }
 
@@ -46,10 +46,19 @@ impl Saved {
         position.save()
     }
 
+    /// Keeps a rejected line. If that fails, the position stays before the line.
     pub(super) fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
-        self.rejected
-            .as_mut()
-            .map_or(Ok(()), |rejected| rejected.write(raw))
+        let Some(rejected) = &mut self.rejected else {
+            return Ok(());
+        };
+        let written = rejected.write(raw);
+        self.has_unsent |= written.is_err();
+        written
+    }
+
+    /// The rejected lines that could not be written.
+    pub(super) fn not_kept(&self) -> u64 {
+        self.rejected.as_ref().map_or(0, RejectedLines::not_kept)
     }
 
     /// Writes the rest of the rejected lines.

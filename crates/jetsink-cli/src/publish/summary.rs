@@ -63,6 +63,11 @@ impl Summary<'_> {
             let lines = counted(self.counts.rejected(), "line");
             let kept = match &settings.rejected {
                 None => "--rejected FILE would keep them".to_owned(),
+                Some(path) if self.counts.not_kept > 0 => format!(
+                    "{} could not be written and lacks {} of them",
+                    path.display(),
+                    HumanCount(self.counts.not_kept)
+                ),
                 Some(path) => format!("they are in {}", path.display()),
             };
             to_stderr(&format!(

@@ -1,6 +1,7 @@
 //! Lines, flags and streams that are not as they should be.
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use bytes::Bytes;
 use nats_local::NatsServer;
 
 use std::path::Path;
@@ -395,4 +396,90 @@ async fn full_stream_ends_the_command_after_max_failures() {
     let summary = json(&output);
     assert_eq!(summary["stored"], 7);
     assert!(summary["read"].as_u64().unwrap() < 200, "{summary}");
+}
+
+#[tokio::test]
+async fn rejected_file_that_can_not_be_written_ends_the_run_with_a_place_to_resume() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let good = lines(2_000);
+    let bad = Bytes::from("bad line ".repeat(5));
+    let mixed: Vec<Bytes> = good
+        .iter()
+        .flat_map(|good| [bad.clone(), good.clone()])
+        .collect();
+    let input = file_of(&folder, "mixed.jsonl", &mixed);
+    let url = server.url();
+    let publish = |rejected: &str, from_line: &str, input: &Path| {
+        let flags = [
+            "-s",
+            &url,
+            "--subject",
+            "events.a",
+            "--json",
+            "--on-bad-line=skip",
+        ];
+        let input = [
+            "--rejected",
+            rejected,
+            "--from-line",
+            from_line,
+            as_text(input),
+        ];
+        run(&[&flags[..], &input].concat())
+    };
+    let output = publish("/dev/full", "1", &input);
+    assert_code(&output, 2);
+    let line = resume_line(&output);
+    let before = line.parse::<u64>().unwrap() - 1;
+    assert!(before > 0 && before < 4_000, "{before}");
+    let summary = json(&output);
+    assert_eq!(summary["exit_code"], 2);
+    assert_eq!(summary["resume"]["line"], before + 1);
+    assert_eq!(
+        summary["stored"],
+        before / 2,
+        "all lines before it have results"
+    );
+    assert_eq!(summary["bad_lines"], before / 2 + 1);
+    assert_eq!(
+        summary["not_kept"], summary["bad_lines"],
+        "the file takes none"
+    );
+    let told = stderr(&output).matches("No space left on device").count();
+    assert_eq!(told, 1);
+
+    let rejected = folder.path().join("rejected.jsonl");
+    assert_code(&publish(as_text(&rejected), &line, &input), 1);
+    let findings = findings(&good, &there(&server).await);
+    assert!(findings.is_clean(), "each once: {findings}");
+
+    // Lines that are still buffered at the end of the input.
+    let input = file_of(&folder, "bad.jsonl", &[bad]);
+    let output = publish("/dev/full", "1", &input);
+    assert_code(&output, 2);
+    let summary = json(&output);
+    assert_eq!(
+        (&summary["not_kept"], &summary["exit_code"]),
+        (&1.into(), &2.into())
+    );
+    assert!(summary["resume"].is_null(), "{summary}");
+}
+
+#[tokio::test]
+async fn refused_event_that_can_not_be_kept_ends_the_run_behind_the_events_in_flight() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let refused = Bytes::from(event(0).replace("/test", &format!("/{}", "x".repeat(900))));
+    let input = file_of(&folder, "in.jsonl", &vec![refused; 200]);
+    let url = server.url();
+    let to = ["-s", &url, "--subject", "nowhere.a", "--json", "--window=1"];
+    let rejected = ["--rejected=/dev/full", "--max-failures=0", as_text(&input)];
+    let output = run(&[&to[..], &rejected].concat());
+    assert_code(&output, 2);
+    let summary = json(&output);
+    let failed = summary["failed"].as_u64().unwrap();
+    assert!(failed < 200, "{summary}");
+    assert_eq!(summary["not_kept"], failed);
+    assert_eq!(resume_line(&output), (failed + 1).to_string());
 }

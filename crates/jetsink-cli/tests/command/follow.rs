@@ -332,3 +332,27 @@ fn file_that_can_not_be_followed_is_an_error_before_the_start() {
         assert!(told.contains(why), "{told}");
     }
 }
+
+#[tokio::test]
+async fn position_that_can_not_be_written_ends_the_run_with_a_summary() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("state")).unwrap();
+    let log = path("events.jsonl");
+    append(&log, &lines(1));
+    let position = format!("--position={}", as_text(&path("state/position")));
+    let spool = format!("--spool={}", as_text(&path("spool")));
+    let child = follow(&server, &["--json", &position, &spool, as_text(&log)]);
+    until_stored(&server, 1).await;
+    fs::remove_dir_all(path("state")).unwrap();
+    append(&log, &lines(2)[1..]);
+    let output = ended(child);
+    assert_code(&output, 2);
+    assert_eq!(json(&output)["exit_code"], 2);
+    assert!(
+        stderr(&output).contains("state/position: "),
+        "{}",
+        stderr(&output)
+    );
+}

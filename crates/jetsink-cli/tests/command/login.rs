@@ -28,10 +28,12 @@ async fn logins_come_from_flags_and_variables_and_are_never_shown() {
     assert_code(&logged, 0);
     let wrong = run(&[
         &flags[..],
-        &["--user", "app", "--password", "sw0rdfish", "-vvv"],
+        &["--user", "app", "--password", "sw0rdfish", "-vvv", "--json"],
     ]
     .concat());
     assert_code(&wrong, 3);
+    assert_eq!(json(&wrong)["exit_code"], 3);
+    assert!(!stderr(&wrong).contains("trying again"));
     assert!(
         stderr(&wrong).contains("authorization violation"),
         "{}",
@@ -62,6 +64,8 @@ async fn with_root_certificates_nothing_is_said_to_a_server_without_tls() {
         root,
         "--subject",
         "events.a",
+        "--max-outage",
+        "0",
         SAMPLES,
     ]);
     assert_code(&output, 3);

@@ -27,7 +27,8 @@ async fn without_a_broker_it_ends_with_3_and_without_a_stream_with_1() {
         stderr(&output)
     );
     server.kill().unwrap();
-    let output = run(&["-s", &url, "--subject", "events.a", SAMPLES]);
+    let to = ["-s", &url, "--subject", "events.a"];
+    let output = run(&[&to[..], &["--max-outage", "0", SAMPLES]].concat());
     assert_code(&output, 3);
     assert!(
         stderr(&output).contains("nats connect to"),
@@ -118,6 +119,39 @@ async fn interrupt_finishes_events_in_flight_and_prints_the_line_to_resume_at() 
         &run(&[&flags[..], &["--from-line", &line, as_text(&input)]].concat()),
         0,
     );
+    let findings = findings(&lines, &there(&server).await);
+    assert!(findings.is_clean(), "{findings}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broker_that_is_away_at_the_start_is_tried_again_for_the_maximum_outage() {
+    let mut server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = lines(3);
+    let input = file_of(&folder, "in.jsonl", &lines);
+    let url = server.url();
+    server.kill().unwrap();
+    let publish = |max_outage| {
+        let flags = ["-s", &url, "--subject", "events.a", "--json"];
+        [&flags[..], &["--max-outage", max_outage, as_text(&input)]].concat()
+    };
+    let output = run(&publish("300ms"));
+    assert_code(&output, 3);
+    assert!(stderr(&output).contains("trying again"));
+    assert_eq!(resume_line(&output), "1");
+    let summary = json(&output);
+    assert_eq!(summary["exit_code"], 3);
+    assert_eq!(
+        (&summary["read"], &summary["resume"]["line"]),
+        (&0.into(), &1.into())
+    );
+
+    let child = spawn(&publish("1h"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart().await.unwrap();
+    let output = ended(child);
+    assert_code(&output, 0);
+    assert_eq!(json(&output)["stored"], 3);
     let findings = findings(&lines, &there(&server).await);
     assert!(findings.is_clean(), "{findings}");
 }

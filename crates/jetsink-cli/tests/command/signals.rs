@@ -1,5 +1,6 @@
 //! Signals that arrive before anything is read: each command that waits ends by them as documented.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -233,4 +234,29 @@ fn signal_ends_a_replay_that_waits_for_its_first_connection() {
     let status = { status }.output().unwrap();
     assert_eq!(json(&status)["events"], 3, "{}", stderr(&status));
     drop(listener);
+}
+
+#[tokio::test]
+async fn interrupt_together_with_the_end_of_a_pipe_is_an_interrupt() {
+    let server = server().await;
+    let url = server.url();
+    for dry_run in [&["--dry-run"][..], &[]] {
+        for number in 1..=20 {
+            let flags = [&["-s", &url, "--subject", "events.a"][..], dry_run].concat();
+            let mut command = jetsink(&flags);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+            let mut input = child.stdin.take().unwrap();
+            writeln!(input, "{}", event(number)).unwrap();
+            wait_for_handler(&mut child, Signal::SIGINT);
+            match dry_run {
+                [] => until_stored(&server, number).await,
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+            // As Ctrl-C does, which ends the writer, too.
+            kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+            drop(input);
+            assert_eq!(code_of(&mut child), Some(130), "{dry_run:?} {number}");
+        }
+    }
 }

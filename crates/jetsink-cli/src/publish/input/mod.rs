@@ -19,6 +19,7 @@ use bytes::Bytes;
 use jetsink::Envelope;
 use tokio::sync::mpsc;
 
+use super::arguments::Format;
 use super::settings::Settings;
 use crate::failure::Failure;
 use crate::system::{self, is_same_file};
@@ -39,6 +40,17 @@ pub(super) struct LineLocation {
 }
 
 impl LineLocation {
+    /// The first line or event that a run publishes.
+    pub(super) fn first(settings: &Settings) -> Self {
+        let number = settings.from_line;
+        Self {
+            file: settings.files[0].as_path().into(),
+            index: 0,
+            line: number,
+            event: (settings.format == Format::Json).then_some(number),
+        }
+    }
+
     /// The line or event behind it.
     pub(super) fn next(self) -> Self {
         Self {
