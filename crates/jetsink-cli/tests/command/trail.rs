@@ -873,3 +873,49 @@ async fn a_spool_in_the_folder_of_cellos_can_be_emptied() {
     assert_code(&output, 0);
     assert_eq!(count(&server).await, 1);
 }
+
+#[tokio::test]
+async fn saved_hash_that_can_not_be_used_is_reported_and_a_missing_one_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = rows();
+    let path = trail(&folder, &rows[..15]);
+    let head = folder.path().join("audit-trail.head");
+    let check = |more: &[&str]| run(&[&FORMAT[..], &["--dry-run", as_text(&path)], more].concat());
+    let unverified = |reason: &str| {
+        for more in [&[][..], &["--on-broken-chain=continue"]] {
+            let output = check(more);
+            assert_code(&output, 1);
+            let text = stderr(&output);
+            let report = "audit-trail.jsonl:15:1: the end of the audit trail was not verified: the .head file";
+            assert!(text.contains(&format!("{report} {reason}")), "{text}");
+            assert!(!text.contains("resume"), "nothing was published: {text}");
+        }
+    };
+    for text in ["", "zzz", &hash_of(&rows[14]).to_uppercase()] {
+        fs::write(&head, text).unwrap();
+        unverified("has no hash");
+    }
+    fs::remove_file(&head).unwrap();
+    let output = check(&[]);
+    assert_code(&output, 0);
+    let text = stderr(&output);
+    assert!(
+        text.contains("the end of the trail was not verified"),
+        "{text}"
+    );
+    fs::create_dir(&head).unwrap();
+    unverified("can't be read: ");
+    fs::remove_dir(&head).unwrap();
+    fs::write(&head, hash_of(&rows[14])).unwrap();
+    let output = check(&[]);
+    assert_code(&output, 0);
+    assert!(!stderr(&output).contains("not verified"));
+
+    // A trail without a line.
+    fs::write(&path, "").unwrap();
+    let output = publish(&server().await, &[as_text(&path)]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(text.contains("audit-trail.jsonl:1:1: "), "{text}");
+    assert_eq!(resume_line(&output), "1", "a line that --from-line takes");
+}

@@ -13,6 +13,7 @@ use super::trail::{ChainProgress, HEAD_WAIT, Trail};
 use super::values::{Position, Step, Value, Values};
 use super::{BadLine, Batch, Line, LineLocation, Stops};
 use crate::lines::{LineContent, Lines, MAX_LINE, content};
+use crate::output::note;
 use crate::publish::arguments::{Format, OnBrokenChain};
 use crate::publish::settings::Settings;
 
@@ -170,6 +171,12 @@ impl Reader {
             std::thread::sleep(HEAD_WAIT);
         }
         lines.extend(format.end(&location));
+        if format.has_unverified_end() {
+            let file = location.file.display();
+            note(&format!(
+                "{file}: the end of the trail was not verified: there is no .head file beside it"
+            ));
+        }
         if !lines.is_empty() {
             self.send(Batch::Lines(lines))?;
         }
@@ -225,6 +232,14 @@ impl LineFormat {
         match self {
             Self::Events => false,
             Self::Trail(trail) => trail.is_short(rest),
+        }
+    }
+
+    /// Whether nothing is known with which the end of a chain can be checked.
+    fn has_unverified_end(&self) -> bool {
+        match self {
+            Self::Events => false,
+            Self::Trail(trail) => trail.has_unverified_end(),
         }
     }
 

@@ -48,6 +48,10 @@ pub(super) enum Broken {
     )]
     Short { expected: Hash, found: Hash },
     #[error(
+        "the end of the audit trail was not verified: the .head file {0}; restore it, or allow this user to read it"
+    )]
+    Unverified(String),
+    #[error(
         "rows were removed, or the file was replaced: the last row that was read before has the hash {0}, which is the hash of no row"
     )]
     Lost(Hash),

@@ -1,6 +1,7 @@
 //! The `.head` file beside a trail: the hash of the last row. CellOS writes it after the row.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,27 @@ use crate::system::file_number;
 /// The time after which the saved hash is read once more before rows are reported as missing: the hash of an older trail
 /// may lie beside the first row of a new one.
 pub(in crate::publish::input) const HEAD_WAIT: Duration = Duration::from_secs(1);
+
+/// The content of a `.head` file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Saved {
+    Hash(Hash),
+    /// There is no such file.
+    Missing,
+    /// The path leads to a new trail by now, and the `.head` file may be of that one.
+    OfAnotherFile,
+    /// It can't be read, or contains no hash: the reason.
+    Unusable(String),
+}
+
+impl Saved {
+    pub(super) fn hash(&self) -> Option<Hash> {
+        match self {
+            Self::Hash(hash) => Some(*hash),
+            Self::Missing | Self::OfAnotherFile | Self::Unusable(_) => None,
+        }
+    }
+}
 
 /// A trail that may have a `.head` file beside it.
 #[derive(Debug)]
@@ -34,15 +56,28 @@ impl HeadFile {
         })
     }
 
-    /// Reads the saved hash. Returns `None` if no hash is saved, or if it belongs to another file: the path may lead to a
-    /// new trail by now.
-    pub(super) fn read(&self) -> Option<Hash> {
-        let text = fs::read_to_string(self.trail.with_extension("head")).ok()?;
-        let at_path = fs::metadata(&self.trail).ok()?;
-        if file_number(&at_path) != self.number {
-            return None;
+    /// Reads the saved hash.
+    pub(super) fn read(&self) -> Saved {
+        let read = fs::read(self.trail.with_extension("head"));
+        let at_path = fs::metadata(&self.trail);
+        if !at_path.is_ok_and(|at_path| file_number(&at_path) == self.number) {
+            return Saved::OfAnotherFile;
         }
-        hash_of(text.trim_ascii_end())
+        match read {
+            Ok(text) => {
+                let text = str::from_utf8(text.trim_ascii_end()).unwrap_or_default();
+                hash_of(text).map_or_else(
+                    || {
+                        Saved::Unusable(
+                            "has no hash of 64 lower-case hexadecimal digits".to_owned(),
+                        )
+                    },
+                    Saved::Hash,
+                )
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::Missing,
+            Err(error) => Saved::Unusable(format!("can't be read: {error}")),
+        }
     }
 
     /// Whether a row of the trail has this hash. A trail that can't be read has none.

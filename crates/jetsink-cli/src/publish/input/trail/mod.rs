@@ -24,7 +24,7 @@ use crate::publish::arguments::OnBrokenChain;
 use chain::{Broken, Chain, Checked, Row};
 pub(super) use chain::{ChainProgress, hash_of};
 pub(super) use head::HEAD_WAIT;
-use head::HeadFile;
+use head::{HeadFile, Saved};
 pub(super) use resume::ReadBefore;
 use resume::row_hash;
 
@@ -34,6 +34,10 @@ pub(super) struct Trail {
     chain: Chain,
     /// The place of the saved hash of the last row.
     head: Option<HeadFile>,
+    /// Whether a `.head` file exists that has no hash or can't be read, so far.
+    is_head_unusable: bool,
+    /// Whether no `.head` file existed before the first row was read.
+    is_head_missing: bool,
     on_broken: OnBrokenChain,
     /// Whether a break has ended it.
     is_ended: bool,
@@ -47,6 +51,8 @@ impl Trail {
         Self {
             chain: Chain::new(None),
             head: None,
+            is_head_unusable: false,
+            is_head_missing: false,
             on_broken,
             is_ended: false,
             is_row: false,
@@ -56,12 +62,18 @@ impl Trail {
     /// As [`new`](Self::new), for a file that CellOS writes: a `.head` file beside it has the hash of the last row. Call it
     /// before the first row is read.
     pub(super) fn of_file(path: &Path, file: &File, on_broken: OnBrokenChain) -> Self {
-        let head = HeadFile::of(path, file);
-        Self {
-            chain: Chain::new(head.as_ref().and_then(HeadFile::read)),
-            head,
-            ..Self::new(on_broken)
-        }
+        let mut trail = Self::new(on_broken);
+        trail.head = HeadFile::of(path, file);
+        trail.restart();
+        trail
+    }
+
+    /// Starts at the first row again.
+    fn restart(&mut self) {
+        let saved = self.head.as_ref().map(HeadFile::read);
+        self.chain = Chain::new(saved.as_ref().and_then(Saved::hash));
+        self.is_head_unusable = matches!(saved, Some(Saved::Unusable(_)));
+        self.is_head_missing = saved == Some(Saved::Missing);
     }
 
     /// The rows that were read.
@@ -99,26 +111,43 @@ impl Trail {
         ]
     }
 
-    /// Whether the row with the saved hash is missing so far. `rest` has the bytes behind the last line end.
+    /// Whether the row with the saved hash is missing or unknown so far. `rest` has the bytes behind the last line end.
     pub(super) fn is_short(&self, rest: &[u8]) -> bool {
-        let awaited = self.chain.awaited().filter(|_| !self.is_ended);
-        awaited.is_some_and(|awaited| row_hash(rest) != Some(awaited))
+        let awaited = self.chain.awaited();
+        let is_missing = awaited.is_some_and(|awaited| row_hash(rest) != Some(awaited));
+        !self.is_ended && (is_missing || self.is_head_unusable)
     }
 
     /// Checks the end of the file. If it [`is_short`](Self::is_short), call it [`HEAD_WAIT`] later.
     pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
-        let mut expected = self.chain.take_awaited().filter(|_| !self.is_ended)?;
-        if let Some(head) = &self.head
-            && let Some(saved) = head.read()
-            && saved != expected
-        {
-            if head.has_row(&saved) {
-                return None;
-            }
-            expected = saved;
+        let awaited = self.chain.take_awaited();
+        let was_unusable = std::mem::take(&mut self.is_head_unusable);
+        if self.is_ended || (awaited.is_none() && !was_unusable) {
+            return None;
         }
-        let broken = self.chain.short(expected);
-        Some(self.broken(&broken, Bytes::new(), location))
+        let head = self.head.as_ref();
+        let broken = match (head.map(HeadFile::read), awaited) {
+            (Some(Saved::Hash(saved)), awaited) if Some(saved) != awaited => {
+                if head.is_some_and(|head| head.has_row(&saved)) {
+                    return None;
+                }
+                self.chain.short(saved)
+            }
+            (_, Some(awaited)) => self.chain.short(awaited),
+            (Some(Saved::Unusable(reason)), None) => Broken::Unverified(reason),
+            (_, None) => return None,
+        };
+        // A trail without a line has none to report.
+        let location = LineLocation {
+            line: location.line.max(1),
+            ..location.clone()
+        };
+        Some(self.broken(&broken, Bytes::new(), &location))
+    }
+
+    /// Whether the end could not be checked, although the file has the name of a trail that CellOS writes.
+    pub(super) fn has_unverified_end(&self) -> bool {
+        self.is_head_missing && !self.is_ended
     }
 
     fn broken(&mut self, broken: &Broken, raw: Bytes, location: &LineLocation) -> Line {
@@ -134,7 +163,10 @@ impl Trail {
             event: Err(BadLine {
                 line: location.line,
                 column: 1,
-                message: format!("the audit trail's chain is broken: {broken}{remedy}"),
+                message: match broken {
+                    Broken::Unverified(_) => broken.to_string(),
+                    _ => format!("the audit trail's chain is broken: {broken}{remedy}"),
+                },
                 stops,
             }),
             location: location.clone(),

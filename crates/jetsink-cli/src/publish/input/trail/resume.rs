@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use blake3::Hash;
 use bytes::Bytes;
 
-use super::chain::{Broken, Chain, ChainProgress};
-use super::{HeadFile, Trail};
+use super::Trail;
+use super::chain::{Broken, ChainProgress};
 use crate::lines::{LineContent, Lines, content};
 use crate::publish::arguments::OnBrokenChain;
 use crate::publish::input::{Line, LineLocation};
@@ -177,10 +177,6 @@ impl Trail {
             self.chain.line(&raw, number);
         }
         Ok((number, offset == end))
-    }
-
-    fn restart(&mut self) {
-        self.chain = Chain::new(self.head.as_ref().and_then(HeadFile::read));
     }
 }
 

@@ -23,14 +23,21 @@ fn the_saved_hash_is_read_beside_the_file_it_belongs_to() {
     let (folder, path) = trail(RECORDED);
     let file = File::open(&path).unwrap();
     let head = HeadFile::of(&path, &file).unwrap();
-    assert_eq!(head.read(), None, "no hash is saved");
+    assert_eq!(head.read(), Saved::Missing);
     save(&path, recorded_head().unwrap());
-    assert_eq!(head.read(), recorded_head());
+    assert_eq!(head.read().hash(), recorded_head());
+    for unusable in ["", "zzz", &recorded_head().unwrap().to_hex().to_uppercase()] {
+        fs::write(path.with_extension("head"), unusable).unwrap();
+        assert!(matches!(head.read(), Saved::Unusable(_)), "{unusable:?}");
+    }
+    fs::remove_file(path.with_extension("head")).unwrap();
+    fs::create_dir(path.with_extension("head")).unwrap();
+    assert!(matches!(head.read(), Saved::Unusable(_)), "unreadable");
     // A new trail has begun, and the saved hash belongs to it.
     let archive = folder.path().join("audit-trail.jsonl.1");
     fs::rename(&path, &archive).unwrap();
     fs::write(&path, b"").unwrap();
-    assert_eq!(head.read(), None);
+    assert_eq!(head.read(), Saved::OfAnotherFile);
     assert!(HeadFile::of(&archive, &file).is_none());
 }
 

@@ -1,6 +1,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use super::super::chain::Chain;
 use super::super::tests::recorded_rows;
 use super::*;
 
