@@ -167,6 +167,9 @@ impl<'a> Run<'a> {
         while let Ok(notice) = input.notices.try_recv() {
             self.notice(&notice);
         }
+        for loss in input.unopened.take() {
+            self.report.unread(&loss);
+        }
         self.save_position();
         if self.ending != Ending::Complete && self.resume.is_none() {
             // Lines that were read but not pushed come before unread ones.

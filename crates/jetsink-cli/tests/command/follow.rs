@@ -356,3 +356,42 @@ async fn position_that_can_not_be_written_ends_the_run_with_a_summary() {
         stderr(&output)
     );
 }
+
+#[tokio::test]
+async fn file_that_could_never_be_opened_is_unread() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // Files that root can't open either.
+    std::os::unix::fs::symlink("/proc/sys/vm/compact_memory", path("denied.jsonl")).unwrap();
+    std::os::unix::fs::symlink("loop.jsonl", path("loop.jsonl")).unwrap();
+    append(&path("events.jsonl"), &lines(1));
+    for (runs, files, unread) in [
+        (
+            1,
+            &["denied.jsonl", "events.jsonl"][..],
+            &["denied.jsonl"][..],
+        ),
+        (2, &[""], &["denied.jsonl", "loop.jsonl"]),
+    ] {
+        let files: Vec<_> = files.iter().map(|name| path(name)).collect();
+        let files = files.iter().map(|path| as_text(path));
+        let child = follow(
+            &server,
+            &["--json"].into_iter().chain(files).collect::<Vec<_>>(),
+        );
+        until_stored(&server, runs).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let output = end(child, Signal::SIGINT);
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        let summary = json(&output);
+        assert_eq!(summary["unread_files"], unread.len(), "{text}");
+        assert_eq!(summary["exit_code"], 1);
+        for name in unread {
+            let reported = format!("{name}: it could not be opened: ");
+            assert!(text.contains(&reported), "{text}");
+        }
+        assert!(!text.contains("does not exist"), "{text}");
+    }
+}

@@ -24,7 +24,7 @@ use super::settings::Settings;
 use crate::failure::Failure;
 use crate::system::{self, is_same_file};
 use decode::{Decoded, Form};
-pub(super) use follow::{Checkpoint, Loss, Notice, Positions};
+pub(super) use follow::{Checkpoint, Loss, Notice, Positions, UnopenedFiles};
 use reader::{LineFormat, Reader};
 
 /// The location of a line in the input.
@@ -122,6 +122,8 @@ pub(super) struct Input {
     pub(super) batches: mpsc::Receiver<Batch>,
     /// Messages of `--follow`; closed otherwise.
     pub(super) notices: mpsc::UnboundedReceiver<Notice>,
+    /// Files of `--follow` that could not be opened so far.
+    pub(super) unopened: UnopenedFiles,
     /// `None` for pipes and standard input.
     pub(super) total_bytes: Option<u64>,
 }
@@ -183,6 +185,7 @@ pub(super) fn open(settings: &Settings) -> Result<Input, Failure> {
     Ok(Input {
         batches,
         notices,
+        unopened: UnopenedFiles::default(),
         total_bytes,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use glob::Pattern;
 
-use super::generation::{Place, Time, file_name};
+use super::generation::{Loss, LossReason, Place, Time, file_name};
 use super::identity::FileId;
 use super::names::{Stamp, undated};
 use super::track::Track;
@@ -30,6 +30,29 @@ pub(super) struct Log {
     pub(super) is_named: bool,
 }
 
+/// A file with lines to publish that could not be opened so far.
+#[derive(Debug, Clone)]
+pub(super) struct Unopened {
+    /// `None` if the system does not report it.
+    id: Option<FileId>,
+    log: Option<usize>,
+    path: Arc<Path>,
+    error: String,
+    /// Whether the first scan has found it. No notification has announced it.
+    is_from_start: bool,
+}
+
+impl Unopened {
+    fn loss(&self) -> Loss {
+        Loss {
+            path: Arc::clone(&self.path),
+            files: 1,
+            bytes: None,
+            reason: LossReason::Unopened(self.error.clone()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
@@ -43,6 +66,7 @@ pub(super) struct Folder {
     pub(super) incomplete_since: Option<Time>,
     /// Whether the last scan has opened everything, and no change is known since.
     pub(super) is_clean: bool,
+    unopened: Vec<Unopened>,
 }
 
 /// The log that a file belongs to.
@@ -74,7 +98,74 @@ impl Folder {
             needs_scan: true,
             incomplete_since: None,
             is_clean: false,
+            unopened: Vec::new(),
         }
+    }
+
+    /// A scan begins: files without a known identity are found again, or they are not here any more.
+    pub(super) fn begin_scan(&mut self) {
+        self.unopened.retain(|file| file.id.is_some());
+    }
+
+    /// The folder can't be read: none of its files can.
+    pub(super) fn unreadable(&mut self, error: String) {
+        self.begin_scan();
+        self.unopened.push(Unopened {
+            id: None,
+            log: None,
+            path: self.path.as_path().into(),
+            error,
+            is_from_start: false,
+        });
+    }
+
+    /// Notes a file that can't be opened. One that is not `wanted` counts only if it was, under an earlier name.
+    pub(super) fn unopened(
+        &mut self,
+        id: Option<FileId>,
+        log: Option<usize>,
+        path: Arc<Path>,
+        error: String,
+        is_wanted: bool,
+    ) {
+        let known = self
+            .unopened
+            .iter_mut()
+            .find(|file| id.is_some() && file.id == id);
+        if let Some(known) = known {
+            known.path = path;
+        } else if is_wanted {
+            self.unopened.push(Unopened {
+                id,
+                log,
+                path,
+                error,
+                is_from_start: !self.was_scanned,
+            });
+        }
+    }
+
+    pub(super) fn opened(&mut self, id: FileId) {
+        self.unopened.retain(|file| file.id != Some(id));
+    }
+
+    /// A scan has ended that has seen these files of the logs. A file that is not here any more is lost; if a notification has
+    /// announced it, its log reports that.
+    pub(super) fn end_scan(&mut self, seen: &[Vec<FileId>]) {
+        let logs = &self.logs;
+        self.unopened.retain(|file| {
+            let is_here = |id: FileId| seen.iter().any(|files| files.contains(&id));
+            let is_gone = file.id.is_some_and(|id| !is_here(id));
+            if let (true, true, Some(log)) = (is_gone, file.is_from_start, file.log) {
+                logs[log].track.history().losses.push(file.loss());
+            }
+            !is_gone
+        });
+    }
+
+    /// The losses if the run ended now.
+    pub(super) fn losses(&self) -> Vec<Loss> {
+        self.unopened.iter().map(Unopened::loss).collect()
     }
 
     pub(super) fn want(&mut self, wanted: Wanted) {

@@ -30,6 +30,17 @@ pub(super) enum Place {
     Elsewhere,
 }
 
+impl Place {
+    /// Whether the user asked for the name.
+    pub(super) fn is_asked(&self) -> bool {
+        match self {
+            Self::Asked => true,
+            Self::Rotated { asked, .. } => *asked,
+            Self::Elsewhere => false,
+        }
+    }
+}
+
 /// A file that a scan has opened.
 #[derive(Debug)]
 pub(super) struct Sighting<F> {
@@ -246,6 +257,9 @@ impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (path, reason) = (self.path.display(), &self.reason);
         write!(f, "{path}: {reason}; ")?;
+        if let LossReason::Unopened(_) = reason {
+            return f.write_str("its lines were not read");
+        }
         match (self.files, self.bytes) {
             (_, Some(bytes)) => write!(f, "at least {bytes} bytes were not read"),
             (0 | 1, None) => f.write_str("unread lines of it are lost, if there were any"),
@@ -269,6 +283,8 @@ pub(in crate::publish) enum LossReason {
     Missed,
     #[error("the system reported too many changes at once; files may have been removed unread")]
     Overflow,
+    #[error("it could not be opened: {0}")]
+    Unopened(String),
     #[error("it can't be read further than line {line}: {error}")]
     Unreadable { line: u64, error: String },
 }

@@ -44,6 +44,7 @@ pub(in crate::publish) use position::Positions;
 use settings::{PositionPath, TrackSettings};
 pub(in crate::publish) use track::{Checkpoint, Notice};
 use track::{Clock, Tracks};
+pub(in crate::publish) use watcher::UnopenedFiles;
 use watcher::{FolderPattern, Watcher, folder_of};
 
 /// Names of files as a spool has them: its lock, and a segment.
@@ -127,6 +128,7 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
     let (notice_sender, notices) = mpsc::unbounded_channel();
     let (reader, batches) = Reader::new(settings);
     let (clock, tracks) = (Clock::start(), Tracks::default());
+    let mut unopened = UnopenedFiles::default();
     let mut folders: Vec<Folder> = Vec::new();
     let mut patterns = Vec::new();
     for (index, target) in targets.into_iter().enumerate() {
@@ -161,12 +163,14 @@ pub(super) fn follow(settings: &Settings) -> Result<Input, Failure> {
             reader.sender.clone(),
             clock,
         );
+        unopened = watcher.unopened.clone();
         std::thread::spawn(move || watcher.run());
         std::thread::spawn(move || reading::read_logs(reader, tracks, clock));
     }
     Ok(Input {
         batches,
         notices,
+        unopened,
         total_bytes: None,
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::folder::Folder;
+use super::folder::{Folder, Owner};
 use super::generation::{Place, Sighting, Time, file_name};
 use super::history::History;
 use super::identity::{FileId, HEAD, read_at};
@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Scanned {
     /// Whether a file has to be looked at again soon.
     pub(super) is_incomplete: bool,
-    /// The first file that can't be opened, and the reason.
-    pub(super) unopened: Option<(Arc<Path>, String)>,
+    /// The files that can't be opened, and the reasons.
+    pub(super) unopened: Vec<(Arc<Path>, String)>,
 }
 
 /// A file that was found and is not open yet.
@@ -39,7 +39,7 @@ struct Candidate {
     path: Arc<Path>,
     place: Place,
     is_sought: bool,
-    born: Option<u64>,
+    id: FileId,
 }
 
 /// Scans the folder once. `new_track` makes the log of a new name. A folder that does not exist is not scanned.
@@ -61,13 +61,27 @@ pub(super) fn scan(
     for log in &folder.logs {
         log.track.history().begin_scan();
     }
+    folder.begin_scan();
+    let mut result = Scanned::default();
     let mut seen: Vec<Vec<FileId>> = Vec::new();
     let mut candidates = Vec::new();
     for name in &names {
         let path = folder.join(name);
         // It may have another name by now: then a change is pending.
-        let Ok(metadata) = fs::metadata(&path) else {
-            continue;
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let is_wanted = match folder.owner(name) {
+                    None => continue,
+                    Some(Owner::New(_)) => true,
+                    Some(Owner::Known(_, place)) => place.is_asked(),
+                };
+                let error = error.to_string();
+                folder.unopened(None, None, Arc::clone(&path), error.clone(), is_wanted);
+                result.unopened.push((path, error));
+                continue;
+            }
         };
         if !metadata.is_file() {
             continue;
@@ -91,7 +105,7 @@ pub(super) fn scan(
                 path,
                 place,
                 is_sought: history.is_sought(id),
-                born: id.born,
+                id,
             });
         } else {
             history.seen(id, &place);
@@ -99,21 +113,25 @@ pub(super) fn scan(
     }
     seen.resize_with(folder.logs.len(), Vec::new);
     // By birth: a descriptor that is missing is missing for the youngest.
-    candidates.sort_by_key(|candidate| candidate.born);
-    let mut result = Scanned::default();
+    candidates.sort_by_key(|candidate| candidate.id.born);
     let mut found = Vec::new();
     for candidate in candidates {
-        let track = &folder.logs[candidate.log].track;
-        let path = Arc::clone(&candidate.path);
-        match open(candidate, track) {
-            Ok(Opened::Found(file)) => found.push(file),
-            Ok(Opened::Other) => {}
-            Ok(Opened::Unsettled) => result.is_incomplete = true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                result.unopened.get_or_insert((path, error.to_string()));
+        let (log, id, path) = (candidate.log, candidate.id, Arc::clone(&candidate.path));
+        let is_wanted = candidate.place.is_asked();
+        let opened = open(candidate, &folder.logs[log].track);
+        match opened {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let error = error.to_string();
+                let known = Arc::clone(&path);
+                folder.unopened(Some(id), Some(log), known, error.clone(), is_wanted);
+                result.unopened.push((path, error));
+                continue;
             }
+            Ok(Opened::Found(file)) => found.push(file),
+            Ok(Opened::Unsettled) => result.is_incomplete = true,
+            Ok(Opened::Other) | Err(_) => {}
         }
+        folder.opened(id);
     }
     // First files of an earlier run, then those whose order does not depend on names.
     found.sort_by_key(|file| (!file.is_sought, file.is_unknown_compression));
@@ -133,6 +151,7 @@ pub(super) fn scan(
     if is_first && waits {
         return Ok(result);
     }
+    folder.end_scan(&seen);
     folder.was_scanned = true;
     for (log, seen) in folder.logs.iter().zip(&seen) {
         log.track.history().scanned(now, seen);
@@ -148,7 +167,6 @@ fn owner(
     path: &Arc<Path>,
     new_track: &mut impl FnMut(usize, Arc<Path>) -> Option<Arc<Track>>,
 ) -> Option<(usize, Place)> {
-    use super::folder::Owner;
     let sought = |folder: &Folder| {
         let mut logs = folder.logs.iter();
         let index = logs.position(|log| is_first && log.track.history().is_sought(id));

@@ -1,15 +1,15 @@
 //! The thread that watches folders and opens files as soon as they appear, independently of sending.
 
-use std::collections::HashSet;
-use std::io;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio::sync::mpsc;
 
 use super::folder::{Folder, Wanted, place_of};
-use super::generation::Time;
+use super::generation::{Loss, Time};
 use super::position::save;
 use super::scan::{Scanned, observe, scan, skip_lines};
 use super::settings::TrackSettings;
@@ -49,6 +49,28 @@ impl FolderPattern {
     }
 }
 
+/// The files that could not be opened so far, by folder: lost if the run ends now.
+#[derive(Debug, Clone, Default)]
+pub(in crate::publish) struct UnopenedFiles(Arc<Mutex<BTreeMap<usize, Vec<Loss>>>>);
+
+impl UnopenedFiles {
+    fn set(&self, folder: usize, losses: Vec<Loss>) {
+        self.lock().insert(folder, losses);
+    }
+
+    /// Takes the losses of all folders.
+    pub(in crate::publish) fn take(&self) -> Vec<Loss> {
+        std::mem::take(&mut *self.lock())
+            .into_values()
+            .flatten()
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Loss>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub(super) struct Watcher {
     pub(super) folders: Vec<Folder>,
     pub(super) patterns: Vec<FolderPattern>,
@@ -57,6 +79,7 @@ pub(super) struct Watcher {
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     pub(super) batches: mpsc::Sender<Batch>,
     pub(super) clock: Clock,
+    pub(super) unopened: UnopenedFiles,
     watch: Watch,
     next_rescan: Time,
     next_observation: Time,
@@ -82,6 +105,7 @@ impl Watcher {
             notices,
             batches,
             clock,
+            unopened: UnopenedFiles::default(),
             watch: Watch::new(),
             next_rescan: Time::ZERO,
             next_observation: Time::ZERO,
@@ -176,8 +200,12 @@ impl Watcher {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.note(format!("{} does not exist yet", path.display()));
             }
-            Err(error) => self.note(format!("{}: {error}", path.display())),
+            Err(error) => {
+                self.folders[key].unreadable(error.to_string());
+                self.note(format!("{}: {error}; trying again", path.display()));
+            }
         }
+        self.unopened.set(key, self.folders[key].losses());
     }
 
     fn after_first_scan(&mut self, key: usize) {
@@ -196,7 +224,13 @@ impl Watcher {
             {
                 notes.push(format!("{}: {error}", log.track.path.display()));
             }
-            if history.generations.iter().all(|g| g.is_finished) && log.is_named {
+            let is_missing = |path: &Path| {
+                fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            };
+            if history.generations.iter().all(|g| g.is_finished)
+                && log.is_named
+                && is_missing(&log.track.path)
+            {
                 notes.push(format!("{} does not exist yet", log.track.path.display()));
             }
         }
@@ -223,7 +257,7 @@ impl Watcher {
         for note in notes {
             self.note(note);
         }
-        if let Some((path, error)) = scanned.unopened {
+        for (path, error) in scanned.unopened {
             self.note(format!("{}: {error}; trying again", path.display()));
         }
     }

@@ -102,10 +102,12 @@ fn a_file_without_permission_is_reported_and_tried_again() {
         return; // root may open everything
     }
     let scanned = scan_once(&mut logs, 0);
-    assert_eq!(*scanned.unopened.unwrap().0, *path);
+    assert_eq!(*scanned.unopened[0].0, *path);
+    assert_eq!(logs.losses().len(), 1);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(scan_once(&mut logs, 1), Scanned::default());
     assert_eq!(names(&track), ["ev.jsonl"]);
+    assert!(logs.losses().is_empty());
 }
 
 #[test]
@@ -135,4 +137,39 @@ fn a_start_at_the_end_is_behind_the_last_line_end() {
     let history = track.history();
     let first = &history.generations[0];
     assert_eq!((first.offset, first.line), (4, 2));
+}
+
+#[test]
+fn file_that_can_not_be_opened_is_a_loss_until_it_is_opened_and_if_it_disappears() {
+    use std::os::unix::fs::symlink;
+    // Root can't open this one either.
+    let denied = "/proc/sys/vm/compact_memory";
+    if fs::metadata(denied).is_err() {
+        return; // no Linux
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    symlink(denied, path("ev.jsonl")).unwrap();
+    let (mut logs, track) = logs(folder.path());
+    scan_once(&mut logs, 0);
+    assert_eq!(logs.losses().len(), 1);
+    // Rotated: it is the same file.
+    fs::rename(path("ev.jsonl"), path("ev.jsonl.1")).unwrap();
+    fs::write(path("ev.jsonl"), "a\n").unwrap();
+    scan_once(&mut logs, 1);
+    assert_eq!(file_name(&logs.losses()[0].path), "ev.jsonl.1");
+    // No notification has announced it, so nothing else reports it.
+    fs::remove_file(path("ev.jsonl.1")).unwrap();
+    scan_once(&mut logs, 2);
+    assert!(logs.losses().is_empty());
+    assert_eq!(track.history().losses.len(), 1);
+    // A path that leads nowhere has no identity, and is looked at each time.
+    fs::remove_file(path("ev.jsonl")).unwrap();
+    symlink("ev.jsonl", path("ev.jsonl")).unwrap();
+    scan_once(&mut logs, 3);
+    assert_eq!(logs.losses().len(), 1);
+    fs::remove_file(path("ev.jsonl")).unwrap();
+    fs::write(path("ev.jsonl"), "b\n").unwrap();
+    assert_eq!(scan_once(&mut logs, 4), Scanned::default());
+    assert!(logs.losses().is_empty());
 }
