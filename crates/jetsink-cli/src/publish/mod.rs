@@ -192,6 +192,7 @@ fn may_pass(error: &ConnectError) -> bool {
         ConnectCause::LoginRefused
             | ConnectCause::LoginUnusable
             | ConnectCause::UntrustedAuthority
+            | ConnectCause::AuthorityAsServer
             | ConnectCause::ClientCertificateRequired
     )
 }
