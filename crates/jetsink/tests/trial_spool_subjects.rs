@@ -10,27 +10,39 @@
 #[path = "common/shelf.rs"]
 mod shelf;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jetsink::{
-    Acknowledgement, ConnectSettings, Delivery, Envelope, NatsPublisher, PublishError, Publisher,
-    Sink, SinkSettings, SpoolSettings, Subject,
+    Acknowledgement, Baselines, ConnectSettings, Connection, Delivery, Envelope, NatsPublisher,
+    PublishError, Publisher, Sent, Sink, SinkSettings, SpoolSettings, Status, StoredId, StoredIds,
+    Subject, Window,
 };
 use nats_local::{NatsServer, stored};
+use nix::sys::signal::{Signal, raise};
 use shelf::{Shelf, copy, memory_folder};
-use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::process::Command;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 use trial::{Trial, variable};
 
 const CHILD: &str = "JETSINK_SUBJECTS_CHILD";
 
 const EVENTS_PER_TENANT: u64 = 2;
+
+/// Replay's window.
+const MAX_IN_FLIGHT: u64 = 512;
 
 /// The requests about the stream SILENT, and its events, go to a subscriber that does not answer.
 const SILENT: &str = r#"
@@ -45,7 +57,26 @@ mappings = {
 "#;
 
 fn settings(folder: &Path) -> SpoolSettings {
-    SpoolSettings::new(folder).limit_bytes(4 << 30).unwrap()
+    let settings = SpoolSettings::new(folder).limit_bytes(4 << 30).unwrap();
+    settings.window(MAX_IN_FLIGHT as usize).unwrap()
+}
+
+/// The library's log on stderr explains a test that fails.
+fn log() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    let ours = Targets::new().with_target("jetsink", LevelFilter::INFO);
+    // Another test of this process may have set it.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(ours))
+        .try_init();
+}
+
+/// The maximum duration of one wait. The test runner ends a test after five minutes, without a word of its state.
+fn max_wait() -> Duration {
+    let is_counted = variable("JETSINK_TRIAL_COUNT").is_some();
+    Duration::from_secs(if is_counted { 300 } else { 60 })
 }
 
 async fn sink_to(server: &NatsServer, folder: &Path) -> Sink<NatsPublisher> {
@@ -74,29 +105,31 @@ async fn spool(folder: &Path, events: impl Iterator<Item = Envelope>) {
     sink.close(Duration::ZERO).await;
 }
 
-/// Waits until the sink has delivered this many events; returns the time since `started`.
-async fn delivered(sink: &Sink<NatsPublisher>, events: u64, started: Instant) -> Duration {
-    while sink.status().delivered < events {
-        assert!(
-            started.elapsed() < Duration::from_secs(300),
-            "{:?}",
-            sink.status()
-        );
+/// Waits until the status of the sink is as expected; returns the time since `started`.
+async fn reached(
+    sink: &Sink<NatsPublisher>,
+    started: Instant,
+    is_reached: impl Fn(&Status) -> bool,
+) -> Duration {
+    loop {
+        let status = sink.status();
+        if is_reached(&status) {
+            return started.elapsed();
+        }
+        let publisher = sink.publisher();
+        assert!(started.elapsed() < max_wait(), "{status:?}, {publisher:?}");
         sleep(Duration::from_millis(1)).await;
     }
-    started.elapsed()
+}
+
+/// Waits until the sink has delivered this many events; returns the time since `started`.
+async fn delivered(sink: &Sink<NatsPublisher>, events: u64, started: Instant) -> Duration {
+    reached(sink, started, |status| status.delivered >= events).await
 }
 
 async fn emptied(sink: &Sink<NatsPublisher>, started: Instant) -> Duration {
-    while sink.spool_status().unwrap().events > 0 {
-        assert!(
-            started.elapsed() < Duration::from_secs(600),
-            "{:?}",
-            sink.status()
-        );
-        sleep(Duration::from_millis(1)).await;
-    }
-    started.elapsed()
+    let is_empty = |status: &Status| status.spool.is_some_and(|spool| spool.events == 0);
+    reached(sink, started, is_empty).await
 }
 
 async fn messages(server: &NatsServer) -> u64 {
@@ -124,28 +157,109 @@ fn of_tenants(tenants: u64) -> impl Iterator<Item = Envelope> {
     })
 }
 
+/// Ends its process, as `kill -9` would, with this number of acknowledgements: the rest is not sent yet, or in flight. A
+/// parent that waits for the middle of a replay may find its end on a busy machine.
+struct Killed {
+    publisher: NatsPublisher,
+    left: AtomicU64,
+}
+
+struct KilledWindow<'a> {
+    window: Box<dyn Window + 'a>,
+    left: &'a AtomicU64,
+}
+
+impl Publisher for Killed {
+    async fn publish(
+        &self,
+        envelope: &Envelope,
+        deadline: tokio::time::Instant,
+    ) -> Result<Acknowledgement, PublishError> {
+        self.publisher.publish(envelope, deadline).await
+    }
+
+    fn enforces_deadline(&self) -> bool {
+        self.publisher.enforces_deadline()
+    }
+
+    fn window(&self, connection: Option<u64>) -> Box<dyn Window + '_> {
+        Box::new(KilledWindow {
+            window: self.publisher.window(connection),
+            left: &self.left,
+        })
+    }
+
+    async fn stored_ids(
+        &self,
+        events: &[Envelope],
+        after: &Baselines,
+        visit: &mut (dyn FnMut(StoredId<'_>) + Send),
+    ) -> Result<StoredIds, PublishError> {
+        self.publisher.stored_ids(events, after, visit).await
+    }
+
+    async fn stream_created(
+        &self,
+        stream: &str,
+        domain: Option<&str>,
+    ) -> Result<Option<String>, PublishError> {
+        self.publisher.stream_created(stream, domain).await
+    }
+
+    fn request_failover(&self) {
+        self.publisher.request_failover();
+    }
+
+    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        self.publisher.connection()
+    }
+}
+
+impl Window for KilledWindow<'_> {
+    fn send(&mut self, number: u64, envelope: &Arc<Envelope>, deadline: tokio::time::Instant) {
+        self.window.send(number, envelope, deadline);
+    }
+
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+        let (number, result) = ready!(self.window.poll_result(context));
+        if result.is_ok() && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            raise(Signal::SIGKILL).unwrap();
+        }
+        Poll::Ready((number, result))
+    }
+}
+
 /// Replays until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child_replays() {
     let Ok(orders) = std::env::var(CHILD) else {
         return;
     };
-    let (url, folder) = orders.split_once(' ').unwrap();
+    log();
+    let mut orders = orders.splitn(3, ' ');
+    let mut order = || orders.next().unwrap();
+    let (url, acknowledgements, folder) = (order(), order(), order());
     let publisher = NatsPublisher::connect(ConnectSettings::new(url).unwrap()).await;
+    let publisher = Killed {
+        publisher: publisher.unwrap(),
+        left: AtomicU64::new(acknowledgements.parse().unwrap()),
+    };
     let sink = Sink::with_spool(
-        publisher.unwrap(),
+        publisher,
         SinkSettings::default(),
         settings(Path::new(folder)),
     );
-    let _sink = sink.await.unwrap();
-    std::future::pending::<()>().await;
+    let sink = sink.await.unwrap();
+    sleep(max_wait()).await;
+    panic!("{:?}, {:?}", sink.status(), sink.publisher().publisher);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_are_served_soon_after_their_replay_was_killed() {
+    log();
     let trial = Trial::new("tenants", 2_000);
-    // With fewer, replay may have ended before it is killed.
-    let tenants = trial.count().max(500);
+    // With fewer, the second half may be in flight when replay is killed, and none is left to be sent again.
+    let tenants = trial.count().max(2 * MAX_IN_FLIGHT);
     let events = EVENTS_PER_TENANT * tenants;
 
     let (server, folder) = (server_with_events().await, tempfile::tempdir().unwrap());
@@ -163,17 +277,20 @@ async fn tenants_are_served_soon_after_their_replay_was_killed() {
         .args(["--exact", "the_child_replays", "--nocapture"])
         .env(
             CHILD,
-            format!("{} {}", server.url(), folder.path().display()),
+            format!(
+                "{} {} {}",
+                server.url(),
+                events / 2,
+                folder.path().display()
+            ),
         )
         .stdout(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
-    while messages(&server).await < events / 2 {
-        assert!(before.elapsed() < Duration::from_secs(300), "no replay");
-        sleep(Duration::from_millis(2)).await;
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let ended = timeout(2 * max_wait(), child.wait()).await;
+    let ended = ended.expect("the child does not end").unwrap();
+    assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32), "{ended}");
     let before = before.elapsed();
 
     let started = Instant::now();
@@ -223,8 +340,9 @@ async fn killed_while_replaying(folder: &Path) -> tempfile::TempDir {
         SinkSettings::default(),
         settings(folder),
     );
-    let _sink = sink.await.unwrap();
-    sent.notified().await;
+    let sink = sink.await.unwrap();
+    let sent = timeout(max_wait(), sent.notified()).await;
+    assert!(sent.is_ok(), "{:?}", sink.status());
     let killed = memory_folder();
     copy(folder, killed.path());
     killed
@@ -232,6 +350,7 @@ async fn killed_while_replaying(folder: &Path) -> tempfile::TempDir {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_stream_delays_no_other_stream() {
+    log();
     let trial = Trial::new("silent-subjects", 640);
     let silent = trial.count();
     let healthy = 1_000;
