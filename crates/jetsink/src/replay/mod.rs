@@ -19,6 +19,7 @@ mod pace;
 mod queues;
 pub(crate) mod reconcile;
 pub(crate) mod settings;
+mod silence;
 mod spool_side;
 mod subject_queue;
 #[cfg(test)]

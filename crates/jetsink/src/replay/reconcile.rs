@@ -17,6 +17,7 @@ use tracing::{Instrument as _, info, warn};
 
 use super::candidates::{Candidates, MAX_SENT};
 use super::settings::WhenUnconfirmed;
+use super::silence::{MAX_SILENCE, Silence};
 use crate::crash;
 use crate::message::subject::Subject;
 use crate::observe::metrics::SpoolMeters;
@@ -35,9 +36,6 @@ const SUBJECTS_AT_ONCE: usize = 32_768;
 
 /// The maximum number of events in one look-up, unless one subject has more: their ids are in memory.
 const EVENTS_AT_ONCE: u64 = 65_536;
-
-/// A stream that can't be read for this long, while JetStream answers other requests, counts as one that never can be.
-const MAX_SILENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
@@ -75,29 +73,6 @@ struct State {
     counted: HashMap<Subject, u64>,
     /// Whether a look-up was made.
     has_begun: bool,
-}
-
-/// The time for which a stream could not be read, though events could be stored.
-#[derive(Debug, Default)]
-struct Silence {
-    total: Duration,
-    /// The last look-up, if it found the same.
-    last: Option<Instant>,
-}
-
-impl Silence {
-    /// A look-up found the stream silent. Returns the time so far.
-    fn goes_on(&mut self, now: Instant) -> Duration {
-        if let Some(last) = self.last.replace(now) {
-            self.total += now.saturating_duration_since(last);
-        }
-        self.total
-    }
-
-    /// The stream had no chance to answer: the time until the next look-up does not count.
-    fn pauses(&mut self) {
-        self.last = None;
-    }
 }
 
 impl<'a, P: Publisher> Reconciler<'a, P> {
