@@ -212,8 +212,8 @@ fn spool_findings(spool: &Spool) -> Vec<GatewayFinding> {
         findings.push(GatewayFinding::SpoolFilling { percent });
     }
     if spool.damaged > 0 {
-        let events = spool.damaged;
-        findings.push(GatewayFinding::SpoolDamaged { events });
+        let records = spool.damaged;
+        findings.push(GatewayFinding::SpoolDamaged { records });
     }
     if spool.dead_letters > 0 {
         let count = spool.dead_letters;

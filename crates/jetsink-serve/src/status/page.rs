@@ -255,7 +255,7 @@ fn spool(spool: Option<&Spool>) -> Markup {
                 dt { "dead letters" }
                 dd { (count(spool.dead_letters)) }
                 @for (name, number) in [
-                    ("damaged", spool.damaged),
+                    ("damaged records", spool.damaged),
                     ("possible duplicates", spool.possible_duplicates),
                     ("held subjects", spool.held_subjects),
                     ("unreadable segments", spool.unreadable_segments),

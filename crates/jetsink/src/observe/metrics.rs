@@ -36,7 +36,7 @@ const REPLAYED: &str = "jetsink_replayed_events_total";
 const POSSIBLE_DUPLICATES: &str = "jetsink_possible_duplicates_total";
 const HELD_SUBJECTS: &str = "jetsink_spool_held_subjects";
 const UNREADABLE: &str = "jetsink_spool_unreadable_segments";
-const DAMAGED: &str = "jetsink_spool_damaged_events";
+const DAMAGED: &str = "jetsink_spool_damaged_records";
 
 /// Emits, publishes and the connection.
 #[derive(Clone)]
@@ -262,7 +262,7 @@ impl SpoolMeters {
         );
         describe_gauge!(
             DAMAGED,
-            "Events found damaged and lost since the spool was opened."
+            "Records of the spool found damaged and lost since it was opened: events, dead letters, or notes of the spool."
         );
         describe_counter!(REPLAYED, "Events delivered from the spool.");
         describe_counter!(

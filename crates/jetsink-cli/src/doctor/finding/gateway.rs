@@ -63,7 +63,7 @@ pub(in crate::doctor) enum GatewayFinding {
         percent: u64,
     },
     SpoolDamaged {
-        events: u64,
+        records: u64,
     },
     DeadLetters {
         count: u64,
@@ -214,11 +214,11 @@ impl From<GatewayFinding> for Finding {
                 format!("its spool is {percent} % full"),
                 "repair the broker, or raise --spool-limit; senders get 503 once it is full",
             ),
-            F::SpoolDamaged { events } => Self::problem(
+            F::SpoolDamaged { records } => Self::problem(
                 "gateway.spool-damaged",
                 format!(
-                    "damage to its disk has destroyed {}",
-                    counted(events, "spooled event")
+                    "damage to its disk has destroyed {} of its spool",
+                    counted(records, "record")
                 ),
                 "replace the disk; the gateway's log has the damage",
             ),

@@ -292,7 +292,7 @@ fn gateway() -> Vec<Finding> {
             oldest_seconds: None,
         },
         F::SpoolFilling { percent: 71 },
-        F::SpoolDamaged { events: 1 },
+        F::SpoolDamaged { records: 1 },
         F::DeadLetters { count: 2 },
         refusals("invalid-event", RefusalRemedy::Sender),
         refusals("too-large", RefusalRemedy::SenderOrLimit),
