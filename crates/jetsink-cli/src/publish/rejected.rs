@@ -10,6 +10,8 @@ use crate::failure::Failure;
 pub(super) struct RejectedLines {
     path: PathBuf,
     file: BufWriter<File>,
+    /// The bytes of the lines in the buffer, behind those of lines that are in the file.
+    buffered: Vec<usize>,
     /// Lines that could not be written.
     not_kept: u64,
 }
@@ -21,20 +23,27 @@ impl RejectedLines {
             Ok(file) => Ok(Self {
                 path,
                 file: BufWriter::new(file),
+                buffered: Vec::new(),
                 not_kept: 0,
             }),
             Err(source) => Err(Failure::File { path, source }),
         }
     }
 
-    /// Keeps a line. After an error it is not kept.
+    /// Keeps a line, or a JSON value of several lines. After an error it is not kept.
     pub(super) fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
         // Both at once: a buffer without room takes neither.
         let written = self.file.write_all(&[line, b"\n"].concat());
-        written.map_err(|source| {
-            self.not_kept += 1;
-            self.failed(source)
-        })
+        match written {
+            Ok(()) => {
+                if self.file.buffer().len() <= line.len() + 1 {
+                    self.buffered.clear();
+                }
+                self.buffered.push(line.len() + 1);
+            }
+            Err(_) => self.not_kept += 1,
+        }
+        written.map_err(|source| self.failed(source))
     }
 
     /// Writes the buffered lines to the file.
@@ -51,8 +60,13 @@ impl RejectedLines {
 
     /// The lines that the file does not contain.
     pub(super) fn not_kept(&self) -> u64 {
-        let buffered = self.file.buffer().iter().filter(|byte| **byte == b'\n');
-        self.not_kept + buffered.count() as u64
+        let mut unwritten = self.file.buffer().len();
+        let lines = self.buffered.iter().rev().take_while(|bytes| {
+            let is_unwritten = unwritten > 0;
+            unwritten = unwritten.saturating_sub(**bytes);
+            is_unwritten
+        });
+        self.not_kept + lines.count() as u64
     }
 
     fn failed(&self, source: io::Error) -> Failure {
@@ -62,3 +76,7 @@ impl RejectedLines {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/rejected.rs"]
+mod tests;
