@@ -132,6 +132,11 @@ pub(crate) struct Publish {
     #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
     pub(crate) on_bad_line: OnBadLine,
 
+    /// Maximum number of bad lines that are reported per minute, and of failed events; the others are counted, with the
+    /// first and the last of them
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) show: u64,
+
     /// Accept events that break rules of CloudEvents 1.0.2 which consumers in the wild tolerate, such as the one that
     /// `time` is a timestamp of RFC 3339, and count them
     ///

@@ -2,7 +2,9 @@
 
 pub(crate) mod arguments;
 mod counts;
+mod in_flight;
 mod input;
+mod line_reports;
 mod metrics;
 mod rejected;
 mod report;

@@ -10,9 +10,10 @@ use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink
 
 use super::counts::Counts;
 use super::input::{BadLine, LineLocation, Loss, Stops};
+use super::line_reports::LineReports;
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
-use crate::output::{counted, progress_bar, to_stderr, why_left};
+use crate::output::{counted, note, progress_bar, to_stderr, why_left};
 
 /// The interval between two drawings on a terminal.
 const FRAME: Duration = Duration::from_millis(100);
@@ -22,6 +23,8 @@ const LINE: Duration = Duration::from_secs(1);
 
 pub(super) struct Report {
     counts: Counts,
+    bad_lines: LineReports,
+    failed_events: LineReports,
     started: Instant,
     bar: ProgressBar,
     /// Bytes of lines with a result, for the bar.
@@ -42,6 +45,8 @@ impl Report {
         let bar = progress_bar(settings.show_progress, total_bytes, template);
         Self {
             counts: Counts::default(),
+            bad_lines: LineReports::new("bad line", settings.show),
+            failed_events: LineReports::new("failed event", settings.show),
             started: Instant::now(),
             bar,
             done: 0,
@@ -69,11 +74,33 @@ impl Report {
         self.counts.bad_lines += 1;
         self.counts.breaks += u64::from(bad.stops == Stops::Command);
         self.done += bytes as u64 + 1;
-        let file = location.file.display();
-        to_stderr(&format!(
-            "{file}:{}:{}: {}",
-            bad.line, bad.column, bad.message
-        ));
+        let now = tokio::time::Instant::now();
+        self.end_periods(now);
+        // A line that ends its file or the run is always reported.
+        let ends_input = matches!(bad.stops, Stops::Command | Stops::FileByChoice);
+        if ends_input || self.bad_lines.admit(location, now) {
+            let file = location.file.display();
+            to_stderr(&format!(
+                "{file}:{}:{}: {}",
+                bad.line, bad.column, bad.message
+            ));
+        }
+    }
+
+    /// Reports the lines that were left out in the periods that are over.
+    fn end_periods(&mut self, now: tokio::time::Instant) {
+        for reports in [&mut self.bad_lines, &mut self.failed_events] {
+            if reports.period_ends().is_some_and(|ends| ends <= now) {
+                reports.end_period().iter().for_each(|text| note(text));
+            }
+        }
+    }
+
+    /// Reports the lines that were left out so far.
+    fn left_out(&mut self) {
+        for reports in [&mut self.bad_lines, &mut self.failed_events] {
+            reports.end_period().iter().for_each(|text| note(text));
+        }
     }
 
     /// Remembers the first location.
@@ -86,7 +113,11 @@ impl Report {
         self.not_stored(location);
         self.counts.failed += 1;
         self.counts.unknown += u64::from(unknown);
-        to_stderr(&format!("{location}: {}", described(error)));
+        let now = tokio::time::Instant::now();
+        self.end_periods(now);
+        if self.failed_events.admit(location, now) {
+            to_stderr(&format!("{location}: {}", described(error)));
+        }
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -118,11 +149,11 @@ impl Report {
         self.counts.unread_bytes += loss.bytes.unwrap_or(0);
         metrics::counter!("jetsink_follow_unread_files_total").increment(loss.files);
         metrics::counter!("jetsink_follow_unread_bytes_total").increment(loss.bytes.unwrap_or(0));
-        to_stderr(&format!("jetsink: {loss}"));
+        note(&loss.to_string());
     }
 
     pub(super) fn note(&self, text: &str) {
-        to_stderr(&format!("jetsink: {text}"));
+        note(text);
     }
 
     /// Reports the address that the system assigned.
@@ -148,12 +179,13 @@ impl Report {
     /// Reports why events are left in the spool.
     pub(super) fn left_because(&self, sink: &Sink<NatsPublisher>) {
         if let Some(reason) = why_left(sink) {
-            to_stderr(&format!("jetsink: {reason}"));
+            note(&reason);
         }
     }
 
     /// `first` is the oldest event in flight.
-    pub(super) fn ended_at_once(&self, settings: &Settings, first: Option<&LineLocation>) {
+    pub(super) fn ended_at_once(&mut self, settings: &Settings, first: Option<&LineLocation>) {
+        self.left_out();
         to_stderr("jetsink: interrupted twice; events in flight may be stored or not");
         if let Some(location) = first {
             to_stderr(&resume_hint(&self.counts, settings, location));
@@ -178,18 +210,21 @@ impl Report {
         self.counts.left_in_spool
     }
 
-    /// Completes when the next frame is due; never if no progress is drawn.
+    /// Completes when [`progress`](Self::progress) has something to do.
     pub(super) async fn tick(&self) {
-        if self.bar.is_hidden() && !self.in_lines {
-            std::future::pending::<()>().await;
+        let frame = self.is_drawn().then_some(self.next_frame);
+        let periods = [&self.bad_lines, &self.failed_events].map(LineReports::period_ends);
+        match periods.into_iter().flatten().chain(frame).min() {
+            Some(next) => tokio::time::sleep_until(next).await,
+            None => std::future::pending().await,
         }
-        tokio::time::sleep_until(self.next_frame).await;
     }
 
-    /// Draws the progress, if a frame is due.
+    /// Reports the lines that were left out, at the end of a period; draws the progress, if a frame is due.
     pub(super) fn progress(&mut self, state: impl FnOnce() -> State) {
         let now = tokio::time::Instant::now();
-        if (self.bar.is_hidden() && !self.in_lines) || now < self.next_frame {
+        self.end_periods(now);
+        if !self.is_drawn() || now < self.next_frame {
             return;
         }
         self.next_frame = now + if self.in_lines { LINE } else { FRAME };
@@ -211,13 +246,18 @@ impl Report {
         }
     }
 
+    fn is_drawn(&self) -> bool {
+        !self.bar.is_hidden() || self.in_lines
+    }
+
     pub(super) fn summary(
-        &self,
+        &mut self,
         settings: &Settings,
         resume: Option<&LineLocation>,
         exit_code: u8,
     ) {
         self.bar.finish_and_clear();
+        self.left_out();
         let summary = Summary {
             counts: &self.counts,
             elapsed: self.started.elapsed(),

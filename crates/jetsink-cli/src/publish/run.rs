@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jetsink::{
     ConnectError, Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink,
 };
 use tokio::time::MissedTickBehavior;
 
+use super::in_flight::InFlight;
 use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Stops};
 use super::rejected::RejectedLines;
 use super::report::Report;
@@ -35,29 +35,6 @@ enum Ending {
     Unreachable,
     /// By a signal.
     Interrupted(Interrupt),
-}
-
-/// A line in the pipeline.
-struct InFlight {
-    location: LineLocation,
-    raw: Bytes,
-    /// The position to advance to with its result.
-    checkpoint: Option<Checkpoint>,
-    /// Positions behind bad lines of other files, which were read after it.
-    others: Vec<Checkpoint>,
-}
-
-impl InFlight {
-    /// Advances over a bad line behind it, too.
-    fn pass(&mut self, behind: Option<Checkpoint>) {
-        let Some(behind) = behind else { return };
-        let is_same = |own: &Checkpoint| own.is_in_log_of(&behind);
-        if self.checkpoint.as_ref().is_none_or(is_same) {
-            self.checkpoint = Some(behind);
-        } else {
-            self.others.push(behind);
-        }
-    }
 }
 
 /// The next thing that was read.

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) spool: Option<SpoolSettings>,
     pub(crate) max_failures: u64,
     pub(crate) stop_at_bad_line: bool,
+    /// Bad lines, and failed events, that are reported in full per minute.
+    pub(crate) show: u64,
     pub(crate) rejected: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) on_broken_chain: OnBrokenChain,
@@ -140,6 +142,7 @@ impl Settings {
             spool,
             max_failures: arguments.max_failures,
             stop_at_bad_line: arguments.on_bad_line == OnBadLine::Fail,
+            show: arguments.show,
             rejected: arguments.rejected,
             format: arguments.format,
             on_broken_chain: arguments.on_broken_chain,

@@ -12,6 +12,9 @@ use crate::lines::MAX_LINE;
 use crate::output::{self, counted};
 use crate::units::format_time;
 
+/// The events that can't be exported and are reported one by one; the others are counted.
+const MAX_REPORTED: u64 = 20;
+
 pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
     let status = spool.status();
@@ -106,16 +109,21 @@ pub(super) fn verify(arguments: &InSpool) -> Result<u8, SpoolError> {
 pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
     let (spool, code) = open(&arguments.directory)?;
     let (mut failed, mut lenient) = (0, 0);
-    let mut write = |event: &SpooledEvent, json: serde_json::Value| match line_of(&event.envelope) {
-        Ok((line, _)) if line.len() > MAX_LINE && !arguments.json => {
-            failed += 1;
-            output::note(&format!(
-                "event {}: its line has {} bytes, and `jetsink publish` takes at most {MAX_LINE}; `jetsink spool \
-                 replay` delivers it",
-                event.index,
-                line.len()
-            ));
+    let mut fail = |event: &SpooledEvent, reason: &str| {
+        failed += 1;
+        if failed <= MAX_REPORTED {
+            output::note(&format!("event {}: {reason}", event.index));
         }
+    };
+    let mut write = |event: &SpooledEvent, json: serde_json::Value| match line_of(&event.envelope) {
+        Ok((line, _)) if line.len() > MAX_LINE && !arguments.json => fail(
+            event,
+            &format!(
+                "its line has {} bytes, and `jetsink publish` takes at most {MAX_LINE}; `jetsink spool replay` \
+                 delivers it",
+                line.len()
+            ),
+        ),
         Ok((line, is_valid)) => {
             lenient += u64::from(!is_valid);
             if arguments.json {
@@ -130,16 +138,17 @@ pub(super) fn export(arguments: &Export) -> Result<u8, SpoolError> {
                 output::print_bytes(&line);
             }
         }
-        Err(error) => {
-            failed += 1;
-            output::note(&format!("event {}: {error}", event.index));
-        }
+        Err(error) => fail(event, &error),
     };
     let damaged = if arguments.dead {
         spool.dead_letters(|letter| write(&letter.event, dead_letter_json(&letter)))?
     } else {
         spool.events(|event| write(&event, event_json(&event)))?
     };
+    if failed > MAX_REPORTED {
+        let events = counted(failed - MAX_REPORTED, "more event");
+        output::note(&format!("{events} can't be exported"));
+    }
     if lenient > 0 {
         let events = counted(lenient, "event");
         output::note(&format!(

@@ -14,6 +14,7 @@ mod drill;
 mod follow;
 mod formats;
 mod login;
+mod many_reports;
 mod metrics;
 mod outages;
 mod packaging;

@@ -1,0 +1,91 @@
+//! Lines on standard error about single lines of the input: some are reported in full, the others are counted.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::input::LineLocation;
+use crate::output::counted;
+
+/// A period begins with its first report. At its end the lines that were left out are reported together.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The reports of one kind of lines.
+pub(super) struct LineReports {
+    /// The kind, as a singular.
+    noun: &'static str,
+    /// The lines that are reported in full per period.
+    show: u64,
+    period: Option<Period>,
+}
+
+struct Period {
+    began: Instant,
+    in_full: u64,
+    left_out: Option<LeftOut>,
+}
+
+struct LeftOut {
+    count: u64,
+    first: LineLocation,
+    last: LineLocation,
+}
+
+impl LineReports {
+    pub(super) fn new(noun: &'static str, show: u64) -> Self {
+        Self {
+            noun,
+            show,
+            period: None,
+        }
+    }
+
+    /// Whether a line is to be reported in full; otherwise counts it. A period that is over has to be ended first.
+    pub(super) fn admit(&mut self, location: &LineLocation, now: Instant) -> bool {
+        let period = self.period.get_or_insert(Period {
+            began: now,
+            in_full: 0,
+            left_out: None,
+        });
+        if period.in_full < self.show {
+            period.in_full += 1;
+            return true;
+        }
+        match &mut period.left_out {
+            Some(left_out) => {
+                left_out.count += 1;
+                left_out.last = location.clone();
+            }
+            None => {
+                period.left_out = Some(LeftOut {
+                    count: 1,
+                    first: location.clone(),
+                    last: location.clone(),
+                });
+            }
+        }
+        false
+    }
+
+    /// The end of the period.
+    pub(super) fn period_ends(&self) -> Option<Instant> {
+        self.period.as_ref().map(|period| period.began + PERIOD)
+    }
+
+    /// Ends the period. Returns the report of the lines that were left out.
+    pub(super) fn end_period(&mut self) -> Option<String> {
+        let period = self.period.take()?;
+        let left_out = period.left_out?;
+        let more = if period.in_full > 0 { "more " } else { "" };
+        let lines = counted(left_out.count, &format!("{more}{}", self.noun));
+        let (first, last) = (&left_out.first, &left_out.last);
+        Some(match left_out.count {
+            1 => format!("{lines}, at {first}"),
+            _ => format!("{lines}, from {first} to {last}; --show N reports N per minute"),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/line_reports.rs"]
+mod tests;

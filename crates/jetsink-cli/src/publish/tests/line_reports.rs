@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use super::*;
+
+fn line(line: u64) -> LineLocation {
+    LineLocation {
+        file: Path::new("in.jsonl").into(),
+        index: 0,
+        line,
+        event: None,
+    }
+}
+
+/// The lines of `lines` that are reported in full.
+fn admitted(reports: &mut LineReports, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    let now = Instant::now();
+    lines
+        .filter(|&number| reports.admit(&line(number), now))
+        .collect()
+}
+
+#[test]
+fn lines_over_the_limit_are_counted_with_the_first_and_the_last_of_them() {
+    let mut reports = LineReports::new("bad line", 3);
+    assert_eq!(admitted(&mut reports, 1..=10_000), [1, 2, 3]);
+    let text = reports.end_period().unwrap();
+    assert!(
+        text.starts_with("9,997 more bad lines, from in.jsonl:4 to in.jsonl:10000"),
+        "{text}"
+    );
+    assert_eq!(reports.end_period(), None, "nothing is reported twice");
+}
+
+#[test]
+fn lines_within_the_limit_leave_nothing_to_report() {
+    let mut reports = LineReports::new("bad line", 3);
+    assert_eq!(admitted(&mut reports, 1..=3), [1, 2, 3]);
+    assert_eq!(reports.end_period(), None);
+}
+
+#[test]
+fn one_line_over_the_limit_has_one_position() {
+    let mut reports = LineReports::new("bad line", 3);
+    admitted(&mut reports, 1..=4);
+    assert_eq!(
+        reports.end_period().as_deref(),
+        Some("1 more bad line, at in.jsonl:4")
+    );
+}
+
+#[test]
+fn each_period_reports_lines_in_full_again() {
+    let mut reports = LineReports::new("bad line", 2);
+    let began = Instant::now();
+    assert_eq!(reports.period_ends(), None);
+    assert!(reports.admit(&line(1), began));
+    assert_eq!(reports.period_ends(), Some(began + PERIOD));
+    admitted(&mut reports, 2..=5);
+    assert!(reports.end_period().is_some());
+    assert_eq!(reports.period_ends(), None);
+    assert_eq!(admitted(&mut reports, 6..=8), [6, 7]);
+}
+
+#[test]
+fn limit_of_zero_only_counts() {
+    let mut reports = LineReports::new("bad line", 0);
+    assert_eq!(admitted(&mut reports, 1..=2), [0; 0]);
+    let text = reports.end_period().unwrap();
+    assert!(text.starts_with("2 bad lines, from "), "{text}");
+}
