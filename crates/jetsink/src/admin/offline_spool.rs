@@ -367,7 +367,7 @@ impl OfflineSpool {
         if !events.is_empty() {
             for event in events {
                 if let Some(subject) = &event.subject {
-                    lock(&log.index).reserve(subject, event.size());
+                    lock(&log.index).reserve(subject, event.head.size());
                 }
             }
             let appended = log.append(&events.iter().collect::<Vec<_>>());

@@ -60,7 +60,7 @@ impl Spool {
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let bytes: u64 = room.records.iter().map(NewRecord::size).sum();
+        let bytes: u64 = room.records.iter().map(|record| record.head.size()).sum();
         let bytes = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
             .min(MAX_QUEUED_BYTES);
@@ -84,7 +84,7 @@ impl Spool {
         let answer = {
             let mut appends = self.lock();
             for record in records.iter_mut().filter(|_| sent.is_some()) {
-                record.may_be_stored();
+                record.head.sent = true;
                 if let Some(subject) = record.subject.clone() {
                     // Behind the state.
                     let index = appends.next_index + 1;

@@ -23,7 +23,7 @@ impl Observer {
     pub(super) fn synced<'a>(&self, records: impl Iterator<Item = &'a NewRecord>) {
         if let Some(observe) = self.0.get() {
             let mut ids = records
-                .filter(|record| record.kind() == Kind::Event)
+                .filter(|record| record.head.kind == Kind::Event)
                 .filter_map(|record| id_in(&record.fields))
                 .filter(|id| !id.is_empty())
                 .peekable();

@@ -58,7 +58,7 @@ impl Change {
     fn has_event(&self) -> bool {
         self.records
             .iter()
-            .any(|record| record.kind() == Kind::Event)
+            .any(|record| record.head.kind == Kind::Event)
     }
 }
 
@@ -183,7 +183,8 @@ impl Queue {
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(change) = waiting.changes.pop_front() {
-            bytes += change.records.iter().map(NewRecord::size).sum::<u64>();
+            let sizes = change.records.iter().map(|record| record.head.size());
+            bytes += sizes.sum::<u64>();
             // The baselines are raised before a later change lowers them.
             let is_last = change.acknowledged.is_some();
             group.push(change);
@@ -264,7 +265,8 @@ impl Worker {
             if let Some(state) = change.state.take()
                 && state.apply(&mut index.state)
             {
-                change.records.insert(0, NewRecord::state(&index.state));
+                let record = NewRecord::state(&index.state, &[]);
+                change.records.insert(0, record);
             }
         }
         self.commit(group);
@@ -313,7 +315,7 @@ impl Worker {
             };
             let in_doubt = result.as_ref().is_err_and(SpoolError::may_be_spooled);
             if in_doubt {
-                let sent = change.records.iter().filter(|record| record.is_sent());
+                let sent = change.records.iter().filter(|record| record.head.sent);
                 let subjects = sent.filter_map(|record| record.subject.clone());
                 lock(&self.shared.sent_in_doubt).extend(subjects);
             }
@@ -342,7 +344,7 @@ impl Worker {
         let records = || changes.iter().flat_map(|change| &change.records);
         // Before their callers get an answer, and before a later change removes one of the events.
         self.shared.observer.synced(records());
-        if records().any(|record| record.kind() == Kind::State) {
+        if records().any(|record| record.head.kind == Kind::State) {
             self.shared.has_marker.store(true, Ordering::Release);
         }
         for place in changes.iter().flat_map(|change| &change.replaced) {

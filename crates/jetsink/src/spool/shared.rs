@@ -142,7 +142,7 @@ impl Shared {
     pub(super) fn release<'a>(&self, records: impl IntoIterator<Item = &'a NewRecord>) {
         for record in records {
             if let Some(subject) = &record.subject
-                && lock(&self.index).release(subject, record.size())
+                && lock(&self.index).release(subject, record.head.size())
             {
                 self.drained.notify_waiters();
             }

@@ -61,15 +61,20 @@ impl Active {
             ..Group::default()
         };
         let copied = records.iter().filter(|r| r.payload.len() <= COPIED);
-        let copied: u64 = copied.map(|record| record.size()).sum();
+        let copied: u64 = copied.map(|record| record.head.size()).sum();
         group.bytes.reserve(copied as usize);
         let mut offset = self.tail + group.bytes.len() as u64;
         for (record, index) in records.iter().zip(next..) {
-            let size = record.size();
+            let size = record.head.size();
             group.places.push(Place::new(index, offset, size));
             offset += size;
             let bytes = &mut group.bytes;
-            record.head(index, next).encode(self.id, bytes);
+            let head = Head {
+                index,
+                durable_below: next,
+                ..record.head
+            };
+            head.encode(self.id, bytes);
             bytes.extend_from_slice(&record.fields);
             if record.payload.len() <= COPIED {
                 bytes.extend_from_slice(&record.payload);

@@ -14,10 +14,10 @@ use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
 use crate::message::subject::Subject;
 use crate::spool::record::{DeadRecord, Record};
 
-/// A record on its way to the disk. Its index and segment are not known yet.
+/// A record on its way to the disk. Its segment, its index, and the one below which all are synced, are not known yet.
 #[derive(Debug, Clone)]
 pub(crate) struct NewRecord {
-    head: Head,
+    pub(crate) head: Head,
     /// The body but for the payload.
     pub(crate) fields: Vec<u8>,
     pub(crate) payload: Bytes,
@@ -44,11 +44,6 @@ impl NewRecord {
         new
     }
 
-    /// The event was sent, and may be stored.
-    pub(crate) fn may_be_stored(&mut self) {
-        self.head.sent = true;
-    }
-
     /// A dead letter, which replaces its event.
     pub(crate) fn dead_letter(letter: &DeadRecord) -> Self {
         let record = &letter.record;
@@ -64,12 +59,8 @@ impl NewRecord {
         new
     }
 
-    pub(crate) fn state(state: &State) -> Self {
-        Self::state_with_gaps(state, &[])
-    }
-
     /// A state, and indexes before it that were never written.
-    pub(crate) fn state_with_gaps(state: &State, gaps: &[u64]) -> Self {
+    pub(crate) fn state(state: &State, gaps: &[u64]) -> Self {
         let mut fields = Vec::new();
         state.encode(&mut fields);
         fields.extend(encode_runs(gaps));
@@ -89,26 +80,6 @@ impl NewRecord {
             payload,
             subject: None,
         }
-    }
-
-    pub(crate) fn head(&self, index: u64, durable_below: u64) -> Head {
-        Head {
-            index,
-            durable_below,
-            ..self.head
-        }
-    }
-
-    pub(crate) fn kind(&self) -> Kind {
-        self.head.kind
-    }
-
-    pub(crate) fn is_sent(&self) -> bool {
-        self.head.sent
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.head.size()
     }
 }
 

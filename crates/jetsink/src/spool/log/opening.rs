@@ -303,7 +303,7 @@ fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) 
         holes = newest.ending.holes;
     }
     if !is_whole {
-        let state = NewRecord::state_with_gaps(&lock(&log.index).state.clone(), &holes);
+        let state = NewRecord::state(&lock(&log.index).state.clone(), &holes);
         log.append(&[&state])
             .map_err(|Failed { error, .. }| error)?;
         if let Some((id, file)) = torn

@@ -100,8 +100,8 @@ impl Log {
     /// Appends records, and syncs them. An error that is not in doubt means that none of them is on
     /// the disk.
     pub(crate) fn append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
-        let has_event = records.iter().any(|record| record.kind() == Kind::Event);
-        let is_state = |record: &&NewRecord| record.kind() == Kind::State;
+        let has_event = records.iter().any(|record| record.head.kind == Kind::Event);
+        let is_state = |record: &&NewRecord| record.head.kind == Kind::State;
         match self.resolve_doubt() {
             // Replay makes the room that records in doubt need, so its own do not wait for them.
             Err(failed) if has_event || !is_full(&failed.error) => return Err(failed),
@@ -153,7 +153,7 @@ impl Log {
     }
 
     fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
-        let size: u64 = records.iter().map(|record| record.size()).sum();
+        let size: u64 = records.iter().map(|record| record.head.size()).sum();
         if let Some(active) = &self.active
             && active.tail + size > self.segment_bytes
             && active.first < self.next_index
@@ -220,7 +220,7 @@ impl Log {
                 segment.end = self.next_index;
             }
             for (record, place) in records.iter().zip(places) {
-                index.append(record.kind(), record.subject.as_ref(), *place);
+                index.append(record.head.kind, record.subject.as_ref(), *place);
             }
         }
         self.active = Some(active);
@@ -266,7 +266,7 @@ impl Log {
     pub(crate) fn set_state(&mut self, state: State) -> Result<(), Failed> {
         let is_empty = lock(&self.index).live() == 0 && !self.has_doubt();
         if !is_empty {
-            self.append(&[&NewRecord::state(&state)])?;
+            self.append(&[&NewRecord::state(&state, &[])])?;
         }
         lock(&self.index).state = state;
         Ok(())

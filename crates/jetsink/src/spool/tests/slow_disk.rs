@@ -66,7 +66,7 @@ fn log_is_sealed_each_second_under_a_load_without_a_pause() {
             envelope: envelope("a", 0),
         };
         let event = NewRecord::event(&record, None);
-        lock(&spool.index).reserve(record.envelope.subject(), event.size());
+        lock(&spool.index).reserve(record.envelope.subject(), event.head.size());
         let change = Change {
             records: vec![event],
             ..Change::default()

@@ -99,7 +99,7 @@ async fn replay_begins_on_a_full_disk_beside_an_event_that_finds_no_room() {
         },
         None,
     );
-    lock(&spool.index).reserve(&subject("a"), event.size());
+    lock(&spool.index).reserve(&subject("a"), event.head.size());
     let (events, mut event_done) = oneshot::channel();
     let (begins, mut begins_done) = oneshot::channel();
     let group = vec![

@@ -7,7 +7,7 @@ use trial::{Dice, Trial};
 
 use crate::message::envelope::Headers;
 use crate::spool::log::event::{NewRecord, decode_event, decode_letter, split};
-use crate::spool::log::format::{HEAD, Kind};
+use crate::spool::log::format::{HEAD, Head, Kind};
 use crate::spool::record::{DeadRecord, Record};
 use crate::{Envelope, MessageId, Subject};
 
@@ -44,7 +44,12 @@ fn letter(payload: &[u8]) -> DeadRecord {
 
 fn encoded(new: &NewRecord) -> Vec<u8> {
     let mut bytes = Vec::new();
-    new.head(7, 3).encode(SEGMENT, &mut bytes);
+    let head = Head {
+        index: 7,
+        durable_below: 3,
+        ..new.head
+    };
+    head.encode(SEGMENT, &mut bytes);
     bytes.extend_from_slice(&new.fields);
     bytes.extend_from_slice(&new.payload);
     bytes

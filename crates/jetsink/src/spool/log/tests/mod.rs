@@ -34,7 +34,7 @@ impl Log {
     pub(crate) fn append_reserved(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
         let events = records
             .iter()
-            .filter_map(|r| Some((r.subject.clone()?, r.size())));
+            .filter_map(|r| Some((r.subject.clone()?, r.head.size())));
         for (subject, bytes) in events.clone() {
             lock(&self.index).reserve(&subject, bytes);
         }

@@ -73,7 +73,7 @@ fn the_child_rewrites_a_segment() {
             removed.push(Removed {
                 subject: Some(subject("a")),
                 index,
-                bytes: event.size(),
+                bytes: event.head.size(),
             });
         }
     }
