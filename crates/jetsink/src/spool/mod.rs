@@ -242,8 +242,8 @@ impl Spool {
         self.shared.is_closed.store(true, Ordering::Relaxed);
         self.queue.close();
         self.shared.drained.notify_waiters();
-        let ended = self.lock().writer.stop();
-        ended(wait)
+        self.lock().writer.close();
+        self.shared.has_ended_within(wait)
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {

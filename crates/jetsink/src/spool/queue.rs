@@ -1,11 +1,11 @@
 //! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
 //! write and one sync.
 
-use std::collections::VecDeque;
 use std::io;
+use std::iter;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -73,161 +73,92 @@ pub(super) struct Worker {
     sealed: Instant,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    changes: VecDeque<Change>,
-    is_closed: bool,
-    has_ended: bool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
-
 /// The way to the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
-    queue: Arc<Queue>,
+pub(super) enum Writer {
+    Thread(Sender<Change>),
     /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
-    pub(super) at_once: Option<Worker>,
+    AtOnce(Box<Worker>),
+    Closed,
 }
 
 impl Writer {
     pub(super) fn start(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
-        let mut writer = Self::at_once(log, shared)?;
-        let queue = Arc::clone(&writer.queue);
-        if let Some(worker) = writer.at_once.take() {
-            let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
-            let _: JoinHandle<()> = thread.spawn(move || run(worker, &queue))?;
-        }
-        Ok(writer)
+        let (sender, changes) = channel();
+        let worker = Worker::new(log, Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("jetsink-spool".to_owned());
+        thread.spawn(move || {
+            // The folder is free before the end is known.
+            shared.run(|| worker.run(&changes));
+            shared.end();
+        })?;
+        Ok(Self::Thread(sender))
     }
 
     pub(super) fn at_once(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
-        Ok(Self {
-            queue: Arc::default(),
-            at_once: Some(Worker {
-                log,
-                shared,
-                in_doubt: Vec::new(),
-                sealed: Instant::now(),
-            }),
-        })
+        Ok(Self::AtOnce(Box::new(Worker::new(log, shared))))
     }
 
     /// Queues a change. After the end, `done` is dropped, which says so.
     pub(super) fn send(&mut self, change: Change) {
-        if let Some(worker) = &mut self.at_once {
-            return worker.make(vec![change]);
-        }
-        let mut waiting = lock(&self.queue.waiting);
-        if !waiting.is_closed {
-            // The thread waits for an empty queue only. A notification is a system call.
-            let was_empty = waiting.changes.is_empty();
-            waiting.changes.push_back(change);
-            drop(waiting);
-            if was_empty {
-                self.queue.changed.notify_all();
-            }
+        match self {
+            // A thread that has panicked receives nothing.
+            Self::Thread(changes) => drop(changes.send(change)),
+            Self::AtOnce(worker) => worker.make(vec![change]),
+            Self::Closed => {}
         }
     }
 
-    /// Takes no more changes. Returns a wait, up to a time, until those that were taken are made and the
-    /// folder is free.
-    pub(super) fn stop(&mut self) -> impl FnOnce(Duration) -> bool + use<> {
-        let mut waiting = lock(&self.queue.waiting);
-        waiting.is_closed = true;
-        if let Some(worker) = self.at_once.take() {
+    /// Takes no more changes. The thread makes those that it was given, and frees the folder.
+    pub(super) fn close(&mut self) {
+        if let Self::AtOnce(worker) = std::mem::replace(self, Self::Closed) {
             worker.log.close();
-            waiting.has_ended = true;
+            worker.shared.end();
         }
-        drop(waiting);
-        self.queue.changed.notify_all();
-        let queue = Arc::clone(&self.queue);
-        move |wait| queue.has_ended_within(wait)
     }
 }
 
-impl Queue {
-    fn has_ended_within(&self, wait: Duration) -> bool {
-        let started = Instant::now();
-        let mut waiting = lock(&self.waiting);
-        while !waiting.has_ended {
-            let Some(left) = wait.checked_sub(started.elapsed()) else {
-                return false;
-            };
-            // A far end would be none for the system.
-            let left = left.min(Duration::from_secs(3_600));
-            let woken = self.changed.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+/// The first change and those behind it that share its sync.
+fn group(first: Change, changes: &Receiver<Change>) -> Vec<Change> {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    for change in iter::once(first).chain(changes.try_iter()) {
+        let sizes = change.records.iter().map(|record| record.head.size());
+        bytes += sizes.sum::<u64>();
+        // The baselines are raised before a later change lowers them.
+        let is_last = change.acknowledged.is_some();
+        group.push(change);
+        if is_last || bytes >= MAX_GROUP_BYTES || group.len() >= MAX_GROUP {
+            break;
         }
-        true
     }
-
-    /// The next group; empty after `idle`, and `None` at the end.
-    fn next(&self, idle: Duration) -> Option<Vec<Change>> {
-        let mut waiting = lock(&self.waiting);
-        while waiting.changes.is_empty() {
-            if waiting.is_closed {
-                return None;
-            }
-            let woken = self.changed.wait_timeout(waiting, idle);
-            let (again, result) = woken.unwrap_or_else(PoisonError::into_inner);
-            waiting = again;
-            if result.timed_out() && waiting.changes.is_empty() {
-                return Some(Vec::new());
-            }
-        }
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        while let Some(change) = waiting.changes.pop_front() {
-            let sizes = change.records.iter().map(|record| record.head.size());
-            bytes += sizes.sum::<u64>();
-            // The baselines are raised before a later change lowers them.
-            let is_last = change.acknowledged.is_some();
-            group.push(change);
-            if is_last || bytes >= MAX_GROUP_BYTES || group.len() >= MAX_GROUP {
-                break;
-            }
-        }
-        Some(group)
-    }
-}
-
-/// Ends the queue with its thread, also after a panic: its callers get no answer.
-struct Ending<'a> {
-    queue: &'a Queue,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.shared.fail();
-        }
-        let mut waiting = lock(&self.queue.waiting);
-        (waiting.is_closed, waiting.has_ended) = (true, true);
-        waiting.changes.clear();
-        self.queue.changed.notify_all();
-    }
-}
-
-fn run(worker: Worker, queue: &Queue) {
-    let shared = Arc::clone(&worker.shared);
-    let _ending = Ending { queue, shared };
-    // Dropped before that.
-    let mut worker = worker;
-    let mut idle = CLOCK_CHECK;
-    while let Some(group) = queue.next(idle) {
-        idle = worker.step(group, Instant::now());
-    }
-    // The folder is free before the end is known.
-    worker.log.close();
+    group
 }
 
 impl Worker {
+    fn new(log: Log, shared: Arc<Shared>) -> Self {
+        Self {
+            log,
+            shared,
+            in_doubt: Vec::new(),
+            sealed: Instant::now(),
+        }
+    }
+
+    /// Makes all changes until the queue is closed, and frees the folder.
+    fn run(mut self, changes: &Receiver<Change>) {
+        let mut idle = CLOCK_CHECK;
+        loop {
+            let group = match changes.recv_timeout(idle) {
+                Ok(first) => group(first, changes),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            idle = self.step(group, Instant::now());
+        }
+        self.log.close();
+    }
+
     /// Makes a group of changes, or rests if it is empty. Returns when to come again at the latest.
     pub(super) fn step(&mut self, group: Vec<Change>, now: Instant) -> Duration {
         if group.is_empty() {

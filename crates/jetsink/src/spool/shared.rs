@@ -1,8 +1,10 @@
 //! The state that the engine's tasks share with the threads of the spool.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::error;
@@ -50,6 +52,9 @@ pub(super) struct Shared {
     /// Notified when the last event of a subject has left, when the count is complete, and when the spool is closed or
     /// fails.
     pub(super) drained: Notify,
+    /// Whether the writer has ended, and the folder is free.
+    has_ended: Mutex<bool>,
+    ended: Condvar,
 }
 
 impl Shared {
@@ -76,6 +81,8 @@ impl Shared {
             entered: Mutex::default(),
             came_in: Notify::new(),
             drained: Notify::new(),
+            has_ended: Mutex::default(),
+            ended: Condvar::new(),
         }
     }
 
@@ -85,8 +92,30 @@ impl Shared {
         self.drained.notify_waiters();
     }
 
-    /// A thread has panicked: the spool takes no more events.
-    pub(super) fn fail(&self) {
+    /// Runs a thread of the spool, which takes no more events after a panic.
+    pub(super) fn run(&self, thread: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(thread)).is_err() {
+            self.fail();
+        }
+    }
+
+    /// The writer has ended, and the folder is free.
+    pub(super) fn end(&self) {
+        *lock(&self.has_ended) = true;
+        self.ended.notify_all();
+    }
+
+    /// Waits up to `wait` for the end of the writer; blocking. Returns whether it has ended.
+    pub(super) fn has_ended_within(&self, wait: Duration) -> bool {
+        let has_ended = lock(&self.has_ended);
+        let waited = self
+            .ended
+            .wait_timeout_while(has_ended, wait, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// A thread has panicked.
+    fn fail(&self) {
         self.has_failed.store(true, Ordering::Release);
         self.drained.notify_waiters();
         error!(

@@ -64,9 +64,7 @@ async fn remove_oldest(spool: &Spool, acknowledged: u64) {
 
 /// The thread of the writer has nothing else to do.
 fn rest(spool: &Spool) {
-    let mut appends = spool.lock();
-    let worker = appends.writer.at_once.as_mut().unwrap();
-    worker.step(Vec::new(), Instant::now());
+    spool.step(Vec::new(), Instant::now());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use crate::spool::log::disk::Disk;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::opening;
 use crate::spool::log::reader;
-use crate::spool::queue::Writer;
+use crate::spool::queue::{Change, Writer};
 use crate::spool::{
     Baseline, Baselines, DeadRecord, Place, Record, Spool, default_limit, segment_bytes,
 };
@@ -54,6 +54,14 @@ impl Spool {
             Ok(())
         });
         Ok(spool.unwrap())
+    }
+
+    /// Lets the writer of a spool without a thread make these changes, or rest if there are none.
+    pub(super) fn step(&self, group: Vec<Change>, now: std::time::Instant) -> Duration {
+        match &mut self.lock().writer {
+            Writer::AtOnce(worker) => worker.step(group, now),
+            other => panic!("{other:?} has no worker"),
+        }
     }
 
     /// Makes room, and takes it.

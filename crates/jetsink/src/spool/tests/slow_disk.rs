@@ -55,10 +55,8 @@ async fn replay_removes_everything_once_though_each_sync_is_slow() {
 fn log_is_sealed_each_second_under_a_load_without_a_pause() {
     let disk = SimulatedDisk::default();
     let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
-    let mut appends = spool.lock();
-    let worker = appends.writer.at_once.as_mut().unwrap();
     let started = std::time::Instant::now();
-    let mut step = |after: Duration| {
+    let step = |after: Duration| {
         let record = crate::spool::Record {
             index: 0,
             spooled_at: 1,
@@ -71,7 +69,7 @@ fn log_is_sealed_each_second_under_a_load_without_a_pause() {
             records: vec![event],
             ..Change::default()
         };
-        assert_eq!(worker.step(vec![change], started + after), IDLE);
+        assert_eq!(spool.step(vec![change], started + after), IDLE);
         disk.files().get("sealed").cloned()
     };
     assert_eq!(step(Duration::ZERO), None);

@@ -58,15 +58,14 @@ async fn panic_of_the_scan_is_an_error_of_each_later_event() {
     }
     log.close();
     let (log, backlog) = opening::open(disk.open(), small).unwrap();
-    let (ended, has_ended) = std::sync::mpsc::channel();
     let spool = Spool::over(log, backlog, 1 << 30, Writer::start, |scan| {
         panics(&disk);
-        let scan = std::thread::spawn(move || scan.run(|| ()));
-        std::thread::spawn(move || ended.send(scan.join().is_err()));
-        Ok(())
+        scan.start()
     });
     let spool = spool.unwrap();
-    assert!(has_ended.recv().unwrap());
+    while !spool.shared.has_failed() {
+        std::thread::yield_now();
+    }
     disk.fail(None);
     assert_eq!(append(&spool, 41).await, Err(SpoolError::Failed));
 }

@@ -114,10 +114,7 @@ async fn replay_begins_on_a_full_disk_beside_an_event_that_finds_no_room() {
             ..Change::default()
         },
     ];
-    let mut appends = spool.lock();
-    let worker = appends.writer.at_once.as_mut().unwrap();
-    worker.step(group, std::time::Instant::now());
-    drop(appends);
+    spool.step(group, std::time::Instant::now());
     assert!(event_done.try_recv().unwrap().is_err());
     begins_done.try_recv().unwrap().unwrap();
     assert!(spool.replay_began());
