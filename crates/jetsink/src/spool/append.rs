@@ -99,12 +99,10 @@ impl Spool {
             })
         };
         drop((turn, room));
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(self.ended()),
-            Err(_) => Err(SpoolError::TooSlow {
-                waited: started.elapsed(),
-            }),
-        }
+        let answer = timeout_at(deadline, self.answer(answer)).await;
+        answer.unwrap_or_else(|_| {
+            let waited = started.elapsed();
+            Err(SpoolError::TooSlow { waited })
+        })
     }
 }

@@ -13,6 +13,9 @@ use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
 
+/// The answer of the disk to a change; an error if the writer has ended.
+type Answer = oneshot::Receiver<Result<(), SpoolError>>;
+
 /// Invariant 2: a change and its place in the writer's queue are decided together.
 #[derive(Debug)]
 pub(super) struct AppendQueue {
@@ -24,7 +27,7 @@ pub(super) struct AppendQueue {
 }
 
 impl AppendQueue {
-    pub(super) fn change(&mut self, change: Change) -> oneshot::Receiver<Result<(), SpoolError>> {
+    pub(super) fn change(&mut self, change: Change) -> Answer {
         let (done, answer) = oneshot::channel();
         // It may write states before and after its records, too.
         let states = u64::from(change.state.is_some()) + u64::from(change.acknowledged.is_some());
@@ -69,7 +72,12 @@ impl Spool {
             state,
             ..Change::default()
         });
-        async move { answer.await.unwrap_or_else(|_| Err(self.ended())) }
+        self.answer(answer)
+    }
+
+    /// Waits for the answer to a change.
+    pub(super) async fn answer(&self, answer: Answer) -> Result<(), SpoolError> {
+        answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
     /// Waits for the changes that the writer was given up to now. Returns the subjects with sent events that are not on
@@ -79,8 +87,8 @@ impl Spool {
     /// [`SpoolError::Closed`], or that of a commit which it became part of.
     pub(crate) async fn written(&self) -> Result<HashSet<Subject>, SpoolError> {
         let written = self.lock().change(Change::default());
-        written.await.unwrap_or_else(|_| Err(self.ended()))?;
-        Ok(lock(&self.shared.sent_in_doubt).clone())
+        self.answer(written).await?;
+        Ok(lock(&self.index).sent_in_doubt.clone())
     }
 
     /// These events were sent and not answered.

@@ -1,6 +1,5 @@
 //! How events leave: counted out at once, and marked on the disk together with others.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use super::log::event::NewRecord;
@@ -48,7 +47,7 @@ impl Spool {
         });
         async move {
             match answer {
-                Some(answer) => answer.await.unwrap_or_else(|_| Err(self.ended())),
+                Some(answer) => self.answer(answer).await,
                 None => Ok(()),
             }
         }
@@ -62,24 +61,21 @@ impl Spool {
         if letters.is_empty() {
             return Ok(());
         }
-        let indexes: HashSet<u64> = letters.iter().map(|(_, place)| place.index).collect();
-        let answer = {
-            let mut appends = self.lock();
-            let mut change = Change {
-                marks: true,
-                ..Change::default()
-            };
-            for (letter, place) in letters {
-                // Once, also if an earlier dead letter is in doubt.
-                if lock(&self.shared.dying).insert(place.index) {
-                    change.records.push(NewRecord::dead_letter(&letter));
-                    change.replaced.push(place);
-                }
-            }
-            appends.change(change)
+        let record = |(letter, event)| NewRecord {
+            dead: Some(event),
+            ..NewRecord::dead_letter(&letter)
         };
-        answer.await.unwrap_or_else(|_| Err(self.ended()))?;
-        if !lock(&self.shared.dying).is_disjoint(&indexes) {
+        let records: Vec<NewRecord> = letters.into_iter().map(record).collect();
+        let dead = records.iter().filter_map(|record| record.dead.as_ref());
+        let dead: Vec<u64> = dead.map(|event| event.index).collect();
+        let answer = self.lock().change(Change {
+            records,
+            marks: true,
+            ..Change::default()
+        });
+        self.answer(answer).await?;
+        let index = lock(&self.index);
+        if !dead.iter().all(|event| index.is_gone(*event)) {
             return Err(SpoolError::HalfWritten {
                 path: self.path.clone(),
                 reason: "an earlier dead letter is still not written".to_owned(),

@@ -47,7 +47,7 @@
 //! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal says that the log
 //!    is empty before the last one is removed.
 //! 8. A rewritten segment has the live records and the marks of its predecessor, and replaces it by its name.
-//! 9. Memory is bounded: a few bytes per event, and 16 MiB of events in the append queue.
+//! 9. Memory is bounded: a few bytes per event, 16 MiB of events in the append queue, and 8 MiB in doubt.
 //!
 //! # Modules
 //!

@@ -1,6 +1,7 @@
 //! Changes on their way to the disk, and the thread that makes them. All waiting changes share one
 //! write and one sync.
 
+use std::collections::HashSet;
 use std::io;
 use std::iter;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::log::marks::Marked;
 use super::log::writer::{Failed, Log};
 use super::shared::Shared;
 use super::state_change::StateChange;
-use super::{Baselines, Place};
+use super::Baselines;
 use crate::crash;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
@@ -43,8 +44,6 @@ pub(super) struct Change {
     /// The change of the state, which is written before the records.
     pub(super) state: Option<StateChange>,
     pub(super) records: Vec<NewRecord>,
-    /// The events of dead letters, which leave once the records are synced.
-    pub(super) replaced: Vec<Place>,
     /// Whether to mark the records that have left.
     pub(super) marks: bool,
     /// The baselines once the marks are synced.
@@ -67,8 +66,6 @@ impl Change {
 pub(super) struct Worker {
     log: Log,
     shared: Arc<Shared>,
-    /// Their records are in doubt.
-    in_doubt: Vec<Change>,
     /// When the log was last sealed under load.
     sealed: Instant,
 }
@@ -77,7 +74,8 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) enum Writer {
     Thread(Sender<Change>),
-    /// For tests in virtual time, which a thread would take real time from: the sender makes the change.
+    /// The sender makes the change: a thread would take real time from tests in virtual time.
+    #[cfg(test)]
     AtOnce(Box<Worker>),
     Closed,
 }
@@ -95,15 +93,12 @@ impl Writer {
         Ok(Self::Thread(sender))
     }
 
-    pub(super) fn at_once(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
-        Ok(Self::AtOnce(Box::new(Worker::new(log, shared))))
-    }
-
     /// Queues a change. After the end, `done` is dropped, which says so.
     pub(super) fn send(&mut self, change: Change) {
         match self {
             // A thread that has panicked receives nothing.
             Self::Thread(changes) => drop(changes.send(change)),
+            #[cfg(test)]
             Self::AtOnce(worker) => worker.make(vec![change]),
             Self::Closed => {}
         }
@@ -111,10 +106,13 @@ impl Writer {
 
     /// Takes no more changes. The thread makes those that it was given, and frees the folder.
     pub(super) fn close(&mut self) {
+        #[cfg(test)]
         if let Self::AtOnce(worker) = std::mem::replace(self, Self::Closed) {
-            worker.log.close();
-            worker.shared.end();
+            let Worker { log, shared, .. } = *worker;
+            log.close();
+            shared.end();
         }
+        *self = Self::Closed;
     }
 }
 
@@ -136,11 +134,10 @@ fn group(first: Change, changes: &Receiver<Change>) -> Vec<Change> {
 }
 
 impl Worker {
-    fn new(log: Log, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(log: Log, shared: Arc<Shared>) -> Self {
         Self {
             log,
             shared,
-            in_doubt: Vec::new(),
             sealed: Instant::now(),
         }
     }
@@ -175,9 +172,9 @@ impl Worker {
 
     /// With nothing else to do. Returns when to come again.
     fn rest(&mut self) -> Duration {
-        if self.log.has_doubt() {
+        if !self.log.in_doubt.is_empty() {
             let _ = self.log.resolve_doubt();
-            self.decide();
+            self.count_resolved();
             return RETRY;
         }
         // A failure shows in the next append.
@@ -191,8 +188,16 @@ impl Worker {
     /// Makes a group of changes.
     fn make(&mut self, mut group: Vec<Change>) {
         crash::point("spool.before-commit");
+        let in_doubt = self.log.in_doubt.iter();
+        let in_doubt = in_doubt.filter_map(|record| Some(record.dead.as_ref()?.index));
+        let mut dying: HashSet<u64> = in_doubt.collect();
         for change in &mut group {
             let mut index = lock(&self.log.index);
+            // An event has one dead letter, also if its caller gave up an earlier call.
+            change.records.retain(|record| match &record.dead {
+                Some(dead) => !index.is_gone(dead.index) && dying.insert(dead.index),
+                None => true,
+            });
             if let Some(state) = change.state.take()
                 && state.apply(&mut index.state)
             {
@@ -212,7 +217,7 @@ impl Worker {
             false => self.log.append(&records),
         };
         crash::point("spool.after-commit");
-        self.decide();
+        self.count_resolved();
         if appended.as_ref().is_err_and(Failed::is_for_lack_of_room) {
             // The reserve is for what replay writes, which must not fail with the events beside it.
             let (events, others) = group.into_iter().partition(Change::has_event);
@@ -231,68 +236,49 @@ impl Worker {
             },
             false => SpoolError::io(path, "writing events", &failed.error),
         });
+        let records = group.iter().flat_map(|change| &change.records);
         match &appended {
-            Ok(()) => self.written(&group),
+            Ok(()) => self.written(records),
             Err(error) if error.may_be_spooled() => {}
-            Err(_) => self.refused(&group),
+            Err(_) => self.shared.release(records),
         }
         let marked = self.mark(&group);
         self.log.drop_long();
-        for mut change in group {
+        for change in group {
             let result = match change.records.is_empty() {
                 true => &marked,
                 // A dead letter counts from when it is written: its event needs no mark.
                 false => &appended,
             };
-            let in_doubt = result.as_ref().is_err_and(SpoolError::may_be_spooled);
-            if in_doubt {
-                let sent = change.records.iter().filter(|record| record.head.sent);
-                let subjects = sent.filter_map(|record| record.subject.clone());
-                lock(&self.shared.sent_in_doubt).extend(subjects);
-            }
-            if let Some(done) = change.done.take() {
+            if let Some(done) = change.done {
                 // A caller that has gone away has given up on the answer, not on the event.
                 let _ = done.send(result.clone());
-            }
-            if in_doubt {
-                self.in_doubt.push(change);
             }
         }
         crash::point("spool.acknowledged");
     }
 
-    /// Counts the changes whose records were in doubt, and are written by now.
-    fn decide(&mut self) {
-        if !self.log.has_doubt() {
-            let decided = std::mem::take(&mut self.in_doubt);
-            self.written(&decided);
-            lock(&self.shared.sent_in_doubt).clear();
-        }
+    /// Counts the records that were in doubt, and are written by now.
+    fn count_resolved(&mut self) {
+        let resolved = std::mem::take(&mut self.log.resolved);
+        self.written(resolved.iter());
     }
 
-    /// The records of these changes are on the disk.
-    fn written(&self, changes: &[Change]) {
-        let records = || changes.iter().flat_map(|change| &change.records);
+    /// These records are on the disk.
+    fn written<'a>(&self, records: impl Iterator<Item = &'a NewRecord> + Clone) {
         // Before their callers get an answer, and before a later change removes one of the events.
-        self.shared.observer.synced(records());
-        if records().any(|record| record.head.kind == Kind::State) {
+        self.shared.observer.synced(records.clone());
+        if records
+            .clone()
+            .any(|record| record.head.kind == Kind::State)
+        {
             self.shared.has_marker.store(true, Ordering::Release);
         }
-        for place in changes.iter().flat_map(|change| &change.replaced) {
-            self.shared.leave(place);
-            lock(&self.shared.dying).remove(&place.index);
+        for dead in records.clone().filter_map(|record| record.dead.as_ref()) {
+            self.shared.leave(dead);
         }
-        let subjects = records().filter_map(|record| record.subject.as_ref());
+        let subjects = records.filter_map(|record| record.subject.as_ref());
         self.shared.entered(subjects);
-    }
-
-    /// The records of these changes are not on the disk.
-    fn refused(&self, changes: &[Change]) {
-        for place in changes.iter().flat_map(|change| &change.replaced) {
-            lock(&self.shared.dying).remove(&place.index);
-        }
-        let records = changes.iter().flat_map(|change| &change.records);
-        self.shared.release(records);
     }
 
     /// Marks the records that have left, and then raises the baselines.

@@ -30,10 +30,6 @@ pub(super) struct Shared {
     pub(super) left: Arc<AtomicUsize>,
     /// Whether the replay marker is on the disk.
     pub(super) has_marker: AtomicBool,
-    /// The indexes of events whose dead letters are on their way to the disk, or in doubt.
-    pub(super) dying: Mutex<HashSet<u64>>,
-    /// The subjects of sent events whose records are in doubt.
-    pub(super) sent_in_doubt: Mutex<HashSet<Subject>>,
     /// The damage that the scan found, once it has ended.
     pub(super) loss: OnceLock<SpoolLoss>,
     pub(super) observer: Observer,
@@ -70,8 +66,6 @@ impl Shared {
             events,
             left,
             has_marker: AtomicBool::new(has_marker),
-            dying: Mutex::default(),
-            sent_in_doubt: Mutex::default(),
             loss: OnceLock::new(),
             observer: Observer::default(),
             is_closed: AtomicBool::new(false),

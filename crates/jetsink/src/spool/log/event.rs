@@ -12,6 +12,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use super::format::{HEAD, Head, Kind, NONE, State, encode_runs, length, put, size_of, text};
 use crate::message::envelope::{Envelope, Headers, MessageId, without_copy};
 use crate::message::subject::Subject;
+use crate::spool::Place;
 use crate::spool::record::{DeadRecord, Record};
 
 /// A record on its way to the disk. Its segment, its index, and the one below which all are synced, are not known yet.
@@ -23,6 +24,8 @@ pub(crate) struct NewRecord {
     pub(crate) payload: Bytes,
     /// The subject that an event belongs to.
     pub(crate) subject: Option<Subject>,
+    /// The event of a dead letter, which leaves once the letter is synced.
+    pub(crate) dead: Option<Place>,
 }
 
 impl NewRecord {
@@ -79,6 +82,7 @@ impl NewRecord {
             fields,
             payload,
             subject: None,
+            dead: None,
         }
     }
 }

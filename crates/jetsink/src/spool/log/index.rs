@@ -127,6 +127,8 @@ pub(crate) struct Index {
     pub(crate) left: Arc<AtomicUsize>,
     /// The first indexes of segments that could not be read the last time.
     pub(crate) unreadable: BTreeSet<u64>,
+    /// The subjects of sent events whose records are in doubt.
+    pub(crate) sent_in_doubt: HashSet<Subject>,
     /// The latest state that is on the disk, or may be.
     pub(crate) state: State,
     /// Records that were appended before the scan of older segments ended: they follow those.
@@ -158,6 +160,7 @@ impl Index {
             used_bytes: 0,
             left: Arc::default(),
             unreadable: BTreeSet::new(),
+            sent_in_doubt: HashSet::new(),
             state: State::default(),
             late: Vec::new(),
             visible_end: 0,

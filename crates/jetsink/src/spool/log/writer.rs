@@ -48,7 +48,10 @@ pub(crate) struct Log {
     pub(super) next_number: u64,
     pub(crate) next_index: u64,
     pub(crate) clock: Clock,
-    in_doubt: Vec<NewRecord>,
+    /// Records whose append failed in doubt.
+    pub(crate) in_doubt: Vec<NewRecord>,
+    /// Those that were written again, until the caller counts them.
+    pub(crate) resolved: Vec<NewRecord>,
     /// The bytes of the last group.
     pub(super) last_group: u64,
     /// Whether a file was removed or renamed, and the folder was not synced since.
@@ -75,6 +78,7 @@ impl Log {
             next_index: 0,
             clock: Clock::start(None, SystemTime::now),
             in_doubt: Vec::new(),
+            resolved: Vec::new(),
             last_group: 0,
             is_folder_changed: false,
             unmarked_from: None,
@@ -107,32 +111,30 @@ impl Log {
             Err(failed) if has_event || !is_full(&failed.error) => return Err(failed),
             _ => {}
         }
-        let mut failed = None;
-        // The second time in a new segment, the third time in the room of the reserve.
-        for attempt in 0..3 {
-            let is_full = |failed: &Failed| is_full(&failed.error);
-            let may_use_reserve = !has_event && failed.as_ref().is_some_and(is_full);
-            if attempt == 2 && !(may_use_reserve && self.reserve.release()) {
+        let mut in_doubt = false;
+        for attempt in 1.. {
+            let Err(failed) = self.try_append(records) else {
                 break;
-            }
-            let Err(mut again) = self.try_append(records) else {
-                if records.iter().any(is_state) {
-                    // Those are older, and the latest one holds.
-                    self.in_doubt.retain(|record| !is_state(&record));
-                }
-                return Ok(());
             };
-            again.in_doubt |= failed.is_some_and(|before: Failed| before.in_doubt);
-            failed = Some(again);
+            in_doubt |= failed.in_doubt;
+            // The second time in a new segment, the third time in the room of the reserve.
+            let may_use_reserve = attempt == 2 && !has_event && is_full(&failed.error);
+            if attempt > 1 && !(may_use_reserve && self.reserve.release()) {
+                if in_doubt {
+                    let records = records.iter().map(|record| (*record).clone());
+                    self.in_doubt.extend(records);
+                    let sent = self.in_doubt.iter().filter(|record| record.head.sent);
+                    let subjects = sent.filter_map(|record| record.subject.clone());
+                    lock(&self.index).sent_in_doubt.extend(subjects);
+                }
+                return Err(Failed { in_doubt, ..failed });
+            }
         }
-        let Some(failed) = failed else {
-            return Ok(());
-        };
-        if failed.in_doubt {
-            let records = records.iter().map(|record| (*record).clone());
-            self.in_doubt.extend(records);
+        if records.iter().any(is_state) {
+            // Those in doubt are older, and the latest one holds.
+            self.in_doubt.retain(|record| !is_state(&record));
         }
-        Err(failed)
+        Ok(())
     }
 
     /// Writes the records again whose append failed in doubt, so that later ones follow them.
@@ -141,15 +143,14 @@ impl Log {
             return Ok(());
         }
         let records = std::mem::take(&mut self.in_doubt);
-        let result = self.try_append(&records.iter().collect::<Vec<_>>());
-        result.map_err(|Failed { error, .. }| {
+        let written = self.try_append(&records.iter().collect::<Vec<_>>());
+        if let Err(Failed { error, .. }) = written {
             self.in_doubt = records;
-            Failed::undone(error)
-        })
-    }
-
-    pub(crate) fn has_doubt(&self) -> bool {
-        !self.in_doubt.is_empty()
+            return Err(Failed::undone(error));
+        }
+        lock(&self.index).sent_in_doubt.clear();
+        self.resolved.extend(records);
+        Ok(())
     }
 
     fn try_append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
@@ -264,7 +265,7 @@ impl Log {
 
     /// Writes a state, if there is anything that it matters for.
     pub(crate) fn set_state(&mut self, state: State) -> Result<(), Failed> {
-        let is_empty = lock(&self.index).live() == 0 && !self.has_doubt();
+        let is_empty = lock(&self.index).live() == 0 && self.in_doubt.is_empty();
         if !is_empty {
             self.append(&[&NewRecord::state(&state, &[])])?;
         }

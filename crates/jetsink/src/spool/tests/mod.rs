@@ -17,6 +17,7 @@ mod sparse;
 mod threads;
 mod unhappy_disk;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +30,20 @@ use crate::spool::log::disk::Disk;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::opening;
 use crate::spool::log::reader;
-use crate::spool::queue::{Change, Writer};
+use crate::spool::log::writer::Log;
+use crate::spool::queue::{Change, Worker, Writer};
+use crate::spool::shared::Shared;
 use crate::spool::{
     Baseline, Baselines, DeadRecord, Place, Record, Spool, default_limit, segment_bytes,
 };
 use crate::{Envelope, MessageId, Subject};
+
+impl Writer {
+    /// A writer without a thread.
+    pub(super) fn at_once(log: Log, shared: Arc<Shared>) -> io::Result<Self> {
+        Ok(Self::AtOnce(Box::new(Worker::new(log, shared))))
+    }
+}
 
 impl Spool {
     /// A spool without a thread: the caller makes its changes, in virtual time.
