@@ -15,6 +15,11 @@ pub(crate) fn random_byte() -> u8 {
     byte
 }
 
+/// Returns a random number.
+pub(crate) fn random_number() -> u64 {
+    u64::from_le_bytes(random_bytes())
+}
+
 /// Returns a random token of a subject or a message id, with about 130 bits.
 pub(crate) fn random_id() -> String {
     let bytes: [u8; ID_LEN] = random_bytes();

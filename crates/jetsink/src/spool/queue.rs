@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::Baselines;
 use super::log::event::NewRecord;
 use super::log::format::Kind;
 use super::log::marks::Marked;
 use super::log::writer::{Failed, Log};
 use super::shared::Shared;
 use super::state_change::StateChange;
-use super::Baselines;
 use crate::crash;
 use crate::outcome::SpoolError;
 use crate::sync::lock;

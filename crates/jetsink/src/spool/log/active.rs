@@ -1,5 +1,6 @@
 //! The segment that is written to, and the beginning of a new one.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -7,10 +8,11 @@ use bytes::Bytes;
 
 use super::disk::DiskFile;
 use super::event::NewRecord;
-use super::format::{HEAD, Head, Kind, Start, put_record};
+use super::format::{HEAD, Head, Kind, Range, Start, put_record};
 use super::index::Segment;
 use super::places::Place;
-use super::writer::{Log, random, segment_name};
+use super::writer::{Log, segment_name};
+use crate::random::random_number;
 use crate::sync::lock;
 
 /// The start records of a segment begin on different pages.
@@ -115,23 +117,18 @@ impl Log {
     pub(super) fn begin(&mut self) -> io::Result<(Active, Vec<u8>)> {
         let number = self.next_number;
         self.next_number += 1;
-        let id = random();
+        // Not 0, which stands for no segment.
+        let id = random_number().max(1);
         let name = segment_name(number, id);
         let file = self.disk.create(&name)?;
         let start = {
             let index = lock(&self.index);
             let segments = index.segments.values();
-            let mut left: Vec<u64> = segments
-                .clone()
-                .flat_map(|s| &s.unmarked)
-                .copied()
-                .collect();
-            left.sort_unstable();
-            left.dedup();
+            let left: BTreeSet<u64> = segments.clone().flat_map(|s| s.unmarked.clone()).collect();
             Start {
                 state: index.state.clone(),
                 older: segments.map(|s| (s.id, s.range())).collect(),
-                left,
+                left: left.into_iter().collect(),
             }
         };
         let mut bytes = Vec::new();
@@ -170,14 +167,14 @@ impl Log {
 
     /// Adds a segment whose first records are synced to the index.
     pub(super) fn add_active(&self, active: &Active) {
-        let range = super::format::Range {
-            first: active.first,
-            end: active.first,
+        let (first, end) = (active.first, active.first);
+        let range = Range {
+            first,
+            end,
             bytes: 0,
         };
         let mut segment = Segment::new(active.id, &active.name, range);
-        segment.is_active = true;
-        segment.is_scanned = true;
+        (segment.is_active, segment.is_scanned) = (true, true);
         lock(&self.index).add_segment(segment);
     }
 }

@@ -148,46 +148,42 @@ impl Contents {
         self.entries.iter().map(|entry| entry.place.size).sum()
     }
 
-    /// Behind the last record with an index below `durable`.
-    pub(super) fn proven_end(&self, durable: u64) -> u64 {
-        let proven = self.entries.iter().map(|entry| entry.place);
-        let proven = proven.filter(|place| place.index < durable);
-        proven
-            .map(|place| place.offset + place.size)
-            .max()
-            .unwrap_or(0)
-    }
-
     /// The end of the newest segment.
     pub(super) fn ending(&self, durable: u64) -> Ending {
         let holes = self.missing(durable, self.end);
         let is_cut = self.starts < 2 && !self.has_records;
         let lost = holes.len() as u64 + u64::from(is_cut);
         let torn = self.tail.garbage + lost * HEAD as u64;
-        let (state_at, state) = match (&self.state, &self.start, self.first) {
-            (Some((index, state)), ..) => (*index, state.clone()),
-            (None, Some(start), Some(first)) => (first, start.state.clone()),
-            _ => (0, State::unknown()),
+        let state = match (&self.state, &self.start, self.first) {
+            (Some((index, state)), ..) => Some((*index, state)),
+            (None, Some(start), Some(first)) => Some((first, &start.state)),
+            _ => None,
         };
         // A lost record may have been a state.
-        let is_whole = torn == 0 && self.missing(state_at, durable).is_empty();
+        let state = state.filter(|(at, _)| torn == 0 && self.missing(*at, durable).is_empty());
+        let proven = self.entries.iter().map(|entry| entry.place);
+        let proven = proven.filter(|place| place.index < durable);
         Ending {
+            is_proven: self.end <= durable,
+            proven_end: proven.map(Place::end).max().unwrap_or(0),
             holes,
             torn,
-            state: if is_whole { state } else { State::unknown() },
-            is_whole,
+            state: state.map(|(_, state)| state.clone()),
         }
     }
 }
 
-/// The records of the newest segment behind those that are proven.
-#[derive(Debug, Default)]
+/// The end of the newest segment: the records behind those that are proven.
+#[derive(Debug)]
 pub(super) struct Ending {
+    /// Whether there are none.
+    pub(super) is_proven: bool,
+    /// The offset of the first one.
+    pub(super) proven_end: u64,
     /// Missing indexes among them.
     pub(super) holes: Vec<u64>,
     /// The bytes of a write that was interrupted.
     pub(super) torn: u64,
-    pub(super) state: State,
-    /// Whether the latest state is known.
-    pub(super) is_whole: bool,
+    /// The latest state, if it is known.
+    pub(super) state: Option<State>,
 }

@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::outcome::SpoolError;
+
 /// A folder that this process alone has open.
 pub(crate) trait Disk: Send + Sync + Debug {
     /// The names of its files.
@@ -23,6 +25,17 @@ pub(crate) trait Disk: Send + Sync + Debug {
     fn path(&self) -> &Path;
     /// Lets another process open the folder. Nothing is written from now on.
     fn release(&self);
+}
+
+impl dyn Disk {
+    /// The error of a call that failed while the log was `doing` this.
+    pub(crate) fn failed(
+        &self,
+        doing: &'static str,
+    ) -> impl FnOnce(io::Error) -> SpoolError + use<> {
+        let path = self.path().to_owned();
+        move |error| SpoolError::io(&path, doing, &error)
+    }
 }
 
 /// A file of a [`Disk`].

@@ -37,8 +37,7 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     segment_bytes: Option<u64>,
 ) -> Result<(Log, Backlog), SpoolError> {
-    let failed = |doing| failed(&*disk, doing);
-    let names = disk.list().map_err(failed("listing its files"))?;
+    let names = disk.list().map_err(disk.failed("listing its files"))?;
     if names.iter().any(|name| name == "spool.redb") {
         let path = disk.path().join("spool.redb");
         return Err(SpoolError::OldStore { path });
@@ -49,24 +48,23 @@ pub(crate) fn open(
     for name in names {
         if name.ends_with(TEMPORARY) && writes {
             let removed = disk.remove(&name);
-            removed.map_err(failed("removing an unused segment"))?;
+            removed.map_err(disk.failed("removing an unused segment"))?;
         } else if name == reserve::NAME {
             log.reserve.found();
         } else if name == seal::NAME {
-            let read = log.seals.read();
-            read.map_err(failed("opening its seal"))?;
+            log.seals.read().map_err(disk.failed("opening its seal"))?;
         } else if let Some((number, id)) = parse_name(&name) {
             segments.push((number, id, name));
         }
     }
     segments.sort_unstable();
-    let clock = log.seals.last().map(|seal| seal.clock);
-    log.clock = Clock::start(clock, SystemTime::now);
-    let next_number = segments.last().map_or(1, |(number, ..)| number + 1);
+    let sealed = log.seals.last();
+    log.clock = Clock::start(sealed.map(|seal| seal.clock), SystemTime::now);
+    log.next_number = segments.last().map_or(1, |(number, ..)| number + 1);
     let mut opening = Opening {
         backlog: Backlog::new(Arc::clone(&log.index)),
-        disk: Arc::clone(&disk),
-        sealed: log.seals.last(),
+        disk,
+        sealed,
         writes,
         ranges: HashMap::new(),
         left: Vec::new(),
@@ -74,18 +72,12 @@ pub(crate) fn open(
         next: u64::MAX,
         is_lost: false,
         to_remove: Vec::new(),
-        empty_newest: None,
     };
     for (_, id, name) in segments.into_iter().rev() {
         opening.add(id, name)?;
     }
-    opening.finish(&mut log, next_number)?;
+    opening.finish(&mut log)?;
     Ok((log, opening.backlog))
-}
-
-fn failed(disk: &dyn Disk, doing: &'static str) -> impl FnOnce(io::Error) -> SpoolError + use<> {
-    let path = disk.path().to_owned();
-    move |error| SpoolError::io(&path, doing, &error)
 }
 
 /// An opening that has added the newer segments.
@@ -104,7 +96,6 @@ struct Opening {
     /// Whether the newest segment is missing or unreadable.
     is_lost: bool,
     to_remove: Vec<String>,
-    empty_newest: Option<String>,
 }
 
 /// The newest segment that can be read.
@@ -114,9 +105,6 @@ struct Newest {
     first: u64,
     /// Behind its last index.
     end: u64,
-    durable: u64,
-    /// The offset behind its last proven record.
-    proven_end: u64,
     tail: u64,
     ending: Ending,
     /// Whether it is written to again.
@@ -124,23 +112,20 @@ struct Newest {
 }
 
 impl Opening {
-    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SpoolError + use<> {
-        failed(&*self.disk, doing)
-    }
-
     fn add(&mut self, id: u64, name: String) -> Result<(), SpoolError> {
         // The newest segment that knows of another is right.
         if let Some(range) = self.ranges.remove(&id) {
             self.insert(id, name, range, None);
             return Ok(());
         }
-        let file = self.disk.open(&name);
-        let file = file.map_err(self.failed("opening a segment"))?;
+        let disk = Arc::clone(&self.disk);
+        let file = disk.open(&name);
+        let file = file.map_err(disk.failed("opening a segment"))?;
         let contents = Contents::read(&*file, id);
-        let contents = contents.map_err(self.failed("reading a segment"))?;
+        let contents = contents.map_err(disk.failed("reading a segment"))?;
         if let Some(found) = contents.other_version {
             return Err(SpoolError::Format {
-                path: self.disk.path().join(name),
+                path: disk.path().join(name),
                 found: u64::from(found),
                 expected: u64::from(VERSION),
             });
@@ -159,8 +144,8 @@ impl Opening {
                 self.is_lost = true;
                 self.backlog.loss.unreadable_files += 1;
                 if self.writes {
-                    let moved = self.disk.rename(&name, &format!("{name}.unreadable"));
-                    moved.map_err(self.failed("setting an unreadable segment aside"))?;
+                    let moved = disk.rename(&name, &format!("{name}.unreadable"));
+                    moved.map_err(disk.failed("setting an unreadable segment aside"))?;
                 }
             }
         }
@@ -174,17 +159,14 @@ impl Opening {
             let sealed = sealed.map_or(0, |seal| seal.durable_below);
             let durable = contents.durable.max(first).max(sealed);
             let ending = contents.ending(durable);
-            contents
-                .gone
-                .extend(ending.holes.iter().map(|index| (*index, 1)));
+            let holes = ending.holes.iter().map(|index| (*index, 1));
+            contents.gone.extend(holes);
             end = end.max(durable);
             self.newest = Some(Newest {
                 id,
                 name: name.clone(),
                 first,
                 end,
-                durable,
-                proven_end: contents.proven_end(durable),
                 tail: contents.tail.end,
                 ending,
                 continues: end > first && contents.starts >= 2 && !contents.tail.is_unreadable,
@@ -199,30 +181,24 @@ impl Opening {
     fn insert(&mut self, id: u64, name: String, range: Range, contents: Option<Contents>) {
         let Range { first, end, .. } = range;
         self.next = first;
-        if first < end {
-            let mut segment = Segment::new(id, &name, range);
-            segment.tail = contents.as_ref().map_or(0, |contents| contents.tail.end);
-            lock(&self.backlog.index).add_segment(segment);
-            self.backlog.unscanned.push(Unscanned { range, contents });
-        } else if self.backlog.unscanned.is_empty() {
-            self.empty_newest = Some(name);
-        } else {
+        if end <= first {
             self.to_remove.push(name);
+            return;
         }
+        let mut segment = Segment::new(id, &name, range);
+        segment.tail = contents.as_ref().map_or(0, |contents| contents.tail.end);
+        lock(&self.backlog.index).add_segment(segment);
+        self.backlog.unscanned.push(Unscanned { range, contents });
     }
 
-    fn finish(&mut self, log: &mut Log, next_number: u64) -> Result<(), SpoolError> {
-        if self.backlog.unscanned.is_empty() {
-            // Its start alone may have the latest state, which holds for older segments: it stays with them.
-            self.to_remove.extend(self.empty_newest.take());
-        }
+    fn finish(&mut self, log: &mut Log) -> Result<(), SpoolError> {
         let newest = self.newest.take();
         let (first, end) = newest.as_ref().map_or((0, 0), |n| (n.first, n.end));
         let found = newest.as_ref().map(|newest| newest.id);
         let sealed_below = self.sealed.map_or(0, |seal| seal.durable_below);
-        if let Some(seal) = self
-            .sealed
-            .filter(|seal| seal.segment != 0 && Some(seal.segment) != found)
+        if let Some(seal) = self.sealed
+            && seal.segment != 0
+            && Some(seal.segment) != found
             && first < sealed_below
         {
             // The newest segment was cut to nothing, or removed.
@@ -232,36 +208,43 @@ impl Opening {
             self.is_lost = true;
         }
         let ending = newest.as_ref().map(|newest| &newest.ending);
-        let is_whole = !self.is_lost && ending.is_none_or(|ending| ending.is_whole);
         let state = match ending {
-            Some(ending) if is_whole => ending.state.clone(),
-            None if is_whole => State::default(),
-            _ => State::unknown(),
+            _ if self.is_lost => None,
+            Some(ending) => ending.state.clone(),
+            None => Some(State::default()),
         };
+        let is_known = state.is_some();
         self.backlog.loss.torn_bytes = ending.map_or(0, |ending| ending.torn);
         if self.writes && !self.backlog.loss.is_none() {
             // At once: the next opening finds the repaired files, also if this process is killed now.
             error!("at the opening: {}", self.backlog.loss);
         }
-        // Before a segment is begun, whose start has them: it may be the only one that the next opening reads.
-        lock(&log.index).have_left(&self.left);
-        log.continue_at(next_number, end.max(sealed_below), state);
+        log.next_index = end.max(sealed_below);
+        {
+            let mut index = lock(&log.index);
+            index.state = state.unwrap_or_else(State::unknown);
+            // Before a segment is begun, whose start has them: it may be the only one that the next opening reads.
+            index.have_left(&self.left);
+        }
         if !self.writes {
             return Ok(());
         }
+        let disk = &self.disk;
         // A process that was killed may not have synced a name.
-        let synced = self.disk.sync();
-        synced.map_err(self.failed("syncing its folder"))?;
-        let doing = self.failed("writing the end of a segment again");
-        repair(log, newest, is_whole, self.is_lost).map_err(doing)?;
+        disk.sync().map_err(disk.failed("syncing its folder"))?;
+        if !self.backlog.unscanned.is_empty() {
+            // The start of an empty newest segment may have the latest state, which holds for the older ones.
+            let is_newest = |name: &String| newest.as_ref().is_some_and(|n| n.name == *name);
+            self.to_remove.retain(|name| !is_newest(name));
+        }
+        let repaired = repair(log, newest, is_known, self.is_lost);
+        repaired.map_err(disk.failed("writing the end of a segment again"))?;
         if !self.to_remove.is_empty() {
             // They must not come back once the segment is gone that says they are empty.
-            let removed = self
-                .to_remove
-                .iter()
-                .try_for_each(|name| self.disk.remove(name));
-            let synced = removed.and_then(|()| self.disk.sync());
-            synced.map_err(self.failed("removing an empty segment"))?;
+            let mut names = self.to_remove.iter();
+            let removed = names.try_for_each(|name| disk.remove(name));
+            let synced = removed.and_then(|()| disk.sync());
+            synced.map_err(disk.failed("removing an empty segment"))?;
         }
         Ok(())
     }
@@ -269,29 +252,34 @@ impl Opening {
 
 /// Writes the unproven end of the newest segment again, and an unknown state if the latest one may be lost. Only
 /// the state needs room.
-fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) -> io::Result<()> {
-    let mut holes = Vec::new();
-    let mut torn = None;
-    let mut is_proven = true;
+fn repair(
+    log: &mut Log,
+    newest: Option<Newest>,
+    is_state_known: bool,
+    is_lost: bool,
+) -> io::Result<()> {
+    let (mut holes, mut torn, mut is_proven) = (Vec::new(), None, true);
     if let Some(newest) = newest {
-        is_proven = newest.end <= newest.durable;
+        is_proven = newest.ending.is_proven;
         let file = log.disk.open(&newest.name)?;
         if !is_proven {
-            let again = || write_again(&*file, newest.id, newest.proven_end);
-            let written = again();
-            match written {
+            let again = || write_again(&*file, newest.id, newest.ending.proven_end);
+            match again() {
                 // A file system that writes no block in its place.
                 Err(error) if is_full(&error) && log.reserve.release() => again()?,
                 written => written?,
             }
         }
+        // The indexes of a lost segment belong to none.
+        let continues = newest.continues && !is_lost;
         if let Some(segment) = lock(&log.index).segments.get_mut(&newest.first) {
             segment.unmarked.extend(&newest.ending.holes);
+            segment.is_active = continues;
         }
-        // The indexes of a lost segment belong to none.
-        if newest.continues && !is_lost {
-            torn = (newest.ending.torn > 0).then(|| (newest.id, Arc::clone(&file)));
-            log.resume(Active {
+        holes = newest.ending.holes;
+        if continues {
+            torn = (newest.ending.torn > 0).then_some(newest.id);
+            log.active = Some(Active {
                 id: newest.id,
                 first: newest.first,
                 name: newest.name,
@@ -300,17 +288,15 @@ fn repair(log: &mut Log, newest: Option<Newest>, is_whole: bool, is_lost: bool) 
                 zeros_end: 0,
             });
         }
-        holes = newest.ending.holes;
     }
-    if !is_whole {
+    if !is_state_known {
         let state = NewRecord::state(&lock(&log.index).state.clone(), &holes);
-        log.append(&[&state])
-            .map_err(|Failed { error, .. }| error)?;
-        if let Some((id, file)) = torn
-            && let Some(tail) = log.tail_of(id)
-        {
-            file.set_len(tail)?;
-            file.sync()?;
+        let appended = log.append(&[&state]);
+        appended.map_err(|Failed { error, .. }| error)?;
+        // The rest of the torn end goes, unless the state is in another segment.
+        if let Some(active) = log.active.as_ref().filter(|active| Some(active.id) == torn) {
+            active.file.set_len(active.tail)?;
+            active.file.sync()?;
         }
     } else if !is_proven {
         // Without a seal it is done again the next time.

@@ -18,6 +18,11 @@ impl Place {
             size,
         }
     }
+
+    /// The offset behind the record.
+    pub(crate) fn end(self) -> u64 {
+        self.offset + self.size
+    }
 }
 
 /// Places in ascending order of their index, as differences of variable length.
@@ -58,7 +63,7 @@ impl Places {
         }
         let bytes = &mut self.last.bytes;
         put(bytes, place.index - before.index);
-        let step = place.offset.cast_signed() - (before.offset + before.size).cast_signed();
+        let step = place.offset.cast_signed() - before.end().cast_signed();
         put(bytes, ((step << 1) ^ (step >> 63)).cast_unsigned());
         put(bytes, place.size);
         self.last.last = place;
@@ -108,7 +113,7 @@ fn next(before: Place, rest: &mut &[u8]) -> Option<Place> {
     let index = before.index + get(rest)?;
     let step = get(rest)?;
     let step = (step >> 1).cast_signed() ^ -(step & 1).cast_signed();
-    let offset = (before.offset + before.size).checked_add_signed(step)?;
+    let offset = before.end().checked_add_signed(step)?;
     let size = get(rest)?;
     Some(Place::new(index, offset, size))
 }

@@ -93,54 +93,38 @@ pub(crate) fn letters(index: &Mutex<Index>, from: u64, limit: usize) -> Chunk<De
 
 /// When the oldest event was spooled, in milliseconds since the Unix epoch.
 pub(crate) fn oldest(index: &Mutex<Index>) -> Result<Option<u64>, SpoolError> {
-    let oldest = {
-        let index = lock(index);
-        let first = |(subject, pending)| Some((index.first_of(pending)?, subject));
-        let oldest = index.subjects.iter().filter_map(first).min();
-        oldest.map(|(from, subject)| Wanted {
-            subject: Subject::clone(subject),
-            from,
-            limit: 1,
-        })
-    };
-    let Some(oldest) = oldest else {
+    let Some(subject) = subjects(index).into_iter().next() else {
         return Ok(None);
     };
-    let chunk = events(index, &[oldest]).remove(0);
+    let (from, limit) = (0, 1);
+    let wanted = Wanted {
+        subject,
+        from,
+        limit,
+    };
+    let chunk = events(index, &[wanted]).remove(0);
     if let Some(error) = chunk.failed {
         return Err(error);
     }
-    let mut records = chunk.entries.into_iter().map(|(.., record)| record);
-    Ok(records
-        .next()
-        .and_then(Result::ok)
-        .map(|record| record.spooled_at))
+    let records = chunk.entries.into_iter().map(|(.., record)| record);
+    let mut spooled_at = records.map(|record| Some(record.ok()?.spooled_at));
+    Ok(spooled_at.next().flatten())
 }
 
 /// The subjects with pending events, by the index of the first one; those without one on the disk come last.
 pub(crate) fn subjects(index: &Mutex<Index>) -> Vec<Subject> {
-    let index = lock(index);
-    let subjects = index.subjects.iter();
-    let subjects = subjects.map(|(subject, pending)| (index.first_of(pending), subject.clone()));
-    let subjects = subjects.collect();
-    drop(index);
-    sorted(subjects)
+    let subjects = lock(index).subjects.keys().cloned().collect();
+    in_log_order(index, subjects)
 }
 
 /// Sorts subjects by the index of their first event; those without one come last.
 pub(crate) fn in_log_order(index: &Mutex<Index>, subjects: Vec<Subject>) -> Vec<Subject> {
     let index = lock(index);
     let first = |subject: &Subject| index.first_of(index.subjects.get(subject)?);
-    let subjects = subjects
-        .into_iter()
-        .map(|subject| (first(&subject), subject));
-    let subjects = subjects.collect();
+    let first = |subject: Subject| (first(&subject).unwrap_or(u64::MAX), subject);
+    let mut subjects: Vec<_> = subjects.into_iter().map(first).collect();
     drop(index);
-    sorted(subjects)
-}
-
-fn sorted(mut subjects: Vec<(Option<u64>, Subject)>) -> Vec<Subject> {
-    subjects.sort_unstable_by_key(|(first, _)| first.unwrap_or(u64::MAX));
+    subjects.sort_unstable_by_key(|(first, _)| *first);
     subjects.into_iter().map(|(_, subject)| subject).collect()
 }
 
@@ -207,7 +191,7 @@ impl Selection<'_> {
 impl Run {
     fn end(&self) -> u64 {
         let last = self.places.last();
-        last.map_or(0, |(_, place)| place.offset + place.size)
+        last.map_or(0, |(_, place)| place.end())
     }
 
     /// Whether the place follows with a gap that is not larger than itself: such a gap costs less than another

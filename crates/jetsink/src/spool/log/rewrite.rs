@@ -12,7 +12,8 @@ use super::disk::DiskFile;
 use super::format::{Kind, Start, State, put_mark, put_record};
 use super::index::Segment;
 use super::scan::scan;
-use super::writer::{Log, random};
+use super::writer::Log;
+use crate::random::random_number;
 use crate::sync::lock;
 
 /// How the names of files end that do not replace a segment yet.
@@ -63,7 +64,7 @@ impl Log {
         if free < sparse.needed && !(fits_reserve && self.reserve.release()) {
             return false;
         }
-        let temporary = format!("{:016x}{TEMPORARY}", random());
+        let temporary = format!("{:016x}{TEMPORARY}", random_number());
         if self.replace(&sparse, &temporary).is_err() {
             let _ = self.disk.remove(&temporary);
         }

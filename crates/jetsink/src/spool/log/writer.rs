@@ -86,21 +86,6 @@ impl Log {
         }
     }
 
-    /// After opening: continues behind these.
-    pub(super) fn continue_at(&mut self, number: u64, index: u64, state: State) {
-        self.next_number = number;
-        self.next_index = index;
-        lock(&self.index).state = state;
-    }
-
-    /// After opening: continues in this segment, which is in the index.
-    pub(super) fn resume(&mut self, active: Active) {
-        if let Some(segment) = lock(&self.index).segments.get_mut(&active.first) {
-            segment.is_active = true;
-            self.active = Some(active);
-        }
-    }
-
     /// Appends records, and syncs them. An error that is not in doubt means that none of them is on
     /// the disk.
     pub(crate) fn append(&mut self, records: &[&NewRecord]) -> Result<(), Failed> {
@@ -239,12 +224,6 @@ impl Log {
         }
     }
 
-    /// The offset of the next record in the segment with this id, if it is written to.
-    pub(super) fn tail_of(&self, id: u64) -> Option<u64> {
-        let active = self.active.as_ref().filter(|active| active.id == id);
-        active.map(|active| active.tail)
-    }
-
     /// Proves that all records up to here are synced, in a file apart from them.
     pub(crate) fn seal(&mut self) -> io::Result<()> {
         let newest = {
@@ -296,10 +275,4 @@ pub(crate) fn segment_name(number: u64, id: u64) -> String {
 pub(super) fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (number, id) = name.strip_suffix(".log")?.split_once('-')?;
     Some((number.parse().ok()?, u64::from_str_radix(id, 16).ok()?))
-}
-
-/// An unpredictable number other than 0.
-pub(super) fn random() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(0).max(1)
 }
