@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
+use futures_util::StreamExt as _;
 use jetsink::MAX_WINDOW;
-use jetsink::{ConnectSettings, Delivery, NatsPublisher, Pipeline, Sink, SinkSettings};
-use nats_local::stored;
+use jetsink::{
+    ConnectSettings, Delivery, NatsPublisher, Pipeline, Publisher as _, Sink, SinkSettings,
+    SpoolSettings,
+};
+use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,4 +198,90 @@ async fn dropped_pipeline_does_not_block_others() {
         kept,
         (0..100).map(|n| format!("kept {n}")).collect::<Vec<_>>()
     );
+}
+
+/// The window sent later events of a subject while it asked why nothing had received the first one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_that_comes_while_the_reason_is_asked_for_gets_the_events_in_order() {
+    for (has_spool, is_suspect) in [(false, false), (true, false), (false, true)] {
+        println!("spool: {has_spool}, sent alone: {is_suspect}");
+        let server = NatsServer::start().await.unwrap();
+        // The API of this domain never answers, so the request for the reason takes half a second.
+        let client = server.client().await.unwrap();
+        let mut asked = client.subscribe("$JS.hub.API.STREAM.NAMES").await.unwrap();
+        client.flush().await.unwrap();
+        let proxy = TcpProxy::to(server.port()).await.unwrap();
+        let settings = ConnectSettings::new(&format!("nats://127.0.0.1:{}", proxy.port()));
+        let settings = settings.unwrap().jetstream_domain("hub").unwrap();
+        let publisher = NatsPublisher::connect(settings).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let sink = if has_spool {
+            let spool = SpoolSettings::new(folder.path());
+            let sink = Sink::with_spool(publisher, SinkSettings::default(), spool);
+            sink.await.unwrap()
+        } else {
+            Sink::new(publisher, SinkSettings::default())
+        };
+        let window = NonZeroUsize::new(16).unwrap();
+        let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(60));
+        pipeline.push(event("events.a", "0")).unwrap();
+        if is_suspect {
+            for _ in 0..2 {
+                lose_connection(&sink, &proxy, &mut pipeline).await;
+            }
+            // Otherwise it is the probe of the broker, which keeps others back.
+            server.create_stream("OTHER", &["other"]).await.unwrap();
+            while let Err(error) = emit(&sink, "other", "x".into()).await.result {
+                println!("{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        tokio::select! {
+            request = asked.next() => drop(request.unwrap()),
+            result = pipeline.next() => panic!("{result:?}"),
+        }
+        server.create_stream("EVENTS", &["events.>"]).await.unwrap();
+        for number in 1..10 {
+            let event = event("events.a", number.to_string());
+            pipeline.push(event).unwrap();
+        }
+        while let Some(result) = pipeline.next().await {
+            result.unwrap();
+        }
+        drop(pipeline);
+        let left = sink.close(Duration::from_secs(60)).await;
+        assert_eq!(left.spooled, 0);
+        let there = stored(&server.jetstream().await.unwrap(), "EVENTS").await;
+        let payloads: Vec<_> = there.unwrap().into_iter().map(|m| m.payload).collect();
+        let expected: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+        assert_eq!(payloads, expected);
+    }
+}
+
+/// Ends the connection with the pipeline's event in flight, and waits for the next one.
+async fn lose_connection(
+    sink: &NatsSink,
+    proxy: &TcpProxy,
+    pipeline: &mut Pipeline<'_, NatsPublisher>,
+) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    proxy.impair(Impairment::SwallowFromServer);
+    while sink.publisher().in_flight() == 0 {
+        assert!(Instant::now() < give_up, "{}", sink.status());
+        let result = tokio::time::timeout(Duration::from_millis(10), pipeline.next()).await;
+        assert!(result.is_err(), "{result:?}");
+    }
+    proxy.impair(Impairment::Reset);
+    let mut connection = sink.publisher().connection().unwrap();
+    for is_up in [false, true] {
+        let change = connection.wait_for(|connection| connection.up == is_up);
+        let change = tokio::time::timeout(Duration::from_secs(60), change).await;
+        change.unwrap().unwrap();
+        if !is_up {
+            // It takes the result; otherwise it keeps the probe of the broker.
+            let result = tokio::time::timeout(Duration::from_millis(50), pipeline.next()).await;
+            assert!(result.is_err(), "{result:?}");
+            proxy.heal();
+        }
+    }
 }

@@ -25,14 +25,22 @@ use super::suspects::{MAX_TIME_TO_END, SentAlone};
 use super::turn::Turn;
 use crate::message::envelope::Envelope;
 use crate::outcome::{PublishError, Scope};
-use crate::publisher::window::Sent;
 
-/// A publish of a window from its sending on, until it has its result.
-pub(super) type Settling<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
+/// A publish of a window and its answer.
+pub(super) struct Answered {
+    /// The caller's number.
+    pub(super) number: u64,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) deadline: Instant,
+    pub(super) answer: Answer,
+}
+
+/// A publish of a window from its time alone on, until it has its answer.
+pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
 
 /// A publish of a window after its time alone.
 pub(super) struct AfterAlone<'a> {
-    pub(super) settling: Settling<'a>,
+    pub(super) answering: Answering<'a>,
     /// Whether it was not sent and will be tried again: those behind it must not overtake it.
     pub(super) is_gap: bool,
 }
@@ -64,19 +72,20 @@ impl Shared {
         let sent = self.send_alone(&session, &envelope, message, deadline);
         let sent = sent.await;
         let is_gap = matches!(&sent, Err(error) if error.scope() != Scope::Event);
-        let settling = Box::pin(async move {
+        let answering = Box::pin(async move {
             let answer = match sent {
                 Ok(SentEvent::Answered(answer)) => answer,
                 Ok(SentEvent::InFlight(sent)) => sent.answer(&envelope, deadline).await,
                 Err(error) => Err(error),
             };
-            let result = match answer.and_then(|message| self.acknowledgement(&message)) {
-                Ok(acknowledged) => Ok(acknowledged),
-                Err(error) => Err(self.explained(&session, &envelope, error, deadline).await),
-            };
-            (number, result)
+            Answered {
+                number,
+                envelope,
+                deadline,
+                answer,
+            }
         });
-        AfterAlone { settling, is_gap }
+        AfterAlone { answering, is_gap }
     }
 
     /// Sends an event alone. Returns once others may be in flight beside it.

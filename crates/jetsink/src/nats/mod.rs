@@ -3,8 +3,9 @@
 //! [`NatsPublisher`] (`publisher`) is the production [`Publisher`](crate::Publisher). The path of an
 //! envelope: `shared` checks its size, and `request` registers a token in `answers` and sends the message over the
 //! current `session` with a reply subject that ends in the token. `link` receives the acknowledgement, and
-//! `wire` parses it. `window` does the same for many messages in flight, which `places` holds. `no_responders` finds the reason if nothing
-//! receives a subject, and `reasons` shares it among the publishes of that subject.
+//! `wire` parses it. `window` does the same for many messages in flight, which `places` holds. `no_responders` finds the
+//! reason if nothing receives a subject, and `reasons` shares it among the publishes of that subject; those of a window
+//! wait for it in `unreceived`.
 //!
 //! `session` is one client with one connection, `reconnect` opens the next one by `dial`, and `members` finds the
 //! cluster's servers. `suspects` and `given_up` track events for which a server may end connections, `alone` sends such an event, and `company` keeps
@@ -40,6 +41,7 @@ pub(crate) mod stream_name;
 pub(crate) mod suspects;
 pub(crate) mod tls_provider;
 mod turn;
+mod unreceived;
 mod window;
 pub(crate) mod wire;
 

@@ -13,13 +13,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::alone::{AfterAlone, Settling};
+use super::alone::{AfterAlone, Answered, Answering};
 use super::answers::{Answer, Arrivals};
 use super::places::{InFlight, Places};
 use super::request::{TRY_AGAIN, not_taken};
 use super::session::Session;
 use super::shared::{OutMessage, Shared};
 use super::suspects::Caution;
+use super::unreceived::Unreceived;
 use super::wire;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
@@ -46,8 +47,9 @@ pub(crate) struct NatsWindow<'a> {
     /// Set once a publish was left out that later ones must not overtake. They are held back until the caller has all
     /// results.
     has_gap: bool,
-    /// Publishes without responders until the reason is known, and those that were alone.
-    settling: FuturesUnordered<Settling<'a>>,
+    /// Publishes after their time alone, until they have their answer.
+    after_alone: FuturesUnordered<Answering<'a>>,
+    unreceived: Unreceived<'a>,
     results: VecDeque<Sent>,
     /// The last subject in the client's form: the next publish often has the same.
     last_subject: Option<(Subject, async_nats::Subject)>,
@@ -56,6 +58,7 @@ pub(crate) struct NatsWindow<'a> {
 }
 
 enum HandedOver {
+    /// It is in flight, or shares the failure of its subject.
     Yes,
     /// Another publish must be alone in flight: try again later.
     Held,
@@ -74,7 +77,8 @@ impl<'a> NatsWindow<'a> {
             held: None,
             was_held_back: false,
             has_gap: false,
-            settling: FuturesUnordered::new(),
+            after_alone: FuturesUnordered::new(),
+            unreceived: Unreceived::default(),
             results: VecDeque::new(),
             last_subject: None,
             taken: Vec::new(),
@@ -111,7 +115,10 @@ impl<'a> NatsWindow<'a> {
 
     /// Whether a publish was left out, and the caller does not have all results yet.
     fn holds_back(&mut self) -> bool {
-        let is_idle = self.results.is_empty() && self.settling.is_empty() && self.places.is_empty();
+        let is_idle = self.results.is_empty()
+            && self.after_alone.is_empty()
+            && self.unreceived.is_empty()
+            && self.places.is_empty();
         self.has_gap &= !is_idle;
         self.has_gap
     }
@@ -131,6 +138,9 @@ impl<'a> NatsWindow<'a> {
         let session = session
             .filter(|session| session.is_connected())
             .ok_or(PublishError::NotConnected)?;
+        if self.unreceived.add_behind(envelope.subject(), number) {
+            return Ok(HandedOver::Yes);
+        }
         let now = Instant::now();
         if deadline <= now {
             return Err(if self.was_held_back {
@@ -215,16 +225,18 @@ impl<'a> NatsWindow<'a> {
     fn poll_sending(&mut self, context: &mut Context<'_>) {
         loop {
             if let Some(alone) = &mut self.alone {
-                let Poll::Ready(AfterAlone { settling, is_gap }) = alone.as_mut().poll(context)
+                let Poll::Ready(AfterAlone { answering, is_gap }) = alone.as_mut().poll(context)
                 else {
                     return;
                 };
                 self.alone = None;
                 self.was_held_back = true;
-                self.settling.push(settling);
+                self.after_alone.push(answering);
                 if is_gap {
                     self.hold_back_rest();
                 }
+                // If nothing received it, the next one of its subject must not be sent.
+                self.poll_after_alone(context);
             }
             if let Some(held) = &mut self.held {
                 if held.as_mut().poll(context).is_pending() {
@@ -259,28 +271,56 @@ impl<'a> NatsWindow<'a> {
         let Some(in_flight) = self.places.take(place) else {
             return; // expired
         };
-        let number = in_flight.number;
         if self.sending.as_ref().is_some_and(|(of, _)| *of == place) {
             // The client does not have the message yet: a dropped send sends nothing.
             self.sending = None;
             let result = Err(PublishError::NotConnected);
-            self.results.push_back((number, result));
+            self.results.push_back((in_flight.number, result));
             self.hold_back_rest();
             return;
         }
         self.record(&in_flight, &answer);
+        let InFlight {
+            number,
+            envelope,
+            deadline,
+            ..
+        } = in_flight;
+        self.answered(Answered {
+            number,
+            envelope,
+            deadline,
+            answer,
+        });
+    }
+
+    /// Handles the answers to publishes that were alone.
+    fn poll_after_alone(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(answered)) = self.after_alone.poll_next_unpin(context) {
+            self.answered(answered);
+        }
+    }
+
+    fn answered(&mut self, answered: Answered) {
+        let Answered {
+            number,
+            envelope,
+            deadline,
+            answer,
+        } = answered;
         let result = answer.and_then(|message| self.shared.acknowledgement(&message));
         match (result, &self.session) {
             (Err(PublishError::NoStream), Some(session)) => {
                 let (shared, session) = (self.shared, Arc::clone(session));
-                self.settling.push(Box::pin(async move {
-                    let subject = in_flight.envelope.subject();
-                    let reason = shared.why_no_responders(&session, subject, in_flight.deadline);
-                    (number, Err(reason.await))
-                }));
+                let subject = envelope.subject().clone();
+                self.unreceived
+                    .add(envelope.subject(), number, || async move {
+                        let reason = shared.why_no_responders(&session, &subject, deadline);
+                        reason.await
+                    });
             }
             (result, _) => {
-                let blame = |error| wire::blame_headers(error, &in_flight.envelope);
+                let blame = |error| wire::blame_headers(error, &envelope);
                 self.results.push_back((number, result.map_err(blame)));
             }
         }
@@ -364,9 +404,8 @@ impl Window for NatsWindow<'_> {
                 return Poll::Ready(result);
             }
             self.poll_sending(context);
-            if let Poll::Ready(Some(result)) = self.settling.poll_next_unpin(context) {
-                return Poll::Ready(result);
-            }
+            self.poll_after_alone(context);
+            self.unreceived.poll(context, &mut self.results);
             let mut taken = std::mem::take(&mut self.taken);
             self.arrivals.take(context, &mut taken);
             let nothing = taken.is_empty();
