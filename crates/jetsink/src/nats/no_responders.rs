@@ -1,5 +1,6 @@
 //! Finds the reason why nothing receives a subject.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -25,12 +26,16 @@ impl Shared {
     /// An API that does not answer in time has no leader itself, as while the cluster elects one. The stream may have
     /// lost its leader with the same server, so the failure may pass: [`PublishError::NoLeader`].
     pub(crate) async fn why_no_responders(
-        &self,
-        session: &Session,
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         subject: &Subject,
         deadline: Instant,
     ) -> PublishError {
-        let ask = async || self.ask_for_the_reason(session, subject.as_str()).await;
+        let ask = || {
+            let (shared, session) = (Arc::clone(self), Arc::clone(session));
+            let subject = subject.clone();
+            async move { shared.ask_for_the_reason(&session, subject.as_str()).await }
+        };
         session.reasons.of(subject, deadline, ask).await
     }
 

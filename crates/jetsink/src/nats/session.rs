@@ -110,7 +110,7 @@ impl Session {
             address: target.address.clone(),
             inbox_prefix,
             inbox,
-            reasons: Reasons::default(),
+            reasons: Reasons::new(),
             reader: reader.abort_handle(),
         }))
     }

@@ -264,8 +264,8 @@ impl Shared {
     }
 
     pub(crate) async fn publish_in(
-        &self,
-        session: &Session,
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
@@ -278,9 +278,9 @@ impl Shared {
     }
 
     /// Returns the error of a publish, with the reason if nothing received its subject.
-    pub(super) async fn explained(
-        &self,
-        session: &Session,
+    async fn explained(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         envelope: &Envelope,
         error: PublishError,
         deadline: Instant,

@@ -30,7 +30,7 @@ use crate::publisher::window::{Sent, Window};
 type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
 
 pub(crate) struct NatsWindow<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     /// `None` if the connection had ended before the window was made.
     session: Option<Arc<Session>>,
     arrivals: Arc<Arrivals>,
@@ -65,7 +65,7 @@ enum HandedOver {
 }
 
 impl<'a> NatsWindow<'a> {
-    pub(crate) fn new(shared: &'a Shared, session: Option<Arc<Session>>) -> Self {
+    pub(crate) fn new(shared: &'a Arc<Shared>, session: Option<Arc<Session>>) -> Self {
         Self {
             shared,
             session,
