@@ -37,11 +37,11 @@ impl jetsink::Publisher for Port {
                 match publisher.publish(subject, envelope.payload().clone()).await {
                     Ok(()) => Ok(Acknowledgement::new("scripted", 1)),
                     // The trait's error says no more, so assume the worst case.
-                    Err(error) => Err(PublishError::Other {
-                        text: error.to_string(),
-                        scope: Scope::Broker,
-                        known: Known::OutcomeUnknown,
-                    }),
+                    Err(error) => Err(PublishError::other(
+                        error.to_string(),
+                        Scope::Broker,
+                        Known::OutcomeUnknown,
+                    )),
                 }
             }
         }

@@ -70,6 +70,7 @@ struct Shown<P> {
 
 /// The gateway's connection to the broker, as the pages show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BrokerConnection {
     /// The version of the connected server; `None` without a connection.
     pub server_version: Option<String>,

@@ -393,14 +393,10 @@ fn result_of(outcome: &Outcome) -> EventResult<'_> {
             delivery,
             is_repeat,
         } => match delivery {
-            Delivery::Stored {
-                stream,
-                sequence,
-                duplicate,
-            } => EventResult::Stored {
-                stream,
-                sequence: *sequence,
-                duplicate: *duplicate || *is_repeat,
+            Delivery::Stored(ack) => EventResult::Stored {
+                stream: &ack.stream,
+                sequence: ack.sequence,
+                duplicate: ack.duplicate || *is_repeat,
             },
             // Spooled, or a later kind of delivery: durable in any case.
             _ => EventResult::Spooled {

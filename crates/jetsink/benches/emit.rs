@@ -110,7 +110,7 @@ impl Sides {
 
     async fn emit(&self, subject: &Subject) {
         let delivery = self.sink.emit(self.envelope(subject)).await.unwrap();
-        assert!(matches!(delivery, Delivery::Stored { .. }));
+        assert!(matches!(delivery, Delivery::Stored(_)));
     }
 
     async fn publish(&self) -> PublishAckFuture {
@@ -136,7 +136,7 @@ impl Sides {
                 left -= 1;
             }
             match pipeline.next().await {
-                Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored { .. })),
+                Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored(_))),
                 None => break,
             }
         }

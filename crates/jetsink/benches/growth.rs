@@ -288,7 +288,7 @@ async fn pipeline(load: &Load) {
             next += 1;
         }
         match pipeline.next().await {
-            Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored { .. })),
+            Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored(_))),
             None => break,
         }
     }

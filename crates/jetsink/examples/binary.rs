@@ -70,11 +70,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let sink = Sink::new(publisher, SinkSettings::default());
     // A command ends on the first failure. Its text is one line with the state of the event.
-    if let Delivery::Stored {
-        stream, sequence, ..
-    } = sink.emit(envelope).await?
-    {
-        println!("{stream} has it at {sequence}");
+    if let Delivery::Stored(ack) = sink.emit(envelope).await? {
+        println!("{} has it at {}", ack.stream, ack.sequence);
     }
     Ok(())
 }

@@ -105,9 +105,11 @@ async fn take_event(State(service): State<Arc<Service>>, body: Bytes) -> Respons
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
     match service.sink.emit(envelope).await {
-        Ok(Delivery::Stored {
-            stream, sequence, ..
-        }) => (StatusCode::CREATED, format!("{stream} {sequence}")).into_response(),
+        Ok(Delivery::Stored(ack)) => (
+            StatusCode::CREATED,
+            format!("{} {}", ack.stream, ack.sequence),
+        )
+            .into_response(),
         Ok(_) => StatusCode::ACCEPTED.into_response(), // with a spool: the disk has it
         Err(error) => refusal(&error),
     }

@@ -70,9 +70,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
             r#"{{"specversion":"1.0","id":"{number}","source":"/examples/spool","type":"example"}}"#
         );
         match sink.emit(binding.envelope(json.into())?).await {
-            Ok(Delivery::Stored {
-                stream, sequence, ..
-            }) => println!("event {number}: {stream} has it at {sequence}"),
+            Ok(Delivery::Stored(ack)) => {
+                println!("event {number}: {} has it at {}", ack.stream, ack.sequence);
+            }
             // Also with a working broker, if earlier events of the same subject are still pending.
             Ok(_) => println!("event {number}: spooled, the disk has it"),
             Err(error) => println!("event {number}: {}", remedy(&error)),

@@ -82,7 +82,7 @@ async fn report(sink: &Sink<NatsPublisher>, binding: &Binding, data: &str) {
     };
     let subject = envelope.subject().clone();
     match sink.emit(envelope).await {
-        Ok(Delivery::Stored { sequence, .. }) => println!("{subject}: stored at {sequence}"),
+        Ok(Delivery::Stored(ack)) => println!("{subject}: stored at {}", ack.sequence),
         Ok(delivery) => println!("{subject}: {delivery:?}"),
         Err(error) => println!("{subject}: {error}"),
     }

@@ -32,7 +32,9 @@ mod sync;
 #[doc(inline)]
 pub use nats::NatsPublisher;
 #[doc(inline)]
-pub use nats::connect::{self, ConnectCause, ConnectError, ConnectSettings, environment};
+pub use nats::connect::{
+    self, ConnectCause, ConnectError, ConnectSettings, ServerAddress, environment,
+};
 pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 
 // Make a sink, with a spool or without.
@@ -63,7 +65,7 @@ pub use pipeline::{MAX_WINDOW, Pipeline};
 pub use circuit::State as CircuitState;
 pub use outcome::LastFailure;
 pub use publish::admission::{MAX_FAILING_SUBJECTS, MAX_LISTED_SUBJECTS};
-pub use sink::status::{Status, StatusWatch};
+pub use sink::status::{FailingSubject, Status, StatusWatch};
 
 // The port and its tools: another transport, retries of its own.
 pub use publish::retry::with_retry;
@@ -74,7 +76,7 @@ pub use publisher::{Connection, PerMessageWindow, Publisher};
 
 // Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;
-pub use admin::offline_spool::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent};
+pub use admin::offline_spool::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent, SubjectUsage};
 pub use admin::query::{StreamContent, StreamQuery, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};
 #[doc(inline)]

@@ -51,7 +51,7 @@ async fn event_whose_new_id_is_taken_is_stored_under_another_one() {
         take_next_ids(&server, 2..=2).await;
         for payload in ["two", "three"] {
             match emit(&sink, "events.a", payload.into()).await.result {
-                Ok(Delivery::Stored { duplicate, .. }) => assert!(!duplicate),
+                Ok(Delivery::Stored(ack)) => assert!(!ack.duplicate),
                 other => panic!("{other:?}"),
             }
         }
@@ -77,13 +77,7 @@ async fn pipeline_stores_events_whose_new_ids_are_taken_under_other_ones() {
     }
     while let Some(result) = pipeline.next().await {
         assert!(
-            matches!(
-                result,
-                Ok(Delivery::Stored {
-                    duplicate: false,
-                    ..
-                })
-            ),
+            matches!(&result, Ok(Delivery::Stored(ack)) if !ack.duplicate),
             "{result:?}"
         );
     }
@@ -106,7 +100,7 @@ async fn sink_id_that_is_used_again_loses_no_event() {
         for number in 0..3 {
             let payload = format!("{run}.{number}");
             match emit(&sink, "events.a", payload.into()).await.result {
-                Ok(Delivery::Stored { duplicate, .. }) => assert!(!duplicate),
+                Ok(Delivery::Stored(ack)) => assert!(!ack.duplicate),
                 other => panic!("{other:?}"),
             }
         }
@@ -222,7 +216,7 @@ async fn repeat_of_a_callers_id_is_reported_as_a_duplicate_and_counted() {
     };
     for (payload, expected) in [("one", false), ("one", true), ("another", true)] {
         match sink.emit(with_id(payload)).await.unwrap() {
-            Delivery::Stored { duplicate, .. } => assert_eq!(duplicate, expected, "{payload}"),
+            Delivery::Stored(ack) => assert_eq!(ack.duplicate, expected, "{payload}"),
             other => panic!("{other:?}"),
         }
     }

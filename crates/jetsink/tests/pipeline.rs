@@ -13,8 +13,8 @@ use common::*;
 use futures_util::StreamExt as _;
 use jetsink::MAX_WINDOW;
 use jetsink::{
-    ConnectSettings, Delivery, NatsPublisher, Pipeline, Publisher as _, Sink, SinkSettings,
-    SpoolSettings,
+    Acknowledgement, ConnectSettings, Delivery, NatsPublisher, Pipeline, Publisher as _, Sink,
+    SinkSettings, SpoolSettings,
 };
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tokio::time::Instant;
@@ -43,7 +43,7 @@ async fn a_pipeline_stores_in_order_at_any_window() {
             }
             match pipeline.next().await {
                 None => break,
-                Some(Ok(Delivery::Stored { sequence, .. })) => {
+                Some(Ok(Delivery::Stored(Acknowledgement { sequence, .. }))) => {
                     assert!(sequence > last, "window {window}: {sequence} after {last}");
                     last = sequence;
                 }

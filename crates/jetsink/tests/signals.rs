@@ -73,7 +73,7 @@ async fn metrics_and_status_show_an_outage() {
     let status = timeout(DEADLINE, watch.changed()).await.unwrap();
     assert_eq!(status.broker, State::Connected);
     assert_eq!(status.failing_subjects.len(), 1);
-    assert_eq!(status.failing_subjects[0].0.as_str(), "plain.a");
+    assert_eq!(status.failing_subjects[0].subject.as_str(), "plain.a");
 
     server.kill().unwrap();
     let status = timeout(DEADLINE, watch.changed()).await.unwrap();

@@ -203,12 +203,13 @@ async fn unreadable_stream_of_another_account_is_delivered_to_or_held() {
                 sleep(Duration::from_secs(1)).await;
                 assert_eq!(messages().await, ["a"]);
                 let other = world.sink.emit(event("events.b", "other")).await.unwrap();
-                assert!(matches!(other, Delivery::Stored { .. }));
+                assert!(matches!(other, Delivery::Stored(_)));
                 let status = world.sink.status();
                 assert_eq!(status.when_unconfirmed, Some(WhenUnconfirmed::Hold));
                 let text = "1 held subjects, unconfirmed events are held";
                 assert!(status.to_string().contains(text), "{status}");
             }
+            other => panic!("{other:?}"),
         }
     }
 }

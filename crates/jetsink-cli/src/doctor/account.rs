@@ -1,11 +1,12 @@
 //! The login, and the account's JetStream limits.
 
 use async_nats::jetstream::ErrorCode;
-use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal, WhenUnconfirmed};
+use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal};
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
 use super::finding::{AccountFinding, ConnectionFinding};
+use crate::spool::arguments::WhenUnconfirmed;
 
 /// The finding for a failed connection. None if `named`: a finding about an address or a certificate
 /// already explains it.

@@ -1,12 +1,10 @@
 //! The look-up of events whose acknowledgement was lost, and the setting for those that it can't find.
 
-use jetsink::{
-    NatsPublisher, PublishError, StreamContent, StreamName, StreamQuery, StreamStart,
-    WhenUnconfirmed,
-};
+use jetsink::{NatsPublisher, PublishError, StreamContent, StreamName, StreamQuery, StreamStart};
 use serde_json::Value;
 
 use super::finding::{LookUpFinding, Removal};
+use crate::spool::arguments::WhenUnconfirmed;
 
 /// Checks whether a spool can look up events in a stream: reads the last message.
 pub(super) async fn look_up(

@@ -71,11 +71,11 @@ async fn examine(
 ) -> Result<(), Failure> {
     let mut greeting: Option<Greeting> = None;
     let mut named = false;
-    for (scheme, host, port) in connect.addresses() {
+    for server in connect.addresses() {
         let address = Address {
-            scheme,
-            host,
-            port,
+            scheme: server.scheme,
+            host: server.host,
+            port: server.port,
             tls_first: connect.is_tls_first(),
         };
         let (found, greets) = network::look_at(&address).await;
@@ -99,7 +99,7 @@ async fn examine(
         checks.push(Check::of(&publisher, template).await);
     }
     let imports = checks.iter().any(Check::reaches_a_stream);
-    let choice = arguments.when_unconfirmed.into();
+    let choice = arguments.when_unconfirmed;
     let api = account(&publisher, imports, choice, diagnosis).await;
     if api == Api::Unusable || (api == Api::Missing && !imports) {
         return Ok(());

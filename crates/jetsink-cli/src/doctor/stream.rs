@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jetsink::WhenUnconfirmed;
 use serde_json::Value;
 
 use super::finding::{StreamFinding, StreamLimit};
+use crate::spool::arguments::WhenUnconfirmed;
 
 /// The parts of a limit from which a finding is reported.
 const FILLING: f64 = 0.8;

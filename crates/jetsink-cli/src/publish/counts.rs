@@ -84,18 +84,13 @@ impl Counts {
         if let Delivery::Spooled = delivery {
             self.spooled += 1;
         }
-        if let Delivery::Stored {
-            stream,
-            sequence,
-            duplicate,
-        } = delivery
-        {
+        if let Delivery::Stored(ack) = delivery {
             self.stored += 1;
-            self.duplicates += u64::from(*duplicate);
-            match self.streams.get_mut(stream) {
-                Some(last) => *last = (*last).max(*sequence),
+            self.duplicates += u64::from(ack.duplicate);
+            match self.streams.get_mut(&ack.stream) {
+                Some(last) => *last = (*last).max(ack.sequence),
                 None => {
-                    self.streams.insert(stream.clone(), *sequence);
+                    self.streams.insert(ack.stream.clone(), ack.sequence);
                 }
             }
         }

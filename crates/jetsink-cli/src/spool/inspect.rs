@@ -49,7 +49,8 @@ pub(super) fn status(arguments: &InSpool) -> Result<u8, SpoolError> {
         counted(status.dead_letters, "dead letter"),
         HumanBytes(status.used_bytes)
     ));
-    for (subject, events, bytes) in spool.subjects() {
+    for usage in spool.subjects() {
+        let (events, bytes, subject) = (usage.events, usage.bytes, usage.subject);
         if !output::print(&format!("{events:>10} {bytes:>12} bytes  {subject}")) {
             break;
         }

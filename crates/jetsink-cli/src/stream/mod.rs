@@ -91,6 +91,7 @@ fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::
             ChangeKind::Safe => ("safe", None),
             ChangeKind::Reduces => ("shrinks", None),
             ChangeKind::Impossible { reason } => ("impossible", Some(reason)),
+            _ => ("unknown", None),
         };
         json!({
             "field": change.field,

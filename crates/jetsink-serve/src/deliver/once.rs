@@ -55,7 +55,7 @@ impl<P: Publisher> Once<P> {
 
     fn note_spool(&self, result: &Emitted, now: Instant) {
         // Not the lock for each event that is stored.
-        if !matches!(result, Ok(Delivery::Stored { .. })) {
+        if !matches!(result, Ok(Delivery::Stored(_))) {
             SpoolFailure::note(&mut self.lock_spool_failure(), result, now);
         }
     }

@@ -165,16 +165,13 @@ impl Identities {
     }
 
     fn answered(&mut self, delivery: &Delivery) -> State {
-        let Delivery::Stored {
-            stream, sequence, ..
-        } = delivery
-        else {
+        let Delivery::Stored(ack) = delivery else {
             // A later kind of delivery is durable as well.
             return State::Spooled { may_wait: true };
         };
-        let shared = self.streams.iter().find(|shared| ***shared == **stream);
+        let shared = self.streams.iter().find(|shared| ***shared == *ack.stream);
         let stream = shared.cloned().unwrap_or_else(|| {
-            let stream: Arc<str> = stream.as_str().into();
+            let stream: Arc<str> = ack.stream.as_str().into();
             if self.streams.len() < MAX_SHARED_STREAMS {
                 self.streams.push(Arc::clone(&stream));
             }
@@ -182,7 +179,7 @@ impl Identities {
         });
         State::Stored {
             stream,
-            sequence: *sequence,
+            sequence: ack.sequence,
         }
     }
 

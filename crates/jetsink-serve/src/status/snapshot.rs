@@ -200,7 +200,7 @@ fn broker<P: Publisher + 'static>(
             subject: failure.subject.map(|subject| subject.to_string()),
             seconds_ago: ago(failure.at),
         }),
-        failing_subjects: failing.map(|(subject, _)| subject.to_string()).collect(),
+        failing_subjects: failing.map(|failing| failing.subject.to_string()).collect(),
         failing_subject_count: status.failing_subject_count,
         delivered: status.delivered,
     }

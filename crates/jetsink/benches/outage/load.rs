@@ -58,7 +58,7 @@ impl Outcome {
 impl From<&Result<Delivery, EmitError>> for Outcome {
     fn from(result: &Result<Delivery, EmitError>) -> Self {
         match result {
-            Ok(Delivery::Stored { .. }) => Self::Stored,
+            Ok(Delivery::Stored(_)) => Self::Stored,
             Ok(_) => Self::Spooled,
             Err(EmitError::CircuitOpen(_)) => Self::Rejected,
             Err(error) if error.known() == Known::OutcomeUnknown => Self::Unknown,

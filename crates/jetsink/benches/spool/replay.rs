@@ -198,7 +198,7 @@ async fn pipeline(events: u64, window: usize, subjects: &[Subject]) -> Work {
             next += 1;
         }
         match pipeline.next().await {
-            Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored { .. })),
+            Some(result) => assert!(matches!(result.unwrap(), Delivery::Stored(_))),
             None => break,
         }
     }

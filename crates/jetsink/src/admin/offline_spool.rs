@@ -57,6 +57,18 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// A subject with pending events, by [`OfflineSpool::subjects`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubjectUsage {
+    /// The subject.
+    pub subject: Subject,
+    /// Its pending events.
+    pub events: u64,
+    /// Their bytes in the spool.
+    pub bytes: u64,
+}
+
 /// The result of [`OfflineSpool::verify`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -198,18 +210,22 @@ impl OfflineSpool {
         Some(&self.loss).filter(|loss| !loss.is_none())
     }
 
-    /// Returns the subjects, in order, with their numbers of events and bytes.
+    /// Returns the subjects of pending events, in order.
     #[must_use]
-    pub fn subjects(&self) -> Vec<(Subject, u64, u64)> {
+    pub fn subjects(&self) -> Vec<SubjectUsage> {
         let Some(log) = &self.log else {
             return Vec::new();
         };
         let index = lock(&log.index);
         let subjects = index.subjects.iter();
         let mut subjects: Vec<_> = subjects
-            .map(|(subject, pending)| (subject.clone(), pending.events, index.bytes(pending)))
+            .map(|(subject, pending)| SubjectUsage {
+                subject: subject.clone(),
+                events: pending.events,
+                bytes: index.bytes(pending),
+            })
             .collect();
-        subjects.sort();
+        subjects.sort_unstable_by(|one, other| one.subject.cmp(&other.subject));
         subjects
     }
 
@@ -226,7 +242,7 @@ impl OfflineSpool {
         let log = self.log()?;
         let may_be_stored = self.may_be_stored();
         let mut damaged = 0;
-        for (subject, ..) in self.subjects() {
+        for SubjectUsage { subject, .. } in self.subjects() {
             let mut from = 0;
             loop {
                 let wanted = Wanted {

@@ -72,6 +72,7 @@ impl From<serde_json::Error> for EventError {
 /// A string that has no text, because it has an unpaired surrogate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{member} has an unpaired surrogate and cannot be read as text")]
+#[non_exhaustive]
 pub struct UnreadableText {
     /// The attribute, or the path of a member of the data.
     pub member: String,

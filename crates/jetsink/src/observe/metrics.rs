@@ -99,7 +99,7 @@ impl EmitMeters {
     /// Counts an emit by its outcome.
     pub(crate) fn emitted(&self, result: &Result<Delivery, EmitError>) {
         let outcome = match result {
-            Ok(Delivery::Stored { .. }) => &self.stored,
+            Ok(Delivery::Stored(_)) => &self.stored,
             Ok(Delivery::Spooled) => &self.spooled,
             Err(EmitError::CircuitOpen(_)) => &self.rejected,
             Err(error) => match error.known() {

@@ -53,14 +53,10 @@ pub(crate) fn ended(span: &Span, result: &Result<Delivery, EmitError>) {
     }
     match result {
         Ok(Delivery::Spooled) => {}
-        Ok(Delivery::Stored {
-            stream,
-            sequence,
-            duplicate,
-        }) => {
-            span.record("stream", stream.as_str());
-            span.record("sequence", sequence);
-            span.record("duplicate", duplicate);
+        Ok(Delivery::Stored(ack)) => {
+            span.record("stream", ack.stream.as_str());
+            span.record("sequence", ack.sequence);
+            span.record("duplicate", ack.duplicate);
         }
         Err(error) => {
             span.record("error", tracing::field::display(error));

@@ -8,8 +8,8 @@ pub struct Acknowledgement {
     pub stream: String,
     /// The event's sequence number in it.
     pub sequence: u64,
-    /// Whether the stream already had a message with this id in its duplicate window, and stored nothing now;
-    /// `sequence` is then that of the earlier message.
+    /// Whether the stream already had a message with this id in its duplicate window, from an earlier attempt or from
+    /// another event with the id, and stored nothing now; `sequence` is then that of the earlier message.
     pub duplicate: bool,
     /// The JetStream domain of the server that stored it, if it has one.
     pub domain: Option<String>,

@@ -7,26 +7,14 @@ use super::acknowledgement::Acknowledgement;
 #[non_exhaustive]
 pub enum Delivery {
     /// A stream has acknowledged it.
-    Stored {
-        /// The stream.
-        stream: String,
-        /// The event's sequence number in it.
-        sequence: u64,
-        /// Whether the broker reported a duplicate: an earlier attempt of this emit, or an event with the
-        /// same message id, was stored before, and nothing was stored now.
-        duplicate: bool,
-    },
+    Stored(Acknowledgement),
     /// It is synced to the local disk, and will be sent when the broker accepts it.
     Spooled,
 }
 
 impl From<Acknowledgement> for Delivery {
     fn from(ack: Acknowledgement) -> Self {
-        Self::Stored {
-            stream: ack.stream,
-            sequence: ack.sequence,
-            duplicate: ack.duplicate,
-        }
+        Self::Stored(ack)
     }
 }
 

@@ -222,6 +222,7 @@ pub enum PublishError {
     Stopped,
     /// A failure of a publisher other than the NATS one.
     #[error("{text}")]
+    #[non_exhaustive]
     Other {
         /// The cause, in one line.
         text: String,
@@ -272,6 +273,16 @@ fn ack_timeout(broker_answers: bool) -> &'static str {
 }
 
 impl PublishError {
+    /// Creates an [`Other`](Self::Other) error. `text` is the cause and the remedy, in one line.
+    #[must_use]
+    pub fn other(text: impl Into<String>, scope: Scope, known: Known) -> Self {
+        Self::Other {
+            text: text.into(),
+            scope,
+            known,
+        }
+    }
+
     /// Returns the scope, by the table above.
     #[must_use]
     pub fn scope(&self) -> Scope {

@@ -40,7 +40,7 @@ impl Width {
     pub(super) fn settled(&mut self, delivery: &Delivery) {
         if let Self::Adaptive(window) = self {
             match delivery {
-                Delivery::Stored { .. } => window.stored(Instant::now),
+                Delivery::Stored(_) => window.stored(Instant::now),
                 // Not sent: no sign of the broker's rate.
                 Delivery::Spooled => {}
             }

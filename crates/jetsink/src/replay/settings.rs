@@ -31,6 +31,7 @@ pub struct SpoolSettings {
 ///
 /// Only events whose acknowledgement is missing are concerned, and those behind them on their subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WhenUnconfirmed {
     /// It is sent, and may be stored twice. [`SpoolStatus::possible_duplicates`](crate::SpoolStatus) and the metric
     /// `jetsink_possible_duplicates_total` count it, and the log has a warning per subject.

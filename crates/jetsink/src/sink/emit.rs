@@ -74,7 +74,7 @@ impl<P: Publisher> Sink<P> {
 
     /// Adds a message id to an envelope that has none, so that the caller can emit it again after an outcome that is
     /// unknown: the stream stores it once within its duplicate window, and answers a repeat with
-    /// [`duplicate`](Delivery::Stored::duplicate). Without it, each [`emit`](Self::emit) mints an id of its own.
+    /// [`duplicate`](crate::Acknowledgement::duplicate). Without it, each [`emit`](Self::emit) mints an id of its own.
     ///
     /// The id is random, from the operating system. It is the caller's: an event that another process stored under it counts
     /// as this one.

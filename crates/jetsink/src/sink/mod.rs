@@ -59,7 +59,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
 ///
 /// let json = r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed"}"#;
 /// match sink.emit(binding.envelope(json.into())?).await {
-///     Ok(Delivery::Stored { stream, sequence, .. }) => println!("{stream} has it at {sequence}"),
+///     Ok(Delivery::Stored(ack)) => println!("{} has it at {}", ack.stream, ack.sequence),
 ///     Ok(_) => println!("the disk has it"), // with a spool only
 ///     Err(error) => eprintln!("{error} (concerns the {})", error.scope()),
 /// }

@@ -31,7 +31,7 @@ pub struct Status {
     pub last_failure: Option<LastFailure>,
     /// Subjects whose own circuit is open, sorted: an arbitrary selection if there are more than
     /// [`MAX_LISTED_SUBJECTS`](crate::MAX_LISTED_SUBJECTS).
-    pub failing_subjects: Vec<(Subject, State)>,
+    pub failing_subjects: Vec<FailingSubject>,
     /// The number of subjects whose own circuit is open, at most
     /// [`MAX_FAILING_SUBJECTS`](crate::MAX_FAILING_SUBJECTS).
     pub failing_subject_count: usize,
@@ -44,6 +44,16 @@ pub struct Status {
     /// The treatment of spooled events that may be stored already, if no look-up can tell; `None` without a spool.
     /// [`SpoolStatus::possible_duplicates`] and [`SpoolStatus::held_subjects`] show its effect.
     pub when_unconfirmed: Option<WhenUnconfirmed>,
+}
+
+/// A subject whose own circuit is open, by [`Status::failing_subjects`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailingSubject {
+    /// The subject.
+    pub subject: Subject,
+    /// Its circuit.
+    pub circuit: State,
 }
 
 impl fmt::Display for Status {
@@ -63,8 +73,8 @@ impl fmt::Display for Status {
                 }
             }
         }
-        if let Some((first, _)) = self.failing_subjects.first() {
-            write!(f, "; {first} fails")?;
+        if let Some(first) = self.failing_subjects.first() {
+            write!(f, "; {} fails", first.subject)?;
             if self.failing_subject_count > 1 {
                 write!(f, ", and {} other subjects", self.failing_subject_count - 1)?;
             }
@@ -120,7 +130,12 @@ impl<P: Publisher> Sink<P> {
             broker: direct.state(),
             since,
             last_failure,
-            failing_subjects: direct.scopes().failing_subjects(now),
+            failing_subjects: direct
+                .scopes()
+                .failing_subjects(now)
+                .into_iter()
+                .map(|(subject, circuit)| FailingSubject { subject, circuit })
+                .collect(),
             failing_subject_count: direct.scopes().failing_count(),
             in_flight: self.in_flight().count(),
             delivered: direct.delivered(),

@@ -48,7 +48,7 @@ async fn full_pipeline_sends_directly_again_after_an_outage() {
             .unwrap()
         {
             Delivery::Spooled => spooled += 1,
-            Delivery::Stored { .. } => stored += 1,
+            Delivery::Stored(_) => stored += 1,
         }
         if spooled == 500 && stored == 0 {
             broker.connect();

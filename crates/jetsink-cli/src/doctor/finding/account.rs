@@ -1,9 +1,8 @@
 //! JetStream in the account, and the account's limits.
 
-use jetsink::WhenUnconfirmed;
-
 use super::Finding;
 use super::look_up::effect;
+use crate::spool::arguments::WhenUnconfirmed;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::doctor) enum AccountFinding {

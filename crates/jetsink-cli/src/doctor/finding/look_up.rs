@@ -1,9 +1,8 @@
 //! The look-up of events whose acknowledgement was lost.
 
-use jetsink::WhenUnconfirmed;
-
 use super::Finding;
 use crate::output::counted;
+use crate::spool::arguments::WhenUnconfirmed;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::doctor) enum LookUpFinding {

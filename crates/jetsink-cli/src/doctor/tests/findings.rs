@@ -6,9 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jetsink::WhenUnconfirmed;
-
 use super::*;
+use crate::spool::arguments::WhenUnconfirmed;
 
 fn connection() -> Vec<Finding> {
     use ConnectionFinding as F;

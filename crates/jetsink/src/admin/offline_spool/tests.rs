@@ -75,9 +75,9 @@ async fn pending_events_and_dead_letters_are_listed() {
     let counts = (status.events, status.subjects, status.dead_letters);
     assert_eq!(counts, (7, 2, 2));
     let subjects = file.subjects();
-    let of = |at: usize| (subjects[at].0.as_str(), subjects[at].1);
+    let of = |at: usize| (subjects[at].subject.as_str(), subjects[at].events);
     assert_eq!((subjects.len(), of(0), of(1)), (2, ("a", 5), ("b", 2)));
-    let waiting: u64 = subjects.iter().map(|(.., bytes)| bytes).sum();
+    let waiting: u64 = subjects.iter().map(|usage| usage.bytes).sum();
     let (letters, 0) = dead_letters(&file) else {
         panic!("nothing is damaged")
     };

@@ -14,6 +14,7 @@ use crate::nats::stream_name::StreamName;
 
 /// The effect of a change on stored and future events.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChangeKind {
     /// No stored event would be lost.
     Safe,

@@ -76,6 +76,18 @@ pub struct ConnectSettings {
     ignore_discovered: bool,
 }
 
+/// The address of a server in [`ConnectSettings`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerAddress {
+    /// `nats`, `tls`, `ws` or `wss`.
+    pub scheme: String,
+    /// The host name or IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
 impl ConnectSettings {
     /// Settings for one server, or several separated by commas. A user and password, or a token, in
     /// the URLs is taken as login; it must be the same in all of them that have one.
@@ -275,14 +287,15 @@ impl ConnectSettings {
         self.ignore_discovered
     }
 
-    /// The servers: scheme (`nats`, `tls`, `ws` or `wss`), host and port of each.
+    /// Returns the addresses of the servers, in the order of the list.
     #[must_use]
-    pub fn addresses(&self) -> Vec<(String, String, u16)> {
+    pub fn addresses(&self) -> Vec<ServerAddress> {
         let servers = self.servers.iter();
         servers
-            .map(|server| {
-                let host = server.host().trim_matches(['[', ']']).to_owned();
-                (server.scheme().to_owned(), host, server.port())
+            .map(|server| ServerAddress {
+                scheme: server.scheme().to_owned(),
+                host: server.host().trim_matches(['[', ']']).to_owned(),
+                port: server.port(),
             })
             .collect()
     }

@@ -36,7 +36,7 @@ fn look_at(dice: &mut Dice) {
         Ok(settings) => {
             let addresses = settings.addresses();
             assert!(!addresses.is_empty());
-            assert!(addresses.iter().all(|(_, host, _)| !host.is_empty()));
+            assert!(addresses.iter().all(|address| !address.host.is_empty()));
             format!("{settings:?} {addresses:?}")
         }
         Err(error) => format!("{error} {error:?}"),
