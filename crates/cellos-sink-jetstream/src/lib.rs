@@ -8,11 +8,11 @@ mod spool_folder;
 mod tenant;
 
 pub use builder::JetStreamEventSinkBuilder;
-pub use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER};
 pub use jetsink::{
     ConnectError, ConnectSettings, SpoolError, SpoolSettings, SubjectError, TenantPolicy,
     with_retry,
 };
+pub use jetsink::{TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER};
 #[doc(hidden)]
 pub use port::Publisher;
 pub use sink::JetStreamEventSink;

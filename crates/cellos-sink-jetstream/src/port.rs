@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cellos_core::CellosError;
 use jetsink::{
-    Acknowledgement, Baselines, Connection, Envelope, Known, NatsPublisher, PerMessageWindow,
+    Acknowledgement, Baselines, ConnectionState, Envelope, Known, NatsPublisher, PerMessageWindow,
     PublishError, Scope, StoredId, StoredIds, Window,
 };
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ impl jetsink::Publisher for Port {
         }
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         match self {
             Self::Nats(publisher) => publisher.connection(),
             Self::Scripted(_) => None,

@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use cellos_core::ports::EventSink;
 use cellos_core::{CellosError, CloudEventV1};
 use jetsink::CircuitState as State;
-use jetsink::binding::structured_headers;
 use jetsink::{
     ConnectSettings, EmitError, Envelope, Sink, SinkSettings, Subject, SubjectError,
-    SubjectTemplate, TenantPolicy,
+    SubjectTemplate, TenantPolicy, structured_headers,
 };
 use tokio::time::Instant;
 

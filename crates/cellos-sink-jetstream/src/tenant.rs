@@ -1,7 +1,7 @@
 //! The tenant of an event, and the subject that follows from it.
 
 use cellos_core::CloudEventV1;
-use jetsink::subject::{
+use jetsink::{
     SubjectError, TENANT_ID_DEFAULT_TOKEN, TENANT_ID_PLACEHOLDER, check_tenant_id, encode_token,
 };
 use serde_json::Value;

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use async_nats::jetstream::ErrorCode;
-use jetsink::streams::{StreamError, StreamSpecError};
-use jetsink::{ConnectError, Known, PublishError, SettingsError, SpoolError, SubjectError};
+use jetsink::{
+    ConnectError, Known, PublishError, SettingsError, SpoolError, StreamError, StreamSpecError,
+    SubjectError,
+};
 #[cfg(unix)]
 use jetsink_serve::{GatewayError, ListenError};
 #[cfg(unix)]

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Method, Response};
 use tracing::info;
 
-use crate::answer::problem::Kind;
+use crate::answer::problem::ProblemKind;
 
 /// The target of the lines, for a subscriber's filter.
 pub const ACCESS_LOG: &str = "jetsink_serve::access";
@@ -44,7 +44,7 @@ impl Answer {
     /// A problem's response has its kind as an extension.
     pub(crate) fn of(response: &Response<Body>) -> Self {
         let status = response.status().as_u16();
-        let kind = response.extensions().get::<Kind>();
+        let kind = response.extensions().get::<ProblemKind>();
         let name = kind.map(|kind| kind.name());
         Self {
             status,

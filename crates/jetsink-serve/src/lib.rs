@@ -25,7 +25,7 @@ pub use access::token::NewToken;
 pub use access::{Access, AccessError};
 pub use access_log::ACCESS_LOG;
 pub use admin::{AdminPages, BrokerConnection};
-pub use answer::problem::Kind;
+pub use answer::problem::ProblemKind;
 pub use gateway::Gateway;
 pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
 pub use readiness::Readiness;

@@ -9,7 +9,7 @@ use metrics::{
 
 use tokio::time::Instant;
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 use crate::status::History;
 
 const REQUESTS: &str = "jetsink_serve_requests_total";
@@ -58,7 +58,7 @@ impl Meters {
         describe_gauge!(CONNECTIONS, "Open connections of senders.");
         Self {
             accepted: counter!(REQUESTS, "answer" => "accepted"),
-            problems: Kind::ALL
+            problems: ProblemKind::ALL
                 .iter()
                 .map(|kind| counter!(REQUESTS, "answer" => kind.name()))
                 .collect(),
@@ -82,7 +82,7 @@ impl Meters {
     }
 
     pub(crate) fn problem(&self, problem: &Problem) {
-        let kinds = || Kind::ALL.iter();
+        let kinds = || ProblemKind::ALL.iter();
         if let Some(at) = kinds().position(|kind| *kind == problem.kind()) {
             self.problems[at].increment(1);
             self.history.refused(at, problem, Instant::now());

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::access::{Caller, TenantChoice, host};
 use crate::access_log::{self, AccessLog, Answer};
 use crate::answer::outcome::of_binding;
-use crate::answer::problem::{EventReport, EventResult, Kind, Problem};
+use crate::answer::problem::{EventReport, EventResult, Problem, ProblemKind};
 use crate::answer::receipt;
 use crate::deliver::{self, Outcome, Ready, digest};
 use crate::gateway::{BoundRoute, Inner};
@@ -106,7 +106,7 @@ impl<P: Publisher + 'static> Inner<P> {
             Err(BodyError::Problem(problem)) => self.answer_problem(&problem, &[]),
             // Counted as abandoned, since `answering` has no answer.
             Err(BodyError::ClientGone) => {
-                return Problem::new(Kind::Malformed, "the body ended early").response(&[]);
+                return Problem::new(ProblemKind::Malformed, "the body ended early").response(&[]);
             }
         };
         answering.answer = Some(Answer::of(&response));
@@ -136,7 +136,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let (parts, body) = request.into_parts();
         let trace = TraceContext::of(&parts.headers);
         self.see(&mut answering.seen, &parts.method, trace.as_ref());
-        let problem = Problem::new(Kind::NotFound, "no route has this path");
+        let problem = Problem::new(ProblemKind::NotFound, "no route has this path");
         let response = self.answer_problem(&problem, &[]);
         answering.answer = Some(Answer::of(&response));
         let body = Unread::new(body, self.settings.body.bytes);
@@ -190,7 +190,7 @@ impl<P: Publisher + 'static> Inner<P> {
             return Ok(webhook::options(&parts.headers));
         }
         if parts.method != Method::POST {
-            return Err(Problem::new(Kind::MethodNotAllowed, "send events by POST").into());
+            return Err(Problem::new(ProblemKind::MethodNotAllowed, "send events by POST").into());
         }
         let caller = self.settings.access.caller(&parts.headers, client)?;
         body.accept();
@@ -200,7 +200,7 @@ impl<P: Publisher + 'static> Inner<P> {
         let mut place = self.places.empty(caller.share());
         if !place.add(1) {
             let detail = "all places for requests in flight are taken, or the half of them that one credential, or all senders without one, can have";
-            return Err(Problem::new(Kind::TooManyRequests, detail).into());
+            return Err(Problem::new(ProblemKind::TooManyRequests, detail).into());
         }
         let _in_flight = InFlight::new(&self.meters);
         let mode = Mode::of(&parts.headers)?;
@@ -351,7 +351,7 @@ fn ready(envelope: Envelope) -> Result<Ready, Problem> {
     let Some(id) = envelope.message_id() else {
         // The gateway's bindings make one for each event.
         let detail = "the event has no identity; report this as a defect of jetsink";
-        return Err(Problem::new(Kind::EventRefused, detail));
+        return Err(Problem::new(ProblemKind::EventRefused, detail));
     };
     Ok(Ready {
         key: identity::key(id.as_str()),
@@ -369,7 +369,7 @@ fn worst(outcomes: &[Outcome]) -> Option<Problem> {
             Outcome::Durable { .. } | Outcome::NotTried | Outcome::TooLate => None,
         })
     };
-    let unknown = problems().find(|problem| problem.kind() == Kind::OutcomeUnknown);
+    let unknown = problems().find(|problem| problem.kind() == ProblemKind::OutcomeUnknown);
     let passing = || problems().find(|problem| problem.kind().is_passing());
     if let Some(problem) = unknown.or_else(passing) {
         return Some(problem.clone());
@@ -380,7 +380,7 @@ fn worst(outcomes: &[Outcome]) -> Option<Problem> {
     {
         let detail =
             "the deadline passed before all events were sent; the same request sends the others";
-        return Some(Problem::new(Kind::OutcomeUnknown, detail));
+        return Some(Problem::new(ProblemKind::OutcomeUnknown, detail));
     }
     problems().next().cloned()
 }
@@ -412,11 +412,15 @@ mod tests {
 
     #[test]
     fn batch_with_events_that_the_deadline_cut_off_is_never_answered_422() {
-        let conflict = || Outcome::Failed(Problem::new(Kind::IdentityConflict, "other bytes"));
-        assert_eq!(worst(&[conflict()]).unwrap().kind(), Kind::IdentityConflict);
+        let conflict =
+            || Outcome::Failed(Problem::new(ProblemKind::IdentityConflict, "other bytes"));
+        assert_eq!(
+            worst(&[conflict()]).unwrap().kind(),
+            ProblemKind::IdentityConflict
+        );
         let behind_it = worst(&[conflict(), Outcome::NotTried]).unwrap();
-        assert_eq!(behind_it.kind(), Kind::IdentityConflict);
+        assert_eq!(behind_it.kind(), ProblemKind::IdentityConflict);
         let cut_off = worst(&[conflict(), Outcome::TooLate]).unwrap();
-        assert_eq!(cut_off.kind(), Kind::OutcomeUnknown);
+        assert_eq!(cut_off.kind(), ProblemKind::OutcomeUnknown);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::*;
-use jetsink::event::CloudEvent;
+use jetsink::CloudEvent;
 use jetsink_serve::{GatewaySettings, ServerSettings};
 use trial::{Dice, Trial};
 

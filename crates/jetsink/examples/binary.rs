@@ -26,9 +26,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use jetsink::streams::StreamSpec;
 use jetsink::{
-    Binding, ConnectSettings, ContentMode, Delivery, NatsPublisher, Sink, SinkSettings, event_json,
+    Binding, ConnectSettings, ContentMode, Delivery, NatsPublisher, Sink, SinkSettings, StreamSpec,
+    event_json,
 };
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"42","source":"/examples/shop","type":"order.placed","subject":"café","datacontenttype":"application/json","data":{"total":12}}"#;

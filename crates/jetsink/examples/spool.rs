@@ -23,10 +23,9 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jetsink::streams::StreamSpec;
 use jetsink::{
     Binding, ConnectSettings, Delivery, EmitError, NatsPublisher, Scope, Sink, SinkSettings,
-    SpoolSettings,
+    SpoolSettings, StreamSpec,
 };
 
 #[tokio::main]

@@ -24,9 +24,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use jetsink::streams::StreamSpec;
 use jetsink::{
-    Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, TenantPolicy,
+    Binding, ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, StreamSpec, TenantPolicy,
 };
 
 #[tokio::main]

@@ -29,12 +29,8 @@ mod spool;
 mod sync;
 
 // Connect to the broker.
-#[doc(inline)]
 pub use nats::NatsPublisher;
-#[doc(inline)]
-pub use nats::connect::{
-    self, ConnectCause, ConnectError, ConnectSettings, ServerAddress, environment,
-};
+pub use nats::connect::{ConnectCause, ConnectError, ConnectSettings, ServerAddress};
 pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 
 // Make a sink, with a spool or without.
@@ -43,44 +39,48 @@ pub use replay::settings::{SpoolSettings, WhenUnconfirmed};
 pub use sink::{AlreadyObserved, OpenSpool, Sink};
 
 // Turn an event into an envelope.
-#[doc(inline)]
-pub use message::binding::{self, Binding, BindingError, ContentMode, MessageIdRule};
+pub use message::binding::{Binding, BindingError, ContentMode, MessageIdRule};
+pub use message::content::structured_headers;
 pub use message::envelope::{Envelope, HeaderError, Headers, MessageId};
-#[doc(inline)]
-pub use message::event::{self, Rule, Validation};
+pub use message::event::{CloudEvent, EventError, UnreadableText};
 pub use message::pattern::SubjectPattern;
 pub use message::received::{BinaryEvent, BinaryEventError, EventTenant};
-#[doc(inline)]
-pub use message::subject::{self, Subject, SubjectError, SubjectTemplate, TenantPolicy};
+pub use message::rules::{EventRule, Validation};
+pub use message::subject::{
+    MAX_SUBJECT, MAX_TENANT_ID, Subject, SubjectError, TENANT_ID_DEFAULT_TOKEN,
+    TENANT_ID_PLACEHOLDER, TenantPolicy, check_tenant_id, encode_token,
+};
+pub use message::template::SubjectTemplate;
 
 // Emit it, and read the result.
 pub use outcome::{
     Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
     PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed, Unavailable,
 };
-#[doc(inline)]
 pub use pipeline::{MAX_WINDOW, Pipeline};
 
 // Watch the sink.
 pub use circuit::State as CircuitState;
 pub use outcome::LastFailure;
 pub use publish::admission::{MAX_FAILING_SUBJECTS, MAX_LISTED_SUBJECTS};
-pub use sink::status::{FailingSubject, Status, StatusWatch};
+pub use sink::status::{FailingSubject, SinkStatus, StatusWatch};
 
 // The port and its tools: another transport, retries of its own.
 pub use publish::retry::with_retry;
 pub use publisher::baseline::{Baseline, Baselines};
-pub use publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
-pub use publisher::window::{Sent, Window};
-pub use publisher::{Connection, PerMessageWindow, Publisher};
+pub use publisher::look_up::{GapReason, LookUpGap, StoredId, StoredIds};
+pub use publisher::window::{Window, WindowResult};
+pub use publisher::{ConnectionState, PerMessageWindow, Publisher};
 
 // Tools for operators: streams, their messages, and the file of a spool.
 pub use admin::Admin;
 pub use admin::offline_spool::{DeadLetter, OfflineSpool, SpoolCheck, SpooledEvent, SubjectUsage};
 pub use admin::query::{StreamContent, StreamQuery, StreamStart};
 pub use admin::reader::{StoredEvent, StreamReader};
-#[doc(inline)]
-pub use admin::streams;
+pub use admin::streams::{
+    StreamChange, StreamChangeKind, StreamError, StreamPlan, StreamSpec, StreamSpecError,
+    StreamStorage,
+};
 pub use message::export::{ExportError, event_json};
 pub use nats::stream_name::{StreamName, StreamNameError};
 pub use spool::{SpoolLoss, SpoolStatus};

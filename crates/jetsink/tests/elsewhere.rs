@@ -14,7 +14,7 @@ use common::lossy::*;
 use common::{client_as, event, jetstream_as};
 use futures_util::StreamExt as _;
 use jetsink::{
-    Baseline, Baselines, ConnectSettings, Gap, GapReason, NatsPublisher, PublishError,
+    Baseline, Baselines, ConnectSettings, GapReason, LookUpGap, NatsPublisher, PublishError,
     Publisher as _, StoredIds, WhenUnconfirmed,
 };
 use nats_local::{NatsServer, ReservedPort};
@@ -275,7 +275,7 @@ async fn subject_without_a_stream_waits_alone_if_no_stream_can_be_named() {
         let baselines = Baselines::new();
         let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
         let subjects = vec![events[0].subject().clone()];
-        let gap = Gap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
+        let gap = LookUpGap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
         assert_eq!(
             found.unwrap(),
             StoredIds::VisitedExcept(vec![gap]),
@@ -368,7 +368,7 @@ async fn subject_without_a_stream_does_not_wait_for_a_known_stream_that_answers(
     jetstream.delete_stream("EVENTS").await.unwrap();
     let found = publisher.stored_ids(&events, &baselines, &mut |_| {}).await;
     let subjects = vec![events[0].subject().clone()];
-    let gap = Gap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
+    let gap = LookUpGap::new(subjects, GapReason::Unreachable(PublishError::NoStream));
     assert_eq!(found.unwrap(), StoredIds::VisitedExcept(vec![gap]));
 }
 

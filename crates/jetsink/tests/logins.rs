@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::*;
-use jetsink::streams::StreamSpec;
-use jetsink::{ConnectCause, ConnectError, ConnectSettings, NatsPublisher, Sink, SinkSettings};
+use jetsink::{
+    ConnectCause, ConnectError, ConnectSettings, NatsPublisher, Sink, SinkSettings, StreamSpec,
+};
 use nats_local::{JwtAccount, NatsServer, ReservedPort, TlsFiles};
 use tokio::time::{Instant, sleep};
 

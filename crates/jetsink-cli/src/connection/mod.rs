@@ -6,7 +6,6 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use jetsink::environment::selected_context;
 use jetsink::{ConnectError, ConnectSettings, NatsPublisher, Publisher as _, StreamName};
 
 use login::{Login, Rank};
@@ -163,7 +162,9 @@ pub(crate) fn resolve_connection(
     let names_a_server = connection.server.is_some() || given("NATS_URL").is_some();
     let lookup = |name: &str| match given(name) {
         // As the `nats` command, but a context's login is only sent to the context's servers.
-        None if name == "NATS_CONTEXT" && !names_a_server => selected_context(given),
+        None if name == "NATS_CONTEXT" && !names_a_server => {
+            ConnectSettings::selected_context(given)
+        }
         value => value,
     };
     let mut connect = ConnectSettings::from_environment(connection.server.as_deref(), lookup)?;

@@ -1,8 +1,7 @@
 //! `jetsink spool status`, `list`, `verify` and `export`: read a spool, and change nothing in it.
 
 use indicatif::HumanBytes;
-use jetsink::event::CloudEvent;
-use jetsink::{Envelope, OfflineSpool, SpoolError, SpooledEvent, Validation};
+use jetsink::{CloudEvent, Envelope, OfflineSpool, SpoolError, SpooledEvent, Validation};
 use serde_json::json;
 
 use super::arguments::{Export, InSpool};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jetsink::streams::StreamSpec;
+use jetsink::StreamSpec;
 use serde::{Deserialize, Deserializer};
 
 use super::arguments::{Limits, StorageKind};

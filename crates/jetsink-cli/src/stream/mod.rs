@@ -3,8 +3,9 @@
 pub(crate) mod arguments;
 mod file;
 
-use jetsink::streams::{ChangeKind, Storage, StreamError, StreamPlan, StreamSpec};
-use jetsink::{Known, NatsPublisher};
+use jetsink::{
+    Known, NatsPublisher, StreamChangeKind, StreamError, StreamPlan, StreamSpec, StreamStorage,
+};
 use serde_json::json;
 
 use crate::connection::{environment, resolve_connection};
@@ -88,9 +89,9 @@ async fn one(
 fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::Value {
     let changes = plan.changes().iter().map(|change| {
         let (kind, reason) = match change.kind {
-            ChangeKind::Safe => ("safe", None),
-            ChangeKind::Reduces => ("shrinks", None),
-            ChangeKind::Impossible { reason } => ("impossible", Some(reason)),
+            StreamChangeKind::Safe => ("safe", None),
+            StreamChangeKind::Reduces => ("shrinks", None),
+            StreamChangeKind::Impossible { reason } => ("impossible", Some(reason)),
             _ => ("unknown", None),
         };
         json!({
@@ -136,8 +137,8 @@ impl Limits {
         }
         if let Some(storage) = self.storage {
             spec = spec.storage(match storage {
-                StorageKind::File => Storage::File,
-                StorageKind::Memory => Storage::Memory,
+                StorageKind::File => StreamStorage::File,
+                StorageKind::Memory => StreamStorage::Memory,
             });
         }
         if let Some(replicas) = self.replicas {

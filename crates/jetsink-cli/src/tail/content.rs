@@ -1,8 +1,6 @@
 //! Parses a stored message: an event in either content mode, or another message.
 
-use jetsink::StoredEvent;
-use jetsink::Validation;
-use jetsink::event::CloudEvent;
+use jetsink::{CloudEvent, StoredEvent, Validation};
 
 /// The tenant of an event whose tenant cannot be read.
 const UNREADABLE: &str = "(unreadable)";

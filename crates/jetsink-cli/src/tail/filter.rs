@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use jetsink::subject::{TENANT_ID_DEFAULT_TOKEN, check_tenant_id, encode_token};
-use jetsink::{StoredEvent, SubjectPattern, SubjectTemplate};
+use jetsink::{
+    StoredEvent, SubjectPattern, SubjectTemplate, TENANT_ID_DEFAULT_TOKEN, check_tenant_id,
+    encode_token,
+};
 
 use super::content::Content;
 

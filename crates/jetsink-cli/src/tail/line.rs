@@ -2,8 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jetsink::StoredEvent;
-use jetsink::subject::TENANT_ID_DEFAULT_TOKEN;
+use jetsink::{StoredEvent, TENANT_ID_DEFAULT_TOKEN};
 use serde::Serialize;
 use serde_json::json;
 

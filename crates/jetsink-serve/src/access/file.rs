@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jetsink::subject::check_tenant_id;
-use jetsink::{SubjectError, SubjectPattern};
+use jetsink::{SubjectError, SubjectPattern, check_tenant_id};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 

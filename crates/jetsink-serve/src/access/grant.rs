@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jetsink::{EventTenant, Subject, SubjectPattern};
 
 use super::Caller;
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// A credential with its subjects and tenants.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl TenantChoice<'_> {
                         grant.name,
                         name.chars().take(128).collect::<String>()
                     );
-                    self.refusal = Some(Problem::new(Kind::Forbidden, detail));
+                    self.refusal = Some(Problem::new(ProblemKind::Forbidden, detail));
                 }
                 Some(name)
             }
@@ -57,7 +57,7 @@ impl TenantChoice<'_> {
                         "credential {:?} has several tenants and the event names none; set data.tenantId",
                         grant.name
                     );
-                    self.refusal = Some(Problem::new(Kind::Forbidden, detail));
+                    self.refusal = Some(Problem::new(ProblemKind::Forbidden, detail));
                 }
                 None
             }
@@ -68,7 +68,7 @@ impl TenantChoice<'_> {
     fn refuse_unreadable<'t>(&mut self) -> Option<Cow<'t, str>> {
         if !self.defaults.is_empty() {
             let detail = "the event's tenant cannot be read, since its data is not JSON; use a credential of one tenant";
-            self.refusal = Some(Problem::new(Kind::EventRefused, detail));
+            self.refusal = Some(Problem::new(ProblemKind::EventRefused, detail));
         }
         None
     }
@@ -92,7 +92,7 @@ impl Caller {
                     "credential {:?} may not send to subject {subject}",
                     grant.name
                 );
-                Err(Problem::new(Kind::Forbidden, detail))
+                Err(Problem::new(ProblemKind::Forbidden, detail))
             }
         }
     }

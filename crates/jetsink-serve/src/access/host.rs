@@ -9,7 +9,7 @@ use axum::http::Version;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// Checks the host of a request that came in by loopback. `others` are further names of this host.
 pub(crate) fn check(request: &Parts, others: &[String]) -> Result<(), Problem> {
@@ -23,7 +23,7 @@ pub(crate) fn check(request: &Parts, others: &[String]) -> Result<(), Problem> {
     }
     let detail =
         "the Host header must name localhost or a loopback address; --allow-host adds a name";
-    Err(Problem::new(Kind::WrongHost, detail))
+    Err(Problem::new(ProblemKind::WrongHost, detail))
 }
 
 fn host_of(authority: &str) -> &str {

@@ -16,7 +16,7 @@ use axum::http::header::AUTHORIZATION;
 pub use file::AccessError;
 pub(crate) use grant::{Grant, TenantChoice};
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 use crate::file_state::FileState;
 use crate::listen::Client;
 use file::Table;
@@ -129,19 +129,22 @@ impl Access {
         if let Some(value) = values.next() {
             if values.next().is_some() {
                 return Err(Problem::new(
-                    Kind::Unauthenticated,
+                    ProblemKind::Unauthenticated,
                     "there are several Authorization headers; send one",
                 ));
             }
             let token = bearer(value.as_bytes()).ok_or_else(|| {
                 Problem::new(
-                    Kind::Unauthenticated,
+                    ProblemKind::Unauthenticated,
                     "the Authorization header has no bearer token; send `Authorization: Bearer TOKEN`",
                 )
             })?;
             let grant = table.by_token(token);
             return grant.map(Caller::Known).ok_or_else(|| {
-                Problem::new(Kind::Unauthenticated, "the bearer token is not known")
+                Problem::new(
+                    ProblemKind::Unauthenticated,
+                    "the bearer token is not known",
+                )
             });
         }
         let by_connection = client
@@ -155,7 +158,7 @@ impl Access {
                 share: Some(Arc::clone(&file.anonymous)),
             }),
             None => Err(Problem::new(
-                Kind::Unauthenticated,
+                ProblemKind::Unauthenticated,
                 "send a token as `Authorization: Bearer`, or a client certificate",
             )),
         }

@@ -15,7 +15,7 @@ fn grant(subjects: &[&str], tenants: &[&str]) -> Caller {
     }))
 }
 
-fn choose(caller: &Caller, tenant: EventTenant<'static>) -> Result<Option<String>, Kind> {
+fn choose(caller: &Caller, tenant: EventTenant<'static>) -> Result<Option<String>, ProblemKind> {
     choose_on(&["single"], caller, tenant)
 }
 
@@ -24,7 +24,7 @@ fn choose_on(
     defaults: &[&str],
     caller: &Caller,
     tenant: EventTenant<'static>,
-) -> Result<Option<String>, Kind> {
+) -> Result<Option<String>, ProblemKind> {
     let defaults: Vec<String> = defaults.iter().map(|text| (*text).to_owned()).collect();
     let mut choice = grant::TenantChoice {
         caller,
@@ -44,18 +44,21 @@ fn tenant_of_a_credential_fills_in_and_another_is_forbidden() {
     let acme = || Some("acme".to_owned());
     let one = grant(&[">"], &["acme"]);
     assert_eq!(choose(&one, Named("acme".into())), Ok(acme()));
-    assert_eq!(choose(&one, Named("other".into())), Err(Kind::Forbidden));
+    assert_eq!(
+        choose(&one, Named("other".into())),
+        Err(ProblemKind::Forbidden)
+    );
     assert_eq!(choose(&one, Absent), Ok(acme()));
     assert_eq!(choose(&one, Unreadable), Ok(acme()));
     let two = grant(&[">"], &["acme", "other"]);
     assert_eq!(choose(&two, Named("acme".into())), Ok(acme()));
-    assert_eq!(choose(&two, Absent), Err(Kind::Forbidden));
-    assert_eq!(choose(&two, Unreadable), Err(Kind::EventRefused));
+    assert_eq!(choose(&two, Absent), Err(ProblemKind::Forbidden));
+    assert_eq!(choose(&two, Unreadable), Err(ProblemKind::EventRefused));
     assert_eq!(choose(&grant(&[">"], &["a", "single"]), Absent), Ok(None));
     let any = grant(&[">"], &[]);
     assert_eq!(choose(&any, Named("x".into())), Ok(Some("x".to_owned())));
     assert_eq!(choose(&any, Absent), Ok(None));
-    assert_eq!(choose(&any, Unreadable), Err(Kind::EventRefused));
+    assert_eq!(choose(&any, Unreadable), Err(ProblemKind::EventRefused));
 }
 
 // A reviewer's finding: the default of `{tenantId|shared}` was not checked, but `single` was.
@@ -64,28 +67,31 @@ fn event_without_a_tenant_needs_the_right_to_each_default_of_its_route() {
     use EventTenant::{Absent, Named, Unreadable};
     let two = grant(&[">"], &["a", "shared"]);
     assert_eq!(choose_on(&["shared"], &two, Absent), Ok(None));
-    assert_eq!(choose_on(&["single"], &two, Absent), Err(Kind::Forbidden));
+    assert_eq!(
+        choose_on(&["single"], &two, Absent),
+        Err(ProblemKind::Forbidden)
+    );
     let both = ["shared", "a"];
     assert_eq!(choose_on(&both, &two, Absent), Ok(None));
     let more = ["shared", "other"];
-    assert_eq!(choose_on(&more, &two, Absent), Err(Kind::Forbidden));
+    assert_eq!(choose_on(&more, &two, Absent), Err(ProblemKind::Forbidden));
     let single = grant(&[">"], &["single", "b"]);
     assert_eq!(
         choose_on(&["shared"], &single, Absent),
-        Err(Kind::Forbidden)
+        Err(ProblemKind::Forbidden)
     );
     // Without a tenant in the subject.
     assert_eq!(choose_on(&[], &two, Absent), Ok(None));
     assert_eq!(choose_on(&[], &two, Unreadable), Ok(None));
     let other = Named("other".into());
-    assert_eq!(choose_on(&[], &two, other), Err(Kind::Forbidden));
+    assert_eq!(choose_on(&[], &two, other), Err(ProblemKind::Forbidden));
 }
 
 #[test]
 fn unreadable_data_is_never_filed_under_single_while_credentials_are_in_use() {
     let of = |share| choose(&Caller::Anonymous { share }, EventTenant::Unreadable);
     assert_eq!(of(None), Ok(None));
-    assert_eq!(of(Some("".into())), Err(Kind::EventRefused));
+    assert_eq!(of(Some("".into())), Err(ProblemKind::EventRefused));
 }
 
 #[test]
@@ -95,7 +101,11 @@ fn subjects_of_a_credential_bound_its_events() {
     assert!(check("events.acme.a.b").is_ok());
     assert!(check("log.x").is_ok());
     for other in ["events.other.a", "log.x.y", "events.acme"] {
-        assert_eq!(check(other).unwrap_err().kind(), Kind::Forbidden, "{other}");
+        assert_eq!(
+            check(other).unwrap_err().kind(),
+            ProblemKind::Forbidden,
+            "{other}"
+        );
     }
 }
 
@@ -231,11 +241,11 @@ fn credential_is_looked_up_by_token_certificate_and_user_and_a_wrong_token_is_fi
     assert_eq!(name(Some(&bearer), &nobody).as_deref(), Ok("t"));
     assert_eq!(name(None, &certified).as_deref(), Ok("c"));
     assert_eq!(name(None, &local).as_deref(), Ok("u"));
-    assert_eq!(name(None, &nobody), Err(Kind::Unauthenticated));
+    assert_eq!(name(None, &nobody), Err(ProblemKind::Unauthenticated));
     for wrong in ["Bearer x", "Bearer ", "Basic eDp5", token.secret()] {
         assert_eq!(
             name(Some(wrong), &certified),
-            Err(Kind::Unauthenticated),
+            Err(ProblemKind::Unauthenticated),
             "{wrong}"
         );
     }
@@ -264,7 +274,10 @@ fn credential_is_looked_up_by_token_certificate_and_user_and_a_wrong_token_is_fi
     assert_eq!(name(Some(&bearer), &nobody).as_deref(), Ok("t"));
     std::fs::write(file.path(), rest).unwrap();
     access.reload().unwrap();
-    assert_eq!(name(Some(&bearer), &nobody), Err(Kind::Unauthenticated));
+    assert_eq!(
+        name(Some(&bearer), &nobody),
+        Err(ProblemKind::Unauthenticated)
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jetsink::{BindingError, EmitError, Known, Scope, SpoolError};
 
-use super::problem::{Kind, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// For a spool that takes no event until the gateway is restarted.
 const RESTART: Duration = Duration::from_secs(10);
@@ -20,21 +20,23 @@ pub(crate) fn of_emit(error: &EmitError) -> Problem {
     }
 }
 
-fn kind_of(error: &EmitError) -> Kind {
+fn kind_of(error: &EmitError) -> ProblemKind {
     match error {
-        EmitError::CircuitOpen(_) => Kind::CircuitOpen,
+        EmitError::CircuitOpen(_) => ProblemKind::CircuitOpen,
         EmitError::Spool(failed) => match &failed.error {
-            SpoolError::Full { .. } => Kind::SpoolFull,
-            SpoolError::Closed => Kind::Stopping,
-            _ => Kind::DiskFailed,
+            SpoolError::Full { .. } => ProblemKind::SpoolFull,
+            SpoolError::Closed => ProblemKind::Stopping,
+            _ => ProblemKind::DiskFailed,
         },
-        EmitError::Closed => Kind::Stopping,
+        EmitError::Closed => ProblemKind::Stopping,
         error => match (error.known(), error.scope()) {
             // Also where the last attempt blames the event: an earlier one may have stored it.
-            (Known::OutcomeUnknown, _) => Kind::OutcomeUnknown,
-            (Known::NotSent | Known::Refused, Scope::Event) => Kind::EventRefused,
+            (Known::OutcomeUnknown, _) => ProblemKind::OutcomeUnknown,
+            (Known::NotSent | Known::Refused, Scope::Event) => ProblemKind::EventRefused,
             // Never 422: senders drop the event at that code, and an operator can still fix these.
-            (Known::NotSent | Known::Refused, Scope::Subject | Scope::Broker) => Kind::NotStored,
+            (Known::NotSent | Known::Refused, Scope::Subject | Scope::Broker) => {
+                ProblemKind::NotStored
+            }
         },
     }
 }
@@ -42,8 +44,8 @@ fn kind_of(error: &EmitError) -> Kind {
 /// The problem of an event that has no envelope.
 pub(crate) fn of_binding(error: &BindingError) -> Problem {
     let kind = match error {
-        BindingError::Event(_) | BindingError::BinaryEvent(_) => Kind::InvalidEvent,
-        _ => Kind::EventRefused,
+        BindingError::Event(_) | BindingError::BinaryEvent(_) => ProblemKind::InvalidEvent,
+        _ => ProblemKind::EventRefused,
     };
     Problem::new(kind, error.to_string())
 }
@@ -54,7 +56,7 @@ mod tests {
 
     use jetsink::{FailedEmit, PublishError, Refusal, SpoolFailed, Subject};
 
-    fn failed(error: PublishError, known: Known) -> Kind {
+    fn failed(error: PublishError, known: Known) -> ProblemKind {
         let mut failed = FailedEmit::new(Subject::new("e").unwrap(), error);
         failed.known = known;
         of_emit(&EmitError::Failed(Box::new(failed))).kind()
@@ -67,10 +69,10 @@ mod tests {
     #[test]
     fn only_the_events_own_fault_is_422() {
         let too_large = PublishError::TooLarge { bytes: 2, limit: 1 };
-        assert_eq!(failed(too_large, Known::NotSent), Kind::EventRefused);
+        assert_eq!(failed(too_large, Known::NotSent), ProblemKind::EventRefused);
         assert_eq!(
             failed(refused(10054, ""), Known::Refused),
-            Kind::EventRefused
+            ProblemKind::EventRefused
         );
         for passing in [
             PublishError::NoStream,
@@ -79,14 +81,17 @@ mod tests {
             refused(10047, ""),
             refused(99_999, ""),
         ] {
-            assert_eq!(failed(passing, Known::Refused), Kind::NotStored);
+            assert_eq!(failed(passing, Known::Refused), ProblemKind::NotStored);
         }
         assert_eq!(
             failed(refused(10054, ""), Known::OutcomeUnknown),
-            Kind::OutcomeUnknown
+            ProblemKind::OutcomeUnknown
         );
         let lost = PublishError::ConnectionLost;
-        assert_eq!(failed(lost, Known::OutcomeUnknown), Kind::OutcomeUnknown);
+        assert_eq!(
+            failed(lost, Known::OutcomeUnknown),
+            ProblemKind::OutcomeUnknown
+        );
     }
 
     #[test]
@@ -132,12 +137,12 @@ mod tests {
             used_bytes: 1,
             limit_bytes: 1,
         };
-        assert_eq!(of(full), Kind::SpoolFull);
-        assert_eq!(of(SpoolError::Closed), Kind::Stopping);
+        assert_eq!(of(full), ProblemKind::SpoolFull);
+        assert_eq!(of(SpoolError::Closed), ProblemKind::Stopping);
         let slow = SpoolError::TooSlow {
             waited: Duration::ZERO,
         };
-        assert_eq!(of(slow), Kind::DiskFailed);
-        assert_eq!(of_emit(&EmitError::Closed).kind(), Kind::Stopping);
+        assert_eq!(of(slow), ProblemKind::DiskFailed);
+        assert_eq!(of_emit(&EmitError::Closed).kind(), ProblemKind::Stopping);
     }
 }

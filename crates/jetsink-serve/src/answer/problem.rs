@@ -29,11 +29,11 @@ macro_rules! kinds {
         /// New kinds may be added in any release.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Kind {
+        pub enum ProblemKind {
             $($(#[doc = $doc])+ $kind,)+
         }
 
-        impl Kind {
+        impl ProblemKind {
             /// Every kind, by status.
             pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
 
@@ -101,7 +101,7 @@ kinds! {
     OutcomeUnknown: 504, "outcome-unknown", Repeat;
 }
 
-impl Kind {
+impl ProblemKind {
     /// Whether a sender should send the same request again.
     #[must_use]
     pub fn is_passing(self) -> bool {
@@ -116,7 +116,7 @@ impl Kind {
 /// A problem with one request or one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    kind: Kind,
+    kind: ProblemKind,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
 }
@@ -162,7 +162,7 @@ struct Body_<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
             detail: detail.into(),
@@ -175,7 +175,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> ProblemKind {
         self.kind
     }
 
@@ -207,13 +207,13 @@ impl Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         match self.kind {
-            Kind::Unauthenticated => {
+            ProblemKind::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::MethodNotAllowed => {
+            ProblemKind::MethodNotAllowed => {
                 headers.insert(ALLOW, METHODS);
             }
-            Kind::UnsupportedEncoding => {
+            ProblemKind::UnsupportedEncoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
             }
             _ => {}
@@ -255,7 +255,7 @@ mod tests {
     fn every_kind_is_in_the_table_of_the_docs_with_its_status() {
         let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/serve/README.md");
         let docs = std::fs::read_to_string(docs).unwrap();
-        for kind in Kind::ALL {
+        for kind in ProblemKind::ALL {
             let repeat = if kind.is_passing() {
                 "repeat"
             } else {
@@ -269,12 +269,12 @@ mod tests {
     // Knative data-plane contract: senders retry these codes and drop the event at any other of 4xx.
     #[test]
     fn passing_problems_have_codes_that_senders_retry() {
-        for kind in Kind::ALL {
+        for kind in ProblemKind::ALL {
             let is_retried = matches!(kind.status(), 404 | 408 | 409 | 429 | 500..);
             if kind.is_passing() {
                 assert!(is_retried, "{kind:?}");
             } else {
-                assert!(!is_retried || *kind == Kind::NotFound, "{kind:?}");
+                assert!(!is_retried || *kind == ProblemKind::NotFound, "{kind:?}");
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) use digest::digest;
 pub(crate) use memory::Memory;
 pub(crate) use once::Once;
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 use crate::identity::{Digest, Key};
 use detach::Detach;
 use once::Turn;
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
 
 fn still_in_flight() -> Problem {
     let detail = "the deadline passed before the outcome was known; the same request returns it";
-    Problem::new(Kind::OutcomeUnknown, detail)
+    Problem::new(ProblemKind::OutcomeUnknown, detail)
 }
 
 /// Emits one event, and waits for its outcome at most so long. `held` is dropped when the emit ends.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::memory::Memory;
 use super::{Outcome, Ready, still_in_flight};
 use crate::answer::outcome::of_emit;
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 use crate::identity::{Begin, Emitted, Key};
 use crate::meters::Meters;
 use crate::readiness::SpoolFailure;
@@ -157,5 +157,5 @@ fn outcome_of(result: Emitted, is_repeat: bool) -> Outcome {
 
 fn conflict() -> Problem {
     let detail = "an event with the same subject, source and id had other content; give each event its own id";
-    Problem::new(Kind::IdentityConflict, detail)
+    Problem::new(ProblemKind::IdentityConflict, detail)
 }

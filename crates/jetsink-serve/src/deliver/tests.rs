@@ -47,7 +47,7 @@ async fn repeat_that_becomes_the_first_is_answered_by_its_deadline() {
         (problem.kind(), started.elapsed().as_millis())
     };
     let (first, repeat) = tokio::join!(answer(0), answer(500));
-    assert_eq!(first, (Kind::EventRefused, 1_500));
-    assert_eq!(repeat.0, Kind::OutcomeUnknown);
+    assert_eq!(first, (ProblemKind::EventRefused, 1_500));
+    assert_eq!(repeat.0, ProblemKind::OutcomeUnknown);
     assert!((2_200..2_300).contains(&repeat.1), "{repeat:?}");
 }

@@ -13,7 +13,7 @@ use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::shares::Share;
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 use crate::protocol::content::Encoding;
 
 /// The bounds of one body.
@@ -54,7 +54,7 @@ fn hold(held: &mut Share, bytes: usize) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "the bodies in flight have reached the gateway's budget of bytes, or the half of it that one credential, or all senders without one, can have";
-    Err(Problem::new(Kind::TooManyRequests, detail))
+    Err(Problem::new(ProblemKind::TooManyRequests, detail))
 }
 
 /// Reads the whole body by the deadline, and decompresses it. `held` takes the bytes of both.
@@ -73,7 +73,7 @@ where
     while !body.is_end_stream() {
         let Ok(frame) = timeout_at(deadline, body.frame()).await else {
             let detail = format!("the body did not arrive within {:?}", limits.time);
-            return Err(Problem::new(Kind::SlowBody, detail).into());
+            return Err(Problem::new(ProblemKind::SlowBody, detail).into());
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| of_transfer(&error))?;
@@ -113,7 +113,11 @@ fn of_transfer(error: &(dyn Error + 'static)) -> BodyError {
         )
     });
     match is_invalid {
-        true => Problem::new(Kind::Malformed, "the body's transfer coding is invalid").into(),
+        true => Problem::new(
+            ProblemKind::Malformed,
+            "the body's transfer coding is invalid",
+        )
+        .into(),
         false => BodyError::ClientGone,
     }
 }
@@ -133,7 +137,7 @@ fn check_length(bytes: usize, limit: usize, what: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("the {what} has more than {limit} bytes");
-    Err(Problem::new(Kind::TooLarge, detail))
+    Err(Problem::new(ProblemKind::TooLarge, detail))
 }
 
 /// Decompresses in steps, so that a small body never takes more memory than the limit.
@@ -144,7 +148,7 @@ fn decompress(body: &[u8], limit: usize, held: &mut Share) -> Result<Bytes, Prob
     loop {
         let length = decoder
             .read(&mut step)
-            .map_err(|_| Problem::new(Kind::Malformed, "the body is not valid gzip"))?;
+            .map_err(|_| Problem::new(ProblemKind::Malformed, "the body is not valid gzip"))?;
         if length == 0 {
             return Ok(text.into());
         }
@@ -182,7 +186,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn kind_of(error: BodyError) -> Kind {
+    fn kind_of(error: BodyError) -> ProblemKind {
         match error {
             BodyError::Problem(problem) => problem.kind(),
             BodyError::ClientGone => panic!("the client is there"),
@@ -193,7 +197,7 @@ mod tests {
         body: impl Into<Body>,
         encoding: Encoding,
         budget: &Arc<Shares>,
-    ) -> Result<Bytes, Kind> {
+    ) -> Result<Bytes, ProblemKind> {
         let mut held = budget.empty(None);
         let read = read(body.into(), encoding, LIMITS, soon(), &mut held).await;
         read.map_err(kind_of)
@@ -218,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             take(chunks(11, 10_000), Encoding::Identity, &budget).await,
-            Err(Kind::TooLarge)
+            Err(ProblemKind::TooLarge)
         );
         let mut headers = HeaderMap::new();
         check_announced(&headers, LIMITS).unwrap();
@@ -226,7 +230,7 @@ mod tests {
         check_announced(&headers, LIMITS).unwrap();
         headers.insert(CONTENT_LENGTH, 100_001.into());
         let problem = check_announced(&headers, LIMITS).unwrap_err();
-        assert_eq!(problem.kind(), Kind::TooLarge);
+        assert_eq!(problem.kind(), ProblemKind::TooLarge);
     }
 
     #[tokio::test]
@@ -239,16 +243,16 @@ mod tests {
         );
         assert_eq!(
             take(gzip(&vec![0; 10 << 20]), Encoding::Gzip, &budget).await,
-            Err(Kind::TooLarge)
+            Err(ProblemKind::TooLarge)
         );
         assert_eq!(
             take("not gzip", Encoding::Gzip, &budget).await,
-            Err(Kind::Malformed)
+            Err(ProblemKind::Malformed)
         );
         let cut = &gzip(b"text")[..12];
         assert_eq!(
             take(cut.to_vec(), Encoding::Gzip, &budget).await,
-            Err(Kind::Malformed)
+            Err(ProblemKind::Malformed)
         );
     }
 
@@ -262,7 +266,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             take(chunks(1, 10_000), Encoding::Identity, &budget).await,
-            Err(Kind::TooManyRequests)
+            Err(ProblemKind::TooManyRequests)
         );
         drop(one);
         assert!(
@@ -273,7 +277,7 @@ mod tests {
         // The decompressed form counts as well.
         assert_eq!(
             take(gzip(&[0; 100_000]), Encoding::Gzip, &budget).await,
-            Err(Kind::TooManyRequests)
+            Err(ProblemKind::TooManyRequests)
         );
         assert!(
             take(chunks(1, 60_000), Encoding::Identity, &budget)
@@ -298,7 +302,7 @@ mod tests {
         };
         let (slow, others) = tokio::join!(slow, others);
         assert_eq!(others.unwrap().len(), 60_000);
-        assert_eq!(kind_of(slow.unwrap_err()), Kind::SlowBody);
+        assert_eq!(kind_of(slow.unwrap_err()), ProblemKind::SlowBody);
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,7 +314,7 @@ mod tests {
         });
         let started = Instant::now();
         let result = take(Body::from_stream(trickle), Encoding::Identity, &budget).await;
-        assert_eq!(result, Err(Kind::SlowBody));
+        assert_eq!(result, Err(ProblemKind::SlowBody));
         assert_eq!(started.elapsed(), LIMITS.time);
     }
 }

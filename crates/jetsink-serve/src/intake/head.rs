@@ -4,7 +4,7 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// Bytes of a header beside name and value: `: ` and the end of the line.
 const BESIDE: usize = 4;
@@ -15,12 +15,12 @@ pub(crate) fn check(request: &Parts, max_bytes: usize) -> Result<(), Problem> {
     let target = target.map_or(0, |target| target.as_str().len());
     if target + bytes(&request.headers) > max_bytes {
         let detail = format!("the headers have more than {max_bytes} bytes");
-        return Err(Problem::new(Kind::HeadersTooLarge, detail));
+        return Err(Problem::new(ProblemKind::HeadersTooLarge, detail));
     }
     let hosts = || request.headers.get_all(HOST).iter().count();
     if request.version == Version::HTTP_11 && hosts() != 1 {
         let detail = "a request of HTTP/1.1 needs one Host header (RFC 9112, section 3.2)";
-        return Err(Problem::new(Kind::Malformed, detail));
+        return Err(Problem::new(ProblemKind::Malformed, detail));
     }
     Ok(())
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
     use axum::http::Request;
 
-    fn kind(version: Version, headers: &[(&str, &str)]) -> Option<Kind> {
+    fn kind(version: Version, headers: &[(&str, &str)]) -> Option<ProblemKind> {
         let mut request = Request::builder().uri("/path").version(version);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -53,7 +53,7 @@ mod tests {
         let value = "x".repeat(73);
         assert_eq!(kind(Version::HTTP_11, &[host, ("a", &value)]), None);
         let long = value + "x";
-        let too_large = Some(Kind::HeadersTooLarge);
+        let too_large = Some(ProblemKind::HeadersTooLarge);
         assert_eq!(kind(Version::HTTP_11, &[host, ("a", &long)]), too_large);
         let half = &long[..35];
         let twice = [host, ("a", half), ("a", half)];
@@ -65,7 +65,7 @@ mod tests {
         let (one, other) = (("host", "a"), ("host", "b"));
         assert_eq!(kind(Version::HTTP_11, &[one]), None);
         for hosts in [&[][..], &[one, other], &[one, one]] {
-            assert_eq!(kind(Version::HTTP_11, hosts), Some(Kind::Malformed));
+            assert_eq!(kind(Version::HTTP_11, hosts), Some(ProblemKind::Malformed));
         }
         for version in [Version::HTTP_10, Version::HTTP_2] {
             assert_eq!(kind(version, &[]), None, "{version:?}");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// Splits a JSON array into its members, without a copy. An empty array is valid (JSON event format 1.0.2, section 4).
 pub(crate) fn split(body: &Bytes, max_events: usize) -> Result<Vec<Bytes>, Problem> {
@@ -23,10 +23,10 @@ pub(crate) fn split(body: &Bytes, max_events: usize) -> Result<Vec<Bytes>, Probl
         if is_too_long {
             let detail =
                 format!("more than {max_events} events in one batch; send smaller batches");
-            return Problem::new(Kind::TooLarge, detail);
+            return Problem::new(ProblemKind::TooLarge, detail);
         }
         let detail = format!("the batch is not a JSON array of events: {error}");
-        Problem::new(Kind::InvalidEvent, detail)
+        Problem::new(ProblemKind::InvalidEvent, detail)
     })
 }
 
@@ -73,18 +73,22 @@ mod tests {
     fn other_json_and_long_batches_are_refused() {
         for body in ["{}", "", "[1,", "null", "[{}]x"] {
             let problem = split(&Bytes::from_static(body.as_bytes()), 9).unwrap_err();
-            assert_eq!(problem.kind(), Kind::InvalidEvent, "{body}");
+            assert_eq!(problem.kind(), ProblemKind::InvalidEvent, "{body}");
         }
         let problem = split(&Bytes::from_static(b"[1,2,3]"), 2).unwrap_err();
-        assert_eq!(problem.kind(), Kind::TooLarge);
+        assert_eq!(problem.kind(), ProblemKind::TooLarge);
     }
 
     // A reviewer's finding: all members were collected before the limit applied.
     #[test]
     fn members_above_the_limit_are_not_read() {
         let problem = split(&Bytes::from_static(b"[1,2,3,#"), 2).unwrap_err();
-        assert_eq!(problem.kind(), Kind::TooLarge, "the rest is not parsed");
+        assert_eq!(
+            problem.kind(),
+            ProblemKind::TooLarge,
+            "the rest is not parsed"
+        );
         let problem = split(&Bytes::from_static(b"[1,2,#"), 2).unwrap_err();
-        assert_eq!(problem.kind(), Kind::InvalidEvent);
+        assert_eq!(problem.kind(), ProblemKind::InvalidEvent);
     }
 }

@@ -7,7 +7,7 @@ use jetsink::BinaryEvent;
 
 use super::attribute::decode;
 use super::content::ATTRIBUTE;
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// Reads the attributes; headers without `ce-` are not forwarded.
 pub(crate) fn read(headers: &HeaderMap, body: Bytes) -> Result<BinaryEvent, Problem> {
@@ -18,11 +18,11 @@ pub(crate) fn read(headers: &HeaderMap, body: Bytes) -> Result<BinaryEvent, Prob
         };
         if name == "datacontenttype" {
             let detail = "header `ce-datacontenttype` is not allowed; send `Content-Type`";
-            return Err(Problem::new(Kind::InvalidEvent, detail));
+            return Err(Problem::new(ProblemKind::InvalidEvent, detail));
         }
         let value = decode(value.as_bytes()).map_err(|error| {
             let detail = format!("header `{}` {error}", header.as_str().escape_debug());
-            Problem::new(Kind::InvalidEvent, detail)
+            Problem::new(ProblemKind::InvalidEvent, detail)
         })?;
         attributes.push((name.to_owned(), value));
     }
@@ -32,5 +32,5 @@ pub(crate) fn read(headers: &HeaderMap, body: Bytes) -> Result<BinaryEvent, Prob
         attributes.push(("datacontenttype".to_owned(), text.to_owned()));
     }
     BinaryEvent::new(attributes, body)
-        .map_err(|error| Problem::new(Kind::InvalidEvent, error.to_string()))
+        .map_err(|error| Problem::new(ProblemKind::InvalidEvent, error.to_string()))
 }

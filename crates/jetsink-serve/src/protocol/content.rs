@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// The prefix of the headers of attributes.
 pub(crate) const ATTRIBUTE: &str = "ce-";
@@ -36,7 +36,7 @@ impl Mode {
         let (first, second) = (types.next(), types.next());
         if second.is_some() {
             return Err(Problem::new(
-                Kind::Malformed,
+                ProblemKind::Malformed,
                 "the request has two Content-Type headers",
             ));
         }
@@ -45,7 +45,7 @@ impl Mode {
             Some(Ok(text)) => text,
             Some(Err(_)) => {
                 let detail = "the Content-Type header is not visible ASCII";
-                return Err(Problem::new(Kind::Malformed, detail));
+                return Err(Problem::new(ProblemKind::Malformed, detail));
             }
         };
         let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
@@ -75,7 +75,7 @@ fn has_attributes(headers: &HeaderMap) -> bool {
 
 fn unsupported() -> Problem {
     Problem::new(
-        Kind::UnsupportedMediaType,
+        ProblemKind::UnsupportedMediaType,
         "send application/cloudevents+json, application/cloudevents-batch+json, or ce-* headers with any data",
     )
 }
@@ -93,7 +93,7 @@ fn utf8(parameters: &str) -> Result<(), Problem> {
     });
     if is_other {
         return Err(Problem::new(
-            Kind::UnsupportedMediaType,
+            ProblemKind::UnsupportedMediaType,
             "send events as UTF-8",
         ));
     }
@@ -111,7 +111,7 @@ impl Encoding {
                 ("gzip" | "x-gzip", Self::Identity) => Self::Gzip,
                 _ => {
                     let detail = "send the body as it is, or compressed once by gzip";
-                    return Err(Problem::new(Kind::UnsupportedEncoding, detail));
+                    return Err(Problem::new(ProblemKind::UnsupportedEncoding, detail));
                 }
             };
         }
@@ -123,7 +123,7 @@ impl Encoding {
 mod tests {
     use super::*;
 
-    fn mode(headers: &[(&'static str, &str)]) -> Result<Mode, Kind> {
+    fn mode(headers: &[(&'static str, &str)]) -> Result<Mode, ProblemKind> {
         Mode::of(&map(headers)).map_err(|problem| problem.kind())
     }
 
@@ -147,14 +147,17 @@ mod tests {
         assert_eq!(of("application/cloudevents-batch+json"), Ok(Mode::Batched));
         assert_eq!(
             of("application/cloudevents+xml"),
-            Err(Kind::UnsupportedMediaType)
+            Err(ProblemKind::UnsupportedMediaType)
         );
         assert_eq!(
             of("application/cloudevents+json;charset=utf-16"),
-            Err(Kind::UnsupportedMediaType)
+            Err(ProblemKind::UnsupportedMediaType)
         );
-        assert_eq!(of("application/json"), Err(Kind::UnsupportedMediaType));
-        assert_eq!(mode(&[]), Err(Kind::UnsupportedMediaType));
+        assert_eq!(
+            of("application/json"),
+            Err(ProblemKind::UnsupportedMediaType)
+        );
+        assert_eq!(mode(&[]), Err(ProblemKind::UnsupportedMediaType));
         assert_eq!(mode(&[("ce-id", "1")]), Ok(Mode::Binary));
         assert_eq!(
             mode(&[("ce-id", "1"), ("content-type", "text/plain")]),
@@ -165,7 +168,7 @@ mod tests {
             Ok(Mode::Structured)
         );
         let twice = [("content-type", structured), ("content-type", structured)];
-        assert_eq!(mode(&twice), Err(Kind::Malformed));
+        assert_eq!(mode(&twice), Err(ProblemKind::Malformed));
     }
 
     #[test]
@@ -178,7 +181,11 @@ mod tests {
         assert_eq!(of("identity"), Ok(Encoding::Identity));
         assert_eq!(of("GZIP"), Ok(Encoding::Gzip));
         for refused in ["br", "gzip, gzip", "gzip, br", "deflate"] {
-            assert_eq!(of(refused), Err(Kind::UnsupportedEncoding), "{refused}");
+            assert_eq!(
+                of(refused),
+                Err(ProblemKind::UnsupportedEncoding),
+                "{refused}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// Seconds as a decimal number, for a deadline shorter than the one second of `Prefer: wait`.
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
@@ -42,7 +42,7 @@ impl Preferences {
         for value in headers.get_all(REQUEST_TIMEOUT) {
             let seconds = value.to_str().ok().and_then(parse_seconds).ok_or_else(|| {
                 let detail = "header `Request-Timeout` must be a number of seconds, such as 0.5";
-                Problem::new(Kind::Malformed, detail)
+                Problem::new(ProblemKind::Malformed, detail)
             })?;
             preferences.shorten(seconds);
         }
@@ -98,7 +98,7 @@ mod tests {
     fn malformed_timeout_is_refused() {
         for value in ["", "soon", "-1", "1e3", "inf", "NaN", "1.2.3"] {
             let problem = of(&[(REQUEST_TIMEOUT, value)]).unwrap_err();
-            assert_eq!(problem.kind(), Kind::Malformed, "{value}");
+            assert_eq!(problem.kind(), ProblemKind::Malformed, "{value}");
         }
     }
 }

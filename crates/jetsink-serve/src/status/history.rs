@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::latency::{BUCKETS, Times, bucket};
-use crate::answer::problem::{Kind, Problem};
+use crate::answer::problem::{Problem, ProblemKind};
 
 /// The minutes that are kept, without the present one.
 pub(crate) const MINUTES: u64 = 60;
 
-const KINDS: usize = Kind::ALL.len();
+const KINDS: usize = ProblemKind::ALL.len();
 
 /// Counts since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Counts {
     pub(crate) accepted: u64,
     pub(crate) events: u64,
     pub(crate) abandoned: u64,
-    /// In the order of [`Kind::ALL`].
+    /// In the order of [`ProblemKind::ALL`].
     pub(crate) problems: [u64; KINDS],
     pub(crate) times: Times,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Hour {
     pub(crate) counts: Counts,
     /// From the earliest to the present minute, which is not over.
     pub(crate) minutes: Vec<Counts>,
-    /// In the order of [`Kind::ALL`].
+    /// In the order of [`ProblemKind::ALL`].
     pub(crate) refusals: Vec<Option<LastRefusal>>,
     pub(crate) uptime: Duration,
 }
@@ -261,7 +261,7 @@ mod tests {
     fn refusal_is_kept_with_its_last_detail() {
         let now = Instant::now();
         let history = History::new(now);
-        let problem = |detail: &'static str| Problem::new(Kind::Forbidden, detail);
+        let problem = |detail: &'static str| Problem::new(ProblemKind::Forbidden, detail);
         history.refused(3, &problem("first"), now);
         history.refused(3, &problem("second"), now);
         let hour = history.hour(now);

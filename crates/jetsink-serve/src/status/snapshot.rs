@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::history::{Counts, Hour};
 use super::latency::quantile;
 use crate::admin::BrokerConnection;
-use crate::answer::problem::Kind;
+use crate::answer::problem::ProblemKind;
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
 
@@ -207,7 +207,7 @@ fn broker<P: Publisher + 'static>(
 }
 
 fn refusals(hour: &Hour, now: Instant) -> Vec<Refusals> {
-    let counted = Kind::ALL.iter().zip(hour.counts.problems);
+    let counted = ProblemKind::ALL.iter().zip(hour.counts.problems);
     let all = counted
         .zip(&hour.refusals)
         .filter_map(|((kind, count), last)| {

@@ -4,18 +4,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use jetsink::{
-    Acknowledgement, Connection, Envelope, NatsPublisher, PublishError, Publisher, Window,
+    Acknowledgement, ConnectionState, Envelope, NatsPublisher, PublishError, Publisher, Window,
 };
 
 /// A publisher that is disconnected until [`come`](Self::come), without a server to kill.
 pub struct Late {
     publisher: NatsPublisher,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
 }
 
 impl Late {
     pub fn new(publisher: NatsPublisher) -> Self {
-        let connection = watch::Sender::new(Connection::default());
+        let connection = watch::Sender::new(ConnectionState::default());
         Self {
             publisher,
             connection,
@@ -47,7 +47,7 @@ impl Publisher for Late {
         self.publisher.window(connection)
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         Some(self.connection.subscribe())
     }
 }

@@ -3,7 +3,7 @@
 //! They serve the command and other tools. A service that emits events needs none of them, and no event
 //! passes here: [`Sink`](crate::Sink) never uses this folder. [`Admin`] uses the publisher's connection.
 //!
-//! `inspect` asks questions that change nothing, `reader`, `gets` and `query` read a stream, [`streams`] plans and
+//! `inspect` asks questions that change nothing, `reader`, `gets` and `query` read a stream, `streams` plans and
 //! applies changes of a stream. `offline_spool` reads and clears a spool that no sink has open.
 
 mod gets;
@@ -11,7 +11,7 @@ mod inspect;
 pub(crate) mod offline_spool;
 pub(crate) mod query;
 pub(crate) mod reader;
-pub mod streams;
+pub(crate) mod streams;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -7,14 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use super::content::structured_headers;
 use super::content::{binary_headers, binary_payload, is_opaque};
 use super::envelope::{Envelope, HeaderError, MessageId};
-use super::event::{CloudEvent, EventError, UnreadableText, Validation};
+use super::event::{CloudEvent, EventError, UnreadableText};
 use super::received::{BinaryEvent, BinaryEventError, EventTenant};
 use super::routing::Routing;
-use super::rules::Quoted;
-use super::subject::{Subject, SubjectError, SubjectTemplate, TenantPolicy};
+use super::rules::{Quoted, Validation};
+use super::subject::{Subject, SubjectError, TenantPolicy};
+use super::template::SubjectTemplate;
 
 /// How an event lies in a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::content::push_trace;
-use super::rules::{Quoted, Rule};
+use super::rules::{EventRule, Quoted};
 use super::subject::Subject;
 
 /// The error of a header that can't be sent.
@@ -167,7 +167,7 @@ pub struct Envelope {
     message_id: Option<MessageId>,
     headers: Headers,
     payload: Bytes,
-    deviation: Option<Rule>,
+    deviation: Option<EventRule>,
     /// Whether the sink minted its id in this process, for it alone.
     has_minted_id: bool,
     /// Milliseconds since the Unix epoch.
@@ -272,7 +272,7 @@ impl Envelope {
         self
     }
 
-    pub(crate) fn with_deviation(mut self, rule: Option<Rule>) -> Self {
+    pub(crate) fn with_deviation(mut self, rule: Option<EventRule>) -> Self {
         self.deviation = rule;
         self
     }
@@ -280,7 +280,7 @@ impl Envelope {
     /// The first rule of CloudEvents that its event breaks although a [`Binding`](crate::Binding) read it leniently.
     /// A spool does not keep it.
     #[must_use]
-    pub fn deviation(&self) -> Option<Rule> {
+    pub fn deviation(&self) -> Option<EventRule> {
         self.deviation
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use super::rules::{Rule, Validation};
+use super::rules::{EventRule, Validation};
 use super::tenant::tenant_of;
 use super::{event_reader, rules};
 
@@ -26,7 +26,7 @@ const MAX_START: usize = 256;
 #[non_exhaustive]
 pub struct EventError {
     /// The broken rule; `None` if the bytes are not JSON.
-    pub rule: Option<Rule>,
+    pub rule: Option<EventRule>,
     /// The attribute, the rule and its clause in the specification, without the place.
     pub message: String,
     /// The line within the event's bytes, from 1.
@@ -38,7 +38,7 @@ pub struct EventError {
 impl EventError {
     /// `at` is the offset in `json`.
     pub(super) fn new(
-        rule: Rule,
+        rule: EventRule,
         member: &str,
         value: Option<&str>,
         json: &[u8],
@@ -89,7 +89,7 @@ impl UnreadableText {
 /// A CloudEvents 1.0 event in the JSON format, borrowed from its bytes.
 ///
 /// ```
-/// use jetsink::event::CloudEvent;
+/// use jetsink::CloudEvent;
 ///
 /// let bytes = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"tenantId":"acme"}}"#;
 /// let event = CloudEvent::from_json(bytes)?;
@@ -118,7 +118,7 @@ pub struct CloudEvent<'a> {
 }
 
 impl<'a> CloudEvent<'a> {
-    /// Reads one event that is valid by CloudEvents 1.0.2 and its JSON format; [`Rule`] lists the checks.
+    /// Reads one event that is valid by CloudEvents 1.0.2 and its JSON format; [`EventRule`] lists the checks.
     ///
     /// An attribute that is `null` counts as absent. Takes time and memory linear in the length of `bytes`.
     ///
@@ -137,7 +137,7 @@ impl<'a> CloudEvent<'a> {
         if let Some(at) = start.filter(|at| bytes[*at] != b'{') {
             let rest = &bytes[at..];
             let start = String::from_utf8_lossy(&rest[..rest.len().min(MAX_START)]);
-            let rule = Rule::NotAnObject;
+            let rule = EventRule::NotAnObject;
             return Err(EventError::new(rule, "", Some(&start), bytes, at));
         }
         event_reader::read(bytes, validation)

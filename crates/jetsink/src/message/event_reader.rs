@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::event::{CloudEvent, EventError, Name, is_string, string_of};
-use super::rules::{self, Rule, Validation};
+use super::rules::{self, EventRule, Validation};
 
 /// Reads an event.
 ///
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), EventError> {
         if !self.names.insert(name.clone()) {
-            self.found(Rule::RepeatedAttribute, &name, value)?;
+            self.found(EventRule::RepeatedAttribute, &name, value)?;
         }
         let is_null = value.get() == "null";
         match &*name {
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
             "data_base64" if is_null => {}
             "data_base64" => {
                 if !string_of(value).is_some_and(|text| rules::is_base64(&text)) {
-                    self.found(Rule::DataBase64, &name, value)?;
+                    self.found(EventRule::DataBase64, &name, value)?;
                 }
                 self.data_base64 = Some(value);
             }
@@ -130,9 +130,9 @@ impl<'a> Reader<'a> {
         check: rules::Check,
     ) -> Result<Cow<'a, str>, EventError> {
         let unreadable = if is_string(value) {
-            Rule::RequiredSurrogate
+            EventRule::RequiredSurrogate
         } else {
-            Rule::RequiredType
+            EventRule::RequiredType
         };
         let Some(text) = string_of(value) else {
             return Err(self.error(unreadable, name, value));
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
 
     fn checked(
         &mut self,
-        result: Result<(), Rule>,
+        result: Result<(), EventRule>,
         name: &str,
         value: &RawValue,
     ) -> Result<(), EventError> {
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes the first rule that is broken and not enforced.
-    fn found(&mut self, rule: Rule, name: &str, value: &RawValue) -> Result<(), EventError> {
+    fn found(&mut self, rule: EventRule, name: &str, value: &RawValue) -> Result<(), EventError> {
         if rule.is_always_enforced() || self.validation == Validation::Full {
             return Err(self.error(rule, name, value));
         }
@@ -164,16 +164,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn error(&self, rule: Rule, name: &str, value: &RawValue) -> EventError {
+    fn error(&self, rule: EventRule, name: &str, value: &RawValue) -> EventError {
         // The value is a part of the JSON.
         let at = (value.get().as_ptr() as usize).saturating_sub(self.json.as_ptr() as usize);
         let shown = match rule {
-            Rule::MissingAttribute
-            | Rule::RepeatedAttribute
-            | Rule::RequiredEmpty
-            | Rule::AttributeName
-            | Rule::SubjectEmpty
-            | Rule::DataTwice => None,
+            EventRule::MissingAttribute
+            | EventRule::RepeatedAttribute
+            | EventRule::RequiredEmpty
+            | EventRule::AttributeName
+            | EventRule::SubjectEmpty
+            | EventRule::DataTwice => None,
             _ => Some(value.get()),
         };
         EventError::new(rule, name, shown, self.json, at)
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> Result<CloudEvent<'a>, EventError> {
         if let (Some(_), Some(base64)) = (self.data, self.data_base64) {
-            self.found(Rule::DataTwice, "data_base64", base64)?;
+            self.found(EventRule::DataTwice, "data_base64", base64)?;
         }
         // At the closing brace.
         let (json, end) = (
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
             self.json.trim_ascii_end().len().saturating_sub(1),
         );
         let present = |text: Option<Cow<'a, str>>, name| {
-            text.ok_or_else(|| EventError::new(Rule::MissingAttribute, name, None, json, end))
+            text.ok_or_else(|| EventError::new(EventRule::MissingAttribute, name, None, json, end))
         };
         Ok(CloudEvent {
             specversion: present(self.specversion, "specversion")?,
@@ -205,14 +205,14 @@ impl<'a> Reader<'a> {
 }
 
 /// Checks the value of an attribute that is not required.
-fn check_value(name: &str, value: &RawValue) -> Result<(), Rule> {
+fn check_value(name: &str, value: &RawValue) -> Result<(), EventRule> {
     let json = value.get();
     match json.as_bytes().first() {
         Some(b'"') => match string_of(value) {
             Some(text) => rules::check_text(name, &text),
-            None => Err(Rule::Surrogate),
+            None => Err(EventRule::Surrogate),
         },
-        Some(b'{' | b'[') => Err(Rule::AttributeType),
+        Some(b'{' | b'[') => Err(EventRule::AttributeType),
         Some(b't' | b'f') => rules::check_other_type(name),
         _ => rules::check_other_type(name).and_then(|()| rules::check_number(json)),
     }

@@ -6,16 +6,16 @@
 //! transport delivered in binary mode enters by [`received`]. An invalid event ends here with its own error. [`export`] turns a
 //! message back into JSON.
 
-pub mod binding;
-mod content;
+pub(crate) mod binding;
+pub(crate) mod content;
 pub(crate) mod envelope;
-pub mod event;
+pub(crate) mod event;
 mod event_reader;
 pub(crate) mod export;
 pub(crate) mod pattern;
 pub(crate) mod received;
 pub(crate) mod routing;
 pub(crate) mod rules;
-pub mod subject;
+pub(crate) mod subject;
 pub(crate) mod template;
 mod tenant;

@@ -9,7 +9,7 @@ use super::content::{header_value, is_json, push_trace};
 use super::envelope::{HeaderError, Headers};
 use super::event::UnreadableText;
 use super::routing::Routing;
-use super::rules::{self, Rule};
+use super::rules::{self, EventRule};
 use super::tenant::tenant_of;
 
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
@@ -43,13 +43,13 @@ impl<'a> EventTenant<'a> {
 #[non_exhaustive]
 pub struct BinaryEventError {
     /// The broken rule.
-    pub rule: Rule,
+    pub rule: EventRule,
     /// The attribute, the rule and its clause in the specification.
     pub message: String,
 }
 
 impl BinaryEventError {
-    fn new(rule: Rule, name: &str, value: Option<&str>) -> Self {
+    fn new(rule: EventRule, name: &str, value: Option<&str>) -> Self {
         let json = value.and_then(|value| serde_json::to_string(value).ok());
         Self {
             rule,
@@ -99,14 +99,22 @@ impl BinaryEvent {
                 .iter()
                 .any(|(earlier, _)| earlier == name)
             {
-                return Err(BinaryEventError::new(Rule::RepeatedAttribute, name, None));
+                return Err(BinaryEventError::new(
+                    EventRule::RepeatedAttribute,
+                    name,
+                    None,
+                ));
             }
             check(name, value)
                 .map_err(|rule| BinaryEventError::new(rule, name, shown(rule, value)))?;
         }
         for name in REQUIRED {
             if !attributes.iter().any(|(present, _)| present == name) {
-                return Err(BinaryEventError::new(Rule::MissingAttribute, name, None));
+                return Err(BinaryEventError::new(
+                    EventRule::MissingAttribute,
+                    name,
+                    None,
+                ));
             }
         }
         Ok(Self { attributes, data })
@@ -179,20 +187,20 @@ impl BinaryEvent {
     }
 }
 
-fn check(name: &str, value: &str) -> Result<(), Rule> {
+fn check(name: &str, value: &str) -> Result<(), EventRule> {
     match name {
         "specversion" => rules::check_specversion(value),
         "id" | "type" => rules::check_required(value),
         "source" => rules::check_source(value),
         // The member of the JSON format is no attribute.
-        "data" => Err(Rule::AttributeName),
+        "data" => Err(EventRule::AttributeName),
         _ => rules::check_name(name).and_then(|()| rules::check_text(name, value)),
     }
 }
 
-fn shown(rule: Rule, value: &str) -> Option<&str> {
+fn shown(rule: EventRule, value: &str) -> Option<&str> {
     match rule {
-        Rule::RequiredEmpty | Rule::AttributeName | Rule::SubjectEmpty => None,
+        EventRule::RequiredEmpty | EventRule::AttributeName | EventRule::SubjectEmpty => None,
         _ => Some(value),
     }
 }

@@ -145,7 +145,7 @@ fn give_up<E: de::Error>() -> E {
     E::custom("")
 }
 
-fn broken<E: de::Error>(_: rules::Rule) -> E {
+fn broken<E: de::Error>(_: rules::EventRule) -> E {
     give_up()
 }
 

@@ -8,8 +8,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use super::template::SubjectTemplate;
-
 /// The placeholder for the tenant in a subject template.
 pub const TENANT_ID_PLACEHOLDER: &str = "{tenantId}";
 
@@ -213,7 +211,7 @@ fn offence(character: char) -> Option<&'static str> {
 /// [`SubjectError`], which names the offending character.
 ///
 /// ```
-/// use jetsink::subject::check_tenant_id;
+/// use jetsink::check_tenant_id;
 ///
 /// assert!(check_tenant_id("acme").is_ok());
 /// let error = check_tenant_id("a.b").expect_err("a dot would reach another tenant's space");
@@ -253,7 +251,7 @@ pub fn check_tenant_id(id: &str) -> Result<(), SubjectError> {
 /// becomes.
 ///
 /// ```
-/// use jetsink::subject::encode_token;
+/// use jetsink::encode_token;
 ///
 /// assert_eq!(encode_token("acme"), "acme");
 /// assert_eq!(encode_token("a.b"), "a%2Eb");

@@ -37,7 +37,7 @@ use super::subject::{
 /// let subject = template.resolve(None, TenantPolicy::Refuse, attribute)?;
 /// assert_eq!(subject.as_str(), "cellos.events.single.cell.started");
 /// assert_eq!(template.filter(None), "cellos.events.*.>");
-/// # Ok::<(), jetsink::subject::SubjectError>(())
+/// # Ok::<(), jetsink::SubjectError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectTemplate {

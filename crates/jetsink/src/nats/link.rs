@@ -18,7 +18,7 @@ use super::answers::{Answers, Arrival, SessionEnd};
 use super::suspects::Suspects;
 use super::wire::{Violation, broken_limit, may_be_about_a_message, violation};
 use crate::message::rules::OneLine;
-use crate::publisher::Connection;
+use crate::publisher::ConnectionState;
 use crate::sync::{lock, read, write};
 
 /// The polling interval of the watchdog: if the disconnect event is lost, publishes in flight fail after this.
@@ -27,7 +27,7 @@ const WATCHDOG_ROUND: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) answers: Answers,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
     /// The current session. Events and answers of earlier sessions are ignored.
     session: AtomicU64,
     /// The number of sessions so far, including those that never became ready.
@@ -79,7 +79,7 @@ impl Link {
         })
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Connection> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 

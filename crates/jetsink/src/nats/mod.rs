@@ -21,7 +21,7 @@ mod answers;
 mod answers_trial;
 pub(crate) mod api;
 mod company;
-pub mod connect;
+pub(crate) mod connect;
 mod dial;
 pub(crate) mod failure;
 mod given_up;

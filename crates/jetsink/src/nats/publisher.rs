@@ -18,7 +18,7 @@ use crate::outcome::{Acknowledgement, PublishError};
 use crate::publisher::baseline::Baselines;
 use crate::publisher::look_up::{StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, Publisher};
+use crate::publisher::{ConnectionState, Publisher};
 
 /// A [`Publisher`] over one NATS connection at a time.
 ///
@@ -164,7 +164,7 @@ impl Publisher for NatsPublisher {
         self.shared.leave.notify_waiters();
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         Some(self.shared.link.subscribe())
     }
 }

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
-use crate::publisher::window::Sent;
+use crate::publisher::window::WindowResult;
 
 type Asking<'a> = Pin<Box<dyn Future<Output = (Subject, PublishError)> + Send + 'a>>;
 
@@ -57,7 +57,7 @@ impl<'a> Unreceived<'a> {
     }
 
     /// Moves the publishes whose reason is known to `results`.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, results: &mut VecDeque<Sent>) {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, results: &mut VecDeque<WindowResult>) {
         while let Poll::Ready(Some((subject, reason))) = self.asking.poll_next_unpin(context) {
             let numbers = self.numbers.remove(&subject).into_iter().flatten();
             results.extend(numbers.map(|number| (number, Err(reason.clone()))));

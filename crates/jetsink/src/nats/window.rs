@@ -25,7 +25,7 @@ use super::wire;
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
 use crate::outcome::PublishError;
-use crate::publisher::window::{Sent, Window};
+use crate::publisher::window::{Window, WindowResult};
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), async_nats::PublishError>> + Send>>;
 
@@ -50,7 +50,7 @@ pub(crate) struct NatsWindow<'a> {
     /// Publishes after their time alone, until they have their answer.
     after_alone: FuturesUnordered<Answering<'a>>,
     unreceived: Unreceived<'a>,
-    results: VecDeque<Sent>,
+    results: VecDeque<WindowResult>,
     /// The last subject in the client's form: the next publish often has the same.
     last_subject: Option<(Subject, async_nats::Subject)>,
     taken: Vec<(u64, Answer)>,
@@ -398,7 +398,7 @@ impl Window for NatsWindow<'_> {
         }
     }
 
-    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<WindowResult> {
         loop {
             if let Some(result) = self.results.pop_front() {
                 return Poll::Ready(result);

@@ -10,7 +10,7 @@ use metrics::{
 };
 
 use crate::circuit::Transition;
-use crate::message::event::Rule;
+use crate::message::rules::EventRule;
 use crate::outcome::{Delivery, EmitError, Known, Scope};
 use crate::spool::SpoolStatus;
 
@@ -92,7 +92,7 @@ impl EmitMeters {
     }
 
     /// Counts an event that breaks `rule` and was read leniently.
-    pub(crate) fn lenient(rule: Rule) {
+    pub(crate) fn lenient(rule: EventRule) {
         counter!(LENIENT, "rule" => rule.name()).increment(1);
     }
 

@@ -14,21 +14,21 @@ use super::entry::Entry;
 use super::queue::Queue;
 use super::subjects::Counts;
 use crate::message::subject::Subject;
-use crate::publisher::window::{Sent, Window};
-use crate::publisher::{Connection, Publisher};
+use crate::publisher::window::{Window, WindowResult};
+use crate::publisher::{ConnectionState, Publisher};
 
 pub(super) struct InFlightSet<'a> {
     window: Option<Box<dyn Window + 'a>>,
     count: usize,
     /// Kept only while the spool contains events or a subject is delayed.
     subjects: Option<Counts>,
-    connection: Option<watch::Receiver<Connection>>,
+    connection: Option<watch::Receiver<ConnectionState>>,
     /// The number of the connection of the window.
     connection_in_use: Option<u64>,
 }
 
 impl<'a> InFlightSet<'a> {
-    pub(super) fn new(connection: Option<watch::Receiver<Connection>>) -> Self {
+    pub(super) fn new(connection: Option<watch::Receiver<ConnectionState>>) -> Self {
         Self {
             window: None,
             count: 0,
@@ -78,7 +78,7 @@ impl<'a> InFlightSet<'a> {
     }
 
     #[inline]
-    pub(super) fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+    pub(super) fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<WindowResult> {
         match &mut self.window {
             Some(window) => window.poll_result(context),
             None => Poll::Pending,

@@ -21,7 +21,7 @@ use crate::sync::lock;
 /// The maximum number of subjects that have a circuit of their own at one time.
 pub const MAX_FAILING_SUBJECTS: usize = 262_144;
 
-/// The maximum number of failing subjects in a [`Status`](crate::Status).
+/// The maximum number of failing subjects in a [`SinkStatus`](crate::SinkStatus).
 pub const MAX_LISTED_SUBJECTS: usize = 1_024;
 
 /// The maximum bytes of the names of failing subjects.

@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::admission::Scopes;
-use crate::publisher::Connection;
+use crate::publisher::ConnectionState;
 
 /// Runs until the publisher is dropped.
 pub(super) fn follow(
-    mut connection: watch::Receiver<Connection>,
+    mut connection: watch::Receiver<ConnectionState>,
     scopes: Arc<Scopes>,
 ) -> impl Future<Output = ()> + Send {
     let mut last = *connection.borrow_and_update();
@@ -48,7 +48,7 @@ impl<'a> Counted<'a> {
         }
     }
 
-    fn follow(&mut self, connection: Connection) {
+    fn follow(&mut self, connection: ConnectionState) {
         let number = connection.up.then_some(connection.number);
         if number == self.number {
             return;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::baseline::Baselines;
 use super::look_up::{StoredId, StoredIds};
 use super::window::Window;
-use super::{Connection, Publisher};
+use super::{ConnectionState, Publisher};
 use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, PublishError};
 
@@ -53,7 +53,7 @@ macro_rules! forward {
                 (**self).request_failover();
             }
 
-            fn connection(&self) -> Option<watch::Receiver<Connection>> {
+            fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
                 (**self).connection()
             }
         }
@@ -118,7 +118,7 @@ mod tests {
             self.note("request_failover");
         }
 
-        fn connection(&self) -> Option<watch::Receiver<Connection>> {
+        fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
             self.note("connection");
             None
         }

@@ -78,7 +78,7 @@ pub enum StoredIds {
     /// All ids were visited: an event that was not is not stored.
     Visited,
     /// All ids, with these exceptions.
-    VisitedExcept(Vec<Gap>),
+    VisitedExcept(Vec<LookUpGap>),
     /// This publisher cannot look up ids.
     Unsupported,
 }
@@ -86,14 +86,14 @@ pub enum StoredIds {
 /// Subjects of one stream for which a look-up is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Gap {
+pub struct LookUpGap {
     /// The subjects in question.
     pub subjects: Vec<Subject>,
     /// The reason.
     pub reason: GapReason,
 }
 
-impl Gap {
+impl LookUpGap {
     /// Creates one.
     #[must_use]
     pub fn new(subjects: Vec<Subject>, reason: GapReason) -> Self {

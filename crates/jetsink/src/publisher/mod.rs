@@ -25,13 +25,13 @@ use crate::message::envelope::Envelope;
 use crate::outcome::{Acknowledgement, PublishError};
 use baseline::Baselines;
 use look_up::{StoredId, StoredIds};
-use window::{Sent, Window};
+use window::{Window, WindowResult};
 
 /// The state of a publisher's connection: evidence for the broker's circuit. A publisher begins with the default, and
 /// sets the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Connection {
+pub struct ConnectionState {
     /// Whether it is established.
     pub up: bool,
     /// The number of the current or last connection, unique for the publisher.
@@ -138,12 +138,12 @@ pub trait Publisher: Send + Sync {
     fn request_failover(&self) {}
 
     /// Returns the connection and its changes; `None` for a publisher without one.
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         None
     }
 }
 
-type Flight<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
+type Flight<'a> = Pin<Box<dyn Future<Output = WindowResult> + Send + 'a>>;
 type Publish<'a> = dyn Fn(u64, Arc<Envelope>, Instant) -> Flight<'a> + Send + 'a;
 
 /// A window in which each envelope is a publish of its own. The default of [`Publisher::window`].
@@ -191,7 +191,7 @@ impl Window for PerMessageWindow<'_> {
         self.flights.push(flight);
     }
 
-    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<WindowResult> {
         match self.flights.poll_next_unpin(context) {
             Poll::Ready(Some(sent)) => Poll::Ready(sent),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,

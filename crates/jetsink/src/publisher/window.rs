@@ -13,7 +13,7 @@ use crate::outcome::{Acknowledgement, PublishError};
 pub const MAX_WINDOW: usize = 16_384;
 
 /// The result of one envelope, with the number it was sent with.
-pub type Sent = (u64, Result<Acknowledgement, PublishError>);
+pub type WindowResult = (u64, Result<Acknowledgement, PublishError>);
 
 /// Many envelopes in flight over one connection, by [`Publisher::window`](crate::Publisher::window).
 ///
@@ -25,5 +25,5 @@ pub trait Window: Send {
 
     /// Returns the next result of any envelope; pending until one is available. Each envelope has its result
     /// by its deadline.
-    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent>;
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<WindowResult>;
 }

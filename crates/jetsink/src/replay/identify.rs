@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::outcome::PublishError;
 use crate::publish::Direct;
-use crate::publisher::{Connection, Publisher};
+use crate::publisher::{ConnectionState, Publisher};
 
 /// The pause after a failed request.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,11 +53,11 @@ pub(super) async fn identify_streams<P: Publisher>(direct: &Direct<P>) {
 
 /// Waits for another connection than `number`; returns its number.
 async fn reconnected(
-    connection: &mut Option<watch::Receiver<Connection>>,
+    connection: &mut Option<watch::Receiver<ConnectionState>>,
     number: Option<u64>,
 ) -> u64 {
     if let Some(connection) = connection {
-        let is_new = |c: &Connection| c.up && Some(c.number) != number;
+        let is_new = |c: &ConnectionState| c.up && Some(c.number) != number;
         if let Ok(new) = connection.wait_for(is_new).await {
             return new.number;
         }

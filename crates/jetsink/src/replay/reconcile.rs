@@ -26,7 +26,7 @@ use crate::outcome::{PublishError, SpoolError};
 use crate::publish::Direct;
 use crate::publish::schedule::{BackOff, Schedule};
 use crate::publisher::Publisher;
-use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::publisher::look_up::{GapReason, LookUpGap, StoredId, StoredIds};
 use crate::spool::{Baselines, Place, Spool, Unreconciled};
 use crate::sync::lock;
 
@@ -219,11 +219,11 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
     }
 
     /// Decides about subjects whose look-up is incomplete; returns those that have to wait.
-    fn decide(&self, gaps: Vec<Gap>, candidates: &mut Candidates) -> HashSet<Subject> {
+    fn decide(&self, gaps: Vec<LookUpGap>, candidates: &mut Candidates) -> HashSet<Subject> {
         let holds = |subject: &Subject, _: &mut u64| self.spool.holds(subject);
         lock(&self.state).counted.retain(holds);
         let mut waits = HashSet::new();
-        for Gap { subjects, reason } in gaps {
+        for LookUpGap { subjects, reason } in gaps {
             match &reason {
                 GapReason::Unfinished => {
                     let mut state = lock(&self.state);
@@ -376,7 +376,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             // A later look-up would fail, too.
             Err(error @ PublishError::PermissionDenied) => {
                 let subjects = oldest.iter().map(|event| event.subject().clone()).collect();
-                StoredIds::VisitedExcept(vec![Gap::new(subjects, GapReason::Refused(error))])
+                StoredIds::VisitedExcept(vec![LookUpGap::new(subjects, GapReason::Refused(error))])
             }
             Err(error) => {
                 self.direct.not_stored(Instant::now(), &error);

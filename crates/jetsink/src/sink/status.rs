@@ -22,7 +22,7 @@ use crate::spool::SpoolStatus;
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Status {
+pub struct SinkStatus {
     /// The broker's circuit.
     pub broker: State,
     /// The time since which it has been connected or reconnecting; at first, when the sink was created.
@@ -46,7 +46,7 @@ pub struct Status {
     pub when_unconfirmed: Option<WhenUnconfirmed>,
 }
 
-/// A subject whose own circuit is open, by [`Status::failing_subjects`].
+/// A subject whose own circuit is open, by [`SinkStatus::failing_subjects`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailingSubject {
@@ -56,7 +56,7 @@ pub struct FailingSubject {
     pub circuit: State,
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for SinkStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasted = self.since.elapsed().as_secs();
         match self.broker {
@@ -112,7 +112,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Waits for changes of a sink's [`Status`], by [`Sink::watch`].
+/// Waits for changes of a sink's [`SinkStatus`], by [`Sink::watch`].
 pub struct StatusWatch<'a, P> {
     sink: &'a Sink<P>,
     changes: watch::Receiver<u64>,
@@ -122,11 +122,11 @@ impl<P: Publisher> Sink<P> {
     /// Returns the present status. Takes a few locks, each for a short time: call it per request of a
     /// health page, not per emit.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> SinkStatus {
         let direct = self.direct();
         let now = Instant::now();
         let (since, last_failure) = direct.scopes().history().latest();
-        Status {
+        SinkStatus {
             broker: direct.state(),
             since,
             last_failure,
@@ -168,7 +168,7 @@ impl<P: Publisher> StatusWatch<'_, P> {
     /// Several changes may be reported as one.
     ///
     /// Cancellation-safe.
-    pub async fn changed(&mut self) -> Status {
+    pub async fn changed(&mut self) -> SinkStatus {
         // The sender lives as long as the sink, which is borrowed.
         let _ = self.changes.changed().await;
         self.sink.status()

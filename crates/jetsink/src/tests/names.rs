@@ -1,7 +1,6 @@
 //! Names that become a token of a JetStream API subject.
 
-use crate::streams::StreamSpec;
-use crate::{ConnectSettings, StreamName, StreamNameError};
+use crate::{ConnectSettings, StreamName, StreamNameError, StreamSpec};
 
 /// Names that must never reach a subject: each would split it, widen it or end the protocol line.
 const REFUSED: &[&str] = &[

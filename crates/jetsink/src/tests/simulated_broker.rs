@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::outcome::{Acknowledgement, PublishError};
 use crate::publisher::baseline::Baselines;
-use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::publisher::look_up::{GapReason, LookUpGap, StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, PerMessageWindow, Publisher};
+use crate::publisher::{ConnectionState, PerMessageWindow, Publisher};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -51,7 +51,7 @@ pub(crate) struct Broker {
     leaders: HashMap<String, Leader>,
     /// Accepted messages, stored once there is a leader.
     taken: Vec<(String, String, String)>,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
 }
 
 impl Broker {
@@ -84,9 +84,9 @@ impl Simulated {
             look_up: None,
             leaders: HashMap::new(),
             taken: Vec::new(),
-            connection: watch::Sender::new(Connection {
+            connection: watch::Sender::new(ConnectionState {
                 up: true,
-                ..Connection::default()
+                ..ConnectionState::default()
             }),
         })))
     }
@@ -119,7 +119,7 @@ impl Simulated {
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
         let mut changes = self.with(|broker| broker.connection.subscribe());
-        let here = |c: &Connection| c.up && c.number == connection;
+        let here = |c: &ConnectionState| c.up && c.number == connection;
         let answer = self.with(|broker| {
             if !here(&broker.connection.borrow()) {
                 return Some(Err(PublishError::NotConnected));
@@ -231,12 +231,12 @@ impl Publisher for Simulated {
             } else {
                 let gone = gone.into_iter().cloned().collect();
                 let reason = GapReason::Unreachable(PublishError::NoLeader);
-                StoredIds::VisitedExcept(vec![Gap::new(gone, reason)])
+                StoredIds::VisitedExcept(vec![LookUpGap::new(gone, reason)])
             })
         })
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         Some(self.with(|broker| broker.connection.subscribe()))
     }
 }

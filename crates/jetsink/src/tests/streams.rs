@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::admin::streams::{ChangeKind, Storage, StreamPlan, StreamSpec};
+use crate::admin::streams::{StreamChangeKind, StreamPlan, StreamSpec, StreamStorage};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -50,7 +50,7 @@ fn stream_that_meets_the_specification_has_no_changes_and_keeps_unknown_fields()
 fn growing_changes_are_made_and_shrinking_ones_need_force() {
     let day = |days: u64| json!(days * 86_400_000_000_000);
     let second = |seconds: u64| json!(seconds * 1_000_000_000);
-    let (safe, shrinks) = (ChangeKind::Safe, ChangeKind::Reduces);
+    let (safe, shrinks) = (StreamChangeKind::Safe, StreamChangeKind::Reduces);
     for (field, there, kind, after) in [
         ("max_age", day(30), &safe, day(90)),
         ("max_age", day(365), &shrinks, day(365)),
@@ -140,7 +140,7 @@ fn impossible_change_is_an_obstacle() {
         assert!(!plan.is_satisfied());
         assert_eq!(plan.config(true)[field], there);
     }
-    let memory = spec().storage(Storage::Memory);
+    let memory = spec().storage(StreamStorage::Memory);
     assert!(StreamPlan::new(&memory, Some(as_made(&memory))).is_satisfied());
 }
 

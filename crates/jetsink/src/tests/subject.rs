@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use crate::message::subject::{
-    MAX_SUBJECT, MAX_TENANT_ID, Subject, SubjectError, SubjectTemplate, TenantPolicy,
-    check_tenant_id, encode_token,
+    MAX_SUBJECT, MAX_TENANT_ID, Subject, SubjectError, TenantPolicy, check_tenant_id, encode_token,
 };
+use crate::message::template::SubjectTemplate;
 
 fn resolve(template: &str, tenant: &str, policy: TenantPolicy) -> Result<Subject, SubjectError> {
     let template: SubjectTemplate = template.parse()?;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::streams::StreamError;
 use crate::{
     Binding, CircuitOpen, ConnectCause, ConnectError, ConnectionEnd, ContentMode, EmitError,
     Envelope, ExportError, FailedEmit, HeaderError, Known, MessageId, PublishError, Refusal, Scope,
-    SinkSettings, SpoolError, SpoolFailed, StreamName, Subject, SubjectTemplate, event_json,
+    SinkSettings, SpoolError, SpoolFailed, StreamError, StreamName, Subject, SubjectTemplate,
+    event_json,
 };
 
 /// Compares the texts with the snapshot of this name, one line per error.

@@ -8,7 +8,7 @@ use crate::observe::metrics::SpoolMeters;
 use crate::outcome::{PublishError, Refusal};
 use crate::publish::Direct;
 use crate::publish::settings::SinkSettings;
-use crate::publisher::look_up::{Gap, GapReason, StoredIds};
+use crate::publisher::look_up::{GapReason, LookUpGap, StoredIds};
 use crate::replay::reconcile::{ReconcileError, Reconciler};
 use crate::replay::settings::WhenUnconfirmed;
 use crate::spool::{Baselines, Spool};
@@ -26,7 +26,7 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 fn unanswered(error: PublishError) -> StoredIds {
     let subjects = vec![Subject::new("a").unwrap()];
-    StoredIds::VisitedExcept(vec![Gap::new(subjects, GapReason::Unanswered(error))])
+    StoredIds::VisitedExcept(vec![LookUpGap::new(subjects, GapReason::Unanswered(error))])
 }
 
 /// Spools an event that was sent.
@@ -156,7 +156,7 @@ async fn time_in_which_nothing_stores_the_subject_does_not_count_as_silence() {
     let unreachable = || {
         let subjects = vec![Subject::new("a").unwrap()];
         let reason = GapReason::Unreachable(PublishError::NoLeader);
-        StoredIds::VisitedExcept(vec![Gap::new(subjects, reason)])
+        StoredIds::VisitedExcept(vec![LookUpGap::new(subjects, reason)])
     };
     let half = TEN_MINUTES / 2;
     for (answer, since_the_last_one, duplicates) in [
@@ -186,7 +186,7 @@ async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
     }
     pause();
     let reconciler = parts.reconciler(WhenUnconfirmed::Hold);
-    let gap = |subject: &str, reason| Gap::new(vec![Subject::new(subject).unwrap()], reason);
+    let gap = |subject: &str, reason| LookUpGap::new(vec![Subject::new(subject).unwrap()], reason);
     let mut looked_up = Vec::new();
     for _ in 0..5 {
         let gaps = vec![
@@ -206,7 +206,7 @@ async fn subject_that_a_look_up_left_is_looked_up_without_the_others() {
 #[tokio::test]
 async fn event_that_two_look_ups_leave_open_counts_as_one_possible_duplicate() {
     let parts = Parts::new();
-    let gap = Gap::new(vec![Subject::new("a").unwrap()], GapReason::Removed);
+    let gap = LookUpGap::new(vec![Subject::new("a").unwrap()], GapReason::Removed);
     parts.answer(Ok(StoredIds::VisitedExcept(vec![gap])));
     let reconciler = parts.reconciler(WhenUnconfirmed::Deliver);
     for events in 1..=3 {

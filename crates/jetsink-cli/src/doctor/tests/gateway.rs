@@ -106,8 +106,8 @@ fn each_state_has_its_finding() {
     assert_eq!(refused("a later problem"), []);
     // Each refusal that a sender or an operator has to correct.
     #[cfg(unix)]
-    for kind in jetsink_serve::Kind::ALL {
-        let expected = match !kind.is_passing() || *kind == jetsink_serve::Kind::TooManyRequests {
+    for kind in jetsink_serve::ProblemKind::ALL {
+        let expected = match !kind.is_passing() || *kind == jetsink_serve::ProblemKind::TooManyRequests {
             true => warning("gateway.refusals"),
             false => Vec::new(),
         };

@@ -1,6 +1,6 @@
 //! Recognises input of another format, and names the flag or command that helps.
 
-use jetsink::event::CloudEvent;
+use jetsink::CloudEvent;
 
 /// Beginnings of files that are no text, and the command that makes text of them.
 const BINARY: [(&[u8], &str); 8] = [

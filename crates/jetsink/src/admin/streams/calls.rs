@@ -28,7 +28,7 @@ impl Admin<'_> {
 
     /// Makes the changes of `plan`: creates the stream, or updates it. Returns whether anything was changed.
     ///
-    /// Changes that [shrink](super::ChangeKind::Reduces) something are made only `force`. The update sends
+    /// Changes that [shrink](super::StreamChangeKind::Reduces) something are made only `force`. The update sends
     /// the configuration from the time of the plan, so it reverts changes made since. Takes at most 2 seconds.
     /// After a dropped future or [`PublishError::AckTimeout`] the changes may or may not be made: plan again to
     /// find out.

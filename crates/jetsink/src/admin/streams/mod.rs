@@ -1,27 +1,11 @@
 //! The streams that store events: their specification, and the plan that makes a stream meet it.
-//!
-//! A sink never creates a stream. An operator does, by `jetsink stream` or by these calls:
-//!
-//! ```no_run
-//! use jetsink::streams::StreamSpec;
-//! use jetsink::{ConnectSettings, NatsPublisher};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let publisher = NatsPublisher::connect(ConnectSettings::new("nats://127.0.0.1:4222")?).await?;
-//! let spec = StreamSpec::new("EVENTS", ["events.>"])?.replicas(3)?;
-//! let plan = publisher.admin().plan_stream(&spec).await?;
-//! println!("{plan}");
-//! publisher.admin().apply_stream(&plan, false).await?;
-//! # Ok(())
-//! # }
-//! ```
 
 mod calls;
 pub(crate) mod plan;
 pub(crate) mod spec;
 
-pub use plan::{ChangeKind, StreamChange, StreamPlan};
-pub use spec::{Storage, StreamSpec, StreamSpecError};
+pub use plan::{StreamChange, StreamChangeKind, StreamPlan};
+pub use spec::{StreamSpec, StreamSpecError, StreamStorage};
 
 use crate::outcome::PublishError;
 

@@ -15,7 +15,7 @@ use crate::nats::stream_name::StreamName;
 /// The effect of a change on stored and future events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ChangeKind {
+pub enum StreamChangeKind {
     /// No stored event would be lost.
     Safe,
     /// Events would be kept for a shorter time, in fewer copies, or no longer be captured: made only by force.
@@ -38,11 +38,26 @@ pub struct StreamChange {
     /// Its specified value.
     pub to: String,
     /// The effect of the change.
-    pub kind: ChangeKind,
+    pub kind: StreamChangeKind,
     value: Value,
 }
 
 /// The differences between a stream and its [`StreamSpec`]. `Display` shows one per line.
+///
+/// A sink never creates a stream. An operator does, by `jetsink stream` or by these calls:
+///
+/// ```no_run
+/// use jetsink::{ConnectSettings, NatsPublisher, StreamSpec};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let publisher = NatsPublisher::connect(ConnectSettings::new("nats://127.0.0.1:4222")?).await?;
+/// let spec = StreamSpec::new("EVENTS", ["events.>"])?.replicas(3)?;
+/// let plan = publisher.admin().plan_stream(&spec).await?;
+/// println!("{plan}");
+/// publisher.admin().apply_stream(&plan, false).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
     name: StreamName,
@@ -93,26 +108,30 @@ impl StreamPlan {
     /// Returns whether the stream exists and meets the specification, except for extras.
     #[must_use]
     pub fn is_satisfied(&self) -> bool {
-        self.exists() && self.changes.iter().all(|c| c.kind == ChangeKind::Reduces)
+        self.exists()
+            && self
+                .changes
+                .iter()
+                .all(|c| c.kind == StreamChangeKind::Reduces)
     }
 
     /// Returns the first impossible change, with its reason.
     #[must_use]
     pub fn conflict(&self) -> Option<String> {
         self.changes.iter().find_map(|change| match change.kind {
-            ChangeKind::Impossible { reason } => {
+            StreamChangeKind::Impossible { reason } => {
                 Some(format!("{} is {}: {reason}", change.field, change.from))
             }
-            ChangeKind::Safe | ChangeKind::Reduces => None,
+            StreamChangeKind::Safe | StreamChangeKind::Reduces => None,
         })
     }
 
     /// Returns the changes that an apply makes.
     pub(crate) fn made(&self, force: bool) -> impl Iterator<Item = &StreamChange> {
         self.changes.iter().filter(move |change| match change.kind {
-            ChangeKind::Safe => true,
-            ChangeKind::Reduces => force,
-            ChangeKind::Impossible { .. } => false,
+            StreamChangeKind::Safe => true,
+            StreamChangeKind::Reduces => force,
+            StreamChangeKind::Impossible { .. } => false,
         })
     }
 
@@ -140,11 +159,11 @@ impl fmt::Display for StreamPlan {
             } = change;
             match (&change.kind, self.exists()) {
                 (_, false) => write!(f, "\n  + {field}: {to}")?,
-                (ChangeKind::Safe, true) => write!(f, "\n  ~ {field}: {from} → {to}")?,
-                (ChangeKind::Reduces, true) => {
+                (StreamChangeKind::Safe, true) => write!(f, "\n  ~ {field}: {from} → {to}")?,
+                (StreamChangeKind::Reduces, true) => {
                     write!(f, "\n  = {field}: {from} stays; {to} only by force")?;
                 }
-                (ChangeKind::Impossible { reason }, true) => {
+                (StreamChangeKind::Impossible { reason }, true) => {
                     write!(f, "\n  ! {field}: {from}, not {to}: {reason}")?;
                 }
             }
@@ -181,13 +200,13 @@ fn creation(spec: &StreamSpec) -> Vec<StreamChange> {
     fields.extend(placement(spec).map(|placement| ("placement", placement)));
     fields
         .into_iter()
-        .map(|(field, value)| change(field, None, value, ChangeKind::Safe))
+        .map(|(field, value)| change(field, None, value, StreamChangeKind::Safe))
         .collect()
 }
 
 fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChange> {
     let mut found = Vec::new();
-    let mut differs = |field: &'static str, value: Value, kind: ChangeKind| {
+    let mut differs = |field: &'static str, value: Value, kind: StreamChangeKind| {
         found.push(change(field, Some(config), value, kind));
     };
     let text = |field: &str| config.get(field).and_then(Value::as_str);
@@ -195,9 +214,9 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     let is_set = |field: &str| config.get(field).and_then(Value::as_bool) == Some(true);
     let growing = |grows: bool| {
         if grows {
-            ChangeKind::Safe
+            StreamChangeKind::Safe
         } else {
-            ChangeKind::Reduces
+            StreamChangeKind::Reduces
         }
     };
 
@@ -207,27 +226,35 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
         differs(
             "retention",
             json!("limits"),
-            ChangeKind::Impossible { reason },
+            StreamChangeKind::Impossible { reason },
         );
     }
     if is_set("sealed") {
         let reason = "it takes nothing more; make a stream of another name";
-        differs("sealed", json!(false), ChangeKind::Impossible { reason });
+        differs(
+            "sealed",
+            json!(false),
+            StreamChangeKind::Impossible { reason },
+        );
     }
     if config.get("mirror").is_some_and(|mirror| !mirror.is_null()) {
         let reason = "it copies another stream and captures nothing; publish to its origin";
-        differs("mirror", Value::Null, ChangeKind::Impossible { reason });
+        differs(
+            "mirror",
+            Value::Null,
+            StreamChangeKind::Impossible { reason },
+        );
     }
     if text("storage").is_some_and(|storage| storage != spec.storage.as_str()) {
         let reason = "storage can't be changed; make a stream of another name, and copy";
         differs(
             "storage",
             json!(spec.storage.as_str()),
-            ChangeKind::Impossible { reason },
+            StreamChangeKind::Impossible { reason },
         );
     }
     if is_set("no_ack") {
-        differs("no_ack", json!(false), ChangeKind::Safe);
+        differs("no_ack", json!(false), StreamChangeKind::Safe);
     }
     subjects(spec, config, &mut differs);
     let age = number("max_age");
@@ -264,11 +291,11 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
     // Either would delete events before the retention floor.
     let refuses_per_subject = is_set("discard_new_per_subject") && text("discard") == Some("new");
     if number("max_msgs_per_subject") > 0 && !refuses_per_subject {
-        differs("max_msgs_per_subject", json!(-1), ChangeKind::Safe);
+        differs("max_msgs_per_subject", json!(-1), StreamChangeKind::Safe);
     }
     let is_bounded = number("max_msgs") > 0 || number("max_bytes") > 0 || spec.max_bytes.is_some();
     if is_bounded && text("discard") == Some("old") {
-        differs("discard", json!("new"), ChangeKind::Safe);
+        differs("discard", json!("new"), StreamChangeKind::Safe);
     }
     for (field, wanted) in [
         ("deny_delete", spec.deny_delete),
@@ -276,18 +303,22 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
         ("allow_msg_ttl", spec.allow_message_ttl),
     ] {
         if wanted && !is_set(field) {
-            differs(field, json!(true), ChangeKind::Safe);
+            differs(field, json!(true), StreamChangeKind::Safe);
         }
     }
     if let Some(on) = spec.compression
         && text("compression").unwrap_or("none") != compression(on)
     {
-        differs("compression", json!(compression(on)), ChangeKind::Safe);
+        differs(
+            "compression",
+            json!(compression(on)),
+            StreamChangeKind::Safe,
+        );
     }
     if let Some(placement) = placement(spec)
         && config.get("placement") != Some(&placement)
     {
-        differs("placement", placement, ChangeKind::Safe);
+        differs("placement", placement, StreamChangeKind::Safe);
     }
     found
 }
@@ -298,7 +329,7 @@ fn differences(spec: &StreamSpec, config: &Map<String, Value>) -> Vec<StreamChan
 fn subjects(
     spec: &StreamSpec,
     config: &Map<String, Value>,
-    differs: &mut impl FnMut(&'static str, Value, ChangeKind),
+    differs: &mut impl FnMut(&'static str, Value, StreamChangeKind),
 ) {
     let current = config.get("subjects").and_then(Value::as_array);
     let current: BTreeSet<&str> = current
@@ -322,16 +353,16 @@ fn subjects(
         });
         let kind = if collide {
             let reason = "the server refuses subjects that overlap; specify one that covers both, or other subjects";
-            ChangeKind::Impossible { reason }
+            StreamChangeKind::Impossible { reason }
         } else {
-            ChangeKind::Safe
+            StreamChangeKind::Safe
         };
         let all: BTreeSet<&str> = kept.iter().chain(&missing).copied().collect();
         differs("subjects", json!(all), kind);
     }
     let specified = |there: &&str| covered.contains(there) || captured.contains(there);
     if !current.iter().all(specified) {
-        differs("subjects", json!(spec.subjects), ChangeKind::Reduces);
+        differs("subjects", json!(spec.subjects), StreamChangeKind::Reduces);
     }
 }
 
@@ -339,7 +370,7 @@ fn change(
     field: &'static str,
     config: Option<&Map<String, Value>>,
     value: Value,
-    kind: ChangeKind,
+    kind: StreamChangeKind,
 ) -> StreamChange {
     let from = config.and_then(|config| config.get(field));
     StreamChange {

@@ -33,7 +33,7 @@ pub struct StreamSpecError {
 /// The storage of a stream's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Storage {
+pub enum StreamStorage {
     /// On disk.
     #[default]
     File,
@@ -41,7 +41,7 @@ pub enum Storage {
     Memory,
 }
 
-impl Storage {
+impl StreamStorage {
     /// Returns the server's name of it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -59,7 +59,7 @@ pub struct StreamSpec {
     pub(super) name: StreamName,
     pub(super) subjects: Vec<String>,
     pub(super) retention_floor: Duration,
-    pub(super) storage: Storage,
+    pub(super) storage: StreamStorage,
     pub(super) replicas: u8,
     pub(super) duplicate_window: Duration,
     pub(super) max_bytes: Option<u64>,
@@ -121,7 +121,7 @@ impl StreamSpec {
             name,
             subjects,
             retention_floor: RETENTION_FLOOR,
-            storage: Storage::File,
+            storage: StreamStorage::File,
             replicas: 1,
             duplicate_window: DUPLICATE_WINDOW,
             max_bytes: None,
@@ -151,7 +151,7 @@ impl StreamSpec {
 
     /// Sets the storage. Default: file. The storage of an existing stream can't be changed.
     #[must_use]
-    pub fn storage(mut self, storage: Storage) -> Self {
+    pub fn storage(mut self, storage: StreamStorage) -> Self {
         self.storage = storage;
         self
     }

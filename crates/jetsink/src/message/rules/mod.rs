@@ -21,7 +21,7 @@ pub enum Validation {
     #[default]
     Full,
     /// Only the rules without which an event cannot be routed or means two things at once
-    /// ([`Rule::is_always_enforced`]). Consumers in the wild accept events that break others.
+    /// ([`EventRule::is_always_enforced`]). Consumers in the wild accept events that break others.
     Lenient,
 }
 
@@ -32,11 +32,11 @@ macro_rules! rules {
         /// New rules may be added in any release.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Rule {
+        pub enum EventRule {
             $($(#[doc = $doc])+ $rule,)+
         }
 
-        impl Rule {
+        impl EventRule {
             /// Every rule, in the order of its declaration.
             pub const ALL: &'static [Self] = &[$(Self::$rule,)+];
 
@@ -110,7 +110,7 @@ rules! {
     DataTwice: "data-twice", "JSON event format 1.0.2, section 3.1.1";
 }
 
-impl Rule {
+impl EventRule {
     /// Whether [`Validation::Lenient`] enforces the rule, too.
     #[must_use]
     pub fn is_always_enforced(self) -> bool {
@@ -202,66 +202,68 @@ fn is_defined(name: &str) -> bool {
 }
 
 /// A check of a text.
-pub(crate) type Check = fn(&str) -> Result<(), Rule>;
+pub(crate) type Check = fn(&str) -> Result<(), EventRule>;
 
 /// Checks an attribute's name.
-pub(crate) fn check_name(name: &str) -> Result<(), Rule> {
+pub(crate) fn check_name(name: &str) -> Result<(), EventRule> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(Rule::AttributeName);
+        return Err(EventRule::AttributeName);
     }
     Ok(())
 }
 
 /// Checks the text of a required attribute other than `source` and `specversion`.
-pub(crate) fn check_required(text: &str) -> Result<(), Rule> {
+pub(crate) fn check_required(text: &str) -> Result<(), EventRule> {
     if text.is_empty() {
-        return Err(Rule::RequiredEmpty);
+        return Err(EventRule::RequiredEmpty);
     }
     text::check_characters(text)
 }
 
 /// Checks `source`.
-pub(crate) fn check_source(text: &str) -> Result<(), Rule> {
+pub(crate) fn check_source(text: &str) -> Result<(), EventRule> {
     if text.is_empty() {
-        return Err(Rule::RequiredEmpty);
+        return Err(EventRule::RequiredEmpty);
     }
-    uri::is_reference(text).then_some(()).ok_or(Rule::Source)
+    uri::is_reference(text)
+        .then_some(())
+        .ok_or(EventRule::Source)
 }
 
 /// Checks `specversion`.
-pub(crate) fn check_specversion(text: &str) -> Result<(), Rule> {
-    (text == "1.0").then_some(()).ok_or(Rule::SpecVersion)
+pub(crate) fn check_specversion(text: &str) -> Result<(), EventRule> {
+    (text == "1.0").then_some(()).ok_or(EventRule::SpecVersion)
 }
 
 /// Checks the text of any attribute that is not required.
-pub(crate) fn check_text(name: &str, text: &str) -> Result<(), Rule> {
+pub(crate) fn check_text(name: &str, text: &str) -> Result<(), EventRule> {
     let (holds, rule) = match name {
-        "time" => (timestamp::is_timestamp(text), Rule::Time),
-        "datacontenttype" => (media_type::is_media_type(text), Rule::DataContentType),
-        "dataschema" => (uri::is_absolute(text), Rule::DataSchema),
-        "subject" if text.is_empty() => (false, Rule::SubjectEmpty),
+        "time" => (timestamp::is_timestamp(text), EventRule::Time),
+        "datacontenttype" => (media_type::is_media_type(text), EventRule::DataContentType),
+        "dataschema" => (uri::is_absolute(text), EventRule::DataSchema),
+        "subject" if text.is_empty() => (false, EventRule::SubjectEmpty),
         _ => return text::check_characters(text),
     };
     holds.then_some(()).ok_or(rule)
 }
 
 /// Checks that an attribute may have a value other than a string.
-pub(crate) fn check_other_type(name: &str) -> Result<(), Rule> {
+pub(crate) fn check_other_type(name: &str) -> Result<(), EventRule> {
     if is_defined(name) {
-        return Err(Rule::AttributeType);
+        return Err(EventRule::AttributeType);
     }
     Ok(())
 }
 
 /// Checks a number as it is written in JSON.
-pub(crate) fn check_number(json: &str) -> Result<(), Rule> {
+pub(crate) fn check_number(json: &str) -> Result<(), EventRule> {
     let digits = json.strip_prefix('-').unwrap_or(json);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Rule::IntegerForm);
+        return Err(EventRule::IntegerForm);
     }
     json.parse::<i32>()
-        .map_or(Err(Rule::IntegerRange), |_| Ok(()))
+        .map_or(Err(EventRule::IntegerRange), |_| Ok(()))
 }
 
 pub(crate) use text::{OneLine, Quoted};

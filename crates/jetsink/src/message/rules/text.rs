@@ -2,22 +2,22 @@
 
 use std::fmt::{self, Write as _};
 
-use super::Rule;
+use super::EventRule;
 
 /// Characters of a name or a value that a message shows.
 const MAX_SHOWN: usize = 64;
 
 /// Checks the characters of a string; Rust's own have no unpaired surrogates.
-pub(super) fn check_characters(text: &str) -> Result<(), Rule> {
+pub(super) fn check_characters(text: &str) -> Result<(), EventRule> {
     if is_printable_ascii(text.as_bytes()) {
         return Ok(());
     }
     for character in text.chars() {
         if character.is_control() {
-            return Err(Rule::ControlCharacter);
+            return Err(EventRule::ControlCharacter);
         }
         if is_noncharacter(character) {
-            return Err(Rule::Noncharacter);
+            return Err(EventRule::Noncharacter);
         }
     }
     Ok(())

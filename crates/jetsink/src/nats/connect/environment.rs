@@ -62,7 +62,7 @@ impl ConnectSettings {
     /// `NATS_NKEY` (a file with a seed), `NATS_TOKEN`, `NATS_USER`, `NATS_PASSWORD`, `NATS_CA`,
     /// `NATS_CERT` and `NATS_KEY`, which `lookup` answers. Empty answers count as none.
     ///
-    /// Servers: those given, else `NATS_URL`, else the context's, else [`DEFAULT_SERVER`]. Login: by
+    /// Servers: those given, else `NATS_URL`, else the context's, else [`DEFAULT_SERVER`](Self::DEFAULT_SERVER). Login: by
     /// variables, else the context's, else the one in the URL. `NATS_USER` without `NATS_PASSWORD`
     /// is a token. A context is `$XDG_CONFIG_HOME/nats/context/NAME.json`, by default under
     /// `~/.config`, as `nats context add` writes it.
@@ -157,6 +157,21 @@ impl ConnectSettings {
         }
         Ok(settings)
     }
+
+    /// Returns the context that `nats context select` has selected, if any. The `nats` command uses it if no other is
+    /// named; [`from_environment`](Self::from_environment) does not: a service should not depend on a selection in a shell.
+    ///
+    /// ```no_run
+    /// use jetsink::ConnectSettings;
+    ///
+    /// let variable = |name: &str| std::env::var(name).ok();
+    /// println!("{:?}", ConnectSettings::selected_context(variable));
+    /// ```
+    #[must_use]
+    pub fn selected_context(lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let text = std::fs::read_to_string(contexts_folder(lookup).join("context.txt")).ok()?;
+        some(text.trim()).map(str::to_owned)
+    }
 }
 
 fn some(text: &str) -> Option<&str> {
@@ -201,16 +216,6 @@ fn read_context(
             path,
         }),
     }
-}
-
-/// The context that `nats context select` chose, if any; the `nats` command uses it where no other
-/// is named.
-///
-/// The library itself never does: a service should not depend on what someone selected in a shell.
-#[must_use]
-pub fn selected_context(lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let text = std::fs::read_to_string(contexts_folder(lookup).join("context.txt")).ok()?;
-    some(text.trim()).map(str::to_owned)
 }
 
 fn contexts_folder(lookup: impl Fn(&str) -> Option<String>) -> PathBuf {

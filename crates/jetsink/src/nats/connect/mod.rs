@@ -5,7 +5,7 @@
 //! client's options for a target, `tls` verifies reported servers, `error` and `jwt` have the reasons of a failed
 //! connection, [`environment`] reads the variables and contexts of the `nats` command.
 
-pub mod environment;
+mod environment;
 mod error;
 mod jwt;
 mod options;
@@ -23,7 +23,7 @@ use crate::message::subject::Subject;
 use crate::nats::stream_name::{StreamName, StreamNameError, check_name};
 use crate::random::random_byte;
 pub use error::{ConnectCause, ConnectError};
-pub use servers::DEFAULT_SERVER;
+pub(crate) use servers::DEFAULT_SERVER;
 use servers::parse_server;
 pub(crate) use servers::reconnect_delay;
 pub(crate) use target::Target;
@@ -89,6 +89,9 @@ pub struct ServerAddress {
 }
 
 impl ConnectSettings {
+    /// The server of [`from_environment`](Self::from_environment) if none is named.
+    pub const DEFAULT_SERVER: &str = DEFAULT_SERVER;
+
     /// Settings for one server, or several separated by commas. A user and password, or a token, in
     /// the URLs is taken as login; it must be the same in all of them that have one.
     ///

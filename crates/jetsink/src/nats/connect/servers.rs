@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::random::random_byte;
 
 /// The port and scheme where a URL names none are `nats` and 4222.
-pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
+pub(crate) const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
 const SCHEMES: [&str; 4] = ["nats", "tls", "ws", "wss"];
 

@@ -28,7 +28,7 @@ use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::outcome::PublishError;
 use crate::publisher::baseline::Baselines;
-use crate::publisher::look_up::{Gap, GapReason};
+use crate::publisher::look_up::{GapReason, LookUpGap};
 
 /// The number of concurrent requests. One at a time, a spool of many subjects would spend its replay on
 /// round trips; all at once, they would fill the queue of the API.
@@ -68,7 +68,7 @@ impl StreamRef {
 pub(super) struct Groups<'a> {
     pub(super) streams: BTreeMap<StreamRef, Vec<&'a Envelope>>,
     /// The subjects whose stream could not be found out.
-    pub(super) gaps: Vec<Gap>,
+    pub(super) gaps: Vec<LookUpGap>,
     /// The events whose stream the API does not name.
     unnamed: Vec<Unnamed<'a>>,
 }
@@ -161,7 +161,7 @@ impl<'a> Groups<'a> {
             Names::Failed(error) => {
                 let subjects = vec![event.subject().clone()];
                 self.gaps
-                    .push(Gap::new(subjects, GapReason::Unanswered(error)));
+                    .push(LookUpGap::new(subjects, GapReason::Unanswered(error)));
                 return;
             }
         };
@@ -258,7 +258,7 @@ impl<'a> Groups<'a> {
                 }
                 Err(reason) => self
                     .gaps
-                    .push(Gap::new(vec![event.subject().clone()], reason)),
+                    .push(LookUpGap::new(vec![event.subject().clone()], reason)),
             }
         }
         self.gaps
@@ -306,7 +306,7 @@ impl<'a> Groups<'a> {
         let subjects = subjects(doubtful.map(|unnamed| unnamed.event));
         if !subjects.is_empty() {
             let reason = GapReason::Unanswered(PublishError::NoStream);
-            self.gaps.push(Gap::new(subjects, reason));
+            self.gaps.push(LookUpGap::new(subjects, reason));
         }
     }
 }
@@ -316,9 +316,9 @@ fn subjects<'a>(events: impl Iterator<Item = &'a Envelope>) -> Vec<Subject> {
 }
 
 /// The gap of events that are left for a later look-up.
-pub(super) fn unfinished<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<Gap> {
+pub(super) fn unfinished<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<LookUpGap> {
     let subjects = subjects(events.into_iter());
-    (!subjects.is_empty()).then(|| Gap::new(subjects, GapReason::Unfinished))
+    (!subjects.is_empty()).then(|| LookUpGap::new(subjects, GapReason::Unfinished))
 }
 
 async fn names_of(

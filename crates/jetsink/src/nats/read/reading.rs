@@ -27,7 +27,7 @@ use crate::nats::shared::Shared;
 use crate::nats::wire::message_id;
 use crate::outcome::PublishError;
 use crate::publisher::baseline::Baseline;
-use crate::publisher::look_up::{Gap, GapReason, Moves, StoredId};
+use crate::publisher::look_up::{GapReason, LookUpGap, Moves, StoredId};
 
 /// With more filters the stream is read whole: a consumer's filters must fit into its request.
 const MAX_FILTERS: usize = 64;
@@ -59,7 +59,7 @@ pub(super) struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads the stream. Returns the subjects whose ids may be stored though they were not visited.
-    pub(super) async fn read(&self, visit: &mut Visit<'_>) -> Result<Vec<Gap>, PublishError> {
+    pub(super) async fn read(&self, visit: &mut Visit<'_>) -> Result<Vec<LookUpGap>, PublishError> {
         let tail = stream_tail(self.shared, self.session, self.stream, self.events).await?;
         let created = Some(tail.created.as_str()).filter(|created| !created.is_empty());
         let last = Some(tail.state.last_seq).filter(|last| created.is_some() || *last > 0);
@@ -133,11 +133,11 @@ impl Reading<'_> {
                 others.retain(|subject| !intact.contains(subject));
             }
             if !full.is_empty() {
-                gaps.push(Gap::new(full, GapReason::Newest(kept)));
+                gaps.push(LookUpGap::new(full, GapReason::Newest(kept)));
             }
         }
         if has_removed && !others.is_empty() {
-            gaps.push(Gap::new(others, GapReason::Removed));
+            gaps.push(LookUpGap::new(others, GapReason::Removed));
         }
         Ok(gaps)
     }

@@ -21,7 +21,7 @@ use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::outcome::PublishError;
 use crate::publisher::baseline::Baselines;
-use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::publisher::look_up::{GapReason, LookUpGap, StoredId, StoredIds};
 use crate::sync::lock;
 
 /// A stream that takes so much longer than the first one that was read is left for a later look-up; twice the first
@@ -70,7 +70,7 @@ pub(crate) async fn stored_ids(
                         GapReason::Unanswered(error)
                     };
                     let subjects = subjects.into_iter().collect();
-                    (at, Ok(vec![Gap::new(subjects, reason)]))
+                    (at, Ok(vec![LookUpGap::new(subjects, reason)]))
                 }
             }
         }
@@ -98,7 +98,7 @@ pub(crate) async fn stored_ids(
     for at in unread {
         gaps.extend(unfinished(groups[at].1.iter().copied()));
     }
-    let is_unanswered = |gap: &Gap| matches!(gap.reason, GapReason::Unanswered(_));
+    let is_unanswered = |gap: &LookUpGap| matches!(gap.reason, GapReason::Unanswered(_));
     if gaps.iter().any(is_unanswered) {
         let is_away = !answers_since(shared, session, answers_before).await;
         for gap in &mut gaps {

@@ -234,7 +234,7 @@ fn lenient_event_without_a_form_as_headers_is_refused_in_binary_mode() {
     let envelope = lenient("e", ContentMode::Binary, r#","n":1.50,"time":"x y""#).unwrap();
     assert_eq!(header(&envelope, "ce-n"), Some("1.50"));
     assert_eq!(header(&envelope, "ce-time"), Some("x%20y"));
-    assert_eq!(envelope.deviation(), Some(crate::Rule::IntegerForm));
+    assert_eq!(envelope.deviation(), Some(crate::EventRule::IntegerForm));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn validation_is_full_unless_asked_otherwise_and_leniency_is_seen_on_the_envelop
             Err(BindingError::Event(_))
         ));
         let envelope = lenient("e", mode, invalid).unwrap();
-        assert_eq!(envelope.deviation(), Some(crate::Rule::Time));
+        assert_eq!(envelope.deviation(), Some(crate::EventRule::Time));
         assert_eq!(of("e", mode, "").unwrap().deviation(), None);
         assert_eq!(lenient("e", mode, "").unwrap().deviation(), None);
     }

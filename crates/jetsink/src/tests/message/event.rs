@@ -94,63 +94,66 @@ fn unreadable_neighbours_do_not_hide_a_tenant() {
 }
 
 /// For each rule, members that break it beside the required ones.
-const BROKEN: [(Rule, &str); 41] = [
-    (Rule::RepeatedAttribute, r#","id":"2""#),
-    (Rule::RepeatedAttribute, r#","\u0069d":"2""#),
-    (Rule::RepeatedAttribute, r#","a":1,"a":1"#),
-    (Rule::RepeatedAttribute, r#","a":null,"a":"2""#),
-    (Rule::RepeatedAttribute, r#","a":"2","a":null"#),
-    (Rule::RepeatedAttribute, r#","specversion":null"#),
-    (Rule::RepeatedAttribute, r#","data":1,"data":1"#),
+const BROKEN: [(EventRule, &str); 41] = [
+    (EventRule::RepeatedAttribute, r#","id":"2""#),
+    (EventRule::RepeatedAttribute, r#","\u0069d":"2""#),
+    (EventRule::RepeatedAttribute, r#","a":1,"a":1"#),
+    (EventRule::RepeatedAttribute, r#","a":null,"a":"2""#),
+    (EventRule::RepeatedAttribute, r#","a":"2","a":null"#),
+    (EventRule::RepeatedAttribute, r#","specversion":null"#),
+    (EventRule::RepeatedAttribute, r#","data":1,"data":1"#),
     (
-        Rule::RepeatedAttribute,
+        EventRule::RepeatedAttribute,
         r#","data_base64":null,"data_base64":"""#,
     ),
-    (Rule::AttributeName, r#","Bad-Name":1"#),
-    (Rule::AttributeName, r#","":1"#),
-    (Rule::AttributeName, r#","tenantId":null"#),
-    (Rule::AttributeType, r#","ext":{}"#),
-    (Rule::AttributeType, r#","ext":["x"]"#),
-    (Rule::AttributeType, r#","time":7"#),
-    (Rule::AttributeType, r#","subject":true"#),
-    (Rule::AttributeType, r#","dataschema":{}"#),
-    (Rule::AttributeType, r#","datacontenttype":1.5"#),
-    (Rule::IntegerForm, r#","ext":1.5"#),
-    (Rule::IntegerForm, r#","ext":1e3"#),
-    (Rule::IntegerForm, r#","ext":7.0"#),
-    (Rule::IntegerForm, r#","ext":1e999"#),
-    (Rule::IntegerRange, r#","ext":2147483648"#),
-    (Rule::IntegerRange, r#","ext":-2147483649"#),
-    (Rule::ControlCharacter, r#","ext":"a\u0007b""#),
-    (Rule::ControlCharacter, r#","subject":"a\nb""#),
-    (Rule::ControlCharacter, ",\"ext\":\"\u{85}\""),
-    (Rule::ControlCharacter, ",\"ext\":\"\u{7f}\""),
-    (Rule::Surrogate, r#","ext":"\uDEAD""#),
-    (Rule::Surrogate, r#","subject":"\ud800\u0041""#),
-    (Rule::Noncharacter, r#","ext":"\ufffe""#),
-    (Rule::Noncharacter, r#","ext":"\ud83f\udfff""#),
-    (Rule::Time, r#","time":"yesterday""#),
-    (Rule::Time, r#","time":"""#),
-    (Rule::DataContentType, r#","datacontenttype":"json""#),
-    (Rule::DataContentType, r#","datacontenttype":"""#),
-    (Rule::DataSchema, r##","dataschema":"#""##),
-    (Rule::DataSchema, r#","dataschema":"""#),
-    (Rule::SubjectEmpty, r#","subject":"""#),
-    (Rule::DataBase64, r#","data_base64":"?""#),
-    (Rule::DataBase64, r#","data_base64":7"#),
-    (Rule::DataTwice, r#","data":1,"data_base64":"AA==""#),
+    (EventRule::AttributeName, r#","Bad-Name":1"#),
+    (EventRule::AttributeName, r#","":1"#),
+    (EventRule::AttributeName, r#","tenantId":null"#),
+    (EventRule::AttributeType, r#","ext":{}"#),
+    (EventRule::AttributeType, r#","ext":["x"]"#),
+    (EventRule::AttributeType, r#","time":7"#),
+    (EventRule::AttributeType, r#","subject":true"#),
+    (EventRule::AttributeType, r#","dataschema":{}"#),
+    (EventRule::AttributeType, r#","datacontenttype":1.5"#),
+    (EventRule::IntegerForm, r#","ext":1.5"#),
+    (EventRule::IntegerForm, r#","ext":1e3"#),
+    (EventRule::IntegerForm, r#","ext":7.0"#),
+    (EventRule::IntegerForm, r#","ext":1e999"#),
+    (EventRule::IntegerRange, r#","ext":2147483648"#),
+    (EventRule::IntegerRange, r#","ext":-2147483649"#),
+    (EventRule::ControlCharacter, r#","ext":"a\u0007b""#),
+    (EventRule::ControlCharacter, r#","subject":"a\nb""#),
+    (EventRule::ControlCharacter, ",\"ext\":\"\u{85}\""),
+    (EventRule::ControlCharacter, ",\"ext\":\"\u{7f}\""),
+    (EventRule::Surrogate, r#","ext":"\uDEAD""#),
+    (EventRule::Surrogate, r#","subject":"\ud800\u0041""#),
+    (EventRule::Noncharacter, r#","ext":"\ufffe""#),
+    (EventRule::Noncharacter, r#","ext":"\ud83f\udfff""#),
+    (EventRule::Time, r#","time":"yesterday""#),
+    (EventRule::Time, r#","time":"""#),
+    (EventRule::DataContentType, r#","datacontenttype":"json""#),
+    (EventRule::DataContentType, r#","datacontenttype":"""#),
+    (EventRule::DataSchema, r##","dataschema":"#""##),
+    (EventRule::DataSchema, r#","dataschema":"""#),
+    (EventRule::SubjectEmpty, r#","subject":"""#),
+    (EventRule::DataBase64, r#","data_base64":"?""#),
+    (EventRule::DataBase64, r#","data_base64":7"#),
+    (EventRule::DataTwice, r#","data":1,"data_base64":"AA==""#),
 ];
 
 /// Whole events that break rules of the required attributes.
-fn broken_wholes() -> Vec<(Rule, String)> {
+fn broken_wholes() -> Vec<(EventRule, String)> {
     let mut wholes = vec![
-        (Rule::NotAnObject, "[]".to_owned()),
-        (Rule::NotAnObject, format!("\"{}\"", "x".repeat(1 << 20))),
-        (Rule::NotAnObject, "null".to_owned()),
-        (Rule::NotAnObject, " 7".to_owned()),
-        (Rule::NotAnObject, format!("[{}]", event(""))),
-        (Rule::NotAnObject, format!("\u{feff}{}", event(""))),
-        (Rule::NotAnObject, "\0".to_owned()),
+        (EventRule::NotAnObject, "[]".to_owned()),
+        (
+            EventRule::NotAnObject,
+            format!("\"{}\"", "x".repeat(1 << 20)),
+        ),
+        (EventRule::NotAnObject, "null".to_owned()),
+        (EventRule::NotAnObject, " 7".to_owned()),
+        (EventRule::NotAnObject, format!("[{}]", event(""))),
+        (EventRule::NotAnObject, format!("\u{feff}{}", event(""))),
+        (EventRule::NotAnObject, "\0".to_owned()),
     ];
     let members = [
         ("specversion", "\"1.0\""),
@@ -166,26 +169,26 @@ fn broken_wholes() -> Vec<(Rule, String)> {
             });
             format!("{{{}}}", members.collect::<Vec<_>>().join(","))
         };
-        wholes.push((Rule::MissingAttribute, with(None)));
-        wholes.push((Rule::MissingAttribute, with(Some("null"))));
+        wholes.push((EventRule::MissingAttribute, with(None)));
+        wholes.push((EventRule::MissingAttribute, with(Some("null"))));
         for value in ["5", "true", "{}", "[\"1.0\"]"] {
-            wholes.push((Rule::RequiredType, with(Some(value))));
+            wholes.push((EventRule::RequiredType, with(Some(value))));
         }
-        wholes.push((Rule::RequiredSurrogate, with(Some(r#""\ud800""#))));
+        wholes.push((EventRule::RequiredSurrogate, with(Some(r#""\ud800""#))));
         let (empty, control) = match broken {
-            "specversion" => (Rule::SpecVersion, Rule::SpecVersion),
-            "source" => (Rule::RequiredEmpty, Rule::Source),
-            _ => (Rule::RequiredEmpty, Rule::ControlCharacter),
+            "specversion" => (EventRule::SpecVersion, EventRule::SpecVersion),
+            "source" => (EventRule::RequiredEmpty, EventRule::Source),
+            _ => (EventRule::RequiredEmpty, EventRule::ControlCharacter),
         };
         wholes.push((empty, with(Some("\"\""))));
         wholes.push((control, with(Some(r#""\u0000""#))));
     }
-    wholes.push((Rule::SpecVersion, event("").replace("1.0", "0.3")));
-    wholes.push((Rule::Source, event("").replace("\"s\"", "\"a b\"")));
+    wholes.push((EventRule::SpecVersion, event("").replace("1.0", "0.3")));
+    wholes.push((EventRule::Source, event("").replace("\"s\"", "\"a b\"")));
     wholes
 }
 
-fn every_broken_event() -> Vec<(Rule, String)> {
+fn every_broken_event() -> Vec<(EventRule, String)> {
     let mut events = broken_wholes();
     events.extend(BROKEN.map(|(rule, rest)| (rule, event(rest))));
     events
@@ -204,7 +207,7 @@ fn an_event_that_breaks_a_rule_is_refused_by_its_name_and_clause() {
         assert!(error.message.len() < 500, "{error}");
         rules.insert(rule);
     }
-    let all: BTreeSet<Rule> = Rule::ALL.iter().copied().collect();
+    let all: BTreeSet<EventRule> = EventRule::ALL.iter().copied().collect();
     assert_eq!(rules, all, "each rule is tried");
 }
 
@@ -227,7 +230,7 @@ fn lenient_reading_enforces_routing_rules_and_reports_the_others() {
     let event = lenient(&json).unwrap();
     assert_eq!(
         event.deviation().unwrap().rule,
-        Some(Rule::Time),
+        Some(EventRule::Time),
         "the first"
     );
     assert_eq!(event.tenant(), some("a"));
@@ -343,7 +346,10 @@ fn data_may_be_any_json_however_deep() {
     }
     let deep = format!("{}1{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));
     let json = event(&format!(r#","ext":{deep}"#));
-    assert_eq!(full(&json).unwrap_err().rule, Some(Rule::AttributeType));
+    assert_eq!(
+        full(&json).unwrap_err().rule,
+        Some(EventRule::AttributeType)
+    );
 }
 
 /// Repeated names compared pairwise took 7 s for the first of these in an optimized build, and four times as long for
@@ -362,7 +368,7 @@ fn time_is_linear_in_the_number_of_attributes() {
         let started = Instant::now();
         let result = full(&json).map(|event| event.attributes.len());
         let rule = result.map_err(|error| error.rule);
-        assert_eq!(rule == Err(Some(Rule::RepeatedAttribute)), repeated);
+        assert_eq!(rule == Err(Some(EventRule::RepeatedAttribute)), repeated);
         assert_eq!(binding.envelope(json.into()).is_err(), repeated);
         let took = started.elapsed();
         println!("{took:?}");

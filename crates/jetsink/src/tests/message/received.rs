@@ -39,19 +39,19 @@ fn header<'e>(envelope: &'e Envelope, name: &str) -> Option<&'e str> {
 #[test]
 fn each_rule_of_an_attribute_is_enforced() {
     for (name, value, rule) in [
-        ("specversion", "0.3", Rule::SpecVersion),
-        ("id", "", Rule::RequiredEmpty),
-        ("id", "a\u{7}", Rule::ControlCharacter),
-        ("source", "a b", Rule::Source),
-        ("type", "\u{fffe}", Rule::Noncharacter),
-        ("time", "yesterday", Rule::Time),
-        ("subject", "", Rule::SubjectEmpty),
-        ("dataschema", "relative", Rule::DataSchema),
-        ("datacontenttype", "nonsense", Rule::DataContentType),
-        ("data", "x", Rule::AttributeName),
-        ("data_base64", "x", Rule::AttributeName),
-        ("My-Name", "x", Rule::AttributeName),
-        ("extension", "\n", Rule::ControlCharacter),
+        ("specversion", "0.3", EventRule::SpecVersion),
+        ("id", "", EventRule::RequiredEmpty),
+        ("id", "a\u{7}", EventRule::ControlCharacter),
+        ("source", "a b", EventRule::Source),
+        ("type", "\u{fffe}", EventRule::Noncharacter),
+        ("time", "yesterday", EventRule::Time),
+        ("subject", "", EventRule::SubjectEmpty),
+        ("dataschema", "relative", EventRule::DataSchema),
+        ("datacontenttype", "nonsense", EventRule::DataContentType),
+        ("data", "x", EventRule::AttributeName),
+        ("data_base64", "x", EventRule::AttributeName),
+        ("My-Name", "x", EventRule::AttributeName),
+        ("extension", "\n", EventRule::ControlCharacter),
     ] {
         let mut event = attributes(&[]);
         event.retain(|(n, _)| n != name);
@@ -62,12 +62,12 @@ fn each_rule_of_an_attribute_is_enforced() {
     }
     let twice = attributes(&[("id", "2")]);
     let error = BinaryEvent::new(twice, Bytes::new()).unwrap_err();
-    assert_eq!(error.rule, Rule::RepeatedAttribute);
+    assert_eq!(error.rule, EventRule::RepeatedAttribute);
     for name in REQUIRED {
         let mut event = attributes(&[]);
         event.retain(|(n, _)| n != name);
         let error = BinaryEvent::new(event, Bytes::new()).unwrap_err();
-        assert_eq!(error.rule, Rule::MissingAttribute);
+        assert_eq!(error.rule, EventRule::MissingAttribute);
         assert!(error.to_string().contains(name), "{error}");
     }
 }

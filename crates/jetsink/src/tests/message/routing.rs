@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::CloudEvent;
+use crate::CloudEvent;
 
 fn assert_as_the_thorough_reader(json: &[u8]) {
     let others = ["time", "subject", "num"].map(str::to_owned);

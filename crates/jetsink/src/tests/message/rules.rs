@@ -297,9 +297,9 @@ fn strings_have_neither_control_characters_nor_noncharacters() {
             continue; // a surrogate: no Rust string has one
         };
         let expected = match code {
-            0..=0x1f | 0x7f..=0x9f => Err(Rule::ControlCharacter),
-            0xfdd0..=0xfdef => Err(Rule::Noncharacter),
-            _ if code % 0x10000 >= 0xfffe => Err(Rule::Noncharacter),
+            0..=0x1f | 0x7f..=0x9f => Err(EventRule::ControlCharacter),
+            0xfdd0..=0xfdef => Err(EventRule::Noncharacter),
+            _ if code % 0x10000 >= 0xfffe => Err(EventRule::Noncharacter),
             _ => Ok(()),
         };
         let mut bytes = [0; 4];
@@ -317,9 +317,9 @@ fn strings_have_neither_control_characters_nor_noncharacters() {
 
 #[test]
 fn required_attributes_and_subject_are_not_empty() {
-    assert_eq!(check_required(""), Err(Rule::RequiredEmpty));
-    assert_eq!(check_source(""), Err(Rule::RequiredEmpty));
-    assert_eq!(check_text("subject", ""), Err(Rule::SubjectEmpty));
+    assert_eq!(check_required(""), Err(EventRule::RequiredEmpty));
+    assert_eq!(check_source(""), Err(EventRule::RequiredEmpty));
+    assert_eq!(check_text("subject", ""), Err(EventRule::SubjectEmpty));
     assert_eq!(check_text("extension", ""), Ok(()));
 }
 
@@ -327,7 +327,11 @@ fn required_attributes_and_subject_are_not_empty() {
 fn specversion_is_1_0() {
     assert_eq!(check_specversion("1.0"), Ok(()));
     for other in ["", "1", "1.0.2", "1.1", "0.3", "1.0 ", "１.0"] {
-        assert_eq!(check_specversion(other), Err(Rule::SpecVersion), "{other}");
+        assert_eq!(
+            check_specversion(other),
+            Err(EventRule::SpecVersion),
+            "{other}"
+        );
     }
 }
 
@@ -355,25 +359,25 @@ fn numbers_are_integers_of_32_bits() {
         assert_eq!(check_number(valid), Ok(()), "{valid}");
     }
     for float in ["0.5", "7.0", "-1.0", "1e3", "1E3", "1e-3", "0e0"] {
-        assert_eq!(check_number(float), Err(Rule::IntegerForm), "{float}");
+        assert_eq!(check_number(float), Err(EventRule::IntegerForm), "{float}");
     }
     let huge = "9".repeat(5_000);
     for large in ["2147483648", "-2147483649", "18446744073709551616", &huge] {
-        assert_eq!(check_number(large), Err(Rule::IntegerRange), "{large}");
+        assert_eq!(check_number(large), Err(EventRule::IntegerRange), "{large}");
     }
 }
 
 #[test]
 fn quote_in_a_message_is_one_short_printable_line() {
     let long = "\u{1b}[31m\r\n\u{202e}\u{2028}é\"".repeat(100_000);
-    for rule in Rule::ALL {
+    for rule in EventRule::ALL {
         let message = rule.broken_by(&long, Some(&long));
         assert!(message.len() < 2_000, "{} bytes", message.len());
         assert!(message.contains(rule.clause()), "{message}");
         let safe = |c: char| !c.is_control() && !matches!(c, '\u{202e}' | '\u{2028}');
         assert!(message.chars().all(safe), "{message}");
     }
-    let message = Rule::Time.broken_by("time", Some("\"a\\\"b é\""));
+    let message = EventRule::Time.broken_by("time", Some("\"a\\\"b é\""));
     assert!(message.contains(r#"`time` must be a timestamp of RFC 3339, not "a\"b é" ("#));
 }
 
@@ -422,7 +426,7 @@ fn the_table_of_the_specification_names_every_rule_and_tests_that_exist() {
         };
         assert!(!requirement.is_empty() && !clause.is_empty(), "{row:?}");
         for name in names(rule) {
-            let rule = Rule::ALL.iter().find(|rule| rule.name() == name);
+            let rule = EventRule::ALL.iter().find(|rule| rule.name() == name);
             traced.push(*rule.unwrap_or_else(|| panic!("there is no rule {name:?}")));
         }
         assert!(names(tests).count() > 0, "no test: {row:?}");
@@ -432,7 +436,7 @@ fn the_table_of_the_specification_names_every_rule_and_tests_that_exist() {
             assert_eq!(count, 1, "tests named {test}: {row:?}");
         }
     }
-    for rule in Rule::ALL {
+    for rule in EventRule::ALL {
         assert!(traced.contains(rule), "the table lacks {:?}", rule.name());
         let clauses = rows
             .iter()

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::outcome::{Acknowledgement, EmitError, PublishError};
 use crate::publish::settings::SinkSettings;
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, PerMessageWindow, Publisher};
+use crate::publisher::{ConnectionState, PerMessageWindow, Publisher};
 use crate::sink::Sink;
 use crate::{Envelope, Subject};
 
@@ -48,7 +48,7 @@ struct Broker {
     fates: VecDeque<Fate>,
     ids: HashSet<String>,
     stream: Vec<String>,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
     outage: Option<Outage>,
 }
 
@@ -63,9 +63,9 @@ struct Simulated(Arc<Mutex<Broker>>);
 
 impl Simulated {
     fn with(fates: impl IntoIterator<Item = Fate>) -> Self {
-        let up = Connection {
+        let up = ConnectionState {
             up: true,
-            ..Connection::default()
+            ..ConnectionState::default()
         };
         Self(Arc::new(Mutex::new(Broker {
             fates: fates.into_iter().collect(),
@@ -178,7 +178,7 @@ impl Publisher for Simulated {
         ))
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         Some(self.0.lock().unwrap().connection.subscribe())
     }
 }

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::outcome::{Acknowledgement, PublishError, Refusal};
 use crate::publisher::baseline::Baselines;
-use crate::publisher::look_up::{Gap, GapReason, StoredId, StoredIds};
+use crate::publisher::look_up::{GapReason, LookUpGap, StoredId, StoredIds};
 use crate::publisher::window::Window;
-use crate::publisher::{Connection, PerMessageWindow, Publisher};
+use crate::publisher::{ConnectionState, PerMessageWindow, Publisher};
 use crate::{Envelope, Subject};
 
 /// The beginning of a payload that no stream takes.
@@ -61,7 +61,7 @@ struct State {
     wanted_refusing: HashSet<String>,
     wanted_leaderless: HashSet<String>,
     last_sent: HashMap<String, Instant>,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
 }
 
 #[derive(Clone)]
@@ -69,9 +69,9 @@ pub(super) struct ScriptedBroker(Arc<Mutex<State>>);
 
 impl ScriptedBroker {
     pub(super) fn new() -> Self {
-        let up = Connection {
+        let up = ConnectionState {
             up: true,
-            ..Connection::default()
+            ..ConnectionState::default()
         };
         Self(Arc::new(Mutex::new(State {
             stream: Vec::new(),
@@ -229,7 +229,7 @@ impl ScriptedBroker {
         envelope: &Envelope,
         deadline: Instant,
     ) -> Result<Acknowledgement, PublishError> {
-        let here = |c: &Connection| c.up && c.number == connection;
+        let here = |c: &ConnectionState| c.up && c.number == connection;
         let (mut changes, wait) = {
             let mut state = self.state();
             if !here(&state.connection.borrow()) {
@@ -341,10 +341,10 @@ impl Publisher for ScriptedBroker {
         }
         let gone = gone.into_iter().cloned().collect();
         let reason = GapReason::Unreachable(PublishError::NoLeader);
-        Ok(StoredIds::VisitedExcept(vec![Gap::new(gone, reason)]))
+        Ok(StoredIds::VisitedExcept(vec![LookUpGap::new(gone, reason)]))
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         Some(self.state().connection.subscribe())
     }
 }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use trial::{Dice, Trial};
 
-use crate::message::event::{CloudEvent, Validation};
+use crate::message::event::CloudEvent;
 use crate::message::routing::Routing;
+use crate::message::rules::Validation;
 use crate::message::subject::check_tenant_id;
 use crate::tests::trials::fuzz::bounded;
 use crate::tests::trials::fuzz::mutate::mutated;
