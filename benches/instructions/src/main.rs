@@ -12,14 +12,15 @@ mod drop_in;
 mod scripts;
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 
 use bytes::Bytes;
-use jetsink::{ConnectSettings, Envelope, NatsPublisher, Publisher, Sink, SinkSettings};
+use jetsink::{
+    ConnectSettings, Envelope, NatsPublisher, Publisher, Sink, SinkSettings, WindowSize,
+};
 use nats_local::NatsServer;
 use scripts::{AtOnce, binding, emit_rejected, event, open_sink};
 
-const WINDOW: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+const WINDOW: WindowSize = WindowSize::new(512).unwrap();
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

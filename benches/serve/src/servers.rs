@@ -111,7 +111,7 @@ async fn gateway(address: &str, sink: Sink<NatsPublisher>) {
     let route = Route::new("/", "events.a".parse().unwrap()).unwrap();
     let gateway = Gateway::new(Arc::new(sink), vec![route], GatewaySettings::default()).unwrap();
     let listener = Listener::tcp(address.parse().unwrap(), None).await.unwrap();
-    let settings = ServerSettings::default().max_connections(20_000);
+    let settings = ServerSettings::default().max_connections(20_000).unwrap();
     let server = Server::new(&gateway, vec![listener], settings).unwrap();
     server
         .serve(&gateway, std::future::pending(), Duration::ZERO)

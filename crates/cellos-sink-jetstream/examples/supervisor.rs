@@ -81,7 +81,7 @@ async fn sink() -> Result<Box<dyn EventSink>, Box<dyn Error>> {
         Ok(sink) => Ok(Box::new(sink)),
         Err(error) => {
             eprintln!("{error}; the cells start all the same");
-            let sink = builder(broker.start_disconnected()).connect().await?;
+            let sink = builder(broker.start_disconnected(true)).connect().await?;
             Ok(Box::new(sink))
         }
     }

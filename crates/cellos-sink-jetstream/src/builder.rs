@@ -27,7 +27,7 @@ use crate::spool_folder;
 /// let broker = ConnectSettings::new("nats://10.0.0.1,nats://10.0.0.2")?
 ///     .credentials_file("/etc/cellos/supervisor.creds")
 ///     .expected_stream("CELLOS_EVENTS")?
-///     .start_disconnected();
+///     .start_disconnected(true);
 /// let sink = JetStreamEventSink::builder(broker, "cellos.events.{tenantId}")
 ///     .deadline(Duration::from_millis(500))
 ///     .tenant_policy(TenantPolicy::Encode)
@@ -123,7 +123,7 @@ async fn open(
 ) -> Result<Sink<Port>, CellosError> {
     let connect = match &spool {
         None => connect,
-        Some(_) => connect.start_disconnected(),
+        Some(_) => connect.start_disconnected(true),
     };
     let port = Port::Nats(NatsPublisher::connect(connect).await.map_err(failed)?);
     match spool {

@@ -134,7 +134,7 @@ async fn a_sink_may_start_while_the_broker_is_down_and_stores_within_a_second_of
     server.kill().unwrap();
     let settings = ConnectSettings::new(&server.url()).unwrap();
     let deadline = Duration::from_millis(500);
-    let sink = JetStreamEventSink::builder(settings.start_disconnected(), TEMPLATE)
+    let sink = JetStreamEventSink::builder(settings.start_disconnected(true), TEMPLATE)
         .deadline(deadline)
         .connect()
         .await

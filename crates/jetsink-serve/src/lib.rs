@@ -30,4 +30,4 @@ pub use gateway::Gateway;
 pub use listen::{ListenError, Listener, Server, ServerSettings, TlsError, TlsSettings};
 pub use readiness::Readiness;
 pub use reload::Reloader;
-pub use settings::{GatewayError, GatewaySettings, Limit, Route};
+pub use settings::{GatewayError, GatewayLimit, GatewaySettings, MaxBytes, Route};

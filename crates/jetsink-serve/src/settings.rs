@@ -27,7 +27,7 @@ pub enum GatewayError {
     #[error("{limit} is {value}; it must be from {min} to {max}")]
     Range {
         /// The setting.
-        limit: Limit,
+        limit: GatewayLimit,
         /// Its value.
         value: u64,
         /// The smallest valid value.
@@ -44,15 +44,15 @@ pub enum GatewayError {
 /// a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Limit {
+pub enum GatewayLimit {
     /// [`GatewaySettings::deadline`].
     Deadline,
-    /// The first number of [`GatewaySettings::max_bytes`].
+    /// [`MaxBytes::body`].
     Body,
-    /// The second number of [`GatewaySettings::max_bytes`].
+    /// [`MaxBytes::decompressed`].
     Decompressed,
-    /// The third number of [`GatewaySettings::max_bytes`].
-    AllBodies,
+    /// [`MaxBytes::in_flight`].
+    InFlight,
     /// [`GatewaySettings::body_time`].
     BodyTime,
     /// [`GatewaySettings::max_batch`].
@@ -63,31 +63,34 @@ pub enum Limit {
     Identities,
     /// The time of [`GatewaySettings::identities`].
     IdentityTime,
+    /// [`ServerSettings::max_connections`](crate::ServerSettings::max_connections).
+    Connections,
     /// [`ServerSettings::max_header_bytes`](crate::ServerSettings::max_header_bytes).
     HeaderBytes,
     /// [`ServerSettings::header_time`](crate::ServerSettings::header_time).
     HeaderTime,
 }
 
-impl std::fmt::Display for Limit {
+impl std::fmt::Display for GatewayLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Deadline => "the deadline in milliseconds",
             Self::Body => "the limit of a body",
             Self::Decompressed => "the limit of a decompressed body",
-            Self::AllBodies => "the limit of all bodies",
+            Self::InFlight => "the limit of all bodies",
             Self::BodyTime => "the time of a body in milliseconds",
             Self::Batch => "the limit of a batch",
             Self::Requests => "the limit of requests",
             Self::Identities => "the limit of identities",
             Self::IdentityTime => "the time of identities in milliseconds",
+            Self::Connections => "the limit of connections",
             Self::HeaderBytes => "the limit of headers",
             Self::HeaderTime => "the time of headers in milliseconds",
         })
     }
 }
 
-impl Limit {
+impl GatewayLimit {
     pub(crate) fn check(self, value: usize, min: usize, max: usize) -> Result<usize, GatewayError> {
         if (min..=max).contains(&value) {
             return Ok(value);
@@ -135,6 +138,17 @@ impl Route {
         };
         Err(GatewayError::Route { path, reason })
     }
+}
+
+/// The maximum bytes of bodies, for [`GatewaySettings::max_bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxBytes {
+    /// Of a body as it is sent.
+    pub body: usize,
+    /// Of its decompressed form.
+    pub decompressed: usize,
+    /// Of all bodies in flight. One credential has at most half of it.
+    pub in_flight: usize,
 }
 
 /// How a gateway behaves.
@@ -227,28 +241,27 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.
     pub fn deadline(mut self, deadline: Duration) -> Result<Self, GatewayError> {
-        self.deadline = Limit::Deadline.check_time(deadline)?;
+        self.deadline = GatewayLimit::Deadline.check_time(deadline)?;
         Ok(self)
     }
 
-    /// The maximum bytes of a body, of its decompressed form, and of all bodies in flight. One credential has at most
-    /// half of the last.
+    /// The maximum bytes of bodies.
     ///
     /// # Errors
     /// [`GatewayError::Range`] for a body under 64 KiB, which every intermediary must forward, for a decompressed form
     /// that is smaller than the body, and unless half of the bytes of all bodies hold both.
-    pub fn max_bytes(
-        mut self,
-        body: usize,
-        decompressed: usize,
-        all: usize,
-    ) -> Result<Self, GatewayError> {
+    pub fn max_bytes(mut self, max: MaxBytes) -> Result<Self, GatewayError> {
         const MAX: usize = 1 << 30;
-        self.body.bytes = Limit::Body.check(body, MIN_BODY, MAX)?;
-        self.body.decompressed = Limit::Decompressed.check(decompressed, body, MAX)?;
+        let MaxBytes {
+            body,
+            decompressed,
+            in_flight,
+        } = max;
+        self.body.bytes = GatewayLimit::Body.check(body, MIN_BODY, MAX)?;
+        self.body.decompressed = GatewayLimit::Decompressed.check(decompressed, body, MAX)?;
         // A compressed body and its text are held together.
         let min = 2 * (body + decompressed);
-        self.budget = Limit::AllBodies.check(all, min, MAX * 4)?;
+        self.budget = GatewayLimit::InFlight.check(in_flight, min, MAX * 4)?;
         Ok(self)
     }
 
@@ -257,7 +270,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.
     pub fn body_time(mut self, time: Duration) -> Result<Self, GatewayError> {
-        self.body.time = Limit::BodyTime.check_time(time)?;
+        self.body.time = GatewayLimit::BodyTime.check_time(time)?;
         Ok(self)
     }
 
@@ -266,7 +279,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 to 100,000.
     pub fn max_batch(mut self, events: usize) -> Result<Self, GatewayError> {
-        self.max_batch = Limit::Batch.check(events, 1, 100_000)?;
+        self.max_batch = GatewayLimit::Batch.check(events, 1, 100_000)?;
         Ok(self)
     }
 
@@ -275,7 +288,7 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 2 to 1,000,000.
     pub fn max_requests(mut self, requests: usize) -> Result<Self, GatewayError> {
-        self.max_requests = Limit::Requests.check(requests, 2, 1_000_000)?;
+        self.max_requests = GatewayLimit::Requests.check(requests, 2, 1_000_000)?;
         Ok(self)
     }
 
@@ -284,8 +297,8 @@ impl GatewaySettings {
     /// # Errors
     /// [`GatewayError::Range`] for a number outside 1,000 to 100,000,000, or a time outside 1 ms to 30 days.
     pub fn identities(mut self, max: usize, window: Duration) -> Result<Self, GatewayError> {
-        self.max_identities = Limit::Identities.check(max, 1_000, 100_000_000)?;
-        Limit::IdentityTime.check(millis(window), 1, 30 * 86_400_000)?;
+        self.max_identities = GatewayLimit::Identities.check(max, 1_000, 100_000_000)?;
+        GatewayLimit::IdentityTime.check(millis(window), 1, 30 * 86_400_000)?;
         self.identity_window = window;
         Ok(self)
     }
@@ -316,19 +329,18 @@ mod tests {
     #[test]
     fn limits_are_checked() {
         let settings = GatewaySettings::default;
-        assert!(settings().max_bytes(64 << 10, 64 << 10, 256 << 10).is_ok());
-        assert!(
-            settings()
-                .max_bytes(64 << 10, 64 << 10, (256 << 10) - 1)
-                .is_err()
-        );
-        assert!(
-            settings()
-                .max_bytes((64 << 10) - 1, 1 << 20, 1 << 24)
-                .is_err()
-        );
-        assert!(settings().max_bytes(1 << 20, 1 << 19, 1 << 24).is_err());
-        assert!(settings().max_bytes(1 << 20, 1 << 20, 1 << 20).is_err());
+        let max_bytes = |body, decompressed, in_flight| {
+            settings().max_bytes(MaxBytes {
+                body,
+                decompressed,
+                in_flight,
+            })
+        };
+        assert!(max_bytes(64 << 10, 64 << 10, 256 << 10).is_ok());
+        assert!(max_bytes(64 << 10, 64 << 10, (256 << 10) - 1).is_err());
+        assert!(max_bytes((64 << 10) - 1, 1 << 20, 1 << 24).is_err());
+        assert!(max_bytes(1 << 20, 1 << 19, 1 << 24).is_err());
+        assert!(max_bytes(1 << 20, 1 << 20, 1 << 20).is_err());
         assert!(settings().deadline(Duration::ZERO).is_err());
         assert!(settings().max_requests(1).is_err());
         assert!(settings().max_batch(0).is_err());

@@ -12,7 +12,6 @@
 mod common;
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ use bytes::Bytes;
 use common::{Rounds, cpu_time, figure, from_environment, quantile, shown};
 use jetsink::{
     ConnectSettings, Delivery, Envelope, MessageId, NatsPublisher, Sink, SinkSettings, Subject,
+    WindowSize,
 };
 use nats_local::NatsServer;
 use tokio::task::JoinSet;
@@ -37,7 +37,7 @@ const LATENCY_BLOCK: usize = 100;
 const LATENCY_BLOCKS: usize = 50;
 const CALLER_BLOCKS: u64 = 5;
 const BULK_BLOCKS: u64 = 4;
-const MAX_ADAPTIVE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+const MAX_ADAPTIVE: WindowSize = WindowSize::new(4_096).unwrap();
 /// The window of the raw client in the comparison with an adaptive window.
 const USUAL_WINDOW: usize = 1_024;
 const WINDOWS: [usize; 6] = [64, 256, 512, 1_024, 4_096, 16_384];
@@ -126,7 +126,7 @@ impl Sides {
     async fn pipeline(&self, window: Option<usize>, events: u64) {
         let subject = Subject::new(SUBJECT).unwrap();
         let mut pipeline = match window {
-            Some(window) => self.sink.pipeline(NonZeroUsize::new(window).unwrap()),
+            Some(window) => self.sink.pipeline(WindowSize::new(window).unwrap()),
             None => self.sink.pipeline(MAX_ADAPTIVE).adaptive(),
         };
         let mut left = events;

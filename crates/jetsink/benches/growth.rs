@@ -13,7 +13,6 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use common::late::Late;
 use common::{Rounds, cpu_time, from_environment, shown};
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, NatsPublisher, Publisher, Sink, SinkSettings,
-    SpoolSettings, Subject,
+    SpoolSettings, Subject, WindowSize,
 };
 use nats_local::NatsServer;
 
@@ -192,6 +191,10 @@ struct Load {
 }
 
 impl Load {
+    fn window(&self) -> WindowSize {
+        WindowSize::new(self.window as usize).unwrap()
+    }
+
     /// Makes an envelope on demand, as a caller does, so that the load's memory does not grow.
     fn envelope(&self, number: u64) -> Envelope {
         Envelope::new(
@@ -280,7 +283,7 @@ async fn pipeline(load: &Load) {
     let server = server().await;
     let sink = Sink::new(publisher(&server).await, SinkSettings::default());
     let watch = Watch::start(Some(&server));
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(load.window as usize).unwrap());
+    let mut pipeline = sink.pipeline(load.window());
     let mut next = 0;
     loop {
         while next < load.events && pipeline.has_room() {
@@ -305,8 +308,7 @@ async fn spool(load: &Load) {
     let settings = SpoolSettings::new(folder.path())
         .limit_bytes(8 << 30)
         .unwrap()
-        .window(load.window as usize)
-        .unwrap();
+        .window(load.window());
     let late = Late::new(publisher(&there).await);
     let sink = Sink::with_spool(late, SinkSettings::default(), settings.clone());
     let sink = sink.await.unwrap();

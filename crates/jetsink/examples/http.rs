@@ -51,7 +51,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = address.as_deref().unwrap_or("127.0.0.1:8080");
 
     let broker = ConnectSettings::from_environment(None, |name| std::env::var(name).ok())?;
-    let publisher = NatsPublisher::connect(broker.start_disconnected()).await?;
+    let publisher = NatsPublisher::connect(broker.start_disconnected(true)).await?;
     let service = Arc::new(Service {
         sink: Sink::new(publisher, SinkSettings::default()),
         // A client without an answer posts again. With a message id from the event's own identity, the stream

@@ -60,7 +60,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     tokio::spawn(serve(listener, recorder));
 
     // The service also starts without a broker.
-    let connect = ConnectSettings::new(url)?.start_disconnected();
+    let connect = ConnectSettings::new(url)?.start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await?;
     let sink = match spool {
         None => Sink::new(publisher, SinkSettings::default()),

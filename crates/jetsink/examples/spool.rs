@@ -54,7 +54,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             publisher
         }
         // With a spool, a service also starts without a broker, and connects in the background.
-        Err(_) => NatsPublisher::connect(broker.start_disconnected()).await?,
+        Err(_) => NatsPublisher::connect(broker.start_disconnected(true)).await?,
     };
     // The limit bounds the disk usage of an outage. A full spool drops no event: emits fail.
     let spool = SpoolSettings::new(folder).limit_bytes(256 << 20)?;

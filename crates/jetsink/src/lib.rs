@@ -57,7 +57,8 @@ pub use outcome::{
     Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
     PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed, Unavailable,
 };
-pub use pipeline::{MAX_WINDOW, Pipeline};
+pub use pipeline::Pipeline;
+pub use publisher::window::WindowSize;
 
 // Watch the sink.
 pub use circuit::State as CircuitState;

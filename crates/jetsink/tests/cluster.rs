@@ -8,14 +8,15 @@
 
 mod common;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::*;
 use jetsink::CircuitState as State;
-use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings};
+use jetsink::{
+    ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, SpoolSettings, WindowSize,
+};
 use nats_local::NatsCluster;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -290,7 +291,7 @@ async fn pipeline_without_a_spool_waits_for_the_election_of_a_leader() {
     let settings = ConnectSettings::new(&cluster.url((leader + 1) % NatsCluster::SIZE)).unwrap();
     let publisher = NatsPublisher::connect(settings).await.unwrap();
     let sink = Sink::new(publisher, SinkSettings::default());
-    let window = NonZeroUsize::new(64).unwrap();
+    let window = WindowSize::new(64).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(TIME_TO_RECOVER);
     let all: Vec<_> = (0..500)
         .map(|number| Bytes::from(number.to_string()))

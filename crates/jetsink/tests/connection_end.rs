@@ -6,7 +6,6 @@
 mod common;
 
 use std::future::poll_fn;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,7 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use jetsink::CircuitState as State;
 use jetsink::{
     Acknowledgement, ConnectSettings, ConnectionEnd, EmitError, Envelope, NatsPublisher,
-    PublishError, Publisher as _, Scope, Sink, SinkSettings, SpoolSettings, Window,
+    PublishError, Publisher as _, Scope, Sink, SinkSettings, SpoolSettings, Window, WindowSize,
 };
 use nats_local::{JwtAccount, NatsServer, stored};
 use tokio::time::{Instant, sleep, timeout};
@@ -92,7 +91,7 @@ async fn drained(sink: &NatsSink) {
 
 /// Sends all events by one pipeline. Returns the payloads of those that were stored, and the errors.
 async fn publish(sink: &NatsSink, events: Vec<Envelope>) -> (Vec<Bytes>, Vec<EmitError>) {
-    let window = NonZeroUsize::new(256).unwrap();
+    let window = WindowSize::new(256).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(PATIENCE);
     let mut payloads = Vec::new();
     for event in events {
@@ -172,7 +171,7 @@ async fn spooled_event_over_the_users_payload_limit_becomes_a_dead_letter() {
     let jetstream = jetstream::new(client);
     create_stream(&jetstream, SHORT_WINDOW).await;
     let settings = ConnectSettings::new(&server.url()).unwrap();
-    let settings = settings.credentials_file(limited).start_disconnected();
+    let settings = settings.credentials_file(limited).start_disconnected(true);
     server.kill().unwrap();
     let spool = folder.path().join("spool");
     let sink = spooling(settings, &spool).await;
@@ -220,7 +219,7 @@ async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter(
         let settings = ConnectSettings::new(&proxy.url()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         server.kill().unwrap();
-        let sink = spooling(settings.start_disconnected(), folder.path()).await;
+        let sink = spooling(settings.start_disconnected(true), folder.path()).await;
         let mut expected = Vec::new();
         for number in 0..20 {
             if number == payload {
@@ -249,7 +248,7 @@ async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
     let settings = ConnectSettings::new(&proxy.url()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     server.kill().unwrap();
-    let sink = spooling(settings.start_disconnected(), folder.path()).await;
+    let sink = spooling(settings.start_disconnected(true), folder.path()).await;
     let mut expected = Vec::new();
     for number in 0..40 {
         let luck = if number % 10 == 3 { "unlucky" } else { "lucky" };

@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use common::*;
 use futures_util::StreamExt as _;
 use jetsink::{
     ConnectSettings, EmitError, NatsPublisher, PublishError, Scope, Sink, SinkSettings,
-    SpoolSettings,
+    SpoolSettings, WindowSize,
 };
 use nats_local::{NatsCluster, NatsServer, stored};
 use tokio::time::{Instant, sleep};
@@ -95,7 +94,7 @@ async fn window_in_flight_to_a_deleted_stream_asks_once_for_the_reason() {
     let jetstream = server.jetstream().await.unwrap();
     jetstream.delete_stream("EVENTS").await.unwrap();
     let count = requests_for_names(&server).await;
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(EVENTS).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(EVENTS).unwrap());
     for number in 0..EVENTS {
         let event = event("events.a", number.to_string());
         pipeline.push(event).unwrap();

@@ -6,14 +6,13 @@
 
 mod common;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use common::*;
 use jetsink::CircuitState as State;
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Envelope, Headers, MessageId, NatsPublisher,
-    PublishError, Scope, Sink, SinkSettings, SpoolSettings, Subject,
+    PublishError, Scope, Sink, SinkSettings, SpoolSettings, Subject, WindowSize,
 };
 use nats_local::{NatsServer, stored};
 
@@ -69,7 +68,7 @@ async fn pipeline_stores_events_whose_new_ids_are_taken_under_other_ones() {
         .result
         .unwrap();
     take_next_ids(&server, 3..=5).await;
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(64).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(64).unwrap());
     for number in 0..20 {
         pipeline
             .push(event("events.a", number.to_string()))

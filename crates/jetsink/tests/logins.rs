@@ -147,7 +147,7 @@ async fn tls_first_connects() {
     let server = NatsServer::builder().tls(&files).tls_first();
     let server = server.start().await.unwrap();
     let trusting = to(&server).root_certificates(&files.root);
-    logged_in(trusting.clone().tls_first()).await;
+    logged_in(trusting.clone().tls_first(true)).await;
     refused(trusting.connect_timeout(Duration::from_secs(1)).unwrap()).await;
 }
 

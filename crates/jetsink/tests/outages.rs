@@ -158,7 +158,7 @@ async fn sink_that_starts_without_a_broker_delivers_once_it_is_reachable() {
     server.stop().unwrap();
     let settings = jetsink::ConnectSettings::new(&url)
         .unwrap()
-        .start_disconnected();
+        .start_disconnected(true);
     let sink = sink_with(settings).await;
     let error = emit(&sink, "events.a", "early".into())
         .await

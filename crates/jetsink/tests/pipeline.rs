@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use futures_util::StreamExt as _;
 use jetsink::MAX_WINDOW;
 use jetsink::{
     Acknowledgement, ConnectSettings, Delivery, NatsPublisher, Pipeline, Publisher as _, Sink,
-    SinkSettings, SpoolSettings,
+    SinkSettings, SpoolSettings, WindowSize,
 };
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tokio::time::Instant;
@@ -30,7 +29,7 @@ async fn a_pipeline_stores_in_order_at_any_window() {
     let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
     for window in [1, 7, 1_024, 16_384] {
         let count = if window == 1 { 500 } else { 50_000 };
-        let mut pipeline = sink.pipeline(NonZeroUsize::new(window).unwrap());
+        let mut pipeline = sink.pipeline(WindowSize::new(window).unwrap());
         let mut numbers = 0..count;
         let mut last = 0;
         loop {
@@ -76,7 +75,7 @@ async fn pipeline_stores_each_event_once_in_order_over_kills_and_freezes() {
         }
     };
     let load = async {
-        let window = NonZeroUsize::new(256).unwrap();
+        let window = WindowSize::new(256).unwrap();
         let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
         let mut numbers = 0..count;
         let mut acknowledged = Vec::new();
@@ -136,8 +135,8 @@ async fn pipelines_that_fill_the_clients_queue_store_each_event_once_in_order() 
         .deadline(Duration::from_secs(3))
         .unwrap();
     let sink = Sink::new(NatsPublisher::connect(settings).await.unwrap(), patient);
-    let window = NonZeroUsize::new(MAX_WINDOW).unwrap();
-    let count = MAX_WINDOW + 1_000;
+    let window = WindowSize::MAX;
+    let count = window.get() + 1_000;
     let pipeline = || sink.pipeline(window).max_outage(Duration::from_secs(100));
     server.freeze().unwrap();
     let thaw = async {
@@ -167,7 +166,7 @@ async fn dropped_pipeline_does_not_block_others() {
     let server = server_with_stream().await;
     let sink = sink_to(&server).await;
     server.freeze().unwrap();
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(1_000).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(1_000).unwrap());
     for number in 0..1_000 {
         let payload = Bytes::from(format!("dropped {number}"));
         pipeline.push(event("events.a", payload)).unwrap();
@@ -179,7 +178,7 @@ async fn dropped_pipeline_does_not_block_others() {
     sink.flush().await;
     assert!(started.elapsed() < Duration::from_secs(1));
     server.thaw().unwrap();
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(100).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(100).unwrap());
     for number in 0..100 {
         let payload = Bytes::from(format!("kept {number}"));
         pipeline.push(event("events.a", payload)).unwrap();
@@ -222,7 +221,7 @@ async fn stream_that_comes_while_the_reason_is_asked_for_gets_the_events_in_orde
         } else {
             Sink::new(publisher, SinkSettings::default())
         };
-        let window = NonZeroUsize::new(16).unwrap();
+        let window = WindowSize::new(16).unwrap();
         let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(60));
         pipeline.push(event("events.a", "0")).unwrap();
         if is_suspect {

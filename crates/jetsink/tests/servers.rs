@@ -92,7 +92,7 @@ async fn server_that_joins_later_is_found_unless_discovery_is_off() {
     let mut first = member(core(), &ports[0], &[]).await;
     let settings = ConnectSettings::new(&first.url()).unwrap();
     let follows = NatsPublisher::connect(settings.clone()).await.unwrap();
-    let ignores = settings.ignore_discovered_servers();
+    let ignores = settings.ignore_discovered_servers(true);
     let ignores = NatsPublisher::connect(ignores).await.unwrap();
     let second = member(core(), &ports[1], &[&ports[0]]).await;
     // Two looks at the list.

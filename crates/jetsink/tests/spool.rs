@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn spooling(server: &NatsServer, folder: &Path) -> NatsSink {
     let connect = ConnectSettings::new(&server.url())
         .unwrap()
-        .start_disconnected();
+        .start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let spool = SpoolSettings::new(folder);
     Sink::with_spool(publisher, SinkSettings::default(), spool)
@@ -205,7 +205,7 @@ async fn full_spool_returns_an_error_with_its_usage() {
     let folder = tempfile::tempdir().unwrap();
     let connect = ConnectSettings::new(&server.url())
         .unwrap()
-        .start_disconnected();
+        .start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let spool = SpoolSettings::new(folder.path()).limit_bytes(500).unwrap();
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool)
@@ -231,7 +231,7 @@ async fn full_spool_returns_an_error_with_its_usage() {
         NatsPublisher::connect(
             ConnectSettings::new(&server.url())
                 .unwrap()
-                .start_disconnected(),
+                .start_disconnected(true),
         )
         .await
         .unwrap(),

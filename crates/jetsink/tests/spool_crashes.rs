@@ -27,7 +27,7 @@ use trial::{Dice, Trial};
 const CHILD: &str = "JETSINK_CRASHING_CHILD";
 
 async fn sink(url: &str, folder: &str) -> NatsSink {
-    let connect = ConnectSettings::new(url).unwrap().start_disconnected();
+    let connect = ConnectSettings::new(url).unwrap().start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let spool = SpoolSettings::new(folder);
     Sink::with_spool(publisher, SinkSettings::default(), spool)

@@ -75,7 +75,7 @@ async fn spool_and_replay() {
     let folder = tempfile::tempdir().unwrap();
     let connect = ConnectSettings::new(&server.url())
         .unwrap()
-        .start_disconnected();
+        .start_disconnected(true);
     let sink = Sink::with_spool(
         NatsPublisher::connect(connect).await.unwrap(),
         SinkSettings::default(),

@@ -23,7 +23,7 @@ use common::{event, messages};
 use faulty_disk::{hang, is_child_of};
 use jetsink::{
     ConnectSettings, Delivery, EmitError, Known, NatsPublisher, Publisher, Sink, SinkSettings,
-    SpoolSettings,
+    SpoolSettings, WindowSize,
 };
 use nats_local::{NatsServer, ReservedPort, stored};
 use shelf::Shelf;
@@ -100,7 +100,7 @@ async fn the_child_appends_large_events() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = ReservedPort::new().unwrap();
     let connect = ConnectSettings::new(&format!("nats://{}", nowhere.address())).unwrap();
-    let publisher = NatsPublisher::connect(connect.start_disconnected()).await;
+    let publisher = NatsPublisher::connect(connect.start_disconnected(true)).await;
     let sink = sink_over(publisher.unwrap(), folder.path(), Duration::from_secs(60)).await;
     let sink = Arc::new(sink);
     sink.emit(event("events.a", vec![b'x'; 600])).await.unwrap();
@@ -203,7 +203,7 @@ async fn the_child_replays_large_events() {
         let publisher = NatsPublisher::connect(connect).await.unwrap();
         let idle = reset_peak();
         let settings = SpoolSettings::new(folder.path()).limit_bytes(4 << 30);
-        let settings = settings.unwrap().window(window).unwrap();
+        let settings = settings.unwrap().window(WindowSize::new(window).unwrap());
         let sink = Sink::with_spool(publisher, SinkSettings::default(), settings);
         let sink = sink.await.unwrap();
         let receipt = sink.close(Duration::from_secs(300)).await;

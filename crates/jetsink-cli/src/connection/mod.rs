@@ -169,11 +169,9 @@ pub(crate) fn resolve_connection(
     };
     let mut connect = ConnectSettings::from_environment(connection.server.as_deref(), lookup)?;
     if connection.tlsfirst {
-        connect = connect.tls_first();
+        connect = connect.tls_first(true);
     }
-    if connection.ignore_discovered {
-        connect = connect.ignore_discovered_servers();
-    }
+    connect = connect.ignore_discovered_servers(connection.ignore_discovered);
     if let Some(prefix) = &connection.inbox_prefix {
         connect = connect.inbox_prefix(prefix)?;
     }

@@ -13,11 +13,10 @@ mod saved;
 mod settings;
 mod summary;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jetsink::{ConnectCause, ConnectError, NatsPublisher, Sink};
+use jetsink::{ConnectCause, ConnectError, NatsPublisher, Sink, WindowSize};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{FIRST_CONNECTION, environment, wait_for_connection};
@@ -34,7 +33,7 @@ use run::Run;
 use settings::Settings;
 
 /// The largest window without `--window`; a pipeline adapts below it.
-const MAX_ADAPTIVE_WINDOW: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+const MAX_ADAPTIVE_WINDOW: WindowSize = WindowSize::new(4_096).unwrap();
 
 /// The pause before the next attempt to connect at the start.
 const CONNECT_AGAIN: Duration = Duration::from_millis(100);
@@ -150,7 +149,8 @@ async fn open_sink(settings: &Settings, report: &Report) -> Result<Sink<NatsPubl
         .await?;
         return Ok(Sink::new(publisher, settings.sink.clone()));
     };
-    let publisher = NatsPublisher::connect(settings.connect.clone().start_disconnected()).await?;
+    let publisher =
+        NatsPublisher::connect(settings.connect.clone().start_disconnected(true)).await?;
     wait_for_connection(&publisher).await;
     Ok(Sink::with_spool(publisher, settings.sink.clone(), spool.clone()).await?)
 }

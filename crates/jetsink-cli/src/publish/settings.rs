@@ -1,14 +1,13 @@
 //! The arguments of `jetsink publish`, checked and resolved.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use glob::MatchOptions;
 use jetsink::{
     Binding, ConnectSettings, ContentMode, MessageIdRule, SinkSettings, SpoolSettings,
-    SubjectTemplate, TenantPolicy, Validation,
+    SubjectTemplate, TenantPolicy, Validation, WindowSize,
 };
 
 use super::arguments::{
@@ -25,7 +24,7 @@ pub(crate) struct Settings {
     pub(crate) connect: ConnectSettings,
     pub(crate) sink: SinkSettings,
     /// `None`: the window adapts.
-    pub(crate) window: Option<NonZeroUsize>,
+    pub(crate) window: Option<WindowSize>,
     pub(crate) max_outage: Duration,
     pub(crate) spool: Option<SpoolSettings>,
     pub(crate) max_failures: u64,
@@ -137,7 +136,7 @@ impl Settings {
             sink: SinkSettings::default().deadline(arguments.deadline)?,
             window: arguments
                 .window
-                .and_then(|window| NonZeroUsize::new(window.into())),
+                .and_then(|window| WindowSize::new(window.into())),
             max_outage: arguments.max_outage,
             spool,
             max_failures: arguments.max_failures,

@@ -80,7 +80,7 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     let gateway = arguments.valid("route", Gateway::new(Arc::clone(&sink), routes, gateway))?;
     let addresses: Vec<_> = listeners.iter().filter_map(Listener::address).collect();
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let server = server.max_connections(connections);
+    let server = arguments.valid("max-connections", server.max_connections(connections))?;
     let server = arguments.valid("listen", Server::new(&gateway, listeners, server))?;
     for address in addresses {
         output::note(&format!("listening on {scheme}://{address}"));

@@ -8,7 +8,8 @@ use jetsink::{
     ConnectError, ConnectSettings, ContentMode, SinkSettings, SpoolSettings, TenantPolicy,
 };
 use jetsink_serve::{
-    Access, AccessError, GatewayError, GatewaySettings, Limit, Route, ServerSettings, TlsSettings,
+    Access, AccessError, GatewayError, GatewayLimit, GatewaySettings, MaxBytes, Route,
+    ServerSettings, TlsSettings,
 };
 
 use super::arguments::{Mode, Policy, Serve};
@@ -43,7 +44,7 @@ impl Settings {
         let access = arguments.valid("access", access(arguments))?;
         let deadline = sink_deadline(arguments.deadline);
         Ok(Self {
-            connect: connect.start_disconnected(),
+            connect: connect.start_disconnected(true),
             sink: arguments.valid("deadline", SinkSettings::default().deadline(deadline))?,
             spool: spool(arguments, environment)?,
             routes: routes(arguments)?,
@@ -165,8 +166,7 @@ fn routes(arguments: &Serve) -> Result<Vec<Route>, Failure> {
 fn access(arguments: &Serve) -> Result<Access, AccessError> {
     Ok(match &arguments.access {
         None => Access::anonymous(),
-        Some(path) if arguments.allow_anonymous => Access::from_file(path)?.allow_anonymous(),
-        Some(path) => Access::from_file(path)?,
+        Some(path) => Access::from_file(path)?.allow_anonymous(arguments.allow_anonymous),
     })
 }
 
@@ -182,11 +182,11 @@ fn gateway(arguments: &Serve, access: Access) -> Result<GatewaySettings, Failure
         .hosts(arguments.allow_host.clone())
         .deadline(arguments.deadline)
         .and_then(|gateway| {
-            gateway.max_bytes(
-                bytes(limits.max_body),
-                bytes(limits.max_decompressed),
-                bytes(limits.max_bytes),
-            )
+            gateway.max_bytes(MaxBytes {
+                body: bytes(limits.max_body),
+                decompressed: bytes(limits.max_decompressed),
+                in_flight: bytes(limits.max_bytes),
+            })
         })
         .and_then(|gateway| gateway.body_time(limits.body_time))
         .and_then(|gateway| gateway.max_batch(limits.max_batch))
@@ -209,15 +209,15 @@ fn gateway(arguments: &Serve, access: Access) -> Result<GatewaySettings, Failure
 fn wrong_limit(arguments: &Serve, error: &GatewayError) -> Failure {
     let key = match error {
         GatewayError::Range { limit, .. } => match limit {
-            Limit::Deadline => "deadline",
-            Limit::Body => "max-body",
-            Limit::Decompressed => "max-decompressed",
-            Limit::AllBodies => "max-bytes",
-            Limit::BodyTime => "body-time",
-            Limit::Batch => "max-batch",
-            Limit::Requests => "max-requests",
-            Limit::HeaderBytes => "max-headers",
-            Limit::HeaderTime => "header-time",
+            GatewayLimit::Deadline => "deadline",
+            GatewayLimit::Body => "max-body",
+            GatewayLimit::Decompressed => "max-decompressed",
+            GatewayLimit::InFlight => "max-bytes",
+            GatewayLimit::BodyTime => "body-time",
+            GatewayLimit::Batch => "max-batch",
+            GatewayLimit::Requests => "max-requests",
+            GatewayLimit::HeaderBytes => "max-headers",
+            GatewayLimit::HeaderTime => "header-time",
             _ => "identities",
         },
         _ => "route",
@@ -234,15 +234,11 @@ fn bytes(number: u64) -> usize {
 
 fn server(arguments: &Serve) -> Result<ServerSettings, Failure> {
     let limits = &arguments.limits;
-    let mut server = ServerSettings::default()
+    let server = ServerSettings::default()
         .max_header_bytes(bytes(limits.max_headers))
         .and_then(|server| server.header_time(limits.header_time))
         .map_err(|error| wrong_limit(arguments, &error))?;
-    if arguments.allow_plaintext {
-        server = server.allow_plaintext();
-    }
-    if arguments.allow_anonymous {
-        server = server.allow_anonymous();
-    }
-    Ok(server)
+    Ok(server
+        .allow_plaintext(arguments.allow_plaintext)
+        .allow_anonymous(arguments.allow_anonymous))
 }

@@ -128,7 +128,7 @@ async fn open_all(arguments: &Replay) -> Result<Opened, Failure> {
 async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {
     let connect = resolve_connection(&arguments.connection, environment)?
         .name("jetsink spool replay")
-        .start_disconnected();
+        .start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await?;
     wait_for_connection(&publisher).await;
     let choice = arguments.when_unconfirmed.into();

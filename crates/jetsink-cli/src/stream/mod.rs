@@ -147,15 +147,10 @@ impl Limits {
         if let Some(bytes) = self.max_bytes {
             spec = spec.max_bytes(bytes)?;
         }
-        if self.deny_delete {
-            spec = spec.deny_delete();
-        }
-        if self.deny_purge {
-            spec = spec.deny_purge();
-        }
-        if self.allow_ttl {
-            spec = spec.allow_message_ttl();
-        }
+        spec = spec
+            .deny_delete(self.deny_delete)
+            .deny_purge(self.deny_purge)
+            .allow_message_ttl(self.allow_ttl);
         if let Some(on) = self.compression {
             spec = spec.compression(on);
         }

@@ -42,12 +42,10 @@ impl<'a> Reading<'a> {
         follows: bool,
     ) -> Result<&mut StreamReader, PublishError> {
         self.close_reader().await;
-        let mut query = StreamQuery::new(StreamContent::Full)
+        let query = StreamQuery::new(StreamContent::Full)
             .start(start)
+            .follow(follows)
             .subjects(self.plan.filter.at_the_broker().iter().cloned());
-        if follows {
-            query = query.following();
-        }
         let (publisher, stream) = (Arc::clone(&self.publisher), self.plan.stream.clone());
         let opening =
             tokio::spawn(async move { publisher.admin().read_stream(&stream, query).await });

@@ -79,10 +79,10 @@ impl Access {
         })
     }
 
-    /// Accepts senders without a credential as well, for any subject and tenant.
+    /// Sets whether senders without a credential are accepted as well, for any subject and tenant. Default: not with a file.
     #[must_use]
-    pub fn allow_anonymous(mut self) -> Self {
-        self.anonymous = true;
+    pub fn allow_anonymous(mut self, allow: bool) -> Self {
+        self.anonymous = allow;
         self
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::listener::ListenError;
 use crate::access::Access;
-use crate::settings::{GatewayError, Limit};
+use crate::settings::{GatewayError, GatewayLimit};
 
 /// Limits of connections, and permissions off loopback. Defaults: 10,000 connections; 32 KiB of headers within
 /// 30 s, which also ends idle connections; 10 s for a TLS handshake; neither plain text nor anonymous senders.
@@ -35,11 +35,14 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// The maximum number of connections on all listeners, at least 1. Further ones wait to be accepted.
-    #[must_use]
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
-        self
+    /// The maximum number of connections on all listeners. Further ones wait to be accepted.
+    ///
+    /// # Errors
+    /// [`GatewayError::Range`] for 0, and for more than the system can count.
+    pub fn max_connections(mut self, connections: usize) -> Result<Self, GatewayError> {
+        self.max_connections =
+            GatewayLimit::Connections.check(connections, 1, Semaphore::MAX_PERMITS)?;
+        Ok(self)
     }
 
     /// The maximum bytes of a request's headers.
@@ -47,7 +50,7 @@ impl ServerSettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 8 KiB to 1 MiB.
     pub fn max_header_bytes(mut self, bytes: usize) -> Result<Self, GatewayError> {
-        self.max_header_bytes = Limit::HeaderBytes.check(bytes, 8 << 10, 1 << 20)?;
+        self.max_header_bytes = GatewayLimit::HeaderBytes.check(bytes, 8 << 10, 1 << 20)?;
         Ok(self)
     }
 
@@ -56,21 +59,21 @@ impl ServerSettings {
     /// # Errors
     /// [`GatewayError::Range`] outside 1 ms to 1 hour.
     pub fn header_time(mut self, time: Duration) -> Result<Self, GatewayError> {
-        self.header_time = Limit::HeaderTime.check_time(time)?;
+        self.header_time = GatewayLimit::HeaderTime.check_time(time)?;
         Ok(self)
     }
 
-    /// Allows plain text off loopback, for example behind a proxy that ends TLS.
+    /// Sets whether plain text is allowed off loopback, for example behind a proxy that ends TLS. Default: no.
     #[must_use]
-    pub fn allow_plaintext(mut self) -> Self {
-        self.plaintext = true;
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.plaintext = allow;
         self
     }
 
-    /// Allows senders without a credential off loopback.
+    /// Sets whether senders without a credential are allowed off loopback. Default: no.
     #[must_use]
-    pub fn allow_anonymous(mut self) -> Self {
-        self.anonymous = true;
+    pub fn allow_anonymous(mut self, allow: bool) -> Self {
+        self.anonymous = allow;
         self
     }
 

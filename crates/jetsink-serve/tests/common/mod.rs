@@ -33,7 +33,7 @@ pub async fn sink(broker: &NatsServer, spool: Option<&Path>) -> Arc<Sink<NatsPub
 }
 
 pub async fn sink_of(urls: &str, spool: Option<&Path>) -> Arc<Sink<NatsPublisher>> {
-    let connect = ConnectSettings::new(urls).unwrap().start_disconnected();
+    let connect = ConnectSettings::new(urls).unwrap().start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let mut connection = publisher.connection().unwrap();
     let _ = tokio::time::timeout(

@@ -155,7 +155,9 @@ async fn senders_without_a_credential_leave_half_of_the_places_to_others() {
     let broker = broker().await;
     let token = NewToken::random().unwrap();
     let file = access_file(&token.entry("one", &[">".to_owned()], &[]));
-    let access = Access::from_file(file.path()).unwrap().allow_anonymous();
+    let access = Access::from_file(file.path())
+        .unwrap()
+        .allow_anonymous(true);
     let settings = GatewaySettings::default()
         .access(access)
         .max_requests(4)

@@ -74,16 +74,16 @@ async fn off_loopback_tls_and_credentials_are_required_unless_waived() {
     ));
     assert!(try_it(&closed, Some(tls.clone()), settings()).await.is_ok());
     assert!(
-        try_it(&closed, None, settings().allow_plaintext())
+        try_it(&closed, None, settings().allow_plaintext(true))
             .await
             .is_ok()
     );
     assert!(
-        try_it(&open, Some(tls), settings().allow_anonymous())
+        try_it(&open, Some(tls), settings().allow_anonymous(true))
             .await
             .is_ok()
     );
-    let one = settings().allow_plaintext();
+    let one = settings().allow_plaintext(true);
     assert!(matches!(
         try_it(&open, None, one).await,
         Err(ListenError::Anonymous(_))
@@ -99,14 +99,18 @@ async fn host_is_checked_over_loopback_unless_a_credential_is_needed() {
     let access = || Access::from_file(file.path()).unwrap();
     let authorization = bearer(&token);
     let open = ServerSettings::default()
-        .allow_plaintext()
-        .allow_anonymous();
+        .allow_plaintext(true)
+        .allow_anonymous(true);
     let all = GatewaySettings::default;
     for (bound, settings, status) in [
         ("0.0.0.0:0", all(), 421),
         ("[::]:0", all(), 421),
         ("0.0.0.0:0", all().access(access()), 202),
-        ("0.0.0.0:0", all().access(access().allow_anonymous()), 421),
+        (
+            "0.0.0.0:0",
+            all().access(access().allow_anonymous(true)),
+            421,
+        ),
         (
             "0.0.0.0:0",
             all().hosts(vec!["evil.example".to_owned()]),

@@ -13,7 +13,7 @@ use http_body_util::StreamBody;
 use hyper::Request;
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use jetsink_serve::{Access, GatewaySettings, NewToken, ServerSettings, TlsSettings};
+use jetsink_serve::{Access, GatewaySettings, MaxBytes, NewToken, ServerSettings, TlsSettings};
 use nats_local::TlsFiles;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -115,9 +115,12 @@ async fn early_answer_over_http_2_lets_the_client_send_its_body() {
 #[tokio::test]
 async fn slow_clients_that_announce_large_bodies_leave_the_budget_to_others() {
     let broker = broker().await;
-    let settings = GatewaySettings::default()
-        .max_bytes(1 << 20, 1 << 20, 4 << 20)
-        .unwrap();
+    let max_bytes = MaxBytes {
+        body: 1 << 20,
+        decompressed: 1 << 20,
+        in_flight: 4 << 20,
+    };
+    let settings = GatewaySettings::default().max_bytes(max_bytes).unwrap();
     let gateway = gateway_of(&broker, settings).await;
     let running = serving(gateway, tcp(None).await, ServerSettings::default());
     let mut slow = Vec::new();

@@ -1,13 +1,12 @@
 //! Replay from the disk, and the same events from memory.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, context::PublishAckFuture};
 use bytes::Bytes;
-use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, Subject};
+use jetsink::{ConnectSettings, Delivery, NatsPublisher, Sink, SinkSettings, Subject, WindowSize};
 use nats_local::NatsServer;
 
 use crate::common::late::Late;
@@ -153,7 +152,7 @@ async fn assert_stored(server: &NatsServer, events: u64) {
 /// Measures the replay of events that were spooled in an outage, from the broker's return until the spool is empty.
 async fn replay(events: u64, window: usize, subjects: &[Subject]) -> Work {
     let (folder, server) = (tempfile::tempdir().unwrap(), server().await);
-    let settings = settings(folder.path()).window(window).unwrap();
+    let settings = settings(folder.path()).window(WindowSize::new(window).unwrap());
     let publisher = NatsPublisher::connect(ConnectSettings::new(&server.url()).unwrap())
         .await
         .unwrap();
@@ -188,7 +187,7 @@ async fn pipeline(events: u64, window: usize, subjects: &[Subject]) -> Work {
     let publisher = NatsPublisher::connect(settings).await.unwrap();
     let sink = Sink::new(publisher, SinkSettings::default());
     let watch = Watch::start(&server);
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(window).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(window).unwrap());
     let mut next = 0;
     loop {
         while next < events && pipeline.has_room() {

@@ -44,7 +44,7 @@ pub enum StreamStart {
 /// let news_of_acme = StreamQuery::new(StreamContent::Full)
 ///     .start(StreamStart::New)
 ///     .subjects([SubjectPattern::new("cellos.events.acme")?])
-///     .following();
+///     .follow(true);
 /// # Ok::<(), jetsink::SubjectError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +86,9 @@ impl StreamQuery {
         self
     }
 
-    /// Waits for new messages instead of ending after the last one.
-    pub fn following(mut self) -> Self {
-        self.follows = true;
+    /// Sets whether to wait for new messages instead of ending after the last one. Default: no.
+    pub fn follow(mut self, follow: bool) -> Self {
+        self.follows = follow;
         self
     }
 

@@ -302,7 +302,7 @@ impl StreamReader {
     }
 
     /// Returns the next message; `None` after the last message that was stored when reading began, unless the
-    /// reader [follows](StreamQuery::following). Messages that the stream removes meanwhile are skipped.
+    /// reader [follows](StreamQuery::follow). Messages that the stream removes meanwhile are skipped.
     ///
     /// Cancellation-safe: after a dropped call, the next call returns the same message.
     ///

@@ -98,7 +98,7 @@ mod tests {
         members.reported(&settings, &urls(&[3, 4]));
         assert_eq!(members.servers().len(), 2);
         let mut none = Members::default();
-        none.reported(&settings.ignore_discovered_servers(), &urls(&[1, 2]));
+        none.reported(&settings.ignore_discovered_servers(true), &urls(&[1, 2]));
         assert!(none.servers().is_empty());
     }
 }

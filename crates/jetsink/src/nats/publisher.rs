@@ -41,7 +41,7 @@ use crate::publisher::{ConnectionState, Publisher};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = ConnectSettings::new("nats://10.0.0.1,nats://10.0.0.2")?
 ///     .credentials_file("/etc/app/app.creds")
-///     .start_disconnected();
+///     .start_disconnected(true);
 /// let sink = Sink::new(NatsPublisher::connect(broker).await?, SinkSettings::default());
 /// if let Some(error) = sink.publisher().connect_error() {
 ///     eprintln!("{error}"); // why there is no connection, so far

@@ -105,14 +105,6 @@ pub enum SpoolError {
     /// The sink is closed, or closing.
     #[error("the spool is closed")]
     Closed,
-    /// An invalid setting.
-    #[error("spool: {what}: {reason}")]
-    Setting {
-        /// The setting.
-        what: &'static str,
-        /// The problem.
-        reason: String,
-    },
 }
 
 impl SpoolError {

@@ -29,7 +29,6 @@ mod width;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::num::NonZeroUsize;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ use crate::outcome::{Delivery, EmitError, PushError};
 use crate::publish::in_flight::InFlight;
 use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
-pub use crate::publisher::window::MAX_WINDOW;
+use crate::publisher::window::WindowSize;
 use crate::spool::Spool;
 use delayed::Delayed;
 use in_flight::InFlightSet;
@@ -54,7 +53,6 @@ use width::Width;
 /// Envelopes on their way through one [`Sink`](crate::Sink), by [`Sink::pipeline`](crate::Sink::pipeline).
 ///
 /// ```no_run
-/// use std::num::NonZeroUsize;
 /// use std::time::Duration;
 /// # use jetsink::{Envelope, Publisher, Sink};
 ///
@@ -62,7 +60,7 @@ use width::Width;
 /// #     sink: &Sink<P>,
 /// #     envelopes: Vec<Envelope>,
 /// # ) -> Result<(), Box<dyn std::error::Error>> {
-/// let window = NonZeroUsize::new(512).unwrap();
+/// let window = WindowSize::new(512).unwrap();
 /// let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
 /// for envelope in envelopes {
 ///     // While it is full, a result makes room.
@@ -100,10 +98,10 @@ enum Phase {
 }
 
 impl<P: Publisher> Direct<P> {
-    pub(crate) fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
+    pub(crate) fn pipeline(&self, window: WindowSize) -> Pipeline<'_, P> {
         Pipeline {
             direct: self,
-            width: Width::Fixed(window.get().min(MAX_WINDOW)),
+            width: Width::Fixed(window.get()),
             queue: Queue::default(),
             in_flight: InFlightSet::new(self.publisher().connection()),
             spool_side: None,

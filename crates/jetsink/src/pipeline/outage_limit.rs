@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{LOOK_AGAIN, MAX_WINDOW};
+use super::LOOK_AGAIN;
 use crate::message::subject::Subject;
+use crate::publisher::window::MAX_WINDOW;
 
 /// The shortest wait: the circuit reports a wait of zero while a probe is in flight.
 const MIN_WAIT: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::envelope::{HeaderError, MessageId};
 
-/// An invalid setting of a sink.
+/// An invalid setting of a sink or its spool. `Display` is one line with the valid values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -17,6 +17,15 @@ pub enum SettingsError {
     /// The sink's id can't be part of a message id.
     #[error("sink id: {0}")]
     SinkId(#[from] HeaderError),
+    /// Nothing would fit into the spool.
+    #[error("the limit of the spool is 0 bytes; it must be 1 or more")]
+    SpoolLimit,
+    /// No spooled event would be sent.
+    #[error("the maximum age of a spooled event is 0; it must be longer")]
+    MaxAge,
+    /// No spooled event would be sent.
+    #[error("the rate of the replay is 0 events per second; it must be 1 or more")]
+    EventsPerSecond,
 }
 
 /// The settings of a sink. Defaults: a deadline of 2 s, 3 attempts, a random id for each sink that is created

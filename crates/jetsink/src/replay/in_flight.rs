@@ -4,13 +4,13 @@
 //! sum of theirs.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 
 use super::queues::QueueId;
 use crate::outcome::{Delivery, EmitError};
 use crate::pipeline::Pipeline;
 use crate::publish::Direct;
 use crate::publisher::Publisher;
+use crate::publisher::window::WindowSize;
 use crate::spool::{Place, Record};
 
 pub(super) struct InFlightSet<'a, P> {
@@ -24,7 +24,7 @@ pub(super) struct InFlightSet<'a, P> {
 const MAX_BYTES: u64 = 16 << 20;
 
 impl<'a, P: Publisher> InFlightSet<'a, P> {
-    pub(super) fn new(direct: &'a Direct<P>, window: NonZeroUsize) -> Self {
+    pub(super) fn new(direct: &'a Direct<P>, window: WindowSize) -> Self {
         Self {
             pipeline: direct.pipeline(window).holding_failed_subjects(),
             places: VecDeque::new(),

@@ -1,11 +1,12 @@
 //! The settings of a spool and its replay. Checked here.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::outcome::SpoolError;
-use crate::publisher::window::MAX_WINDOW;
+use crate::publish::settings::SettingsError;
+use crate::publisher::window::WindowSize;
+
+const DEFAULT_WINDOW: WindowSize = WindowSize::new(512).unwrap();
 
 /// The settings of a spool. Defaults: at most 1 GiB, or half of the disk's free space if that is less; events of any age; replay
 /// with 512 events in flight, without a rate limit.
@@ -14,14 +15,14 @@ use crate::publisher::window::MAX_WINDOW;
 /// use jetsink::SpoolSettings;
 ///
 /// let settings = SpoolSettings::new("/var/lib/app/spool").limit_bytes(64 << 20)?;
-/// # Ok::<(), jetsink::SpoolError>(())
+/// # Ok::<(), jetsink::SettingsError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolSettings {
     directory: PathBuf,
     limit_bytes: Option<u64>,
     max_age: Option<Duration>,
-    window: NonZeroUsize,
+    window: WindowSize,
     events_per_second: Option<u32>,
     when_unconfirmed: WhenUnconfirmed,
 }
@@ -52,7 +53,7 @@ impl SpoolSettings {
             directory: directory.into(),
             limit_bytes: None,
             max_age: None,
-            window: NonZeroUsize::MIN.saturating_add(511),
+            window: DEFAULT_WINDOW,
             events_per_second: None,
             when_unconfirmed: WhenUnconfirmed::default(),
         }
@@ -64,10 +65,10 @@ impl SpoolSettings {
     /// copy of another, and up to three quarters of delivered events beside pending ones.
     ///
     /// # Errors
-    /// [`SpoolError::Setting`] for 0.
-    pub fn limit_bytes(mut self, bytes: u64) -> Result<Self, SpoolError> {
+    /// [`SettingsError::SpoolLimit`] for 0.
+    pub fn limit_bytes(mut self, bytes: u64) -> Result<Self, SettingsError> {
         if bytes == 0 {
-            return Err(setting("limit", "it is 0 bytes; nothing would fit"));
+            return Err(SettingsError::SpoolLimit);
         }
         self.limit_bytes = Some(bytes);
         Ok(self)
@@ -78,37 +79,29 @@ impl SpoolSettings {
     /// first. The age is measured by the monotonic clock, and over a restart by the system's.
     ///
     /// # Errors
-    /// [`SpoolError::Setting`] for 0.
-    pub fn max_age(mut self, age: Duration) -> Result<Self, SpoolError> {
+    /// [`SettingsError::MaxAge`] for 0.
+    pub fn max_age(mut self, age: Duration) -> Result<Self, SettingsError> {
         if age.is_zero() {
-            return Err(setting("age", "it is 0; nothing would be replayed"));
+            return Err(SettingsError::MaxAge);
         }
         self.max_age = Some(age);
         Ok(self)
     }
 
     /// Sets the maximum number of events that replay has in flight.
-    ///
-    /// # Errors
-    /// [`SpoolError::Setting`] for 0 or more than
-    /// [`MAX_WINDOW`].
-    pub fn window(mut self, window: usize) -> Result<Self, SpoolError> {
-        match NonZeroUsize::new(window).filter(|window| window.get() <= MAX_WINDOW) {
-            Some(window) => {
-                self.window = window;
-                Ok(self)
-            }
-            None => Err(setting("window", "it must be from 1 to 16,384")),
-        }
+    #[must_use]
+    pub fn window(mut self, window: WindowSize) -> Self {
+        self.window = window;
+        self
     }
 
     /// Bounds the rate of replay, so that it leaves room for new events.
     ///
     /// # Errors
-    /// [`SpoolError::Setting`] for 0.
-    pub fn events_per_second(mut self, rate: u32) -> Result<Self, SpoolError> {
+    /// [`SettingsError::EventsPerSecond`] for 0.
+    pub fn events_per_second(mut self, rate: u32) -> Result<Self, SettingsError> {
         if rate == 0 {
-            return Err(setting("rate", "it is 0; nothing would be replayed"));
+            return Err(SettingsError::EventsPerSecond);
         }
         self.events_per_second = Some(rate);
         Ok(self)
@@ -136,7 +129,7 @@ impl SpoolSettings {
         self.max_age
     }
 
-    pub(crate) fn replay_window(&self) -> NonZeroUsize {
+    pub(crate) fn replay_window(&self) -> WindowSize {
         self.window
     }
 
@@ -146,13 +139,6 @@ impl SpoolSettings {
 
     pub(crate) fn replay_rate(&self) -> Option<u32> {
         self.events_per_second
-    }
-}
-
-fn setting(what: &'static str, reason: &str) -> SpoolError {
-    SpoolError::Setting {
-        what,
-        reason: reason.to_owned(),
     }
 }
 
@@ -166,25 +152,25 @@ mod tests {
         let usual = settings();
         assert_eq!(usual.directory(), Path::new("folder"));
         assert_eq!((usual.replay_rate(), usual.age_limit()), (None, None));
-        let set = settings().window(MAX_WINDOW).unwrap();
+        let set = settings().window(WindowSize::MAX);
         let set = set.events_per_second(7).unwrap();
         let set = set.max_age(Duration::from_secs(9)).unwrap();
         let set = set.limit_bytes(5).unwrap();
         assert_eq!(
-            (set.replay_window().get(), set.chosen_limit()),
-            (MAX_WINDOW, Some(5))
+            (set.replay_window(), set.chosen_limit()),
+            (WindowSize::MAX, Some(5))
         );
         assert_eq!(set.replay_rate(), Some(7));
         assert_eq!(set.age_limit(), Some(Duration::from_secs(9)));
-        for (refused, what) in [
-            (settings().window(0), "window"),
-            (settings().window(MAX_WINDOW + 1), "window"),
-            (settings().events_per_second(0), "rate"),
-            (settings().max_age(Duration::ZERO), "age"),
-            (settings().limit_bytes(0), "limit"),
+        for (refused, error) in [
+            (
+                settings().events_per_second(0),
+                SettingsError::EventsPerSecond,
+            ),
+            (settings().max_age(Duration::ZERO), SettingsError::MaxAge),
+            (settings().limit_bytes(0), SettingsError::SpoolLimit),
         ] {
-            let error = refused.unwrap_err().to_string();
-            assert!(error.contains(what), "{error}");
+            assert_eq!(refused, Err(error));
         }
     }
 }

@@ -10,7 +10,6 @@ mod spooled;
 pub(crate) mod status;
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -27,6 +26,7 @@ use crate::publish::Direct;
 use crate::publish::in_flight::InFlight;
 use crate::publish::settings::SinkSettings;
 use crate::publisher::Publisher;
+use crate::publisher::window::WindowSize;
 use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
 use crate::spool::{Baselines, Spool, SpoolLoss, SpoolStatus};
@@ -53,7 +53,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 86_400);
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// // The service starts with or without a broker.
-/// let broker = ConnectSettings::new("nats://127.0.0.1:4222")?.start_disconnected();
+/// let broker = ConnectSettings::new("nats://127.0.0.1:4222")?.start_disconnected(true);
 /// let sink = Sink::new(NatsPublisher::connect(broker).await?, SinkSettings::default());
 /// let binding = Binding::new("shop.events.{tenantId}".parse()?);
 ///
@@ -105,8 +105,7 @@ impl<P: Publisher> Sink<P> {
         }
     }
 
-    /// Returns a pipeline with up to `window` envelopes in flight, at most
-    /// [`MAX_WINDOW`](crate::MAX_WINDOW).
+    /// Returns a pipeline with up to `window` envelopes in flight.
     ///
     /// A window of 1 sends one after another. Several pipelines of a sink do not wait for each other,
     /// and keep no order among them. Closing the sink [stops](Pipeline::stop) them.
@@ -117,7 +116,7 @@ impl<P: Publisher> Sink<P> {
     /// in it. Once the broker is back, an envelope waits up to 250 ms for the spooled ones of its subject
     /// to be stored, so that it can be sent directly.
     #[must_use]
-    pub fn pipeline(&self, window: NonZeroUsize) -> Pipeline<'_, P> {
+    pub fn pipeline(&self, window: WindowSize) -> Pipeline<'_, P> {
         let pipeline = self.direct.pipeline(window);
         pipeline.of_sink(self.spool.as_deref(), &self.in_flight)
     }

@@ -13,7 +13,7 @@ use crate::spool::{Spool, lost_task};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let spool = OpenSpool::open(SpoolSettings::new("/var/lib/shop/spool")).await?;
-/// let broker = ConnectSettings::new("nats://127.0.0.1:4222")?.start_disconnected();
+/// let broker = ConnectSettings::new("nats://127.0.0.1:4222")?.start_disconnected(true);
 /// let publisher = NatsPublisher::connect(broker).await?;
 /// let sink = Sink::with_open_spool(publisher, SinkSettings::default(), spool);
 /// # Ok(())

@@ -1,12 +1,12 @@
 //! The cost per event must not grow with the number of subjects, and waits must not spin.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
+use crate::publisher::window::WindowSize;
 use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
 use crate::tests::simulated_broker::{Leader, Simulated};
@@ -33,7 +33,7 @@ async fn failing_subjects_do_not_cause_scans_of_the_window() {
         broker.lead("s.0", Leader::GoneSilently);
     });
     let sink = Sink::new(broker, SinkSettings::default());
-    let window = NonZeroUsize::new(SUBJECTS).unwrap();
+    let window = WindowSize::new(SUBJECTS).unwrap();
     let mut pipeline = sink.direct().pipeline(window).holding_failed_subjects();
     let started = Instant::now();
     for subject in 0..SUBJECTS {
@@ -50,7 +50,8 @@ async fn replay_reads_each_of_many_subjects_once() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Simulated::new();
     broker.disconnect();
-    let spool = SpoolSettings::new(folder.path()).window(SUBJECTS).unwrap();
+    let window = WindowSize::new(SUBJECTS).unwrap();
+    let spool = SpoolSettings::new(folder.path()).window(window);
     let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
         .await
         .unwrap();
@@ -103,7 +104,7 @@ async fn pipeline_that_waits_for_a_full_spool_does_not_spin() {
     while sink.status().delivered == 0 {
         sleep(Duration::from_millis(5)).await;
     }
-    let window = NonZeroUsize::new(8).unwrap();
+    let window = WindowSize::new(8).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(LONG);
     pipeline.push(event("b", 20)).unwrap();
     // It waits to be handed over.

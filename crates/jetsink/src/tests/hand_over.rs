@@ -1,12 +1,12 @@
 //! After an outage a pipeline goes straight again, though its caller never pauses.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use crate::outcome::Delivery;
 use crate::publish::settings::SinkSettings;
+use crate::publisher::window::WindowSize;
 use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
 use crate::tests::simulated_broker::Simulated;
@@ -24,7 +24,7 @@ async fn full_pipeline_sends_directly_again_after_an_outage() {
     let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool)
         .await
         .unwrap();
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(64).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(64).unwrap());
     let mut pushed = 0_usize;
     let (mut spooled, mut stored) = (0, 0);
     let started = Instant::now();
@@ -90,7 +90,7 @@ async fn pipeline_with_patience_waits_for_a_full_spool_and_keeps_its_order() {
         broker.connect();
     };
     let sending = async {
-        let window = NonZeroUsize::new(64).unwrap();
+        let window = WindowSize::new(64).unwrap();
         let mut pipeline = sink.pipeline(window).max_outage(LONG);
         let mut numbers = 0..500;
         loop {
@@ -128,7 +128,7 @@ async fn full_spool_is_an_error_at_once_without_patience() {
         .unwrap();
     let sink = Sink::with_spool(broker, SinkSettings::default(), spool);
     let sink = sink.await.unwrap();
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(8).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(8).unwrap());
     let mut full = 0;
     for number in 0..8 {
         let payload = format!("{number:>400}");

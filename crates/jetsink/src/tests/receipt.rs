@@ -1,6 +1,5 @@
 //! The receipt counts each event whose sender learns no outcome. Paused time.
 
-use std::num::NonZeroUsize;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::repeats::spooling_sink;
 use super::simulated_broker::Simulated;
+use crate::publisher::window::WindowSize;
 use crate::{Envelope, PushError, Receipt, Sink, SinkSettings, Subject};
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -74,7 +74,7 @@ async fn emit_in_flight_when_the_close_ends_counts_as_unknown() {
 #[tokio::test(start_paused = true)]
 async fn pipeline_that_is_dropped_counts_its_unknown_events() {
     let (broker, sink) = silent();
-    let window = NonZeroUsize::new(4).unwrap();
+    let window = WindowSize::new(4).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(Duration::MAX);
     pipeline.push(envelope()).unwrap();
     pipeline.push(envelope()).unwrap();
@@ -100,7 +100,7 @@ async fn pipeline_that_is_dropped_counts_its_unknown_events() {
 #[tokio::test(start_paused = true)]
 async fn result_of_a_pipeline_counts_once() {
     let (_, sink) = silent();
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    let mut pipeline = sink.pipeline(WindowSize::MIN);
     pipeline.push(envelope()).unwrap();
     pipeline.next().await.unwrap().unwrap_err();
     drop(pipeline);
@@ -110,7 +110,7 @@ async fn result_of_a_pipeline_counts_once() {
 #[tokio::test(start_paused = true)]
 async fn pipeline_that_is_full_or_ended_returns_the_envelope() {
     let sink = Sink::new(Simulated::new(), SinkSettings::default());
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    let mut pipeline = sink.pipeline(WindowSize::MIN);
     pipeline.push(envelope()).unwrap();
     let full = pipeline.push(envelope()).unwrap_err();
     assert!(matches!(full, PushError::Full(_)), "{full}");
@@ -122,7 +122,7 @@ async fn pipeline_that_is_full_or_ended_returns_the_envelope() {
     assert_eq!(ended, PushError::Ended(envelope()));
 
     let sink = Sink::new(Simulated::new(), SinkSettings::default());
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    let mut pipeline = sink.pipeline(WindowSize::MIN);
     pipeline.stop();
     assert!(matches!(
         pipeline.push(envelope()),

@@ -18,7 +18,7 @@ use crate::sink::Sink;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::{Baselines, Spool};
 use crate::tests::simulated_broker::{Leader, Simulated};
-use crate::{Envelope, MessageId, OfflineSpool, Subject};
+use crate::{Envelope, MessageId, OfflineSpool, Subject, WindowSize};
 
 fn event(number: usize) -> Envelope {
     Envelope::new(Subject::new("a").unwrap(), number.to_string().into())
@@ -214,7 +214,7 @@ async fn subject_behind_many_that_have_no_stream_is_delivered_at_once() {
     const FAILING: usize = 100;
     let folder = tempfile::tempdir().unwrap();
     let settings = SpoolSettings::new(folder.path());
-    let settings = settings.window(1).unwrap();
+    let settings = settings.window(WindowSize::MIN);
     let spool = Arc::new(Spool::open(settings.directory(), settings.chosen_limit()).unwrap());
     let soon = Instant::now() + Duration::from_secs(60);
     let broker = Simulated::new();

@@ -5,7 +5,6 @@
 //! `JETSINK_HISTORIES=1000 cargo test -p jetsink random_histories` for more than the usual 60.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::time::sleep;
 use crate::OfflineSpool;
 use crate::outcome::{Delivery, EmitError, Known, SpoolError};
 use crate::publish::settings::SinkSettings;
+use crate::publisher::window::WindowSize;
 use crate::replay::settings::SpoolSettings;
 use crate::sink::Sink;
 use crate::tests::simulated_broker::{Leader, POISON, Simulated};
@@ -124,8 +124,7 @@ async fn open(broker: &Simulated, folder: &Path, limit_bytes: u64) -> Sink<Simul
         .deadline(Duration::from_millis(200))
         .unwrap();
     let spool = SpoolSettings::new(folder)
-        .window(4)
-        .unwrap()
+        .window(WindowSize::new(4).unwrap())
         .limit_bytes(limit_bytes)
         .unwrap();
     Sink::with_spool(broker.clone(), settings, spool)
@@ -188,7 +187,7 @@ impl World {
             .map(|n| self.event(n % SUBJECTS.len()))
             .collect();
         let mut results = Vec::new();
-        let mut pipeline = self.sink.pipeline(NonZeroUsize::new(5).unwrap());
+        let mut pipeline = self.sink.pipeline(WindowSize::new(5).unwrap());
         let mut envelopes = pushed.iter().map(|(envelope, _)| envelope.clone());
         loop {
             while pipeline.has_room()

@@ -1,7 +1,6 @@
 //! The sink over a script, in paused time.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::circuit::State;
 use crate::outcome::{Acknowledgement, Delivery, EmitError, Known, PublishError};
 use crate::publish::settings::SinkSettings;
 use crate::publisher::Publisher;
+use crate::publisher::window::WindowSize;
 use crate::sink::Sink;
 use crate::{Envelope, Scope, Subject};
 
@@ -192,7 +192,7 @@ async fn close_ends_pipelines_and_counts_their_unknown_outcomes() {
         }),
         Step::Stored,
     ]);
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(4).unwrap());
     pipeline.push(envelope()).unwrap();
     assert_eq!(failed_known(pipeline.next().await), Known::OutcomeUnknown);
     pipeline.push(envelope()).unwrap();
@@ -213,7 +213,7 @@ fn failed_known(result: Option<Result<Delivery, EmitError>>) -> Known {
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_events_in_flight_of_a_pipeline() {
     let (_, sink) = sink(&[Step::NeverEnds]);
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    let mut pipeline = sink.pipeline(WindowSize::MIN);
     pipeline.push(envelope()).unwrap();
     let started = Instant::now();
     let closed = async {
@@ -233,7 +233,7 @@ async fn probe_of_a_pipeline_that_is_not_polled_lapses() {
     let (_, sink) = sink(&[Step::Fails(|| PublishError::NotConnected), Step::NeverEnds]);
     sink.emit(envelope()).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(4).unwrap());
     pipeline.push(envelope()).unwrap();
     let polled_once = futures_util::FutureExt::now_or_never(pipeline.next());
     assert!(polled_once.is_none(), "it has its answer already");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::{
     Binding, CircuitOpen, ConnectCause, ConnectError, ConnectionEnd, ContentMode, EmitError,
     Envelope, ExportError, FailedEmit, HeaderError, Known, MessageId, PublishError, Refusal, Scope,
-    SinkSettings, SpoolError, SpoolFailed, StreamError, StreamName, Subject, SubjectTemplate,
-    event_json,
+    SettingsError, SinkSettings, SpoolError, SpoolFailed, StreamError, StreamName, Subject,
+    SubjectTemplate, event_json,
 };
 
 /// Compares the texts with the snapshot of this name, one line per error.
@@ -178,11 +178,7 @@ fn spool_errors_have_these_texts() {
     let waited = Duration::from_secs(2);
     let reason = || "Input/output error (os error 5)".to_owned();
     let name = |error: &SpoolError| match error {
-        E::InUse { .. }
-        | E::Format { .. }
-        | E::OldStore { .. }
-        | E::Missing { .. }
-        | E::Setting { .. } => "opening",
+        E::InUse { .. } | E::Format { .. } | E::OldStore { .. } | E::Missing { .. } => "opening",
         E::Full { .. } | E::TooLarge { .. } | E::Busy { .. } | E::TooSlow { .. } => "appending",
         E::Io { .. } | E::HalfWritten { .. } | E::Failed | E::Closed => "failure",
     };
@@ -215,13 +211,25 @@ fn spool_errors_have_these_texts() {
         E::TooSlow { waited },
         E::Failed,
         E::Closed,
-        E::Setting {
-            what: "limit",
-            reason: "it must be 64 KiB or more".to_owned(),
-        },
     ];
     assert!(errors.iter().all(|error| !name(error).is_empty()));
     assert_texts("spool_errors", errors);
+}
+
+#[test]
+fn settings_errors_have_these_texts() {
+    let sink_id = SinkSettings::default().sink_id("a\r\nb");
+    assert_texts(
+        "settings_errors",
+        [
+            SettingsError::Deadline(Duration::ZERO),
+            SettingsError::MaxAttempts,
+            sink_id.unwrap_err(),
+            SettingsError::SpoolLimit,
+            SettingsError::MaxAge,
+            SettingsError::EventsPerSecond,
+        ],
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use jetsink::{
     ConnectSettings, Delivery, Envelope, NatsPublisher, Publisher as _, Sink, SinkSettings,
-    SpoolSettings, SpoolStatus, StreamContent, WhenUnconfirmed,
+    SpoolSettings, SpoolStatus, StreamContent, WhenUnconfirmed, WindowSize,
 };
 use nats_local::{Impairment, NatsServer, TcpProxy, stored};
 use tempfile::TempDir;
@@ -152,7 +152,7 @@ impl World {
     /// Sends all events before the first of their acknowledgements is lost.
     pub async fn lose_acknowledgements_in_flight(&self, events: Vec<Envelope>) {
         self.proxy.impair(Impairment::SwallowFromServer);
-        let window = std::num::NonZeroUsize::new(events.len().max(1)).unwrap();
+        let window = WindowSize::new(events.len().max(1)).unwrap();
         let mut pipeline = self.sink.pipeline(window);
         for event in events {
             assert!(pipeline.push(event).is_ok());

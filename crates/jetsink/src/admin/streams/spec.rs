@@ -189,25 +189,25 @@ impl StreamSpec {
         Ok(self)
     }
 
-    /// Forbids to delete single messages. The server does not allow to revert this.
+    /// Forbids to delete single messages. The server does not allow to revert this. Left unchanged if false, the default.
     #[must_use]
-    pub fn deny_delete(mut self) -> Self {
-        self.deny_delete = true;
+    pub fn deny_delete(mut self, deny: bool) -> Self {
+        self.deny_delete = deny;
         self
     }
 
-    /// Forbids to purge the stream. The server does not allow to revert this.
+    /// Forbids to purge the stream. The server does not allow to revert this. Left unchanged if false, the default.
     #[must_use]
-    pub fn deny_purge(mut self) -> Self {
-        self.deny_purge = true;
+    pub fn deny_purge(mut self, deny: bool) -> Self {
+        self.deny_purge = deny;
         self
     }
 
     /// Allows messages with a time to live of their own (`Nats-TTL`), which may be shorter than the retention floor. The
-    /// server does not allow to revert this, and supports it since 2.11.
+    /// server does not allow to revert this, and supports it since 2.11. Left unchanged if false, the default.
     #[must_use]
-    pub fn allow_message_ttl(mut self) -> Self {
-        self.allow_message_ttl = true;
+    pub fn allow_message_ttl(mut self, allow: bool) -> Self {
+        self.allow_message_ttl = allow;
         self
     }
 

@@ -147,7 +147,7 @@ impl ConnectSettings {
             }
         }
         if context.tls_first {
-            settings = settings.tls_first();
+            settings = settings.tls_first(true);
         }
         if let Some(prefix) = some(&context.inbox_prefix) {
             settings = settings.inbox_prefix(prefix)?;

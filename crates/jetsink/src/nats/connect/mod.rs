@@ -187,10 +187,10 @@ impl ConnectSettings {
         self
     }
 
-    /// Speaks TLS from the first byte, for servers with `handshake_first`.
+    /// Sets whether to speak TLS from the first byte, for servers with `handshake_first`. Default: no.
     #[must_use]
-    pub fn tls_first(mut self) -> Self {
-        self.tls_first = true;
+    pub fn tls_first(mut self, first: bool) -> Self {
+        self.tls_first = first;
         self
     }
 
@@ -270,19 +270,19 @@ impl ConnectSettings {
         Ok(self)
     }
 
-    /// Lets [`NatsPublisher::connect`](crate::NatsPublisher::connect) return at once, connected or
-    /// not, and connects in the background.
+    /// Sets whether [`NatsPublisher::connect`](crate::NatsPublisher::connect) returns at once, connected or
+    /// not, and connects in the background. Default: no.
     #[must_use]
-    pub fn start_disconnected(mut self) -> Self {
-        self.start_disconnected = true;
+    pub fn start_disconnected(mut self, at_once: bool) -> Self {
+        self.start_disconnected = at_once;
         self
     }
 
-    /// Connects only to the servers of the settings. By default, the servers of the cluster that the broker
+    /// Sets whether to connect only to the servers of the settings. By default, the servers of the cluster that the broker
     /// reports are tried, too: set this if their addresses are not reachable from here.
     #[must_use]
-    pub fn ignore_discovered_servers(mut self) -> Self {
-        self.ignore_discovered = true;
+    pub fn ignore_discovered_servers(mut self, ignore: bool) -> Self {
+        self.ignore_discovered = ignore;
         self
     }
 
@@ -303,7 +303,7 @@ impl ConnectSettings {
             .collect()
     }
 
-    /// Whether [`tls_first`](Self::tls_first) was called.
+    /// Whether [`tls_first`](Self::tls_first) is set.
     #[must_use]
     pub fn is_tls_first(&self) -> bool {
         self.tls_first

@@ -19,7 +19,7 @@ use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, subject};
 use crate::spool::{DeadRecord, Record, Spool};
 use crate::tests::simulated_broker::Simulated;
-use crate::{SinkSettings, SpoolSettings};
+use crate::{SinkSettings, SpoolSettings, WindowSize};
 
 /// A segment for each event.
 const SMALL: Option<u64> = Some(4_096);
@@ -94,7 +94,7 @@ fn open_and_scan(
 ) -> Sink<Simulated> {
     let (log, backlog) = opening::open(disk.open(), SMALL).unwrap();
     let spool = Spool::over(log, backlog, 1 << 30, Writer::start, scan);
-    let settings = SpoolSettings::new("in memory").window(4).unwrap();
+    let settings = SpoolSettings::new("in memory").window(WindowSize::new(4).unwrap());
     let sink_settings = SinkSettings::default();
     Sink::over(broker.clone(), sink_settings, spool.unwrap(), settings)
 }

@@ -6,7 +6,6 @@ mod outages;
 mod retries;
 
 use std::collections::{HashSet, VecDeque};
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::outcome::{Acknowledgement, EmitError, PublishError};
 use crate::publish::settings::SinkSettings;
 use crate::publisher::window::Window;
+use crate::publisher::window::WindowSize;
 use crate::publisher::{ConnectionState, PerMessageWindow, Publisher};
 use crate::sink::Sink;
 use crate::{Envelope, Subject};
@@ -202,7 +202,7 @@ async fn send_all(
     window: usize,
     max_outage: Duration,
 ) -> Vec<Result<(), EmitError>> {
-    let window = NonZeroUsize::new(window).unwrap();
+    let window = WindowSize::new(window).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(max_outage);
     let mut results = Vec::new();
     loop {

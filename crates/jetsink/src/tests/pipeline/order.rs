@@ -91,7 +91,7 @@ async fn window_uses_one_connection_until_its_failures_are_known() {
 async fn stopped_pipeline_sends_no_event_and_returns_all_results() {
     let broker = Simulated::with([Fate::Acknowledged { after: 5 }]);
     let sink = sink(&broker);
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(4).unwrap());
     pipeline.push(envelope(0)).unwrap();
     // Sends the first, and is dropped before its answer.
     assert!(
@@ -118,7 +118,7 @@ async fn events_after_a_failure_of_their_subject_are_held_back_for_retries() {
     let refused = Fate::Refused { transient: false };
     let broker = Simulated::with([refused]);
     let sink = sink(&broker);
-    let window = NonZeroUsize::new(3).unwrap();
+    let window = WindowSize::new(3).unwrap();
     let mut pipeline = sink.direct().pipeline(window).holding_failed_subjects();
     pipeline.push(envelope(0)).unwrap();
     pipeline.push(envelope(1)).unwrap();
@@ -143,7 +143,7 @@ async fn events_after_a_failure_of_their_subject_are_held_back_for_retries() {
 async fn window_becomes_wide_beside_a_failing_subject() {
     let broker = Simulated::with(std::iter::repeat_n(Fate::Acknowledged { after: 1 }, 20_000));
     let sink = sink(&broker);
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(1_024).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(1_024).unwrap());
     pipeline = pipeline.adaptive();
     let mut widest = 0;
     for number in 0..10_000 {

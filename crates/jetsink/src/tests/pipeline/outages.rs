@@ -80,7 +80,7 @@ async fn another_streams_election_is_waited_for_long_after_one_stayed_away() {
     let max_outage = Duration::from_secs(30);
     let broker = Simulated::with([]);
     let sink = sink(&broker);
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN).max_outage(max_outage);
+    let mut pipeline = sink.pipeline(WindowSize::MIN).max_outage(max_outage);
     let mut result = async |subject| {
         let subject = Subject::new(subject).unwrap();
         pipeline.push(Envelope::new(subject, "x".into())).unwrap();
@@ -115,7 +115,7 @@ async fn election_is_waited_for_long_after_the_same_stream_stayed_away() {
     let max_outage = Duration::from_secs(30);
     let broker = Simulated::with([]);
     let sink = sink(&broker);
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN).max_outage(max_outage);
+    let mut pipeline = sink.pipeline(WindowSize::MIN).max_outage(max_outage);
     let mut result = async || {
         pipeline.push(envelope(0)).unwrap();
         pipeline.next().await.unwrap()
@@ -145,7 +145,7 @@ async fn failing_subject_delays_no_event_of_another_in_the_window() {
         let broker = Simulated::with([]);
         fails(&broker, error.clone());
         let sink = sink(&broker);
-        let window = NonZeroUsize::new(64).unwrap();
+        let window = WindowSize::new(64).unwrap();
         let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
         for number in 0..64 {
             let subject = if number % 8 == 0 { "a" } else { "b" };
@@ -169,7 +169,7 @@ async fn stopped_pipeline_with_a_delayed_subject_returns_all_results() {
         PublishError::NoLeader,
     );
     let sink = sink(&broker);
-    let window = NonZeroUsize::new(4).unwrap();
+    let window = WindowSize::new(4).unwrap();
     let mut pipeline = sink.pipeline(window).max_outage(Duration::from_secs(30));
     pipeline.push(envelope(0)).unwrap();
     let soon = Duration::from_millis(1);

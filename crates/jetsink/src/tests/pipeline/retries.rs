@@ -66,7 +66,7 @@ async fn first_failure_is_the_result_without_patience() {
         news_after: 1,
     }]);
     let sink = sink(&broker);
-    let mut pipeline = sink.pipeline(NonZeroUsize::MIN);
+    let mut pipeline = sink.pipeline(WindowSize::MIN);
     pipeline.push(envelope(0)).unwrap();
     let error = pipeline.next().await.unwrap().unwrap_err();
     assert_eq!(error.known(), Known::OutcomeUnknown);
@@ -82,7 +82,7 @@ async fn failed_probe_of_a_subject_is_not_retried_and_delays_no_other_event() {
     sink.emit(envelope(0)).await.unwrap_err();
     sleep(Duration::from_millis(100)).await;
     let started = Instant::now();
-    let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+    let mut pipeline = sink.pipeline(WindowSize::new(4).unwrap());
     pipeline.push(envelope(1)).unwrap();
     let other = Subject::new("b").unwrap();
     pipeline.push(Envelope::new(other, "2".into())).unwrap();

@@ -2,7 +2,6 @@
 //! processes of the callers.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use trial::Dice;
 
 use crate::outcome::{Delivery, EmitError, Known, SpoolError};
+use crate::publisher::window::WindowSize;
 use crate::tests::trials::scripted_broker::{Message, POISON, ScriptedBroker};
 use crate::{Envelope, Scope, Sink, Subject};
 
@@ -163,7 +163,7 @@ impl Emitter {
 
     async fn pipeline(&mut self) {
         let sink = Arc::clone(&self.sink);
-        let mut pipeline = sink.pipeline(NonZeroUsize::new(4).unwrap());
+        let mut pipeline = sink.pipeline(WindowSize::new(4).unwrap());
         let count = 1 + self.dice.index(12);
         let mut numbers = Vec::new();
         let mut results = 0;

@@ -15,7 +15,7 @@ use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::{DeadRecord, Spool};
 use crate::tests::trials::emitters::{Emitter, Ledger, SUBJECTS, ScriptedSink};
 use crate::tests::trials::scripted_broker::{Answers, PAUSE, ScriptedBroker};
-use crate::{Envelope, Sink, SinkSettings, SpoolSettings, Subject};
+use crate::{Envelope, Sink, SinkSettings, SpoolSettings, Subject, WindowSize};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -34,7 +34,7 @@ impl World {
     fn open(&self) -> Arc<ScriptedSink> {
         self.disk.fail(None);
         let spool = Spool::at_once(self.disk.open(), 1 << 30).unwrap();
-        let settings = SpoolSettings::new("in memory").window(6).unwrap();
+        let settings = SpoolSettings::new("in memory").window(WindowSize::new(6).unwrap());
         let sink = Sink::over(
             self.broker.clone(),
             SinkSettings::default(),

@@ -9,7 +9,7 @@ use trial::{Dice, Trial};
 
 use crate::tests::trials::fuzz::bounded;
 use crate::tests::trials::fuzz::mutate::{mutated, mutated_text};
-use crate::{ConnectSettings, MessageId, SinkSettings, SpoolSettings};
+use crate::{ConnectSettings, MessageId, SinkSettings, SpoolSettings, WindowSize};
 
 const SECRET: &str = "hunter2secret";
 
@@ -139,8 +139,8 @@ fn of_the_sink(dice: &mut Dice) {
         spool().events_per_second(number as u32).is_ok(),
         number as u32 > 0
     );
-    let window = spool().window(number as usize);
-    assert_eq!(window.is_ok(), (1..=16_384).contains(&number));
+    let window = WindowSize::new(number as usize);
+    assert_eq!(window.is_some(), (1..=16_384).contains(&number));
 }
 
 #[test]
