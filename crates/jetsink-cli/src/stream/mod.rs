@@ -111,12 +111,16 @@ fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::
     })
 }
 
+/// The stream that the CellOS server reads.
+const CELLOS_STREAM: &str = "CELLOS_EVENTS";
+const CELLOS_SUBJECTS: &str = "cellos.events.>";
+
 fn specs(wanted: &Wanted) -> Result<Vec<StreamSpec>, Failure> {
     if let Some(path) = &wanted.file {
         return file::read(path);
     }
     let spec = match (wanted.preset, &wanted.name) {
-        (Some(Preset::Cellos), _) => StreamSpec::cellos(),
+        (Some(Preset::Cellos), _) => StreamSpec::new(CELLOS_STREAM, [CELLOS_SUBJECTS])?,
         (None, name) => {
             // clap asks for one of the three.
             let name = name.as_deref().unwrap_or_default();

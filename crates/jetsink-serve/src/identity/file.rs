@@ -17,11 +17,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Key};
 
-/// The name of the file in the spool's folder.
-const NAME: &str = OfflineSpool::IDENTITY_FILE;
+/// The name of the file in the spool's folder, without its extension.
+const NAME: &str = "identities";
 
 /// The name of a file that is about to replace it.
-const NEW_NAME: &str = "identities.new";
+const NEW_NAME: &str = "identities-new";
 
 /// Distinguishes this format from a later one.
 const FORMAT: &[u8] = b"jetsink identity 1";
@@ -136,7 +136,7 @@ impl IdentityFile {
 
     /// Opens the file, and returns its records, which may be in other slots than they were found in.
     fn open(&self, now: SystemTime) -> io::Result<(Open, Slots)> {
-        let path = self.folder.join(NAME);
+        let path = companion(&self.folder, NAME);
         let file = private_file::options()
             .create(true)
             .truncate(false)
@@ -149,7 +149,7 @@ impl IdentityFile {
         }
         // The number of slots was changed, or the file is damaged.
         let fresh = self.fresh(&found, now);
-        let new_path = self.folder.join(NEW_NAME);
+        let new_path = companion(&self.folder, NEW_NAME);
         match std::fs::remove_file(&new_path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
@@ -178,6 +178,12 @@ impl IdentityFile {
             .copied()
             .collect()
     }
+}
+
+/// The path of a file that the spool removes from its folder when an operator deletes events.
+fn companion(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    path.with_extension(OfflineSpool::COMPANION_EXTENSION)
 }
 
 fn millis(time: SystemTime) -> u64 {
@@ -313,7 +319,7 @@ mod tests {
         assert_eq!(kept[2].age, Duration::from_secs(30));
         assert_eq!(digests(&again, at(600)), [3]);
         assert_eq!(digests(&again, at(50)), [1, 2, 3], "the clock was set back");
-        let mode = std::fs::metadata(folder.path().join(NAME)).unwrap();
+        let mode = std::fs::metadata(companion(folder.path(), NAME)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     }
 
@@ -331,7 +337,9 @@ mod tests {
             expected.drain(..expected.len().saturating_sub(8));
             assert_eq!(digests(&file, at(0)), expected);
             assert_eq!(digests(&open(folder.path(), 8), at(0)), expected);
-            let length = std::fs::metadata(folder.path().join(NAME)).unwrap().len();
+            let length = std::fs::metadata(companion(folder.path(), NAME))
+                .unwrap()
+                .len();
             assert!(length <= 8 * RECORD as u64, "{length}");
         }
     }
@@ -346,7 +354,7 @@ mod tests {
         assert_eq!(digests(&larger, at(0)), [9, 10, 11, 12]);
         larger.append(&[identity(13)], at(0)).unwrap();
         assert_eq!(digests(&larger, at(0)), [9, 10, 11, 12, 13]);
-        assert!(!folder.path().join(NEW_NAME).exists());
+        assert!(!companion(folder.path(), NEW_NAME).exists());
     }
 
     // A reviewer's finding: the gateway wrote to the files that links in the spool's folder led to.
@@ -355,7 +363,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(other.path(), "precious").unwrap();
-        let path = folder.path().join(NAME);
+        let path = companion(folder.path(), NAME);
         symlink(other.path(), &path).unwrap();
         let file = open(folder.path(), 4);
         file.append(&[identity(1)], at(0)).unwrap_err();
@@ -365,7 +373,7 @@ mod tests {
         let wide = Permissions::from_mode(0o644);
         std::fs::set_permissions(&path, wide).unwrap();
         // Another number of slots, so that the file is replaced.
-        symlink(other.path(), folder.path().join(NEW_NAME)).unwrap();
+        symlink(other.path(), companion(folder.path(), NEW_NAME)).unwrap();
         let batch = [2, 3, 4, 5, 6].map(identity);
         open(folder.path(), 4).append(&batch, at(0)).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -380,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let batch: Vec<_> = (0..5).map(identity).collect();
         open(folder.path(), 8).append(&batch, at(0)).unwrap();
-        let path = folder.path().join(NAME);
+        let path = companion(folder.path(), NAME);
         let whole = std::fs::read(&path).unwrap();
         for at_byte in 0..whole.len() {
             let mut bytes = whole.clone();

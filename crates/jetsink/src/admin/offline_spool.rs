@@ -106,11 +106,12 @@ pub struct OfflineSpool {
 }
 
 impl OfflineSpool {
-    /// The name of the file in the spool's folder in which a gateway keeps the identities of spooled events.
+    /// The extension of companions: files in the spool's folder in which the program of the sink keeps notes about its
+    /// events, such as `identities.companion`.
     ///
-    /// [`discard`](Self::discard) and [`delete_dead_letters`](Self::delete_dead_letters) remove it: a gateway that still knew a
-    /// deleted event would answer its repeat as a duplicate, and store it nowhere.
-    pub const IDENTITY_FILE: &'static str = "identities";
+    /// [`discard`](Self::discard) and [`delete_dead_letters`](Self::delete_dead_letters) remove all companions before they
+    /// delete an event: a gateway that still knew the event would answer its repeat as a duplicate, and store it nowhere.
+    pub const COMPANION_EXTENSION: &'static str = "companion";
 
     /// Opens the spool in `directory` and locks it. Nothing is written before the first change, so damage stays as it is;
     /// [`loss`](Self::loss) reports it.
@@ -325,8 +326,8 @@ impl OfflineSpool {
         }
     }
 
-    /// Deletes the dead letters for good. Returns their number. Removes the file of
-    /// [identities](Self::IDENTITY_FILE), unless there are none.
+    /// Deletes the dead letters for good. Returns their number. Removes the
+    /// [companions](Self::COMPANION_EXTENSION), unless there are no dead letters.
     ///
     /// # Errors
     /// [`SpoolError`] if the disk fails; then some may be deleted.
@@ -337,8 +338,8 @@ impl OfflineSpool {
     }
 
     /// Deletes the pending events for which `unwanted` returns `true`, for good: for instance those of a subject that will
-    /// never have a stream. Returns their number. Removes the file of
-    /// [identities](Self::IDENTITY_FILE), unless there are none.
+    /// never have a stream. Returns their number. Removes the [companions](Self::COMPANION_EXTENSION), unless there are no
+    /// such events.
     ///
     /// # Errors
     /// [`SpoolError`] if the disk fails; then some may be deleted.
@@ -356,18 +357,13 @@ impl OfflineSpool {
         self.delete(&removed)
     }
 
-    /// Lets records leave that nothing sends later. The identities go first: without them a repeat may be stored twice, but a
-    /// deleted event whose identity is known would never be stored.
+    /// Lets records leave that nothing sends later. The companions go first: without them a repeat may be stored twice, but a
+    /// deleted event that a companion still has would never be stored.
     fn delete(&mut self, removed: &[Removed]) -> Result<u64, SpoolError> {
         if !removed.is_empty() {
             let disk = &self.log()?.disk;
-            let forgotten = match disk.remove(Self::IDENTITY_FILE) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed.and_then(|()| disk.sync()),
-            };
-            forgotten.map_err(|error| {
-                SpoolError::io(disk.path(), "removing its file of identities", &error)
-            })?;
+            remove_companions(&**disk)
+                .map_err(|error| SpoolError::io(disk.path(), "removing companions", &error))?;
         }
         self.change(&[], removed)
     }
@@ -403,6 +399,21 @@ impl OfflineSpool {
 
 /// The subject of an event, none of a dead letter; the index; the bytes.
 type Removed = (Option<Subject>, u64, u64);
+
+fn remove_companions(disk: &dyn Disk) -> io::Result<()> {
+    let mut names = disk.list()?;
+    names.retain(|name| {
+        let extension = Path::new(name).extension();
+        extension.is_some_and(|extension| extension == OfflineSpool::COMPANION_EXTENSION)
+    });
+    for name in &names {
+        disk.remove(name)?;
+    }
+    match names.is_empty() {
+        true => Ok(()),
+        false => disk.sync(),
+    }
+}
 
 /// A chunk that could be read.
 fn whole<T>(chunk: Chunk<T>) -> Result<Chunk<T>, SpoolError> {

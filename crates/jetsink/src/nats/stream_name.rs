@@ -52,11 +52,6 @@ pub enum StreamNameError {
 }
 
 impl StreamName {
-    /// The name of the stream that the CellOS server reads.
-    pub(crate) fn cellos() -> Self {
-        Self("CELLOS_EVENTS".to_owned())
-    }
-
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -26,12 +26,10 @@ fn with(field: &str, value: Value) -> Map<String, Value> {
 }
 
 #[test]
-fn preset_passes_its_own_checks() {
-    let checked = StreamSpec::new("CELLOS_EVENTS", ["cellos.events.>"]);
-    assert_eq!(StreamSpec::cellos(), checked.unwrap());
-    let config = StreamPlan::new(&StreamSpec::cellos(), None).config(false);
-    assert_eq!(config["name"], "CELLOS_EVENTS");
-    assert_eq!(config["subjects"], json!(["cellos.events.>"]));
+fn specification_without_settings_keeps_events_for_90_days_on_disk() {
+    let config = StreamPlan::new(&spec(), None).config(false);
+    assert_eq!(config["name"], "EVENTS");
+    assert_eq!(config["subjects"], json!(["events.>"]));
     assert_eq!(config["max_age"], json!(7_776_000_000_000_000_u64));
     assert_eq!(config["storage"], "file");
 }

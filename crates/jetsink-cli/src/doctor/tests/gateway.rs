@@ -107,10 +107,11 @@ fn each_state_has_its_finding() {
     // Each refusal that a sender or an operator has to correct.
     #[cfg(unix)]
     for kind in jetsink_serve::ProblemKind::ALL {
-        let expected = match !kind.is_passing() || *kind == jetsink_serve::ProblemKind::TooManyRequests {
-            true => warning("gateway.refusals"),
-            false => Vec::new(),
-        };
+        let expected =
+            match !kind.is_passing() || *kind == jetsink_serve::ProblemKind::TooManyRequests {
+                true => warning("gateway.refusals"),
+                false => Vec::new(),
+            };
         assert_eq!(refused(kind.name()), expected, "{kind:?}");
     }
 }

@@ -270,23 +270,30 @@ async fn deleted_events_are_gone_and_counted() {
 
 // A reviewer's finding: a gateway knew deleted events from the file, and answered their repeats as duplicates.
 #[tokio::test]
-async fn identities_are_forgotten_once_something_is_deleted() {
+async fn companions_are_removed_once_something_is_deleted() {
     let folder = kept().await;
-    let path = folder.path().join(OfflineSpool::IDENTITY_FILE);
+    let name = |stem: &str| format!("{stem}.{}", OfflineSpool::COMPANION_EXTENSION);
+    let companions = ["identities", "notes"].map(|stem| folder.path().join(name(stem)));
+    let other = folder.path().join("companion");
+    std::fs::write(&other, "no extension").unwrap();
     let mut spool = opened(folder.path());
     let is_kept_after = |spool: &mut OfflineSpool, delete: fn(&mut OfflineSpool) -> u64| {
-        std::fs::write(&path, "identities").unwrap();
+        for path in &companions {
+            std::fs::write(path, "notes").unwrap();
+        }
         let deleted = delete(spool);
-        (deleted, path.exists())
+        let kept = companions.iter().filter(|path| path.exists()).count();
+        (deleted, kept)
     };
     let none = is_kept_after(&mut spool, |spool| spool.discard(|_| false).unwrap());
-    assert_eq!(none, (0, true));
+    assert_eq!(none, (0, 2));
     let letters = is_kept_after(&mut spool, |spool| spool.delete_dead_letters().unwrap());
-    assert_eq!(letters, (2, false));
+    assert_eq!(letters, (2, 0));
     let none = is_kept_after(&mut spool, |spool| spool.delete_dead_letters().unwrap());
-    assert_eq!(none, (0, true));
+    assert_eq!(none, (0, 2));
     let events = is_kept_after(&mut spool, |spool| spool.discard(|_| true).unwrap());
-    assert_eq!(events, (7, false));
+    assert_eq!(events, (7, 0));
+    assert!(other.exists());
 }
 
 #[tokio::test]

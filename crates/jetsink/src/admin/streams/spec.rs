@@ -109,13 +109,6 @@ impl StreamSpec {
         Ok(spec)
     }
 
-    /// Specifies the stream that the CellOS server reads: `CELLOS_EVENTS` over `cellos.events.>`, on disk, for
-    /// 90 days.
-    #[must_use]
-    pub fn cellos() -> Self {
-        Self::unchecked(StreamName::cellos(), vec!["cellos.events.>".to_owned()])
-    }
-
     fn unchecked(name: StreamName, subjects: Vec<String>) -> Self {
         Self {
             name,
