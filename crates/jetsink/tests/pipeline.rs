@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::*;
 use futures_util::StreamExt as _;
-use jetsink::MAX_WINDOW;
 use jetsink::{
     Acknowledgement, ConnectSettings, Delivery, NatsPublisher, Pipeline, Publisher as _, Sink,
     SinkSettings, SpoolSettings, WindowSize,

@@ -22,9 +22,9 @@ use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jetsink::{
-    Acknowledgement, Baselines, ConnectSettings, Connection, Delivery, Envelope, NatsPublisher,
-    PublishError, Publisher, Sent, Sink, SinkSettings, SpoolSettings, Status, StoredId, StoredIds,
-    Subject, Window,
+    Acknowledgement, Baselines, ConnectSettings, ConnectionState, Delivery, Envelope,
+    NatsPublisher, PublishError, Publisher, Sink, SinkSettings, SinkStatus, SpoolSettings,
+    StoredId, StoredIds, Subject, Window, WindowResult, WindowSize,
 };
 use nats_local::{NatsServer, stored};
 use nix::sys::signal::{Signal, raise};
@@ -58,7 +58,7 @@ mappings = {
 
 fn settings(folder: &Path) -> SpoolSettings {
     let settings = SpoolSettings::new(folder).limit_bytes(4 << 30).unwrap();
-    settings.window(MAX_IN_FLIGHT as usize).unwrap()
+    settings.window(WindowSize::new(MAX_IN_FLIGHT as usize).unwrap())
 }
 
 /// The library's log on stderr explains a test that fails.
@@ -109,7 +109,7 @@ async fn spool(folder: &Path, events: impl Iterator<Item = Envelope>) {
 async fn reached(
     sink: &Sink<NatsPublisher>,
     started: Instant,
-    is_reached: impl Fn(&Status) -> bool,
+    is_reached: impl Fn(&SinkStatus) -> bool,
 ) -> Duration {
     loop {
         let status = sink.status();
@@ -128,7 +128,7 @@ async fn delivered(sink: &Sink<NatsPublisher>, events: u64, started: Instant) ->
 }
 
 async fn emptied(sink: &Sink<NatsPublisher>, started: Instant) -> Duration {
-    let is_empty = |status: &Status| status.spool.is_some_and(|spool| spool.events == 0);
+    let is_empty = |status: &SinkStatus| status.spool.is_some_and(|spool| spool.events == 0);
     reached(sink, started, is_empty).await
 }
 
@@ -210,7 +210,7 @@ impl Publisher for Killed {
         self.publisher.request_failover();
     }
 
-    fn connection(&self) -> Option<watch::Receiver<Connection>> {
+    fn connection(&self) -> Option<watch::Receiver<ConnectionState>> {
         self.publisher.connection()
     }
 }
@@ -220,7 +220,7 @@ impl Window for KilledWindow<'_> {
         self.window.send(number, envelope, deadline);
     }
 
-    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+    fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<WindowResult> {
         let (number, result) = ready!(self.window.poll_result(context));
         if result.is_ok() && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             raise(Signal::SIGKILL).unwrap();
