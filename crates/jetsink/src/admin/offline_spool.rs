@@ -362,8 +362,7 @@ impl OfflineSpool {
     fn delete(&mut self, removed: &[Removed]) -> Result<u64, SpoolError> {
         if !removed.is_empty() {
             let disk = &self.log()?.disk;
-            remove_companions(&**disk)
-                .map_err(|error| SpoolError::io(disk.path(), "removing companions", &error))?;
+            remove_companions(&**disk).map_err(disk.failed("removing companions"))?;
         }
         self.change(&[], removed)
     }

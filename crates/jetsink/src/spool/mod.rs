@@ -44,8 +44,8 @@
 //!    proves are written again and synced before they count: the page cache may show records that the disk lost.
 //! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged, also if the newest
 //!    segment is cut to nothing or missing. An incomplete end above it is reported as torn.
-//! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal says that the log
-//!    is empty before the last one is removed.
+//! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal is removed before
+//!    the last one.
 //! 8. A rewritten segment has the live records and the marks of its predecessor, and replaces it by its name.
 //! 9. Memory is bounded: a few bytes per event, 16 MiB of events in the append queue, and 8 MiB in doubt.
 //!

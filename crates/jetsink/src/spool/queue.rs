@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Baselines;
 use super::log::event::NewRecord;
 use super::log::format::Kind;
-use super::log::marks::Marked;
+use super::log::marks::{Marked, REUSED};
 use super::log::writer::{Failed, Log};
 use super::shared::Shared;
 use super::state_change::StateChange;
@@ -179,7 +179,7 @@ impl Worker {
         }
         // A failure shows in the next append.
         let _ = self.log.seal();
-        match self.log.mark_more() || self.log.rewrite() {
+        match self.log.mark_more() || self.log.rewrite(|_| true) {
             true => IDLE,
             false => CLOCK_CHECK,
         }
@@ -243,7 +243,7 @@ impl Worker {
             Err(_) => self.shared.release(records),
         }
         let marked = self.mark(&group);
-        self.log.drop_long();
+        self.log.drop_drained(REUSED);
         for change in group {
             let result = match change.records.is_empty() {
                 true => &marked,
@@ -286,7 +286,8 @@ impl Worker {
         if !group.iter().any(|change| change.marks) {
             return Ok(());
         }
-        self.log.rewrite_blocked();
+        // A segment from which records have left since the last marks may be drained soon, and costs nothing then.
+        self.log.rewrite(|segment| segment.unmarked.is_empty());
         let marked = self.log.mark_left();
         let acknowledged = group.last().and_then(|change| change.acknowledged.as_ref());
         let (before, has_all) = {

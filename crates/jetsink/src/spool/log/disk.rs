@@ -27,7 +27,7 @@ pub(crate) trait Disk: Send + Sync + Debug {
     fn release(&self);
 }
 
-impl dyn Disk {
+impl dyn Disk + '_ {
     /// The error of a call that failed while the log was `doing` this.
     pub(crate) fn failed(
         &self,
@@ -35,6 +35,13 @@ impl dyn Disk {
     ) -> impl FnOnce(io::Error) -> SpoolError + use<> {
         let path = self.path().to_owned();
         move |error| SpoolError::io(&path, doing, &error)
+    }
+
+    pub(crate) fn remove_if_present(&self, name: &str) -> io::Result<()> {
+        match self.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::places::{Place, Places};
 use crate::message::subject::Subject;
 
 /// A segment file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
@@ -39,7 +39,7 @@ pub(crate) struct Segment {
     /// The offsets of the live records by index, once it was rewritten. Places have the offsets from before.
     pub(super) moved: Option<Vec<(u64, u64)>>,
     /// `live_bytes` when it was last rewritten.
-    pub(super) rewritten_at: u64,
+    pub(super) rewritten_at: Option<u64>,
 }
 
 impl Segment {
@@ -49,16 +49,8 @@ impl Segment {
             name: name.into(),
             first: range.first,
             end: range.end,
-            tail: 0,
-            is_active: false,
-            is_scanned: false,
-            live: 0,
             live_bytes: range.bytes,
-            gone: Vec::new(),
-            unmarked: Vec::new(),
-            left: 0,
-            moved: None,
-            rewritten_at: u64::MAX,
+            ..Self::default()
         }
     }
 

@@ -11,13 +11,12 @@ use tracing::warn;
 
 use super::active::Active;
 use super::format::put_mark;
-use super::reserve::is_full;
-use super::seal::Seal;
+use super::reserve::{self, is_full};
 use super::writer::Log;
 use crate::sync::lock;
 
 /// A drained segment is written to again up to this length; a longer one is removed.
-const REUSED: u64 = 64 << 10;
+pub(crate) const REUSED: u64 = 64 << 10;
 
 /// The segments that are marked at a time, each with a sync that new events wait for.
 pub(crate) const MAX_MARKED: usize = 16;
@@ -77,7 +76,7 @@ impl Log {
                 None => return Ok(Marked::OnDisk),
                 // The removal made room.
                 Some((_, error)) if is_full(&error) && removed > 0 => {}
-                Some((_, error)) if is_full(&error) && self.reserve.release() => {}
+                Some((_, error)) if is_full(&error) && reserve::release(&*self.disk) => {}
                 Some((_, error)) => {
                     if !is_full(&error) {
                         warn!(%error, "a segment of the spool takes no marks; its delivered events are \
@@ -129,20 +128,20 @@ impl Log {
         put_mark(id, first, self.next_index, &indexes, &mut bytes);
         // A rewritten file must be on the disk under its name.
         self.sync_folder()?;
-        let active = self.active.as_ref().filter(|active| active.first == first);
-        let file = match active.map(|active| Arc::clone(&active.file)) {
-            Some(file) => file,
-            None => match self.disk.open(&name) {
-                // A file that was removed by others needs no mark.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
-                        segment.unmarked.clear();
-                        segment.left = 0;
-                    }
-                    return Ok(());
+        let file = match &self.active {
+            Some(active) if active.first == first => Ok(Arc::clone(&active.file)),
+            _ => self.disk.open(&name),
+        };
+        let file = match file {
+            // A file that was removed by others needs no mark.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(segment) = lock(&self.index).segments.get_mut(&first) {
+                    segment.unmarked.clear();
+                    segment.left = 0;
                 }
-                file => file?,
-            },
+                return Ok(());
+            }
+            file => file?,
         };
         let written = file.write_at(tail, &mut [IoSlice::new(&bytes)]);
         let synced = written.and_then(|()| file.sync());
@@ -190,9 +189,9 @@ impl Log {
         for (first, name) in &drained {
             if Some(*first) == newest {
                 self.sync_folder()?;
-                self.seal_empty()?;
+                self.seals.remove(&*self.disk)?;
             }
-            gone(self.disk.remove(name))?;
+            self.disk.remove_if_present(name)?;
             self.is_folder_changed = true;
             lock(&self.index).segments.remove(first);
         }
@@ -202,23 +201,11 @@ impl Log {
 
     fn remove_stale(&mut self) -> io::Result<()> {
         while let Some(name) = self.stale.last() {
-            gone(self.disk.remove(name))?;
+            self.disk.remove_if_present(name)?;
             self.disk.sync()?;
             self.stale.pop();
         }
         Ok(())
-    }
-
-    /// So that the missing segment is not reported as lost.
-    fn seal_empty(&mut self) -> io::Result<()> {
-        let (segment, durable_below) = (0, self.next_index);
-        let first = durable_below;
-        self.seals.replace(Seal {
-            segment,
-            first,
-            durable_below,
-            clock: self.clock.read(),
-        })
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {
@@ -230,7 +217,7 @@ impl Log {
     }
 
     /// Removes the active segment, if the log has no live record and the segment is longer than `longest`.
-    pub(super) fn drop_drained(&mut self, longest: u64) {
+    pub(crate) fn drop_drained(&mut self, longest: u64) {
         let is_drained = {
             let index = lock(&self.index);
             index.is_complete() && index.live() == 0 && index.segments.len() == 1
@@ -241,18 +228,5 @@ impl Log {
             // Marks that had no room go with it.
             let _ = self.mark_left();
         }
-    }
-
-    /// As [`drop_drained`](Self::drop_drained), for a log that stays open.
-    pub(crate) fn drop_long(&mut self) {
-        self.drop_drained(REUSED);
-    }
-}
-
-/// A file that is missing counts as removed.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

@@ -49,16 +49,16 @@ pub(crate) fn open(
         if name.ends_with(TEMPORARY) && writes {
             let removed = disk.remove(&name);
             removed.map_err(disk.failed("removing an unused segment"))?;
-        } else if name == reserve::NAME {
-            log.reserve.found();
         } else if name == seal::NAME {
-            log.seals.read().map_err(disk.failed("opening its seal"))?;
+            log.seals
+                .read(&*disk)
+                .map_err(disk.failed("opening its seal"))?;
         } else if let Some((number, id)) = parse_name(&name) {
             segments.push((number, id, name));
         }
     }
     segments.sort_unstable();
-    let sealed = log.seals.last();
+    let sealed = log.seals.last;
     log.clock = Clock::start(sealed.map(|seal| seal.clock), SystemTime::now);
     log.next_number = segments.last().map_or(1, |(number, ..)| number + 1);
     let mut opening = Opening {
@@ -197,7 +197,6 @@ impl Opening {
         let found = newest.as_ref().map(|newest| newest.id);
         let sealed_below = self.sealed.map_or(0, |seal| seal.durable_below);
         if let Some(seal) = self.sealed
-            && seal.segment != 0
             && Some(seal.segment) != found
             && first < sealed_below
         {
@@ -266,7 +265,7 @@ fn repair(
             let again = || write_again(&*file, newest.id, newest.ending.proven_end);
             match again() {
                 // A file system that writes no block in its place.
-                Err(error) if is_full(&error) && log.reserve.release() => again()?,
+                Err(error) if is_full(&error) && reserve::release(&*log.disk) => again()?,
                 written => written?,
             }
         }

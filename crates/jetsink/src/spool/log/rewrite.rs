@@ -11,6 +11,7 @@ use super::active::put_starts;
 use super::disk::DiskFile;
 use super::format::{Kind, Start, State, put_mark, put_record};
 use super::index::Segment;
+use super::reserve;
 use super::scan::scan;
 use super::writer::Log;
 use crate::random::random_number;
@@ -44,24 +45,14 @@ pub(super) struct Sparse {
 type Copied = (u64, Vec<(u64, u64)>);
 
 impl Log {
-    /// Rewrites one segment, if that is worth it. Returns whether one was tried: without room it waits.
-    pub(crate) fn rewrite(&mut self) -> bool {
-        self.rewrite_one(|_| true)
-    }
-
-    /// As [`rewrite`](Self::rewrite), ahead of marks: a segment from which records have left since the last ones may be
-    /// drained soon, and costs nothing then.
-    pub(crate) fn rewrite_blocked(&mut self) -> bool {
-        self.rewrite_one(|segment| segment.unmarked.is_empty())
-    }
-
-    fn rewrite_one(&mut self, may_be: impl Fn(&Segment) -> bool) -> bool {
+    /// Rewrites one of these segments, if that is worth it. Returns whether one was tried: without room it waits.
+    pub(crate) fn rewrite(&mut self, may_be: impl Fn(&Segment) -> bool) -> bool {
         let Some(sparse) = self.next_sparse(may_be) else {
             return false;
         };
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-        let fits_reserve = sparse.needed <= super::reserve::BYTES as u64;
-        if free < sparse.needed && !(fits_reserve && self.reserve.release()) {
+        let fits_reserve = sparse.needed <= reserve::BYTES as u64;
+        if free < sparse.needed && !(fits_reserve && reserve::release(&*self.disk)) {
             return false;
         }
         let temporary = format!("{:016x}{TEMPORARY}", random_number());
@@ -69,9 +60,9 @@ impl Log {
             let _ = self.disk.remove(&temporary);
         }
         if let Some(segment) = lock(&self.index).segments.get_mut(&sparse.first) {
-            segment.rewritten_at = sparse.live_bytes;
+            segment.rewritten_at = Some(sparse.live_bytes);
         }
-        self.reserve.make();
+        reserve::make(&*self.disk);
         true
     }
 
@@ -83,7 +74,8 @@ impl Log {
             // The newest has the state.
             let is_finished = s.is_scanned && s.live > 0 && Some(s.first) != newest;
             let is_sparse = s.tail > MIN_BYTES && s.live_bytes * 4 < s.tail;
-            is_finished && is_sparse && s.live_bytes <= s.rewritten_at / 2 && may_be(s)
+            let has_halved = s.rewritten_at.is_none_or(|bytes| s.live_bytes <= bytes / 2);
+            is_finished && is_sparse && has_halved && may_be(s)
         });
         // If that one has no room, no other one has.
         let segment = worth_it.min_by_key(|segment| segment.live_bytes)?;

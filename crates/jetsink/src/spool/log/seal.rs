@@ -5,12 +5,11 @@
 //! written in turn: a torn one leaves the other.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::Disk;
 use super::event::split;
 use super::format::{Head, Kind, put_record};
 use crate::spool::clock::ClockReading;
@@ -24,7 +23,7 @@ const PAGE: u64 = 4_096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
-    /// The id of the newest segment; 0 if none is left.
+    /// The id of the newest segment.
     pub(crate) segment: u64,
     /// The first index of that segment.
     pub(crate) first: u64,
@@ -48,29 +47,17 @@ impl Seal {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Seals {
-    disk: Arc<dyn Disk>,
-    file: Option<Arc<dyn DiskFile>>,
     /// The place that is written next.
     place: u64,
-    last: Option<Seal>,
+    pub(super) last: Option<Seal>,
 }
 
 impl Seals {
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
-        let (file, place, last) = (None, 0, None);
-        Self {
-            disk,
-            file,
-            place,
-            last,
-        }
-    }
-
     /// Reads the file of an earlier process. An unreadable seal is none.
-    pub(crate) fn read(&mut self) -> io::Result<Option<Seal>> {
-        let file = self.disk.open(NAME)?;
+    pub(crate) fn read(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let file = disk.open(NAME)?;
         for place in [0, 1] {
             let mut bytes = vec![0; PAGE as usize];
             let read = file.read_at(place * PAGE, &mut bytes).unwrap_or(0);
@@ -91,16 +78,11 @@ impl Seals {
                 (self.last, self.place) = (Some(seal), 1 - place);
             }
         }
-        self.file = Some(file);
-        Ok(self.last)
-    }
-
-    pub(super) fn last(&self) -> Option<Seal> {
-        self.last
+        Ok(())
     }
 
     /// Writes a seal, unless the file has it already.
-    pub(super) fn write(&mut self, seal: Seal) -> io::Result<()> {
+    pub(super) fn write(&mut self, disk: &dyn Disk, seal: Seal) -> io::Result<()> {
         if self.last.is_some_and(|last| seal.is_said_by(&last)) {
             return Ok(());
         }
@@ -111,13 +93,13 @@ impl Seals {
         let mut head = Head::of(Kind::Seal, seal.first, seal.durable_below, &body);
         head.time = seal.clock.spool;
         put_record(&head, ID, &body, &mut bytes);
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = self.disk.create(NAME)?;
-                self.disk.sync()?;
-                Arc::clone(self.file.insert(file))
+        let file = match disk.open(NAME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = disk.create(NAME)?;
+                disk.sync()?;
+                file
             }
+            file => file?,
         };
         file.write_at(self.place * PAGE, &mut [IoSlice::new(&bytes)])?;
         file.sync()?;
@@ -125,18 +107,12 @@ impl Seals {
         Ok(())
     }
 
-    /// Writes a seal over an earlier one.
-    pub(super) fn replace(&mut self, seal: Seal) -> io::Result<()> {
-        match self.file {
-            Some(_) => self.write(seal),
-            None => Ok(()),
+    /// Removes the file, so that the newest segment is not missed when it is removed, too.
+    pub(super) fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.last.take().is_some() {
+            disk.remove_if_present(NAME)?;
+            disk.sync()?;
         }
-    }
-
-    /// The log has no segments, and its folder is synced.
-    pub(super) fn remove(&mut self) {
-        if self.file.take().is_some() {
-            let _ = self.disk.remove(NAME);
-        }
+        Ok(())
     }
 }

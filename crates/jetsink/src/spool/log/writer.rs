@@ -13,7 +13,7 @@ use super::event::NewRecord;
 use super::format::{Kind, State};
 use super::index::Index;
 use super::places::Place;
-use super::reserve::{Reserve, is_full};
+use super::reserve::{self, is_full};
 use super::seal::{Seal, Seals};
 use crate::spool::clock::Clock;
 use crate::sync::lock;
@@ -61,7 +61,6 @@ pub(crate) struct Log {
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
     pub(super) stale: Vec<String>,
-    pub(crate) reserve: Reserve,
     pub(super) seals: Seals,
 }
 
@@ -69,8 +68,7 @@ impl Log {
     pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64) -> Self {
         Self {
             index: Arc::new(Mutex::new(Index::new(Arc::clone(&disk)))),
-            reserve: Reserve::new(Arc::clone(&disk)),
-            seals: Seals::new(Arc::clone(&disk)),
+            seals: Seals::default(),
             disk,
             segment_bytes,
             active: None,
@@ -104,7 +102,7 @@ impl Log {
             in_doubt |= failed.in_doubt;
             // The second time in a new segment, the third time in the room of the reserve.
             let may_use_reserve = attempt == 2 && !has_event && is_full(&failed.error);
-            if attempt > 1 && !(may_use_reserve && self.reserve.release()) {
+            if attempt > 1 && !(may_use_reserve && reserve::release(&*self.disk)) {
                 if in_doubt {
                     let records = records.iter().map(|record| (*record).clone());
                     self.in_doubt.extend(records);
@@ -166,7 +164,7 @@ impl Log {
             Ok(places) => {
                 if is_new {
                     self.add_active(&active);
-                    self.reserve.make();
+                    reserve::make(&*self.disk);
                 }
                 active.tail = tail;
                 self.appended(active, records, &places);
@@ -234,12 +232,13 @@ impl Log {
         let Some((segment, first)) = newest else {
             return Ok(());
         };
-        self.seals.write(Seal {
+        let seal = Seal {
             segment,
             first,
             durable_below: self.next_index,
             clock: self.clock.read(),
-        })
+        };
+        self.seals.write(&*self.disk, seal)
     }
 
     /// Writes a state, if there is anything that it matters for.
@@ -260,8 +259,8 @@ impl Log {
         let _ = self.seal();
         self.drop_drained(0);
         if lock(&self.index).segments.is_empty() && !self.is_folder_changed {
-            self.reserve.release();
-            self.seals.remove();
+            reserve::release(&*self.disk);
+            let _ = self.seals.remove(&*self.disk);
         }
         self.disk.release();
     }

@@ -411,7 +411,12 @@ impl Disk for Opened {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let inode = self.state(Call::Write)?.link(name);
+        let mut state = self.state(Call::Write)?;
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let inode = state.link(name);
+        drop(state);
         Ok(self.file(inode))
     }
 

@@ -7,6 +7,7 @@ use trial::Trial;
 
 use super::model::{Fate, Model, open};
 use crate::spool::clock::Clock;
+use crate::spool::log::marks::REUSED;
 use crate::spool::log::writer::Log;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 
@@ -143,8 +144,9 @@ fn corrected_system_clock_ages_no_event_and_a_restart_adds_its_difference() {
     disk.process_is_killed();
     drop(log);
     let (seal, now) = {
-        let mut seals = crate::spool::log::seal::Seals::new(disk.open());
-        (seals.read().unwrap().unwrap(), 500_003)
+        let mut seals = crate::spool::log::seal::Seals::default();
+        seals.read(&*disk.open()).unwrap();
+        (seals.last.unwrap(), 500_003)
     };
     HOURS.store(now, Ordering::Relaxed);
     let clock = Clock::start(Some(seal.clock), system_clock);
@@ -214,7 +216,7 @@ fn a_full_disk_refuses_events_and_takes_as_many_again_once_it_was_drained() {
                     model.leave(&mut log, from, 20);
                 }
             }
-            log.drop_long();
+            log.drop_drained(REUSED);
             model.check(&log);
         }
         for (number, (_, fate)) in &model.events {

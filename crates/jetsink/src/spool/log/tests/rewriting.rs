@@ -9,7 +9,9 @@ use trial::Dice;
 use super::model::ACCESS;
 use crate::Subject;
 use crate::spool::log::event::NewRecord;
+use crate::spool::log::index::Segment;
 use crate::spool::log::opening;
+use crate::spool::log::reserve;
 use crate::spool::log::tests::Removed;
 use crate::spool::log::tests::events_of;
 use crate::spool::log::writer::Log;
@@ -22,6 +24,10 @@ fn open(disk: &SimulatedDisk) -> Log {
     backlog.scan();
     assert!(backlog.loss.is_none(), "{:?}", backlog.loss);
     log
+}
+
+fn is_blocked(segment: &Segment) -> bool {
+    segment.unmarked.is_empty()
 }
 
 fn subject(text: &str) -> Subject {
@@ -84,7 +90,7 @@ fn a_thousand_segments_with_one_blocked_event_each_keep_few_files_open_and_littl
     for at in 0..SEGMENTS {
         append_segment(&mut log, at);
         assert!(deliver(&mut log));
-        while log.rewrite() {}
+        while log.rewrite(|_| true) {}
     }
     // The newest one is not rewritten.
     assert!(disk.used() < SEGMENTS as u64 * 6_000, "{}", disk.used());
@@ -97,7 +103,7 @@ fn a_thousand_segments_with_one_blocked_event_each_keep_few_files_open_and_littl
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
     assert!(ids(&log, "a").is_empty());
     assert!(disk.open_files() < 80, "{}", disk.open_files());
-    while log.rewrite() {}
+    while log.rewrite(|_| true) {}
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
 }
 
@@ -123,9 +129,9 @@ fn segment_that_events_are_leaving_is_not_rewritten_ahead_of_their_marks() {
     for (index, bytes, _) in events_of(&log.index, &a, 0, 1_000).entries {
         lock(&log.index).leave(Some(&a), index, bytes);
     }
-    assert!(!log.rewrite_blocked());
+    assert!(!log.rewrite(is_blocked));
     log.mark_left().unwrap();
-    assert!(log.rewrite_blocked(), "no other event has left");
+    assert!(log.rewrite(is_blocked), "no other event has left");
     assert_eq!(ids(&log, "blocked"), numbered(0..1));
 }
 
@@ -134,7 +140,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
     let steps = {
         let (disk, mut log) = sparse();
         let (calls, used) = (disk.calls(), disk.used());
-        while log.rewrite() {}
+        while log.rewrite(|_| true) {}
         assert!(disk.used() + 40_000 < used, "{} of {used}", disk.used());
         disk.calls() - calls
     };
@@ -142,7 +148,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
         for seed in 0..6 {
             let (disk, mut log) = sparse();
             disk.dies_in(step);
-            while log.rewrite() {}
+            while log.rewrite(|_| true) {}
             drop(log);
             if seed == 0 {
                 // A kill loses no write.
@@ -161,7 +167,7 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
                 fault,
                 for_good: false,
             }));
-            while log.rewrite() {}
+            while log.rewrite(|_| true) {}
             disk.fail(None);
             assert_eq!(ids(&log, "blocked"), numbered(0..2), "step {step}");
             append_segment(&mut log, 2);
@@ -179,12 +185,12 @@ fn rewrite_that_ends_at_any_step_loses_and_doubles_nothing() {
 #[test]
 fn rewrite_that_found_no_room_is_made_once_there_is_room() {
     let (disk, mut log) = sparse();
-    log.reserve.release();
+    reserve::release(&*log.disk);
     disk.set_capacity(Some(disk.used()));
     let used = disk.used();
-    assert!(!log.rewrite());
+    assert!(!log.rewrite(|_| true));
     disk.set_capacity(None);
-    while log.rewrite() {}
+    while log.rewrite(|_| true) {}
     assert!(
         disk.used() + 40_000 < used + (128 << 10),
         "{} of {used}",
@@ -250,7 +256,7 @@ fn blocked_events_do_not_keep_a_full_disk_full() {
         before = segments;
         while !ids(&log, "a").is_empty() {
             deliver(&mut log);
-            while log.rewrite() {}
+            while log.rewrite(|_| true) {}
         }
     }
     assert_eq!(ids(&log, "blocked"), numbered(0..blocked));
@@ -284,7 +290,7 @@ fn events_are_read_while_their_segments_are_rewritten() {
         }
         reads
     });
-    while log.rewrite() {}
+    while log.rewrite(|_| true) {}
     is_over.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 0);
     assert_eq!(ids(&log, "blocked"), numbered(0..SEGMENTS));
