@@ -50,7 +50,7 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;
     /// Reads from `offset` until `bytes` is full or the file ends; returns the bytes read.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
-    /// Writes all `parts`, one behind the other. Only the writer's thread calls it.
+    /// Writes all `parts`, one behind the other.
     fn write_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()>;
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes the file's content and length durable.

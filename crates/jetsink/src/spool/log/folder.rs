@@ -1,13 +1,12 @@
 //! A spool's folder in the file system.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _, fchown,
-};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
+use rustix::io::{pread, pwritev, retry_on_intr};
 use tracing::warn;
 
 use super::disk::{Disk, DiskFile};
@@ -33,7 +32,7 @@ impl Folder {
     pub(crate) fn open(path: &Path, make: bool) -> Result<Arc<dyn Disk>, SpoolError> {
         let failed = |doing| move |error: io::Error| SpoolError::io(path, doing, &error);
         if make {
-            create_folder(path).map_err(failed("creating it"))?;
+            private_file::create_folder(path).map_err(failed("creating it"))?;
         }
         let folder = File::open(path).map_err(failed("opening it"))?;
         let mode = folder
@@ -46,7 +45,9 @@ impl Folder {
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
         let (lock, is_new) = open_lock(path).map_err(failed("opening its lock"))?;
-        if is_new || has_owner_of(&lock, &folder).map_err(failed("reading its owner"))? {
+        if is_new
+            || private_file::have_one_owner(&lock, &folder).map_err(failed("reading its owner"))?
+        {
             private_file::set_mode(&lock).map_err(failed("setting the mode of its lock"))?;
         }
         let folder = Self {
@@ -75,7 +76,7 @@ impl Folder {
     /// Makes the owner of the folder the owner of a file that root has just created: the service of that user has to read it
     /// after an operator's command. If that fails, root itself can go on.
     fn give_to_owner(&self, file: &File) {
-        if let Err(error) = change_owner(file, &self.folder) {
+        if let Err(error) = private_file::give_to_owner(file, &self.folder) {
             self.owner_warning.call_once(|| {
                 warn!(path = %self.path.display(), %error,
                     "the files that root makes in the spool's folder can't be given to the folder's owner");
@@ -93,40 +94,6 @@ fn open_lock(folder: &Path) -> io::Result<(File, bool)> {
         created => return Ok((created?, true)),
     }
     Ok((private_file::options().open(path)?, false))
-}
-
-fn has_owner_of(file: &File, folder: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.uid() == folder.metadata()?.uid())
-}
-
-/// Makes the owner of the folder the owner of a file, if that is root's.
-fn change_owner(file: &File, folder: &File) -> io::Result<()> {
-    let (own, owner) = (file.metadata()?, folder.metadata()?);
-    let is_root = own.uid() == 0;
-    if !is_root || owner.uid() == 0 {
-        return Ok(());
-    }
-    fchown(file, Some(owner.uid()), Some(owner.gid()))
-}
-
-/// Creates a folder and its missing ancestors with mode 0700; the umask has no effect.
-fn create_folder(path: &Path) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let above = above.unwrap_or(Path::new("."));
-    create_folder(above)?;
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        created => created?,
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    match File::open(above).and_then(|above| above.sync_all()) {
-        // This user may create files there, and not read their names.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
-    }
 }
 
 impl Disk for Folder {
@@ -191,32 +158,23 @@ impl DiskFile for File {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let mut read = 0;
         while read < bytes.len() {
-            match std::os::unix::fs::FileExt::read_at(
-                self,
-                &mut bytes[read..],
-                offset + read as u64,
-            ) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let rest = &mut bytes[read..];
+            match retry_on_intr(|| pread(self, &mut *rest, offset + read as u64))? {
+                0 => break,
+                more => read += more,
             }
         }
         Ok(read)
     }
 
-    fn write_at(&self, offset: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        if let [part] = parts {
-            return self.write_all_at(part, offset);
-        }
-        io::Seek::seek(&mut &*self, io::SeekFrom::Start(offset))?;
+    fn write_at(&self, mut offset: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         while !parts.is_empty() {
-            match (&mut &*self).write_vectored(parts) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut parts, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let written = retry_on_intr(|| pwritev(self, parts, offset))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            IoSlice::advance_slices(&mut parts, written);
+            offset += written as u64;
         }
         Ok(())
     }
