@@ -1,7 +1,7 @@
 //! The one task that empties the spool.
 //!
 //! An event leaves the spool in this order: `reconcile` looks up in the stream the events that may be stored
-//! already and removes those; `expiry` moves events that are too old to the dead letters; `queues` selects
+//! already (`doubts` counts what no look-up can tell) and removes those; `expiry` moves events that are too old to the dead letters; `queues` selects
 //! subjects and reads their next events from the disk, and each `subject_queue` has the progress of one; a pipeline
 //! sends them (`in_flight`) at the speed that `pace` allows; `spool_side` removes an acknowledged event, or makes a
 //! refused one a dead letter.
@@ -12,6 +12,7 @@
 
 mod baselines;
 pub(crate) mod candidates;
+mod doubts;
 pub(crate) mod expiry;
 mod identify;
 mod in_flight;

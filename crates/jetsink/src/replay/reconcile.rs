@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info, warn};
 
 use super::candidates::{Candidates, MAX_SENT};
+use super::doubts::Doubts;
 use super::settings::WhenUnconfirmed;
 use super::silence::{MAX_SILENCE, Silence};
 use crate::crash;
@@ -51,6 +52,7 @@ pub(crate) struct Reconciler<'a, P> {
     spool: &'a Spool,
     meters: &'a SpoolMeters,
     choice: WhenUnconfirmed,
+    doubts: Doubts<'a>,
     state: Mutex<State>,
 }
 
@@ -87,6 +89,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
             spool,
             meters,
             choice,
+            doubts: Doubts::new(&spool.look_ups),
             state: Mutex::default(),
         }
     }
@@ -214,7 +217,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         state.silences.remove(subject);
         state.unfinished.remove(subject);
         drop(state);
-        self.spool.doubts.released(subject);
+        self.doubts.released(subject);
         self.spool.reconciled(subject, unreconciled);
     }
 
@@ -273,7 +276,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                 let obsolete = candidates.take_obsolete(&these, kept);
                 if !obsolete.is_empty() {
                     let events = obsolete.len();
-                    self.spool.doubts.were_replaced(events as u64);
+                    self.doubts.were_replaced(events as u64);
                     info!(
                         events,
                         kept,
@@ -305,14 +308,14 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
                 WhenUnconfirmed::Deliver => {
                     let events = self.count(&subject, &indexes);
                     self.meters.possible_duplicates.increment(events);
-                    if self.spool.doubts.delivered(&subject, events) {
+                    if self.doubts.delivered(&subject, events) {
                         warn!(%subject, events, reason = %cause,
                             "it can't be known whether spooled events are stored: they are sent, and may be stored twice");
                     }
                 }
                 WhenUnconfirmed::Hold => {
                     let events = indexes.len();
-                    if self.spool.doubts.held(&subject) {
+                    if self.doubts.held(&subject) {
                         warn!(%subject, events, reason = %cause,
                             "it can't be known whether spooled events are stored: the subject is held");
                     }
@@ -386,7 +389,7 @@ impl<'a, P: Publisher> Reconciler<'a, P> {
         let found = candidates.found().to_vec();
         if !found.is_empty() {
             let events = found.len();
-            self.spool.doubts.found(events as u64);
+            self.doubts.found(events as u64);
             info!(events, "spooled events were stored already");
         }
         self.take_out(found);

@@ -29,7 +29,7 @@ use crate::publisher::Publisher;
 use crate::publisher::window::WindowSize;
 use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
-use crate::spool::{Baselines, Spool, SpoolLoss, SpoolStatus};
+use crate::spool::{Baselines, LookUps, Spool, SpoolLoss, SpoolStatus};
 use crate::sync::lock;
 pub use open_spool::OpenSpool;
 use reporter::report;
@@ -170,10 +170,16 @@ impl<P: Publisher> Sink<P> {
             spooled: status.map_or(0, |status| status.events),
             unknown: self.in_flight.unknown(),
             dead_letters: status.map_or(0, |status| status.dead_letters),
-            found_stored: self.spool.as_ref().map_or(0, |s| s.doubts.found_stored()),
-            obsolete: self.spool.as_ref().map_or(0, |s| s.doubts.obsolete()),
+            found_stored: self.looked_up(|counts| &counts.found_stored),
+            obsolete: self.looked_up(|counts| &counts.obsolete),
             possible_duplicates: status.map_or(0, |status| status.possible_duplicates),
         }
+    }
+
+    /// A count of look-ups; 0 without a spool.
+    fn looked_up(&self, count: impl FnOnce(&LookUps) -> &AtomicU64) -> u64 {
+        let spool = self.spool.as_ref();
+        spool.map_or(0, |spool| count(&spool.look_ups).load(Ordering::Relaxed))
     }
 
     /// Ends like a killed process, and leaves the spool's file in `folder` as it is then.

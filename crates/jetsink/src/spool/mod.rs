@@ -63,7 +63,6 @@ mod append_queue;
 mod background_scan;
 pub(crate) mod clock;
 mod delivered;
-mod doubts;
 pub(crate) mod log;
 mod observer;
 mod queue;
@@ -88,7 +87,6 @@ pub(crate) use append::Reservation;
 use append_queue::AppendQueue;
 use background_scan::Scan;
 use clock::Clock;
-use doubts::Doubts;
 use log::backlog::Backlog;
 use log::folder::Folder;
 use log::index::Index;
@@ -160,6 +158,17 @@ impl SpoolStatus {
     }
 }
 
+/// The results of replay's look-ups since the spool was opened.
+#[derive(Debug, Default)]
+pub(crate) struct LookUps {
+    /// Events that were found stored.
+    pub(crate) found_stored: AtomicU64,
+    /// Events that later ones of their subject replaced.
+    pub(crate) obsolete: AtomicU64,
+    pub(crate) possible_duplicates: AtomicU64,
+    pub(crate) held_subjects: AtomicU64,
+}
+
 /// An open spool.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -173,7 +182,7 @@ pub(crate) struct Spool {
     queue: Arc<Semaphore>,
     /// Held from the wait for that room until the event is queued: its waiters come in the order of their calls.
     line: tokio::sync::Mutex<()>,
-    pub(crate) doubts: Doubts,
+    pub(crate) look_ups: LookUps,
     clock: Clock,
 }
 
@@ -224,7 +233,7 @@ impl Spool {
             damaged: AtomicU64::new(0),
             queue: Arc::new(Semaphore::new(append::MAX_QUEUED_BYTES as usize)),
             line: tokio::sync::Mutex::default(),
-            doubts: Doubts::default(),
+            look_ups: LookUps::default(),
             clock,
         };
         scan(Scan {
@@ -254,8 +263,8 @@ impl Spool {
             is_full: self.shared.full_at().is_some(),
             damaged: self.damaged.load(Ordering::Relaxed)
                 + self.loss().map_or(0, |loss| loss.damaged),
-            possible_duplicates: self.doubts.possible_duplicates(),
-            held_subjects: self.doubts.held_subjects(),
+            possible_duplicates: self.look_ups.possible_duplicates.load(Ordering::Relaxed),
+            held_subjects: self.look_ups.held_subjects.load(Ordering::Relaxed),
             ..status
         }
     }
