@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::field::display;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::log_budget::{Line, LogBudget};
+use super::logged_reason::LoggedReason;
 use super::metrics::CircuitMeters;
 use crate::circuit::Transition;
 use crate::message::subject::Subject;
@@ -19,6 +20,8 @@ pub(crate) struct History {
     latest: Mutex<Latest>,
     /// Counts changes.
     changes: watch::Sender<u64>,
+    /// The reason of the broker's last failure.
+    broker_reason: LoggedReason,
     /// Lines about subjects' circuits.
     subject_lines: LogBudget,
     pub(crate) meters: CircuitMeters,
@@ -39,6 +42,7 @@ impl History {
                 last_failure: None,
             }),
             changes: watch::Sender::new(0),
+            broker_reason: LoggedReason::default(),
             subject_lines: LogBudget::default(),
             meters: CircuitMeters::new(),
         }
@@ -57,34 +61,29 @@ impl History {
         });
     }
 
+    /// Reports a transition of the broker's circuit, or of a subject's with the reason of its last failure.
     pub(crate) fn moved(
         &self,
         now: Instant,
-        scope: Scope,
-        subject: Option<&Subject>,
+        subject: Option<(&Subject, &LoggedReason)>,
         transition: Option<Transition>,
         error: Option<&PublishError>,
     ) {
         let Some(transition) = transition else { return };
-        self.meters.changed(scope, transition);
-        let subject = subject.map(Subject::as_str);
-        let error = error.map(display);
-        let is_logged = match scope {
-            Scope::Broker | Scope::Event => true,
-            Scope::Subject => match self.subject_lines.line(now) {
-                Line::Log => true,
-                Line::LogAfter(left_out) => {
-                    warn!(
-                        left_out,
-                        "more subjects failed or recovered than the log shows"
-                    );
-                    true
-                }
-                Line::LeaveOut => false,
-            },
+        let (scope, reason) = match subject {
+            None => (Scope::Broker, &self.broker_reason),
+            Some((_, reason)) => (Scope::Subject, reason),
         };
+        self.meters.changed(scope, transition);
+        let is_new = error.is_some() && reason.changes_to(error);
+        let subject = subject.map(|(subject, _)| subject.as_str());
+        let error = error.map(display);
         match transition {
-            _ if !is_logged => {}
+            Transition::ProbeFailed { attempt, wait } if !is_new => {
+                let wait_ms = wait.as_millis() as u64;
+                debug!(%scope, subject, attempt, wait_ms, error, "probe failed again");
+            }
+            _ if scope == Scope::Subject && !self.has_room(now) => {}
             Transition::Opened => warn!(%scope, subject, error, "circuit opened"),
             Transition::ProbeFailed { attempt, wait } => {
                 let wait_ms = wait.as_millis() as u64;
@@ -103,6 +102,18 @@ impl History {
             | Transition::ProbeDue => {}
         }
         self.changed();
+    }
+
+    /// Whether the log has room for a line about a subject. Reports the lines that were left out.
+    fn has_room(&self, now: Instant) -> bool {
+        let line = self.subject_lines.line(now);
+        if let Line::LogAfter(left_out) = line {
+            warn!(
+                left_out,
+                "more subjects failed or recovered than the log shows"
+            );
+        }
+        line != Line::LeaveOut
     }
 
     /// Notifies the watchers.

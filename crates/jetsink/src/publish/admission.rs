@@ -15,6 +15,7 @@ use super::recoveries::Recoveries;
 use crate::circuit::{Admission, Circuit, Outcome, Rejected, State, Transition};
 use crate::message::subject::Subject;
 use crate::observe::history::History;
+use crate::observe::logged_reason::LoggedReason;
 use crate::outcome::{CircuitOpen, PublishError, Scope};
 use crate::sync::lock;
 
@@ -58,8 +59,15 @@ struct FailingSubjects {
 
 #[derive(Debug)]
 struct FailingSubject {
-    circuit: Arc<Circuit>,
+    circuit: Arc<SubjectCircuit>,
     last_asked: Instant,
+}
+
+/// The circuit of a subject, and the reason of its last failure.
+#[derive(Debug)]
+struct SubjectCircuit {
+    circuit: Circuit,
+    reason: LoggedReason,
 }
 
 impl FailingSubjects {
@@ -73,9 +81,13 @@ impl FailingSubjects {
         }
     }
 
-    fn insert(&mut self, subject: &Subject, now: Instant) {
+    fn insert(&mut self, subject: &Subject, now: Instant) -> Arc<SubjectCircuit> {
+        let circuit = Arc::new(SubjectCircuit {
+            circuit: Circuit::opened(now).with_max_probe(self.max_probe),
+            reason: LoggedReason::default(),
+        });
         let failing = FailingSubject {
-            circuit: Arc::new(Circuit::opened(now).with_max_probe(self.max_probe)),
+            circuit: Arc::clone(&circuit),
             last_asked: now,
         };
         self.name_bytes += subject.as_str().len();
@@ -87,6 +99,7 @@ impl FailingSubjects {
             self.by_age
                 .retain(|subject| circuits.contains_key(subject) && kept.insert(subject.clone()));
         }
+        circuit
     }
 
     fn remove(&mut self, subject: &Subject) {
@@ -160,7 +173,7 @@ impl Scopes {
             .circuits
             .iter()
             .take(MAX_LISTED_SUBJECTS)
-            .map(|(subject, failing)| (subject.clone(), failing.circuit.state(now)))
+            .map(|(subject, failing)| (subject.clone(), failing.circuit.circuit.state(now)))
             .collect();
         failing.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
         failing
@@ -183,7 +196,8 @@ impl Scopes {
             && let Some(circuit) = self.circuit_of(subject, now)
         {
             // On a rejection, dropping `admission` releases the broker's probe.
-            let subject = circuit.admit(now).map_err(|r| open(Scope::Subject, r))?;
+            let subject = circuit.circuit.admit(now);
+            let subject = subject.map_err(|r| open(Scope::Subject, r))?;
             admission.subject = Some((circuit, subject));
         }
         Ok(admission)
@@ -202,7 +216,7 @@ impl Scopes {
     pub(crate) fn subject_state(&self, subject: &Subject, now: Instant) -> State {
         match self.lock().circuits.get(subject) {
             None => State::Connected,
-            Some(failing) => failing.circuit.state(now),
+            Some(failing) => failing.circuit.circuit.state(now),
         }
     }
 
@@ -213,8 +227,7 @@ impl Scopes {
         if transition.is_some() {
             self.history.failed(now, &gone, None);
         }
-        self.history
-            .moved(now, Scope::Broker, None, transition, Some(&gone));
+        self.history.moved(now, None, transition, Some(&gone));
     }
 
     /// Without a connection no event can be sent: a probe that is due fails at once.
@@ -225,18 +238,16 @@ impl Scopes {
         let gone = PublishError::NotConnected;
         self.history.failed(now, &gone, None);
         let transition = self.broker.settle(now, probe, Outcome::Failure);
-        self.history
-            .moved(now, Scope::Broker, None, transition, Some(&gone));
+        self.history.moved(now, None, transition, Some(&gone));
     }
 
     /// The broker gave a sign of life.
     pub(crate) fn sign_of_life(&self, now: Instant) {
         let transition = self.broker.probe_due();
-        self.history
-            .moved(now, Scope::Broker, None, transition, None);
+        self.history.moved(now, None, transition, None);
     }
 
-    fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<Circuit>> {
+    fn circuit_of(&self, subject: &Subject, now: Instant) -> Option<Arc<SubjectCircuit>> {
         let mut subjects = self.lock();
         let failing = subjects.circuits.get_mut(subject)?;
         failing.last_asked = now;
@@ -262,17 +273,22 @@ impl Scopes {
         }
         let evicted = subjects.make_room(subject);
         self.history.meters.forgotten(Scope::Subject, evicted);
-        subjects.insert(subject, now);
+        let circuit = subjects.insert(subject, now);
         let failing = subjects.circuits.len();
         self.failing.store(failing, Ordering::Release);
         drop(subjects);
         let opened = Some(Transition::Opened);
         self.history
-            .moved(now, Scope::Subject, Some(subject), opened, error);
+            .moved(now, Some((subject, &circuit.reason)), opened, error);
     }
 
     /// Removes the circuit of a recovered subject; returns whether it was still this one.
-    fn subject_recovered(&self, subject: &Subject, circuit: &Arc<Circuit>, now: Instant) -> bool {
+    fn subject_recovered(
+        &self,
+        subject: &Subject,
+        circuit: &Arc<SubjectCircuit>,
+        now: Instant,
+    ) -> bool {
         let mut subjects = self.lock();
         let failing = subjects.circuits.get(subject);
         let its_own = failing.is_some_and(|failing| Arc::ptr_eq(&failing.circuit, circuit));
@@ -305,7 +321,7 @@ fn open(scope: Scope, rejected: Rejected) -> CircuitOpen {
 pub(crate) struct ScopedAdmission<'a> {
     scopes: &'a Scopes,
     broker: Option<Admission>,
-    subject: Option<(Arc<Circuit>, Admission)>,
+    subject: Option<(Arc<SubjectCircuit>, Admission)>,
     recoveries: u64,
 }
 
@@ -348,23 +364,23 @@ impl ScopedAdmission<'_> {
         {
             let transition = scopes.broker.settle(now, admission, outcome);
             let history = &scopes.history;
-            history.moved(now, Scope::Broker, None, transition, failure);
+            history.moved(now, None, transition, failure);
         }
         match (failed, self.subject.take()) {
             (None, Some((circuit, admission))) => {
-                let transition = circuit.settle(now, admission, Outcome::Success);
+                let transition = circuit.circuit.settle(now, admission, Outcome::Success);
                 if transition == Some(Transition::Closed)
                     && !scopes.subject_recovered(subject, &circuit, now)
                 {
                     return; // it was evicted
                 }
                 let history = &scopes.history;
-                history.moved(now, Scope::Subject, Some(subject), transition, failure);
+                history.moved(now, Some((subject, &circuit.reason)), transition, failure);
             }
             (Some(Scope::Subject), Some((circuit, admission))) => {
-                let transition = circuit.settle(now, admission, Outcome::Failure);
+                let transition = circuit.circuit.settle(now, admission, Outcome::Failure);
                 let history = &scopes.history;
-                history.moved(now, Scope::Subject, Some(subject), transition, failure);
+                history.moved(now, Some((subject, &circuit.reason)), transition, failure);
             }
             (Some(Scope::Subject), None) => {
                 scopes.subject_failed(subject, now, self.recoveries, failure);
@@ -381,7 +397,7 @@ impl Drop for ScopedAdmission<'_> {
             self.scopes.broker.release(admission);
         }
         if let Some((circuit, admission)) = self.subject.take() {
-            circuit.release(admission);
+            circuit.circuit.release(admission);
         }
     }
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{Instrument as _, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use crate::circuit::State;
 use crate::circuit::backoff::wait_after;
@@ -78,16 +78,16 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
     let reconciler = Reconciler::new(direct, spool, &meters, choice);
     let mut expiry = Expiry::new(settings.age_limit());
     let mut failed_lookups = 0;
+    let mut failure = None;
     loop {
         spool.filled().await;
         if let Err(error) = ready(direct, spool, &mut expiry).await {
-            warn!(%error, "replay pauses: the spool fails");
-            sleep(DISK_REST).await;
+            pause(&error, &mut failure).await;
             continue;
         }
         let run = Run::new(direct, spool, settings, &reconciler, &expiry, &meters);
         match run.run().await {
-            Ok(()) => failed_lookups = 0,
+            Ok(()) => (failed_lookups, failure) = (0, None),
             Err(ReconcileError::Lookup(reason)) => {
                 if failed_lookups == 0 {
                     warn!(%reason, "spooled events can't be looked up in their stream yet");
@@ -95,12 +95,21 @@ async fn empty<P: Publisher>(direct: &Direct<P>, spool: &Spool, settings: &Spool
                 rest(direct, wait_after(failed_lookups).min(MAX_REST)).await;
                 failed_lookups += 1;
             }
-            Err(ReconcileError::Spool(error)) => {
-                warn!(%error, "replay pauses: the spool fails");
-                sleep(DISK_REST).await;
-            }
+            Err(ReconcileError::Spool(error)) => pause(&error, &mut failure).await,
         }
     }
+}
+
+/// Pauses after a failure of the spool's disk. `logged` is the failure that the log has.
+async fn pause(error: &SpoolError, logged: &mut Option<String>) {
+    let reason = error.to_string();
+    if logged.as_ref() == Some(&reason) {
+        debug!(%error, "replay still pauses: the spool fails");
+    } else {
+        warn!(%error, "replay pauses: the spool fails");
+        *logged = Some(reason);
+    }
+    sleep(DISK_REST).await;
 }
 
 /// Waits until the broker's circuit admits a probe. Without a connection the probe fails here: no event can be sent, so none
@@ -180,6 +189,7 @@ impl<'a, P: Publisher> Run<'a, P> {
         self.spool.mark_unreconciled(self.in_flight.abandon());
         // In any case: acknowledged events must not be sent again.
         let removed = self.spool_side.remove_all().await;
+        self.queues.report();
         self.spool_side.report(started);
         result.and(removed.map_err(ReconcileError::from))
     }

@@ -29,6 +29,9 @@ use crate::spool::{Chunk, DeadRecord, MAX_READ, Place, Reading, Record, Spool, W
 /// The queue of a subject.
 pub(super) type QueueId = usize;
 
+/// The damaged events of a run that have a line each in the log.
+const MAX_LOGGED: u64 = 20;
+
 pub(super) struct SubjectQueues<'a> {
     spool: &'a Spool,
     expiry: &'a Expiry,
@@ -46,6 +49,8 @@ pub(super) struct SubjectQueues<'a> {
     next_epoch: u64,
     /// A subject must be reconciled, and none of its events is in flight.
     must_reconcile: bool,
+    /// Events that were damaged when they were read.
+    damaged: u64,
 }
 
 /// A reading, and the queues and epochs of its chunks.
@@ -76,6 +81,7 @@ impl<'a> SubjectQueues<'a> {
             max_read: max_read.clamp(1, MAX_READ),
             next_epoch: 0,
             must_reconcile: false,
+            damaged: 0,
         }
     }
 
@@ -324,10 +330,21 @@ impl<'a> SubjectQueues<'a> {
                     Some(reason) => expired.push((dead_letter(record, 0, reason), place)),
                 },
                 Err(damage) => {
-                    warn!(subject = %place.subject, index, %damage, "a spooled event is damaged and lost");
+                    self.damaged += 1;
+                    if self.damaged <= MAX_LOGGED {
+                        warn!(subject = %place.subject, index, %damage, "a spooled event is damaged and lost");
+                    }
                     self.spool.damaged(&place);
                 }
             }
+        }
+    }
+
+    /// Logs the number of damaged events, if there are more than those with a line of their own.
+    pub(super) fn report(&self) {
+        if self.damaged > MAX_LOGGED {
+            let events = self.damaged;
+            warn!(events, "spooled events are damaged and lost");
         }
     }
 

@@ -224,3 +224,72 @@ fn subjects_that_fail_and_recover_again_and_again_leave_no_entries() {
     assert_eq!((subjects.circuits.len(), subjects.name_bytes), (0, 0));
     assert!(subjects.by_age.len() <= CANDIDATES + 2);
 }
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines of the log from warnings on that a call makes.
+fn warnings(call: impl FnOnce()) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, call);
+    let text = String::from_utf8(lock(&log.0).clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Each probe of an outage had a line: a day had hundreds, and a hundred failing subjects had 20 lines each 10 s.
+#[test]
+fn log_has_a_line_per_change_of_a_circuits_reason() {
+    let now = Instant::now();
+    let scopes = Scopes::new(now, DEADLINE);
+    let hour = |hours: u64| now + Duration::from_secs(3_600 * hours);
+    let fail = |hours, text: &str, error: PublishError| {
+        let subject = subject(text);
+        let admission = scopes.admit(hour(hours), &subject).unwrap();
+        admission.settle(hour(hours), &subject, Some(&error));
+    };
+    let lines = warnings(|| {
+        for hours in 0..20 {
+            fail(hours, "a", PublishError::NoStream);
+            fail(hours, "b", PublishError::PermissionDenied);
+        }
+        fail(20, "a", PublishError::PermissionDenied);
+        fail(21, "a", PublishError::PermissionDenied);
+        fail(22, "b", PublishError::PermissionDenied);
+    });
+    let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(
+        (of("circuit opened"), of("probe failed")),
+        (2, 1),
+        "{lines:?}"
+    );
+
+    let lines = warnings(|| {
+        fail(23, "c", PublishError::ConnectionLost);
+        for hours in 24..40 {
+            scopes.fail_probe(hour(hours));
+        }
+        fail(41, "c", PublishError::NoStream);
+        // The next outage has a line of its own.
+        fail(42, "d", PublishError::ConnectionLost);
+    });
+    let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    let opened = of("circuit opened scope=broker");
+    assert_eq!((opened, of("probe failed")), (2, 1), "{lines:?}");
+}
