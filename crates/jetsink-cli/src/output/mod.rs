@@ -89,6 +89,14 @@ fn because(failure: &LastFailure) -> String {
     }
 }
 
+/// The damaged records of a spool in a summary, after its other parts.
+pub(crate) fn damaged_part(damaged: u64) -> String {
+    match damaged {
+        0 => String::new(),
+        _ => format!(", {} damaged and lost", counted(damaged, "record")),
+    }
+}
+
 pub(crate) fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {what}{plural}", HumanCount(count))

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::connection::environment;
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output::{self, LogFrom};
+use crate::output::{self, LogFrom, damaged_part};
 use crate::runtime::runtime;
 use arguments::{Serve, ServeCommand, TokenCommand};
 use settings::Settings;
@@ -104,9 +104,14 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     };
     let all_ended = server.serve(&gateway, stop, arguments.stop_time).await;
     let receipt = sink.close(arguments.stop_time).await;
+    let damaged = sink.spool_status().map_or(0, |spool| spool.damaged);
     output::note(&format!(
-        "delivered {}, left in the spool {}, of unknown outcome {}, dead letters {}",
-        receipt.delivered, receipt.spooled, receipt.unknown, receipt.dead_letters
+        "delivered {}, left in the spool {}, of unknown outcome {}, dead letters {}{}",
+        receipt.delivered,
+        receipt.spooled,
+        receipt.unknown,
+        receipt.dead_letters,
+        damaged_part(damaged)
     ));
     if !all_ended {
         output::note("requests were cut off after --stop-time");

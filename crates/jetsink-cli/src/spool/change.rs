@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::arguments::{Dead, Discard};
 use super::event::{dead_letter_json, dead_letter_lines};
-use super::open::{damaged_part, note_damaged, open};
-use crate::output::{self, counted};
+use super::open::{note_damaged, open};
+use crate::output::{self, counted, damaged_part};
 
 pub(super) fn dead(arguments: &Dead) -> Result<u8, SpoolError> {
     let (mut spool, code) = open(&arguments.spool.directory)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jetsink::{OfflineSpool, SpoolError};
 
-use crate::output::{self, counted};
+use crate::output;
 
 /// Opens a spool. Damage is reported, with exit code 1.
 pub(super) fn open(directory: &Path) -> Result<(OfflineSpool, u8), SpoolError> {
@@ -14,14 +14,6 @@ pub(super) fn open(directory: &Path) -> Result<(OfflineSpool, u8), SpoolError> {
     }
     let code = u8::from(spool.loss().is_some());
     Ok((spool, code))
-}
-
-/// The damaged records in a summary, after its other parts.
-pub(super) fn damaged_part(damaged: u64) -> String {
-    match damaged {
-        0 => String::new(),
-        _ => format!(", {} damaged and lost", counted(damaged, "record")),
-    }
 }
 
 /// Reports unreadable events, and returns the exit code.

@@ -9,11 +9,11 @@ use jetsink::{NatsPublisher, Sink, SinkSettings, SpoolError, SpoolSettings};
 use serde_json::json;
 
 use super::arguments::Replay;
-use super::open::{damaged_part, open};
+use super::open::open;
 use crate::connection::{environment, resolve_connection, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output::{self, counted};
+use crate::output::{self, counted, damaged_part};
 use crate::runtime::blocking;
 
 /// The interval between two drawings of the progress.
