@@ -172,6 +172,25 @@ async fn an_invalid_event_is_refused_unless_leniency_accepts_and_counts_it() {
     );
 }
 
+/// `--lenient` was named for a line that it refuses, too.
+#[test]
+fn line_that_leniency_refuses_too_is_reported_with_the_rule_that_is_always_enforced() {
+    for (line, attribute) in [
+        (r#"{"id":"1","time":"x","topic":"a"}"#, "specversion"),
+        (r#"{"events":[{"specversion":"1.0"}]}"#, "specversion"),
+    ] {
+        for more in [&[][..], &["--lenient"]] {
+            let flags = ["--subject=e", "--dry-run"];
+            let output = with_input(&[&flags[..], more].concat(), line.as_bytes());
+            assert_code(&output, 1);
+            let text = stderr(&output);
+            assert!(!text.contains("--lenient"), "{text}");
+            let missing = format!("required attribute `{attribute}` is missing");
+            assert!(text.contains(&missing), "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bad_lines_message_is_one_short_printable_line() {
     let long = "\u{202e}\u{2066}x".repeat(500_000);

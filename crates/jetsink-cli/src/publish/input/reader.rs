@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use jetsink::{Binding, BindingError, Envelope};
+use jetsink::{Binding, BindingError, CloudEvent, Envelope, Validation};
 use tokio::sync::mpsc;
 
 use super::foreign::{hint, is_row};
@@ -361,11 +361,13 @@ fn bad_line(
             stops: Stops::Choice,
         };
     };
-    let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced());
-    let hint = if may_pass && !is_row(raw) {
-        Some("--lenient accepts it".to_owned())
-    } else {
-        hint(raw)
+    let may_pass = error.rule.is_some_and(|rule| !rule.is_always_enforced()) && !is_row(raw);
+    let lenient = may_pass.then(|| CloudEvent::from_json_with(raw, Validation::Lenient));
+    let (error, hint) = match lenient {
+        Some(Ok(_)) => (error, Some("--lenient accepts it".to_owned())),
+        // The line breaks another rule, which is always enforced.
+        Some(Err(enforced)) => (enforced, hint(raw)),
+        None => (error, hint(raw)),
     };
     BadLine {
         line: start.line + error.line as u64 - 1,
