@@ -132,8 +132,8 @@ pub(crate) struct Publish {
     #[arg(long, value_enum, default_value_t = OnBadLine::Fail)]
     pub(crate) on_bad_line: OnBadLine,
 
-    /// Maximum number of bad lines that are reported per minute, and of failed events; the others are counted, with the
-    /// first and the last of them
+    /// Maximum number of bad lines that are reported per minute, of failed events, and of unread files; the others are
+    /// counted, with the first and the last of them
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) show: u64,
 

@@ -4,7 +4,7 @@ pub(crate) mod arguments;
 mod counts;
 mod in_flight;
 mod input;
-mod line_reports;
+mod limited_reports;
 mod metrics;
 mod rejected;
 mod report;

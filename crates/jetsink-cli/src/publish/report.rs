@@ -10,7 +10,7 @@ use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink
 
 use super::counts::Counts;
 use super::input::{BadLine, LineLocation, Loss, Stops};
-use super::line_reports::LineReports;
+use super::limited_reports::LimitedReports;
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
 use crate::output::{counted, note, progress_bar, to_stderr, why_left};
@@ -23,8 +23,9 @@ const LINE: Duration = Duration::from_secs(1);
 
 pub(super) struct Report {
     counts: Counts,
-    bad_lines: LineReports,
-    failed_events: LineReports,
+    bad_lines: LimitedReports,
+    failed_events: LimitedReports,
+    unread_files: LimitedReports,
     started: Instant,
     bar: ProgressBar,
     /// Bytes of lines with a result, for the bar.
@@ -45,8 +46,9 @@ impl Report {
         let bar = progress_bar(settings.show_progress, total_bytes, template);
         Self {
             counts: Counts::default(),
-            bad_lines: LineReports::new("bad line", settings.show),
-            failed_events: LineReports::new("failed event", settings.show),
+            bad_lines: LimitedReports::new("bad line", settings.show),
+            failed_events: LimitedReports::new("failed event", settings.show),
+            unread_files: LimitedReports::new("unread file", settings.show),
             started: Instant::now(),
             bar,
             done: 0,
@@ -87,18 +89,26 @@ impl Report {
         }
     }
 
-    /// Reports the lines that were left out in the periods that are over.
+    fn limited(&mut self) -> [&mut LimitedReports; 3] {
+        [
+            &mut self.bad_lines,
+            &mut self.failed_events,
+            &mut self.unread_files,
+        ]
+    }
+
+    /// Prints the reports that were left out in the periods that are over, as a count.
     fn end_periods(&mut self, now: tokio::time::Instant) {
-        for reports in [&mut self.bad_lines, &mut self.failed_events] {
+        for reports in self.limited() {
             if reports.period_ends().is_some_and(|ends| ends <= now) {
                 reports.end_period().iter().for_each(|text| note(text));
             }
         }
     }
 
-    /// Reports the lines that were left out so far.
+    /// Prints the reports that were left out so far, as a count.
     fn left_out(&mut self) {
-        for reports in [&mut self.bad_lines, &mut self.failed_events] {
+        for reports in self.limited() {
             reports.end_period().iter().for_each(|text| note(text));
         }
     }
@@ -149,7 +159,11 @@ impl Report {
         self.counts.unread_bytes += loss.bytes.unwrap_or(0);
         metrics::counter!("jetsink_follow_unread_files_total").increment(loss.files);
         metrics::counter!("jetsink_follow_unread_bytes_total").increment(loss.bytes.unwrap_or(0));
-        note(&loss.to_string());
+        let now = tokio::time::Instant::now();
+        self.end_periods(now);
+        if self.unread_files.admit(&loss.path.display(), now) {
+            note(&loss.to_string());
+        }
     }
 
     pub(super) fn note(&self, text: &str) {
@@ -213,14 +227,15 @@ impl Report {
     /// Completes when [`progress`](Self::progress) has something to do.
     pub(super) async fn tick(&self) {
         let frame = self.is_drawn().then_some(self.next_frame);
-        let periods = [&self.bad_lines, &self.failed_events].map(LineReports::period_ends);
+        let limited = [&self.bad_lines, &self.failed_events, &self.unread_files];
+        let periods = limited.map(LimitedReports::period_ends);
         match periods.into_iter().flatten().chain(frame).min() {
             Some(next) => tokio::time::sleep_until(next).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Reports the lines that were left out, at the end of a period; draws the progress, if a frame is due.
+    /// Counts the reports that were left out, at the end of a period; draws the progress, if a frame is due.
     pub(super) fn progress(&mut self, state: impl FnOnce() -> State) {
         let now = tokio::time::Instant::now();
         self.end_periods(now);

@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) spool: Option<SpoolSettings>,
     pub(crate) max_failures: u64,
     pub(crate) stop_at_bad_line: bool,
-    /// Bad lines, and failed events, that are reported in full per minute.
+    /// Reports in full per minute and kind: bad lines, failed events, unread files.
     pub(crate) show: u64,
     pub(crate) rejected: Option<PathBuf>,
     pub(crate) format: Format,

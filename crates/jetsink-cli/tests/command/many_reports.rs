@@ -65,3 +65,25 @@ async fn failed_events_over_the_limit_are_reported_as_one_line() {
         assert!(text.contains(&rest), "{text}");
     }
 }
+
+/// Root can open each file. So the files are links that lead to themselves.
+#[tokio::test]
+async fn unread_files_over_the_limit_are_reported_as_one_line() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    for number in 0..200 {
+        let link = logs.join(format!("{number}.jsonl"));
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+    }
+    let url = server.url();
+    let child = spawn(&["-s", &url, "--subject=e", "--follow", as_text(&logs)]);
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let output = end(child, nix::sys::signal::Signal::SIGTERM);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert_eq!(text.matches("trying again").count(), 21, "{text}");
+    assert_eq!(text.matches("were not read").count(), 20, "{text}");
+    assert!(text.contains("180 more unread files, from "), "{text}");
+}

@@ -26,6 +26,9 @@ const OBSERVE: Duration = Duration::from_millis(50);
 /// The interval between two scans of a folder without changes, and between two searches for folders.
 const RESCAN: Duration = Duration::from_secs(1);
 
+/// The files of a folder that can't be opened and are reported one by one.
+const MAX_NOTED: usize = 20;
+
 /// Folders by a pattern.
 #[derive(Debug)]
 pub(super) struct FolderPattern {
@@ -257,8 +260,13 @@ impl Watcher {
         for note in notes {
             self.note(note);
         }
-        for (path, error) in scanned.unopened {
+        for (path, error) in scanned.unopened.iter().take(MAX_NOTED) {
             self.note(format!("{}: {error}; trying again", path.display()));
+        }
+        if scanned.unopened.len() > MAX_NOTED {
+            let folder = self.folders[key].path.display();
+            let text = format!("{folder}: more files can't be opened; trying again");
+            self.note(text);
         }
     }
 

@@ -1,18 +1,11 @@
-use std::path::Path;
-
 use super::*;
 
-fn line(line: u64) -> LineLocation {
-    LineLocation {
-        file: Path::new("in.jsonl").into(),
-        index: 0,
-        line,
-        event: None,
-    }
+fn line(number: u64) -> String {
+    format!("in.jsonl:{number}")
 }
 
 /// The lines of `lines` that are reported in full.
-fn admitted(reports: &mut LineReports, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+fn admitted(reports: &mut LimitedReports, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     let now = Instant::now();
     lines
         .filter(|&number| reports.admit(&line(number), now))
@@ -21,7 +14,7 @@ fn admitted(reports: &mut LineReports, lines: std::ops::RangeInclusive<u64>) -> 
 
 #[test]
 fn lines_over_the_limit_are_counted_with_the_first_and_the_last_of_them() {
-    let mut reports = LineReports::new("bad line", 3);
+    let mut reports = LimitedReports::new("bad line", 3);
     assert_eq!(admitted(&mut reports, 1..=10_000), [1, 2, 3]);
     let text = reports.end_period().unwrap();
     assert!(
@@ -33,14 +26,14 @@ fn lines_over_the_limit_are_counted_with_the_first_and_the_last_of_them() {
 
 #[test]
 fn lines_within_the_limit_leave_nothing_to_report() {
-    let mut reports = LineReports::new("bad line", 3);
+    let mut reports = LimitedReports::new("bad line", 3);
     assert_eq!(admitted(&mut reports, 1..=3), [1, 2, 3]);
     assert_eq!(reports.end_period(), None);
 }
 
 #[test]
 fn one_line_over_the_limit_has_one_position() {
-    let mut reports = LineReports::new("bad line", 3);
+    let mut reports = LimitedReports::new("bad line", 3);
     admitted(&mut reports, 1..=4);
     assert_eq!(
         reports.end_period().as_deref(),
@@ -50,7 +43,7 @@ fn one_line_over_the_limit_has_one_position() {
 
 #[test]
 fn each_period_reports_lines_in_full_again() {
-    let mut reports = LineReports::new("bad line", 2);
+    let mut reports = LimitedReports::new("bad line", 2);
     let began = Instant::now();
     assert_eq!(reports.period_ends(), None);
     assert!(reports.admit(&line(1), began));
@@ -63,7 +56,7 @@ fn each_period_reports_lines_in_full_again() {
 
 #[test]
 fn limit_of_zero_only_counts() {
-    let mut reports = LineReports::new("bad line", 0);
+    let mut reports = LimitedReports::new("bad line", 0);
     assert_eq!(admitted(&mut reports, 1..=2), [0; 0]);
     let text = reports.end_period().unwrap();
     assert!(text.starts_with("2 bad lines, from "), "{text}");

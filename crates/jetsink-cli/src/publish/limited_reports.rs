@@ -1,20 +1,20 @@
-//! Lines on standard error about single lines of the input: some are reported in full, the others are counted.
+//! Reports on standard error about single lines, events and files: some are printed in full, the others are counted.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::input::LineLocation;
 use crate::output::counted;
 
-/// A period begins with its first report. At its end the lines that were left out are reported together.
+/// A period begins with its first report. At its end those that were left out are reported together.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// The reports of one kind of lines.
-pub(super) struct LineReports {
-    /// The kind, as a singular.
+/// The reports of one kind.
+pub(super) struct LimitedReports {
+    /// The subject of each report, as a singular.
     noun: &'static str,
-    /// The lines that are reported in full per period.
+    /// The reports in full per period.
     show: u64,
     period: Option<Period>,
 }
@@ -27,11 +27,11 @@ struct Period {
 
 struct LeftOut {
     count: u64,
-    first: LineLocation,
-    last: LineLocation,
+    first: String,
+    last: String,
 }
 
-impl LineReports {
+impl LimitedReports {
     pub(super) fn new(noun: &'static str, show: u64) -> Self {
         Self {
             noun,
@@ -40,8 +40,9 @@ impl LineReports {
         }
     }
 
-    /// Whether a line is to be reported in full; otherwise counts it. A period that is over has to be ended first.
-    pub(super) fn admit(&mut self, location: &LineLocation, now: Instant) -> bool {
+    /// Whether the report about this place is to be printed in full; otherwise counts it. A period that is over has to be ended
+    /// first.
+    pub(super) fn admit(&mut self, place: &impl Display, now: Instant) -> bool {
         let period = self.period.get_or_insert(Period {
             began: now,
             in_full: 0,
@@ -54,13 +55,13 @@ impl LineReports {
         match &mut period.left_out {
             Some(left_out) => {
                 left_out.count += 1;
-                left_out.last = location.clone();
+                left_out.last = place.to_string();
             }
             None => {
                 period.left_out = Some(LeftOut {
                     count: 1,
-                    first: location.clone(),
-                    last: location.clone(),
+                    first: place.to_string(),
+                    last: place.to_string(),
                 });
             }
         }
@@ -72,7 +73,7 @@ impl LineReports {
         self.period.as_ref().map(|period| period.began + PERIOD)
     }
 
-    /// Ends the period. Returns the report of the lines that were left out.
+    /// Ends the period. Returns the report of those that were left out.
     pub(super) fn end_period(&mut self) -> Option<String> {
         let period = self.period.take()?;
         let left_out = period.left_out?;
@@ -87,5 +88,5 @@ impl LineReports {
 }
 
 #[cfg(test)]
-#[path = "tests/line_reports.rs"]
+#[path = "tests/limited_reports.rs"]
 mod tests;
