@@ -4,6 +4,6 @@
 mod unix;
 
 pub(crate) use unix::{
-    FILES_CAN_BE_FOLLOWED, Signals, file_number, is_fifo, is_same_file, raise_file_limit, read_at,
-    stdin_is_fifo, stdout_closed,
+    FILES_CAN_BE_FOLLOWED, Signals, file_number, is_fifo, is_out_of_descriptors, is_same_file,
+    raise_file_limit, read_at, stdin_is_fifo, stdout_closed,
 };

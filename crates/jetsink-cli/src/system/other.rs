@@ -59,6 +59,11 @@ pub(crate) fn raise_file_limit() -> Option<u64> {
     None
 }
 
+/// The errors of such a limit are not known here.
+pub(crate) fn is_out_of_descriptors(_: &io::Error) -> bool {
+    false
+}
+
 /// Always an error: it can't be detected.
 pub(crate) async fn stdout_closed() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

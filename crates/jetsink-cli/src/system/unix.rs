@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
@@ -72,6 +73,14 @@ pub(crate) fn raise_file_limit() -> Option<u64> {
         let _ = setrlimit(Resource::Nofile, limit);
     }
     getrlimit(Resource::Nofile).current
+}
+
+/// Whether no file can be opened until others are closed.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 /// Returns when the reader of standard output has closed it, even if nothing is being written; returns an error if

@@ -395,3 +395,36 @@ async fn file_that_could_never_be_opened_is_unread() {
         assert!(!text.contains("does not exist"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn file_of_a_folder_that_was_removed_before_it_could_be_opened_is_unread() {
+    let server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    append(&path("events.jsonl"), &lines(1));
+    // The argument of a folder, and the names of the files.
+    let arguments = [
+        vec![folder.path().to_owned()],
+        vec![path("events.jsonl"), path("denied.jsonl")],
+    ];
+    for (runs, files) in arguments.into_iter().enumerate() {
+        let files = files.iter().map(|path| as_text(path));
+        let flags: Vec<&str> = ["--json"].into_iter().chain(files).collect();
+        let child = follow(&server, &flags);
+        until_stored(&server, runs + 1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Root can't open it either.
+        std::os::unix::fs::symlink("/proc/sys/vm/compact_memory", path("denied.jsonl")).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fs::remove_file(path("denied.jsonl")).unwrap();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let output = end(child, Signal::SIGINT);
+        assert_code(&output, 1);
+        let text = stderr(&output);
+        assert_eq!(json(&output)["unread_files"], 1, "{text}");
+        assert!(
+            text.contains("denied.jsonl: it could not be opened: "),
+            "{text}"
+        );
+    }
+}

@@ -33,16 +33,33 @@ pub(super) struct Log {
 /// A file with lines to publish that could not be opened so far.
 #[derive(Debug, Clone)]
 pub(super) struct Unopened {
-    /// `None` if the system does not report it.
-    id: Option<FileId>,
-    log: Option<usize>,
-    path: Arc<Path>,
-    error: String,
-    /// Whether the first scan has found it. No notification has announced it.
-    is_from_start: bool,
+    /// `None` if the system does not report it: then its path identifies it.
+    pub(super) id: Option<FileId>,
+    pub(super) path: Arc<Path>,
+    pub(super) error: String,
+    /// Whether its lines are lost with its name. Those of a link's target are not.
+    pub(super) has_lines: bool,
+}
+
+/// A file in the list of a folder.
+#[derive(Debug)]
+struct Listed {
+    file: Unopened,
+    /// The log that a notification has announced it to.
+    announced_to: Option<usize>,
+    /// Whether the current scan has found it.
+    is_here: bool,
 }
 
 impl Unopened {
+    /// Whether both are one file.
+    fn is(&self, id: Option<FileId>, path: &Path) -> bool {
+        match (self.id, id) {
+            (Some(known), Some(id)) => known == id,
+            _ => *self.path == *path,
+        }
+    }
+
     fn loss(&self) -> Loss {
         Loss {
             path: Arc::clone(&self.path),
@@ -50,6 +67,13 @@ impl Unopened {
             bytes: None,
             reason: LossReason::Unopened(self.error.clone()),
         }
+    }
+}
+
+impl Log {
+    /// Whether the user gave exactly this name. Only files of such names are announced to their log.
+    fn is_at(&self, name: &OsStr) -> bool {
+        self.is_named && self.base == name
     }
 }
 
@@ -64,9 +88,9 @@ pub(super) struct Folder {
     pub(super) needs_scan: bool,
     /// Time of the first of the last scans that found a file that is still being written.
     pub(super) incomplete_since: Option<Time>,
-    /// Whether the last scan has opened everything, and no change is known since.
+    /// Whether the last scan has opened every file that can be opened, and no change is known since.
     pub(super) is_clean: bool,
-    unopened: Vec<Unopened>,
+    unopened: Vec<Listed>,
 }
 
 /// The log that a file belongs to.
@@ -102,70 +126,76 @@ impl Folder {
         }
     }
 
-    /// A scan begins: files without a known identity are found again, or they are not here any more.
     pub(super) fn begin_scan(&mut self) {
-        self.unopened.retain(|file| file.id.is_some());
+        for listed in &mut self.unopened {
+            listed.is_here = false;
+        }
     }
 
     /// The folder can't be read: none of its files can.
     pub(super) fn unreadable(&mut self, error: String) {
-        self.begin_scan();
-        self.unopened.push(Unopened {
+        let folder = Unopened {
             id: None,
-            log: None,
             path: self.path.as_path().into(),
             error,
-            is_from_start: false,
-        });
+            has_lines: false,
+        };
+        self.unopened(folder, true);
     }
 
     /// Notes a file that can't be opened. One that is not `wanted` counts only if it was, under an earlier name.
-    pub(super) fn unopened(
-        &mut self,
-        id: Option<FileId>,
-        log: Option<usize>,
-        path: Arc<Path>,
-        error: String,
-        is_wanted: bool,
-    ) {
-        let known = self
-            .unopened
-            .iter_mut()
-            .find(|file| id.is_some() && file.id == id);
-        if let Some(known) = known {
-            known.path = path;
+    pub(super) fn unopened(&mut self, file: Unopened, is_wanted: bool) {
+        let mut listed = self.unopened.iter_mut();
+        if let Some(listed) = listed.find(|listed| listed.file.is(file.id, &file.path)) {
+            listed.is_here = true;
+            listed.file = Unopened {
+                id: file.id.or(listed.file.id),
+                has_lines: file.has_lines || listed.file.has_lines,
+                ..file
+            };
         } else if is_wanted {
-            self.unopened.push(Unopened {
-                id,
-                log,
-                path,
-                error,
-                is_from_start: !self.was_scanned,
+            let name = file_name(&file.path);
+            let named = self.logs.iter().position(|log| log.is_at(name));
+            let announced_to = named.filter(|_| self.was_scanned);
+            if let Some(log) = announced_to {
+                self.logs[log].track.history().set_aside();
+            }
+            self.unopened.push(Listed {
+                file,
+                announced_to,
+                is_here: true,
             });
         }
     }
 
-    pub(super) fn opened(&mut self, id: FileId) {
-        self.unopened.retain(|file| file.id != Some(id));
+    /// A file can be opened, or has no line to read.
+    pub(super) fn opened(&mut self, id: FileId, path: &Path) {
+        let logs = &self.logs;
+        self.unopened.retain(|listed| {
+            let is_it = listed.file.is(Some(id), path);
+            if let (true, Some(log)) = (is_it, listed.announced_to) {
+                logs[log].track.history().take_back();
+            }
+            !is_it
+        });
     }
 
-    /// A scan has ended that has seen these files of the logs. A file that is not here any more is lost; if a notification has
-    /// announced it, its log reports that.
-    pub(super) fn end_scan(&mut self, seen: &[Vec<FileId>]) {
-        let logs = &self.logs;
-        self.unopened.retain(|file| {
-            let is_here = |id: FileId| seen.iter().any(|files| files.contains(&id));
-            let is_gone = file.id.is_some_and(|id| !is_here(id));
-            if let (true, true, Some(log)) = (is_gone, file.is_from_start, file.log) {
-                logs[log].track.history().losses.push(file.loss());
-            }
-            !is_gone
-        });
+    /// A scan has ended that has seen these files of the logs. Returns the losses: files that are not here any more.
+    pub(super) fn end_scan(&mut self, seen: &[Vec<FileId>]) -> Vec<Loss> {
+        let is_seen = |id: FileId| seen.iter().any(|files| files.contains(&id));
+        let (here, gone): (Vec<_>, Vec<_>) = self
+            .unopened
+            .drain(..)
+            .partition(|listed| listed.is_here || listed.file.id.is_some_and(is_seen));
+        self.unopened = here;
+        let lost = gone.iter().filter(|listed| listed.file.has_lines);
+        lost.map(|listed| listed.file.loss()).collect()
     }
 
     /// The losses if the run ended now.
     pub(super) fn losses(&self) -> Vec<Loss> {
-        self.unopened.iter().map(Unopened::loss).collect()
+        let files = self.unopened.iter();
+        files.map(|listed| listed.file.loss()).collect()
     }
 
     pub(super) fn want(&mut self, wanted: Wanted) {
@@ -189,9 +219,7 @@ impl Folder {
 
     /// The log with exactly this name.
     pub(super) fn named(&self, name: &OsStr) -> Option<&Log> {
-        self.logs
-            .iter()
-            .find(|log| log.is_named && log.base == name)
+        self.logs.iter().find(|log| log.is_at(name))
     }
 
     /// The owner of a file by its name; `None` if no log wants it.

@@ -60,7 +60,7 @@ pub(super) struct Sighting<F> {
 /// The place of a generation's content.
 #[derive(Debug, Clone)]
 pub(super) enum Source<F> {
-    /// Unknown: it was read by an earlier run, and no scan has ended yet.
+    /// Unknown: it was read by an earlier run, and no scan has ended yet, or its file can't be opened.
     Sought,
     /// In the file that it was written to, which may grow.
     File(F),

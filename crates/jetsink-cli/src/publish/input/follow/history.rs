@@ -36,7 +36,7 @@ pub(super) struct History<F> {
     pub(super) rotate_wait: Time,
     /// Makes names of generations.
     pub(super) new_name: fn() -> Arc<str>,
-    /// Files that were created under the log's name, less those that were opened.
+    /// Files that were created under the log's name, less those that were opened or can't be.
     pub(super) unopened: i64,
     /// The file under the log's name at the last scan.
     at_path: Option<FileId>,
@@ -134,6 +134,26 @@ impl<F: Descriptor> History<F> {
         self.unopened += i64::from(self.scans > 0);
     }
 
+    /// A created file can't be opened: its folder counts it.
+    pub(super) fn set_aside(&mut self) {
+        self.unopened -= 1;
+    }
+
+    /// Such a file can be opened now.
+    pub(super) fn take_back(&mut self) {
+        self.unopened += 1;
+    }
+
+    /// Whether all lines of a sought file were read, as far as its length tells.
+    pub(super) fn is_read(&self, id: FileId, length: u64) -> bool {
+        let mut sought = self.generations.iter().rev().filter(|g| g.is_sought());
+        let youngest = sought.find(|generation| generation.id.may_be(id));
+        youngest.is_some_and(|generation| match generation.is_compressed {
+            true => generation.is_finished,
+            false => length == generation.offset,
+        })
+    }
+
     /// A scan has found files that may have to be read first, and that are still being written.
     pub(super) fn wait_for_files(&mut self, waits: bool) {
         self.waits_for_files = waits && (self.scans == 0 || self.unopened > 0);
@@ -160,13 +180,18 @@ impl<F: Descriptor> History<F> {
         }
     }
 
-    /// A scan that began at `began` has ended; it saw these files.
-    pub(super) fn scanned(&mut self, began: Time, seen: &[FileId]) {
+    /// A scan that began at `began` has ended; it saw these files, and `denied` can't be opened: generations in them stay
+    /// sought.
+    pub(super) fn scanned(&mut self, began: Time, seen: &[FileId], denied: &[FileId]) {
+        let is_first = self.scans == 0;
         self.scans += 1;
         self.read_before = None;
         self.scanned_since = Some(began);
         for generation in &mut self.generations {
             match generation.source {
+                Source::Sought
+                    if !generation.is_finished
+                        && denied.iter().any(|id| generation.id.may_be(*id)) => {}
                 Source::Sought => {
                     generation.set_source(Source::Closed);
                     let is_blank = generation.head.is_empty() && generation.offset == 0;
@@ -178,7 +203,9 @@ impl<F: Descriptor> History<F> {
                         let reason = LossReason::Gone {
                             line: generation.line,
                         };
-                        self.losses.push(generation.loss(reason));
+                        // Later ones could not be opened: their folder reports it.
+                        let gone = is_first.then(|| generation.loss(reason));
+                        self.losses.extend(gone);
                     }
                 }
                 Source::Truncated { since } if since <= began => {
@@ -193,16 +220,17 @@ impl<F: Descriptor> History<F> {
         }
         self.others.retain(|other| seen.contains(&other.id));
         let is_saved = self.is_saved;
-        while self.generations.len() > MAX_REMEMBERED
-            && self.generations.front().is_some_and(|g| {
-                g.is_finished && (!is_saved || g.is_settled()) && !seen.contains(&g.id)
-            })
-        {
-            self.generations.pop_front();
-        }
+        // Not only the first ones: one that can't be opened may stay before them.
+        let mut surplus = self.generations.len().saturating_sub(MAX_REMEMBERED);
+        self.generations.retain(|g| {
+            let is_needed = !g.is_finished || (is_saved && !g.is_settled()) || seen.contains(&g.id);
+            let stays = is_needed || surplus == 0;
+            surplus -= usize::from(!stays);
+            stays
+        });
     }
 
-    /// All changes of the folder are known, and all its files were opened.
+    /// All changes of the folder are known, and all its files that can be opened were opened.
     pub(super) fn is_quiet(&mut self) {
         let missed = std::mem::take(&mut self.unopened);
         if let Ok(files @ 1..) = u64::try_from(missed) {

@@ -14,7 +14,9 @@ impl<F: Descriptor> History<F> {
             return None;
         }
         loop {
-            let generation = self.generations.iter_mut().find(|g| !g.is_finished)?;
+            // One that can't be opened does not hold up the others.
+            let mut generations = self.generations.iter_mut();
+            let generation = generations.find(|g| !g.is_finished && !g.is_sought())?;
             if self
                 .scanned_since
                 .is_none_or(|began| began <= generation.added)

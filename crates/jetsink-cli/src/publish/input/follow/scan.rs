@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::folder::{Folder, Owner};
-use super::generation::{Place, Sighting, Time, file_name};
+use super::folder::{Folder, Owner, Unopened};
+use super::generation::{Loss, Place, Sighting, Time, file_name};
 use super::history::History;
 use super::identity::{FileId, HEAD, read_at};
 use super::live::FixedFile;
 use super::names;
 use super::track::Track;
 use crate::publish::input::decode::{Form, read_start};
+use crate::system::is_out_of_descriptors;
 
 /// The time without a write after which a copy or a compression is complete.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -27,10 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The result of a scan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
-    /// Whether a file has to be looked at again soon.
-    pub(super) is_incomplete: bool,
+    /// Whether a file has to be looked at again soon. One that can't be opened is not: the next regular scan, or one after a
+    /// change of its mode, tries it again.
+    pub(super) is_due: bool,
     /// The files that can't be opened, and the reasons.
     pub(super) unopened: Vec<(Arc<Path>, String)>,
+    /// Files that could never be opened, and that are not here any more.
+    pub(super) lost: Vec<Loss>,
 }
 
 /// A file that was found and is not open yet.
@@ -40,6 +44,7 @@ struct Candidate {
     place: Place,
     is_sought: bool,
     id: FileId,
+    length: u64,
 }
 
 /// Scans the folder once. `new_track` makes the log of a new name. A folder that does not exist is not scanned.
@@ -77,9 +82,15 @@ pub(super) fn scan(
                     Some(Owner::New(_)) => true,
                     Some(Owner::Known(_, place)) => place.is_asked(),
                 };
-                let error = error.to_string();
-                folder.unopened(None, None, Arc::clone(&path), error.clone(), is_wanted);
-                result.unopened.push((path, error));
+                let link = fs::symlink_metadata(&path);
+                let file = Unopened {
+                    id: None,
+                    path: Arc::clone(&path),
+                    error: error.to_string(),
+                    has_lines: !link.is_ok_and(|link| link.is_symlink()),
+                };
+                result.unopened.push((path, file.error.clone()));
+                folder.unopened(file, is_wanted);
                 continue;
             }
         };
@@ -106,42 +117,59 @@ pub(super) fn scan(
                 place,
                 is_sought: history.is_sought(id),
                 id,
+                length: metadata.len(),
             });
         } else {
             history.seen(id, &place);
+            drop(history);
+            folder.opened(id, &path);
         }
     }
     seen.resize_with(folder.logs.len(), Vec::new);
     // By birth: a descriptor that is missing is missing for the youngest.
     candidates.sort_by_key(|candidate| candidate.id.born);
-    let mut found = Vec::new();
+    let (mut found, mut denied, mut is_incomplete) = (Vec::new(), Vec::new(), false);
     for candidate in candidates {
         let (log, id, path) = (candidate.log, candidate.id, Arc::clone(&candidate.path));
-        let is_wanted = candidate.place.is_asked();
-        let opened = open(candidate, &folder.logs[log].track);
-        match opened {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+        let (length, is_sought) = (candidate.length, candidate.is_sought);
+        let is_wanted = candidate.place.is_asked() || is_sought;
+        match open(candidate, &folder.logs[log].track) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                denied.push(id);
+                result.is_due |= is_out_of_descriptors(&error);
                 let error = error.to_string();
-                let known = Arc::clone(&path);
-                folder.unopened(Some(id), Some(log), known, error.clone(), is_wanted);
-                result.unopened.push((path, error));
-                continue;
+                result.unopened.push((Arc::clone(&path), error.clone()));
+                let is_read = folder.logs[log].track.history().is_read(id, length);
+                if is_read {
+                    folder.opened(id, &path);
+                } else {
+                    let file = Unopened {
+                        id: Some(id),
+                        path,
+                        error,
+                        has_lines: true,
+                    };
+                    folder.unopened(file, is_wanted);
+                }
             }
-            Ok(Opened::Found(file)) => found.push(file),
-            Ok(Opened::Unsettled) => result.is_incomplete = true,
-            Ok(Opened::Other) | Err(_) => {}
+            Ok(Opened::Found(file)) => {
+                folder.opened(id, &path);
+                found.push(file);
+            }
+            Ok(Opened::Unsettled) => is_incomplete = true,
+            Ok(Opened::Other) => {}
         }
-        folder.opened(id);
     }
     // First files of an earlier run, then those whose order does not depend on names.
     found.sort_by_key(|file| (!file.is_sought, file.is_unknown_compression));
     for file in found {
         let mut history = folder.logs[file.log].track.history();
-        result.is_incomplete |= !history.sight(file.sighting, now);
+        is_incomplete |= !history.sight(file.sighting, now);
     }
-    let waits =
-        result.is_incomplete && *folder.incomplete_since.get_or_insert(now) + PATIENCE > now;
-    if !result.is_incomplete {
+    result.is_due |= is_incomplete;
+    let waits = is_incomplete && *folder.incomplete_since.get_or_insert(now) + PATIENCE > now;
+    if !is_incomplete {
         folder.incomplete_since = None;
     }
     for log in &folder.logs {
@@ -151,10 +179,10 @@ pub(super) fn scan(
     if is_first && waits {
         return Ok(result);
     }
-    folder.end_scan(&seen);
+    result.lost = folder.end_scan(&seen);
     folder.was_scanned = true;
     for (log, seen) in folder.logs.iter().zip(&seen) {
-        log.track.history().scanned(now, seen);
+        log.track.history().scanned(now, seen, &denied);
     }
     Ok(result)
 }

@@ -90,8 +90,10 @@ impl<F: Descriptor> History<F> {
     /// The generation without a source that a file contains.
     fn sought_copy(&self, sighting: &Sighting<F>) -> Option<usize> {
         self.generations.iter().position(|generation| {
-            let is_sought = generation.is_sought()
-                || (matches!(generation.source, Source::Truncated { .. }) && self.scans == 0);
+            // After the first scan a generation in a file that can't be opened is still sought, by its identity only.
+            let is_without_file =
+                matches!(generation.source, Source::Sought | Source::Truncated { .. });
+            let is_sought = is_without_file && self.scans == 0;
             is_sought && generation.is_copied_to(&sighting.start, sighting.length)
         })
     }

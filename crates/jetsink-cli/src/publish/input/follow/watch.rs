@@ -55,6 +55,8 @@ mod system {
                 | WatchFlags::MOVED_TO
                 | WatchFlags::DELETE
                 | WatchFlags::CLOSE_WRITE
+                // A file that could not be opened may be allowed now.
+                | WatchFlags::ATTRIB
                 | WatchFlags::MOVE_SELF
                 | WatchFlags::ONLYDIR;
             match inotify::add_watch(inotify, path, flags) {

@@ -255,8 +255,11 @@ impl Watcher {
                 notes.push(failure.to_string());
             }
         }
-        folder.is_clean = scanned == Scanned::default() && folder.is_watched;
-        folder.needs_scan |= scanned != Scanned::default();
+        folder.is_clean = !scanned.is_due && folder.is_watched;
+        folder.needs_scan |= scanned.is_due;
+        for loss in scanned.lost {
+            let _ = self.notices.send(Notice::Loss(loss));
+        }
         for note in notes {
             self.note(note);
         }

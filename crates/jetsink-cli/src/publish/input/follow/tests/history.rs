@@ -50,6 +50,8 @@ struct Model {
     next_inode: u64,
     now: Time,
     lines: Vec<String>,
+    /// The files that can't be opened.
+    denied: Vec<FileId>,
 }
 
 impl Model {
@@ -60,6 +62,7 @@ impl Model {
             next_inode: 1,
             now: Time::ZERO,
             lines: Vec::new(),
+            denied: Vec::new(),
         }
     }
 
@@ -138,7 +141,9 @@ impl Model {
                 self.history.seen(id, &place);
                 continue;
             }
-            found.push((!self.history.is_sought(id), entry, place));
+            if !self.denied.contains(&id) {
+                found.push((!self.history.is_sought(id), entry, place));
+            }
         }
         found.sort_by_key(|(is_new, entry, _)| {
             let is_known = self.history.knows_start(&entry.file.start());
@@ -164,7 +169,7 @@ impl Model {
         }
         let seen: Vec<FileId> = self.entries.iter().map(|entry| id(entry.inode)).collect();
         self.history.wait_for_files(is_incomplete);
-        self.history.scanned(self.now, &seen);
+        self.history.scanned(self.now, &seen, &self.denied);
         self.history.is_ready = true;
         if !is_incomplete {
             self.history.is_quiet();
@@ -827,4 +832,27 @@ fn generations_that_end_with_an_empty_line_are_forgotten_in_time() {
     model.step();
     let remembered = model.history.generations.len();
     assert!(remembered <= MAX_REMEMBERED, "{remembered}");
+}
+
+#[test]
+fn file_that_can_not_be_opened_at_the_start_holds_up_no_other_and_is_read_when_it_can_be() {
+    let mut model = Model::new();
+    model.create(BASE, "a\n");
+    model.step();
+    model.append(BASE, "b\n");
+    model.rename(BASE, "ev.jsonl.1");
+    model.create(BASE, "c\n");
+    model.restart();
+    model.denied = vec![id(1)];
+    for _ in 0..2 {
+        model.step();
+        assert_eq!(model.lines, ["a", "c"]);
+    }
+    // The position of its unread lines is kept over a restart.
+    model.restart();
+    model.step();
+    model.denied.clear();
+    model.step();
+    assert_eq!(model.lines, ["a", "c", "b"]);
+    assert_eq!(model.history.losses, []);
 }
