@@ -48,6 +48,11 @@ impl Check {
         matches!(self.publish, Some(Ok(())))
     }
 
+    fn has_sample_in(&self, subjects: &[SubjectPattern]) -> bool {
+        let sample = self.sample.as_ref();
+        sample.is_some_and(|sample| subjects.iter().any(|s| s.matches(sample.as_str())))
+    }
+
     /// Finds and examines the streams that capture the template. Streams in `examined` are not examined again.
     pub(super) async fn examine_streams(
         &self,
@@ -69,13 +74,17 @@ impl Check {
             }
             Ok(names) => names,
         };
-        let mut captures = false;
+        let (mut captures, mut captures_sample) = (false, false);
         for name in &names {
             let info = stream_info(publisher, name, diagnosis).await;
-            captures |= match &info {
-                None => true, // not known
-                Some(info) => capturing(info, pattern),
-            };
+            match &info {
+                None => captures = true, // not known
+                Some(info) => {
+                    let subjects = subjects(info);
+                    captures |= covers(&subjects, pattern);
+                    captures_sample |= self.has_sample_in(&subjects);
+                }
+            }
             if let Some(info) = info
                 && examined.insert(name.clone())
             {
@@ -93,9 +102,12 @@ impl Check {
             }
         }
         let found = match names.as_slice() {
-            _ if !captures && self.reaches_a_stream() => SubjectFinding::Elsewhere {
-                pattern: pattern.clone(),
-            },
+            // Otherwise the sample proves nothing about the other subjects of the template.
+            _ if !captures && !captures_sample && self.reaches_a_stream() => {
+                SubjectFinding::Elsewhere {
+                    pattern: pattern.clone(),
+                }
+            }
             names => captured(pattern, names, captures),
         };
         diagnosis.add(found);
@@ -145,15 +157,19 @@ async fn stream_info(
     None
 }
 
-fn capturing(info: &Value, pattern: &str) -> bool {
-    let Ok(pattern) = SubjectPattern::new(pattern) else {
-        return false;
-    };
+/// The subjects of a stream.
+fn subjects(info: &Value) -> Vec<SubjectPattern> {
     let subjects = info["config"]["subjects"].as_array();
     let subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
     subjects
-        .filter_map(|subject| subject.parse::<SubjectPattern>().ok())
-        .any(|subject| subject.covers(&pattern))
+        .filter_map(|subject| subject.parse().ok())
+        .collect()
+}
+
+/// Whether one of these subjects covers the template.
+fn covers(subjects: &[SubjectPattern], pattern: &str) -> bool {
+    let pattern = SubjectPattern::new(pattern);
+    pattern.is_ok_and(|pattern| subjects.iter().any(|subject| subject.covers(&pattern)))
 }
 
 fn captured(pattern: &str, names: &[StreamName], all: bool) -> SubjectFinding {

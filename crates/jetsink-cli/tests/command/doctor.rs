@@ -249,6 +249,30 @@ async fn sealed_stream_and_two_streams_with_a_part_of_a_template_each_are_report
 }
 
 #[tokio::test]
+async fn part_of_a_template_without_a_stream_is_a_problem_although_the_sample_has_one() {
+    // The sample has two tokens after the first one; other types have three.
+    for streams in [
+        &[&["events.*.*"][..], &["events.x.y.z"]][..],
+        &[&["events.*.*", "events.x.y.z"]],
+    ] {
+        let server = NatsServer::start().await.unwrap();
+        for (number, subjects) in streams.iter().enumerate() {
+            let stream = format!("EVENTS-{number}");
+            server.create_stream(&stream, subjects).await.unwrap();
+        }
+        let template = ["--subject", "events.{tenantId}.{type:levels}"];
+        let diagnosis = doctor(&server.url(), &template);
+        diagnosis.has("problem", "subject.partly");
+        assert!(
+            !diagnosis.shows("warning", "subject.elsewhere"),
+            "{}",
+            diagnosis.text
+        );
+        assert_eq!(diagnosis.code, 1, "{}", diagnosis.text);
+    }
+}
+
+#[tokio::test]
 async fn address_without_a_server_or_with_another_one_is_reported() {
     let template = ["--subject", "events.a"];
     let mut server = NatsServer::start().await.unwrap();
