@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use axum::routing::any;
 use hyper::body::Incoming;
-use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError, SpoolStatus};
+use jetsink::{Binding, ContentMode, MessageIdRule, Publisher, Sink, SpoolError, Unavailable};
 use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
@@ -215,15 +215,15 @@ impl<P: Publisher + 'static> Gateway<P> {
     /// accepted.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.readiness_with(self.sink().spool_status().as_ref(), Instant::now())
+        self.readiness_at(Instant::now())
     }
 
-    /// The readiness with this state of the spool.
-    pub(crate) fn readiness_with(&self, spool: Option<&SpoolStatus>, now: Instant) -> Readiness {
+    pub(crate) fn readiness_at(&self, now: Instant) -> Readiness {
         if self.inner.is_stopping.load(Ordering::Acquire) {
             return Readiness::Stopping;
         }
-        let is_full = spool.is_some_and(|spool| spool.is_full);
+        // Direct events need no room.
+        let is_full = matches!(self.sink().accepts(), Err(Unavailable::SpoolFull { .. }));
         Readiness::of(self.inner.once.spool_failure(), is_full, now)
     }
 

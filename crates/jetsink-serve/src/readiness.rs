@@ -16,7 +16,7 @@ pub enum Readiness {
     Ready,
     /// It is stopping.
     Stopping,
-    /// Its spool is full: no event has left it since one found no room.
+    /// The broker is away and its spool is full: no event has left it since one found no room.
     SpoolFull,
     /// Its spool's disk failed within the last 10 s.
     DiskFailed,
@@ -37,7 +37,7 @@ impl std::fmt::Display for Readiness {
 }
 
 impl Readiness {
-    /// The readiness of a gateway that is not stopping, with a spool that is full or not.
+    /// The readiness of a gateway that is not stopping; `is_full` if the broker is away and the spool is full.
     pub(crate) fn of(failure: Option<SpoolFailure>, is_full: bool, now: Instant) -> Self {
         match failure {
             Some(SpoolFailure::ForGood) => Self::SpoolFailed,

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::*;
-use jetsink_serve::{AdminPages, GatewaySettings, Listener};
+use jetsink::SpoolSettings;
+use jetsink_serve::{AdminPages, GatewaySettings, Listener, Readiness};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -112,6 +113,68 @@ async fn status_shows_an_outage_with_the_age_of_the_oldest_spooled_event() {
     let json = timeout(Duration::from_secs(20), wait).await.unwrap();
     assert!(json["spool"]["oldest_seconds"].is_null());
     assert_eq!(json["broker"]["circuit"], "connected");
+    serving.abort();
+}
+
+// A reviewer's finding: it stayed unready although the broker was back and direct events were stored.
+#[tokio::test]
+async fn full_spool_makes_the_gateway_unready_only_while_the_broker_is_away() {
+    let mut broker = broker().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = SpoolSettings::new(folder.path())
+        .limit_bytes(300_000)
+        .unwrap();
+    let sink = sink_with(&broker.url(), Some(spool)).await;
+    // No stream captures the events of the first type: they stay in the spool.
+    let running = running(sink, "events.{type}.all", GatewaySettings::default()).await;
+    broker
+        .jetstream()
+        .await
+        .unwrap()
+        .delete_stream("EVENTS")
+        .await
+        .unwrap();
+    broker
+        .create_stream("EVENTS", &["events.stored.>"])
+        .await
+        .unwrap();
+    let (address, serving) = admin(&running).await;
+    let large = format!(r#","data":"{}""#, "x".repeat(100_000));
+    let mut number = 0;
+    loop {
+        number += 1;
+        let reply = running
+            .post(&[STRUCTURED], event(&number.to_string(), &large))
+            .await;
+        if reply.status == 503 && reply.problem() == "spool-full" {
+            break;
+        }
+        assert!(number < 10, "{reply:?}");
+    }
+    let stored = event("stored", "").replace(r#""type":"t""#, r#""type":"stored""#);
+    assert_eq!(
+        running
+            .post(&[STRUCTURED], stored)
+            .await
+            .header("jetsink-outcome"),
+        "stored"
+    );
+    assert_eq!(get(address, "/readyz", &[]).await.status, 200);
+    broker.kill().unwrap();
+    let wait = async {
+        while running.gateway.readiness() != Readiness::SpoolFull {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.unwrap();
+    assert_eq!(get(address, "/readyz", &[]).await.status, 503);
+    broker.restart().await.unwrap();
+    let wait = async {
+        while get(address, "/readyz", &[]).await.status != 200 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.unwrap();
     serving.abort();
 }
 

@@ -114,7 +114,7 @@ impl Snapshot {
         now: Instant,
     ) -> Self {
         let spool = gateway.sink().spool_status();
-        let readiness = gateway.readiness_with(spool.as_ref(), now);
+        let readiness = gateway.readiness_at(now);
         let hour = gateway.meters().history.hour(now);
         Self {
             gateway: GatewayStatus {

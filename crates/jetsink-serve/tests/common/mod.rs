@@ -33,6 +33,10 @@ pub async fn sink(broker: &NatsServer, spool: Option<&Path>) -> Arc<Sink<NatsPub
 }
 
 pub async fn sink_of(urls: &str, spool: Option<&Path>) -> Arc<Sink<NatsPublisher>> {
+    sink_with(urls, spool.map(SpoolSettings::new)).await
+}
+
+pub async fn sink_with(urls: &str, spool: Option<SpoolSettings>) -> Arc<Sink<NatsPublisher>> {
     let connect = ConnectSettings::new(urls).unwrap().start_disconnected(true);
     let publisher = NatsPublisher::connect(connect).await.unwrap();
     let mut connection = publisher.connection().unwrap();
@@ -44,9 +48,7 @@ pub async fn sink_of(urls: &str, spool: Option<&Path>) -> Arc<Sink<NatsPublisher
     let settings = SinkSettings::default();
     Arc::new(match spool {
         None => Sink::new(publisher, settings),
-        Some(folder) => Sink::with_spool(publisher, settings, SpoolSettings::new(folder))
-            .await
-            .unwrap(),
+        Some(spool) => Sink::with_spool(publisher, settings, spool).await.unwrap(),
     })
 }
 
