@@ -2,27 +2,27 @@
 
 use bytes::Bytes;
 
-use super::input::{Checkpoint, LineLocation};
+use super::input::LineLocation;
+use super::saved::Passed;
 
 /// A line in the pipeline.
 pub(super) struct InFlight {
     pub(super) location: LineLocation,
     pub(super) raw: Bytes,
     /// The position to advance to with its result.
-    pub(super) checkpoint: Option<Checkpoint>,
-    /// Positions behind bad lines of other files, which were read after it.
-    pub(super) others: Vec<Checkpoint>,
+    pub(super) passed: Option<Passed>,
+    /// Positions behind bad lines that were read after it, one per file.
+    pub(super) behind: Vec<Passed>,
 }
 
 impl InFlight {
     /// Advances over a bad line behind it, too.
-    pub(super) fn pass(&mut self, behind: Option<Checkpoint>) {
+    pub(super) fn pass(&mut self, behind: Option<Passed>) {
         let Some(behind) = behind else { return };
-        let is_same = |own: &Checkpoint| own.is_in_log_of(&behind);
-        if self.checkpoint.as_ref().is_none_or(is_same) {
-            self.checkpoint = Some(behind);
-        } else {
-            self.others.push(behind);
+        let mut known = self.behind.iter_mut();
+        match known.find(|known| known.checkpoint.is_in_log_of(&behind.checkpoint)) {
+            Some(known) => *known = behind,
+            None => self.behind.push(behind),
         }
     }
 }

@@ -12,6 +12,10 @@ pub(super) struct RejectedLines {
     file: BufWriter<File>,
     /// The bytes of the lines in the buffer, behind those of lines that are in the file.
     buffered: Vec<usize>,
+    /// Lines in the file or the buffer.
+    kept: u64,
+    /// Those that the disk has.
+    synced: u64,
     /// Lines that could not be written.
     not_kept: u64,
 }
@@ -24,6 +28,8 @@ impl RejectedLines {
                 path,
                 file: BufWriter::new(file),
                 buffered: Vec::new(),
+                kept: 0,
+                synced: 0,
                 not_kept: 0,
             }),
             Err(source) => Err(Failure::File { path, source }),
@@ -40,6 +46,7 @@ impl RejectedLines {
                     self.buffered.clear();
                 }
                 self.buffered.push(line.len() + 1);
+                self.kept += 1;
             }
             Err(_) => self.not_kept += 1,
         }
@@ -53,9 +60,24 @@ impl RejectedLines {
 
     /// Writes the buffered lines to the disk.
     pub(super) fn sync(&mut self) -> Result<(), Failure> {
+        if self.synced == self.kept {
+            return Ok(());
+        }
         self.flush()?;
         let synced = self.file.get_ref().sync_data();
-        synced.map_err(|source| self.failed(source))
+        synced.map_err(|source| self.failed(source))?;
+        self.synced = self.kept;
+        Ok(())
+    }
+
+    /// The number of lines in the file or the buffer.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// The number of lines that the disk has.
+    pub(super) fn synced(&self) -> u64 {
+        self.synced
     }
 
     /// The lines that the file does not contain.

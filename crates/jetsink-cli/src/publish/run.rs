@@ -12,7 +12,7 @@ use super::in_flight::InFlight;
 use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Stops};
 use super::rejected::RejectedLines;
 use super::report::Report;
-use super::saved::Saved;
+use super::saved::{Passed, Saved};
 use super::settings::Settings;
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
                 None => return,
                 Some(Next::Line(line)) => self.push(line, pipeline),
                 Some(Next::File(checkpoint)) if self.in_flight.is_empty() => {
-                    self.saved.advance(Some(checkpoint));
+                    self.saved.advance(self.saved.passed(Some(checkpoint)));
                     self.save_position();
                 }
                 Some(file @ Next::File(_)) => {
@@ -255,8 +255,8 @@ impl<'a> Run<'a> {
                     self.in_flight.push_back(InFlight {
                         location: line.location,
                         raw: line.raw,
-                        checkpoint: line.checkpoint,
-                        others: Vec::new(),
+                        passed: self.saved.passed(line.checkpoint),
+                        behind: Vec::new(),
                     });
                 }
             }
@@ -270,10 +270,11 @@ impl<'a> Run<'a> {
         // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
         let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);
         let is_kept = line.raw.is_empty() || ends_command || self.reject(&line.raw);
-        // The position passes the line together with the last line before it.
+        // The position passes the line after the last line before it, and never passes one that is not kept.
+        let passed = self.saved.passed(line.checkpoint).filter(|_| is_kept);
         match self.in_flight.back_mut() {
-            Some(last) => last.pass(line.checkpoint),
-            None => self.saved.advance(line.checkpoint),
+            Some(last) => last.pass(passed),
+            None => self.saved.advance(passed),
         }
         let stops = line.event.map_or_else(|bad| bad.stops, |_| Stops::Nothing);
         let is_end = match stops {
@@ -298,8 +299,8 @@ impl<'a> Run<'a> {
         let Some(InFlight {
             location,
             raw,
-            checkpoint,
-            others,
+            passed,
+            behind,
         }) = self.in_flight.pop_front()
         else {
             return;
@@ -307,10 +308,7 @@ impl<'a> Run<'a> {
         let error = match result {
             Ok(delivery) => {
                 self.report.stored(&delivery, raw.len());
-                self.saved.advance(checkpoint);
-                others
-                    .into_iter()
-                    .for_each(|other| self.saved.advance(Some(other)));
+                self.advance(passed, behind);
                 return;
             }
             Err(error) => error,
@@ -334,11 +332,9 @@ impl<'a> Run<'a> {
             }
             Scope::Event | Scope::Subject => {
                 self.report.failed(&location, &error, unknown);
-                self.reject(&raw);
-                self.saved.advance(checkpoint);
-                others
-                    .into_iter()
-                    .for_each(|other| self.saved.advance(Some(other)));
+                let kept = self.saved.refuse(&raw);
+                self.written(kept);
+                self.advance(passed, behind);
                 let max = self.settings.max_failures;
                 if max > 0 && self.report.failures() == max && self.ending == Ending::Complete {
                     self.report.too_many_failures(max);
@@ -348,7 +344,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Keeps a rejected line in its file. Returns `false`, and ends the reading, if that fails.
+    fn advance(&mut self, passed: Option<Passed>, behind: Vec<Passed>) {
+        for passed in passed.into_iter().chain(behind) {
+            self.saved.advance(Some(passed));
+        }
+    }
+
+    /// Keeps a bad line in the file of `--rejected`. Returns `false`, and ends the reading, if that fails.
     fn reject(&mut self, raw: &[u8]) -> bool {
         let kept = self.saved.reject(raw);
         self.written(kept)

@@ -5,10 +5,20 @@ use super::rejected::RejectedLines;
 use super::settings::Settings;
 use crate::failure::Failure;
 
+/// A position behind a line.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) checkpoint: Checkpoint,
+    /// The number of rejected lines up to there: the disk must have them before the position.
+    rejected: u64,
+}
+
 pub(super) struct Saved {
     rejected: Option<RejectedLines>,
     /// With `--position`.
     position: Option<Positions>,
+    /// The number of rejected lines up to the last refused event.
+    refused: u64,
     /// Whether a line was not sent or not kept, or its outcome is unknown: the position stays before it.
     pub(super) has_unsent: bool,
 }
@@ -18,6 +28,7 @@ impl Saved {
         Self {
             rejected,
             position: settings.position.as_ref().map(|_| Positions::default()),
+            refused: 0,
             has_unsent: false,
         }
     }
@@ -26,34 +37,53 @@ impl Saved {
         self.position.is_some()
     }
 
+    /// The position behind the line that was just read, and rejected if it is bad.
+    pub(super) fn passed(&self, checkpoint: Option<Checkpoint>) -> Option<Passed> {
+        let rejected = self.rejected.as_ref().map_or(0, RejectedLines::kept);
+        checkpoint.map(|checkpoint| Passed {
+            checkpoint,
+            rejected,
+        })
+    }
+
     /// Advances the position, unless an earlier line was not sent.
-    pub(super) fn advance(&mut self, checkpoint: Option<Checkpoint>) {
-        if let (Some(position), Some(checkpoint), false) =
-            (&mut self.position, checkpoint, self.has_unsent)
+    pub(super) fn advance(&mut self, passed: Option<Passed>) {
+        let synced = self.rejected.as_ref().map_or(0, RejectedLines::synced);
+        if let (Some(position), Some(passed), false) = (&mut self.position, passed, self.has_unsent)
         {
-            position.advance(checkpoint);
+            let rejected = passed.rejected.max(self.refused);
+            position.advance(passed.checkpoint, rejected, synced);
         }
     }
 
-    /// Saves the position. Rejected lines before it are written to the disk first.
+    /// Saves the position. Rejected lines before it are written to the disk first; if that fails, the position stays before
+    /// the first of them.
     pub(super) fn save_position(&mut self) -> Result<(), Failure> {
         let Some(position) = &mut self.position else {
             return Ok(());
         };
+        let (mut kept, mut synced) = (Ok(()), 0);
         if let (true, Some(rejected)) = (position.is_unsaved(), &mut self.rejected) {
-            rejected.sync()?;
+            kept = rejected.sync();
+            synced = rejected.synced();
         }
-        position.save()
+        let saved = position.save(synced);
+        kept.and(saved)
     }
 
-    /// Keeps a rejected line. If that fails, the position stays before the line.
+    /// Keeps a bad line.
     pub(super) fn reject(&mut self, raw: &[u8]) -> Result<(), Failure> {
-        let Some(rejected) = &mut self.rejected else {
-            return Ok(());
-        };
-        let written = rejected.write(raw);
-        self.has_unsent |= written.is_err();
-        written
+        self.rejected
+            .as_mut()
+            .map_or(Ok(()), |rejected| rejected.write(raw))
+    }
+
+    /// Keeps the line of a refused event. If that fails, the position stays before the line.
+    pub(super) fn refuse(&mut self, raw: &[u8]) -> Result<(), Failure> {
+        let kept = self.reject(raw);
+        self.has_unsent |= kept.is_err();
+        self.refused = self.rejected.as_ref().map_or(0, RejectedLines::kept);
+        kept
     }
 
     /// The rejected lines that could not be written.

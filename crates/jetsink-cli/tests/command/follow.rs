@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
 use nats_local::NatsServer;
 use nix::sys::signal::{Signal, kill};
@@ -425,6 +426,69 @@ async fn file_of_a_folder_that_was_removed_before_it_could_be_opened_is_unread()
         assert!(
             text.contains("denied.jsonl: it could not be opened: "),
             "{text}"
+        );
+    }
+}
+
+// A reviewer's finding: each restart sent the lines before the rejected one again.
+#[tokio::test]
+async fn position_is_saved_up_to_the_first_rejected_line_that_can_not_be_kept() {
+    let server = server().await;
+    let jetstream = server.jetstream().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let config = Config {
+        max_message_size: 600,
+        ..stream.cached_info().config.clone()
+    };
+    jetstream.update_stream(config).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let good = lines(20);
+    let refused = event(99).replace("/test", &format!("/{}", "x".repeat(900)));
+    for (name, bad, again) in [
+        // Its write fails when it is read, or when the buffer is written.
+        ("long", Bytes::from("bad ".repeat(5_000)), 0),
+        ("short", Bytes::from("bad"), 10),
+        ("refused", Bytes::from(refused), 11),
+    ] {
+        let before = &good[..10];
+        fs::write(&path, "").unwrap();
+        append(&path, &[before, &[bad], &good[10..]].concat());
+        let stored = count(&server).await;
+        let start = |rejected: &str| {
+            let mut arguments = kept(&folder);
+            // The position of another log: the same file, read anew.
+            arguments[0] = format!("--position={}", as_text(&folder.path().join(name)));
+            arguments.push(format!("--rejected={rejected}"));
+            arguments.push("--on-bad-line=skip".to_owned());
+            arguments.push("--json".to_owned());
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            follow(&server, &arguments)
+        };
+        for run in 0..3 {
+            let output = ended(start("/dev/full"));
+            assert_code(&output, 2);
+            let read = json(&output)["read"].as_u64().unwrap();
+            if run == 0 {
+                assert!(read >= 10, "{name}: {read}");
+            } else {
+                assert!(read <= again, "{name}: run {run} has read {read}");
+            }
+        }
+        let rejected = folder.path().join(format!("{name}.rejected"));
+        let child = start(as_text(&rejected));
+        until_stored(&server, stored + 20).await;
+        let started = Instant::now();
+        while !fs::metadata(&rejected).is_ok_and(|file| file.len() > 0) {
+            assert!(started.elapsed() < Duration::from_secs(20), "{name}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        end(child, Signal::SIGINT);
+        let kept = fs::read(&rejected).unwrap();
+        assert_eq!(
+            kept.iter().filter(|byte| **byte == b'\n').count(),
+            1,
+            "{name}"
         );
     }
 }

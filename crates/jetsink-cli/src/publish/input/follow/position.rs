@@ -250,8 +250,15 @@ impl From<SavedFile> for Other {
 /// Saves the positions of a run.
 #[derive(Debug, Default)]
 pub(in crate::publish) struct Positions {
-    /// The positions since the last save, one per log.
-    unsaved: Vec<Checkpoint>,
+    /// The positions since the last save, in the order of the lines.
+    unsaved: Vec<Unsaved>,
+}
+
+#[derive(Debug)]
+struct Unsaved {
+    checkpoint: Checkpoint,
+    /// The number of rejected lines before it.
+    rejected: u64,
 }
 
 impl Positions {
@@ -266,17 +273,22 @@ impl Positions {
         })
     }
 
-    /// Sets the position in a log; all lines before it have results.
-    pub(in crate::publish) fn advance(&mut self, checkpoint: Checkpoint) {
-        let is_its = |other: &&mut Checkpoint| other.is_in_log_of(&checkpoint);
-        match self.unsaved.iter_mut().find(is_its) {
-            Some(last) => {
-                if last.number != checkpoint.number {
-                    last.settle();
-                }
-                *last = checkpoint;
-            }
-            None => self.unsaved.push(checkpoint),
+    /// Sets the position in a log; all lines before it have results. `rejected` lines come before it, and the disk has the
+    /// first `synced` of them.
+    pub(in crate::publish) fn advance(
+        &mut self,
+        checkpoint: Checkpoint,
+        rejected: u64,
+        synced: u64,
+    ) {
+        let unsaved = Unsaved {
+            checkpoint,
+            rejected,
+        };
+        let mut known = self.unsaved.iter_mut();
+        match known.find(|known| known.is_replaced_by(&unsaved, synced)) {
+            Some(known) => *known = unsaved,
+            None => self.unsaved.push(unsaved),
         }
     }
 
@@ -285,13 +297,37 @@ impl Positions {
         !self.unsaved.is_empty()
     }
 
-    /// Writes the positions that have changed. A crash leaves an old file or a new one.
-    pub(in crate::publish) fn save(&mut self) -> Result<(), Failure> {
-        for checkpoint in self.unsaved.drain(..) {
+    /// Writes the positions that have changed, if the disk has the rejected lines before them: the first `synced` of all.
+    /// A crash leaves an old file or a new one.
+    ///
+    /// # Errors
+    /// The first one. The positions in other logs are written.
+    pub(in crate::publish) fn save(&mut self, synced: u64) -> Result<(), Failure> {
+        let unsaved = std::mem::take(&mut self.unsaved).into_iter();
+        let (ready, waiting): (Vec<_>, Vec<_>) = unsaved.partition(|u| u.rejected <= synced);
+        self.unsaved = waiting;
+        let mut tracks: Vec<Arc<Track>> = Vec::new();
+        for Unsaved { checkpoint, .. } in ready {
             checkpoint.settle();
-            save(&checkpoint.track)?;
+            if tracks
+                .iter()
+                .all(|track| !Arc::ptr_eq(track, &checkpoint.track))
+            {
+                tracks.push(checkpoint.track);
+            }
         }
-        Ok(())
+        let saved = tracks.iter().map(|track| save(track));
+        // Each is tried.
+        saved.fold(Ok(()), Result::and)
+    }
+}
+
+impl Unsaved {
+    /// Whether a later position is saved whenever this one is. The last one of each generation is needed.
+    fn is_replaced_by(&self, later: &Self, synced: u64) -> bool {
+        self.checkpoint.is_in_log_of(&later.checkpoint)
+            && self.checkpoint.number == later.checkpoint.number
+            && (self.rejected <= synced) == (later.rejected <= synced)
     }
 }
 
