@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -13,8 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jetsink::CircuitState as State;
-use jetsink::{Publisher, Sink};
+use jetsink::{NatsPublisher, Sink};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -28,7 +27,31 @@ const MAX_CONNECTIONS: usize = 16;
 /// The longest wait for the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A bound listener; it serves requests once there is a sink.
+/// The sink of the run, once it is open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServedSink(Arc<OnceLock<Arc<Sink<NatsPublisher>>>>);
+
+impl ServedSink {
+    /// Call it once.
+    pub(crate) fn show(&self, sink: &Arc<Sink<NatsPublisher>>) {
+        let _ = self.0.set(Arc::clone(sink));
+    }
+
+    /// The answer to `/readyz`.
+    fn readiness(&self) -> (StatusCode, String) {
+        let Some(sink) = self.0.get() else {
+            let text = "starting: the input, the broker or the spool is not open yet\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        };
+        let code = match sink.accepts() {
+            Ok(()) => StatusCode::OK,
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (code, format!("{}\n", sink.status()))
+    }
+}
+
+/// A bound listener.
 pub(crate) struct MetricsServer {
     listener: TcpListener,
     metrics: PrometheusHandle,
@@ -48,7 +71,7 @@ impl MetricsServer {
     }
 
     /// Serves requests; never returns.
-    pub(crate) async fn serve<P: Publisher + 'static>(self, sink: Arc<Sink<P>>) {
+    pub(crate) async fn serve(self, sink: ServedSink) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -59,7 +82,7 @@ impl MetricsServer {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let (metrics, sink) = (self.metrics.clone(), Arc::clone(&sink));
+            let (metrics, sink) = (self.metrics.clone(), sink.clone());
             tokio::spawn(async move {
                 let _slot = slot;
                 let answering = service_fn(|request: Request<Incoming>| {
@@ -78,10 +101,10 @@ impl MetricsServer {
     }
 }
 
-fn answer<P: Publisher>(
+fn answer(
     request: &Request<Incoming>,
     metrics: &PrometheusHandle,
-    sink: &Sink<P>,
+    sink: &ServedSink,
 ) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
@@ -90,17 +113,8 @@ fn answer<P: Publisher>(
         "/metrics" => text(StatusCode::OK, metrics.render()),
         "/healthz" => text(StatusCode::OK, "the process is running\n".to_owned()),
         "/readyz" => {
-            let status = sink.status();
-            let takes = status.broker == State::Connected
-                || status
-                    .spool
-                    .is_some_and(|spool| spool.used_bytes < spool.limit_bytes);
-            let code = if takes {
-                StatusCode::OK
-            } else {
-                StatusCode::SERVICE_UNAVAILABLE
-            };
-            text(code, format!("{status}\n"))
+            let (code, status) = sink.readiness();
+            text(code, status)
         }
         _ => text(
             StatusCode::NOT_FOUND,

@@ -13,6 +13,7 @@ mod saved;
 mod settings;
 mod summary;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,11 @@ use tokio::time::{Instant, sleep};
 use crate::connection::{FIRST_CONNECTION, environment, wait_for_connection};
 use crate::failure::Failure;
 use crate::interrupt::Signals;
-use crate::output::{self, LogFrom};
+use crate::output::{self, LogFrom, to_stderr};
 use crate::runtime::{blocking, runtime};
 use arguments::Publish;
 use input::Input;
-use metrics::MetricsServer;
+use metrics::{MetricsServer, ServedSink};
 use rejected::RejectedLines;
 use report::Report;
 use run::Run;
@@ -55,17 +56,20 @@ pub(crate) fn run(arguments: Publish) -> Result<u8, Failure> {
 async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
     // Before anything that blocks: a FIFO without a writer, the spool's disk, a server that does not answer.
     let mut signals = Signals::new().map_err(Failure::Runtime)?;
-    let start = tokio::select! {
-        started = start(settings) => started?,
+    let served = ServedSink::default();
+    if let Some(address) = settings.metrics_listen {
+        serve_metrics(address, served.clone()).await?;
+    }
+    let opening = Arc::clone(settings);
+    let opened = tokio::select! {
+        opened = blocking(move || open_files(&opening)) => opened?,
         signal = signals.next() => {
-            return Ok(Run::new(settings, Report::new(settings, None), None).end_by(signal));
+            let run = Run::new(settings, Report::new(settings, None), None);
+            return Ok(run.end_unstarted_by(signal));
         }
     };
-    let Start {
-        mut run,
-        input,
-        metrics,
-    } = start;
+    let (input, rejected) = opened;
+    let mut run = Run::new(settings, Report::new(settings, input.total_bytes), rejected);
     if settings.dry_run {
         let interrupt = tokio::select! {
             () = run.check(input) => signals.arrived().await,
@@ -75,7 +79,7 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
     }
     let opened = tokio::select! {
         opened = open_sink(settings, &run.report) => opened,
-        signal = signals.next() => return Ok(run.end_by(signal)),
+        signal = signals.next() => return Ok(run.end_unstarted_by(signal)),
     };
     let sink = match opened {
         Err(Failure::Connect(error @ ConnectError::Refused { .. })) => {
@@ -83,9 +87,7 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
         }
         opened => Arc::new(opened?),
     };
-    if let Some(metrics) = metrics {
-        tokio::spawn(metrics.serve(Arc::clone(&sink)));
-    }
+    served.show(&sink);
     let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
     let pipeline = match settings.window {
         Some(window) => sink.pipeline(window),
@@ -100,35 +102,16 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
     Ok(run.end(signals.arrived().await))
 }
 
-/// A run that is ready to read.
-struct Start<'a> {
-    run: Run<'a>,
-    input: Input,
-    metrics: Option<MetricsServer>,
-}
-
-/// Opens the input and the address of the metrics.
-async fn start(settings: &Arc<Settings>) -> Result<Start<'_>, Failure> {
-    let opening = Arc::clone(settings);
-    let (input, rejected) = blocking(move || open_files(&opening)).await?;
-    let run = Run::new(settings, Report::new(settings, input.total_bytes), rejected);
-    let metrics = match settings.metrics_listen {
-        None => None,
-        Some(address) => {
-            let metrics = MetricsServer::bind(address).await?;
-            if address.port() == 0
-                && let Ok(assigned) = metrics.address()
-            {
-                run.report.metrics_at(assigned);
-            }
-            Some(metrics)
-        }
-    };
-    Ok(Start {
-        run,
-        input,
-        metrics,
-    })
+/// Serves the metrics from now on, before anything that may take long: a service manager asks whether the process runs.
+async fn serve_metrics(address: SocketAddr, sink: ServedSink) -> Result<(), Failure> {
+    let server = MetricsServer::bind(address).await?;
+    if address.port() == 0
+        && let Ok(assigned) = server.address()
+    {
+        to_stderr(&format!("jetsink: metrics at http://{assigned}/metrics"));
+    }
+    tokio::spawn(server.serve(sink));
+    Ok(())
 }
 
 /// Opens the files to read, and the file of `--rejected`. Blocks on a FIFO without its other end.

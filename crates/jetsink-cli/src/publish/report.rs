@@ -1,7 +1,6 @@
 //! Output of a run while it lasts: progress, and a line for each event that was not stored.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
@@ -168,11 +167,6 @@ impl Report {
 
     pub(super) fn note(&self, text: &str) {
         note(text);
-    }
-
-    /// Reports the address that the system assigned.
-    pub(super) fn metrics_at(&self, address: SocketAddr) {
-        to_stderr(&format!("jetsink: metrics at http://{address}/metrics"));
     }
 
     pub(super) fn interrupted(&self, in_flight: usize) {

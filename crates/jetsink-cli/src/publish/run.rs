@@ -392,6 +392,12 @@ impl<'a> Run<'a> {
         self.finish()
     }
 
+    /// Ends the run at a signal before a line was read: reports the summary and returns the exit code.
+    pub(super) fn end_unstarted_by(mut self, signal: Interrupt) -> u8 {
+        self.resume = Some(LineLocation::first(self.settings));
+        self.end_by(signal)
+    }
+
     /// Ends the run because no server has accepted the connection: reports the summary and returns the exit code.
     pub(super) fn end_unconnected(mut self, error: &ConnectError) -> u8 {
         self.report.note(&error.to_string());

@@ -1,5 +1,6 @@
 //! Brokers that are away, and the way back in.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -154,4 +155,33 @@ async fn broker_that_is_away_at_the_start_is_tried_again_for_the_maximum_outage(
     assert_eq!(json(&output)["stored"], 3);
     let findings = findings(&lines, &there(&server).await);
     assert!(findings.is_clean(), "{findings}");
+}
+
+#[tokio::test]
+async fn interrupt_while_the_broker_is_tried_at_the_start_prints_the_line_to_resume_at() {
+    let mut server = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let input = file_of(&folder, "in.jsonl", &lines(3));
+    let url = server.url();
+    server.kill().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let publish = |input: &Path| {
+        let flags = ["-s", &url, "--subject", "events.a", "--json"];
+        let at = ["--max-outage=1h", "--from-line=2", as_text(input)];
+        spawn(&[&flags[..], &at].concat())
+    };
+    // Nothing writes to the FIFO: then the input is not open either.
+    for input in [input, fifo] {
+        let child = publish(&input);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let output = end(child, Signal::SIGINT);
+        assert_code(&output, 130);
+        assert_eq!(resume_line(&output), "2", "{}", stderr(&output));
+        let summary = json(&output);
+        assert_eq!(
+            (&summary["read"], &summary["resume"]["line"]),
+            (&0.into(), &2.into())
+        );
+    }
 }
