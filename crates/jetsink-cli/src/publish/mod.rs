@@ -178,6 +178,8 @@ fn may_pass(error: &ConnectError) -> bool {
             | ConnectCause::LoginUnusable
             | ConnectCause::UntrustedAuthority
             | ConnectCause::AuthorityAsServer
+            | ConnectCause::ServerCertificateRefused
             | ConnectCause::ClientCertificateRequired
+            | ConnectCause::ClientCertificateRefused
     )
 }

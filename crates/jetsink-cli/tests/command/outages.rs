@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nats_local::{NatsServer, TlsFiles};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -183,5 +184,40 @@ async fn interrupt_while_the_broker_is_tried_at_the_start_prints_the_line_to_res
             (&summary["read"], &summary["resume"]["line"]),
             (&0.into(), &2.into())
         );
+    }
+}
+
+#[tokio::test]
+async fn certificate_that_is_not_accepted_ends_the_command_at_once() {
+    let here = ["127.0.0.1", "localhost"];
+    let ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    let of_client = TlsFiles::generate(true).unwrap();
+    let other = TlsFiles::generate(true).unwrap();
+    let (certificate, key) = (&other.client_certificate, &other.client_key);
+    for (files, client) in [
+        (
+            TlsFiles::generate_for(&here, Some(ago), false).unwrap(),
+            &[][..],
+        ),
+        (
+            TlsFiles::generate_for(&["elsewhere"], None, false).unwrap(),
+            &[],
+        ),
+        // No certificate of a client, and one that another authority has issued.
+        (of_client.clone(), &[]),
+        (
+            of_client,
+            &["--tlscert", as_text(certificate), "--tlskey", as_text(key)],
+        ),
+    ] {
+        let server = NatsServer::builder().tls(&files).start().await.unwrap();
+        let url = server.url();
+        let to = ["-s", &url, "--subject", "events.a", "--max-outage=1h"];
+        let trust = ["--json", "--tlsca", as_text(&files.root)];
+        let output = ended(spawn(&[&to[..], &trust, client, &[SAMPLES]].concat()));
+        assert_code(&output, 3);
+        let text = stderr(&output);
+        assert!(!text.contains("trying again"), "{text}");
+        assert_eq!(json(&output)["resume"]["line"], 1);
     }
 }

@@ -64,8 +64,12 @@ pub enum ConnectCause {
     UntrustedAuthority,
     /// The server presents the certificate of an authority (CA:TRUE) as its own. No authority can make it acceptable.
     AuthorityAsServer,
+    /// The server's certificate is not accepted for another reason, such as its names or its time.
+    ServerCertificateRefused,
     /// The server requires a client certificate.
     ClientCertificateRequired,
+    /// The server does not accept the client certificate.
+    ClientCertificateRefused,
     /// No server answered in time.
     TimedOut,
     /// The host name has no address.
@@ -120,12 +124,25 @@ pub(super) fn cause(error: &async_nats::ConnectError) -> ConnectCause {
             {
                 ConnectCause::AuthorityAsServer
             }
-            Some(TlsError::AlertReceived(AlertDescription::CertificateRequired)) => {
-                ConnectCause::ClientCertificateRequired
-            }
+            Some(TlsError::InvalidCertificate(_)) => ConnectCause::ServerCertificateRefused,
+            Some(TlsError::AlertReceived(alert)) => by_alert(*alert),
             _ => ConnectCause::Other,
         },
         ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects => ConnectCause::Other,
+    }
+}
+
+/// The cause by the server's answer to a TLS handshake.
+fn by_alert(alert: AlertDescription) -> ConnectCause {
+    match alert {
+        AlertDescription::CertificateRequired => ConnectCause::ClientCertificateRequired,
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA => ConnectCause::ClientCertificateRefused,
+        _ => ConnectCause::Other,
     }
 }
 
