@@ -60,9 +60,11 @@ impl Reader {
     pub(super) fn line_format(&self, file: Option<(&Path, &File)>) -> LineFormat {
         match (self.format, file) {
             (Format::Lines | Format::Json, _) => LineFormat::Events,
-            (Format::CellosAuditTrail, None) => LineFormat::Trail(Trail::new(self.on_broken_chain)),
+            (Format::CellosAuditTrail, None) => {
+                LineFormat::Trail(Box::new(Trail::new(self.on_broken_chain)))
+            }
             (Format::CellosAuditTrail, Some((path, file))) => {
-                LineFormat::Trail(Trail::of_file(path, file, self.on_broken_chain))
+                LineFormat::Trail(Box::new(Trail::of_file(path, file, self.on_broken_chain)))
             }
         }
     }
@@ -192,7 +194,7 @@ pub(super) type Converted = [Option<Line>; 2];
 pub(super) enum LineFormat {
     /// An event per line.
     Events,
-    Trail(Trail),
+    Trail(Box<Trail>),
 }
 
 impl LineFormat {

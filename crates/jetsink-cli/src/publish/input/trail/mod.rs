@@ -34,10 +34,8 @@ pub(super) struct Trail {
     chain: Chain,
     /// The place of the saved hash of the last row.
     head: Option<HeadFile>,
-    /// Whether a `.head` file exists that has no hash or can't be read, so far.
-    is_head_unusable: bool,
-    /// Whether no `.head` file existed before the first row was read.
-    is_head_missing: bool,
+    /// Its content before the first row was read; behind the end only [`Saved::Missing`].
+    saved: Option<Saved>,
     on_broken: OnBrokenChain,
     /// Whether a break has ended it.
     is_ended: bool,
@@ -51,8 +49,7 @@ impl Trail {
         Self {
             chain: Chain::new(None),
             head: None,
-            is_head_unusable: false,
-            is_head_missing: false,
+            saved: None,
             on_broken,
             is_ended: false,
             is_row: false,
@@ -70,10 +67,8 @@ impl Trail {
 
     /// Starts at the first row again.
     fn restart(&mut self) {
-        let saved = self.head.as_ref().map(HeadFile::read);
-        self.chain = Chain::new(saved.as_ref().and_then(Saved::hash));
-        self.is_head_unusable = matches!(saved, Some(Saved::Unusable(_)));
-        self.is_head_missing = saved == Some(Saved::Missing);
+        self.saved = self.head.as_ref().map(HeadFile::read);
+        self.chain = Chain::new(self.saved.as_ref().and_then(Saved::hash));
     }
 
     /// The rows that were read.
@@ -115,14 +110,16 @@ impl Trail {
     pub(super) fn is_short(&self, rest: &[u8]) -> bool {
         let awaited = self.chain.awaited();
         let is_missing = awaited.is_some_and(|awaited| row_hash(rest) != Some(awaited));
-        !self.is_ended && (is_missing || self.is_head_unusable)
+        let is_unusable = matches!(self.saved, Some(Saved::Unusable(_)));
+        !self.is_ended && (is_missing || is_unusable)
     }
 
     /// Checks the end of the file. If it [`is_short`](Self::is_short), call it [`HEAD_WAIT`] later.
     pub(super) fn end(&mut self, location: &LineLocation) -> Option<Line> {
         let awaited = self.chain.take_awaited();
-        let was_unusable = std::mem::take(&mut self.is_head_unusable);
-        if self.is_ended || (awaited.is_none() && !was_unusable) {
+        let before = self.saved.take();
+        let had_no_hash = matches!(before, Some(Saved::Unusable(_) | Saved::Missing));
+        if self.is_ended || (awaited.is_none() && !had_no_hash) {
             return None;
         }
         let head = self.head.as_ref();
@@ -135,6 +132,10 @@ impl Trail {
             }
             (_, Some(awaited)) => self.chain.short(awaited),
             (Some(Saved::Unusable(reason)), None) => Broken::Unverified(reason),
+            (Some(Saved::Missing), None) => {
+                self.saved = Some(Saved::Missing);
+                return None;
+            }
             (_, None) => return None,
         };
         // A trail without a line has none to report.
@@ -145,9 +146,9 @@ impl Trail {
         Some(self.broken(&broken, Bytes::new(), &location))
     }
 
-    /// Whether the end could not be checked, although the file has the name of a trail that CellOS writes.
+    /// Whether the [`end`](Self::end) could not be checked, although the file has the name of a trail that CellOS writes.
     pub(super) fn has_unverified_end(&self) -> bool {
-        self.is_head_missing && !self.is_ended
+        self.saved == Some(Saved::Missing) && !self.is_ended
     }
 
     fn broken(&mut self, broken: &Broken, raw: Bytes, location: &LineLocation) -> Line {

@@ -94,3 +94,29 @@ fn no_row_is_missing_if_the_last_one_has_no_line_end() {
     assert!(trail.is_short(&last[..300]), "an incomplete row");
     assert!(trail.is_short(&[]));
 }
+
+// A reviewer's finding: the note that there is no .head file was about the time before the first row.
+#[test]
+fn hash_that_is_saved_while_the_rows_are_read_is_checked_at_the_end() {
+    let last = recorded_head().unwrap();
+    let removed = blake3::hash(b"of a removed row");
+    for (saved, is_broken) in [(None, false), (Some(last), false), (Some(removed), true)] {
+        let (_folder, path) = trail(RECORDED);
+        let file = File::open(&path).unwrap();
+        let mut trail = Trail::of_file(&path, &file, OnBrokenChain::Continue);
+        for row in recorded_rows() {
+            trail.chain.line(&row.into(), 1);
+        }
+        if let Some(saved) = saved {
+            save(&path, saved);
+        }
+        let location = LineLocation {
+            file: path.as_path().into(),
+            index: 0,
+            line: 1,
+            event: None,
+        };
+        assert_eq!(trail.end(&location).is_some(), is_broken, "{saved:?}");
+        assert_eq!(trail.has_unverified_end(), saved.is_none());
+    }
+}

@@ -222,7 +222,7 @@ fn a_break_before_an_unterminated_row_is_no_part_of_a_row() {
         (altered.as_bytes(), true),
         (&whole[..200], false),
     ] {
-        let mut format = LineFormat::Trail(Trail::new(OnBrokenChain::Continue));
+        let mut format = LineFormat::Trail(Box::new(Trail::new(OnBrokenChain::Continue)));
         format.convert(Bytes::from_static(rows[0]), &location, &binding, true);
         let converted = format.convert(Bytes::copy_from_slice(end), &location, &binding, true);
         assert!(matches!(&converted[0], Some(line) if line.event.is_err()));
