@@ -47,17 +47,19 @@ async fn one(
     json: bool,
 ) -> Result<u8, Failure> {
     let plan = publisher.admin().plan_stream(spec).await?;
-    let mut changed = false;
+    let (mut changed, mut failed) = (Some(false), None);
     let code = match verb {
         Verb::Plan => 0,
         Verb::Check => u8::from(!plan.is_satisfied()),
         Verb::Apply { force } => match publisher.admin().apply_stream(&plan, force).await {
             Ok(applied) => {
-                changed = applied;
+                changed = Some(applied);
                 0
             }
             Err(StreamError::Broker { stream, error }) if error.known() != Known::Refused => {
-                return Err(StreamError::Broker { stream, error }.into());
+                changed = (error.known() == Known::NotSent).then_some(false);
+                failed = Some(StreamError::Broker { stream, error });
+                0
             }
             // Continue with the other streams.
             Err(error) => {
@@ -67,26 +69,62 @@ async fn one(
         },
     };
     if json {
+        let mut now = Now::after(&plan, changed);
         // A server may ignore a setting that it does not know.
-        let after = match changed {
-            true => Some(publisher.admin().plan_stream(spec).await?),
-            false => None,
-        };
-        let now = after.as_ref().unwrap_or(&plan);
+        if changed == Some(true) {
+            match publisher.admin().plan_stream(spec).await {
+                Ok(after) => now = Now::of(&after),
+                Err(error) => failed = Some(error),
+            }
+        }
         output::print(&described(&plan, now, changed).to_string());
-    } else if changed && !plan.exists() {
+    } else if changed == Some(true) && !plan.exists() {
         output::print(&format!("stream {} was created", plan.stream()));
-    } else {
+    } else if failed.is_none() {
         output::print(&plan.to_string());
-        if changed {
+        if changed == Some(true) {
             output::print(&format!("stream {} was changed", plan.stream()));
         }
     }
-    Ok(code)
+    match failed {
+        None => Ok(code),
+        Some(error) => Err(error.into()),
+    }
 }
 
-/// The object of `--json`: the differences that were found, and whether the stream fits `now`.
-fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::Value {
+/// The state of a stream after the command; `None` if it is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Now {
+    exists: Option<bool>,
+    satisfied: Option<bool>,
+}
+
+impl Now {
+    fn of(plan: &StreamPlan) -> Self {
+        Self {
+            exists: Some(plan.exists()),
+            satisfied: Some(plan.is_satisfied()),
+        }
+    }
+
+    /// The state after a change that was made, was not made, or may have been made.
+    fn after(plan: &StreamPlan, changed: Option<bool>) -> Self {
+        match changed {
+            Some(false) => Self::of(plan),
+            Some(true) => Self {
+                exists: Some(true),
+                satisfied: None,
+            },
+            None => Self {
+                exists: plan.exists().then_some(true),
+                satisfied: None,
+            },
+        }
+    }
+}
+
+/// The object of `--json`, with the differences that were found.
+fn described(plan: &StreamPlan, now: Now, changed: Option<bool>) -> serde_json::Value {
     let changes = plan.changes().iter().map(|change| {
         let (kind, reason) = match change.kind {
             StreamChangeKind::Safe => ("safe", None),
@@ -104,8 +142,8 @@ fn described(plan: &StreamPlan, now: &StreamPlan, changed: bool) -> serde_json::
     });
     json!({
         "stream": plan.stream(),
-        "exists": now.exists(),
-        "satisfied": now.is_satisfied(),
+        "exists": now.exists,
+        "satisfied": now.satisfied,
         "changed": changed,
         "changes": changes.collect::<Vec<_>>(),
     })

@@ -4,6 +4,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
+use futures_util::StreamExt as _;
 use nats_local::NatsServer;
 
 use crate::support::*;
@@ -251,5 +252,54 @@ async fn missing_permission_names_the_request() {
         assert_code(&output, 1);
         let text = stderr(&output);
         assert!(text.contains(&format!("publish to {denied},")), "{text}");
+    }
+}
+
+/// Answers requests about a stream in this order, and no further ones.
+async fn answering(answers: &'static [&'static str]) -> NatsServer {
+    let server = NatsServer::builder()
+        .without_jetstream()
+        .start()
+        .await
+        .unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let mut requests = client.subscribe("$JS.API.STREAM.*.EVENTS").await.unwrap();
+    client.flush().await.unwrap();
+    tokio::spawn(async move {
+        let mut answers = answers.iter();
+        while let Some(request) = requests.next().await {
+            if let (Some(answer), Some(reply)) = (answers.next(), request.reply) {
+                client.publish(reply, (*answer).into()).await.unwrap();
+            }
+        }
+    });
+    server
+}
+
+// A reviewer's finding: the object was missing although the stream was changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_says_what_is_known_after_a_request_that_has_failed() {
+    const NO_STREAM: &str =
+        r#"{"error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
+    const AWAY: &str =
+        r#"{"error":{"code":503,"err_code":10008,"description":"JetStream is not available"}}"#;
+    let yes = serde_json::Value::Bool(true);
+    let unknown = serde_json::Value::Null;
+    for (answers, exists, changed) in [
+        // The one after the change, and the change itself, which is not answered.
+        (&[NO_STREAM, r#"{"config":{}}"#, AWAY][..], &yes, &yes),
+        (&[NO_STREAM], &unknown, &unknown),
+    ] {
+        let server = answering(answers).await;
+        let output = stream(&server, &wanting("apply", &["--json"]));
+        assert_ne!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with("jetsink: "),
+            "{}",
+            stderr(&output)
+        );
+        let object = json(&output);
+        assert_eq!((&object["exists"], &object["changed"]), (exists, changed));
+        assert!(object["satisfied"].is_null(), "{object}");
     }
 }
