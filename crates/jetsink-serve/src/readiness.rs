@@ -158,7 +158,7 @@ mod tests {
             used_bytes: 0,
             limit_bytes: 1,
         };
-        let too_large = SpoolError::TooLarge { bytes: 1 << 32 };
+        let too_large = SpoolError::TooLarge { bytes: 2, limit: 1 };
         for error in [SpoolError::Closed, too_large, full] {
             assert_eq!(SpoolFailure::after(&failed(error), now), None);
         }

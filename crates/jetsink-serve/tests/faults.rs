@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use common::*;
 use futures_util::future::join_all;
-use jetsink::{NatsPublisher, Sink};
+use jetsink::{ConnectSettings, NatsPublisher, Sink, SinkSettings, SpoolSettings};
 use jetsink_serve::GatewaySettings;
 use nats_local::{NatsCluster, NatsServer, stored};
 use tokio::time::{Instant, sleep};
@@ -432,4 +432,39 @@ async fn fill_and_empty(folder: &Path) {
     for id in entrance.answers.keys() {
         assert!(ids.contains_key(id), "{id} is lost");
     }
+}
+
+/// It was 503, so a sender that obeys repeated it for ever.
+#[tokio::test]
+async fn event_larger_than_the_spool_is_413_and_a_full_spool_503() {
+    let mut server = broker().await;
+    let connect = ConnectSettings::new(&server.url()).unwrap();
+    server.kill().unwrap();
+    let publisher = NatsPublisher::connect(connect.start_disconnected());
+    let folder = tempfile::tempdir().unwrap();
+    let spool = SpoolSettings::new(folder.path());
+    let spool = spool.limit_bytes(4_096).unwrap();
+    let settings = SinkSettings::default();
+    let sink = Sink::with_spool(publisher.await.unwrap(), settings, spool);
+    let sink = Arc::new(sink.await.unwrap());
+    let running = running(sink, "events.{type}", GatewaySettings::default()).await;
+    let post = async |id: &str, bytes| {
+        let data = format!(r#","data":"{}""#, "x".repeat(bytes));
+        running.post(&[STRUCTURED], event(id, &data)).await
+    };
+    for number in 0..50 {
+        let reply = post(&format!("large {number}"), 5_000).await;
+        let problem = (reply.status, reply.problem());
+        assert_eq!(problem, (413, "too-large".to_owned()));
+        assert_eq!(reply.json()["repeat"], false);
+        assert_eq!(reply.header("retry-after"), "");
+        let reply = post(&format!("small {number}"), 100).await;
+        if reply.status == 202 {
+            continue;
+        }
+        assert!(number > 2, "{reply:?}");
+        let problem = (reply.status, reply.problem());
+        return assert_eq!(problem, (503, "spool-full".to_owned()));
+    }
+    panic!("the spool is never full");
 }

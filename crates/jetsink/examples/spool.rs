@@ -90,10 +90,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
 /// With a spool, an error is rare and requires an action.
 fn remedy(error: &EmitError) -> String {
     match (error, error.scope()) {
+        // For example, the event is too large for the broker or the spool.
+        (_, Scope::Event) => format!("mend this event: {error}"),
         // The spool is full, or the disk fails. The text states whether the event may be spooled.
         (EmitError::Spool(failed), _) => format!("look at the disk: {failed}"),
-        // For example, the event is too large for the broker.
-        (_, Scope::Event) => format!("mend this event: {error}"),
         _ => error.to_string(),
     }
 }

@@ -38,6 +38,8 @@ Exit codes:
        start, or it refuses the login
   4    with --spool: every event is stored or in the spool, and the spool is not
        empty
+  5    with --spool: the spool took no more events; it stayed full for longer than
+       --max-outage, or its disk fails
   130  interrupted (Ctrl-C), also behind the last line; 143 by SIGTERM; with
        --follow 0 if all lines that were read are stored";
 

@@ -29,7 +29,7 @@ pub(super) struct Counts {
     pub(super) unread_bytes: u64,
     /// Events that the broker or a limit refused.
     pub(super) failed: u64,
-    /// Events that were not sent or not answered when the broker became unreachable.
+    /// Events that were not sent or not answered when the broker became unreachable, or the spool took no more events.
     pub(super) not_reached: u64,
     /// Failed and unreached events whose outcome is unknown.
     pub(super) unknown: u64,

@@ -285,7 +285,7 @@ fn described(error: &EmitError) -> String {
     };
     let cause = match open.scope {
         Scope::Broker => "the broker's circuit is open: it was not reached",
-        Scope::Subject | Scope::Event => {
+        Scope::Subject | Scope::Event | Scope::Local => {
             "its subject's circuit is open: earlier events of the subject failed"
         }
     };

@@ -33,6 +33,8 @@ enum Ending {
     Failed,
     /// The broker was unreachable for too long.
     Unreachable,
+    /// The spool took no more events: it is full, or its disk fails.
+    Unspooled,
     /// By a signal.
     Interrupted(Interrupt),
 }
@@ -125,7 +127,7 @@ impl<'a> Run<'a> {
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
                     self.record(result);
-                    if self.ending == Ending::Unreachable {
+                    if let Ending::Unreachable | Ending::Unspooled = self.ending {
                         pipeline.stop();
                     }
                     self.report.progress(|| sink.state());
@@ -315,21 +317,8 @@ impl<'a> Run<'a> {
         };
         let unknown = error.known() == Known::OutcomeUnknown;
         match error.scope() {
-            Scope::Broker => {
-                if !matches!(self.ending, Ending::Interrupted(_)) {
-                    self.ending = Ending::Unreachable;
-                }
-                // A bad line may have set a later location.
-                let is_earlier = self.resume.as_ref().is_none_or(|resume| {
-                    (location.index, location.number()) < (resume.index, resume.number())
-                });
-                if is_earlier {
-                    self.report.gave_up(&location, &error);
-                    self.resume = Some(location);
-                }
-                self.saved.has_unsent = true;
-                self.report.not_reached(unknown);
-            }
+            Scope::Broker => self.give_up(Ending::Unreachable, location, &error, unknown),
+            Scope::Local => self.give_up(Ending::Unspooled, location, &error, unknown),
             Scope::Event | Scope::Subject => {
                 self.report.failed(&location, &error, unknown);
                 let kept = self.saved.refuse(&raw);
@@ -348,6 +337,25 @@ impl<'a> Run<'a> {
         for passed in passed.into_iter().chain(behind) {
             self.saved.advance(Some(passed));
         }
+    }
+
+    /// Ends the run at a line that is not at fault.
+    fn give_up(&mut self, end: Ending, location: LineLocation, error: &EmitError, unknown: bool) {
+        match self.ending {
+            Ending::Complete | Ending::Failed => self.ending = end,
+            // The first reason has stopped the pipeline.
+            Ending::Unreachable | Ending::Unspooled | Ending::Interrupted(_) => {}
+        }
+        // A bad line may have set a later location.
+        let is_earlier = self.resume.as_ref().is_none_or(|resume| {
+            (location.index, location.number()) < (resume.index, resume.number())
+        });
+        if is_earlier {
+            self.report.gave_up(&location, error);
+            self.resume = Some(location);
+        }
+        self.saved.has_unsent = true;
+        self.report.not_reached(unknown);
     }
 
     /// Keeps a bad line in the file of `--rejected`. Returns `false`, and ends the reading, if that fails.
@@ -424,6 +432,7 @@ impl<'a> Run<'a> {
         let code = match self.ending {
             Ending::Interrupted(signal) => signal.exit_code(),
             Ending::Unreachable => 3,
+            Ending::Unspooled => 5,
             Ending::Failed => 1,
             Ending::Complete if !self.report.all_taken() => 1,
             Ending::Complete if self.report.left_in_spool() > 0 => 4,

@@ -615,7 +615,7 @@ async fn a_spool_is_bounded_by_bytes_and_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let directory = as_text(folder.path());
     let output = publish_without_broker(&server, folder.path(), &["--spool-limit", "4KiB"]);
-    assert_code(&output, 3);
+    assert_code(&output, 5);
     assert!(
         stderr(&output).contains("the spool is full: "),
         "{}",
@@ -647,6 +647,99 @@ async fn a_spool_is_bounded_by_bytes_and_by_age() {
 
     let without = run(&["--subject", "e", "--spool-limit", "1MB", "/dev/null"]);
     assert_code(&without, 2);
+}
+
+fn event_of(tenant: &str, number: usize, data: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{number}","source":"/test","type":"t","data":{{"tenantId":"{tenant}","text":"{data}"}}}}"#
+    )
+}
+
+/// The command said that the broker was unreachable, though it stored the events of other subjects.
+#[tokio::test]
+async fn full_spool_behind_a_failing_subject_has_an_end_of_its_own_and_a_place_to_resume() {
+    let server = NatsServer::start().await.unwrap();
+    let create = async |name: &str, subject: &str| {
+        server.create_stream(name, &[subject]).await.unwrap();
+    };
+    create("GOOD", "events.good").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (input, spool) = (folder.path().join("lines"), folder.path().join("spool"));
+    let lines: Vec<String> = (0..60)
+        .map(|number| event_of(["good", "bad"][number % 2], number, ""))
+        .collect();
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    let url = server.url();
+    let publish = |more: &[&str]| {
+        let flags = ["-s", &url, "--subject", "events.{tenantId}", "--json"];
+        let flags = [
+            &flags[..],
+            &["--id", "source-id", "--spool", as_text(&spool)],
+        ];
+        let output = run(&[&flags.concat(), more, &[as_text(&input)]].concat());
+        println!("{}", stderr(&output));
+        output
+    };
+    let output = publish(&["--spool-limit", "4KiB", "--max-outage", "1s"]);
+    assert_code(&output, 5);
+    assert!(stderr(&output).contains(": not sent: the spool is full: "));
+    let summary = json(&output);
+    assert_eq!(summary["exit_code"], 5);
+    assert!(summary["stored"].as_u64().unwrap() > 0, "{summary}");
+    assert!(summary["left_in_spool"].as_u64().unwrap() > 0, "{summary}");
+    let from = summary["resume"]["line"].to_string();
+
+    create("BAD", "events.bad").await;
+    let output = publish(&["--spool-limit", "1MiB", "--from-line", &from]);
+    assert_code(&output, 0);
+    let jetstream = server.jetstream().await.unwrap();
+    for (stream, remainder) in [("GOOD", 0), ("BAD", 1)] {
+        let stored = nats_local::stored(&jetstream, stream).await.unwrap();
+        let stored: Vec<_> = stored.into_iter().map(|m| m.payload).collect();
+        let sent: Vec<_> = lines.iter().skip(remainder).step_by(2).cloned().collect();
+        assert_eq!(stored, sent, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn event_larger_than_the_spool_fails_alone() {
+    let mut server = server().await;
+    let url = server.url();
+    server.kill().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name| folder.path().join(name);
+    let (input, rejected, directory) = (path("lines"), path("rejected"), path("spool"));
+    let large = event_of("acme", 1, &"x".repeat(5_000));
+    let lines = [event(0), large.clone(), event(2)];
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    let output = run(&[
+        "-s",
+        &url,
+        "--subject",
+        "events.{tenantId}",
+        "--spool",
+        as_text(&directory),
+        "--spool-limit",
+        "4KiB",
+        "--max-outage",
+        "0",
+        "--rejected",
+        as_text(&rejected),
+        "--json",
+        as_text(&input),
+    ]);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains("bytes in the spool, which has room for 4096"),
+        "{text}"
+    );
+    let summary = json(&output);
+    let counts = ["failed", "not_reached", "spooled", "left_in_spool"];
+    let counts = counts.map(|count| summary[count].as_u64().unwrap());
+    assert_eq!(counts, [1, 0, 2, 2], "{summary}");
+    assert_eq!(std::fs::read_to_string(&rejected).unwrap(), large + "\n");
+    assert_eq!(summary["resume"], serde_json::Value::Null);
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> usize {

@@ -14,9 +14,10 @@ pub(crate) fn of_emit(error: &EmitError) -> Problem {
     let kind = kind_of(error);
     let problem = Problem::new(kind, error.to_string());
     match (error.retry_after(), error) {
-        (Some(time), _) if kind.status() == 503 => problem.retry_after(time),
+        _ if kind.status() != 503 => problem,
+        (Some(time), _) => problem.retry_after(time),
         (None, EmitError::Spool(_)) => problem.retry_after(RESTART),
-        _ => problem,
+        (None, _) => problem,
     }
 }
 
@@ -26,6 +27,11 @@ fn kind_of(error: &EmitError) -> ProblemKind {
         EmitError::Spool(failed) => match &failed.error {
             SpoolError::Full { .. } => ProblemKind::SpoolFull,
             SpoolError::Closed => ProblemKind::Stopping,
+            // An earlier attempt to send it may have stored it.
+            SpoolError::TooLarge { .. } if failed.known() == Known::OutcomeUnknown => {
+                ProblemKind::OutcomeUnknown
+            }
+            SpoolError::TooLarge { .. } => ProblemKind::TooLarge,
             _ => ProblemKind::DiskFailed,
         },
         EmitError::Closed => ProblemKind::Stopping,
@@ -34,7 +40,7 @@ fn kind_of(error: &EmitError) -> ProblemKind {
             (Known::OutcomeUnknown, _) => ProblemKind::OutcomeUnknown,
             (Known::NotSent | Known::Refused, Scope::Event) => ProblemKind::EventRefused,
             // Never 422: senders drop the event at that code, and an operator can still fix these.
-            (Known::NotSent | Known::Refused, Scope::Subject | Scope::Broker) => {
+            (Known::NotSent | Known::Refused, Scope::Subject | Scope::Broker | Scope::Local) => {
                 ProblemKind::NotStored
             }
         },
@@ -125,10 +131,12 @@ mod tests {
         for error in [full, SpoolError::Failed, SpoolError::Closed] {
             assert_eq!(of(error).as_deref(), Some("10"), "a restart takes time");
         }
+        let too_large = SpoolError::TooLarge { bytes: 2, limit: 1 };
+        assert_eq!(of(too_large), None, "413");
     }
 
     #[test]
-    fn failures_of_the_spool_are_503() {
+    fn failures_of_the_spool_are_503_and_an_event_that_never_fits_is_413() {
         let of = |error| {
             let failed = SpoolFailed::new(Subject::new("e").unwrap(), error);
             of_emit(&EmitError::Spool(Box::new(failed))).kind()
@@ -143,6 +151,14 @@ mod tests {
             waited: Duration::ZERO,
         };
         assert_eq!(of(slow), ProblemKind::DiskFailed);
+        let too_large = SpoolError::TooLarge { bytes: 2, limit: 1 };
+        assert_eq!(of(too_large.clone()), ProblemKind::TooLarge);
+        let subject = || Subject::new("e").unwrap();
+        let mut failed = SpoolFailed::new(subject(), too_large);
+        let lost = FailedEmit::new(subject(), PublishError::ConnectionLost);
+        failed.direct = Some(EmitError::Failed(Box::new(lost)));
+        let kind = of_emit(&EmitError::Spool(Box::new(failed))).kind();
+        assert_eq!(kind, ProblemKind::OutcomeUnknown, "it may be stored");
         assert_eq!(of_emit(&EmitError::Closed).kind(), ProblemKind::Stopping);
     }
 }

@@ -71,7 +71,7 @@ kinds! {
     MethodNotAllowed: 405, "method-not-allowed", Correct;
     /// The body did not arrive in time.
     SlowBody: 408, "slow-body", Repeat;
-    /// The body, its decompressed form or the batch exceeds a limit.
+    /// The body, its decompressed form or the batch exceeds a limit, or the event the spool's limit.
     TooLarge: 413, "too-large", Correct;
     /// The content type is neither of the two JSON formats, and there are no attributes in headers.
     UnsupportedMediaType: 415, "unsupported-media-type", Correct;

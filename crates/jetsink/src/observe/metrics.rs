@@ -174,7 +174,7 @@ impl CircuitMeters {
         let meters = match scope {
             Scope::Broker => &self.broker,
             Scope::Subject => &self.subject,
-            Scope::Event => return, // has no circuit
+            Scope::Event | Scope::Local => return, // has no circuit
         };
         match transition {
             Transition::Opened => {
@@ -196,7 +196,7 @@ impl CircuitMeters {
         match scope {
             Scope::Broker => self.broker.open.decrement(circuits as f64),
             Scope::Subject => self.subject.open.decrement(circuits as f64),
-            Scope::Event => {}
+            Scope::Event | Scope::Local => {}
         }
     }
 

@@ -57,6 +57,7 @@ impl fmt::Display for CircuitOpen {
                 "not sent: the subject's circuit is open (reconnecting state, attempt "
             }
             Scope::Event => "not sent: the event's circuit is open (reconnecting state, attempt ",
+            Scope::Local => "not sent: the sink's circuit is open (reconnecting state, attempt ",
         })?;
         self.attempt.fmt(f)?;
         if self.probing {
@@ -131,6 +132,7 @@ impl fmt::Display for FailedEmit {
 /// fn remedy(error: &EmitError) -> &'static str {
 ///     match (error.scope(), error.known()) {
 ///         (Scope::Event, _) => "fix this event; others are not affected",
+///         (Scope::Local, _) => "look at the spool's disk and limit; the broker is not at fault",
 ///         (_, Known::OutcomeUnknown) => "it may be stored: emit again only if twice is harmless",
 ///         (_, Known::NotSent | Known::Refused) => "it is not stored: keep it and emit it later",
 ///     }
@@ -151,8 +153,8 @@ pub enum EmitError {
     /// [`known`](Self::known).
     #[error("{0}")]
     Failed(Box<FailedEmit>),
-    /// The event can't be sent now, and spooling failed: the spool is full, or its disk failed or was too slow.
-    /// Only with a spool.
+    /// The event can't be sent now, and spooling failed: the spool is full, its disk failed or was too slow, or the
+    /// event is larger than the whole spool. Only with a spool.
     #[error("{0}")]
     Spool(Box<SpoolFailed>),
     /// The sink was closed, or is closing. Nothing was sent.
@@ -224,7 +226,8 @@ impl EmitError {
         match self {
             Self::CircuitOpen(open) => open.scope,
             Self::Failed(failed) => failed.error.scope(),
-            Self::Spool(_) | Self::Closed => Scope::Broker,
+            Self::Spool(failed) => failed.error.scope(),
+            Self::Closed => Scope::Local,
         }
     }
 
@@ -309,7 +312,7 @@ mod tests {
             failed(PublishError::HeadersTooLarge { bytes: 2, limit: 1 }),
             failed(refused(10054)),
             failed(refused(10071)),
-            spool(SpoolError::TooLarge { bytes: 1 << 32 }),
+            spool(SpoolError::TooLarge { bytes: 2, limit: 1 }),
             spool(SpoolError::Closed),
             spool(SpoolError::Failed),
             EmitError::Closed,

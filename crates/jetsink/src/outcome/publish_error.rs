@@ -13,6 +13,9 @@ pub enum Scope {
     Subject,
     /// All events. Changes the broker's circuit.
     Broker,
+    /// Events of this process only, not because of the broker: the spool is full or its disk fails, the sink was closed,
+    /// or the pipeline stopped. Changes no circuit.
+    Local,
 }
 
 impl fmt::Display for Scope {
@@ -21,6 +24,7 @@ impl fmt::Display for Scope {
             Scope::Event => "event",
             Scope::Subject => "subject",
             Scope::Broker => "broker",
+            Scope::Local => "local",
         })
     }
 }
@@ -51,7 +55,8 @@ impl fmt::Display for Known {
 ///
 /// | error | [`scope`](Self::scope) | [`known`](Self::known) | [transient](Self::is_transient) |
 /// | --- | --- | --- | --- |
-/// | [`NotConnected`](Self::NotConnected), [`ClientBusy`](Self::ClientBusy), [`Stopped`](Self::Stopped) | broker | not sent | no |
+/// | [`NotConnected`](Self::NotConnected), [`ClientBusy`](Self::ClientBusy) | broker | not sent | no |
+/// | [`Stopped`](Self::Stopped) | local | not sent | no |
 /// | [`ConnectionLost`](Self::ConnectionLost), [`InboxDenied`](Self::InboxDenied) | broker | unknown | no |
 /// | [`AckTimeout`](Self::AckTimeout) | broker; subject if `broker_answers` | unknown | no |
 /// | [`JetStreamUnavailable`](Self::JetStreamUnavailable) | broker | refused | yes |
@@ -290,12 +295,12 @@ impl PublishError {
             Self::NotConnected
             | Self::ConnectionLost
             | Self::ClientBusy
-            | Self::Stopped
             | Self::AckTimeout {
                 broker_answers: false,
             }
             | Self::JetStreamUnavailable
             | Self::InboxDenied { .. } => Scope::Broker,
+            Self::Stopped => Scope::Local,
             Self::AckTimeout {
                 broker_answers: true,
             }

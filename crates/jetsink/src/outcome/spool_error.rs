@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::publish_error::Scope;
+
 /// The error of opening a spool, or of spooling an event. The event is not spooled, unless
 /// [`may_be_spooled`](Self::may_be_spooled).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +48,8 @@ pub enum SpoolError {
     },
     /// The spool is full. Nothing was written.
     #[error(
-        "the spool is full: {used_bytes} of {limit_bytes} bytes; repair the broker, or raise the limit"
+        "the spool is full: {used_bytes} of {limit_bytes} bytes; repair the broker or the failing subjects, or raise the \
+         limit"
     )]
     Full {
         /// Bytes of its events, including dead letters.
@@ -54,11 +57,16 @@ pub enum SpoolError {
         /// Its limit.
         limit_bytes: u64,
     },
-    /// The event is larger than 4 GiB. It is not in the spool.
-    #[error("the event has {bytes} bytes; a spool takes events of up to 4 GiB")]
+    /// The event is larger than the spool's limit, or than 4 GiB: also an empty spool has no room for it.
+    #[error(
+        "the event takes {bytes} bytes in the spool, which has room for {limit}; make it smaller, or raise the spool's \
+         limit (up to 4 GiB per event)"
+    )]
     TooLarge {
         /// Its bytes in the spool.
         bytes: u64,
+        /// The largest event that fits into the empty spool.
+        limit: u64,
     },
     /// An I/O error. The event is not in the spool.
     #[error("the spool {}: {doing}: {reason}", .path.display())]
@@ -113,6 +121,25 @@ impl SpoolError {
             path: path.to_owned(),
             doing,
             reason: error.to_string(),
+        }
+    }
+
+    /// Returns the events that the failure concerns.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::TooLarge { .. } => Scope::Event,
+            Self::InUse { .. }
+            | Self::Format { .. }
+            | Self::OldStore { .. }
+            | Self::Missing { .. }
+            | Self::Full { .. }
+            | Self::Io { .. }
+            | Self::HalfWritten { .. }
+            | Self::Busy { .. }
+            | Self::TooSlow { .. }
+            | Self::Failed
+            | Self::Closed
+            | Self::Setting { .. } => Scope::Local,
         }
     }
 

@@ -111,7 +111,7 @@ impl<'a> Entry<'a> {
 
     pub(super) fn count_failure(&mut self, error: &PublishError) {
         self.failures += 1;
-        if error.scope() != Scope::Broker && !error.is_stream_outage() {
+        if concerns_its_subject(error) && !error.is_stream_outage() {
             self.subject_failures += 1;
         }
     }
@@ -140,7 +140,7 @@ impl<'a> Entry<'a> {
     /// is the result only if it concerns the event or its subject: the broker has answered since.
     pub(super) fn settle_failed(&mut self, last: EmitError) {
         let error = match (self.unknown.take(), last) {
-            (Some(_), EmitError::Failed(mut failed)) if failed.error.scope() != Scope::Broker => {
+            (Some(_), EmitError::Failed(mut failed)) if concerns_its_subject(&failed.error) => {
                 failed.known = Known::OutcomeUnknown;
                 EmitError::Failed(failed)
             }
@@ -158,6 +158,14 @@ impl<'a> Entry<'a> {
             (_, last) => last,
         };
         self.state = State::Settled(Err(error));
+    }
+}
+
+/// Whether an error concerns the event or its subject.
+fn concerns_its_subject(error: &PublishError) -> bool {
+    match error.scope() {
+        Scope::Event | Scope::Subject => true,
+        Scope::Broker | Scope::Local => false,
     }
 }
 
@@ -210,6 +218,7 @@ mod tests {
             (failed(PublishError::NoStream), Scope::Subject),
             (failed(PublishError::Expired), Scope::Event),
             (failed(PublishError::NotConnected), Scope::Broker),
+            (failed(PublishError::Stopped), Scope::Broker),
             (open(Scope::Subject), Scope::Subject),
             (open(Scope::Broker), Scope::Broker),
         ] {

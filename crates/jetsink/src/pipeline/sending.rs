@@ -154,10 +154,7 @@ impl<'a, P: Publisher> Pipeline<'a, P> {
         }
         let room = side.spool.reserve(&envelope);
         let is_full = matches!(room, Err(SpoolError::Full { .. }));
-        if is_full
-            && side.spool.can_hold(&envelope)
-            && self.outage_limit.next_try(now, LOOK_AGAIN).is_some()
-        {
+        if is_full && self.outage_limit.next_try(now, LOOK_AGAIN).is_some() {
             side.held.insert_until_room(subject.clone());
             return self.queue.stays_queued(number);
         }

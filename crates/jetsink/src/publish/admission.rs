@@ -357,7 +357,7 @@ impl ScopedAdmission<'_> {
             None | Some(Scope::Subject) => Some(Outcome::Success),
             Some(Scope::Broker) => Some(Outcome::Failure),
             // Most such events are refused before they are sent, which is no evidence.
-            Some(Scope::Event) => None,
+            Some(Scope::Event | Scope::Local) => None,
         };
         if let (Some(outcome), Some(admission)) =
             (broker, self.broker.take_if(|_| broker.is_some()))
@@ -385,8 +385,10 @@ impl ScopedAdmission<'_> {
             (Some(Scope::Subject), None) => {
                 scopes.subject_failed(subject, now, self.recoveries, failure);
             }
-            (Some(Scope::Broker | Scope::Event), Some(taken)) => self.subject = Some(taken),
-            (None | Some(Scope::Broker | Scope::Event), None) => {}
+            (Some(Scope::Broker | Scope::Event | Scope::Local), Some(taken)) => {
+                self.subject = Some(taken);
+            }
+            (None | Some(Scope::Broker | Scope::Event | Scope::Local), None) => {}
         }
     }
 }

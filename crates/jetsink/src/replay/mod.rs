@@ -39,7 +39,7 @@ use crate::crash;
 use crate::message::subject::Subject;
 use crate::observe::metrics::SpoolMeters;
 use crate::observe::spans;
-use crate::outcome::{EmitError, Known, PublishError, Scope, SpoolError};
+use crate::outcome::{EmitError, Known, Scope, SpoolError};
 use crate::publish::{Direct, LOOK_AGAIN};
 use crate::publisher::Publisher;
 use crate::spool::{Place, Spool};
@@ -314,9 +314,7 @@ impl<'a, P: Publisher> Run<'a, P> {
             self.queues.refused(queue);
             return self.spool_side.refused(place, error).await;
         }
-        // An event that was held back is no evidence against the broker.
-        let was_held = matches!(error, EmitError::Failed(f) if f.error == PublishError::Stopped);
-        self.broker_failed |= error.scope() == Scope::Broker && !was_held;
+        self.broker_failed |= error.scope() == Scope::Broker;
         let wait = self.wait_after(&place.subject, error).max(LOOK_AGAIN);
         self.queues.failed(queue, Instant::now() + wait);
         Ok(())

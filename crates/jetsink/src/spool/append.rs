@@ -7,7 +7,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::log::event::{NewRecord, size_of_event};
 use super::queue::Change;
-use super::shared::MAX_RECORD;
 use super::state_change::StateChange;
 use super::{Baselines, Spool};
 use crate::message::envelope::Envelope;
@@ -41,11 +40,6 @@ impl Spool {
             spool: self,
             records: vec![record],
         })
-    }
-
-    /// Whether there would be room if the spool were empty.
-    pub(crate) fn can_hold(&self, envelope: &Envelope) -> bool {
-        size_of_event(envelope) <= self.shared.limit_bytes.min(MAX_RECORD)
     }
 
     /// Takes an event in: `Ok` once it is synced. `sent` is given if it was sent before and may

@@ -131,8 +131,9 @@ impl Shared {
         if self.has_failed() {
             return Err(SpoolError::Failed);
         }
-        if bytes > MAX_RECORD {
-            return Err(SpoolError::TooLarge { bytes });
+        let limit = limit_bytes.min(MAX_RECORD);
+        if bytes > limit {
+            return Err(SpoolError::TooLarge { bytes, limit });
         }
         let mut index = lock(&self.index);
         let used_bytes = index.used_bytes;
@@ -140,11 +141,8 @@ impl Shared {
             .checked_add(bytes)
             .is_some_and(|used| used <= limit_bytes);
         if !fits {
-            // An event that is larger than the limit says nothing about others.
-            if bytes <= limit_bytes {
-                let full_from = used_bytes.min(limit_bytes);
-                self.full_from.store(full_from, Ordering::Relaxed);
-            }
+            let full_from = used_bytes.min(limit_bytes);
+            self.full_from.store(full_from, Ordering::Relaxed);
             return Err(SpoolError::Full {
                 used_bytes,
                 limit_bytes,

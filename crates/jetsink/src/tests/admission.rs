@@ -13,6 +13,7 @@ fn fail(scopes: &Scopes, now: Instant, text: &str, scope: Scope) {
         Scope::Broker => PublishError::NotConnected,
         Scope::Subject => PublishError::NoStream,
         Scope::Event => PublishError::TooLarge { bytes: 2, limit: 1 },
+        Scope::Local => PublishError::Stopped,
     };
     admission.settle(now, &subject, Some(&error));
 }
@@ -76,12 +77,21 @@ fn a_failing_subject_rejects_its_own_events_alone_until_its_probe_succeeds() {
 }
 
 #[test]
-fn a_failing_event_moves_nothing() {
+fn failure_of_the_event_or_of_this_process_moves_nothing() {
     let now = Instant::now();
     let scopes = Scopes::new(now, DEADLINE);
-    fail(&scopes, now, "a", Scope::Event);
-    assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
-    assert_eq!(scopes.broker_state(now), State::Connected);
+    for scope in [Scope::Event, Scope::Local] {
+        fail(&scopes, now, "a", scope);
+        assert!(!scopes.admit(now, &subject("a")).unwrap().is_probe());
+        assert_eq!(scopes.broker_state(now), State::Connected);
+    }
+    // The probe of an open circuit is given back.
+    fail(&scopes, now, "a", Scope::Broker);
+    let later = now + Duration::from_millis(100);
+    for scope in [Scope::Event, Scope::Local] {
+        fail(&scopes, later, "a", scope);
+        assert!(scopes.admit(later, &subject("a")).unwrap().is_probe());
+    }
 }
 
 #[test]

@@ -197,7 +197,10 @@ fn spool_errors_have_these_texts() {
             used_bytes: 1_048_000,
             limit_bytes: 1_048_576,
         },
-        E::TooLarge { bytes: 5 << 30 },
+        E::TooLarge {
+            bytes: 1_048_577,
+            limit: 1_048_576,
+        },
         E::Io {
             path: path(),
             doing: "write",

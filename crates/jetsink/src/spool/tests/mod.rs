@@ -244,10 +244,17 @@ async fn an_event_of_just_the_limit_can_be_held_and_a_larger_one_never() {
     let around_bytes = spool.status().used_bytes as usize;
     drop(around);
     let (largest, larger) = (of(1_000 - around_bytes), of(1_008 - around_bytes));
-    assert!(spool.can_hold(&largest) && !spool.can_hold(&larger));
-    assert!(spool.reserve(&larger).is_err());
+    let too_large = || match spool.reserve(&larger).map(drop) {
+        Err(SpoolError::TooLarge { bytes, limit }) => bytes > limit && limit == 1_000,
+        other => panic!("{other:?}"),
+    };
+    assert!(too_large());
     let _room = spool.reserve(&largest).unwrap();
-    assert!(spool.can_hold(&largest), "if it were empty");
+    assert!(matches!(
+        spool.reserve(&largest),
+        Err(SpoolError::Full { .. })
+    ));
+    assert!(too_large(), "also in a full spool");
 }
 
 #[tokio::test]
