@@ -130,12 +130,15 @@ impl<P: Publisher + 'static> Gateway<P> {
         }
         let meters = Arc::new(Meters::new());
         let (max, window) = (settings.max_identities, settings.identity_window);
-        let file = sink.spool_directory();
-        let file = file.map(|folder| IdentityFile::new(folder, max, window));
+        let file = sink
+            .spool()
+            .map(|spool| IdentityFile::new(spool.directory(), max, window));
         let memory = Memory::new(Identities::new(max, window), file, Arc::clone(&meters));
-        let of_spool = Arc::clone(&memory);
-        let observed = sink.observe_spooled(move |ids| of_spool.spooled(ids));
-        observed.map_err(|_| GatewayError::SinkInUse)?;
+        if let Some(spool) = sink.spool() {
+            let of_spool = Arc::clone(&memory);
+            let observed = spool.observe(move |ids| of_spool.spooled(ids));
+            observed.map_err(|_| GatewayError::SinkInUse)?;
+        }
         let bound = routes
             .into_iter()
             .map(|route| BoundRoute::new(route, &settings));

@@ -233,8 +233,8 @@ impl Entrance {
         let started = Instant::now();
         while self
             .sink
-            .spool_status()
-            .is_some_and(|spool| spool.events > 0)
+            .spool()
+            .is_some_and(|spool| spool.status().events > 0)
         {
             assert!(started.elapsed() < RECOVERY, "{}", self.sink.status());
             sleep(Duration::from_millis(50)).await;

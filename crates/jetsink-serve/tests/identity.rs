@@ -197,7 +197,7 @@ async fn spooled_event_is_answered_once_synced_and_its_repeat_is_a_duplicate() {
     }
     broker.restart().await.unwrap();
     let started = Instant::now();
-    while sink.spool_status().unwrap().events > 0 {
+    while sink.spool().unwrap().status().events > 0 {
         assert!(
             started.elapsed() < Duration::from_secs(30),
             "{:?}",

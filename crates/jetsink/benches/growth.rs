@@ -352,7 +352,7 @@ async fn fill<P: Publisher>(sink: &Sink<P>, load: &Load) {
 
 async fn replayed<P: Publisher>(sink: &Sink<P>, load: &Load) {
     let give_up = Instant::now() + Duration::from_secs(240);
-    while sink.spool_status().unwrap().events > 0 {
+    while sink.spool().unwrap().status().events > 0 {
         assert!(Instant::now() < give_up, "{} subjects", load.subjects);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

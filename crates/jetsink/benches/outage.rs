@@ -185,7 +185,7 @@ async fn run(fault: Fault, with_spool: bool, length: Duration) -> bool {
     print_return(&load, &outage);
     let probes = circuit::probes(&changes);
     let mut verdicts = bounds(fault, &sink, &phases, &moments, probes);
-    let dead_letters = sink.spool_status().map_or(0, |spool| spool.dead_letters);
+    let dead_letters = sink.spool().map_or(0, |spool| spool.status().dead_letters);
     sink.close(Duration::ZERO).await;
     verdicts.push(nothing_lost(&server, &load, delivered_all, dead_letters).await);
     for verdict in &verdicts {
@@ -252,7 +252,7 @@ async fn suffer(
 /// When the spool was empty; at once without one.
 async fn emptied(sink: &NatsSink) -> Option<Instant> {
     let empty = async {
-        while sink.spool_status().is_some_and(|spool| spool.events > 0) {
+        while sink.spool().is_some_and(|spool| spool.status().events > 0) {
             sleep(Duration::from_millis(1)).await;
         }
         Instant::now()
@@ -295,7 +295,7 @@ fn bounds(
         held: longest <= most,
         text: format!("no emit took longer than {most:?}: {}", shown(longest)),
     }];
-    if fault == Fault::Killed && !sink.has_spool() {
+    if fault == Fault::Killed && !sink.spool().is_some() {
         let high = during.latency(0.999);
         verdicts.push(Verdict {
             held: high <= NOTHING,
@@ -306,7 +306,7 @@ fn bounds(
         });
     }
     if fault == Fault::Frozen {
-        let limit = if sink.has_spool() {
+        let limit = if sink.spool().is_some() {
             WAITING_FOR_THE_BROKER
         } else {
             WAITING

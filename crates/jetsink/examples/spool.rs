@@ -59,7 +59,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The limit bounds the disk usage of an outage. A full spool drops no event: emits fail.
     let spool = SpoolSettings::new(folder).limit_bytes(256 << 20)?;
     let sink = Sink::with_spool(publisher, SinkSettings::default(), spool).await?;
-    if let Some(loss) = sink.spool_loss() {
+    if let Some(loss) = sink.spool().and_then(|spool| spool.loss()) {
         eprintln!("the disk has lost something: {loss:?}");
     }
 

@@ -36,7 +36,7 @@ pub use nats::tls_provider::{TlsProvider, select_tls_provider};
 // Make a sink, with a spool or without.
 pub use publish::settings::{SettingsError, SinkSettings};
 pub use replay::settings::{SpoolSettings, WhenUnconfirmed};
-pub use sink::{AlreadyObserved, OpenSpool, Sink};
+pub use sink::{AlreadyObserved, OpenSpool, Sink, SinkSpool};
 
 // Turn an event into an envelope.
 pub use message::binding::{Binding, BindingError, ContentMode, MessageIdRule};

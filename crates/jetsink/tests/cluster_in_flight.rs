@@ -96,7 +96,7 @@ async fn event_proposed_by_the_leader_is_not_sent_again() {
     cluster.server(replica).thaw().unwrap();
 
     let thawed = Instant::now();
-    while sink.spool_status().unwrap().events > 0 {
+    while sink.spool().unwrap().status().events > 0 {
         assert!(thawed.elapsed() < PATIENCE, "{}", sink.status());
         sleep(Duration::from_millis(20)).await;
     }
@@ -161,7 +161,7 @@ async fn subjects_of_a_silent_stream_do_not_delay_those_of_another() {
     sleep(Duration::from_millis(100)).await;
     proxy.heal();
     let healed = Instant::now();
-    while sink.spool_status().unwrap().events > SILENT as u64 {
+    while sink.spool().unwrap().status().events > SILENT as u64 {
         assert!(healed.elapsed() < PATIENCE, "{}", sink.status());
         sleep(Duration::from_millis(10)).await;
     }

@@ -82,8 +82,8 @@ fn connections(sink: &NatsSink) -> u64 {
 
 async fn drained(sink: &NatsSink) {
     let give_up = Instant::now() + PATIENCE;
-    while sink.spool_status().unwrap().events > 0 {
-        let status = sink.spool_status();
+    while sink.spool().unwrap().status().events > 0 {
+        let status = sink.spool().map(|spool| spool.status());
         assert!(Instant::now() < give_up, "{status:?} is left");
         sleep(Duration::from_millis(20)).await;
     }
@@ -184,7 +184,7 @@ async fn spooled_event_over_the_users_payload_limit_becomes_a_dead_letter() {
     }
     server.restart().await.unwrap();
     drained(&sink).await;
-    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
+    assert_eq!(sink.spool().unwrap().status().dead_letters, 1);
     assert!(connections(&sink) <= FEW_CONNECTIONS);
     let there = stored(&jetstream, "EVENTS").await.unwrap();
     let mut payloads: Vec<Bytes> = there.iter().map(|m| m.payload.clone()).collect();
@@ -231,7 +231,7 @@ async fn event_that_ends_each_connection_without_a_reason_becomes_a_dead_letter(
         }
         server.restart().await.unwrap();
         drained(&sink).await;
-        assert_eq!(sink.spool_status().unwrap().dead_letters, 1, "{position}");
+        assert_eq!(sink.spool().unwrap().status().dead_letters, 1, "{position}");
         println!("{position}: {} endings", proxy.endings());
         assert!(proxy.endings() as u64 <= FEW_CONNECTIONS, "{position}");
         let there = stored(&jetstream, "EVENTS").await.unwrap();
@@ -259,7 +259,7 @@ async fn lost_acknowledgements_and_cut_connections_make_no_dead_letter() {
     server.restart().await.unwrap();
     drained(&sink).await;
     assert!(proxy.endings() > 0);
-    assert_eq!(sink.spool_status().unwrap().dead_letters, 0);
+    assert_eq!(sink.spool().unwrap().status().dead_letters, 0);
     let there = stored(&jetstream, "EVENTS").await.unwrap();
     assert_stored_once_in_order(&expected, &there);
 }
@@ -292,7 +292,7 @@ async fn broker_that_restarts_again_and_again_makes_no_dead_letter() {
         server.restart().await.unwrap();
     }
     drained(&sink).await;
-    assert_eq!(sink.spool_status().unwrap().dead_letters, 0);
+    assert_eq!(sink.spool().unwrap().status().dead_letters, 0);
     let jetstream = server.jetstream().await.unwrap();
     assert_stored_once_in_order(&expected, &stored(&jetstream, "EVENTS").await.unwrap());
 }

@@ -65,11 +65,11 @@ async fn emit_until(sink: &NatsSink, stop: Instant, pause: Duration) -> (Vec<Byt
 
 async fn drained(sink: &NatsSink) {
     let give_up = Instant::now() + PATIENCE;
-    while sink.spool_status().unwrap().events > 0 {
+    while sink.spool().unwrap().status().events > 0 {
         assert!(
             Instant::now() < give_up,
             "{:?} is left",
-            sink.spool_status()
+            sink.spool().map(|spool| spool.status())
         );
         sleep(Duration::from_millis(20)).await;
     }
@@ -144,7 +144,7 @@ async fn next_process_delivers_events_spooled_without_a_broker() {
     drop(sink);
 
     let sink = spooling(&server, folder.path()).await;
-    assert_eq!(sink.spool_status().unwrap().events, 50);
+    assert_eq!(sink.spool().unwrap().status().events, 50);
     server.restart().await.unwrap();
     let receipt = sink.close(PATIENCE).await;
     assert_eq!((receipt.delivered, receipt.spooled), (50, 0));
@@ -179,7 +179,7 @@ async fn failing_subject_delays_no_other_and_refused_event_becomes_a_dead_letter
     sink.emit(event("full.a", vec![b'x'; 2_000])).await.unwrap();
     let others = sink.emit(event("events.a", "other")).await.unwrap();
     assert!(matches!(others, Delivery::Stored(_)), "{others:?}");
-    assert_eq!(sink.spool_status().unwrap().events, 5);
+    assert_eq!(sink.spool().unwrap().status().events, 5);
 
     let jetstream = server.jetstream().await.unwrap();
     let mut config = jetstream
@@ -193,7 +193,7 @@ async fn failing_subject_delays_no_other_and_refused_event_becomes_a_dead_letter
     config.max_messages = 100;
     jetstream.update_stream(config).await.unwrap();
     drained(&sink).await;
-    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
+    assert_eq!(sink.spool().unwrap().status().dead_letters, 1);
     let there = stored(&jetstream, "FULL").await.unwrap();
     assert_stored_once_in_order(&emitted, &there);
 }

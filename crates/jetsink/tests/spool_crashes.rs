@@ -122,7 +122,7 @@ async fn process_killed_at_random_loses_no_acknowledged_event() {
         emitted.push(Event::unknown(Bytes::from(format!("{generation}.{last}"))));
     }
     let sink = sink(&server.url(), &folder.path().display().to_string()).await;
-    let left = sink.spool_status().unwrap().events;
+    let left = sink.spool().unwrap().status().events;
     let receipt = timeout(Duration::from_secs(90), sink.close(Duration::from_secs(60)))
         .await
         .unwrap();

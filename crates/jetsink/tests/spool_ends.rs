@@ -103,7 +103,7 @@ fn drop_returns_while_the_disk_hangs_and_the_spool_is_free_once_it_works() {
                 Err(error) => panic!("{error}"),
             }
         };
-        assert!(again.spool_status().unwrap().events >= 10);
+        assert!(again.spool().unwrap().status().events >= 10);
     });
 }
 

@@ -46,7 +46,7 @@ async fn spool(sink: &Arc<NatsSink>, events: u64) {
 async fn replayed(sink: &NatsSink) -> u64 {
     let started = Instant::now();
     let mut highest = 0;
-    while sink.spool_status().unwrap().events > 0 {
+    while sink.spool().unwrap().status().events > 0 {
         assert!(started.elapsed() < Duration::from_secs(500));
         tokio::time::sleep(Duration::from_millis(20)).await;
         highest = highest.max(resident());

@@ -187,7 +187,7 @@ impl Trialled {
     async fn deliver(&self) {
         self.shelf.take(u64::MAX);
         let started = Instant::now();
-        while self.sink.spool_status().unwrap().events > 0 {
+        while self.sink.spool().unwrap().status().events > 0 {
             assert!(
                 started.elapsed() < Duration::from_secs(120),
                 "not delivered"
@@ -292,8 +292,9 @@ async fn the_child_fills_its_disk() {
     let limit = by_default
         .await
         .unwrap()
-        .spool_status()
+        .spool()
         .unwrap()
+        .status()
         .limit_bytes;
     assert!((8 << 20..=12 << 20).contains(&limit), "{limit}");
     outages(&Path::new(&disk).join("spool"), 1 << 30, count).await;

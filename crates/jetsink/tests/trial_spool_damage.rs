@@ -123,12 +123,12 @@ impl Killed {
             let sink = sink.await.unwrap();
             let receipt = sink.close(Duration::from_secs(30)).await;
             assert_eq!((receipt.spooled, receipt.dead_letters), (0, 0));
-            let damaged = sink.spool_status().unwrap().damaged;
-            let loss = sink.spool_loss().cloned();
+            let damaged = sink.spool().unwrap().status().damaged;
+            let loss = sink.spool().unwrap().loss().cloned();
             drop(sink);
             let again = Sink::with_spool(Shelf::open(), SinkSettings::default(), settings);
             let again = again.await.unwrap();
-            assert_eq!(again.spool_status().unwrap().events, 0, "one comes back");
+            assert_eq!(again.spool().unwrap().status().events, 0, "one comes back");
             Opened {
                 missing: self.missing(&shelf),
                 damaged,

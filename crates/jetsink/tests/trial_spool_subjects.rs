@@ -376,7 +376,7 @@ async fn silent_stream_delays_no_other_stream() {
         "{silent} silent subjects: the first healthy event after {first:.2?}, the last after {last:.2?}"
     );
     assert_eq!(messages(&server).await, healthy);
-    assert_eq!(sink.spool_status().unwrap().events, silent);
+    assert_eq!(sink.spool().unwrap().status().events, silent);
     // The former replay needed 173 s.
     let is_counted = variable("JETSINK_TRIAL_COUNT").is_some();
     let longest = if is_counted && silent >= 640 {

@@ -100,7 +100,7 @@ async fn once(world: &World, subject: &str) {
     world.lose_acknowledgements(subject, &LOST).await;
     world.drain().await;
     assert_eq!(world.read("EVENTS").await, LOST);
-    let status = world.sink.spool_status().unwrap();
+    let status = world.sink.spool().unwrap().status();
     assert_eq!(status.possible_duplicates, 0, "{status:?}");
 }
 
@@ -196,7 +196,7 @@ async fn unreadable_stream_of_another_account_is_delivered_to_or_held() {
             WhenUnconfirmed::Deliver => {
                 world.drain().await;
                 assert_eq!(messages().await, ["a", "a", "b", "c"]);
-                assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 1);
+                assert_eq!(world.sink.spool().unwrap().status().possible_duplicates, 1);
             }
             WhenUnconfirmed::Hold => {
                 world.until(|status| status.held_subjects > 0).await;
@@ -235,7 +235,7 @@ async fn keyed_stream_never_ends_at_an_older_state() {
         before,
         "an older state was stored"
     );
-    assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 0);
+    assert_eq!(world.sink.spool().unwrap().status().possible_duplicates, 0);
 }
 
 async fn last_sequence(world: &World) -> u64 {
@@ -256,5 +256,5 @@ async fn event_that_a_stream_may_have_dropped_is_a_possible_duplicate() {
     world.others("events.b", 10).await;
     world.drain().await;
     assert_eq!(world.payloads("EVENTS").await, LOST);
-    assert_eq!(world.sink.spool_status().unwrap().possible_duplicates, 1);
+    assert_eq!(world.sink.spool().unwrap().status().possible_duplicates, 1);
 }

@@ -173,7 +173,10 @@ impl Contender {
     }
 
     pub(super) fn spooled(&self) -> Option<u64> {
-        self.target.sink()?.spool_status().map(|spool| spool.events)
+        self.target
+            .sink()?
+            .spool()
+            .map(|spool| spool.status().events)
     }
 
     /// Returns the state, and the durations since the last tick.

@@ -88,14 +88,14 @@ async fn publish(settings: &Arc<Settings>) -> Result<u8, Failure> {
         opened => Arc::new(opened?),
     };
     served.show(&sink);
-    let dead_before = sink.spool_status().map_or(0, |spool| spool.dead_letters);
+    let dead_before = sink.spool().map_or(0, |spool| spool.status().dead_letters);
     let pipeline = match settings.window {
         Some(window) => sink.pipeline(window),
         None => sink.pipeline(MAX_ADAPTIVE_WINDOW).adaptive(),
     };
     let pipeline = pipeline.max_outage(settings.max_outage);
     run.publish(input, &sink, pipeline, &mut signals).await;
-    if sink.has_spool() {
+    if sink.spool().is_some() {
         run.empty_spool(&sink, dead_before, &mut signals).await;
     }
     // A signal may have ended the writer of a pipe, too: then the end of the input is no complete one.

@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
                 _ = frames.tick() => self.report.progress(|| sink.state()),
             }
         };
-        let damaged = sink.spool_status().map_or(0, |spool| spool.damaged);
+        let damaged = sink.spool().map_or(0, |spool| spool.status().damaged);
         self.report.closed(receipt, damaged, dead_before);
         if receipt.spooled > 0 {
             self.report.left_because(sink);

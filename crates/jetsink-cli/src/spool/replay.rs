@@ -41,7 +41,7 @@ pub(super) async fn replay(arguments: Replay) -> Result<u8, Failure> {
     progress.finish_and_clear();
     let new_dead_letters = receipt.dead_letters.saturating_sub(before.dead_letters);
     // An interrupted sink may have found less.
-    let found = sink.spool_status().map_or(0, |spool| spool.damaged);
+    let found = sink.spool().map_or(0, |spool| spool.status().damaged);
     let damaged = found.max(before.damaged);
     if arguments.spool.json {
         output::print(
@@ -138,7 +138,7 @@ async fn open_sink(arguments: &Replay) -> Result<Sink<NatsPublisher>, Failure> {
 
 /// The progress bar; hidden unless standard error is a terminal.
 fn left_progress(sink: &Sink<NatsPublisher>) -> ProgressBar {
-    let events = sink.spool_status().map_or(0, |spool| spool.events);
+    let events = sink.spool().map_or(0, |spool| spool.status().events);
     let template = "{bar:16} {percent:>3}% {human_pos} of {human_len} events, {msg}, ETA {eta}";
     output::progress_bar(true, Some(events), template)
 }

@@ -109,7 +109,10 @@ impl Memory {
                 self.meters.forgotten_early(early);
             }
         };
-        sink.visit_spooled(recall).await
+        match sink.spool() {
+            Some(spool) => spool.visit(recall).await,
+            None => Ok(()),
+        }
     }
 
     fn recall_file(&self) {

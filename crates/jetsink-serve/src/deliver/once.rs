@@ -125,8 +125,8 @@ impl<P: Publisher> InFlight<P> {
         let now = Instant::now();
         self.once.note_spool(&result, now);
         let in_use = || {
-            let spool = self.once.sink.spool_status();
-            spool.is_some_and(|spool| spool.events > 0)
+            let spool = self.once.sink.spool();
+            spool.is_some_and(|spool| spool.status().events > 0)
         };
         self.once.memory.settle(self.key, &result, now, in_use);
         outcome_of(result, false)

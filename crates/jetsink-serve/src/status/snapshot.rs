@@ -113,7 +113,8 @@ impl Snapshot {
         connection: BrokerConnection,
         now: Instant,
     ) -> Self {
-        let spool = gateway.sink().spool_status();
+        let spool = gateway.sink().spool();
+        let status = spool.map(|spool| spool.status());
         let readiness = gateway.readiness_at(now);
         let hour = gateway.meters().history.hour(now);
         Self {
@@ -124,7 +125,9 @@ impl Snapshot {
                 uptime_seconds: hour.uptime.as_secs(),
             },
             broker: broker(gateway, connection, now),
-            spool: spool.map(|spool| Spool::of(spool, gateway.sink().oldest_spooled_age())),
+            spool: spool
+                .zip(status)
+                .map(|(spool, status)| Spool::of(status, spool.oldest_age())),
             last_hour: LastHour {
                 all: Span::of(&hour.counts),
                 minutes: hour.minutes.iter().map(Span::of).collect(),

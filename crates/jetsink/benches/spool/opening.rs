@@ -127,7 +127,7 @@ async fn open_and_count(folder: &Path) {
         .await
         .unwrap();
     print_duration(started.elapsed());
-    while sink.spool_status().unwrap().events <= 1 {
+    while sink.spool().unwrap().status().events <= 1 {
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
     print_duration(started.elapsed());
@@ -153,7 +153,7 @@ async fn fill(bytes: u64, folder: &Path) {
         for result in futures_util::future::join_all(emits).await {
             result.unwrap();
         }
-        if !is_told && sink.spool_status().unwrap().used_bytes >= bytes {
+        if !is_told && sink.spool().unwrap().status().used_bytes >= bytes {
             print_duration(Duration::ZERO);
             is_told = true;
         }

@@ -168,7 +168,7 @@ async fn replay(events: u64, window: usize, subjects: &[Subject]) -> Work {
     }
     let watch = Watch::start(&server);
     sink.publisher().come();
-    while sink.spool_status().unwrap().events > 0 || sink.status().delivered < events {
+    while sink.spool().unwrap().status().events > 0 || sink.status().delivered < events {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut work = watch.stop();

@@ -123,7 +123,7 @@ impl<P: Publisher> Sink<P> {
         if self.in_flight.is_closed() {
             return Some(EmitError::Closed);
         }
-        if self.has_spool() {
+        if self.spool.is_some() {
             return None;
         }
         let open = self.direct.scopes().rejection(Instant::now())?;

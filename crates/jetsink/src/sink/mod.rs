@@ -1,7 +1,7 @@
 //! The sink: publishes an event directly, or appends it to the spool.
 //!
 //! `emit` is the path of one event. This file has the sink's tasks, its end and its public view; `status`
-//! reports the state of the sink, `spooled` the events in its spool, and the `reporter` task reports the spool to metrics and watchers.
+//! reports the state of the sink, `spooled` is the view of its spool, and the `reporter` task reports the spool to metrics and watchers.
 
 mod emit;
 mod open_spool;
@@ -10,7 +10,7 @@ mod spooled;
 pub(crate) mod status;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,11 +29,11 @@ use crate::publisher::Publisher;
 use crate::publisher::window::WindowSize;
 use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
-use crate::spool::{Baselines, LookUps, Spool, SpoolLoss, SpoolStatus};
+use crate::spool::{Baselines, LookUps, Spool, SpoolStatus};
 use crate::sync::lock;
 pub use open_spool::OpenSpool;
 use reporter::report;
-pub use spooled::AlreadyObserved;
+pub use spooled::{AlreadyObserved, SinkSpool};
 
 /// How long an end waits for the spool's disk, at least.
 const DISK_WAIT: Duration = Duration::from_secs(1);
@@ -209,32 +209,8 @@ impl<P: Publisher> Sink<P> {
         self.direct.subject_state(subject)
     }
 
-    /// Whether the sink has a spool.
-    #[must_use]
-    pub fn has_spool(&self) -> bool {
-        self.spool.is_some()
-    }
-
-    /// The contents of the spool in numbers; `None` without one. Cheap: nothing is read from the disk. After the
-    /// opening of a spool with more than two segments, events count once a thread has scanned them. A segment has 1/16 of
-    /// the limit, between 256 KiB and 16 MiB.
-    #[must_use]
-    pub fn spool_status(&self) -> Option<SpoolStatus> {
+    fn spool_status(&self) -> Option<SpoolStatus> {
         self.spool.as_ref().map(|spool| spool.status())
-    }
-
-    /// The age of the oldest pending event in the spool; `None` without a spool or a pending event. Up to a second
-    /// old, and older in a spool of very many subjects.
-    #[must_use]
-    pub fn oldest_spooled_age(&self) -> Option<Duration> {
-        let pending = self.spool_status()?.events > 0;
-        pending.then(|| Duration::from_millis(self.oldest_age.load(Ordering::Relaxed)))
-    }
-
-    /// The damage that was found when the spool was opened; `None` without any.
-    #[must_use]
-    pub fn spool_loss(&self) -> Option<&SpoolLoss> {
-        self.spool.as_ref().and_then(|spool| spool.loss())
     }
 
     /// The publisher of the envelopes.
@@ -274,7 +250,7 @@ impl<P: Publisher + 'static> Sink<P> {
     ///
     /// # Errors
     /// [`SpoolError`] if the spool is in use, has another format, or its disk fails. A damaged file is no
-    /// error: its readable events are kept, and [`spool_loss`](Self::spool_loss) reports the rest.
+    /// error: its readable events are kept, and [`SinkSpool::loss`] reports the rest.
     ///
     /// # Panics
     /// Outside a tokio runtime.

@@ -43,7 +43,7 @@ async fn expired_events_become_dead_letters_and_the_others_are_delivered() {
     broker.disconnect();
     let sink = sink(&broker, folder.path(), MAX_AGE).await;
     spooled(&sink, "old").await;
-    while sink.spool_status().unwrap().dead_letters == 0 {
+    while sink.spool().unwrap().status().dead_letters == 0 {
         sleep(Duration::from_millis(10)).await;
     }
     spooled(&sink, "new").await;

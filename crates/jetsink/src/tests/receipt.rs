@@ -52,7 +52,9 @@ async fn emit_that_is_dropped_while_it_is_spooled_counts_as_unknown() {
     // The event is on the disk, and its answer waits: a fast disk may answer before the first poll ends.
     let (answer, may_answer) = mpsc::channel::<()>();
     let may_answer = Mutex::new(may_answer);
-    sink.observe_spooled(move |_| assert!(may_answer.lock().unwrap().recv().is_err()))
+    sink.spool()
+        .unwrap()
+        .observe(move |_| assert!(may_answer.lock().unwrap().recv().is_err()))
         .unwrap();
     assert!(sink.emit(envelope()).now_or_never().is_none());
     drop(answer);

@@ -80,7 +80,9 @@ async fn event_that_may_be_spooled_has_its_id_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let sink = spooling_sink(folder.path()).await;
     // A panic of the spool's thread leaves it unknown whether the event is on the disk.
-    sink.observe_spooled(|_| panic!("a test ends the thread"))
+    sink.spool()
+        .unwrap()
+        .observe(|_| panic!("a test ends the thread"))
         .unwrap();
     let event = sink.identify(envelope());
     let error = sink.emit(event.clone()).await.unwrap_err();
@@ -137,7 +139,9 @@ async fn sink_with_a_spool_accepts_events_until_it_has_failed() {
     let sink = Sink::with_spool(broker.clone(), SinkSettings::default(), spool);
     let sink = sink.await.unwrap();
     assert_eq!(sink.accepts(), Ok(()));
-    sink.observe_spooled(|_| panic!("a test ends the thread"))
+    sink.spool()
+        .unwrap()
+        .observe(|_| panic!("a test ends the thread"))
         .unwrap();
     sink.emit(envelope()).await.unwrap_err();
     // The thread fails, and the circuit follows the connection, in a moment.
@@ -168,7 +172,7 @@ async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
     let of = |bytes: usize| Envelope::new(Subject::new("a").unwrap(), vec![b'x'; bytes].into());
     sink.emit(of(20_000)).await.unwrap_err();
     assert_eq!(sink.accepts(), Ok(()), "it is larger than the limit");
-    assert!(!sink.spool_status().unwrap().is_full);
+    assert!(!sink.spool().unwrap().status().is_full);
     let full = loop {
         assert_eq!(sink.accepts(), Ok(()));
         if let Err(error) = sink.emit(of(601)).await {
@@ -176,14 +180,14 @@ async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
         }
     };
     assert!(full.to_string().contains("the spool is full"), "{full}");
-    let used_bytes = sink.spool_status().unwrap().used_bytes;
+    let used_bytes = sink.spool().unwrap().status().used_bytes;
     assert!(used_bytes < LIMIT, "{used_bytes}");
     let is_full = Err(Unavailable::SpoolFull {
         used_bytes,
         limit_bytes: LIMIT,
     });
     assert_eq!(sink.accepts(), is_full);
-    assert!(sink.spool_status().unwrap().is_full);
+    assert!(sink.spool().unwrap().status().is_full);
     sink.emit(of(0)).await.unwrap();
     assert_eq!(sink.accepts(), Ok(()), "a smaller event found room");
 
@@ -191,7 +195,7 @@ async fn sink_with_a_spool_accepts_no_event_after_one_found_no_room() {
     sink.accepts().unwrap_err();
     broker.connect();
     let drained = async {
-        while sink.spool_status().unwrap().used_bytes > 0 {
+        while sink.spool().unwrap().status().used_bytes > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -206,8 +210,8 @@ async fn second_observer_of_a_spool_is_an_error() {
     let spool = SpoolSettings::new(folder.path());
     let sink = Sink::with_spool(Simulated::new(), SinkSettings::default(), spool);
     let sink = sink.await.unwrap();
-    sink.observe_spooled(|_| {}).unwrap();
-    sink.observe_spooled(|_| {}).unwrap_err();
+    sink.spool().unwrap().observe(|_| {}).unwrap();
+    sink.spool().unwrap().observe(|_| {}).unwrap_err();
 }
 
 /// It waited for the replay that the first one had ended.

@@ -248,14 +248,14 @@ impl World {
 
     /// A sink reports a loss once: the next one on the folder need not know of it.
     fn note_reported_loss(&mut self) {
-        let damaged = self.sink.spool_status().unwrap().damaged;
+        let damaged = self.sink.spool().unwrap().status().damaged;
         self.reported_lost = self.reported_lost.map(|lost| lost + damaged);
         self.look_for_torn();
     }
 
     /// The number of events in a torn end is not known.
     fn look_for_torn(&mut self) {
-        if let Some(loss) = self.sink.spool_loss() {
+        if let Some(loss) = self.sink.spool().unwrap().loss() {
             let is_counted = loss.torn_bytes == 0 && loss.unreadable_files == 0;
             self.reported_lost = self.reported_lost.filter(|_| is_counted);
         }

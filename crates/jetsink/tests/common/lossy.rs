@@ -200,7 +200,7 @@ impl World {
     }
 
     pub fn spool(&self) -> SpoolStatus {
-        self.sink.spool_status().unwrap()
+        self.sink.spool().unwrap().status()
     }
 
     /// Waits for a connection.

@@ -220,7 +220,7 @@ impl Lane {
         parallel: &Ledger,
         excused: Option<Instant>,
     ) {
-        let (stream, spools) = (self.stream, self.sink.spool_status().is_some());
+        let (stream, spools) = (self.stream, self.sink.spool().is_some());
         let stored = read(jetstream, stream, self.checked).await;
         self.checked = stored.last().map_or(self.checked, |m| m.sequence);
         let failed = |e: &&Emitted| spools && e.result.is_err() && !met_a_slow_disk(e);
@@ -355,7 +355,7 @@ async fn delivers_again(sink: &NatsSink) {
 
 async fn drained(sink: &NatsSink) {
     let started = Instant::now();
-    while sink.spool_status().is_some_and(|spool| spool.events > 0) {
+    while sink.spool().is_some_and(|spool| spool.status().events > 0) {
         assert!(started.elapsed() < PATIENCE, "{}", sink.status());
         sleep(Duration::from_millis(5)).await;
     }

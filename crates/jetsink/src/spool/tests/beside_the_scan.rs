@@ -120,7 +120,7 @@ async fn ends_with(
     expected: Vec<usize>,
 ) {
     disk.hang_opening_of(None);
-    let is_empty = || sink.spool_status().unwrap().events == 0;
+    let is_empty = || sink.spool().unwrap().status().events == 0;
     until("the spool is empty", is_empty).await;
     let stream = broker.with(|broker| broker.stream.clone());
     for of in 0..3 {
@@ -192,7 +192,7 @@ async fn event_with_a_dead_letter_is_not_sent_before_the_scan_finds_the_letter()
     let sink = open(&disk, &broker);
     until("what is found is sent", || stored(&broker) == FOUND - 1).await;
     ends_with(&disk, &broker, &sink, (1..EVENTS).collect()).await;
-    assert_eq!(sink.spool_status().unwrap().dead_letters, 1);
+    assert_eq!(sink.spool().unwrap().status().dead_letters, 1);
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn visit_passes_each_event_once_and_those_of_a_subject_in_their_order() {
         let of = (0..3).find(|of| event.subject().as_str() == subject_of(*of));
         visited[of.unwrap()].push(event.message_id().unwrap().to_string());
     };
-    sink.visit_spooled(visit).await.unwrap();
+    sink.spool().unwrap().visit(visit).await.unwrap();
     for (of, ids) in visited.into_iter().enumerate() {
         let numbers = (of..EVENTS).step_by(3);
         let expected: Vec<String> = numbers.map(|number| format!("sink.{number}")).collect();
@@ -247,14 +247,19 @@ async fn visit_that_waits_for_the_scan_ends_when_the_sink_is_closed() {
     kill(&disk, log_with_events(&disk, None));
     hang_scan(&disk);
     let sink = open(&disk, &broker);
-    let both = async { tokio::join!(sink.visit_spooled(|_| ()), sink.close(Duration::ZERO)) };
+    let both = async {
+        tokio::join!(
+            sink.spool().unwrap().visit(|_| ()),
+            sink.close(Duration::ZERO)
+        )
+    };
     let (visited, _) = timeout(Duration::from_secs(60), both).await.unwrap();
     assert_eq!(visited, Err(crate::SpoolError::Closed));
     disk.hang_opening_of(None);
 }
 
 fn unreadable_segments(sink: &Sink<Simulated>) -> u64 {
-    sink.spool_status().unwrap().unreadable_segments
+    sink.spool().unwrap().status().unreadable_segments
 }
 
 #[tokio::test]
@@ -318,6 +323,6 @@ async fn segment_that_is_removed_before_the_scan_reads_it_is_counted_as_lost() {
     disk.fail_opening_of(None);
     let others = (0..EVENTS).filter(|number| *number != FOUND).collect();
     ends_with(&disk, &broker, &sink, others).await;
-    let status = sink.spool_status().unwrap();
+    let status = sink.spool().unwrap().status();
     assert_eq!((status.damaged, status.unreadable_segments), (1, 0));
 }

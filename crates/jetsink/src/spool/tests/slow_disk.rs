@@ -36,7 +36,7 @@ async fn replay_removes_everything_once_though_each_sync_is_slow() {
     let settings = SpoolSettings::new("in memory");
     let sink = Sink::over(broker.clone(), SinkSettings::default(), spool, settings);
     let drained = async {
-        while sink.spool_status().unwrap().used_bytes > 0 {
+        while sink.spool().unwrap().status().used_bytes > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -138,7 +138,7 @@ async fn segment_that_can_not_be_opened_delays_only_its_own_subjects() {
     disk.fail_opening_of(Some(first));
     let settings = SpoolSettings::new("in memory");
     let sink = Sink::over(broker.clone(), SinkSettings::default(), spool, settings);
-    let status = || sink.spool_status().unwrap();
+    let status = || sink.spool().unwrap().status();
     let until_events = async |events| {
         while status().events > events {
             sleep(Duration::from_millis(1)).await;

@@ -158,12 +158,12 @@ impl World {
         self.broker.heal();
         let sink = self.open();
         let healed = Instant::now();
-        while sink.spool_status().unwrap().events > 0 {
+        while sink.spool().unwrap().status().events > 0 {
             let waited = healed.elapsed();
             assert!(
                 waited < DRAINED_WITHIN,
                 "not drained: {:?}",
-                sink.spool_status()
+                sink.spool().map(|spool| spool.status())
             );
             sleep(Duration::from_millis(100)).await;
         }
