@@ -96,7 +96,7 @@ impl HandOver {
 }
 
 fn is_in_use(error: &ListenError) -> bool {
-    matches!(error, ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    matches!(error, ListenError::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// Serves the pages for operators from now on, also while the start waits.

@@ -41,9 +41,9 @@ impl NewToken {
         let entry = self.entry(name, subjects, tenants);
         // Before a file is made for it.
         Table::parse(path, &entry)?;
-        let failed = |source| AccessError::Read {
+        let failed = |error| AccessError::Read {
             path: path.to_owned(),
-            source,
+            error,
         };
         let file = open_locked(path).map_err(failed)?;
         check_mode(path, &file.metadata().map_err(failed)?)?;

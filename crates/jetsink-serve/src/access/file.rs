@@ -18,12 +18,12 @@ use crate::one_line::{MAX_TEXT, one_line};
 #[non_exhaustive]
 pub enum AccessError {
     /// It cannot be read, or not be written.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {error}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Users other than its owner can write to it, and so add credentials.
     #[error("{} is writable by other users; run chmod go-w on it", .path.display())]
@@ -102,9 +102,9 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn read(path: &Path) -> Result<Self, AccessError> {
-        let failed = |source| AccessError::Read {
+        let failed = |error| AccessError::Read {
             path: path.to_owned(),
-            source,
+            error,
         };
         let file = std::fs::File::open(path).map_err(failed)?;
         check_mode(path, &file.metadata().map_err(failed)?)?;

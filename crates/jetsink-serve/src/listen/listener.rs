@@ -13,12 +13,12 @@ use super::{TlsSettings, unix};
 #[non_exhaustive]
 pub enum ListenError {
     /// It cannot be bound.
-    #[error("{at}: {source}")]
+    #[error("{at}: {error}")]
     Bind {
         /// The address or path.
         at: String,
         /// The system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// Events would travel in plain text off loopback.
     #[error("{0} is not a loopback address and has no TLS; add a certificate, or allow plain text")]
@@ -63,9 +63,9 @@ impl Listener {
     /// [`ListenError::Bind`].
     pub async fn tcp(address: SocketAddr, tls: Option<TlsSettings>) -> Result<Self, ListenError> {
         let bound = TcpListener::bind(address).await;
-        let socket = bound.map_err(|source| ListenError::Bind {
+        let socket = bound.map_err(|error| ListenError::Bind {
             at: address.to_string(),
-            source,
+            error,
         })?;
         Ok(Self {
             socket: Socket::Tcp(socket, tls),
@@ -79,9 +79,9 @@ impl Listener {
     /// [`ListenError::Bind`], also if another process listens, or another file is in the way.
     pub async fn unix(path: &Path, mode: u32) -> Result<Self, ListenError> {
         let bound = unix::bind(path, mode).await;
-        let socket = bound.map_err(|source| ListenError::Bind {
+        let socket = bound.map_err(|error| ListenError::Bind {
             at: path.display().to_string(),
-            source,
+            error,
         })?;
         Ok(Self {
             socket: Socket::Unix {
@@ -99,9 +99,9 @@ impl Listener {
         let mut passed = listenfd::ListenFd::from_env();
         let mut listeners = Vec::new();
         for index in 0..passed.len() {
-            let failed = |source| ListenError::Bind {
+            let failed = |error| ListenError::Bind {
                 at: format!("socket {index} of systemd"),
-                source,
+                error,
             };
             let socket = match passed.take_tcp_listener(index) {
                 Ok(Some(tcp)) => {

@@ -48,16 +48,16 @@ pub enum MessageIdRule {
 pub enum BindingError {
     /// Not a CloudEvent.
     #[error("not a CloudEvent: {0}")]
-    Event(#[from] EventError),
+    Event(EventError),
     /// Not a CloudEvent in binary mode.
     #[error("not a CloudEvent: {0}")]
-    BinaryEvent(#[from] BinaryEventError),
+    BinaryEvent(BinaryEventError),
     /// Its subject is invalid.
     #[error("the event has no valid subject: {0}; correct the event or the template")]
-    Subject(#[from] SubjectError),
+    Subject(SubjectError),
     /// The tenant, or an attribute that decides its subject or becomes a header, has no text.
     #[error("{0}; correct the event")]
-    Unreadable(#[from] UnreadableText),
+    Unreadable(UnreadableText),
     /// Its `expirytime` is not a timestamp.
     #[error("attribute `expirytime` must be a timestamp of RFC 3339, not {0}; correct the event")]
     Expiry(String),
@@ -66,7 +66,37 @@ pub enum BindingError {
     NotBinary(String),
     /// Its attributes can't be sent as headers.
     #[error("the event has no valid header: {0}")]
-    Header(#[from] HeaderError),
+    Header(HeaderError),
+}
+
+impl From<EventError> for BindingError {
+    fn from(error: EventError) -> Self {
+        Self::Event(error)
+    }
+}
+
+impl From<BinaryEventError> for BindingError {
+    fn from(error: BinaryEventError) -> Self {
+        Self::BinaryEvent(error)
+    }
+}
+
+impl From<SubjectError> for BindingError {
+    fn from(error: SubjectError) -> Self {
+        Self::Subject(error)
+    }
+}
+
+impl From<UnreadableText> for BindingError {
+    fn from(error: UnreadableText) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<HeaderError> for BindingError {
+    fn from(error: HeaderError) -> Self {
+        Self::Header(error)
+    }
 }
 
 /// Makes envelopes of events by one set of rules. The event's tenant is `data.tenantId` if that is a string, else

@@ -35,6 +35,8 @@ pub struct CircuitOpen {
     pub probing: bool,
 }
 
+impl std::error::Error for CircuitOpen {}
+
 impl CircuitOpen {
     /// A rejection by the broker's or a subject's circuit, while no probe is in flight.
     #[must_use]
@@ -92,6 +94,8 @@ pub struct FailedEmit {
     /// The state of the event after all attempts: unknown if the outcome of any attempt is unknown.
     pub known: Known,
 }
+
+impl std::error::Error for FailedEmit {}
 
 impl FailedEmit {
     /// One failed attempt, of an event without a message id.
@@ -194,6 +198,8 @@ impl fmt::Display for SpoolFailed {
         }
     }
 }
+
+impl std::error::Error for SpoolFailed {}
 
 impl SpoolFailed {
     /// The failure of a spool that has earlier events of the subject, for an event without a message id.

@@ -27,6 +27,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 impl Refusal {
     /// A refusal with this code and text.
     #[must_use]

@@ -1,5 +1,6 @@
 //! The errors of a spool.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub enum SpoolError {
         path: PathBuf,
         /// The failed operation.
         doing: &'static str,
+        /// The kind, such as [`StorageFull`](io::ErrorKind::StorageFull).
+        kind: io::ErrorKind,
         /// The system's text.
         reason: String,
     },
@@ -85,6 +88,8 @@ pub enum SpoolError {
     HalfWritten {
         /// Its folder.
         path: PathBuf,
+        /// The kind of the failure.
+        kind: io::ErrorKind,
         /// The failure.
         reason: String,
     },
@@ -116,10 +121,11 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
-    pub(crate) fn io(path: &Path, doing: &'static str, error: &std::io::Error) -> Self {
+    pub(crate) fn io(path: &Path, doing: &'static str, error: &io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
             doing,
+            kind: error.kind(),
             reason: error.to_string(),
         }
     }

@@ -16,7 +16,7 @@ pub enum SettingsError {
     MaxAttempts,
     /// The sink's id can't be part of a message id.
     #[error("sink id: {0}")]
-    SinkId(#[from] HeaderError),
+    SinkId(HeaderError),
     /// Nothing would fit into the spool.
     #[error("the limit of the spool is 0 bytes; it must be 1 or more")]
     SpoolLimit,
@@ -95,7 +95,12 @@ impl SinkSettings {
     /// # Errors
     /// [`SettingsError::SinkId`] if it can't be a part of a header.
     pub fn sink_id(mut self, id: impl Into<String>) -> Result<Self, SettingsError> {
-        self.sink_id = Some(MessageId::new(id)?.as_str().to_owned());
+        self.sink_id = Some(
+            MessageId::new(id)
+                .map_err(SettingsError::SinkId)?
+                .as_str()
+                .to_owned(),
+        );
         Ok(self)
     }
 }

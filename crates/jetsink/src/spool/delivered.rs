@@ -1,5 +1,6 @@
 //! How events leave: counted out at once, and marked on the disk together with others.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
 use super::log::event::NewRecord;
@@ -78,6 +79,7 @@ impl Spool {
         if !dead.iter().all(|event| index.is_gone(*event)) {
             return Err(SpoolError::HalfWritten {
                 path: self.path.clone(),
+                kind: io::ErrorKind::Other,
                 reason: "an earlier dead letter is still not written".to_owned(),
             });
         }

@@ -232,6 +232,7 @@ impl Worker {
         let appended = appended.map_err(|failed| match failed.in_doubt {
             true => SpoolError::HalfWritten {
                 path: path.to_owned(),
+                kind: failed.error.kind(),
                 reason: failed.error.to_string(),
             },
             false => SpoolError::io(path, "writing events", &failed.error),

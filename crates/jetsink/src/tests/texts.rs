@@ -2,7 +2,9 @@
 //!
 //! After a change of a text: `INSTA_UPDATE=always cargo test -p jetsink --lib texts`, and read the difference.
 
+use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,6 +172,40 @@ fn emit_errors_have_these_texts() {
     );
 }
 
+/// A report with all causes would have a text twice otherwise.
+#[test]
+fn text_of_an_error_is_whole_and_its_source_repeats_no_part_of_it() {
+    let binding = || Binding::new("events".parse().unwrap());
+    let unreadable = io::Error::from(io::ErrorKind::StorageFull);
+    let spool = SpoolError::io("spool".as_ref(), "writing events", &unreadable);
+    let subject = Subject::new("a").unwrap();
+    let failed = FailedEmit::new(subject.clone(), PublishError::NoStream);
+    let errors: [Box<dyn Error>; 7] = [
+        Box::new(binding().envelope("{}".into()).unwrap_err()),
+        Box::new(SinkSettings::default().sink_id("\n").unwrap_err()),
+        Box::new(StreamError::Broker {
+            stream: "EVENTS".to_owned(),
+            error: PublishError::NotConnected,
+        }),
+        Box::new(EmitError::Failed(Box::new(failed.clone()))),
+        Box::new(failed),
+        Box::new(SpoolFailed::new(subject, spool.clone())),
+        Box::new(spool),
+    ];
+    for error in errors {
+        let (text, source) = (error.to_string(), error.source());
+        let repeats = source.is_some_and(|source| text.contains(&source.to_string()));
+        assert!(!repeats, "{text}");
+    }
+}
+
+#[test]
+fn spool_error_has_the_kind_of_the_systems_error() {
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let error = SpoolError::io("spool".as_ref(), "writing events", &full);
+    assert!(matches!(error, SpoolError::Io { kind, .. } if kind == full.kind()));
+}
+
 /// One of each. A new variant has to be added here: `name` does not compile without it.
 #[test]
 fn spool_errors_have_these_texts() {
@@ -204,10 +240,12 @@ fn spool_errors_have_these_texts() {
         E::Io {
             path: path(),
             doing: "write",
+            kind: io::ErrorKind::Other,
             reason: reason(),
         },
         E::HalfWritten {
             path: path(),
+            kind: io::ErrorKind::Other,
             reason: reason(),
         },
         E::Busy { waited },

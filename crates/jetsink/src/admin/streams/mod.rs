@@ -19,7 +19,6 @@ pub enum StreamError {
         /// The stream.
         stream: String,
         /// The broker's error.
-        #[source]
         error: PublishError,
     },
     /// This user may not send the request.
