@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use async_nats::jetstream::ErrorCode;
 use jetsink::{
-    ConnectError, Known, PublishError, SettingsError, SpoolError, StreamError, StreamSpecError,
+    ConnectError, RequestError, SettingsError, SpoolError, StreamError, StreamSpecError,
     SubjectError,
 };
 #[cfg(unix)]
@@ -57,10 +57,10 @@ pub(crate) enum Failure {
     #[error("ended at once; nothing was checked")]
     Interrupted(Interrupt),
     #[error("stream {stream}: {}", why_unread(.stream, .error))]
-    Read { stream: String, error: PublishError },
+    Read { stream: String, error: RequestError },
     /// Reading broke off and there is no time to wait for the broker.
     #[error("stream {stream}: {error}; not all of it was read")]
-    BrokenOff { stream: String, error: PublishError },
+    BrokenOff { stream: String, error: RequestError },
     #[cfg(unix)]
     #[error("{0}")]
     Gateway(#[from] GatewayError),
@@ -75,8 +75,8 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Connect(ConnectError::Refused { .. }) => 3,
-            Self::Stream(StreamError::Broker { error, .. }) if error.known() != Known::Refused => 3,
-            Self::Read { error, .. } if error.known() != Known::Refused => 3,
+            Self::Stream(StreamError::Broker { error, .. }) if !error.is_refusal() => 3,
+            Self::Read { error, .. } if !error.is_refusal() => 3,
             Self::BrokenOff { .. } => 3,
             #[cfg(unix)]
             Self::Broker(_) => 3,
@@ -102,13 +102,13 @@ impl Failure {
 }
 
 /// The reason why a stream can't be read, with its remedy.
-fn why_unread(stream: &str, error: &PublishError) -> String {
+fn why_unread(stream: &str, error: &RequestError) -> String {
     match error {
-        PublishError::PermissionDenied => format!(
+        RequestError::Denied => format!(
             "this user may not read it; allow it to publish to the JetStream API's STREAM.INFO.{stream} \
              and CONSUMER.CREATE.{stream}, and to $JS.FC.>"
         ),
-        PublishError::Refused(refusal) if refusal.code == ErrorCode::STREAM_NOT_FOUND.0 => {
+        RequestError::Refused(refusal) if refusal.code == ErrorCode::STREAM_NOT_FOUND.0 => {
             format!("{error}; create it, or correct --stream")
         }
         error => error.to_string(),

@@ -55,7 +55,8 @@ pub use message::template::SubjectTemplate;
 // Emit it, and read the result.
 pub use outcome::{
     Acknowledgement, CircuitOpen, ConnectionEnd, Delivery, EmitError, FailedEmit, Known,
-    PublishError, PushError, Receipt, Refusal, Scope, SpoolError, SpoolFailed, Unavailable,
+    PublishError, PushError, Receipt, Refusal, RequestError, Scope, SpoolError, SpoolFailed,
+    Unavailable,
 };
 pub use pipeline::Pipeline;
 pub use publisher::window::WindowSize;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamContent, StreamQuery};
+use jetsink::{ConnectSettings, NatsPublisher, RequestError, StreamContent, StreamQuery};
 use nats_local::NatsCluster;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How many events of the last subject there are; one was acknowledged.
-async fn read_last(publisher: &NatsPublisher) -> Result<usize, PublishError> {
+async fn read_last(publisher: &NatsPublisher) -> Result<usize, RequestError> {
     let query = StreamQuery::new(StreamContent::HeadersOnly)
         .subjects([jetsink::SubjectPattern::new("events.last").unwrap()]);
     let mut reader = publisher

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jetsink::{ConnectSettings, NatsPublisher, PublishError, StreamContent, StreamReader};
+use jetsink::{ConnectSettings, NatsPublisher, RequestError, StreamContent, StreamReader};
 use nats_local::{Impairment, NatsServer, TcpProxy};
 use tokio::time::sleep;
 
@@ -37,7 +37,7 @@ async fn reader(port: u16) -> (NatsPublisher, StreamReader) {
     (publisher, reader.unwrap())
 }
 
-async fn read(reader: &mut StreamReader) -> Result<usize, PublishError> {
+async fn read(reader: &mut StreamReader) -> Result<usize, RequestError> {
     let mut count = 0;
     while reader.next().await?.is_some() {
         count += 1;
@@ -51,7 +51,7 @@ async fn server_without_answers_is_a_lost_connection_and_not_a_missing_permissio
     let proxy = TcpProxy::to(server.port()).await.unwrap();
     let (_publisher, mut reader) = reader(proxy.port()).await;
     proxy.impair(Impairment::OnlyToClients);
-    assert_eq!(read(&mut reader).await, Err(PublishError::ConnectionLost));
+    assert_eq!(read(&mut reader).await, Err(RequestError::ConnectionLost));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ mod progress;
 
 use bytes::Bytes;
 use delivery_audit::{Content, Message as Compared, Verdict};
-use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamContent};
+use jetsink::{NatsPublisher, RequestError, StoredEvent, StreamContent};
 
 use crate::connection::{environment, resolve_connection};
 use crate::failure::Failure;
@@ -138,7 +138,7 @@ async fn by_message_ids(publisher: &NatsPublisher, arguments: &Audit) -> Result<
     Ok(print_gaps(&gaps, &extent, arguments.show, arguments.json))
 }
 
-fn failure(arguments: &Audit, error: PublishError) -> Failure {
+fn failure(arguments: &Audit, error: RequestError) -> Failure {
     Failure::Read {
         stream: arguments.stream.to_string(),
         error,

@@ -1,7 +1,7 @@
 //! The login, and the account's JetStream limits.
 
 use async_nats::jetstream::ErrorCode;
-use jetsink::{ConnectCause, NatsPublisher, PublishError, Refusal};
+use jetsink::{ConnectCause, NatsPublisher, Refusal, RequestError};
 use serde_json::Value;
 
 use super::diagnosis::Diagnosis;
@@ -55,16 +55,16 @@ pub(super) async fn account(
             diagnosis.extend(limits(&info));
             return Api::Answers;
         }
-        Err(PublishError::PermissionDenied) => (AccountFinding::LimitsDenied, Api::Answers),
-        Err(PublishError::InboxDenied { inbox }) => {
+        Err(RequestError::Denied) => (AccountFinding::LimitsDenied, Api::Answers),
+        Err(RequestError::InboxDenied { inbox }) => {
             (AccountFinding::InboxDenied { inbox }, Api::Unusable)
         }
-        Err(PublishError::Refused(Refusal { code, .. }))
+        Err(RequestError::Refused(Refusal { code, .. }))
             if code == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT.0 =>
         {
             (without_jetstream(AccountFinding::NotEnabled), Api::Missing)
         }
-        Err(PublishError::JetStreamUnavailable) => {
+        Err(RequestError::JetStreamUnavailable) => {
             (without_jetstream(AccountFinding::NoJetStream), Api::Missing)
         }
         Err(error) => {

@@ -1,6 +1,6 @@
 //! The look-up of events whose acknowledgement was lost, and the setting for those that it can't find.
 
-use jetsink::{NatsPublisher, PublishError, StreamContent, StreamName, StreamQuery, StreamStart};
+use jetsink::{NatsPublisher, RequestError, StreamContent, StreamName, StreamQuery, StreamStart};
 use serde_json::Value;
 
 use super::finding::{LookUpFinding, Removal};
@@ -17,7 +17,7 @@ pub(super) async fn look_up(
     judge(stream.as_str(), config, read.err().as_ref(), choice)
 }
 
-async fn read_last(publisher: &NatsPublisher, stream: &StreamName) -> Result<(), PublishError> {
+async fn read_last(publisher: &NatsPublisher, stream: &StreamName) -> Result<(), RequestError> {
     let last = StreamQuery::new(StreamContent::HeadersOnly).start(StreamStart::Last(1));
     let mut reader = publisher.admin().read_stream(stream, last).await?;
     let read = reader.next().await;
@@ -28,7 +28,7 @@ async fn read_last(publisher: &NatsPublisher, stream: &StreamName) -> Result<(),
 fn judge(
     stream: &str,
     config: &Value,
-    unreadable: Option<&PublishError>,
+    unreadable: Option<&RequestError>,
     choice: WhenUnconfirmed,
 ) -> LookUpFinding {
     let stream = stream.to_owned();

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use jetsink::{
-    NatsPublisher, PublishError, StreamName, Subject, SubjectPattern, SubjectTemplate, TenantPolicy,
+    NatsPublisher, PublishError, RequestError, StreamName, Subject, SubjectPattern,
+    SubjectTemplate, TenantPolicy,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -63,7 +64,7 @@ impl Check {
     ) {
         let pattern = &self.pattern;
         let names = match publisher.admin().stream_names(pattern).await {
-            Err(PublishError::PermissionDenied) => {
+            Err(RequestError::Denied) => {
                 return diagnosis.add(SubjectFinding::StreamsDenied);
             }
             Err(error) => {
@@ -148,7 +149,7 @@ async fn stream_info(
 ) -> Option<Value> {
     let finding = match publisher.admin().stream_info(name).await {
         Ok(info) => return Some(info),
-        Err(PublishError::PermissionDenied) => StreamFinding::InfoDenied,
+        Err(RequestError::Denied) => StreamFinding::InfoDenied,
         Err(error) => StreamFinding::InfoFails {
             error: error.to_string(),
         },

@@ -4,7 +4,8 @@ pub(crate) mod arguments;
 mod file;
 
 use jetsink::{
-    Known, NatsPublisher, StreamChangeKind, StreamError, StreamPlan, StreamSpec, StreamStorage,
+    NatsPublisher, RequestError, StreamChangeKind, StreamError, StreamPlan, StreamSpec,
+    StreamStorage,
 };
 use serde_json::json;
 
@@ -56,8 +57,9 @@ async fn one(
                 changed = Some(applied);
                 0
             }
-            Err(StreamError::Broker { stream, error }) if error.known() != Known::Refused => {
-                changed = (error.known() == Known::NotSent).then_some(false);
+            Err(StreamError::Broker { stream, error }) if !error.is_refusal() => {
+                // Any other request may have been sent.
+                changed = (error == RequestError::NotConnected).then_some(false);
                 failed = Some(StreamError::Broker { stream, error });
                 0
             }

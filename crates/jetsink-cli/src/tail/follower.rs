@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use jetsink::{NatsPublisher, PublishError, StoredEvent, StreamStart};
+use jetsink::{NatsPublisher, RequestError, StoredEvent, StreamStart};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::content::Content;
@@ -66,7 +66,7 @@ impl<'a> Follower<'a> {
         self.reading.close().await;
     }
 
-    fn failed(&self, error: PublishError) -> Failure {
+    fn failed(&self, error: RequestError) -> Failure {
         Failure::Read {
             stream: self.plan.stream.to_string(),
             error,
@@ -74,7 +74,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The error of a reading that could continue later, but has no time left.
-    fn broken_off(&self, error: PublishError) -> Failure {
+    fn broken_off(&self, error: RequestError) -> Failure {
         Failure::BrokenOff {
             stream: self.plan.stream.to_string(),
             error,
@@ -146,7 +146,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn read(&mut self) -> Result<(), PublishError> {
+    async fn read(&mut self) -> Result<(), RequestError> {
         if let Start::Last(max) = self.next {
             let (found, next) = history::last(&mut self.reading, max).await?;
             self.next = Start::At(StreamStart::Sequence(next));
@@ -240,13 +240,10 @@ fn resuming(next: Start) -> String {
 }
 
 /// Whether the error only says that there is no connection, or a broken one.
-fn is_lost_connection(error: &PublishError) -> bool {
+fn is_lost_connection(error: &RequestError) -> bool {
     matches!(
         error,
-        PublishError::NotConnected
-            | PublishError::ConnectionLost
-            | PublishError::ClientBusy
-            | PublishError::AckTimeout { .. }
+        RequestError::NotConnected | RequestError::ConnectionLost | RequestError::NoAnswer { .. }
     )
 }
 

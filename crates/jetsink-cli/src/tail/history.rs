@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use jetsink::{PublishError, StoredEvent, StreamStart};
+use jetsink::{RequestError, StoredEvent, StreamStart};
 
 use super::content::Content;
 use super::reading::Reading;
@@ -15,7 +15,7 @@ const FIRST_PIECE: u64 = 256;
 pub(super) async fn last(
     reading: &mut Reading<'_>,
     max: usize,
-) -> Result<(VecDeque<StoredEvent>, u64), PublishError> {
+) -> Result<(VecDeque<StoredEvent>, u64), RequestError> {
     let mut piece = FIRST_PIECE.max(max as u64);
     let reader = reading.open(StreamStart::Last(piece), false).await?;
     let (first, behind) = (reader.first_sequence(), reader.last_sequence() + 1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jetsink::{
-    NatsPublisher, PublishError, StoredEvent, StreamContent, StreamQuery, StreamReader, StreamStart,
+    NatsPublisher, RequestError, StoredEvent, StreamContent, StreamQuery, StreamReader, StreamStart,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ pub(super) struct Reading<'a> {
     pub(super) created: Option<String>,
     reader: Option<StreamReader>,
     /// A task, so that a consumer that is being created when the command ends is deleted, too.
-    opening: Option<JoinHandle<Result<StreamReader, PublishError>>>,
+    opening: Option<JoinHandle<Result<StreamReader, RequestError>>>,
 }
 
 impl<'a> Reading<'a> {
@@ -40,7 +40,7 @@ impl<'a> Reading<'a> {
         &mut self,
         start: StreamStart,
         follows: bool,
-    ) -> Result<&mut StreamReader, PublishError> {
+    ) -> Result<&mut StreamReader, RequestError> {
         self.close_reader().await;
         let query = StreamQuery::new(StreamContent::Full)
             .start(start)
@@ -51,13 +51,13 @@ impl<'a> Reading<'a> {
             tokio::spawn(async move { publisher.admin().read_stream(&stream, query).await });
         let opened = self.opening.insert(opening).await;
         self.opening = None;
-        let reader = opened.map_err(|_| PublishError::NotConnected)??;
+        let reader = opened.map_err(|_| RequestError::NotConnected)??;
         self.created
             .get_or_insert_with(|| reader.stream_created().to_owned());
         Ok(self.reader.insert(reader))
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
+    pub(super) async fn next(&mut self) -> Result<Option<StoredEvent>, RequestError> {
         match &mut self.reader {
             Some(reader) => reader.next().await,
             None => Ok(None),

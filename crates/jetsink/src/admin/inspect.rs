@@ -12,7 +12,7 @@ use crate::nats::api::{ANSWER_TIME, stream_names};
 use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire;
-use crate::outcome::{PublishError, Refusal, codes};
+use crate::outcome::{PublishError, Refusal, RequestError, codes};
 
 /// A name that no stream can have: it contains white space.
 const NO_STREAM: &str = "jetsink asks whether it may publish";
@@ -21,9 +21,9 @@ impl Admin<'_> {
     /// Returns the account's limits and usage as the server's JSON (`$JS.API.INFO`). Takes at most 2 seconds.
     ///
     /// # Errors
-    /// [`PublishError::JetStreamUnavailable`] if JetStream is not enabled, [`PublishError::Refused`],
-    /// [`PublishError::PermissionDenied`], [`PublishError::NotConnected`], [`PublishError::AckTimeout`].
-    pub async fn account_info(self) -> Result<Value, PublishError> {
+    /// [`RequestError::JetStreamUnavailable`] if JetStream is not enabled, [`RequestError::Refused`],
+    /// [`RequestError::Denied`], [`RequestError::NotConnected`], [`RequestError::NoAnswer`].
+    pub async fn account_info(self) -> Result<Value, RequestError> {
         self.ask(Question::AccountInfo, &json!({})).await
     }
 
@@ -32,17 +32,17 @@ impl Admin<'_> {
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
-    pub async fn stream_names(self, subjects: &str) -> Result<Vec<StreamName>, PublishError> {
+    pub async fn stream_names(self, subjects: &str) -> Result<Vec<StreamName>, RequestError> {
         let shared = self.publisher.shared();
-        let session = shared.session().ok_or(PublishError::NotConnected)?;
-        stream_names(shared, &session, subjects).await
+        let session = shared.session().ok_or(RequestError::NotConnected)?;
+        Ok(stream_names(shared, &session, subjects).await?)
     }
 
     /// Returns a stream's configuration and state as the server's JSON. Takes at most 2 seconds.
     ///
     /// # Errors
     /// As [`account_info`](Self::account_info).
-    pub async fn stream_info(self, name: &StreamName) -> Result<Value, PublishError> {
+    pub async fn stream_info(self, name: &StreamName) -> Result<Value, RequestError> {
         self.ask(Question::StreamInfo(name), &json!({})).await
     }
 

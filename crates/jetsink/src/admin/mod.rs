@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::nats::NatsPublisher;
 use crate::nats::api::ask;
 use crate::nats::question::Question;
-use crate::outcome::PublishError;
+use crate::outcome::RequestError;
 
 /// The operator calls of a publisher, by [`NatsPublisher::admin`].
 ///
@@ -30,7 +30,7 @@ use crate::outcome::PublishError;
 /// | [`apply_stream`](Self::apply_stream) | creates or changes a stream |
 ///
 /// Each request takes at most 2 seconds and is sent over the current connection; without one it fails with
-/// [`PublishError::NotConnected`]. Dropping a future gives up the wait.
+/// [`RequestError::NotConnected`]. Dropping a future gives up the wait.
 ///
 /// ```no_run
 /// use jetsink::{ConnectSettings, NatsPublisher, StreamName};
@@ -71,9 +71,9 @@ impl Admin<'_> {
         self,
         question: Question<'_>,
         details: &Value,
-    ) -> Result<T, PublishError> {
+    ) -> Result<T, RequestError> {
         let shared = self.publisher.shared();
-        let session = shared.session().ok_or(PublishError::NotConnected)?;
-        ask(shared, &session, question, details).await
+        let session = shared.session().ok_or(RequestError::NotConnected)?;
+        Ok(ask(shared, &session, question, details).await?)
     }
 }

@@ -26,7 +26,7 @@ use crate::nats::session::Session;
 use crate::nats::shared::Shared;
 use crate::nats::stream_name::StreamName;
 use crate::nats::wire::message_id;
-use crate::outcome::PublishError;
+use crate::outcome::{PublishError, RequestError};
 
 /// The interval at which a stream without a consumer is asked for new messages.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -113,7 +113,7 @@ fn pairs(headers: Option<&HeaderMap>) -> Vec<(&str, &str)> {
 /// # async fn count(
 /// #     publisher: &jetsink::NatsPublisher,
 /// #     stream: &jetsink::StreamName,
-/// # ) -> Result<(), jetsink::PublishError> {
+/// # ) -> Result<(), jetsink::RequestError> {
 /// let mut reader = publisher.admin().read_stream(stream, jetsink::StreamContent::Full).await?;
 /// while let Some(event) = reader.next().await? {
 ///     println!("{} {}", event.sequence, event.subject);
@@ -189,14 +189,21 @@ impl Admin<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`]; [`PublishError::Refused`] if the stream does not exist (10059);
-    /// [`PublishError::PermissionDenied`]; [`PublishError::AckTimeout`] if the broker does not answer.
+    /// [`RequestError::NotConnected`]; [`RequestError::Refused`] if the stream does not exist (10059);
+    /// [`RequestError::Denied`]; [`RequestError::NoAnswer`] if the broker does not answer.
     pub async fn read_stream(
         self,
         stream: &StreamName,
         query: impl Into<StreamQuery>,
+    ) -> Result<StreamReader, RequestError> {
+        Ok(self.reader(stream, query.into()).await?)
+    }
+
+    async fn reader(
+        self,
+        stream: &StreamName,
+        query: StreamQuery,
     ) -> Result<StreamReader, PublishError> {
-        let query = query.into();
         let shared = self.publisher.shared();
         let session = shared.session().ok_or(PublishError::NotConnected)?;
         let info = match ask(shared, &session, Question::StreamInfo(stream), &json!({})).await {
@@ -307,18 +314,18 @@ impl StreamReader {
     /// Cancellation-safe: after a dropped call, the next call returns the same message.
     ///
     /// # Errors
-    /// [`PublishError`] if the connection is lost, messages are lost in transit, the stream is silent for 5
+    /// [`RequestError`] if the connection is lost, messages are lost in transit, the stream is silent for 5
     /// seconds, the server that reads it lags behind the leader, or the user may not answer its flow control
-    /// ([`PublishError::FlowControlDenied`]). The reader has ended then: make a new one that starts after the
+    /// ([`RequestError::FlowControlDenied`]). The reader has ended then: make a new one that starts after the
     /// last message returned.
-    pub async fn next(&mut self) -> Result<Option<StoredEvent>, PublishError> {
+    pub async fn next(&mut self) -> Result<Option<StoredEvent>, RequestError> {
         if self.ended {
             return Ok(None);
         }
-        match self.source {
-            Source::Consumer(_) => self.next_consumed().await,
-            Source::Gets(_) => self.next_got().await,
-        }
+        Ok(match self.source {
+            Source::Consumer(_) => self.next_consumed().await?,
+            Source::Gets(_) => self.next_got().await?,
+        })
     }
 
     async fn next_consumed(&mut self) -> Result<Option<StoredEvent>, PublishError> {

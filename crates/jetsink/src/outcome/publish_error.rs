@@ -132,7 +132,8 @@ pub enum PublishError {
     /// This user may not publish to the subject.
     #[error("this user may not publish to the subject; allow it, or correct the subject")]
     PermissionDenied,
-    /// This user may not answer flow control while reading a stream. An error of a look-up, never of a publish.
+    /// This user may not answer flow control while reading a stream. An error of a
+    /// [look-up](crate::Publisher::stored_ids), never of a publish.
     #[error(
         "the stream can't be read: flow-control replies are blocked; allow this user to publish to \
          $JS.FC.>"
@@ -225,7 +226,7 @@ pub enum PublishError {
     /// The pipeline was stopped before it sent the event.
     #[error("the pipeline was stopped before this event was sent")]
     Stopped,
-    /// A failure of a publisher other than the NATS one.
+    /// A failure without a variant of its own: of another publisher, of a message that the client refuses, or of a look-up.
     #[error("{text}")]
     #[non_exhaustive]
     Other {

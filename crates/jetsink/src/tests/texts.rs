@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::{
     Binding, CircuitOpen, ConnectCause, ConnectError, ConnectionEnd, ContentMode, EmitError,
-    Envelope, ExportError, FailedEmit, HeaderError, Known, MessageId, PublishError, Refusal, Scope,
-    SettingsError, SinkSettings, SpoolError, SpoolFailed, StreamError, StreamName, Subject,
-    SubjectTemplate, event_json,
+    Envelope, ExportError, FailedEmit, HeaderError, Known, MessageId, PublishError, Refusal,
+    RequestError, Scope, SettingsError, SinkSettings, SpoolError, SpoolFailed, StreamError,
+    StreamName, Subject, SubjectTemplate, event_json,
 };
 
 /// Compares the texts with the snapshot of this name, one line per error.
@@ -185,7 +185,7 @@ fn text_of_an_error_is_whole_and_its_source_repeats_no_part_of_it() {
         Box::new(SinkSettings::default().sink_id("\n").unwrap_err()),
         Box::new(StreamError::Broker {
             stream: "EVENTS".to_owned(),
-            error: PublishError::NotConnected,
+            error: RequestError::NotConnected,
         }),
         Box::new(EmitError::Failed(Box::new(failed.clone()))),
         Box::new(failed),
@@ -255,6 +255,36 @@ fn spool_errors_have_these_texts() {
     ];
     assert!(errors.iter().all(|error| !name(error).is_empty()));
     assert_texts("spool_errors", errors);
+}
+
+#[test]
+fn request_errors_have_these_texts() {
+    use RequestError as E;
+    assert_texts(
+        "request_errors",
+        [
+            E::NotConnected,
+            E::ConnectionLost,
+            E::NoAnswer {
+                broker_answers: true,
+            },
+            E::NoAnswer {
+                broker_answers: false,
+            },
+            E::Denied,
+            E::InboxDenied {
+                inbox: "_INBOX.>".to_owned(),
+            },
+            E::FlowControlDenied,
+            E::JetStreamUnavailable,
+            E::Refused(refusal(10_059, "stream not found")),
+            E::from(PublishError::other(
+                "the stream can't be read: messages were lost in transit",
+                Scope::Broker,
+                Known::NotSent,
+            )),
+        ],
+    );
 }
 
 #[test]
@@ -402,7 +432,7 @@ fn settings_and_streams_have_these_errors() {
         [
             StreamError::Broker {
                 stream: stream.clone(),
-                error: PublishError::JetStreamUnavailable,
+                error: RequestError::JetStreamUnavailable,
             },
             StreamError::Denied {
                 stream: stream.clone(),

@@ -43,7 +43,7 @@ fn stream_that_removes_events_early_makes_look_ups_incomplete() {
 
 #[test]
 fn unreadable_stream_makes_look_ups_impossible() {
-    let denied = PublishError::PermissionDenied;
+    let denied = RequestError::Denied;
     let unreadable = judge("S", &json!({}), Some(&denied), WhenUnconfirmed::Deliver);
     let impossible = LookUpFinding::Impossible {
         stream: "S".to_owned(),

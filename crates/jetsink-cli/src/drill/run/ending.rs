@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jetsink::Known;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{DrillRun, Ended, PATIENCE, TICK};
@@ -49,7 +48,7 @@ impl DrillRun {
                     .await
                 {
                     Err(Failure::Read { error, .. })
-                        if error.known() != Known::Refused && Instant::now() < give_up =>
+                        if !error.is_refusal() && Instant::now() < give_up =>
                     {
                         sleep(TICK).await;
                     }

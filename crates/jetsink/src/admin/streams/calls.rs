@@ -7,7 +7,7 @@ use super::{StreamError, StreamPlan, StreamSpec};
 use crate::admin::Admin;
 use crate::nats::question::Question;
 use crate::nats::stream_name::StreamName;
-use crate::outcome::{PublishError, Refusal, codes};
+use crate::outcome::{Refusal, RequestError, codes};
 
 #[derive(Deserialize)]
 struct Info {
@@ -30,7 +30,7 @@ impl Admin<'_> {
     ///
     /// Changes that [shrink](super::StreamChangeKind::Reduces) something are made only `force`. The update sends
     /// the configuration from the time of the plan, so it reverts changes made since. Takes at most 2 seconds.
-    /// After a dropped future or [`PublishError::AckTimeout`] the changes may or may not be made: plan again to
+    /// After a dropped future or [`RequestError::NoAnswer`] the changes may or may not be made: plan again to
     /// find out.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Admin<'_> {
         match self.ask_of::<Info>(name, question, &json!({})).await {
             Ok(info) => Ok(Some(info.config)),
             Err(StreamError::Broker {
-                error: PublishError::Refused(Refusal { code, .. }),
+                error: RequestError::Refused(Refusal { code, .. }),
                 ..
             }) if code == codes::STREAM_NOT_FOUND => Ok(None),
             Err(error) => Err(error),
@@ -81,7 +81,7 @@ impl Admin<'_> {
         let answer = self.ask(question, details).await;
         let stream = stream.to_string();
         answer.map_err(|error| match error {
-            PublishError::PermissionDenied => StreamError::Denied {
+            RequestError::Denied => StreamError::Denied {
                 stream,
                 subject: self.publisher.shared().api_subject(question),
             },

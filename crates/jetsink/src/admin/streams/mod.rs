@@ -7,7 +7,7 @@ pub(crate) mod spec;
 pub use plan::{StreamChange, StreamChangeKind, StreamPlan};
 pub use spec::{StreamSpec, StreamSpecError, StreamStorage};
 
-use crate::outcome::PublishError;
+use crate::outcome::RequestError;
 
 /// The reason why a stream could not be inspected or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum StreamError {
         /// The stream.
         stream: String,
         /// The broker's error.
-        error: PublishError,
+        error: RequestError,
     },
     /// This user may not send the request.
     #[error(
