@@ -144,8 +144,7 @@ impl SpoolError {
             | Self::Busy { .. }
             | Self::TooSlow { .. }
             | Self::Failed
-            | Self::Closed
-            | Self::Setting { .. } => Scope::Local,
+            | Self::Closed => Scope::Local,
         }
     }
 
