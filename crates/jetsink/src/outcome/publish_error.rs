@@ -226,7 +226,8 @@ pub enum PublishError {
     /// The pipeline was stopped before it sent the event.
     #[error("the pipeline was stopped before this event was sent")]
     Stopped,
-    /// A failure without a variant of its own: of another publisher, of a message that the client refuses, or of a look-up.
+    /// Any other failure, such as a message that the client refuses, a look-up that can't read a stream, or an error of another
+    /// publisher.
     #[error("{text}")]
     #[non_exhaustive]
     Other {
