@@ -440,7 +440,7 @@ async fn event_larger_than_the_spool_is_413_and_a_full_spool_503() {
     let mut server = broker().await;
     let connect = ConnectSettings::new(&server.url()).unwrap();
     server.kill().unwrap();
-    let publisher = NatsPublisher::connect(connect.start_disconnected());
+    let publisher = NatsPublisher::connect(connect.start_disconnected(true));
     let folder = tempfile::tempdir().unwrap();
     let spool = SpoolSettings::new(folder.path());
     let spool = spool.limit_bytes(4_096).unwrap();

@@ -104,7 +104,7 @@ async fn serve(arguments: &Serve, settings: Settings) -> Result<u8, Failure> {
     };
     let all_ended = server.serve(&gateway, stop, arguments.stop_time).await;
     let receipt = sink.close(arguments.stop_time).await;
-    let damaged = sink.spool_status().map_or(0, |spool| spool.damaged);
+    let damaged = sink.spool().map_or(0, |spool| spool.status().damaged);
     output::note(&format!(
         "delivered {}, left in the spool {}, of unknown outcome {}, dead letters {}{}",
         receipt.delivered,
