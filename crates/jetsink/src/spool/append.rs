@@ -6,8 +6,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use super::log::event::{NewRecord, size_of_event};
-use super::queue::Change;
-use super::state_change::StateChange;
+use super::queue::{Change, StateChange};
 use super::{Baselines, Spool};
 use crate::message::envelope::Envelope;
 use crate::outcome::SpoolError;
@@ -20,12 +19,12 @@ pub(super) const MAX_QUEUED_BYTES: u32 = 16 << 20;
 pub(crate) struct Reservation<'a> {
     spool: &'a Spool,
     /// The event; none once it is queued.
-    records: Vec<NewRecord>,
+    record: Option<NewRecord>,
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.spool.shared.release(&self.records);
+        self.spool.shared.release(&self.record);
     }
 }
 
@@ -38,7 +37,7 @@ impl Spool {
         let record = NewRecord::new(envelope, self.clock.millis());
         Ok(Reservation {
             spool: self,
-            records: vec![record],
+            record: Some(record),
         })
     }
 
@@ -54,10 +53,8 @@ impl Spool {
         deadline: Instant,
     ) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let bytes: u64 = room.records.iter().map(|record| record.head.size()).sum();
-        let bytes = u32::try_from(bytes)
-            .unwrap_or(u32::MAX)
-            .min(MAX_QUEUED_BYTES);
+        let bytes = room.record.as_ref().map_or(0, |record| record.head.size());
+        let bytes = u32::try_from(bytes).map_or(MAX_QUEUED_BYTES, |b| b.min(MAX_QUEUED_BYTES));
         // One at a time, until it is queued: a later event that needs less room does not overtake. Without
         // the cooperative yields of tokio, which would come before the place in this line is taken.
         let turn = unconstrained(async {
@@ -74,10 +71,10 @@ impl Spool {
                 });
             }
         };
-        let mut records = std::mem::take(&mut room.records);
+        let mut record = room.record.take();
         let answer = {
             let mut appends = self.lock();
-            for record in records.iter_mut().filter(|_| sent.is_some()) {
+            for record in record.iter_mut().filter(|_| sent.is_some()) {
                 record.head.sent = true;
                 if let Some(subject) = record.subject.clone() {
                     // Behind the state.
@@ -87,7 +84,7 @@ impl Spool {
             }
             appends.change(Change {
                 state: sent.map(|sent| StateChange::Sent(sent.clone())),
-                records,
+                records: record.into_iter().collect(),
                 _room: Some(place),
                 ..Change::default()
             })

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Change, Writer};
-use super::state_change::StateChange;
+use super::queue::{Change, StateChange, Writer};
 use super::unreconciled::Unreconciled;
 use super::{Baselines, Place, Spool};
 use crate::message::subject::Subject;

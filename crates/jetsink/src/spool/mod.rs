@@ -69,7 +69,6 @@ mod queue;
 mod reading;
 mod record;
 mod shared;
-mod state_change;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unreconciled;

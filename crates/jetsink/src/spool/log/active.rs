@@ -41,15 +41,6 @@ pub(super) struct Active {
     pub(super) zeros_end: u64,
 }
 
-/// The bytes of a group, with long payloads left where they are.
-#[derive(Default)]
-struct Group<'a> {
-    bytes: Vec<u8>,
-    /// Payloads, and where in `bytes` they belong.
-    payloads: Vec<(usize, &'a Bytes)>,
-    places: Vec<Place>,
-}
-
 impl Active {
     /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them.
     pub(super) fn write(
@@ -58,53 +49,51 @@ impl Active {
         records: &[&NewRecord],
         next: u64,
     ) -> io::Result<Vec<Place>> {
-        let mut group = Group {
-            bytes: start,
-            ..Group::default()
-        };
         let copied = records.iter().filter(|r| r.payload.len() <= COPIED);
         let copied: u64 = copied.map(|record| record.head.size()).sum();
-        group.bytes.reserve(copied as usize);
-        let mut offset = self.tail + group.bytes.len() as u64;
+        let mut bytes = start;
+        bytes.reserve(copied as usize);
+        // Long payloads stay where they are, and belong behind so many of the bytes.
+        let mut payloads = Vec::new();
+        let mut places = Vec::with_capacity(records.len());
+        let mut offset = self.tail + bytes.len() as u64;
         for (record, index) in records.iter().zip(next..) {
             let size = record.head.size();
-            group.places.push(Place::new(index, offset, size));
+            places.push(Place::new(index, offset, size));
             offset += size;
-            let bytes = &mut group.bytes;
             let head = Head {
                 index,
                 durable_below: next,
                 ..record.head
             };
-            head.encode(self.id, bytes);
+            head.encode(self.id, &mut bytes);
             bytes.extend_from_slice(&record.fields);
             if record.payload.len() <= COPIED {
                 bytes.extend_from_slice(&record.payload);
             } else {
-                group.payloads.push((bytes.len(), &record.payload));
+                payloads.push((bytes.len(), &record.payload));
             }
             let body = record.fields.len() + record.payload.len();
             bytes.resize(bytes.len() + size as usize - HEAD - body, 0);
         }
-        group.write(&*self.file, self.tail)?;
+        self.write_group(&bytes, &payloads)?;
         self.file.sync()?;
-        Ok(group.places)
+        Ok(places)
     }
-}
 
-impl Group<'_> {
-    fn write(&self, file: &dyn DiskFile, mut offset: u64) -> io::Result<()> {
-        let mut parts = Vec::with_capacity(1 + 2 * self.payloads.len());
+    fn write_group(&self, bytes: &[u8], payloads: &[(usize, &Bytes)]) -> io::Result<()> {
+        let mut parts = Vec::with_capacity(1 + 2 * payloads.len());
         let mut from = 0;
-        for (at, payload) in &self.payloads {
-            parts.push(IoSlice::new(&self.bytes[from..*at]));
+        for (at, payload) in payloads {
+            parts.push(IoSlice::new(&bytes[from..*at]));
             parts.push(IoSlice::new(payload));
             from = *at;
         }
-        parts.push(IoSlice::new(&self.bytes[from..]));
+        parts.push(IoSlice::new(&bytes[from..]));
+        let mut offset = self.tail;
         for parts in parts.chunks_mut(MAX_PARTS) {
             let length: usize = parts.iter().map(|part| part.len()).sum();
-            file.write_at(offset, parts)?;
+            self.file.write_at(offset, parts)?;
             offset += length as u64;
         }
         Ok(())
@@ -131,8 +120,7 @@ impl Log {
                 left: left.into_iter().collect(),
             }
         };
-        let mut bytes = Vec::new();
-        put_starts(&start, id, self.next_index, &[], &mut bytes);
+        let bytes = starts(&start, id, self.next_index, &[]);
         let active = Active {
             id,
             first: self.next_index,
@@ -179,12 +167,14 @@ impl Log {
     }
 }
 
-/// Puts the start record, other records of the start, and the start record again on another page.
-pub(super) fn put_starts(start: &Start, id: u64, first: u64, others: &[u8], into: &mut Vec<u8>) {
+/// The start record, other records of the start, and the start record again on another page.
+pub(super) fn starts(start: &Start, id: u64, first: u64, others: &[u8]) -> Vec<u8> {
     let body = start.encode();
     let head = Head::of(Kind::Start, first, first, &body);
-    put_record(&head, id, &body, into);
-    into.extend_from_slice(others);
-    into.resize(into.len().next_multiple_of(PAGE), 0);
-    put_record(&head, id, &body, into);
+    let mut bytes = Vec::new();
+    put_record(&head, id, &body, &mut bytes);
+    bytes.extend_from_slice(others);
+    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    put_record(&head, id, &body, &mut bytes);
+    bytes
 }

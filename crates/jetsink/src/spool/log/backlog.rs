@@ -195,11 +195,7 @@ impl Backlog {
         segment.live_bytes = (segment.live_bytes + size).saturating_sub(bytes);
         index.used_bytes = (index.used_bytes + size).saturating_sub(bytes);
         for entry in entries {
-            if let Some(subject) = &entry.subject
-                && !found.contains(subject)
-            {
-                found.insert(subject.clone());
-            }
+            found.extend(entry.subject.clone());
             index.found(entry.subject, entry.place);
         }
     }

@@ -7,6 +7,8 @@
 //!
 //! The payload comes last, so that it is written from where it is and read without a copy.
 
+use std::borrow::Cow;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::format::{HEAD, Head, Kind, NONE, State, encode_runs, length, put, size_of, text};
@@ -93,32 +95,27 @@ pub(crate) fn size_of_event(envelope: &Envelope) -> u64 {
 }
 
 fn fields_len(envelope: &Envelope) -> usize {
-    let headers = envelope.headers().iter();
-    let headers: usize = headers
-        .map(|(name, value)| 8 + name.len() + value.len())
-        .sum();
-    let expiry = expiry_text(envelope).map_or(0, |text| 8 + EXPIRES_AT.len() + text.len());
-    let headers = headers + expiry;
+    let headers = headers(envelope).map(|(name, value)| 8 + name.len() + value.len());
     let id = envelope.message_id().map_or(0, |id| id.as_str().len());
-    12 + envelope.subject().as_str().len() + id + headers
+    12 + envelope.subject().as_str().len() + id + headers.sum::<usize>()
 }
 
 /// The time of expiry lies among the headers, under a name that no header has.
 const EXPIRES_AT: &str = ":expires-at";
 
-fn expiry_text(envelope: &Envelope) -> Option<String> {
-    envelope.expiry_millis().map(|millis| millis.to_string())
+fn headers(envelope: &Envelope) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let headers = envelope.headers().iter();
+    let headers = headers.map(|(name, value)| (name, Cow::from(value)));
+    let expiry = envelope.expiry_millis().into_iter();
+    headers.chain(expiry.map(|millis| (EXPIRES_AT, millis.to_string().into())))
 }
 
 fn put_envelope(fields: &mut Vec<u8>, envelope: &Envelope) {
     put(fields, envelope.subject().as_str().as_bytes());
     let id = envelope.message_id().map_or("", MessageId::as_str);
     put(fields, id.as_bytes());
-    let expiry = expiry_text(envelope);
-    let expiry = expiry.iter().map(|text| (EXPIRES_AT, text.as_str()));
-    let count = envelope.headers().iter().count() + expiry.len();
-    fields.put_u32_le(length(count));
-    for (name, value) in envelope.headers().iter().chain(expiry) {
+    fields.put_u32_le(length(headers(envelope).count()));
+    for (name, value) in headers(envelope) {
         put(fields, name.as_bytes());
         put(fields, value.as_bytes());
     }

@@ -275,17 +275,13 @@ pub(crate) fn encode_runs(indexes: &[u64]) -> Vec<u8> {
     body
 }
 
-/// Puts a mark: these indexes, which are in order, have left.
-pub(crate) fn put_mark(
-    segment: u64,
-    first: u64,
-    durable: u64,
-    indexes: &[u64],
-    into: &mut Vec<u8>,
-) {
+/// A mark: these indexes, which are in order, have left.
+pub(crate) fn mark(segment: u64, first: u64, durable: u64, indexes: &[u64]) -> Vec<u8> {
     let runs = encode_runs(indexes);
     let head = Head::of(Kind::Delivered, first, durable, &runs);
-    put_record(&head, segment, &runs, into);
+    let mut bytes = Vec::new();
+    put_record(&head, segment, &runs, &mut bytes);
+    bytes
 }
 
 /// The runs as first index and count.

@@ -1,6 +1,6 @@
 //! The log's contents as kept in memory: its segments, and each subject's events, counted and with their places.
 //!
-//! An event has left once its bit in its segment is set. Its mark follows: `unmarked` has the indexes without one.
+//! An event has left once its segment says so. Its mark follows: `unmarked` has the indexes without one.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub(crate) struct Segment {
     pub(crate) live: u64,
     /// Their bytes; before the scan, an upper bound.
     pub(crate) live_bytes: u64,
-    /// A bit for each index that has left, or never was an event.
-    gone: Vec<u64>,
+    /// Whether an index has left, or never was an event.
+    gone: Vec<bool>,
     /// Indexes that have left, and whose mark is not on the disk.
     pub(crate) unmarked: Vec<u64>,
     /// The number of those that have left since the opening.
@@ -76,28 +76,18 @@ impl Segment {
         at.map_or(self.tail, |at| moved[at].1)
     }
 
-    fn bit(&self, index: u64) -> (usize, u64) {
-        let at = index - self.first;
-        (
-            usize::try_from(at / 64).unwrap_or(usize::MAX),
-            1 << (at % 64),
-        )
-    }
-
     pub(crate) fn is_gone(&self, index: u64) -> bool {
-        let (word, bit) = self.bit(index);
-        self.gone.get(word).is_some_and(|word| word & bit != 0)
+        let at = (index - self.first) as usize;
+        self.gone.get(at).is_some_and(|is_gone| *is_gone)
     }
 
     /// Returns whether it was not gone before.
     pub(crate) fn set_gone(&mut self, index: u64) -> bool {
-        let (word, bit) = self.bit(index);
-        if self.gone.len() <= word {
-            self.gone.resize(word + 1, 0);
+        let at = (index - self.first) as usize;
+        if self.gone.len() <= at {
+            self.gone.resize(at + 1, false);
         }
-        let was_there = self.gone[word] & bit == 0;
-        self.gone[word] |= bit;
-        was_there
+        !std::mem::replace(&mut self.gone[at], true)
     }
 }
 
@@ -202,13 +192,7 @@ impl Index {
 
     fn add(&mut self, subject: &Subject) {
         self.events.fetch_add(1, Ordering::AcqRel);
-        match self.subjects.get_mut(subject) {
-            Some(pending) => pending.events += 1,
-            None => {
-                let pending = self.subjects.entry(subject.clone()).or_default();
-                pending.events = 1;
-            }
-        }
+        self.subjects.entry(subject.clone()).or_default().events += 1;
     }
 
     /// Adds a record of the active segment, which is synced. The bytes of an event are reserved.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::active::Active;
-use super::format::put_mark;
+use super::format::mark;
 use super::reserve::{self, is_full};
 use super::writer::Log;
 use crate::sync::lock;
@@ -124,8 +124,7 @@ impl Log {
         let marked = indexes.len();
         indexes.sort_unstable();
         indexes.dedup();
-        let mut bytes = Vec::new();
-        put_mark(id, first, self.next_index, &indexes, &mut bytes);
+        let bytes = mark(id, first, self.next_index, &indexes);
         // A rewritten file must be on the disk under its name.
         self.sync_folder()?;
         let file = match &self.active {

@@ -260,33 +260,32 @@ fn read<T>(
                 let read = match &file {
                     Ok(file) => run.read(&**file),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        Ok(run.places.iter().map(|_| Err(Damage::Missing)).collect())
+                        Ok(vec![Err(Damage::Missing); run.places.len()])
                     }
                     Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 };
                 if has_unreadable || read.is_err() {
                     lock(index).note(run.segment, read.as_ref().err());
                 }
+                let read = read.map_err(disk.failed("reading events"));
                 for (at, (number, place)) in run.places.iter().enumerate() {
                     let chunk = &mut chunks[*number];
                     if chunk.failed.is_some() {
                         continue;
                     }
-                    let bytes = match &read {
+                    let part = match &read {
                         Ok(parts) => parts[at].clone(),
                         Err(error) => {
-                            let failed = SpoolError::io(disk.path(), "reading events", error);
                             (chunk.next, chunk.more) = (place.index, true);
-                            chunk.failed = Some(failed);
+                            chunk.failed = Some(error.clone());
                             continue;
                         }
                     };
-                    let record =
-                        bytes.and_then(|bytes| split(&bytes, run.id).map_err(|_| Damage::Checksum));
-                    let record = record.and_then(|(head, body)| {
+                    let record = part.and_then(|bytes| {
+                        let (head, body) = split(&bytes, run.id).map_err(|_| Damage::Checksum)?;
                         let is_it = head.index == place.index && head.kind == kind;
-                        let decoded = is_it.then(|| decode(*number, &head, &body)).flatten();
-                        decoded.ok_or(Damage::Fields)
+                        let decoded = is_it.then(|| decode(*number, &head, &body));
+                        decoded.flatten().ok_or(Damage::Fields)
                     });
                     is_damaged |= record.is_err();
                     chunk.entries.push((place.index, place.size, record));

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use super::active::put_starts;
+use super::active::starts;
 use super::disk::DiskFile;
-use super::format::{Kind, Start, State, put_mark, put_record};
+use super::format::{Kind, Start, State, mark, put_record};
 use super::index::Segment;
 use super::reserve;
 use super::scan::scan;
@@ -38,7 +38,6 @@ pub(super) struct Sparse {
     live: Vec<u64>,
     gone: Vec<u64>,
     live_bytes: u64,
-    needed: u64,
 }
 
 /// The offset behind the copy's last record, and the indexes and offsets of its records.
@@ -51,8 +50,9 @@ impl Log {
             return false;
         };
         let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-        let fits_reserve = sparse.needed <= reserve::BYTES as u64;
-        if free < sparse.needed && !(fits_reserve && reserve::release(&*self.disk)) {
+        let needed = sparse.live_bytes + SPARE;
+        let fits_reserve = needed <= reserve::BYTES as u64;
+        if free < needed && !(fits_reserve && reserve::release(&*self.disk)) {
             return false;
         }
         let temporary = format!("{:016x}{TEMPORARY}", random_number());
@@ -88,7 +88,6 @@ impl Log {
             live,
             gone,
             live_bytes: segment.live_bytes,
-            needed: segment.live_bytes + SPARE,
         })
     }
 
@@ -119,16 +118,14 @@ impl Log {
 
 impl Sparse {
     fn copy(&self, from: &dyn DiskFile, to: &dyn DiskFile, durable: u64) -> io::Result<Copied> {
-        let mut mark = Vec::new();
-        put_mark(self.id, self.first, durable, &self.gone, &mut mark);
+        let mark = mark(self.id, self.first, durable, &self.gone);
         // Only the newest segment needs the state, and the ranges and marks of others.
         let start = Start {
             state: State::unknown(),
             older: BTreeMap::new(),
             left: Vec::new(),
         };
-        let mut bytes = Vec::new();
-        put_starts(&start, self.id, self.first, &mark, &mut bytes);
+        let mut bytes = starts(&start, self.id, self.first, &mark);
         let (mut written, mut moved, mut failed) = (0, Vec::new(), None);
         let tail = scan(from, self.id, |_, head, body| {
             let is_kept = matches!(head.kind, Kind::Event | Kind::DeadLetter)
