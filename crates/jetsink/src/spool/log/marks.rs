@@ -187,8 +187,9 @@ impl Log {
         }
         for (first, name) in &drained {
             if Some(*first) == newest {
-                self.sync_folder()?;
                 self.seals.remove(&*self.disk)?;
+                self.is_folder_changed = true;
+                self.sync_folder()?;
             }
             self.disk.remove_if_present(name)?;
             self.is_folder_changed = true;

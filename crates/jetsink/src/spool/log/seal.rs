@@ -107,12 +107,9 @@ impl Seals {
         Ok(())
     }
 
-    /// Removes the file, so that the newest segment is not missed when it is removed, too.
+    /// Removes the file: the log does not miss the newest segment then.
     pub(super) fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        if self.last.take().is_some() {
-            disk.remove_if_present(NAME)?;
-            disk.sync()?;
-        }
-        Ok(())
+        self.last = None;
+        disk.remove_if_present(NAME)
     }
 }

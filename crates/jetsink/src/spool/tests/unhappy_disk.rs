@@ -322,6 +322,31 @@ fn shorter_mark_over_a_failed_longer_one_is_not_torn() {
     assert_eq!(pending(&log, "a"), 1);
 }
 
+/// The seal names the segment until it is removed, before the segment.
+#[test]
+fn drained_log_is_not_reported_as_lost_whichever_call_of_its_removal_failed() {
+    for call in 0..12 {
+        let disk = SimulatedDisk::default();
+        let (mut log, ..) = open(&disk);
+        log.append_reserved(&[&event("a", 0)]).unwrap();
+        log.seal().unwrap();
+        log.finish();
+        disk.fail(Some(Failing {
+            from: disk.calls() + call,
+            fault: Fault::Device,
+            for_good: false,
+        }));
+        let _ = log.deliver(&[removed(Some("a"), 0)]);
+        disk.fail(None);
+        log.mark_left().unwrap();
+        disk.process_is_killed();
+        drop(log);
+        let (log, loss, _) = open(&disk);
+        assert!(loss.is_none(), "call {call}: {loss:?}");
+        assert_eq!(pending(&log, "a"), 0, "call {call}");
+    }
+}
+
 /// A segment of these records: kind, index, durable below, body.
 fn segment(id: u64, start: &Start, first: u64, records: &[(Kind, u64, u64, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
