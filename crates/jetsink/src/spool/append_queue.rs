@@ -105,12 +105,7 @@ impl Spool {
 
     /// The sequence numbers above which the events that are [`written`](Self::written) may be stored.
     pub(crate) fn baselines(&self) -> Baselines {
-        lock(&self.index)
-            .state
-            .baselines
-            .clone()
-            .into_iter()
-            .collect()
+        lock(&self.index).state.baselines.clone()
     }
 
     pub(crate) fn is_unreconciled(&self, subject: &Subject) -> bool {

@@ -68,7 +68,7 @@ impl StateChange {
     pub(super) fn apply(self, state: &mut State) -> bool {
         match self {
             Self::Sent(above) if !state.replay_began => {
-                state.baselines = above.into_iter().collect();
+                state.baselines = above;
             }
             Self::Sent(above) => state.baselines.retain(|stream, baseline| {
                 // Unknown when it was sent, or another stream: it may be stored anywhere in it.
@@ -278,14 +278,14 @@ impl Worker {
                 group.extend(others);
             }
         }
-        let path = self.log.disk.path();
-        let appended = appended.map_err(|failed| match failed.in_doubt {
+        let disk = &self.log.disk;
+        let appended = appended.map_err(|Failed { error, in_doubt }| match in_doubt {
             true => SpoolError::HalfWritten {
-                path: path.to_owned(),
-                kind: failed.error.kind(),
-                reason: failed.error.to_string(),
+                path: disk.path().to_owned(),
+                kind: error.kind(),
+                reason: error.to_string(),
             },
-            false => SpoolError::io(path, "writing events", &failed.error),
+            false => disk.failed("writing events")(error),
         });
         let records = group.iter().flat_map(|change| &change.records);
         match &appended {
@@ -340,16 +340,13 @@ impl Worker {
         // A segment from which records have left since the last marks may be drained soon, and costs nothing then.
         self.log.rewrite(|segment| segment.unmarked.is_empty());
         let marked = self.log.mark_left();
-        let acknowledged = group.last().and_then(|change| change.acknowledged.as_ref());
-        let (before, has_all) = {
-            let index = lock(&self.log.index);
-            (index.state.clone(), index.has_scanned_all())
-        };
+        let acknowledged = group.last().and_then(|change| change.acknowledged.clone());
         // A segment that the scan could not read may have events that were sent.
-        let acknowledged = acknowledged.filter(|_| has_all);
+        let acknowledged = acknowledged.filter(|_| lock(&self.log.index).has_scanned_all());
         if let (Ok(Marked::OnDisk), Some(acknowledged)) = (&marked, acknowledged) {
+            let before = lock(&self.log.index).state.clone();
             let mut state = before.clone();
-            state.baselines.extend(acknowledged.clone());
+            state.baselines.extend(acknowledged);
             // Nothing is here that may be stored.
             state.replay_began &= !self.shared.is_empty();
             if !state.replay_began {
@@ -360,10 +357,7 @@ impl Worker {
                 let _ = self.log.set_state(state);
             }
         }
-        let path = self.log.disk.path();
-        marked.map_or_else(
-            |error| Err(SpoolError::io(path, "marking what has left", &error)),
-            |_| Ok(()),
-        )
+        let failed = self.log.disk.failed("marking what has left");
+        marked.map(|_| ()).map_err(failed)
     }
 }

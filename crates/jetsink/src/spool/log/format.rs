@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf as _, BufMut as _};
 
-use crate::publisher::baseline::Baseline;
+use crate::publisher::baseline::{Baseline, Baselines};
 
 /// The version of this layout, in each segment's start record.
 pub(crate) const VERSION: u32 = 4;
@@ -148,7 +148,7 @@ pub(crate) struct State {
     /// Whether something in the spool may be stored already.
     pub(crate) replay_began: bool,
     /// By stream: nothing up to this sequence is among the events in the spool.
-    pub(crate) baselines: BTreeMap<String, Baseline>,
+    pub(crate) baselines: Baselines,
 }
 
 impl State {
@@ -156,7 +156,7 @@ impl State {
     pub(crate) fn unknown() -> Self {
         Self {
             replay_began: true,
-            baselines: BTreeMap::new(),
+            baselines: Baselines::new(),
         }
     }
 
@@ -175,7 +175,7 @@ impl State {
 
     pub(crate) fn decode(rest: &mut &[u8]) -> Option<Self> {
         let replay_began = rest.try_get_u8().ok()? != 0;
-        let mut baselines = BTreeMap::new();
+        let mut baselines = Baselines::new();
         for _ in 0..rest.try_get_u32_le().ok()? {
             let stream = text(rest)?.to_owned();
             let baseline = Baseline::new(rest.try_get_u64_le().ok()?);
