@@ -172,6 +172,18 @@ async fn an_invalid_event_is_refused_unless_leniency_accepts_and_counts_it() {
     );
 }
 
+#[test]
+fn file_as_spool_is_no_folder() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = as_text(file.path());
+    let to = ["-s", "nats://127.0.0.1:1", "--subject=e", "--spool", path];
+    let output = run(&[&to[..], &[SAMPLES]].concat());
+    assert_code(&output, 2);
+    let text = stderr(&output);
+    assert!(text.contains("opening it: not a directory"), "{text}");
+    assert!(!text.contains("other users may enter"), "{text}");
+}
+
 /// `--lenient` was named for a line that it refuses, too.
 #[test]
 fn line_that_leniency_refuses_too_is_reported_with_the_rule_that_is_always_enforced() {

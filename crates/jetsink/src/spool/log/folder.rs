@@ -35,11 +35,11 @@ impl Folder {
             private_file::create_folder(path).map_err(failed("creating it"))?;
         }
         let folder = File::open(path).map_err(failed("opening it"))?;
-        let mode = folder
-            .metadata()
-            .map_err(failed("reading its mode"))?
-            .permissions()
-            .mode();
+        let metadata = folder.metadata().map_err(failed("reading its mode"))?;
+        if !metadata.is_dir() {
+            return Err(failed("opening it")(io::ErrorKind::NotADirectory.into()));
+        }
+        let mode = metadata.permissions().mode();
         if mode & 0o077 != 0 {
             warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "other users may enter the spool's folder; its files are readable by their owner only");
