@@ -38,9 +38,15 @@ pub(crate) fn start_log_with(verbose: u8, from: LogFrom, always: Option<&'static
         LevelFilter::DEBUG | LevelFilter::TRACE => level,
         _ => LevelFilter::OFF,
     };
+    // Otherwise a log of warnings has the beginning of an outage, and not its end.
+    let recoveries = match from {
+        LogFrom::Warning => level.max(LevelFilter::INFO),
+        LogFrom::Error => level,
+    };
     let filter = Targets::new()
         .with_default(level)
         .with_target("async_nats", client)
+        .with_target("jetsink::recovery", recoveries)
         .with_targets(always);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| LogLines)

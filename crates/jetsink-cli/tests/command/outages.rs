@@ -62,6 +62,14 @@ async fn killed_and_restarted_broker_loses_no_event() {
     assert_code(&output, 0);
     let findings = findings(&lines, &there(&server).await);
     assert!(findings.is_clean(), "{findings}");
+    let text = stderr(&output);
+    let opened = text.matches("circuit opened").count();
+    assert!(opened > 0, "{text}");
+    let closed = text.matches("circuit closed").count();
+    assert_eq!(
+        closed, opened,
+        "the end of each outage is in the log: {text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

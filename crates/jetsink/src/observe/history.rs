@@ -16,6 +16,9 @@ use crate::message::subject::Subject;
 use crate::outcome::{LastFailure, PublishError, Scope};
 use crate::sync::lock;
 
+/// The target of the lines that end those of a failure: a log of warnings may include them.
+const RECOVERY: &str = "jetsink::recovery";
+
 pub(crate) struct History {
     latest: Mutex<Latest>,
     /// Counts changes.
@@ -89,7 +92,9 @@ impl History {
                 let wait_ms = wait.as_millis() as u64;
                 warn!(%scope, subject, attempt, wait_ms, error, "probe failed");
             }
-            Transition::Closed => info!(%scope, subject, "circuit closed"),
+            Transition::Closed => {
+                info!(target: RECOVERY, %scope, subject, "circuit closed");
+            }
             Transition::ProbeDue => info!(%scope, subject, "sign of life, probe due"),
         }
         match transition {
