@@ -143,7 +143,10 @@ impl SavedTrack {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(failed)?,
         };
-        let saved = Self::parse(&text).map_err(failed)?;
+        let saved = Self::parse(&text).map_err(|error| {
+            let text = format!("it has no saved position: {error}; correct --position, or delete the file to start anew");
+            failed(io::Error::other(text))
+        })?;
         Ok(Some(saved))
     }
 
@@ -153,9 +156,8 @@ impl SavedTrack {
             1 => serde_json::from_slice::<SavedPosition>(text)?.into(),
             VERSION => serde_json::from_slice::<Self>(text)?,
             other => {
-                let reason = format!(
-                    "version {other} is not known here; use the jetsink that wrote it, or delete the file"
-                );
+                let reason =
+                    format!("version {other} is not known here; use the jetsink that wrote it");
                 return Err(io::Error::other(reason));
             }
         };

@@ -66,3 +66,12 @@ fn a_check_leaves_the_files_of_a_running_follower() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     assert!(Positions::check(&folder.path().join("missing/position")).is_err());
 }
+
+#[test]
+fn file_without_a_position_is_named_with_the_remedy() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "garbage").unwrap();
+    let error = SavedTrack::load(file.path()).unwrap_err().to_string();
+    assert!(error.contains("it has no saved position: "), "{error}");
+    assert!(error.contains("delete the file to start anew"), "{error}");
+}
