@@ -29,8 +29,8 @@ once.
 Exit codes:
   0    every event is stored
   1    some events are not stored: bad lines, refused events, new dead letters,
-       damaged records of the spool, followed files that can't be read; or
-       standard output can't be written
+       damaged records or files of the spool, followed files that can't be
+       read; or standard output can't be written
   2    wrong usage: a flag, a file, a URL, a template; nothing was published.
        Or --rejected or --position can't be written: the summary has the
        events that were stored, and the place to resume

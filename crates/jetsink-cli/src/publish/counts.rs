@@ -45,6 +45,8 @@ pub(super) struct Counts {
     pub(super) new_dead_letters: u64,
     /// Damaged records of the spool, which are lost: events, dead letters, or notes of the spool.
     pub(super) damaged: u64,
+    /// Files of the spool that are missing, or have no readable record: the number of theirs may be unknown.
+    pub(super) damaged_files: u64,
     /// Events that left the spool because a look-up found them stored.
     pub(super) found_stored: u64,
     /// Spooled events that later ones of their subject have replaced in the stream.
@@ -96,10 +98,8 @@ impl Counts {
         }
     }
 
-    /// Adds the receipt of the closed sink, and the damage that it found in its spool; `dead_before` counts the dead letters of
-    /// earlier runs.
-    pub(super) fn closed(&mut self, receipt: Receipt, damaged: u64, dead_before: u64) {
-        self.damaged = damaged;
+    /// Adds the receipt of the closed sink; `dead_before` counts the dead letters of earlier runs.
+    pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
         self.delivered_from_spool = receipt.delivered.saturating_sub(self.stored);
         // With those from the spool.
         self.duplicates = receipt.duplicates;
@@ -114,7 +114,8 @@ impl Counts {
     /// Whether each event is stored or in the spool, those of earlier runs included.
     pub(super) fn all_taken(&self) -> bool {
         let not_sent = self.bad_lines + self.failed + self.not_reached;
-        not_sent + self.new_dead_letters + self.damaged + self.unread_files == 0
+        let damaged = self.damaged + self.damaged_files;
+        not_sent + self.new_dead_letters + damaged + self.unread_files == 0
     }
 
     /// Lines that `--rejected` keeps.

@@ -200,9 +200,14 @@ impl Report {
         }
     }
 
-    /// `damaged` counts the damaged records of the spool, `dead_before` the dead letters of earlier runs.
-    pub(super) fn closed(&mut self, receipt: Receipt, damaged: u64, dead_before: u64) {
-        self.counts.closed(receipt, damaged, dead_before);
+    /// `dead_before` counts the dead letters of earlier runs.
+    pub(super) fn closed(&mut self, receipt: Receipt, dead_before: u64) {
+        self.counts.closed(receipt, dead_before);
+    }
+
+    /// Sets the number of damaged records of the spool, and of its files without a readable one.
+    pub(super) fn damaged(&mut self, records: u64, files: u64) {
+        (self.counts.damaged, self.counts.damaged_files) = (records, files);
     }
 
     /// Sets the number of rejected lines that the file of `--rejected` does not contain.

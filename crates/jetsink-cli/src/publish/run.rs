@@ -219,8 +219,12 @@ impl<'a> Run<'a> {
                 _ = frames.tick() => self.report.progress(|| sink.state()),
             }
         };
-        let damaged = sink.spool().map_or(0, |spool| spool.status().damaged);
-        self.report.closed(receipt, damaged, dead_before);
+        if let Some(spool) = sink.spool() {
+            let unreadable_files = spool.loss().map_or(0, |loss| loss.unreadable_files);
+            self.report
+                .damaged(spool.status().damaged, unreadable_files);
+        }
+        self.report.closed(receipt, dead_before);
         if receipt.spooled > 0 {
             self.report.left_because(sink);
         }

@@ -163,6 +163,7 @@ fn others(counts: &Counts) -> String {
         with(counts.left_in_spool, "left in the spool"),
         plural(counts.new_dead_letters, "new dead letter"),
         (counts.damaged, damaged(counts)),
+        (counts.damaged_files, damaged_files(counts)),
         with(counts.not_reached, "not reached"),
         with(counts.unknown, "of unknown outcome"),
     ]
@@ -176,6 +177,12 @@ fn others(counts: &Counts) -> String {
 fn damaged(counts: &Counts) -> String {
     let records = counted(counts.damaged, "record");
     format!("{records} of the spool damaged and lost")
+}
+
+/// Files of the spool whose records are lost.
+fn damaged_files(counts: &Counts) -> String {
+    let files = counted(counts.damaged_files, "file");
+    format!("{files} of the spool lost or unreadable")
 }
 
 /// Followed files that could not be read to their end.

@@ -258,6 +258,26 @@ async fn dead_letters_are_listed_with_their_reason_and_can_be_revived_or_deleted
     );
 }
 
+/// A spool with a file of unknown content was no reason for an exit code, and its damage was logged twice.
+#[tokio::test]
+async fn publish_reports_files_of_its_spool_that_have_no_record_once() {
+    let server = server().await;
+    let url = server.url();
+    let folder = tempfile::tempdir().unwrap();
+    let segment = folder.path().join("000000000001-8129eabc239f0760.log");
+    std::fs::write(segment, "no record").unwrap();
+    let to = ["-s", &url, "--subject=events.a", "--json", "--spool"];
+    let output = run(&[&to[..], &[as_text(folder.path()), SAMPLES]].concat());
+    assert_code(&output, 1);
+    let report = json(&output);
+    assert_eq!(
+        (&report["damaged"], &report["damaged_files"]),
+        (&0.into(), &1.into())
+    );
+    let text = stderr(&output);
+    assert_eq!(text.matches("unreadable files: 1").count(), 1, "{text}");
+}
+
 #[tokio::test]
 async fn missing_or_damaged_spool_is_reported() {
     let folder = tempfile::tempdir().unwrap();

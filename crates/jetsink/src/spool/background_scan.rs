@@ -10,6 +10,7 @@ use tracing::error;
 
 use super::append_queue::AppendQueue;
 use super::log::backlog::Backlog;
+use super::log::loss::SpoolLoss;
 use super::shared::Shared;
 use crate::sync::lock;
 
@@ -27,6 +28,8 @@ const MAX_FAILURES: u32 = 600;
 /// Scans the segments that existed when the spool was opened.
 pub(super) struct Scan {
     pub(super) backlog: Backlog,
+    /// The damage that the opening has found and logged.
+    pub(super) logged: SpoolLoss,
     /// Whether the events that are found may be stored: left by a process that sent, it is not known which.
     pub(super) may_be_stored: bool,
     pub(super) shared: Arc<Shared>,
@@ -72,8 +75,10 @@ impl Scan {
             };
             if self.backlog.is_scanned() {
                 let loss = &self.backlog.loss;
-                if !loss.is_none() {
+                if *loss != self.logged {
                     error!("{loss}");
+                }
+                if !loss.is_none() {
                     let _ = self.shared.loss.set(loss.clone());
                 }
                 self.shared.complete();

@@ -236,6 +236,7 @@ impl Spool {
             clock,
         };
         scan(Scan {
+            logged: backlog.loss.clone(),
             backlog,
             may_be_stored,
             shared: Arc::clone(&spool.shared),
