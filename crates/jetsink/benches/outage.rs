@@ -295,7 +295,7 @@ fn bounds(
         held: longest <= most,
         text: format!("no emit took longer than {most:?}: {}", shown(longest)),
     }];
-    if fault == Fault::Killed && !sink.spool().is_some() {
+    if fault == Fault::Killed && sink.spool().is_none() {
         let high = during.latency(0.999);
         verdicts.push(Verdict {
             held: high <= NOTHING,

@@ -54,6 +54,7 @@ use width::Width;
 ///
 /// ```no_run
 /// use std::time::Duration;
+/// use jetsink::WindowSize;
 /// # use jetsink::{Envelope, Publisher, Sink};
 ///
 /// # async fn example<P: Publisher>(
