@@ -157,6 +157,7 @@ pub(super) fn scan(
                 folder.opened(id, &path);
                 found.push(file);
             }
+            Ok(Opened::Leftover) => folder.opened(id, &path),
             Ok(Opened::Unsettled) => is_incomplete = true,
             Ok(Opened::Other) => {}
         }
@@ -228,8 +229,10 @@ struct Found {
 
 enum Opened {
     Found(Found),
-    /// Nothing to read: another file has the name by now, and is known; or it was to be a compression and is empty.
+    /// Another file has the name by now, and is known.
     Other,
+    /// It was to be a compression, and stays empty.
+    Leftover,
     /// It is still being compressed.
     Unsettled,
 }
@@ -250,7 +253,7 @@ fn open(candidate: Candidate, track: &Track) -> io::Result<Opened> {
         return Ok(if age < PATIENCE {
             Opened::Unsettled
         } else {
-            Opened::Other
+            Opened::Leftover
         });
     }
     let form = Form::of(&start);

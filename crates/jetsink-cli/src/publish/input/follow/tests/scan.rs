@@ -343,3 +343,30 @@ fn file_that_can_not_be_opened_is_a_loss_until_it_is_opened_and_if_it_disappears
     fs::remove_file(path("ev.jsonl")).unwrap();
     assert_eq!(scan_once(&mut logs, 6), Scanned::default());
 }
+
+#[test]
+fn file_that_could_not_be_opened_stays_listed_until_it_is_complete_or_turns_out_to_be_a_leftover() {
+    obey_modes();
+    let folder = tempfile::tempdir().unwrap();
+    let mut logs = Folder::new(folder.path().to_owned());
+    let pattern = glob::Pattern::new("*").unwrap();
+    logs.want(super::super::folder::Wanted { index: 0, pattern });
+    let mut scan_at = |second| {
+        let scanned = scan(&mut logs, Time::from_secs(second), |_, path| {
+            let history = History::new(path, Time::ZERO, || "name".into());
+            Some(Arc::new(Track::new(0, 1, None, history)))
+        });
+        scanned.unwrap();
+        logs.losses().len()
+    };
+    let path = folder.path().join("ev.jsonl.gz");
+    fs::write(&path, "").unwrap();
+    set_mode(&path, 0o0);
+    assert_eq!(scan_at(0), 1);
+    set_mode(&path, 0o600);
+    assert_eq!(scan_at(1), 1, "it is still being compressed");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(long_ago).unwrap();
+    assert_eq!(scan_at(2), 0, "a leftover");
+}
