@@ -63,7 +63,7 @@ pub use publisher::window::WindowSize;
 
 // Watch the sink.
 pub use circuit::State as CircuitState;
-pub use outcome::LastFailure;
+pub use outcome::{LastFailure, SpoolLoss, SpoolStatus};
 pub use publish::admission::{MAX_FAILING_SUBJECTS, MAX_LISTED_SUBJECTS};
 pub use sink::status::{FailingSubject, SinkStatus, StatusWatch};
 
@@ -85,7 +85,6 @@ pub use admin::streams::{
 };
 pub use message::export::{ExportError, event_json};
 pub use nats::stream_name::{StreamName, StreamNameError};
-pub use spool::{SpoolLoss, SpoolStatus};
 
 /// The samples of the repository's front page. It is no part of the package, and of no other build.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::message::envelope::Envelope;
 use crate::message::subject::Subject;
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss, SpoolStatus};
 use crate::spool::clock::{Clock, time};
 use crate::spool::log::disk::Disk;
 use crate::spool::log::event::NewRecord;
@@ -19,7 +19,7 @@ use crate::spool::log::marks::Marked;
 use crate::spool::log::opening;
 use crate::spool::log::reader::{self, Chunk, Wanted};
 use crate::spool::log::writer::Log;
-use crate::spool::{DeadRecord, Record, SpoolLoss, SpoolStatus};
+use crate::spool::{DeadRecord, Record};
 use crate::sync::lock;
 
 /// Events read at a time.
@@ -188,7 +188,7 @@ impl OfflineSpool {
         let index = self.log.as_ref().map(|log| lock(&log.index));
         SpoolStatus {
             damaged: self.loss.damaged,
-            ..index.map_or_else(SpoolStatus::default, |index| SpoolStatus::of(&index))
+            ..index.map_or_else(SpoolStatus::default, |index| index.status())
         }
     }
 

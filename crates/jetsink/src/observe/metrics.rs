@@ -11,8 +11,7 @@ use metrics::{
 
 use crate::circuit::Transition;
 use crate::message::rules::EventRule;
-use crate::outcome::{Delivery, EmitError, Known, Scope};
-use crate::spool::SpoolStatus;
+use crate::outcome::{Delivery, EmitError, Known, Scope, SpoolStatus};
 
 const EMITS: &str = "jetsink_emits_total";
 const EMIT_SECONDS: &str = "jetsink_emit_duration_seconds";

@@ -1,4 +1,4 @@
-//! The result of an emit: a delivery, or a typed error. Pure.
+//! The result of an emit: a delivery, or a typed error; and reports about the spool. Pure.
 //!
 //! A publish ends with an [`Acknowledgement`] or a [`PublishError`], which states the [`Scope`] of the
 //! failure and the event's state as far as [`Known`]. An emit ends with a [`Delivery`] or an [`EmitError`],
@@ -14,6 +14,7 @@ mod push_error;
 mod refusal;
 mod request_error;
 mod spool_error;
+mod spool_report;
 mod unavailable;
 
 pub use acknowledgement::Acknowledgement;
@@ -25,4 +26,5 @@ pub use push_error::PushError;
 pub use refusal::Refusal;
 pub use request_error::RequestError;
 pub use spool_error::SpoolError;
+pub use spool_report::{SpoolLoss, SpoolStatus};
 pub use unavailable::Unavailable;

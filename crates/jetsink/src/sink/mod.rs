@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::circuit::State;
 use crate::message::subject::Subject;
-use crate::outcome::{Receipt, SpoolError};
+use crate::outcome::{Receipt, SpoolError, SpoolStatus};
 use crate::pipeline::Pipeline;
 use crate::publish::Direct;
 use crate::publish::in_flight::InFlight;
@@ -29,7 +29,7 @@ use crate::publisher::Publisher;
 use crate::publisher::window::WindowSize;
 use crate::replay::replay;
 use crate::replay::settings::{SpoolSettings, WhenUnconfirmed};
-use crate::spool::{Baselines, LookUps, Spool, SpoolStatus};
+use crate::spool::{Baselines, LookUps, Spool};
 use crate::sync::lock;
 pub use open_spool::OpenSpool;
 use reporter::report;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Sink;
 use crate::message::envelope::Envelope;
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss, SpoolStatus};
 use crate::publisher::Publisher;
-use crate::spool::{Chunk, Spool, SpoolLoss, SpoolStatus, Unread};
+use crate::spool::{Chunk, Spool, Unread};
 
 /// Events of a subject read at a time.
 const CHUNK: usize = 1_000;

@@ -8,10 +8,9 @@ use tokio::time::Instant;
 use super::Sink;
 use crate::circuit::State;
 use crate::message::subject::Subject;
-use crate::outcome::LastFailure;
+use crate::outcome::{LastFailure, SpoolStatus};
 use crate::publisher::Publisher;
 use crate::replay::settings::WhenUnconfirmed;
-use crate::spool::SpoolStatus;
 
 /// The status of a sink at one moment, by [`Sink::status`]. `Display` is one line for a log or a health
 /// page:

@@ -10,8 +10,8 @@ use tracing::error;
 
 use super::append_queue::AppendQueue;
 use super::log::backlog::Backlog;
-use super::log::loss::SpoolLoss;
 use super::shared::Shared;
+use crate::outcome::SpoolLoss;
 use crate::sync::lock;
 
 /// A backlog of up to this many segments is scanned before the spool opens, so that its status is exact from the
@@ -39,7 +39,7 @@ pub(super) struct Scan {
 impl Scan {
     /// Scans a small backlog at once. A thread scans a large one, and the rest behind a segment that can't be read.
     pub(super) fn start(mut self) -> io::Result<()> {
-        if self.backlog.segments() <= MAX_SCANNED_AT_ONCE && self.advance() {
+        if self.backlog.unscanned.len() <= MAX_SCANNED_AT_ONCE && self.advance() {
             return Ok(());
         }
         let thread = std::thread::Builder::new().name("jetsink-spool-scan".to_owned());
@@ -60,7 +60,7 @@ impl Scan {
         let shared = Arc::clone(&self.shared);
         let continues = || !shared.is_closed.load(Ordering::Relaxed);
         while let Some(found) = self.backlog.scan_part(continues) {
-            if self.backlog.failures() == MAX_FAILURES {
+            if self.backlog.failures == MAX_FAILURES {
                 self.backlog.skip();
             }
             let late = {
@@ -84,7 +84,7 @@ impl Scan {
                 self.shared.complete();
             }
             self.shared.entered(found.iter().chain(&late));
-            if self.backlog.failures() > 0 {
+            if self.backlog.failures > 0 {
                 return false;
             }
         }

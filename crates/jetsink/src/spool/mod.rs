@@ -44,8 +44,8 @@
 //!    proves are written again and synced before they count: the page cache may show records that the disk lost.
 //! 6. Every index below the highest `durable_below` is found, marked, or counted as damaged, also if the newest
 //!    segment is cut to nothing or missing. An incomplete end above it is reported as torn.
-//! 7. A segment has the index ranges of the older ones. It is not removed before them, and the seal is removed before
-//!    the last one.
+//! 7. A segment has the index ranges of the older ones. It is not removed before them, and the last one not before
+//!    the seal.
 //! 8. A rewritten segment has the live records and the marks of its predecessor, and replaces it by its name.
 //! 9. Memory is bounded: a few bytes per event, 16 MiB of events in the append queue, and 8 MiB in doubt.
 //!
@@ -71,7 +71,6 @@ mod record;
 mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unreconciled;
 mod waiting;
 
 use std::io;
@@ -84,12 +83,12 @@ use tokio::sync::Semaphore;
 
 pub(crate) use append::Reservation;
 use append_queue::AppendQueue;
+pub(crate) use append_queue::Unreconciled;
 use background_scan::Scan;
 use clock::Clock;
 use log::backlog::Backlog;
 use log::folder::Folder;
 use log::index::Index;
-pub use log::loss::SpoolLoss;
 pub(crate) use log::reader::{Chunk, Wanted};
 use log::writer::Log;
 pub(crate) use observer::Observe;
@@ -97,10 +96,9 @@ use queue::Writer;
 pub(crate) use reading::{MAX_READ, Reading, Unread, lost_task};
 pub(crate) use record::{DeadRecord, Record};
 use shared::Shared;
-pub(crate) use unreconciled::Unreconciled;
 
 use crate::message::subject::Subject;
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss, SpoolStatus};
 #[cfg(test)]
 pub(crate) use crate::publisher::baseline::Baseline;
 pub(crate) use crate::publisher::baseline::Baselines;
@@ -111,51 +109,6 @@ const DEFAULT_LIMIT: u64 = 1 << 30;
 
 /// How long a drop waits for the disk.
 const DROP_WAIT: Duration = Duration::from_secs(1);
-
-/// The content of a spool at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpoolStatus {
-    /// Pending events, including those that a failed disk has written or not. Until a large
-    /// backlog is scanned, only the events found so far are counted, and at least 1.
-    pub events: u64,
-    /// The subjects that they belong to.
-    pub subjects: u64,
-    /// Bytes of events and dead letters.
-    pub used_bytes: u64,
-    /// Past this, events are refused.
-    pub limit_bytes: u64,
-    /// Whether the latest event found no room and none has left since, or the bytes reach the limit. Of a spool that a
-    /// sink has open; an event that is larger than the limit does not count.
-    pub is_full: bool,
-    /// Events that the broker refused for good.
-    pub dead_letters: u64,
-    /// Records that were found damaged, and are lost, since it was opened: events, dead letters, or notes of the spool.
-    pub damaged: u64,
-    /// Events that were sent though they may have been stored before, since it was opened: no look-up could tell.
-    pub possible_duplicates: u64,
-    /// Subjects whose events are held because no look-up can tell whether they are stored
-    /// ([`WhenUnconfirmed::Hold`](crate::WhenUnconfirmed::Hold)).
-    pub held_subjects: u64,
-    /// Segments that could not be read the last time. Their events wait, with those behind them on their subjects, and
-    /// are read again each second. While the backlog of an earlier process is scanned, any subject may have events in
-    /// such a segment, so all later events wait; after ten minutes it is left to the next opening, and they are sent.
-    pub unreadable_segments: u64,
-}
-
-impl SpoolStatus {
-    /// The contents of a log.
-    pub(crate) fn of(index: &Index) -> Self {
-        Self {
-            events: index.events.load(Ordering::Acquire),
-            subjects: index.subjects.len() as u64,
-            used_bytes: index.used_bytes,
-            dead_letters: index.dead_letters,
-            unreadable_segments: index.unreadable.len() as u64,
-            ..Self::default()
-        }
-    }
-}
 
 /// The results of replay's look-ups since the spool was opened.
 #[derive(Debug, Default)]
@@ -256,7 +209,7 @@ impl Spool {
     }
 
     pub(crate) fn status(&self) -> SpoolStatus {
-        let status = SpoolStatus::of(&lock(&self.index));
+        let status = lock(&self.index).status();
         SpoolStatus {
             events: status.events.max(u64::from(!self.shared.is_complete())),
             limit_bytes: self.shared.limit_bytes,

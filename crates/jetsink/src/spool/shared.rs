@@ -12,10 +12,9 @@ use tracing::error;
 use super::Place;
 use super::log::event::NewRecord;
 use super::log::index::Index;
-use super::log::loss::SpoolLoss;
 use super::observer::Observer;
 use crate::message::subject::Subject;
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss};
 use crate::sync::lock;
 
 /// The length of a record has 32 bits.
@@ -137,10 +136,7 @@ impl Shared {
         }
         let mut index = lock(&self.index);
         let used_bytes = index.used_bytes;
-        let fits = used_bytes
-            .checked_add(bytes)
-            .is_some_and(|used| used <= limit_bytes);
-        if !fits {
+        if bytes > limit_bytes.saturating_sub(used_bytes) {
             let full_from = used_bytes.min(limit_bytes);
             self.full_from.store(full_from, Ordering::Relaxed);
             return Err(SpoolError::Full {

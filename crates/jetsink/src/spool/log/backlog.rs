@@ -9,8 +9,8 @@ use tracing::error;
 use super::contents::Contents;
 use super::format::Range;
 use super::index::Index;
-use super::loss::SpoolLoss;
 use crate::message::subject::Subject;
+use crate::outcome::SpoolLoss;
 use crate::sync::lock;
 
 /// The part of an open log that is not scanned.
@@ -18,17 +18,17 @@ use crate::sync::lock;
 pub(crate) struct Backlog {
     pub(super) index: Arc<Mutex<Index>>,
     /// The newest segment first.
-    pub(super) unscanned: Vec<Unscanned>,
+    pub(crate) unscanned: Vec<Unscanned>,
     pub(crate) loss: SpoolLoss,
     scanned: usize,
     scanned_end: u64,
     /// How often the next segment could not be read.
-    failures: u32,
+    pub(crate) failures: u32,
 }
 
 /// A segment as it was at the opening.
 #[derive(Debug)]
-pub(super) struct Unscanned {
+pub(crate) struct Unscanned {
     pub(super) range: Range,
     /// If it was read during the opening.
     pub(super) contents: Option<Contents>,
@@ -46,15 +46,10 @@ impl Backlog {
         }
     }
 
-    /// The number of segments.
-    pub(crate) fn segments(&self) -> usize {
-        self.unscanned.len()
-    }
-
     /// Scans everything at once, but for segments that can't be read.
     pub(crate) fn scan(&mut self) {
         while self.scan_part(|| true).is_some() {
-            if self.failures() > 0 {
+            if self.failures > 0 {
                 self.skip();
             }
             self.show();
@@ -88,11 +83,6 @@ impl Backlog {
             }
         }
         Some(found)
-    }
-
-    /// How often the next segment could not be read.
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
     }
 
     /// Leaves the next segment, which can't be read, to the next opening.

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::format::{Kind, Range, State};
 use super::places::{Place, Places};
 use crate::message::subject::Subject;
+use crate::outcome::SpoolStatus;
 
 /// A segment file.
 #[derive(Debug, Default)]
@@ -147,6 +148,17 @@ impl Index {
             late: Vec::new(),
             visible_end: 0,
             replacements: 0,
+        }
+    }
+
+    pub(crate) fn status(&self) -> SpoolStatus {
+        SpoolStatus {
+            events: self.events.load(Ordering::Acquire),
+            subjects: self.subjects.len() as u64,
+            used_bytes: self.used_bytes,
+            dead_letters: self.dead_letters,
+            unreadable_segments: self.unreadable.len() as u64,
+            ..SpoolStatus::default()
         }
     }
 

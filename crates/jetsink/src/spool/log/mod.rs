@@ -9,7 +9,6 @@ pub(crate) mod event;
 pub(crate) mod folder;
 pub(crate) mod format;
 pub(crate) mod index;
-pub(crate) mod loss;
 pub(crate) mod marks;
 pub(crate) mod opening;
 pub(crate) mod places;

@@ -8,10 +8,9 @@ use trial::Dice;
 
 use super::simulated_disk::{Failing, Fault, SimulatedDisk};
 use super::{envelope, event, places, soon, subject};
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss};
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::{Head, Kind, NONE, Range, Start, State, encode_runs, put_record};
-use crate::spool::log::loss::SpoolLoss;
 use crate::spool::log::marks::Marked;
 use crate::spool::log::opening;
 use crate::spool::log::tests::Removed;

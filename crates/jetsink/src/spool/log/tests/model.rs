@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use trial::Dice;
 
-use crate::outcome::SpoolError;
+use crate::outcome::{SpoolError, SpoolLoss};
 use crate::publisher::baseline::Baseline;
 use crate::spool::log::event::NewRecord;
 use crate::spool::log::format::State;
-use crate::spool::log::loss::SpoolLoss;
 use crate::spool::log::marks::Marked;
 use crate::spool::log::opening;
 use crate::spool::log::reader;
@@ -86,7 +85,7 @@ pub(super) fn open(disk: &SimulatedDisk) -> Result<(Log, SpoolLoss), SpoolError>
     let (log, mut backlog) = opening::open(disk.open(), ACCESS)?;
     backlog.scan();
     let found = read(&log);
-    let status = crate::SpoolStatus::of(&lock(&log.index));
+    let status = lock(&log.index).status();
     let counted = (status.events, status.dead_letters);
     let read = (found.events.len() as u64, found.letters.len() as u64);
     assert_eq!(counted, read);

@@ -46,7 +46,7 @@ fn open_with_events(disk: &SimulatedDisk) -> (Log, Backlog) {
     disk.process_is_killed();
     drop(log);
     let (log, backlog) = opening::open(disk.open(), ACCESS).unwrap();
-    assert!(backlog.segments() > 2);
+    assert!(backlog.unscanned.len() > 2);
     (log, backlog)
 }
 
