@@ -30,6 +30,15 @@ pub fn set_mode(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(MODE))
 }
 
+/// Opens or creates such a file. Returns whether this call created it.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
+    match options().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return Ok((created?, true)),
+    }
+    Ok((options().open(path)?, false))
+}
+
 /// Whether two files have one owner.
 pub(crate) fn have_one_owner(file: &File, other: &File) -> io::Result<bool> {
     Ok(file.metadata()?.uid() == other.metadata()?.uid())

@@ -93,9 +93,8 @@ impl<'a> SpoolSide<'a> {
             EmitError::Failed(failed) => failed.error.code(),
             _ => None,
         };
-        let chunk = self.spool.read(&place.subject, place.index, 1).await?;
-        match chunk.entries.into_iter().next() {
-            Some((index, _, Ok(record))) if index == place.index => {
+        match self.spool.read(&place).await? {
+            Some(record) => {
                 self.dead += 1;
                 if self.dead == 1 {
                     warn!(subject = %place.subject, %error, "an event goes to the dead letters");
@@ -104,7 +103,7 @@ impl<'a> SpoolSide<'a> {
                 self.spool.move_to_dead_letters(vec![(letter, place)]).await
             }
             // It was intact when it was sent.
-            _ => {
+            None => {
                 warn!(subject = %place.subject, index = place.index, %error,
                     "an event that was refused for good is damaged and lost");
                 self.spool.damaged(&place);

@@ -156,7 +156,7 @@ async fn idle_subject_is_looked_up_if_a_new_event_may_be_stored() {
     assert!(queues.next_event().await.unwrap().is_none());
     assert!(queues.take_must_reconcile());
     // The event is found stored. The subject has no other.
-    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
     let (index, bytes, _) = chunk.entries[0];
     let subject = subject("a");
     let place = Place {

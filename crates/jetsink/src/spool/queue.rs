@@ -103,14 +103,6 @@ impl StateChange {
     }
 }
 
-impl Change {
-    fn has_event(&self) -> bool {
-        self.records
-            .iter()
-            .any(|record| record.head.kind == Kind::Event)
-    }
-}
-
 /// The log and its counters.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -270,7 +262,9 @@ impl Worker {
         self.count_resolved();
         if appended.as_ref().is_err_and(Failed::is_for_lack_of_room) {
             // The reserve is for what replay writes, which must not fail with the events beside it.
-            let (events, others) = group.into_iter().partition(Change::has_event);
+            let is_event = |record: &NewRecord| record.head.kind == Kind::Event;
+            let has_event = |change: &Change| change.records.iter().any(is_event);
+            let (events, others) = group.into_iter().partition(has_event);
             group = events;
             if !group.is_empty() && !others.is_empty() {
                 self.commit(others);
@@ -319,14 +313,13 @@ impl Worker {
     fn written<'a>(&self, records: impl Iterator<Item = &'a NewRecord> + Clone) {
         // Before their callers get an answer, and before a later change removes one of the events.
         self.shared.observer.synced(records.clone());
-        if records
-            .clone()
-            .any(|record| record.head.kind == Kind::State)
-        {
-            self.shared.has_marker.store(true, Ordering::Release);
-        }
-        for dead in records.clone().filter_map(|record| record.dead.as_ref()) {
-            self.shared.leave(dead);
+        for record in records.clone() {
+            if record.head.kind == Kind::State {
+                self.shared.has_marker.store(true, Ordering::Release);
+            }
+            if let Some(dead) = &record.dead {
+                self.shared.leave(dead);
+            }
         }
         let subjects = records.filter_map(|record| record.subject.as_ref());
         self.shared.entered(subjects);

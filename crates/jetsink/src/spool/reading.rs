@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
 
-use super::Spool;
 use super::log::reader::{self, Chunk, Wanted};
+use super::{Place, Record, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
@@ -44,31 +44,21 @@ pub(crate) fn lost_task(error: &JoinError) -> SpoolError {
 }
 
 impl Spool {
-    /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
-    /// as long as there are any.
-    pub(crate) async fn read(
-        &self,
-        subject: &Subject,
-        from: u64,
-        limit: usize,
-    ) -> Result<Chunk, SpoolError> {
-        let mut from = from;
-        loop {
-            let wanted = Wanted {
-                subject: subject.clone(),
-                from,
-                limit,
-            };
-            let reading = self.begin_reading(vec![wanted]);
-            for chunk in self.finish_reading(reading).await? {
-                match chunk.failed {
-                    _ if !chunk.entries.is_empty() => return Ok(chunk),
-                    Some(error) => return Err(error),
-                    None if !chunk.more => return Ok(chunk),
-                    None => from = chunk.next,
-                }
+    /// Reads one event; `None` if it is damaged, or has left.
+    pub(crate) async fn read(&self, place: &Place) -> Result<Option<Record>, SpoolError> {
+        let reading = self.begin_reading(vec![Wanted {
+            subject: place.subject.clone(),
+            from: place.index,
+            limit: 1,
+        }]);
+        for chunk in self.finish_reading(reading).await? {
+            let mut entries = chunk.entries.into_iter();
+            if let Some((.., record)) = entries.find(|(index, ..)| *index == place.index) {
+                return Ok(record.ok());
             }
+            chunk.failed.map_or(Ok(()), Err)?;
         }
+        Ok(None)
     }
 
     /// Visits the next chunks of several subjects, each in its order, with the number of the subject. `visit` returns

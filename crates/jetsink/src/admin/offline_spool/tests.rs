@@ -14,7 +14,7 @@ async fn kept() -> tempfile::TempDir {
     fill(&spool, 9).await;
     let mut letters = Vec::new();
     for (text, code) in [("a", 10_077), ("b", 0)] {
-        let chunk = spool.read(&subject(text), 0, 1).await.unwrap();
+        let chunk = spool.read_from(&subject(text), 0, 1).await.unwrap();
         let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
         let letter = DeadRecord {
             record: record.unwrap(),

@@ -155,12 +155,8 @@ impl Log {
 
     /// Adds a segment whose first records are synced to the index.
     pub(super) fn add_active(&self, active: &Active) {
-        let (first, end) = (active.first, active.first);
-        let range = Range {
-            first,
-            end,
-            bytes: 0,
-        };
+        let (first, end, bytes) = (active.first, active.first, 0);
+        let range = Range { first, end, bytes };
         let mut segment = Segment::new(active.id, &active.name, range);
         (segment.is_active, segment.is_scanned) = (true, true);
         lock(&self.index).add_segment(segment);

@@ -3,8 +3,7 @@
 use std::io;
 
 use super::disk::DiskFile;
-use super::event::subject_in;
-use super::format::{HEAD, Head, Kind, MAX_INDEXES, NONE, Start, State, decode_runs};
+use super::format::{HEAD, Head, Kind, MAX_INDEXES, NONE, Start, State, decode_runs, text};
 use super::places::Place;
 use super::scan::{Tail, scan};
 use crate::message::subject::Subject;
@@ -77,7 +76,7 @@ impl Contents {
         match head.kind {
             Kind::Event => {
                 // Without a subject it counts as damaged.
-                if let Some(subject) = subject_in(body).and_then(|text| self.subject(text)) {
+                if let Some(subject) = text(&mut body).and_then(|text| self.subject(text)) {
                     self.add_entry(offset, head, Some(subject));
                 }
             }

@@ -145,11 +145,6 @@ pub(crate) fn decode_letter(head: &Head, body: &Bytes) -> Option<DeadRecord> {
     })
 }
 
-/// The subject of an event's body.
-pub(crate) fn subject_in(mut body: &[u8]) -> Option<&str> {
-    text(&mut body)
-}
-
 /// The message id of an event's body; empty if it has none.
 pub(crate) fn id_in(mut body: &[u8]) -> Option<&str> {
     text(&mut body)?;

@@ -44,7 +44,10 @@ impl Folder {
             warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "other users may enter the spool's folder; its files are readable by their owner only");
         }
-        let (lock, is_new) = open_lock(path).map_err(failed("opening its lock"))?;
+        let lock = private_file::open_or_create(&path.join(LOCK));
+        let (lock, is_new) = lock.map_err(failed("opening its lock"))?;
+        // An earlier one may be a further name of any file, which the owner of the folder has linked: root must not change
+        // its owner or mode.
         if is_new
             || private_file::have_one_owner(&lock, &folder).map_err(failed("reading its owner"))?
         {
@@ -83,17 +86,6 @@ impl Folder {
             });
         }
     }
-}
-
-/// Opens or creates the lock. Returns whether this call created it. An earlier one may be a further name of any file, which the
-/// owner of the folder has linked: root must not change its owner or mode.
-fn open_lock(folder: &Path) -> io::Result<(File, bool)> {
-    let path = folder.join(LOCK);
-    match private_file::options().create_new(true).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        created => return Ok((created?, true)),
-    }
-    Ok((private_file::options().open(path)?, false))
 }
 
 impl Disk for Folder {

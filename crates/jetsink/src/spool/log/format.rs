@@ -300,13 +300,9 @@ pub(crate) fn put(into: &mut Vec<u8>, part: &[u8]) {
     into.extend_from_slice(part);
 }
 
-pub(crate) fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let length = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
     let (part, behind) = rest.split_at_checked(length)?;
     *rest = behind;
-    Some(part)
-}
-
-pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    std::str::from_utf8(take(rest)?).ok()
+    std::str::from_utf8(part).ok()
 }

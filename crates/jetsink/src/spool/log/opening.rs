@@ -50,9 +50,8 @@ pub(crate) fn open(
             let removed = disk.remove(&name);
             removed.map_err(disk.failed("removing an unused segment"))?;
         } else if name == seal::NAME {
-            log.seals
-                .read(&*disk)
-                .map_err(disk.failed("opening its seal"))?;
+            let read = log.seals.read(&*disk);
+            read.map_err(disk.failed("opening its seal"))?;
         } else if let Some((number, id)) = parse_name(&name) {
             segments.push((number, id, name));
         }

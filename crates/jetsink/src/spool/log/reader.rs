@@ -96,11 +96,10 @@ pub(crate) fn oldest(index: &Mutex<Index>) -> Result<Option<u64>, SpoolError> {
     let Some(subject) = subjects(index).into_iter().next() else {
         return Ok(None);
     };
-    let (from, limit) = (0, 1);
     let wanted = Wanted {
         subject,
-        from,
-        limit,
+        from: 0,
+        limit: 1,
     };
     let chunk = events(index, &[wanted]).remove(0);
     if let Some(error) = chunk.failed {

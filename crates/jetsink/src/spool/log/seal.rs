@@ -35,11 +35,6 @@ pub(crate) struct Seal {
 const MAX_SHIFT: Duration = Duration::from_secs(1);
 
 impl Seal {
-    /// Later seals have a higher one.
-    fn order(&self) -> (u64, u64) {
-        (self.durable_below, self.clock.spool)
-    }
-
     /// Whether an earlier seal says the same.
     fn is_said_by(&self, earlier: &Self) -> bool {
         let said = |seal: &Self| (seal.segment, seal.first, seal.durable_below);
@@ -74,7 +69,8 @@ impl Seals {
                     system: body.try_get_u64_le().unwrap_or(0),
                 },
             };
-            if self.last.is_none_or(|last| last.order() <= seal.order()) {
+            let order = |seal: &Seal| (seal.durable_below, seal.clock.spool);
+            if self.last.is_none_or(|last| order(&last) <= order(&seal)) {
                 (self.last, self.place) = (Some(seal), 1 - place);
             }
         }

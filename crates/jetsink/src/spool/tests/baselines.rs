@@ -113,7 +113,7 @@ async fn marker_goes_with_the_last_event_though_a_dead_letter_marked_it() {
     let (spool, _disk) = one_sent_above_5().await;
     append_sent(&spool, 1, None).await.unwrap();
     oldest_is_found(&spool).await;
-    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
     let (_, _, record) = chunk.entries.into_iter().next().unwrap();
     let letter = crate::spool::DeadRecord {
         record: record.unwrap(),

@@ -12,7 +12,7 @@ async fn in_doubt() -> (SimulatedDisk, Spool, DeadRecord, Place) {
         let event = envelope("a", number);
         spool.append_event(&event, None, soon()).await.unwrap();
     }
-    let chunk = spool.read(&subject("a"), 0, 1).await.unwrap();
+    let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
     let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
     let place = Place {
         subject: subject("a"),

@@ -120,7 +120,7 @@ impl Driver {
         subject: &Subject,
         count: usize,
     ) -> Result<Vec<(u64, Place, crate::spool::Record)>, SpoolError> {
-        let chunk = self.runtime.block_on(spool.read(subject, 0, count))?;
+        let chunk = self.runtime.block_on(spool.read_from(subject, 0, count))?;
         let entries = chunk.entries.into_iter().take(count);
         let entries = entries.map(|(index, bytes, record)| {
             let record = record.unwrap();

@@ -34,7 +34,8 @@ use crate::spool::log::writer::Log;
 use crate::spool::queue::{Change, Worker, Writer};
 use crate::spool::shared::Shared;
 use crate::spool::{
-    Baseline, Baselines, DeadRecord, Place, Record, Spool, default_limit, segment_bytes,
+    Baseline, Baselines, Chunk, DeadRecord, Place, Record, Spool, Wanted, default_limit,
+    segment_bytes,
 };
 use crate::{Envelope, MessageId, Subject};
 
@@ -84,6 +85,33 @@ impl Spool {
         self.append(self.reserve(envelope)?, sent, deadline).await
     }
 
+    /// Events of a subject, from index `from` on, without those that have left: some, up to `limit`,
+    /// as long as there are any.
+    pub(crate) async fn read_from(
+        &self,
+        subject: &Subject,
+        from: u64,
+        limit: usize,
+    ) -> Result<Chunk, SpoolError> {
+        let mut from = from;
+        loop {
+            let wanted = Wanted {
+                subject: subject.clone(),
+                from,
+                limit,
+            };
+            let reading = self.begin_reading(vec![wanted]);
+            for chunk in self.finish_reading(reading).await? {
+                match chunk.failed {
+                    _ if !chunk.entries.is_empty() => return Ok(chunk),
+                    Some(error) => return Err(error),
+                    None if !chunk.more => return Ok(chunk),
+                    None => from = chunk.next,
+                }
+            }
+        }
+    }
+
     /// The dead letters.
     pub(crate) fn letters(&self) -> Vec<DeadRecord> {
         let letters = reader::letters(&self.index, 0, usize::MAX).entries;
@@ -129,7 +157,7 @@ pub(crate) fn event(to: &str, number: usize) -> NewRecord {
 /// The places of the first `limit` events of a subject.
 pub(crate) async fn places(spool: &Spool, subject_text: &str, limit: usize) -> Vec<Place> {
     let subject = subject(subject_text);
-    let chunk = spool.read(&subject, 0, limit).await.unwrap();
+    let chunk = spool.read_from(&subject, 0, limit).await.unwrap();
     let place = |(index, bytes, _)| Place {
         subject: subject.clone(),
         index,
@@ -181,7 +209,10 @@ pub(crate) async fn numbers(spool: &Spool, subject_text: &str) -> Vec<usize> {
     let mut entries = Vec::new();
     let mut next = 0;
     loop {
-        let chunk = spool.read(&subject(subject_text), next, 100).await.unwrap();
+        let chunk = spool
+            .read_from(&subject(subject_text), next, 100)
+            .await
+            .unwrap();
         entries.extend(chunk.entries);
         next = chunk.next;
         if !chunk.more {
@@ -610,7 +641,7 @@ async fn event_that_left_is_removed_once_without_a_waiting_caller() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     fill(&spool, 40).await;
-    let chunk = spool.read(&subject("a"), 0, 100).await.unwrap();
+    let chunk = spool.read_from(&subject("a"), 0, 100).await.unwrap();
     for (index, bytes, _) in chunk.entries {
         spool.delivered(&Place {
             subject: subject("a"),

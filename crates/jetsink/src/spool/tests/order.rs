@@ -17,7 +17,7 @@ async fn ids(spool: &Spool) -> Vec<String> {
     spool.written().await.unwrap();
     let (mut ids, mut next) = (Vec::new(), 0);
     loop {
-        let chunk = spool.read(&subject("a"), next, 10).await.unwrap();
+        let chunk = spool.read_from(&subject("a"), next, 10).await.unwrap();
         for (_, _, record) in chunk.entries {
             let envelope = record.unwrap().envelope;
             ids.push(envelope.message_id().unwrap().as_str().to_owned());
