@@ -164,3 +164,16 @@ fn root_that_may_not_change_owners_opens_and_fills_a_folder_of_another_user() {
         assert_eq!((made.uid(), made.mode() & 0o777), (0, 0o600), "{file}");
     }
 }
+
+/// `rm -rf` of the folder under a running process: each event counted as durable, and was gone at its end.
+#[test]
+fn sync_of_a_removed_file_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Folder::open(folder.path(), false).unwrap();
+    let file = disk.create("a").unwrap();
+    file.sync().unwrap();
+    disk.rename("a", "b").unwrap();
+    file.sync().unwrap();
+    disk.remove("b").unwrap();
+    assert!(file.sync().is_err());
+}
