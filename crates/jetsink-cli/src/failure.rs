@@ -21,8 +21,8 @@ use crate::interrupt::Interrupt;
 pub(crate) enum Failure {
     #[error("--subject: {0}")]
     Subject(#[from] SubjectError),
-    #[error("--deadline: {0}")]
-    Sink(#[from] SettingsError),
+    #[error("{flag}{0}", flag = flag_of(.0))]
+    Setting(#[from] SettingsError),
     #[error("{0}")]
     Connect(#[from] ConnectError),
     #[error("{0}")]
@@ -84,7 +84,7 @@ impl Failure {
             Self::Interrupted(interrupt) => interrupt.exit_code(),
             Self::Runtime(_) | Self::Stream(_) => 1,
             Self::Subject(_)
-            | Self::Sink(_)
+            | Self::Setting(_)
             | Self::Connect(_)
             | Self::Spool(_)
             | Self::RejectedIsInput(_)
@@ -101,6 +101,17 @@ impl Failure {
     }
 }
 
+/// The flag with an invalid setting, for the beginning of a text.
+fn flag_of(error: &SettingsError) -> &'static str {
+    match error {
+        SettingsError::Deadline(_) => "--deadline: ",
+        SettingsError::SpoolLimit => "--spool-limit: ",
+        SettingsError::MaxAge => "--spool-max-age: ",
+        // No flag of the command sets it.
+        _ => "",
+    }
+}
+
 /// The reason why a stream can't be read, with its remedy.
 fn why_unread(stream: &str, error: &RequestError) -> String {
     match error {
@@ -112,5 +123,23 @@ fn why_unread(stream: &str, error: &RequestError) -> String {
             format!("{error}; create it, or correct --stream")
         }
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn invalid_setting_names_its_flag() {
+        for (error, flag) in [
+            (SettingsError::Deadline(Duration::ZERO), "--deadline: "),
+            (SettingsError::SpoolLimit, "--spool-limit: "),
+            (SettingsError::MaxAge, "--spool-max-age: "),
+        ] {
+            let text = Failure::from(error.clone()).to_string();
+            assert_eq!(text, format!("{flag}{error}"));
+        }
     }
 }

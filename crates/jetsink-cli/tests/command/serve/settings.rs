@@ -255,7 +255,7 @@ async fn settings_come_from_a_file_and_the_environment_and_are_checked() {
         (
             "spool = \"s\"\nspool-max-age = \"0s\"",
             17,
-            "spool-max-age: spool",
+            "spool-max-age: the maximum age of a spooled event is 0",
         ),
     ] {
         std::fs::write(&config, format!("{text}{line}\n")).unwrap();
