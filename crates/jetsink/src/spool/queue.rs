@@ -221,7 +221,12 @@ impl Worker {
         }
         // A failure shows in the next append.
         let _ = self.log.seal();
-        match self.log.mark_more() || self.log.rewrite(|_| true) {
+        let has_unmarked = self.log.unmarked_from.is_some();
+        if has_unmarked {
+            // A failure shows in the next removal.
+            let _ = self.log.mark_left();
+        }
+        match has_unmarked || self.log.rewrite(|_| true) {
             true => IDLE,
             false => CLOCK_CHECK,
         }

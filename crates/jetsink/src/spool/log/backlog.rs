@@ -91,8 +91,7 @@ impl Backlog {
             return;
         };
         let index = lock(&self.index);
-        let segment = index.segments.get(&range.first);
-        let segment = segment.map(|segment| &*segment.name);
+        let segment = index.segments.get(&range.first).map(|s| &*s.name);
         error!(
             segment,
             "a segment of the spool can't be read: it is left to the next opening"

@@ -142,11 +142,6 @@ impl Contents {
         replaced.chain(start.copied())
     }
 
-    /// The bytes of events and dead letters.
-    pub(super) fn bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.place.size).sum()
-    }
-
     /// The end of the newest segment.
     pub(super) fn ending(&self, durable: u64) -> Ending {
         let holes = self.missing(durable, self.end);

@@ -55,16 +55,6 @@ impl Log {
         }
     }
 
-    /// Marks segments that the last call left. Returns whether there were any.
-    pub(crate) fn mark_more(&mut self) -> bool {
-        let has_unmarked = self.unmarked_from.is_some();
-        if has_unmarked {
-            // A failure shows in the next removal.
-            let _ = self.mark_left();
-        }
-        has_unmarked
-    }
-
     fn mark_and_remove(&mut self) -> io::Result<Marked> {
         loop {
             let (failed, next) = self.mark_oldest();

@@ -173,7 +173,7 @@ impl Opening {
         }
         // The indexes of a newer segment do not belong to this one.
         let end = end.min(self.next);
-        let bytes = contents.bytes();
+        let bytes = contents.entries.iter().map(|entry| entry.place.size).sum();
         self.insert(id, name, Range { first, end, bytes }, Some(contents));
     }
 

@@ -57,7 +57,7 @@ pub(crate) struct Log {
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
     /// The first segment that is left to mark, if the last call marked as many as it may.
-    pub(super) unmarked_from: Option<u64>,
+    pub(crate) unmarked_from: Option<u64>,
     /// Files of failed appends that could not be removed. The segment behind them, which proves that
     /// their records are not the spool's, must not go before them.
     pub(super) stale: Vec<String>,
