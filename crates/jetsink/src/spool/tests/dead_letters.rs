@@ -1,5 +1,9 @@
 //! Dead letters whose write is in doubt.
 
+use std::time::Instant;
+
+use crate::spool::log::event::NewRecord;
+use crate::spool::queue::Change;
 use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, numbers, soon, subject};
 use crate::spool::{Baselines, DeadRecord, Place, Spool};
@@ -69,4 +73,39 @@ async fn event_that_is_found_stored_while_its_dead_letter_is_in_doubt_is_counted
         assert_eq!(spool.waiting(&subject("a")), 1);
         assert_eq!(numbers(&spool, "a").await, [1]);
     }
+}
+
+/// The caller of the first one has given up, and a later run refuses the event again.
+#[tokio::test]
+async fn dead_letter_that_two_calls_write_is_written_once() {
+    let spool = Spool::at_once(SimulatedDisk::default().open(), 1 << 30).unwrap();
+    let event = envelope("a", 0);
+    spool.append_event(&event, None, soon()).await.unwrap();
+    let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
+    let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
+    let place = Place {
+        subject: subject("a"),
+        index,
+        bytes,
+    };
+    let letter = DeadRecord {
+        record: record.unwrap(),
+        code: 1,
+        died_at: 1,
+        reason: "refused".to_owned(),
+    };
+    let change = || Change {
+        records: vec![NewRecord {
+            dead: Some(place.clone()),
+            ..NewRecord::dead_letter(&letter)
+        }],
+        marks: true,
+        ..Change::default()
+    };
+    // Before the first one is written, and behind it.
+    spool.step(vec![change(), change()], Instant::now());
+    spool.step(vec![change()], Instant::now());
+    assert_eq!(spool.letters().len(), 1);
+    assert_eq!(spool.status().dead_letters, 1);
+    assert!(spool.is_empty());
 }
