@@ -53,7 +53,7 @@ impl Active {
         let copied: u64 = copied.map(|record| record.head.size()).sum();
         let mut bytes = start;
         bytes.reserve(copied as usize);
-        // Long payloads stay where they are, and belong behind so many of the bytes.
+        // Long payloads are not copied. Each has its position among the bytes.
         let mut payloads = Vec::new();
         let mut places = Vec::with_capacity(records.len());
         let mut offset = self.tail + bytes.len() as u64;
@@ -106,7 +106,7 @@ impl Log {
     pub(super) fn begin(&mut self) -> io::Result<(Active, Vec<u8>)> {
         let number = self.next_number;
         self.next_number += 1;
-        // Not 0, which stands for no segment.
+        // A reader that looks for the id must not find it in the zeros behind the records.
         let id = random_number().max(1);
         let name = segment_name(number, id);
         let file = self.disk.create(&name)?;
