@@ -8,15 +8,12 @@ use bytes::Bytes;
 
 use super::disk::DiskFile;
 use super::event::NewRecord;
-use super::format::{HEAD, Head, Kind, Range, Start, put_record};
+use super::format::{HEAD, Head, Kind, PAGE, Range, Start, put_record};
 use super::index::Segment;
 use super::places::Place;
 use super::writer::{Log, segment_name};
 use crate::random::random_number;
 use crate::sync::lock;
-
-/// The start records of a segment begin on different pages.
-const PAGE: usize = 4_096;
 
 /// A payload up to this size is copied: that is faster than one more part of a vectored write.
 const COPIED: usize = 4_096;
@@ -170,7 +167,7 @@ pub(super) fn starts(start: &Start, id: u64, first: u64, others: &[u8]) -> Vec<u
     let mut bytes = Vec::new();
     put_record(&head, id, &body, &mut bytes);
     bytes.extend_from_slice(others);
-    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    bytes.resize(bytes.len().next_multiple_of(PAGE as usize), 0);
     put_record(&head, id, &body, &mut bytes);
     bytes
 }

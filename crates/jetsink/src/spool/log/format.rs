@@ -22,6 +22,9 @@ pub(crate) const VERSION: u32 = 4;
 /// The length of a record without its body.
 pub(crate) const HEAD: usize = 56;
 
+/// The bytes that a disk may fail to read, or a power cut may spoil, together: what is written twice lies on two pages.
+pub(crate) const PAGE: u64 = 4_096;
+
 /// The `replaces` of a record that replaces none.
 pub(crate) const NONE: u64 = u64::MAX;
 

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::disk::DiskFile;
 use super::event::{decode_event, decode_letter, split};
-use super::format::{Head, Kind};
+use super::format::{Head, Kind, PAGE};
 use super::index::Index;
 use super::places::{Place, Places};
 use crate::message::subject::Subject;
@@ -19,9 +19,6 @@ use crate::sync::lock;
 
 /// A read returns at most this many bytes, plus the record that exceeds the limit.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// The earliest page of a second start record.
-const SECOND_PAGE: u64 = 4_096;
 
 /// A record, or the damage to it, with its index and bytes.
 pub(crate) type Entry<T> = (u64, u64, Result<T, Damage>);
@@ -216,10 +213,10 @@ impl Run {
         let parts = places().map(|place| read_bytes(file, place).map_err(|_| Damage::Unreadable));
         let parts: Vec<_> = parts.collect();
         if parts.iter().all(Result::is_err) {
-            // Is it this place, or the whole file?
+            // Is it this place, or the whole file? Its second start record is on another page.
             let mut byte = [0];
             let first = file.read_at(0, &mut byte);
-            first.or_else(|_| file.read_at(SECOND_PAGE, &mut byte))?;
+            first.or_else(|_| file.read_at(PAGE, &mut byte))?;
         }
         Ok(parts)
     }

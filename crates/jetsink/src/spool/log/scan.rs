@@ -3,13 +3,10 @@
 use std::io;
 
 use super::disk::DiskFile;
-use super::format::{HEAD, Head};
+use super::format::{HEAD, Head, PAGE};
 
 /// The bytes read at a time.
 const CHUNK: usize = 1 << 20;
-
-/// The bytes read at a time where the disk returns an error.
-const PAGE: u64 = 4_096;
 
 /// The substitute for unreadable bytes. Not zero, so that an unreadable end is not taken for an unused one.
 const UNREADABLE: u8 = 0xff;

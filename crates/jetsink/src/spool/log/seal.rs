@@ -11,15 +11,13 @@ use bytes::{Buf as _, BufMut as _};
 
 use super::disk::Disk;
 use super::event::split;
-use super::format::{Head, Kind, put_record};
+use super::format::{Head, Kind, PAGE, put_record};
 use crate::spool::clock::ClockReading;
 
 pub(crate) const NAME: &str = "sealed";
 
 /// The segment id of the records in this file.
 const ID: u64 = u64::from_le_bytes(*b"jetsink\0");
-
-const PAGE: u64 = 4_096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
