@@ -43,11 +43,10 @@ impl ServedSink {
             let text = "starting: the input, the broker or the spool is not open yet\n";
             return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
         };
-        let code = match sink.accepts() {
-            Ok(()) => StatusCode::OK,
-            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (code, format!("{}\n", sink.status()))
+        match sink.accepts() {
+            Ok(()) => (StatusCode::OK, format!("{}\n", sink.status())),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
     }
 }
 
