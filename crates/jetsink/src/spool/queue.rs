@@ -238,8 +238,9 @@ impl Worker {
         let in_doubt = self.log.in_doubt.iter();
         let in_doubt = in_doubt.filter_map(|record| Some(record.dead.as_ref()?.index));
         let mut dying: HashSet<u64> = in_doubt.collect();
+        // Once, not for each change: emits wait for it.
+        let mut index = lock(&self.log.index);
         for change in &mut group {
-            let mut index = lock(&self.log.index);
             // An event has one dead letter, also if its caller gave up an earlier call.
             change.records.retain(|record| match &record.dead {
                 Some(dead) => !index.is_gone(dead.index) && dying.insert(dead.index),
@@ -252,6 +253,7 @@ impl Worker {
                 change.records.insert(0, record);
             }
         }
+        drop(index);
         self.commit(group);
     }
 
