@@ -79,7 +79,7 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     append(&path, &lines[20..30]);
     until_stored(&server, 30).await;
     // Rotated by copying and cutting off, with something that was not read yet, and half a line.
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGSTOP).unwrap();
+    stop(&child);
     append(&path, &lines[30..40]);
     fs::copy(&path, folder.path().join("events.jsonl.2")).unwrap();
     File::create(&path).unwrap();

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -42,6 +42,21 @@ fn end(child: Child) -> Output {
 
 async fn pause(milliseconds: u64) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Waits for the first saved position: the end of each file is known then.
+async fn until_position(folder: &TempDir) {
+    let positions = folder.path().join("positions");
+    let started = Instant::now();
+    let is_saved = || {
+        let files = fs::read_dir(&positions).into_iter().flatten().flatten();
+        let mut paths = files.map(|file| file.path());
+        paths.any(|path| path.extension().is_some_and(|end| end == "position"))
+    };
+    while !is_saved() {
+        assert!(started.elapsed() < LONG, "no position is saved");
+        pause(20).await;
+    }
 }
 
 async fn assert_stored(server: &NatsServer, lines: &[Bytes]) {
@@ -235,8 +250,7 @@ async fn a_file_that_is_removed_or_truncated_unread_is_reported() {
         pause(300).await;
         append(&log.path, &lines[..10]);
         until_stored(&server, 10).await;
-        signal(&child, Signal::SIGSTOP);
-        pause(50).await;
+        stop(&child);
         for some in [&lines[10..20], &lines[20..]] {
             if truncated {
                 File::create(&log.path).unwrap();
@@ -351,7 +365,7 @@ async fn a_run_can_start_at_the_end() {
     let mut arguments = log.kept();
     arguments.push("--start-at=end".to_owned());
     let child = follow(&server.url(), &as_strs(&arguments));
-    pause(500).await;
+    until_position(&log.folder).await;
     // The rest of the half line, and another one.
     let rest = Bytes::from(lines[2][20..].to_vec());
     append(&log.path, &[rest, lines[3].clone()]);
@@ -375,7 +389,12 @@ async fn start_at_the_end_of_a_folder_leaves_out_compressed_files() {
     append(&path("ev-20261129.jsonl"), &lines[1..2]);
     compress(&path("ev-20261129.jsonl"), true);
     append(&path("ev.jsonl"), &lines[2..3]);
-    let child = follow(&server.url(), &["--start-at=end", as_text(folder.path())]);
+    let kept = tempfile::tempdir().unwrap();
+    let positions = format!("--position={}/", as_text(&kept.path().join("positions")));
+    let spool = format!("--spool={}", as_text(&kept.path().join("spool")));
+    let arguments = ["--start-at=end", &positions, &spool, as_text(folder.path())];
+    let child = follow(&server.url(), &arguments);
+    until_position(&kept).await;
     pause(2_500).await; // a compression is complete after a second without a write
     append(&path("ev.jsonl"), &lines[3..]);
     until_stored(&server, 1).await;

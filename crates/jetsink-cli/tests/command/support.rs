@@ -9,6 +9,7 @@ use bytes::Bytes;
 use delivery_audit::{Event, Findings};
 use nats_local::{NatsServer, StoredMessage, stored};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -110,6 +111,13 @@ pub(crate) async fn until_stored(server: &NatsServer, expected: usize) {
         assert!(started.elapsed() < LONG, "{stored} of {expected} are there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Stops the command. Returns when none of its threads runs any more: the signal alone takes effect later.
+pub(crate) fn stop(child: &Child) {
+    let pid = Pid::from_raw(child.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED).unwrap();
 }
 
 /// Sends the signal, and waits for the end.

@@ -86,7 +86,7 @@ async fn a_stream_that_was_made_anew_is_shown_from_its_first_message() {
         assert_eq!(running.event()["event"]["id"], number.to_string());
     }
     let pid = Pid::from_raw(running.child.id().try_into().unwrap());
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(&running.child);
     let jetstream = server.jetstream().await.unwrap();
     jetstream.delete_stream("EVENTS").await.unwrap();
     server.create_stream("EVENTS", &["events.>"]).await.unwrap();
