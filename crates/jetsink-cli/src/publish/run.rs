@@ -21,6 +21,9 @@ use crate::interrupt::{Interrupt, Signals};
 /// read again; their message ids identify them.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The longest wait for the last look at followed files.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// The interval between two drawings of the progress while the spool empties.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -143,9 +146,14 @@ impl<'a> Run<'a> {
                 _ = saving.tick(), if self.saved.has_position() => self.save_position(),
             }
         }
-        while let Ok(notice) = input.notices.try_recv() {
-            self.notice(&notice);
-        }
+        input.batches.close();
+        // The thread that watches files looks at them once more, and ends. The disk may not answer.
+        let until_end = async {
+            while let Some(notice) = input.notices.recv().await {
+                self.notice(&notice);
+            }
+        };
+        let _ = tokio::time::timeout(LAST_LOOK, until_end).await;
         for loss in input.unopened.take() {
             self.report.unread(&loss);
         }

@@ -134,6 +134,12 @@ impl<F: Descriptor> History<F> {
         self.unopened += i64::from(self.scans > 0);
     }
 
+    /// All files that were created before the last scan are counted. It may have opened more: one that was created during the
+    /// first scan is not counted, and does not make up for one that is missed.
+    pub(super) fn counted(&mut self) {
+        self.unopened = self.unopened.max(0);
+    }
+
     /// A created file can't be opened: its folder counts it.
     pub(super) fn set_aside(&mut self) {
         self.unopened -= 1;

@@ -154,10 +154,10 @@ pub(super) fn scan(
                 }
             }
             Ok(Opened::Found(file)) => {
-                folder.opened(id, &path);
+                folder.opened(file.sighting.id, &path);
                 found.push(file);
             }
-            Ok(Opened::Leftover) => folder.opened(id, &path),
+            Ok(Opened::Leftover(id)) => folder.opened(id, &path),
             Ok(Opened::Unsettled) => is_incomplete = true,
             Ok(Opened::Other) => {}
         }
@@ -232,7 +232,7 @@ enum Opened {
     /// Another file has the name by now, and is known.
     Other,
     /// It was to be a compression, and stays empty.
-    Leftover,
+    Leftover(FileId),
     /// It is still being compressed.
     Unsettled,
 }
@@ -253,7 +253,7 @@ fn open(candidate: Candidate, track: &Track) -> io::Result<Opened> {
         return Ok(if age < PATIENCE {
             Opened::Unsettled
         } else {
-            Opened::Leftover
+            Opened::Leftover(id)
         });
     }
     let form = Form::of(&start);

@@ -116,7 +116,7 @@ impl Watcher {
         }
     }
 
-    /// Watches until the command ends.
+    /// Watches until the command ends. A file that was lost before is reported.
     pub(super) fn run(mut self) {
         while !self.batches.is_closed() {
             let now = self.clock.now();
@@ -139,6 +139,21 @@ impl Watcher {
             }
             let changes = self.watch.wait(TICK);
             self.apply(&changes);
+        }
+        self.last_look();
+    }
+
+    /// A file that was removed unread before the end is a loss, also if no scan has found that out yet.
+    fn last_look(&mut self) {
+        let changes = self.watch.wait(Duration::ZERO);
+        self.apply(&changes);
+        for key in 0..self.folders.len() {
+            self.scan_folder(key);
+        }
+        let changes = self.watch.wait(Duration::ZERO);
+        self.apply(&changes);
+        for track in self.tracks.all() {
+            track.report_losses(&self.notices);
         }
     }
 
@@ -291,10 +306,13 @@ impl Watcher {
             }
             let is_quiet = folder.is_clean && !folder.needs_scan;
             for log in folder.logs.iter().filter(|log| log.is_named) {
+                let mut history = log.track.history();
                 if changes.has_overflowed {
-                    log.track.history().overflowed();
+                    history.overflowed();
                 } else if is_quiet {
-                    log.track.history().is_quiet();
+                    history.is_quiet();
+                } else {
+                    history.counted();
                 }
             }
         }
@@ -315,3 +333,7 @@ pub(super) fn folder_of(path: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[path = "tests/watcher.rs"]
+mod tests;

@@ -370,3 +370,33 @@ fn file_that_could_not_be_opened_stays_listed_until_it_is_complete_or_turns_out_
     file.set_modified(long_ago).unwrap();
     assert_eq!(scan_at(2), 0, "a leftover");
 }
+
+#[test]
+fn file_that_can_not_be_opened_is_a_loss_if_another_one_replaces_it_during_a_scan() {
+    obey_modes();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut logs = Folder::new(folder.path().to_owned());
+    let pattern = glob::Pattern::new("*.jsonl").unwrap();
+    logs.want(super::super::folder::Wanted { index: 0, pattern });
+    let track = |path| {
+        let history = History::new(path, Time::ZERO, || "name".into());
+        Some(Arc::new(Track::new(0, 1, None, history)))
+    };
+    fs::write(path("ev.jsonl"), "denied\n").unwrap();
+    set_mode(&path("ev.jsonl"), 0o0);
+    scan(&mut logs, Time::ZERO, |_, path| track(path)).unwrap();
+    assert_eq!(logs.losses().len(), 1);
+    // Its log is made when the other files have been looked at, and none was opened.
+    fs::write(path("another.jsonl"), "a\n").unwrap();
+    fs::write(path("new"), "b\n").unwrap();
+    let during = scan(&mut logs, Time::from_secs(1), |_, of| {
+        fs::rename(path("new"), path("ev.jsonl")).unwrap();
+        track(of)
+    });
+    let after = scan(&mut logs, Time::from_secs(2), |_, path| track(path));
+    let lost = [during.unwrap().lost, after.unwrap().lost].concat();
+    let lost: Vec<_> = lost.iter().map(|loss| file_name(&loss.path)).collect();
+    assert_eq!(lost, ["ev.jsonl"]);
+    assert!(logs.losses().is_empty());
+}
