@@ -1,7 +1,7 @@
 //! `--follow`: a file that grows, is rotated, is truncated; a FIFO; and `--position` over restarts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -58,8 +58,11 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     let path = folder.path().join("events.jsonl");
     let lines = lines(60);
     // It need not be there yet.
-    let child = follow(&server, &[as_text(&path)]);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut child = follow(&server, &[as_text(&path)]);
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut note = String::new();
+    errors.read_line(&mut note).unwrap();
+    assert!(note.contains("does not exist yet"), "{note}");
     append(&path, &lines[..10]);
     until_stored(&server, 10).await;
     // Half a line is none.
@@ -88,7 +91,6 @@ async fn a_file_is_followed_while_it_grows_is_renamed_and_cut_off() {
     until_stored(&server, 60).await;
     let output = end(child, Signal::SIGTERM);
     assert_code(&output, 0);
-    assert!(stderr(&output).contains("does not exist yet"));
     let findings = findings(&lines, &there(&server).await);
     assert!(findings.is_clean(), "{findings}");
 }
