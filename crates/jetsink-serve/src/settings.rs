@@ -143,11 +143,11 @@ impl Route {
 /// The maximum bytes of bodies, for [`GatewaySettings::max_bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxBytes {
-    /// Of a body as it is sent.
+    /// The limit of a body as it is sent.
     pub body: usize,
-    /// Of its decompressed form.
+    /// The limit of its decompressed form.
     pub decompressed: usize,
-    /// Of all bodies in flight. One credential has at most half of it.
+    /// The limit of all bodies in flight. One credential has at most half of it.
     pub in_flight: usize,
 }
 

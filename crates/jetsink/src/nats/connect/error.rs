@@ -119,7 +119,7 @@ pub(super) fn cause(error: &async_nats::ConnectError) -> ConnectCause {
                 ConnectCause::UntrustedAuthority
             }
             Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(other))))
-                // By its name: a dependency on webpki would fix its version for all that use this crate.
+                // Recognised by its text: a dependency on webpki would fix its version for all users of this crate.
                 if other.to_string() == "CaUsedAsEndEntity" =>
             {
                 ConnectCause::AuthorityAsServer

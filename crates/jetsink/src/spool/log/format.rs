@@ -22,7 +22,7 @@ pub(crate) const VERSION: u32 = 4;
 /// The length of a record without its body.
 pub(crate) const HEAD: usize = 56;
 
-/// The bytes that a disk may fail to read, or a power cut may spoil, together: what is written twice lies on two pages.
+/// The bytes that a disk may fail to read, or a power cut may spoil, together. The two copies of a record lie on different pages.
 pub(crate) const PAGE: u64 = 4_096;
 
 /// The `replaces` of a record that replaces none.
