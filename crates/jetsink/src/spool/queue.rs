@@ -322,7 +322,10 @@ impl Worker {
         self.shared.observer.synced(records.clone());
         for record in records.clone() {
             if record.head.kind == Kind::State {
-                self.shared.has_marker.store(true, Ordering::Release);
+                // One that was in doubt may be the state without the marker.
+                let state = State::decode(&mut record.fields.as_slice());
+                let has_marker = state.is_some_and(|state| state.replay_began);
+                self.shared.has_marker.store(has_marker, Ordering::Release);
             }
             if let Some(dead) = &record.dead {
                 self.shared.leave(dead);
