@@ -70,7 +70,14 @@ impl Report {
         self.counts.delivered(delivery, bytes);
     }
 
-    pub(super) fn bad_line(&mut self, location: &LineLocation, bad: &BadLine, bytes: usize) {
+    /// `fails` says whether a bad line ends the run.
+    pub(super) fn bad_line(
+        &mut self,
+        location: &LineLocation,
+        bad: &BadLine,
+        bytes: usize,
+        fails: bool,
+    ) {
         self.not_stored(location);
         self.counts.bad_lines += 1;
         self.counts.breaks += u64::from(bad.stops == Stops::Command);
@@ -78,7 +85,11 @@ impl Report {
         let now = tokio::time::Instant::now();
         self.end_periods(now);
         // A line that ends its file or the run is always reported.
-        let ends_input = matches!(bad.stops, Stops::Command | Stops::FileByChoice);
+        let ends_input = match bad.stops {
+            Stops::Command | Stops::FileByChoice => true,
+            Stops::Choice => fails,
+            Stops::Nothing => false,
+        };
         if ends_input || self.bad_lines.admit(location, now) {
             let file = location.file.display();
             to_stderr(&format!(

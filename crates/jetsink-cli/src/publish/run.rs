@@ -279,7 +279,9 @@ impl<'a> Run<'a> {
 
     fn bad_line(&mut self, line: Line) {
         if let Err(bad) = &line.event {
-            self.report.bad_line(&line.location, bad, line.raw.len());
+            let fails = self.settings.stop_at_bad_line;
+            self.report
+                .bad_line(&line.location, bad, line.raw.len(), fails);
         }
         // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
         let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);

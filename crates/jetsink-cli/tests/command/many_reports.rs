@@ -87,3 +87,13 @@ async fn unread_files_over_the_limit_are_reported_as_one_line() {
     assert_eq!(text.matches("were not read").count(), 20, "{text}");
     assert!(text.contains("180 more unread files, from "), "{text}");
 }
+
+#[test]
+fn bad_line_that_ends_the_run_is_reported_whatever_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = file_of(&folder, "bad.jsonl", &["no event".into()]);
+    let input = as_text(&input);
+    let output = run(&["--subject=e", "--dry-run", "--show=0", input]);
+    assert_code(&output, 1);
+    assert_eq!(reported(&stderr(&output), input), 1);
+}
