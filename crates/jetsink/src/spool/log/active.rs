@@ -24,9 +24,6 @@ const ZEROS: u64 = 1 << 20;
 /// A longer group gains less by them than it costs to write each byte twice.
 const MAX_EXTENDED: u64 = 64 << 10;
 
-/// The parts of one vectored write (`IOV_MAX`).
-const MAX_PARTS: usize = 1_024;
-
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) id: u64,
@@ -87,13 +84,7 @@ impl Active {
             from = *at;
         }
         parts.push(IoSlice::new(&bytes[from..]));
-        let mut offset = self.tail;
-        for parts in parts.chunks_mut(MAX_PARTS) {
-            let length: usize = parts.iter().map(|part| part.len()).sum();
-            self.file.write_at(offset, parts)?;
-            offset += length as u64;
-        }
-        Ok(())
+        self.file.write_at(self.tail, &mut parts)
     }
 }
 

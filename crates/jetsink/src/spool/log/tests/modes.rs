@@ -192,3 +192,17 @@ fn empty_parts_are_written() {
     file.write_at(0, &mut parts).unwrap();
     assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"ab");
 }
+
+/// The system takes 1,024 parts in one call.
+#[test]
+fn more_parts_than_one_call_takes_are_written() {
+    use std::io::IoSlice;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Folder::open(folder.path(), false).unwrap();
+    let file = disk.create("a").unwrap();
+    let mut parts = [IoSlice::new(b"ab"); 3_000];
+    parts[2_999] = IoSlice::new(b"");
+    file.write_at(0, &mut parts).unwrap();
+    let written = std::fs::read(folder.path().join("a")).unwrap();
+    assert_eq!(written, b"ab".repeat(2_999));
+}
