@@ -8,14 +8,8 @@ use crate::spool::tests::simulated_disk::{Failing, Fault, SimulatedDisk};
 use crate::spool::tests::{envelope, numbers, soon, subject};
 use crate::spool::{Baselines, DeadRecord, Place, Spool};
 
-/// A spool with two events, and the dead letter of the first one in doubt.
-async fn in_doubt() -> (SimulatedDisk, Spool, DeadRecord, Place) {
-    let disk = SimulatedDisk::default();
-    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
-    for number in 0..2 {
-        let event = envelope("a", number);
-        spool.append_event(&event, None, soon()).await.unwrap();
-    }
+/// The dead letter of the first event of `a`, and its place.
+async fn letter_of_first(spool: &Spool) -> (DeadRecord, Place) {
     let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
     let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
     let place = Place {
@@ -29,6 +23,18 @@ async fn in_doubt() -> (SimulatedDisk, Spool, DeadRecord, Place) {
         died_at: 1,
         reason: "refused".to_owned(),
     };
+    (letter, place)
+}
+
+/// A spool with two events, and the dead letter of the first one in doubt.
+async fn in_doubt() -> (SimulatedDisk, Spool, DeadRecord, Place) {
+    let disk = SimulatedDisk::default();
+    let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+    for number in 0..2 {
+        let event = envelope("a", number);
+        spool.append_event(&event, None, soon()).await.unwrap();
+    }
+    let (letter, place) = letter_of_first(&spool).await;
     disk.fail(Some(Failing {
         from: 0,
         fault: Fault::Device,
@@ -81,19 +87,7 @@ async fn dead_letter_that_two_calls_write_is_written_once() {
     let spool = Spool::at_once(SimulatedDisk::default().open(), 1 << 30).unwrap();
     let event = envelope("a", 0);
     spool.append_event(&event, None, soon()).await.unwrap();
-    let chunk = spool.read_from(&subject("a"), 0, 1).await.unwrap();
-    let (index, bytes, record) = chunk.entries.into_iter().next().unwrap();
-    let place = Place {
-        subject: subject("a"),
-        index,
-        bytes,
-    };
-    let letter = DeadRecord {
-        record: record.unwrap(),
-        code: 1,
-        died_at: 1,
-        reason: "refused".to_owned(),
-    };
+    let (letter, place) = letter_of_first(&spool).await;
     let change = || Change {
         records: vec![NewRecord {
             dead: Some(place.clone()),
