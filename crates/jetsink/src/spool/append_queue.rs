@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Change, StateChange, Writer};
+use super::queue::{Change, Made, StateChange, Writer};
 use super::{Baselines, Place, Spool};
 use crate::message::subject::Subject;
 use crate::outcome::SpoolError;
 use crate::sync::lock;
 
 /// The answer of the disk to a change; an error if the writer has ended.
-type Answer = oneshot::Receiver<Result<(), SpoolError>>;
+pub(super) type Answer = oneshot::Receiver<Made>;
 
 /// Invariant 2: a change and its place in the writer's queue are decided together.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Spool {
 
     /// Waits for the answer to a change.
     pub(super) async fn answer(&self, answer: Answer) -> Result<(), SpoolError> {
-        answer.await.unwrap_or_else(|_| Err(self.ended()))
+        let made = answer.await;
+        made.map_or_else(|_| Err(self.ended()), |made| made.result)
     }
 
     /// Waits for the changes that the writer was given up to now. Returns the subjects with sent events that are not on

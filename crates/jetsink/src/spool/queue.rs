@@ -47,9 +47,17 @@ pub(super) struct Change {
     pub(super) marks: bool,
     /// The baselines once the marks are synced.
     pub(super) acknowledged: Option<Baselines>,
-    pub(super) done: Option<oneshot::Sender<Result<(), SpoolError>>>,
+    pub(super) done: Option<oneshot::Sender<Made>>,
     /// The room in the queue, until it is made.
     pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The answer of the disk to a change.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) result: Result<(), SpoolError>,
+    /// Those of the change: the caller frees their memory, while others wait for the thread.
+    pub(super) _records: Vec<NewRecord>,
 }
 
 /// A change that goes to the disk before what depends on it (invariant 4).
@@ -304,7 +312,10 @@ impl Worker {
             };
             if let Some(done) = change.done {
                 // A caller that has gone away has given up on the answer, not on the event.
-                let _ = done.send(result.clone());
+                let _ = done.send(Made {
+                    result: result.clone(),
+                    _records: change.records,
+                });
             }
         }
         crash::point("spool.acknowledged");

@@ -18,11 +18,14 @@ use crate::sync::lock;
 /// A payload up to this size is copied: that is faster than one more part of a vectored write.
 const COPIED: usize = 4_096;
 
+/// The buffer of a longer group is not kept for the next one.
+const MAX_KEPT: usize = 1 << 20;
+
 /// The zeros that are written ahead of the records at a time.
 const ZEROS: u64 = 1 << 20;
 
 /// A longer group gains less by them than it costs to write each byte twice.
-const MAX_EXTENDED: u64 = 64 << 10;
+const MAX_EXTENDED: u64 = 128 << 10;
 
 #[derive(Debug)]
 pub(super) struct Active {
@@ -36,16 +39,19 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them.
+    /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them. `bytes` is a buffer.
     pub(super) fn write(
         &self,
         start: Vec<u8>,
         records: &[&NewRecord],
         next: u64,
+        bytes: &mut Vec<u8>,
     ) -> io::Result<Vec<Place>> {
         let copied = records.iter().filter(|r| r.payload.len() <= COPIED);
         let copied: u64 = copied.map(|record| record.head.size()).sum();
-        let mut bytes = start;
+        bytes.clear();
+        bytes.shrink_to(MAX_KEPT);
+        bytes.extend(start);
         bytes.reserve(copied as usize);
         // Long payloads are not copied. Each has its position among the bytes.
         let mut payloads = Vec::new();
@@ -60,7 +66,7 @@ impl Active {
                 durable_below: next,
                 ..record.head
             };
-            head.encode(self.id, &mut bytes);
+            head.encode(self.id, bytes);
             bytes.extend_from_slice(&record.fields);
             if record.payload.len() <= COPIED {
                 bytes.extend_from_slice(&record.payload);
@@ -70,7 +76,7 @@ impl Active {
             let body = record.fields.len() + record.payload.len();
             bytes.resize(bytes.len() + size as usize - HEAD - body, 0);
         }
-        self.write_group(&bytes, &payloads)?;
+        self.write_group(bytes, &payloads)?;
         self.file.sync()?;
         Ok(places)
     }

@@ -54,6 +54,8 @@ pub(crate) struct Log {
     pub(crate) resolved: Vec<NewRecord>,
     /// The bytes of the last group.
     pub(super) last_group: u64,
+    /// The bytes of a group.
+    pub(super) buffer: Vec<u8>,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
     /// The first segment that is left to mark, if the last call marked as many as it may.
@@ -78,6 +80,7 @@ impl Log {
             in_doubt: Vec::new(),
             resolved: Vec::new(),
             last_group: 0,
+            buffer: Vec::new(),
             is_folder_changed: false,
             unmarked_from: None,
             stale: Vec::new(),
@@ -153,7 +156,8 @@ impl Log {
         };
         let tail = active.tail + start.len() as u64 + size;
         self.extend(&mut active, tail);
-        let written = active.write(start, records, self.next_index);
+        let buffer = &mut self.buffer;
+        let written = active.write(start, records, self.next_index, buffer);
         let written = written.and_then(|places| {
             if is_new {
                 self.disk.sync()?;
