@@ -23,8 +23,8 @@ Examples:
 
 Lines are published unchanged, without their line end (LF or CRLF). Empty lines
 and a byte order mark at the start of a file are skipped. Ctrl-C stops reading,
-waits for the events in flight and prints where to resume; a second one ends at
-once.
+tries to store the events in flight for 5 s and prints where to resume; a second
+one ends at once.
 
 Exit codes:
   0    every event is stored

@@ -180,13 +180,13 @@ impl Report {
         note(text);
     }
 
-    pub(super) fn interrupted(&self, in_flight: usize) {
+    pub(super) fn interrupted(&self, in_flight: usize, max_end: Duration) {
         if in_flight == 0 {
             return; // the command exits at once
         }
         let events = counted(in_flight as u64, "event");
         to_stderr(&format!(
-            "jetsink: interrupted; waiting for {events} in flight, once more to give up"
+            "jetsink: interrupted; trying to store {events} in flight for {max_end:?}, once more to give up"
         ));
     }
 

@@ -1,25 +1,27 @@
 //! One run: lines go into the pipeline, results come out of it in the order of the lines.
 
+mod results;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jetsink::{
-    ConnectError, Delivery, EmitError, Known, NatsPublisher, Pipeline, Publisher, Scope, Sink,
-};
-use tokio::time::MissedTickBehavior;
+use jetsink::{ConnectError, NatsPublisher, Pipeline, Publisher, Sink};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::in_flight::InFlight;
-use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice, Stops};
+use super::input::{Batch, Checkpoint, Input, Line, LineLocation, Notice};
 use super::rejected::RejectedLines;
 use super::report::Report;
-use super::saved::{Passed, Saved};
+use super::saved::Saved;
 use super::settings::Settings;
-use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Signals};
 
 /// The interval between two writes of the position. After a crash the lines since the last write are
 /// read again; their message ids identify them.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long after a signal events are sent again. Those that wait then are not sent.
+const MAX_END: Duration = Duration::from_secs(5);
 
 /// The longest wait for the last look at followed files.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -59,6 +61,8 @@ pub(super) struct Run<'a> {
     /// The first line without a final result, if reading ended early.
     resume: Option<LineLocation>,
     ending: Ending,
+    /// Whether a signal has ended the tries of events that might have been stored later.
+    is_cut_short: bool,
     /// Whether the file of `--rejected` or `--position` could not be written.
     is_unwritten: bool,
 }
@@ -76,6 +80,7 @@ impl<'a> Run<'a> {
             in_flight: VecDeque::new(),
             resume: None,
             ending: Ending::Complete,
+            is_cut_short: false,
             is_unwritten: false,
         }
     }
@@ -108,6 +113,7 @@ impl<'a> Run<'a> {
         let mut at_end = false;
         let mut saving = tokio::time::interval(SAVE_INTERVAL);
         saving.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut end_at = None;
         loop {
             self.fill(&mut input, &mut waiting, &mut pipeline);
             let reading = self.ending == Ending::Complete;
@@ -117,16 +123,13 @@ impl<'a> Run<'a> {
             tokio::select! {
                 biased;
                 signal = signals.next() => {
-                    if let Ending::Interrupted(_) = self.ending {
-                        // The second signal: exit at once.
-                        pipeline.stop();
-                        self.save_position();
-                        let first = self.in_flight.front().map(|first| &first.location);
-                        self.report.ended_at_once(self.settings, first);
-                        std::process::exit(self.exit_code(signal.exit_code()).into());
-                    }
-                    self.ending = Ending::Interrupted(signal);
-                    self.report.interrupted(self.in_flight.len());
+                    self.interrupt(signal);
+                    self.report.interrupted(self.in_flight.len(), MAX_END);
+                    end_at = Some(Instant::now() + MAX_END);
+                }
+                () = reached(end_at), if !pipeline.is_ended() => {
+                    self.is_cut_short = true;
+                    pipeline.stop();
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
                     self.record(result);
@@ -147,13 +150,8 @@ impl<'a> Run<'a> {
             }
         }
         input.batches.close();
-        // The thread that watches files looks at them once more, and ends. The disk may not answer.
-        let until_end = async {
-            while let Some(notice) = input.notices.recv().await {
-                self.notice(&notice);
-            }
-        };
-        let _ = tokio::time::timeout(LAST_LOOK, until_end).await;
+        self.save_position();
+        self.last_look(&mut input, signals).await;
         for loss in input.unopened.take() {
             self.report.unread(&loss);
         }
@@ -168,6 +166,32 @@ impl<'a> Run<'a> {
                 Some(location) => Some(location),
                 None => next_location(&mut input).await,
             };
+        }
+    }
+
+    /// Takes a signal. The second one ends the process.
+    fn interrupt(&mut self, signal: Interrupt) {
+        if let Ending::Interrupted(_) = self.ending {
+            self.save_position();
+            let first = self.in_flight.front().map(|first| &first.location);
+            self.report.ended_at_once(self.settings, first);
+            std::process::exit(self.exit_code(signal.exit_code()).into());
+        }
+        self.ending = Ending::Interrupted(signal);
+    }
+
+    /// Lets the thread that watches files look at them once more, and end. The disk may not answer.
+    async fn last_look(&mut self, input: &mut Input, signals: &mut Signals) {
+        let until = Instant::now() + LAST_LOOK;
+        loop {
+            tokio::select! {
+                signal = signals.next() => self.interrupt(signal),
+                notice = input.notices.recv() => match notice {
+                    Some(notice) => self.notice(&notice),
+                    None => return,
+                },
+                () = sleep_until(until) => return,
+            }
         }
     }
 
@@ -277,124 +301,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn bad_line(&mut self, line: Line) {
-        if let Err(bad) = &line.event {
-            let fails = self.settings.stop_at_bad_line;
-            self.report
-                .bad_line(&line.location, bad, line.raw.len(), fails);
-        }
-        // The content of a line that was too long is not kept. A break stays in its file, and each start finds it again.
-        let ends_command = matches!(&line.event, Err(bad) if bad.stops == Stops::Command);
-        let is_kept = line.raw.is_empty() || ends_command || self.reject(&line.raw);
-        // The position passes the line after the last line before it, and never passes one that is not kept.
-        let passed = self.saved.passed(line.checkpoint).filter(|_| is_kept);
-        match self.in_flight.back_mut() {
-            Some(last) => last.pass(passed),
-            None => self.saved.advance(passed),
-        }
-        let stops = line.event.map_or_else(|bad| bad.stops, |_| Stops::Nothing);
-        let is_end = match stops {
-            Stops::Choice | Stops::FileByChoice => self.settings.stop_at_bad_line,
-            Stops::Nothing => false,
-            Stops::Command => true,
-        };
-        if is_end && is_kept {
-            self.ending = Ending::Failed;
-            // The line would be bad again: resume behind it, unless nothing behind it can be read before it is corrected.
-            self.resume = Some(match stops {
-                Stops::Choice | Stops::Nothing => line.location.next(),
-                Stops::FileByChoice | Stops::Command => line.location,
-            });
-        } else if !is_kept {
-            self.resume = Some(line.location);
-        }
-    }
-
-    /// Records the result of the oldest line in flight.
-    fn record(&mut self, result: Result<Delivery, EmitError>) {
-        let Some(InFlight {
-            location,
-            raw,
-            passed,
-            behind,
-        }) = self.in_flight.pop_front()
-        else {
-            return;
-        };
-        let error = match result {
-            Ok(delivery) => {
-                self.report.stored(&delivery, raw.len());
-                self.advance(passed, behind);
-                return;
-            }
-            Err(error) => error,
-        };
-        let unknown = error.known() == Known::OutcomeUnknown;
-        match error.scope() {
-            Scope::Broker => self.give_up(Ending::Unreachable, location, &error, unknown),
-            Scope::Local => self.give_up(Ending::Unspooled, location, &error, unknown),
-            Scope::Event | Scope::Subject => {
-                self.report.failed(&location, &error, unknown);
-                let kept = self.saved.refuse(&raw);
-                self.written(kept);
-                self.advance(passed, behind);
-                let max = self.settings.max_failures;
-                if max > 0 && self.report.failures() == max && self.ending == Ending::Complete {
-                    self.report.too_many_failures(max);
-                    self.ending = Ending::Failed;
-                }
-            }
-        }
-    }
-
-    fn advance(&mut self, passed: Option<Passed>, behind: Vec<Passed>) {
-        for passed in passed.into_iter().chain(behind) {
-            self.saved.advance(Some(passed));
-        }
-    }
-
-    /// Ends the run at a line that is not at fault.
-    fn give_up(&mut self, end: Ending, location: LineLocation, error: &EmitError, unknown: bool) {
-        match self.ending {
-            Ending::Complete | Ending::Failed => self.ending = end,
-            // The first reason has stopped the pipeline.
-            Ending::Unreachable | Ending::Unspooled | Ending::Interrupted(_) => {}
-        }
-        // A bad line may have set a later location.
-        let is_earlier = self.resume.as_ref().is_none_or(|resume| {
-            (location.index, location.number()) < (resume.index, resume.number())
-        });
-        if is_earlier {
-            self.report.gave_up(&location, error);
-            self.resume = Some(location);
-        }
-        self.saved.has_unsent = true;
-        self.report.not_reached(unknown);
-    }
-
-    /// Keeps a bad line in the file of `--rejected`. Returns `false`, and ends the reading, if that fails.
-    fn reject(&mut self, raw: &[u8]) -> bool {
-        let kept = self.saved.reject(raw);
-        self.written(kept)
-    }
-
-    fn save_position(&mut self) {
-        let saved = self.saved.save_position();
-        self.written(saved);
-    }
-
-    /// Ends the reading if a file of the run could not be written. Lines in flight still have results.
-    fn written(&mut self, written: Result<(), Failure>) -> bool {
-        let Err(failure) = written else { return true };
-        if !std::mem::replace(&mut self.is_unwritten, true) {
-            self.report.note(&failure.to_string());
-        }
-        if self.ending == Ending::Complete {
-            self.ending = Ending::Failed;
-        }
-        false
-    }
-
     /// A file that could not be written is reported whatever else ends the run.
     fn exit_code(&self, other: u8) -> u8 {
         if self.is_unwritten { 2 } else { other }
@@ -457,6 +363,14 @@ impl<'a> Run<'a> {
         self.report
             .summary(self.settings, self.resume.as_ref(), code);
         code
+    }
+}
+
+/// Waits until this time; for ever without one.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

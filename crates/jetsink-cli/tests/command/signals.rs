@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use nats_local::NatsServer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, mkfifo};
 
@@ -158,6 +160,95 @@ fn signals_in_short_intervals_end_a_command_that_is_blocked_in_writing() {
         std::thread::sleep(Duration::from_millis(500));
     };
     assert_eq!(status.code(), Some(130));
+}
+
+/// It waited for the events in flight for as long as `--max-outage`.
+#[tokio::test]
+async fn signal_bounds_the_wait_for_a_broker_that_has_gone_away() {
+    let mut server = server().await;
+    let url = server.url();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("events.jsonl");
+    let publish = ["-s", &url, "--subject", "events.a", "--json"];
+    let follow = ["--follow", "--max-outage", "1h", as_text(&log)];
+    std::fs::write(&log, event(1) + "\n").unwrap();
+    let child = spawn(&[&publish[..], &follow].concat());
+    until_stored(&server, 1).await;
+    server.kill().unwrap();
+    let more = event(2) + "\n" + &event(3) + "\n";
+    let file = std::fs::File::options().append(true).open(&log);
+    file.unwrap().write_all(more.as_bytes()).unwrap();
+    // They are in flight long before; if not, the test proves nothing.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let output = terminated(child);
+    assert_code(&output, 143);
+    assert_eq!(json(&output)["not_reached"], 2, "{}", stderr(&output));
+    assert_eq!(resume_line(&output), "2");
+}
+
+/// Those events are tried again on their own, for up to ten minutes.
+#[tokio::test]
+async fn signal_bounds_the_wait_for_a_stream_without_a_leader() {
+    let server = NatsServer::builder().without_jetstream();
+    let server = server.start().await.unwrap();
+    let url = server.url();
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_of(&folder, "events.jsonl", &lines(3));
+    let rejected = folder.path().join("rejected");
+    let publish = [
+        "-s",
+        &url,
+        "--subject",
+        "e.a",
+        "--json",
+        "--max-outage",
+        "1h",
+    ];
+    let to = ["--rejected", as_text(&rejected), as_text(&file)];
+    let child = spawn(&[&publish[..], &to].concat());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let output = terminated(child);
+    assert_code(&output, 143);
+    assert_eq!(json(&output)["not_reached"], 3, "{}", stderr(&output));
+    assert_eq!(std::fs::read(&rejected).unwrap(), b"", "none is at fault");
+}
+
+/// It was counted as refused, and the run as complete.
+#[tokio::test]
+async fn event_whose_stream_fails_after_the_end_of_the_tries_is_not_refused() {
+    let server = NatsServer::builder().without_jetstream();
+    let server = server.start().await.unwrap();
+    let client = server.client().await.unwrap();
+    // Answers in the place of a stream that is offline.
+    let mut sent = client.subscribe("e.a").await.unwrap();
+    client.flush().await.unwrap();
+    let (url, folder) = (server.url(), tempfile::tempdir().unwrap());
+    let file = file_of(&folder, "events.jsonl", &lines(1));
+    let publish = ["-s", &url, "--subject", "e.a", "--json"];
+    let long = ["--deadline", "20s", "--max-outage", "1h", as_text(&file)];
+    let child = spawn(&[&publish[..], &long].concat());
+    let reply = sent.next().await.unwrap().reply.unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let offline = r#"{"error":{"code":500,"err_code":10118,"description":"stream is offline"}}"#;
+    client.publish(reply, offline.into()).await.unwrap();
+    client.flush().await.unwrap();
+    let output = ended(child);
+    assert_code(&output, 143);
+    let summary = json(&output);
+    assert_eq!(
+        (&summary["not_reached"], &summary["failed"]),
+        (&1.into(), &0.into()),
+        "{summary}"
+    );
+    assert_eq!(resume_line(&output), "1");
+}
+
+/// Ends a command by SIGTERM. One that does not end is killed.
+fn terminated(mut child: Child) -> Output {
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    code_of(&mut child);
+    child.wait_with_output().unwrap()
 }
 
 #[test]
