@@ -103,3 +103,36 @@ async fn dead_letter_that_two_calls_write_is_written_once() {
     assert_eq!(spool.status().dead_letters, 1);
     assert!(spool.is_empty());
 }
+
+/// The state without the marker was in doubt, then written, and the spool told that the disk has the marker: the next events
+/// were sent without one.
+#[tokio::test]
+async fn marker_that_the_disk_does_not_have_is_never_relied_on() {
+    for calls in 0..12 {
+        let disk = SimulatedDisk::default();
+        let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
+        for number in 0..2 {
+            let event = envelope("a", number);
+            spool.append_event(&event, None, soon()).await.unwrap();
+        }
+        spool.replay_begins(&Baselines::new()).await.unwrap();
+        let letter = letter_of_first(&spool).await;
+        spool.move_to_dead_letters(vec![letter]).await.unwrap();
+        let (_, last) = letter_of_first(&spool).await;
+        spool.delivered(&last);
+        disk.fail(Some(Failing {
+            from: disk.calls() + calls,
+            fault: Fault::Device,
+            for_good: true,
+        }));
+        let _ = spool.remove_delivered(&Baselines::new()).await;
+        disk.fail(None);
+        spool.step(Vec::new(), Instant::now());
+        let reopened = SimulatedDisk::of(&disk.files());
+        let reopened = Spool::at_once(reopened.open(), 1 << 30).unwrap();
+        assert!(
+            reopened.replay_began() || !spool.replay_began(),
+            "the disk failed after {calls} calls"
+        );
+    }
+}
