@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
-use super::append_queue::Answer;
 use super::log::event::{NewRecord, size_of_event};
 use super::queue::{Change, StateChange};
 use super::{Baselines, Spool};
@@ -64,43 +62,38 @@ impl Spool {
             let place = Arc::clone(&self.queue).acquire_many_owned(bytes).await;
             place.map(|place| (turn, place))
         });
-        let mut is_queued = false;
-        let appended = timeout_at(deadline, async {
-            let (turn, place) = turn.await.map_err(|_| SpoolError::Closed)?;
-            let answer = self.queue(room.record.take(), sent, place);
-            drop(turn);
-            is_queued = true;
-            self.answer(answer).await
-        });
-        appended.await.unwrap_or_else(|_| {
-            let waited = started.elapsed();
-            Err(match is_queued {
-                true => SpoolError::TooSlow { waited },
-                false => SpoolError::Busy { waited },
-            })
-        })
-    }
-
-    fn queue(
-        &self,
-        mut record: Option<NewRecord>,
-        sent: Option<&Baselines>,
-        place: OwnedSemaphorePermit,
-    ) -> Answer {
-        let mut appends = self.lock();
-        for record in record.iter_mut().filter(|_| sent.is_some()) {
-            record.head.sent = true;
-            if let Some(subject) = record.subject.clone() {
-                // Behind the state.
-                let index = appends.next_index + 1;
-                appends.unreconciled.insert(subject, index);
+        let (turn, place) = match timeout_at(deadline, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(SpoolError::Closed),
+            Err(_) => {
+                return Err(SpoolError::Busy {
+                    waited: started.elapsed(),
+                });
             }
-        }
-        appends.change(Change {
-            state: sent.map(|sent| StateChange::Sent(sent.clone())),
-            records: record.into_iter().collect(),
-            _room: Some(place),
-            ..Change::default()
+        };
+        let mut record = room.record.take();
+        let answer = {
+            let mut appends = self.lock();
+            for record in record.iter_mut().filter(|_| sent.is_some()) {
+                record.head.sent = true;
+                if let Some(subject) = record.subject.clone() {
+                    // Behind the state.
+                    let index = appends.next_index + 1;
+                    appends.unreconciled.insert(subject, index);
+                }
+            }
+            appends.change(Change {
+                state: sent.map(|sent| StateChange::Sent(sent.clone())),
+                records: record.into_iter().collect(),
+                _room: Some(place),
+                ..Change::default()
+            })
+        };
+        drop((turn, room));
+        let answer = timeout_at(deadline, self.answer(answer)).await;
+        answer.unwrap_or_else(|_| {
+            let waited = started.elapsed();
+            Err(SpoolError::TooSlow { waited })
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::outcome::SpoolError;
 use crate::sync::lock;
 
 /// The answer of the disk to a change; an error if the writer has ended.
-pub(super) type Answer = oneshot::Receiver<Made>;
+type Answer = oneshot::Receiver<Made>;
 
 /// Invariant 2: a change and its place in the writer's queue are decided together.
 #[derive(Debug)]
@@ -128,8 +128,8 @@ impl Spool {
 
     /// Waits for the answer to a change.
     pub(super) async fn answer(&self, answer: Answer) -> Result<(), SpoolError> {
-        let made = answer.await;
-        made.map_or_else(|_| Err(self.ended()), |made| made.result)
+        let ended = || (Err(self.ended()), Vec::new());
+        answer.await.unwrap_or_else(|_| ended()).0
     }
 
     /// Waits for the changes that the writer was given up to now. Returns the subjects with sent events that are not on

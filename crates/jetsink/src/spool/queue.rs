@@ -52,13 +52,9 @@ pub(super) struct Change {
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
-/// The answer of the disk to a change.
-#[derive(Debug)]
-pub(super) struct Made {
-    pub(super) result: Result<(), SpoolError>,
-    /// Those of the change: the caller frees their memory, while others wait for the thread.
-    pub(super) _records: Vec<NewRecord>,
-}
+/// The answer of the disk to a change, and the change's records: their memory is freed by the caller, while others wait for the
+/// thread.
+pub(super) type Made = (Result<(), SpoolError>, Vec<NewRecord>);
 
 /// A change that goes to the disk before what depends on it (invariant 4).
 #[derive(Debug)]
@@ -312,10 +308,7 @@ impl Worker {
             };
             if let Some(done) = change.done {
                 // A caller that has gone away has given up on the answer, not on the event.
-                let _ = done.send(Made {
-                    result: result.clone(),
-                    _records: change.records,
-                });
+                let _ = done.send((result.clone(), change.records));
             }
         }
         crash::point("spool.acknowledged");

@@ -183,11 +183,7 @@ impl Shared {
     /// Events of these subjects can be read.
     pub(super) fn entered<'a>(&self, subjects: impl IntoIterator<Item = &'a Subject>) {
         let mut entered = lock(&self.entered);
-        for subject in subjects {
-            if !entered.contains(subject) {
-                entered.insert(subject.clone());
-            }
-        }
+        entered.extend(subjects.into_iter().cloned());
         let is_empty = entered.is_empty();
         drop(entered);
         if !is_empty {

@@ -47,12 +47,9 @@ impl Active {
         next: u64,
         bytes: &mut Vec<u8>,
     ) -> io::Result<Vec<Place>> {
-        let copied = records.iter().filter(|r| r.payload.len() <= COPIED);
-        let copied: u64 = copied.map(|record| record.head.size()).sum();
         bytes.clear();
         bytes.shrink_to(MAX_KEPT);
         bytes.extend(start);
-        bytes.reserve(copied as usize);
         // Long payloads are not copied. Each has its position among the bytes.
         let mut payloads = Vec::new();
         let mut places = Vec::with_capacity(records.len());

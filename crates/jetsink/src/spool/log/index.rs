@@ -204,11 +204,7 @@ impl Index {
 
     fn add(&mut self, subject: &Subject) {
         self.events.fetch_add(1, Ordering::AcqRel);
-        // All callers of a subject share its reference count: it is changed for the first event only.
-        match self.subjects.get_mut(subject) {
-            Some(pending) => pending.events += 1,
-            None => self.subjects.entry(subject.clone()).or_default().events = 1,
-        }
+        self.subjects.entry(subject.clone()).or_default().events += 1;
     }
 
     /// Adds a record of the active segment, which is synced. The bytes of an event are reserved.

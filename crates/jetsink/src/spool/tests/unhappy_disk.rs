@@ -113,8 +113,8 @@ async fn replay_begins_on_a_full_disk_beside_an_event_that_finds_no_room() {
         },
     ];
     spool.step(group, std::time::Instant::now());
-    assert!(event_done.try_recv().unwrap().result.is_err());
-    begins_done.try_recv().unwrap().result.unwrap();
+    assert!(event_done.try_recv().unwrap().0.is_err());
+    begins_done.try_recv().unwrap().0.unwrap();
     assert!(spool.replay_began());
 }
 
