@@ -40,9 +40,9 @@ impl LimitedReports {
         }
     }
 
-    /// Whether the report about this place is to be printed in full; otherwise counts it. A period that is over has to be ended
-    /// first.
-    pub(super) fn admit(&mut self, place: &impl Display, now: Instant) -> bool {
+    /// Whether the report about this place is to be printed in full; otherwise counts what it is about. A period that is over has
+    /// to be ended first.
+    pub(super) fn admit(&mut self, count: u64, place: &impl Display, now: Instant) -> bool {
         let period = self.period.get_or_insert(Period {
             began: now,
             in_full: 0,
@@ -54,12 +54,12 @@ impl LimitedReports {
         }
         match &mut period.left_out {
             Some(left_out) => {
-                left_out.count += 1;
+                left_out.count += count;
                 left_out.last = place.to_string();
             }
             None => {
                 period.left_out = Some(LeftOut {
-                    count: 1,
+                    count,
                     first: place.to_string(),
                     last: place.to_string(),
                 });

@@ -90,7 +90,7 @@ impl Report {
             Stops::Choice => fails,
             Stops::Nothing => false,
         };
-        if ends_input || self.bad_lines.admit(location, now) {
+        if ends_input || self.bad_lines.admit(1, location, now) {
             let file = location.file.display();
             to_stderr(&format!(
                 "{file}:{}:{}: {}",
@@ -135,7 +135,7 @@ impl Report {
         self.counts.unknown += u64::from(unknown);
         let now = tokio::time::Instant::now();
         self.end_periods(now);
-        if self.failed_events.admit(location, now) {
+        if self.failed_events.admit(1, location, now) {
             to_stderr(&format!("{location}: {}", described(error)));
         }
     }
@@ -171,7 +171,10 @@ impl Report {
         metrics::counter!("jetsink_follow_unread_bytes_total").increment(loss.bytes.unwrap_or(0));
         let now = tokio::time::Instant::now();
         self.end_periods(now);
-        if self.unread_files.admit(&loss.path.display(), now) {
+        if self
+            .unread_files
+            .admit(loss.files, &loss.path.display(), now)
+        {
             note(&loss.to_string());
         }
     }

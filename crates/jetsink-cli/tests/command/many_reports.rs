@@ -1,5 +1,7 @@
 //! Inputs with more bad lines or failed events than standard error reports.
 
+use std::io::Read as _;
+
 use bytes::Bytes;
 
 use crate::support::*;
@@ -78,11 +80,11 @@ async fn unread_files_over_the_limit_are_reported_as_one_line() {
         std::os::unix::fs::symlink(&link, &link).unwrap();
     }
     let url = server.url();
-    let child = spawn(&["-s", &url, "--subject=e", "--follow", as_text(&logs)]);
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let mut child = spawn(&["-s", &url, "--subject=e", "--follow", as_text(&logs)]);
+    let (mut text, mut rest) = errors_until(&mut child, "trying again", 21);
     let output = end(child, nix::sys::signal::Signal::SIGTERM);
     assert_code(&output, 1);
-    let text = stderr(&output);
+    rest.read_to_string(&mut text).unwrap();
     assert_eq!(text.matches("trying again").count(), 21, "{text}");
     assert_eq!(text.matches("were not read").count(), 20, "{text}");
     assert!(text.contains("180 more unread files, from "), "{text}");

@@ -1,8 +1,8 @@
 //! Runs the command and reads its output and its stream.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -118,6 +118,20 @@ pub(crate) fn stop(child: &Child) {
     let pid = Pid::from_raw(child.id() as i32);
     kill(pid, Signal::SIGSTOP).unwrap();
     waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED).unwrap();
+}
+
+/// Reads standard error until this text has come so often. Returns what was read, and the rest of it.
+pub(crate) fn errors_until(
+    child: &mut Child,
+    text: &str,
+    count: usize,
+) -> (String, BufReader<ChildStderr>) {
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut read = String::new();
+    while read.matches(text).count() < count {
+        assert!(errors.read_line(&mut read).unwrap() > 0, "{read}");
+    }
+    (read, errors)
 }
 
 /// Sends the signal, and waits for the end.

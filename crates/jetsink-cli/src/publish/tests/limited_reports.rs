@@ -8,7 +8,7 @@ fn line(number: u64) -> String {
 fn admitted(reports: &mut LimitedReports, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     let now = Instant::now();
     lines
-        .filter(|&number| reports.admit(&line(number), now))
+        .filter(|&number| reports.admit(1, &line(number), now))
         .collect()
 }
 
@@ -46,7 +46,7 @@ fn each_period_reports_lines_in_full_again() {
     let mut reports = LimitedReports::new("bad line", 2);
     let began = Instant::now();
     assert_eq!(reports.period_ends(), None);
-    assert!(reports.admit(&line(1), began));
+    assert!(reports.admit(1, &line(1), began));
     assert_eq!(reports.period_ends(), Some(began + PERIOD));
     admitted(&mut reports, 2..=5);
     assert!(reports.end_period().is_some());
@@ -60,4 +60,18 @@ fn limit_of_zero_only_counts() {
     assert_eq!(admitted(&mut reports, 1..=2), [0; 0]);
     let text = reports.end_period().unwrap();
     assert!(text.starts_with("2 bad lines, from "), "{text}");
+}
+
+#[test]
+fn reports_that_are_left_out_count_what_they_are_about() {
+    let began = Instant::now();
+    let mut reports = LimitedReports::new("unread file", 0);
+    for (count, place) in [(3, "a"), (4, "b")] {
+        assert!(!reports.admit(count, &place, began));
+    }
+    let report = reports.end_period().unwrap();
+    assert!(
+        report.starts_with("7 unread files, from a to b"),
+        "{report}"
+    );
 }
