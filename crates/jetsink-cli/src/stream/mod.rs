@@ -3,8 +3,10 @@
 pub(crate) mod arguments;
 mod file;
 
+use std::collections::BTreeSet;
+
 use jetsink::{
-    NatsPublisher, RequestError, StreamChangeKind, StreamError, StreamPlan, StreamSpec,
+    NatsPublisher, RequestError, StreamChangeKind, StreamError, StreamName, StreamPlan, StreamSpec,
     StreamStorage,
 };
 use serde_json::json;
@@ -65,7 +67,8 @@ async fn one(
             }
             // Continue with the other streams.
             Err(error) => {
-                output::note(&error.to_string());
+                let others = others_with_subjects(publisher, spec, &error).await;
+                output::note(&format!("{error}{others}"));
                 1
             }
         },
@@ -91,6 +94,38 @@ async fn one(
     match failed {
         None => Ok(code),
         Some(error) => Err(error.into()),
+    }
+}
+
+/// The server's code for a stream that would capture subjects of another one.
+const SUBJECTS_OVERLAP: u64 = 10_065;
+
+/// The streams that capture the subjects of a stream that was refused for that, as the rest of a sentence.
+async fn others_with_subjects(
+    publisher: &NatsPublisher,
+    spec: &StreamSpec,
+    error: &StreamError,
+) -> String {
+    match error {
+        StreamError::Broker {
+            error: RequestError::Refused(refusal),
+            ..
+        } if refusal.code == SUBJECTS_OVERLAP => {}
+        _ => return String::new(),
+    }
+    let mut others = BTreeSet::new();
+    for subject in spec.subjects() {
+        let names = publisher.admin().stream_names(subject).await;
+        others.extend(names.unwrap_or_default());
+    }
+    let others = others.iter().map(StreamName::as_str);
+    let others: Vec<&str> = others.filter(|name| *name != spec.name()).collect();
+    match others.as_slice() {
+        [] => String::new(),
+        others => format!(
+            "; these subjects belong to {} in part: change that, or choose other subjects",
+            others.join(", ")
+        ),
     }
 }
 

@@ -255,6 +255,27 @@ async fn missing_permission_names_the_request() {
     }
 }
 
+#[tokio::test]
+async fn refused_stream_names_those_that_have_its_subjects() {
+    let server = NatsServer::start().await.unwrap();
+    for (name, subject) in [("ORDERS", "orders.>"), ("BILLS", "bills.paid")] {
+        server.create_stream(name, &[subject]).await.unwrap();
+    }
+    let apply = [
+        "apply",
+        "--name=ALL",
+        "--subject=bills.*",
+        "--subject=orders.new",
+    ];
+    let output = stream(&server, &apply);
+    assert_code(&output, 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains("; these subjects belong to BILLS, ORDERS in part"),
+        "{text}"
+    );
+}
+
 /// Answers requests about a stream in this order, and no further ones.
 async fn answering(answers: &'static [&'static str]) -> NatsServer {
     let server = NatsServer::builder()

@@ -133,6 +133,12 @@ impl StreamSpec {
         self.name.as_str()
     }
 
+    /// The subjects that it captures.
+    #[must_use]
+    pub fn subjects(&self) -> &[String] {
+        &self.subjects
+    }
+
     /// Sets the time for which events are kept at least. Default: 90 days.
     ///
     /// # Errors
