@@ -20,8 +20,8 @@ pub const POINTS: &[&str] = &[
     "replay.acknowledged",
     "replay.removed",
     "reconcile.looked-up",
-    "close.before-note",
-    "close.after-note",
+    "close.before-seal",
+    "close.after-seal",
     "position.written",
     "position.renamed",
 ];

@@ -23,7 +23,7 @@ Examples:
 
 Lines are published unchanged, without their line end (LF or CRLF). Empty lines
 and a byte order mark at the start of a file are skipped. Ctrl-C stops reading,
-tries to store the events in flight for 5 s and prints where to resume; a second
+retries the events in flight for up to 5 s and prints where to resume; a second
 one ends at once.
 
 Exit codes:

@@ -80,9 +80,9 @@ impl LimitedReports {
         let more = if period.in_full > 0 { "more " } else { "" };
         let lines = counted(left_out.count, &format!("{more}{}", self.noun));
         let (first, last) = (&left_out.first, &left_out.last);
-        Some(match left_out.count {
-            1 => format!("{lines}, at {first}"),
-            _ => format!("{lines}, from {first} to {last}; --show N reports N per minute"),
+        Some(match first == last {
+            true => format!("{lines}, at {first}"),
+            false => format!("{lines}, from {first} to {last}; --show N reports N per minute"),
         })
     }
 }

@@ -189,7 +189,7 @@ impl Report {
         }
         let events = counted(in_flight as u64, "event");
         to_stderr(&format!(
-            "jetsink: interrupted; trying to store {events} in flight for {max_end:?}, once more to give up"
+            "jetsink: interrupted; retrying {events} in flight for up to {max_end:?}, once more to give up"
         ));
     }
 
@@ -205,11 +205,19 @@ impl Report {
         }
     }
 
-    /// `first` is the oldest event in flight.
-    pub(super) fn ended_at_once(&mut self, settings: &Settings, first: Option<&LineLocation>) {
+    /// `resume` is the first line without a final result.
+    pub(super) fn ended_at_once(
+        &mut self,
+        settings: &Settings,
+        resume: Option<&LineLocation>,
+        has_in_flight: bool,
+    ) {
         self.left_out();
-        to_stderr("jetsink: interrupted twice; events in flight may be stored or not");
-        if let Some(location) = first {
+        to_stderr(match has_in_flight {
+            true => "jetsink: interrupted twice; events in flight may be stored or not",
+            false => "jetsink: interrupted twice",
+        });
+        if let Some(location) = resume {
             to_stderr(&resume_hint(&self.counts, settings, location));
         }
     }

@@ -20,7 +20,7 @@ use crate::interrupt::{Interrupt, Signals};
 /// read again; their message ids identify them.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after a signal events are sent again. Those that wait then are not sent.
+/// The time from a signal to the end of the retries. Attempts in flight then have their deadline.
 const MAX_END: Duration = Duration::from_secs(5);
 
 /// The longest wait for the last look at followed files.
@@ -61,8 +61,8 @@ pub(super) struct Run<'a> {
     /// The first line without a final result, if reading ended early.
     resume: Option<LineLocation>,
     ending: Ending,
-    /// Whether a signal has ended the tries of events that might have been stored later.
-    is_cut_short: bool,
+    /// Whether the pipeline was stopped: some of its events would have been sent again.
+    is_stopped: bool,
     /// Whether the file of `--rejected` or `--position` could not be written.
     is_unwritten: bool,
 }
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
             in_flight: VecDeque::new(),
             resume: None,
             ending: Ending::Complete,
-            is_cut_short: false,
+            is_stopped: false,
             is_unwritten: false,
         }
     }
@@ -124,16 +124,20 @@ impl<'a> Run<'a> {
                 biased;
                 signal = signals.next() => {
                     self.interrupt(signal);
-                    self.report.interrupted(self.in_flight.len(), MAX_END);
-                    end_at = Some(Instant::now() + MAX_END);
+                    // An event whose attempt fails goes to the spool, if there is one: not once the pipeline is stopped.
+                    let attempt = sink.spool().map_or(Duration::ZERO, |_| sink.deadline());
+                    let max_end = MAX_END + attempt;
+                    self.report.interrupted(self.in_flight.len(), max_end);
+                    end_at = Some(Instant::now() + max_end);
                 }
                 () = reached(end_at), if !pipeline.is_ended() => {
-                    self.is_cut_short = true;
+                    self.is_stopped = true;
                     pipeline.stop();
                 }
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
                     self.record(result);
                     if let Ending::Unreachable | Ending::Unspooled = self.ending {
+                        self.is_stopped = true;
                         pipeline.stop();
                     }
                     self.report.progress(|| sink.state());
@@ -173,8 +177,11 @@ impl<'a> Run<'a> {
     fn interrupt(&mut self, signal: Interrupt) {
         if let Ending::Interrupted(_) = self.ending {
             self.save_position();
+            let ended = self.saved.end();
+            self.written(ended);
             let first = self.in_flight.front().map(|first| &first.location);
-            self.report.ended_at_once(self.settings, first);
+            let (settings, resume) = (self.settings, self.resume.as_ref().or(first));
+            self.report.ended_at_once(settings, resume, first.is_some());
             std::process::exit(self.exit_code(signal.exit_code()).into());
         }
         self.ending = Ending::Interrupted(signal);

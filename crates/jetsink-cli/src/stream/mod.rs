@@ -115,15 +115,17 @@ async fn others_with_subjects(
     }
     let mut others = BTreeSet::new();
     for subject in spec.subjects() {
-        let names = publisher.admin().stream_names(subject).await;
-        others.extend(names.unwrap_or_default());
+        let Ok(names) = publisher.admin().stream_names(subject).await else {
+            break;
+        };
+        others.extend(names);
     }
     let others = others.iter().map(StreamName::as_str);
     let others: Vec<&str> = others.filter(|name| *name != spec.name()).collect();
     match others.as_slice() {
         [] => String::new(),
         others => format!(
-            "; these subjects belong to {} in part: change that, or choose other subjects",
+            "; some of these subjects belong to {}: change that stream, or choose other subjects",
             others.join(", ")
         ),
     }

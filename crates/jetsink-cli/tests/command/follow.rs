@@ -1,7 +1,7 @@
 //! `--follow`: a file that grows, is rotated, is truncated; a FIFO; and `--position` over restarts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -384,10 +384,11 @@ async fn file_that_could_never_be_opened_is_unread() {
             &["--json"].into_iter().chain(files).collect::<Vec<_>>(),
         );
         until_stored(&server, runs).await;
-        let (mut text, mut rest) = errors_until(&mut child, "trying again", unread.len());
+        let mut errors = Errors::of(&mut child);
+        errors.read_until("trying again", unread.len());
         let output = end(child, Signal::SIGINT);
-        assert_code(&output, 1);
-        rest.read_to_string(&mut text).unwrap();
+        let text = errors.all();
+        assert_eq!(output.status.code(), Some(1), "{text}");
         let summary = json(&output);
         assert_eq!(summary["unread_files"], unread.len(), "{text}");
         assert_eq!(summary["exit_code"], 1);

@@ -1,7 +1,5 @@
 //! Inputs with more bad lines or failed events than standard error reports.
 
-use std::io::Read as _;
-
 use bytes::Bytes;
 
 use crate::support::*;
@@ -81,10 +79,11 @@ async fn unread_files_over_the_limit_are_reported_as_one_line() {
     }
     let url = server.url();
     let mut child = spawn(&["-s", &url, "--subject=e", "--follow", as_text(&logs)]);
-    let (mut text, mut rest) = errors_until(&mut child, "trying again", 21);
+    let mut errors = Errors::of(&mut child);
+    errors.read_until("trying again", 21);
     let output = end(child, nix::sys::signal::Signal::SIGTERM);
-    assert_code(&output, 1);
-    rest.read_to_string(&mut text).unwrap();
+    let text = errors.all();
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert_eq!(text.matches("trying again").count(), 21, "{text}");
     assert_eq!(text.matches("were not read").count(), 20, "{text}");
     assert!(text.contains("180 more unread files, from "), "{text}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use nats_local::NatsServer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, mkfifo};
@@ -178,12 +178,13 @@ async fn signal_bounds_the_wait_for_a_broker_that_has_gone_away() {
     let more = event(2) + "\n" + &event(3) + "\n";
     let file = std::fs::File::options().append(true).open(&log);
     file.unwrap().write_all(more.as_bytes()).unwrap();
-    // They are in flight long before; if not, the test proves nothing.
+    // Not read, or in flight: the result is the same.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let output = terminated(child);
     assert_code(&output, 143);
-    assert_eq!(json(&output)["not_reached"], 2, "{}", stderr(&output));
-    assert_eq!(resume_line(&output), "2");
+    // The acknowledgement of the first one may have come behind the kill.
+    let resume = resume_line(&output);
+    assert!(["1", "2"].contains(&resume.as_str()), "{}", stderr(&output));
 }
 
 /// Those events are tried again on their own, for up to ten minutes.
@@ -209,7 +210,7 @@ async fn signal_bounds_the_wait_for_a_stream_without_a_leader() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let output = terminated(child);
     assert_code(&output, 143);
-    assert_eq!(json(&output)["not_reached"], 3, "{}", stderr(&output));
+    assert_eq!(resume_line(&output), "1");
     assert_eq!(std::fs::read(&rejected).unwrap(), b"", "none is at fault");
 }
 
@@ -227,7 +228,8 @@ async fn event_whose_stream_fails_after_the_end_of_the_tries_is_not_refused() {
     let publish = ["-s", &url, "--subject", "e.a", "--json"];
     let long = ["--deadline", "20s", "--max-outage", "1h", as_text(&file)];
     let child = spawn(&[&publish[..], &long].concat());
-    let reply = sent.next().await.unwrap().reply.unwrap();
+    let first = tokio::time::timeout(LONG, sent.next()).await.unwrap();
+    let reply = first.unwrap().reply.unwrap();
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
     let offline = r#"{"error":{"code":500,"err_code":10118,"description":"stream is offline"}}"#;
@@ -242,6 +244,7 @@ async fn event_whose_stream_fails_after_the_end_of_the_tries_is_not_refused() {
         "{summary}"
     );
     assert_eq!(resume_line(&output), "1");
+    assert!(sent.next().now_or_never().is_none(), "it was sent again");
 }
 
 /// Ends a command by SIGTERM. One that does not end is killed.

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -120,18 +121,37 @@ pub(crate) fn stop(child: &Child) {
     waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED).unwrap();
 }
 
-/// Reads standard error until this text has come so often. Returns what was read, and the rest of it.
-pub(crate) fn errors_until(
-    child: &mut Child,
-    text: &str,
-    count: usize,
-) -> (String, BufReader<ChildStderr>) {
-    let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let mut read = String::new();
-    while read.matches(text).count() < count {
-        assert!(errors.read_line(&mut read).unwrap() > 0, "{read}");
+/// Standard error, line by line, from a thread of its own.
+pub(crate) struct Errors {
+    lines: Receiver<String>,
+    pub(crate) read: String,
+}
+
+impl Errors {
+    pub(crate) fn of(child: &mut Child) -> Self {
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let mut lines = errors.lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line + "\n"))
+        });
+        let read = String::new();
+        Self { lines, read }
     }
-    (read, errors)
+
+    /// Reads until the text occurs `count` times.
+    pub(crate) fn read_until(&mut self, text: &str, count: usize) {
+        while self.read.matches(text).count() < count {
+            let line = self.lines.recv_timeout(LONG);
+            self.read += &line.unwrap_or_else(|_| panic!("{text:?} is missing: {}", self.read));
+        }
+    }
+
+    /// All of it; waits for its end.
+    pub(crate) fn all(mut self) -> String {
+        self.read.extend(self.lines);
+        self.read
+    }
 }
 
 /// Sends the signal, and waits for the end.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::circuit::State;
+use crate::crash;
 use crate::message::subject::Subject;
 use crate::outcome::{Receipt, SpoolError, SpoolStatus};
 use crate::pipeline::Pipeline;
@@ -158,10 +159,12 @@ impl<P: Publisher> Sink<P> {
             let _ = timeout_at(disk, spool.remove_delivered(&Baselines::new())).await;
             let spool = Arc::clone(spool);
             let left = disk.saturating_duration_since(Instant::now());
+            crash::point("close.before-seal");
             let closing = tokio::task::spawn_blocking(move || spool.close(left.min(DISK_WAIT)));
             if !matches!(closing.await, Ok(true)) {
                 warn!("the spool's disk does not answer: its folder stays in use until it does");
             }
+            crash::point("close.after-seal");
         }
         let status = self.spool_status();
         Receipt {

@@ -110,7 +110,7 @@ impl StateChange {
 /// The log and its counters.
 #[derive(Debug)]
 pub(super) struct Worker {
-    log: Log,
+    pub(super) log: Log,
     shared: Arc<Shared>,
     /// When the log was last sealed under load.
     sealed: Instant,

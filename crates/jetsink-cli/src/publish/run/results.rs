@@ -1,6 +1,6 @@
-//! What becomes of a line: its result, the position behind it, and the file of rejected lines.
+//! The result of a line, the position behind it, and the file of rejected lines.
 
-use jetsink::{Delivery, EmitError, Known, Scope};
+use jetsink::{Delivery, EmitError, Known, PublishError, Scope};
 
 use super::{Ending, Run};
 use crate::failure::Failure;
@@ -65,8 +65,11 @@ impl Run<'_> {
         match error.scope() {
             Scope::Broker => self.give_up(Ending::Unreachable, location, &error, unknown),
             Scope::Local => self.give_up(Ending::Unspooled, location, &error, unknown),
-            // Without the signal it might have been tried again.
-            Scope::Subject if self.is_cut_short => {
+            // It might have been sent again, as by the next run.
+            Scope::Subject if self.is_stopped => {
+                self.give_up(self.ending, location, &error, unknown);
+            }
+            Scope::Event if self.is_stopped && is_id_taken(&error) => {
                 self.give_up(self.ending, location, &error, unknown);
             }
             Scope::Event | Scope::Subject => {
@@ -130,4 +133,10 @@ impl Run<'_> {
         }
         false
     }
+}
+
+/// Whether another event has the message id. A pipeline that runs sends the event again under a new one.
+fn is_id_taken(error: &EmitError) -> bool {
+    matches!(error, EmitError::Failed(failed)
+        if matches!(failed.error, PublishError::MessageIdTaken { .. }))
 }

@@ -66,6 +66,8 @@ fn limit_of_zero_only_counts() {
 fn reports_that_are_left_out_count_what_they_are_about() {
     let began = Instant::now();
     let mut reports = LimitedReports::new("unread file", 0);
+    assert!(!reports.admit(3, &"a", began));
+    assert_eq!(reports.end_period().unwrap(), "3 unread files, at a");
     for (count, place) in [(3, "a"), (4, "b")] {
         assert!(!reports.admit(count, &place, began));
     }

@@ -18,9 +18,6 @@ use crate::sync::lock;
 /// A payload up to this size is copied: that is faster than one more part of a vectored write.
 const COPIED: usize = 4_096;
 
-/// The buffer of a longer group is not kept for the next one.
-const MAX_KEPT: usize = 1 << 20;
-
 /// The zeros that are written ahead of the records at a time.
 const ZEROS: u64 = 1 << 20;
 
@@ -39,7 +36,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them. `bytes` is a buffer.
+    /// Writes records with indexes from `next` on at the tail, behind `start`, and syncs them. `bytes` is an empty buffer.
     pub(super) fn write(
         &self,
         start: Vec<u8>,
@@ -47,8 +44,6 @@ impl Active {
         next: u64,
         bytes: &mut Vec<u8>,
     ) -> io::Result<Vec<Place>> {
-        bytes.clear();
-        bytes.shrink_to(MAX_KEPT);
         bytes.extend(start);
         // Long payloads are not copied. Each has its position among the bytes.
         let mut payloads = Vec::new();

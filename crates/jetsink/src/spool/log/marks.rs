@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
-use super::active::Active;
 use super::format::mark;
 use super::reserve::{self, is_full};
 use super::writer::Log;
@@ -212,8 +211,8 @@ impl Log {
             let index = lock(&self.index);
             index.is_complete() && index.live() == 0 && index.segments.len() == 1
         };
-        let is_long = |active: &Active| active.tail > longest;
-        if is_drained && self.active.as_ref().is_some_and(is_long) {
+        let active = self.active.as_ref();
+        if is_drained && active.is_some_and(|active| active.tail > longest) {
             self.finish();
             // Marks that had no room go with it.
             let _ = self.mark_left();

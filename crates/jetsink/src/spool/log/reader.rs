@@ -203,11 +203,8 @@ impl Run {
         let start = self.places[0].1.offset;
         let whole = Place::new(0, start, self.end() - start);
         if let Ok(bytes) = read_bytes(file, whole) {
-            let part = |place: Place| {
-                let from = ((place.offset - start) as usize).min(bytes.len());
-                let to = (from + place.size as usize).min(bytes.len());
-                Ok(bytes.slice(from..to))
-            };
+            let at = |offset: u64| (offset - start) as usize;
+            let part = |place: Place| Ok(bytes.slice(at(place.offset)..at(place.end())));
             return Ok(places().map(part).collect());
         }
         let parts = places().map(|place| read_bytes(file, place).map_err(|_| Damage::Unreadable));
@@ -222,11 +219,10 @@ impl Run {
     }
 }
 
-/// The bytes of a record, or of the file's rest if that is shorter.
+/// The bytes of a record. Those behind the end of a file that was cut are zeros.
 fn read_bytes(file: &dyn DiskFile, place: Place) -> io::Result<Bytes> {
     let mut bytes = vec![0; usize::try_from(place.size).unwrap_or(usize::MAX)];
-    let read = file.read_at(place.offset, &mut bytes)?;
-    bytes.truncate(read);
+    file.read_at(place.offset, &mut bytes)?;
     Ok(bytes.into())
 }
 

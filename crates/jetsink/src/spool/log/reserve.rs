@@ -22,8 +22,10 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Makes the file if it is missing and there is ample room. Without it the log works as well,
 /// until the disk is full.
 pub(super) fn make(disk: &dyn Disk) {
-    let ample = 2 * BYTES as u64;
-    if disk.free_bytes().is_some_and(|free| free < ample) {
+    if disk
+        .free_bytes()
+        .is_some_and(|free| free < 2 * BYTES as u64)
+    {
         return;
     }
     // Fails if the file exists.

@@ -46,8 +46,14 @@ pub(crate) fn scan(
     loop {
         let bytes = window.at(offset, HEAD)?;
         if let Some(head) = Head::decode(bytes, segment) {
-            let body = window.at(offset + HEAD as u64, head.length as usize)?;
-            visit(offset, &head, head.has_body(body).then_some(body));
+            let length = head.length as usize;
+            let body = window.at(offset + HEAD as u64, length)?;
+            let mut body = std::borrow::Cow::from(body);
+            // What a cut has removed reads as zeros, also once something is written behind it.
+            if body.len() < length {
+                body.to_mut().resize(length, 0);
+            }
+            visit(offset, &head, head.has_body(&body).then_some(&*body));
             // Also behind the end of a file that was cut, so that no mark is written into this record.
             offset += head.size();
             (tail.end, tail.garbage) = (offset, 0);

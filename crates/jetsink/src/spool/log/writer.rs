@@ -18,6 +18,9 @@ use super::seal::{Seal, Seals};
 use crate::spool::clock::Clock;
 use crate::sync::lock;
 
+/// The buffer of a longer group is not kept for the next one.
+const MAX_KEPT: usize = 1 << 20;
+
 /// A failed append.
 #[derive(Debug)]
 pub(crate) struct Failed {
@@ -52,9 +55,9 @@ pub(crate) struct Log {
     pub(crate) in_doubt: Vec<NewRecord>,
     /// Those that were written again, until the caller counts them.
     pub(crate) resolved: Vec<NewRecord>,
-    /// The bytes of the last group.
+    /// The size of the last group.
     pub(super) last_group: u64,
-    /// The bytes of a group.
+    /// The bytes of a group, empty between two groups.
     pub(super) buffer: Vec<u8>,
     /// Whether a file was removed or renamed, and the folder was not synced since.
     pub(super) is_folder_changed: bool,
@@ -158,6 +161,8 @@ impl Log {
         self.extend(&mut active, tail);
         let buffer = &mut self.buffer;
         let written = active.write(start, records, self.next_index, buffer);
+        buffer.clear();
+        buffer.shrink_to(MAX_KEPT);
         let written = written.and_then(|places| {
             if is_new {
                 self.disk.sync()?;

@@ -108,6 +108,7 @@ async fn dead_letter_that_two_calls_write_is_written_once() {
 /// were sent without one.
 #[tokio::test]
 async fn marker_that_the_disk_does_not_have_is_never_relied_on() {
+    let mut doubts = 0;
     for calls in 0..12 {
         let disk = SimulatedDisk::default();
         let spool = Spool::at_once(disk.open(), 1 << 30).unwrap();
@@ -127,6 +128,7 @@ async fn marker_that_the_disk_does_not_have_is_never_relied_on() {
         }));
         let _ = spool.remove_delivered(&Baselines::new()).await;
         disk.fail(None);
+        doubts += spool.in_doubt();
         spool.step(Vec::new(), Instant::now());
         let reopened = SimulatedDisk::of(&disk.files());
         let reopened = Spool::at_once(reopened.open(), 1 << 30).unwrap();
@@ -135,4 +137,5 @@ async fn marker_that_the_disk_does_not_have_is_never_relied_on() {
             "the disk failed after {calls} calls"
         );
     }
+    assert!(doubts > 0);
 }

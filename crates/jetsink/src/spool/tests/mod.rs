@@ -75,6 +75,14 @@ impl Spool {
         }
     }
 
+    /// The number of records in doubt, of a spool without a thread.
+    pub(super) fn in_doubt(&self) -> usize {
+        match &self.lock().writer {
+            Writer::AtOnce(worker) => worker.log.in_doubt.len(),
+            other => panic!("{other:?} has no worker"),
+        }
+    }
+
     /// Makes room, and takes it.
     pub(crate) async fn append_event(
         &self,
