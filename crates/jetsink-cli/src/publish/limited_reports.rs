@@ -40,7 +40,7 @@ impl LimitedReports {
         }
     }
 
-    /// Whether the report about this place is to be printed in full; otherwise counts what it is about. A period that is over has
+    /// Whether the report about this place is to be printed in full; otherwise it adds `count`. A period that is over has
     /// to be ended first.
     pub(super) fn admit(&mut self, count: u64, place: &impl Display, now: Instant) -> bool {
         let period = self.period.get_or_insert(Period {

@@ -49,7 +49,7 @@ pub(crate) fn scan(
             let length = head.length as usize;
             let body = window.at(offset + HEAD as u64, length)?;
             let mut body = std::borrow::Cow::from(body);
-            // What a cut has removed reads as zeros, also once something is written behind it.
+            // Bytes behind a cut are zeros, before and after a write behind them.
             if body.len() < length {
                 body.to_mut().resize(length, 0);
             }

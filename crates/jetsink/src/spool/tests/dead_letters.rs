@@ -104,8 +104,8 @@ async fn dead_letter_that_two_calls_write_is_written_once() {
     assert!(spool.is_empty());
 }
 
-/// The state without the marker was in doubt, then written, and the spool told that the disk has the marker: the next events
-/// were sent without one.
+/// A state without the marker, once in doubt, was written later. The spool reported a marker, and replay sent events that the
+/// disk did not mark.
 #[tokio::test]
 async fn marker_that_the_disk_does_not_have_is_never_relied_on() {
     let mut doubts = 0;
