@@ -301,6 +301,8 @@ async fn pipeline_without_a_spool_waits_for_the_election_of_a_leader() {
         if fault {
             // Nothing is in flight: an event that the leader took with it has no answer.
             cluster.server(leader).kill().unwrap();
+            // Nor is one passed on to it: the others notice its end. An election takes 4 s or longer.
+            sleep(Duration::from_secs(1)).await;
         }
         let mut unsent = part.iter();
         loop {

@@ -140,10 +140,9 @@ async fn subjects_of_a_silent_stream_do_not_delay_those_of_another() {
     let settings = ConnectSettings::new(&url).unwrap();
     let publisher = NatsPublisher::connect(settings).await.unwrap();
     let spool = SpoolSettings::new(folder.path());
-    let sink_settings = SinkSettings::default()
-        .deadline(Duration::from_millis(500))
-        .unwrap();
-    let sink = Sink::with_spool(publisher, sink_settings, spool)
+    // A quarter of it is for the disk, which other tests keep busy.
+    let sink_settings = SinkSettings::default().deadline(Duration::from_secs(4));
+    let sink = Sink::with_spool(publisher, sink_settings.unwrap(), spool)
         .await
         .unwrap();
 

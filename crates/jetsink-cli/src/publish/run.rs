@@ -180,8 +180,11 @@ impl<'a> Run<'a> {
             let ended = self.saved.end();
             self.written(ended);
             let first = self.in_flight.front().map(|first| &first.location);
-            let (settings, resume) = (self.settings, self.resume.as_ref().or(first));
-            self.report.ended_at_once(settings, resume, first.is_some());
+            // A bad line may have set a later location.
+            let resume = first.into_iter().chain(&self.resume);
+            let resume = resume.min_by_key(|location| (location.index, location.number()));
+            self.report
+                .ended_at_once(self.settings, resume, first.is_some());
             std::process::exit(self.exit_code(signal.exit_code()).into());
         }
         self.ending = Ending::Interrupted(signal);

@@ -66,10 +66,7 @@ impl Run<'_> {
             Scope::Broker => self.give_up(Ending::Unreachable, location, &error, unknown),
             Scope::Local => self.give_up(Ending::Unspooled, location, &error, unknown),
             // It might have been sent again, as by the next run.
-            Scope::Subject if self.is_stopped => {
-                self.give_up(self.ending, location, &error, unknown);
-            }
-            Scope::Event if self.is_stopped && is_id_taken(&error) => {
+            scope if self.is_stopped && (scope == Scope::Subject || is_id_taken(&error)) => {
                 self.give_up(self.ending, location, &error, unknown);
             }
             Scope::Event | Scope::Subject => {
