@@ -10,6 +10,7 @@ use jetsink::{Delivery, EmitError, Envelope, NatsPublisher, Receipt, Scope, Sink
 use super::counts::Counts;
 use super::input::{BadLine, LineLocation, Loss, Stops};
 use super::limited_reports::LimitedReports;
+use super::run::reached;
 use super::settings::Settings;
 use super::summary::{Summary, resume_hint};
 use crate::output::{counted, note, progress_bar, to_stderr, why_left};
@@ -250,10 +251,7 @@ impl Report {
         let frame = self.is_drawn().then_some(self.next_frame);
         let limited = [&self.bad_lines, &self.failed_events, &self.unread_files];
         let periods = limited.map(LimitedReports::period_ends);
-        match periods.into_iter().flatten().chain(frame).min() {
-            Some(next) => tokio::time::sleep_until(next).await,
-            None => std::future::pending().await,
-        }
+        reached(periods.into_iter().flatten().chain(frame).min()).await;
     }
 
     /// Counts the reports that were left out, at the end of a period; draws the progress, if a frame is due.

@@ -61,8 +61,6 @@ pub(super) struct Run<'a> {
     /// The first line without a final result, if reading ended early.
     resume: Option<LineLocation>,
     ending: Ending,
-    /// Whether the pipeline was stopped: some of its events would have been sent again.
-    is_stopped: bool,
     /// Whether the file of `--rejected` or `--position` could not be written.
     is_unwritten: bool,
 }
@@ -80,7 +78,6 @@ impl<'a> Run<'a> {
             in_flight: VecDeque::new(),
             resume: None,
             ending: Ending::Complete,
-            is_stopped: false,
             is_unwritten: false,
         }
     }
@@ -130,14 +127,10 @@ impl<'a> Run<'a> {
                     self.report.interrupted(self.in_flight.len(), max_end);
                     end_at = Some(Instant::now() + max_end);
                 }
-                () = reached(end_at), if !pipeline.is_ended() => {
-                    self.is_stopped = true;
-                    pipeline.stop();
-                }
+                () = reached(end_at), if !pipeline.is_ended() => pipeline.stop(),
                 Some(result) = pipeline.next(), if !pipeline.is_empty() => {
-                    self.record(result);
+                    self.record(result, pipeline.is_ended());
                     if let Ending::Unreachable | Ending::Unspooled = self.ending {
-                        self.is_stopped = true;
                         pipeline.stop();
                     }
                     self.report.progress(|| sink.state());
@@ -377,7 +370,7 @@ impl<'a> Run<'a> {
 }
 
 /// Waits until this time; for ever without one.
-async fn reached(time: Option<Instant>) {
+pub(super) async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

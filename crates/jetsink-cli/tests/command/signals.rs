@@ -62,9 +62,13 @@ fn ended_by(mut command: Command, signal: Signal) -> Output {
         .spawn()
         .unwrap();
     wait_for_handler(&mut child, signal);
+    signaled(child, signal)
+}
+
+/// Sends a signal, and waits for the end. A command that does not end is killed.
+fn signaled(child: Child, signal: Signal) -> Output {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-    code_of(&mut child);
-    child.wait_with_output().unwrap()
+    ended(child)
 }
 
 /// A server that accepts connections and never greets.
@@ -180,7 +184,7 @@ async fn signal_bounds_the_wait_for_a_broker_that_has_gone_away() {
     file.unwrap().write_all(more.as_bytes()).unwrap();
     // Not read, or in flight: the result is the same.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let output = terminated(child);
+    let output = signaled(child, Signal::SIGTERM);
     assert_code(&output, 143);
     // The acknowledgement of the first one may have come behind the kill.
     let resume = resume_line(&output);
@@ -208,7 +212,7 @@ async fn signal_bounds_the_wait_for_a_stream_without_a_leader() {
     let to = ["--rejected", as_text(&rejected), as_text(&file)];
     let child = spawn(&[&publish[..], &to].concat());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let output = terminated(child);
+    let output = signaled(child, Signal::SIGTERM);
     assert_code(&output, 143);
     assert_eq!(resume_line(&output), "1");
     assert_eq!(std::fs::read(&rejected).unwrap(), b"", "none is at fault");
@@ -245,13 +249,6 @@ async fn event_whose_stream_fails_after_the_end_of_the_tries_is_not_refused() {
     );
     assert_eq!(resume_line(&output), "1");
     assert!(sent.next().now_or_never().is_none(), "it was sent again");
-}
-
-/// Ends a command by SIGTERM. One that does not end is killed.
-fn terminated(mut child: Child) -> Output {
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    code_of(&mut child);
-    child.wait_with_output().unwrap()
 }
 
 #[test]

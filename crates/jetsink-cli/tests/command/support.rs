@@ -124,7 +124,7 @@ pub(crate) fn stop(child: &Child) {
 /// Standard error, line by line, from a thread of its own.
 pub(crate) struct Errors {
     lines: Receiver<String>,
-    pub(crate) read: String,
+    read: String,
 }
 
 impl Errors {

@@ -42,8 +42,8 @@ impl Run<'_> {
         }
     }
 
-    /// Records the result of the oldest line in flight.
-    pub(super) fn record(&mut self, result: Result<Delivery, EmitError>) {
+    /// Records the result of the oldest line in flight. A pipeline that `is_stopped` sends nothing again.
+    pub(super) fn record(&mut self, result: Result<Delivery, EmitError>, is_stopped: bool) {
         let Some(InFlight {
             location,
             raw,
@@ -66,7 +66,7 @@ impl Run<'_> {
             Scope::Broker => self.give_up(Ending::Unreachable, location, &error, unknown),
             Scope::Local => self.give_up(Ending::Unspooled, location, &error, unknown),
             // It might have been sent again, as by the next run.
-            scope if self.is_stopped && (scope == Scope::Subject || is_id_taken(&error)) => {
+            scope if is_stopped && (scope == Scope::Subject || is_id_taken(&error)) => {
                 self.give_up(self.ending, location, &error, unknown);
             }
             Scope::Event | Scope::Subject => {
